@@ -1,0 +1,140 @@
+//! A queue of fixed-size chunks: it grows without ever moving what it holds, so that growth
+//! at millions of entries is never a pause.
+
+use std::collections::VecDeque;
+
+/// Entries a chunk. With 250-byte entries a chunk is 1 MiB.
+const CHUNK: usize = 4_096;
+
+/// Entries are numbered from 0 for ever; the oldest may be dropped, the numbers of the others stay.
+#[derive(Clone, Debug)]
+pub struct Chunks<T> {
+    chunks: VecDeque<Vec<T>>,
+    /// Number of the first entry of the first chunk; a multiple of [`CHUNK`].
+    base: u64,
+    /// Number of the first entry not yet dropped.
+    start: u64,
+    /// Number of the next entry.
+    end: u64,
+}
+
+impl<T> Default for Chunks<T> {
+    fn default() -> Self {
+        Self { chunks: VecDeque::new(), base: 0, start: 0, end: 0 }
+    }
+}
+
+impl<T> Chunks<T> {
+    pub fn len(&self) -> u64 {
+        self.end - self.start
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of the oldest entry.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Number that the next entry will get.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub fn push(&mut self, entry: T) -> u64 {
+        if self.chunks.back().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push_back(Vec::with_capacity(CHUNK));
+        }
+        if let Some(chunk) = self.chunks.back_mut() {
+            chunk.push(entry);
+        }
+        self.end += 1;
+        self.end - 1
+    }
+
+    fn place(&self, number: u64) -> Option<(usize, usize)> {
+        if number < self.start || number >= self.end {
+            return None;
+        }
+        let at = usize::try_from(number - self.base).ok()?;
+        Some((at / CHUNK, at % CHUNK))
+    }
+
+    pub fn get(&self, number: u64) -> Option<&T> {
+        let (chunk, at) = self.place(number)?;
+        self.chunks.get(chunk)?.get(at)
+    }
+
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        let (chunk, at) = self.place(number)?;
+        self.chunks.get_mut(chunk)?.get_mut(at)
+    }
+
+    pub fn front(&self) -> Option<&T> {
+        self.get(self.start)
+    }
+
+    /// Drops the oldest entry; memory goes back chunk by chunk.
+    pub fn drop_front(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        self.start += 1;
+        let size = CHUNK as u64;
+        if self.start - self.base == size {
+            self.chunks.pop_front();
+            self.base += size;
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        let skip = usize::try_from(self.start - self.base).unwrap_or(usize::MAX);
+        self.chunks.iter().flatten().skip(skip)
+    }
+
+    /// Number of the entry whose key is `key`, where keys rise with the numbers.
+    pub fn find_sorted<K: Ord>(&self, key: &K, key_of: impl Fn(&T) -> K) -> Option<u64> {
+        let (mut low, mut high) = (self.start, self.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match key_of(self.get(middle)?).cmp(key) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Some(middle),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_while_the_oldest_go() {
+        let mut chunks = Chunks::default();
+        for n in 0..10_000u64 {
+            assert_eq!(chunks.push(n * 2), n);
+        }
+        for _ in 0..5_000 {
+            chunks.drop_front();
+        }
+        assert_eq!((chunks.start(), chunks.end(), chunks.len()), (5_000, 10_000, 5_000));
+        assert_eq!(chunks.get(4_999), None);
+        assert_eq!(chunks.get(5_000), Some(&10_000));
+        assert_eq!(chunks.front(), Some(&10_000));
+        assert_eq!(chunks.iter().copied().collect::<Vec<_>>(), (5_000..10_000).map(|n| n * 2).collect::<Vec<_>>());
+        for n in 5_000..10_000 {
+            assert_eq!(chunks.find_sorted(&(n * 2), |x| *x), Some(n));
+            assert_eq!(chunks.find_sorted(&(n * 2 + 1), |x| *x), None);
+        }
+        while !chunks.is_empty() {
+            chunks.drop_front();
+        }
+        assert_eq!(chunks.push(7), 10_000);
+        assert_eq!(chunks.get(10_000), Some(&7));
+    }
+}

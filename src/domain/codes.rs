@@ -1,0 +1,274 @@
+//! Codes issued to phones: alive, or ended and still remembered.
+
+use std::collections::VecDeque;
+
+use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
+
+use super::chunks::Chunks;
+use super::event::CodeIssued;
+use super::ids::{CodeId, CustomerIx, Handle, Lsn};
+use super::index::Index;
+use super::jst::{HOUR, Millis, SECOND};
+
+/// A handle is not issued again for this long after its end, so that no seal of its old life fits the new one
+/// (twice the 600-second epoch of the barcode's seal).
+const REST: i64 = 1_200 * SECOND;
+/// How long a used code still names the sale that used it.
+const FIRST_KEPT: i64 = 48 * HOUR;
+/// Wrong seals on one live handle that void it: against someone who read a body and guesses the seal.
+const WRONG_SEALS: u8 = 3;
+
+/// How a code ended before its time. The first ending is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Used { by: Lsn, at: Millis },
+    Voided { at: Millis },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    pub id: CodeId,
+    pub handle: Handle,
+    pub customer: CustomerIx,
+    pub counter: u16,
+    pub random: u32,
+    pub issued_at: Millis,
+    pub expires_at: Millis,
+    pub ending: Option<Ending>,
+    pub wrong_seals: u8,
+    /// Purchases tried with it, denials included.
+    pub attempts: u32,
+    pub latest_attempt: Option<Lsn>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeState {
+    Live,
+    Used { by: Lsn },
+    Voided,
+    Expired,
+}
+
+impl CodeState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Used { .. } => "used",
+            Self::Voided => "voided",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl Code {
+    pub fn state(&self, now: Millis) -> CodeState {
+        match self.ending {
+            Some(Ending::Used { by, .. }) => CodeState::Used { by },
+            Some(Ending::Voided { .. }) => CodeState::Voided,
+            None if now < self.expires_at => CodeState::Live,
+            None => CodeState::Expired,
+        }
+    }
+
+    pub fn end(&mut self, ending: Ending, now: Millis) {
+        if self.state(now) == CodeState::Live {
+            self.ending = Some(ending);
+        }
+    }
+
+    pub fn count_wrong_seal(&mut self, now: Millis) {
+        self.wrong_seals = self.wrong_seals.saturating_add(1);
+        if self.wrong_seals >= WRONG_SEALS {
+            self.end(Ending::Voided { at: now }, now);
+        }
+    }
+
+    /// Until when it is remembered.
+    pub fn forget_at(&self) -> Millis {
+        match self.ending {
+            Some(Ending::Used { at, .. }) => at.plus(FIRST_KEPT),
+            Some(Ending::Voided { .. }) | None => self.expires_at.plus(REST),
+        }
+    }
+}
+
+/// The codes by handle and by public id, forgotten when their time is over.
+#[derive(Clone, Debug, Default)]
+pub struct CodeBook {
+    slots: Chunks<Option<Code>>,
+    free: Vec<u64>,
+    by_handle: Index<u64>,
+    by_id: Index<u64>,
+    /// Handles to look at again, in two queues because each must be in order of time.
+    unused: VecDeque<(Millis, Handle)>,
+    used: VecDeque<(Millis, Handle)>,
+}
+
+fn hash(number: u64) -> u64 {
+    FixedState::with_seed(0).hash_one(number)
+}
+
+impl CodeBook {
+    /// Codes remembered, ended ones included.
+    pub fn len(&self) -> usize {
+        self.by_handle.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn slot(&self, slot: u64) -> Option<&Code> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    fn find(&self, handle: Handle) -> Option<u64> {
+        let same = |slot| self.slot(slot).is_some_and(|code| code.handle == handle);
+        self.by_handle.find(hash(u64::from(handle.get())), same)
+    }
+
+    /// Whether the handle is still resting: it may not be issued again.
+    pub fn holds(&self, handle: Handle) -> bool {
+        self.find(handle).is_some()
+    }
+
+    /// The newest code with this handle, while it is remembered.
+    pub fn get(&self, handle: Handle, now: Millis) -> Option<&Code> {
+        self.slot(self.find(handle)?).filter(|code| now < code.forget_at())
+    }
+
+    pub fn get_mut(&mut self, handle: Handle) -> Option<&mut Code> {
+        let slot = self.find(handle)?;
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    pub fn by_id(&self, id: CodeId, now: Millis) -> Option<&Code> {
+        let slot = self.by_id.find(hash(id.lsn.0), |slot| self.slot(slot).is_some_and(|code| code.id.lsn == id.lsn))?;
+        self.slot(slot).filter(|code| code.id == id && now < code.forget_at())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Code> {
+        self.slots.iter().flatten()
+    }
+
+    pub fn issue(&mut self, lsn: Lsn, issued_at: Millis, issued: &CodeIssued) {
+        self.put(Code {
+            id: CodeId { part: issued.handle.part(), lsn, random: issued.id_random },
+            handle: issued.handle,
+            customer: issued.customer,
+            counter: issued.counter,
+            random: issued.random,
+            issued_at,
+            expires_at: issued.expires_at,
+            ending: None,
+            wrong_seals: 0,
+            attempts: 0,
+            latest_attempt: None,
+        });
+    }
+
+    /// Takes in a code as it is; the handle must be free.
+    pub fn put(&mut self, code: Code) {
+        assert!(self.find(code.handle).is_none(), "a handle that is remembered was issued again");
+        let slot = self.free.pop().unwrap_or_else(|| self.slots.push(None));
+        self.by_handle.insert(hash(u64::from(code.handle.get())), slot);
+        self.by_id.insert(hash(code.id.lsn.0), slot);
+        match code.ending {
+            Some(Ending::Used { .. }) => self.used.push_back((code.forget_at(), code.handle)),
+            Some(Ending::Voided { .. }) | None => self.unused.push_back((code.forget_at(), code.handle)),
+        }
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(code);
+        }
+    }
+
+    /// Forgets codes whose time is over, at most `most` of them. It only frees memory: what is past
+    /// its time is not found any more, whether it was freed or not.
+    pub fn forget(&mut self, now: Millis, most: usize) {
+        let due = |queue: &VecDeque<(Millis, Handle)>| queue.front().copied().filter(|(at, _)| *at <= now);
+        for _ in 0..most {
+            if let Some((_, handle)) = due(&self.used) {
+                self.used.pop_front();
+                self.forget_if_due(handle, now);
+            } else if let Some((_, handle)) = due(&self.unused) {
+                self.unused.pop_front();
+                self.forget_if_due(handle, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn forget_if_due(&mut self, handle: Handle, now: Millis) {
+        let Some(slot) = self.find(handle) else { return };
+        let Some(code) = self.slot(slot).copied() else { return };
+        if now < code.forget_at() {
+            self.used.push_back((code.forget_at(), handle));
+            return;
+        }
+        self.by_handle.remove(hash(u64::from(handle.get())), |held| held == slot);
+        self.by_id.remove(hash(code.id.lsn.0), |held| held == slot);
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = None;
+        }
+        self.free.push(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issue(book: &mut CodeBook, lsn: u64, handle: u32, at: i64) -> Handle {
+        let handle = Handle::new(handle).unwrap();
+        let issued = CodeIssued {
+            customer: CustomerIx(0),
+            handle,
+            id_random: 9,
+            counter: 1,
+            random: 2,
+            expires_at: Millis(at + 300_000),
+        };
+        book.issue(Lsn(lsn), Millis(at), &issued);
+        handle
+    }
+
+    #[test]
+    fn a_code_lives_to_its_end_and_rests_twenty_minutes() {
+        let mut book = CodeBook::default();
+        let handle = issue(&mut book, 1, 314_159_265, 0);
+        assert_eq!(book.get(handle, Millis(0)).unwrap().state(Millis(299_999)), CodeState::Live);
+        assert_eq!(book.get(handle, Millis(0)).unwrap().state(Millis(300_000)), CodeState::Expired);
+        book.forget(Millis(300_000 + 1_199_999), 10);
+        assert!(book.holds(handle));
+        assert!(book.get(handle, Millis(300_000 + 1_200_000)).is_none(), "past its time it is not found, freed or not");
+        book.forget(Millis(300_000 + 1_200_000), 10);
+        assert!(!book.holds(handle) && book.is_empty());
+        issue(&mut book, 2, 314_159_265, 2_000_000);
+    }
+
+    #[test]
+    fn a_used_code_is_remembered_for_48_hours() {
+        let mut book = CodeBook::default();
+        let handle = issue(&mut book, 1, 7, 0);
+        let id = book.get(handle, Millis(0)).unwrap().id;
+        book.get_mut(handle).unwrap().end(Ending::Used { by: Lsn(5), at: Millis(1_000) }, Millis(1_000));
+        book.get_mut(handle).unwrap().end(Ending::Voided { at: Millis(2_000) }, Millis(2_000));
+        book.forget(Millis(47 * HOUR), 10);
+        assert_eq!(book.by_id(id, Millis(47 * HOUR)).unwrap().state(Millis(47 * HOUR)), CodeState::Used { by: Lsn(5) });
+        assert!(book.by_id(CodeId { random: 8, ..id }, Millis(0)).is_none(), "the random part must fit");
+        book.forget(Millis(1_000 + 48 * HOUR), 10);
+        assert!(book.is_empty());
+    }
+
+    #[test]
+    fn three_wrong_seals_void_a_live_code() {
+        let mut book = CodeBook::default();
+        let handle = issue(&mut book, 1, 7, 0);
+        for expected in [CodeState::Live, CodeState::Live, CodeState::Voided] {
+            book.get_mut(handle).unwrap().count_wrong_seal(Millis(5));
+            assert_eq!(book.get(handle, Millis(0)).unwrap().state(Millis(5)), expected);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! May this customer buy this, now? The credit policy as one ladder, read top to bottom.
+//!
+//! retry of a known order → deadline → tombstone → currency → code → merchant → customer's standing →
+//! category → per-payment cap → velocity → same basket → in-store limit → total limit → yes.
+//!
+//! It only reads. Time and the random part of the id are arguments; what it finds becomes an event.
+
+use super::account::{Account, Channel, Identity};
+use super::bill::PaymentMethod;
+use super::codes::{Code, CodeState};
+use super::denial::Reason;
+use super::event::{Approval, FirstSale, Outcome};
+use super::ids::CustomerIx;
+use super::jst::Now;
+use super::merchant::{Merchant, MerchantStatus};
+use super::money::Yen;
+use super::orders::{Order, fingerprint};
+use super::policy::{CategoryAction, Policy};
+use super::request::{Authorize, JPY, OrderKey, Payer, Proof, Scanned};
+use super::state::State;
+
+/// What is to be done with an authorization request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// The order is known with this content: the first answer stands.
+    Replay(&'a Order),
+    /// The order is known with other content.
+    Reused(&'a Order),
+    Judged(Judgement),
+}
+
+/// A new decision, ready to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    pub customer: Option<CustomerIx>,
+    pub room: Yen,
+    pub outcome: Outcome,
+}
+
+/// Why a rung of the ladder says no.
+struct Denial {
+    reason: Reason,
+    first: Option<FirstSale>,
+}
+
+impl From<Reason> for Denial {
+    fn from(reason: Reason) -> Self {
+        Self { reason, first: None }
+    }
+}
+
+type Rung<T = ()> = Result<T, Denial>;
+
+fn deny_if(condition: bool, reason: Reason) -> Rung {
+    if condition { Err(reason.into()) } else { Ok(()) }
+}
+
+/// Judges a request against the state as it is.
+pub fn decide<'a>(state: &'a State, input: &Authorize, now: &Now, policy: &Policy) -> Verdict<'a> {
+    let key = OrderKey { merchant: input.merchant, order_id: input.order_id };
+    let known = state.orders.by_key(&key, now.at);
+    if let Some(order) = known.filter(|order| !order.is_tombstone()) {
+        let same = order.fingerprint == fingerprint(input);
+        return if same { Verdict::Replay(order) } else { Verdict::Reused(order) };
+    }
+    Verdict::Judged(judge(state, input, known.is_some(), now, policy))
+}
+
+/// Judges the content alone, as if the order had never come: also what `verify` repeats.
+pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, policy: &Policy) -> Judgement {
+    let payer = find_payer(state, input, now);
+    let customer = payer.as_ref().map(|(ix, _)| *ix);
+    let room = |account: &Account| room_in(account, input.channel, now, policy);
+    match climb(state, input, tombstone, payer, now, policy) {
+        Ok((approval, account)) => {
+            let room = room(account).minus_or_zero(input.amount);
+            Judgement { customer, room, outcome: Outcome::Approved(approval) }
+        }
+        Err(Denial { reason, first }) => {
+            let room = payer.map_or(Yen::ZERO, |(_, account)| room(account));
+            Judgement { customer, room, outcome: Outcome::Denied { reason, first: first.map(Box::new) } }
+        }
+    }
+}
+
+fn room_in(account: &Account, channel: Channel, now: &Now, policy: &Policy) -> Yen {
+    let spendable = account.spendable(now, policy);
+    if channel == Channel::InStore { spendable.in_store } else { spendable.online }
+}
+
+type FoundPayer<'a> = (CustomerIx, &'a Account);
+
+fn find_payer<'a>(state: &'a State, input: &Authorize, now: &Now) -> Option<FoundPayer<'a>> {
+    let ix = match &input.payer {
+        Payer::Customer(id) => state.customer_ix(id)?,
+        Payer::Code(scanned) => own_code(state, scanned, now)?.customer,
+    };
+    Some((ix, state.account(ix)?))
+}
+
+/// The record of the very code that was scanned. Another life of the same handle, or a wrong seal, is not it.
+fn own_code<'a>(state: &'a State, scanned: &Scanned, now: &Now) -> Option<&'a Code> {
+    let code = state.codes.get(scanned.handle()?, now.at)?;
+    let issued_second = u64::try_from(code.issued_at.0 / 1_000).unwrap_or(0);
+    let own = match scanned {
+        Scanned::Sealed { proof: Proof::Barcode { epoch }, .. } => *epoch == issued_second / 600,
+        Scanned::Sealed { proof: Proof::Qr { counter, random, issued_at }, .. } => {
+            *counter == code.counter && *random == code.random && u64::from(*issued_at) == issued_second
+        }
+        Scanned::Sealed { proof: Proof::Tok19, .. } => true,
+        // A seal this old can only be this code's if the code itself is that old.
+        Scanned::Stale { .. } => code.state(now.at) != CodeState::Live,
+        Scanned::Forged { .. } | Scanned::Invalid | Scanned::Foreign => false,
+    };
+    own.then_some(code)
+}
+
+fn climb<'a>(
+    state: &'a State,
+    input: &Authorize,
+    tombstone: bool,
+    payer: Option<FoundPayer<'a>>,
+    now: &Now,
+    policy: &Policy,
+) -> Rung<(Approval, &'a Account)> {
+    deny_if(input.late, Reason::TooLate)?;
+    deny_if(tombstone, Reason::Cancelled)?;
+    deny_if(input.currency != JPY, Reason::CurrencyNotSupported)?;
+    let account = payer_may_be_known(state, input, payer, now)?;
+    let merchant = merchant_is_active(state, input)?;
+    if let Some(reason) = account.blocked_by(input.channel, now, policy, &state.calendar) {
+        return Err(reason.into());
+    }
+    category_is_allowed(input, merchant, account, policy)?;
+    within_payment_caps(input, merchant, policy)?;
+    within_velocity(state, input, account, now, policy)?;
+    not_the_same_basket(state, input, account, now, policy)?;
+    within_limits(input, merchant, account, now, policy)?;
+    // From here on the answer is yes.
+    Ok((approval(state, input, account, now, policy), account))
+}
+
+/// The code is alive (or the customer exists) and names an account.
+fn payer_may_be_known<'a>(
+    state: &'a State,
+    input: &Authorize,
+    payer: Option<FoundPayer<'a>>,
+    now: &Now,
+) -> Rung<&'a Account> {
+    let scanned = match &input.payer {
+        Payer::Customer(_) => return payer.map(|(_, account)| account).ok_or(Reason::CustomerUnknown.into()),
+        Payer::Code(scanned) => scanned,
+    };
+    match scanned {
+        Scanned::Foreign => return Err(Reason::IssuerUnknown.into()),
+        Scanned::Invalid | Scanned::Forged { .. } => return Err(Reason::CodeInvalid.into()),
+        Scanned::Sealed { .. } | Scanned::Stale { .. } => {}
+    }
+    // Our seal without its record: issued so long ago that it is forgotten.
+    let code = own_code(state, scanned, now).ok_or(Reason::CodeExpired)?;
+    match code.state(now.at) {
+        CodeState::Live => {}
+        CodeState::Voided => return Err(Reason::CodeVoided.into()),
+        CodeState::Expired => return Err(Reason::CodeExpired.into()),
+        CodeState::Used { by } => {
+            let first = state.orders.by_lsn(by).map(Order::as_first);
+            return Err(Denial { reason: Reason::CodeUsed, first });
+        }
+    }
+    payer.map(|(_, account)| account).ok_or(Reason::CustomerUnknown.into())
+}
+
+fn merchant_is_active<'a>(state: &'a State, input: &Authorize) -> Rung<&'a Merchant> {
+    let merchant = state.merchants.get(&input.merchant).ok_or(Reason::MerchantUnknown)?;
+    deny_if(merchant.status != MerchantStatus::Active, Reason::MerchantInactive)?;
+    Ok(merchant)
+}
+
+fn category_is_allowed(input: &Authorize, merchant: &Merchant, account: &Account, policy: &Policy) -> Rung {
+    for rule in policy.rules_for(merchant.mcc, &input.categories) {
+        match rule.action {
+            CategoryAction::Block => return Err(Reason::CategoryNotAllowed.into()),
+            CategoryAction::FromRung(rung) => deny_if(account.profile.rung < rung, Reason::CategoryNotAllowed)?,
+            CategoryAction::Verified => {
+                deny_if(account.profile.identity != Identity::Verified, Reason::CategoryNotAllowed)?;
+            }
+            CategoryAction::Cap(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn within_payment_caps(input: &Authorize, merchant: &Merchant, policy: &Policy) -> Rung {
+    let over = |cap: Yen| input.amount > cap;
+    deny_if(policy.payment_cap.is_some_and(over), Reason::OverPaymentCap)?;
+    deny_if(merchant.limits.per_payment.is_some_and(over), Reason::OverPaymentCap)?;
+    for rule in policy.rules_for(merchant.mcc, &input.categories) {
+        if let CategoryAction::Cap(cap) = rule.action {
+            deny_if(over(cap), Reason::OverPaymentCap)?;
+        }
+    }
+    Ok(())
+}
+
+/// Approvals that still stand, within the rolling window.
+fn within_velocity(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Rung {
+    let rule = &policy.velocity;
+    if rule.max_count.is_none() && rule.max_amount.is_none() {
+        return Ok(());
+    }
+    let since = now.at.plus(-rule.window_ms);
+    let (mut count, mut sum) = (0, Yen::ZERO);
+    for order in state.approvals(account).take_while(|order| order.decided_at > since) {
+        if order.stands(now.at) {
+            count += 1;
+            sum += order.amount;
+        }
+    }
+    deny_if(rule.max_count.is_some_and(|most| count >= most), Reason::TooManyPayments)?;
+    deny_if(rule.max_amount.is_some_and(|most| sum + input.amount > most), Reason::TooManyPayments)
+}
+
+/// The same customer, shop and amount moments ago, under another order id: a retry that changed its id?
+fn not_the_same_basket(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Rung {
+    if input.confirm_repeat {
+        return Ok(());
+    }
+    let since = now.at.plus(-policy.same_basket_ms);
+    let twin = state
+        .approvals(account)
+        .take_while(|order| order.decided_at > since)
+        .find(|order| order.key.merchant == input.merchant && order.amount == input.amount && order.stands(now.at));
+    match twin {
+        Some(order) => Err(Denial { reason: Reason::DuplicateSuspect, first: Some(order.as_first()) }),
+        None => Ok(()),
+    }
+}
+
+fn within_limits(input: &Authorize, merchant: &Merchant, account: &Account, now: &Now, policy: &Policy) -> Rung {
+    let (limits, exposure) = (account.limits(policy), account.exposure(now));
+    if input.channel == Channel::InStore {
+        let limit = merchant.limits.in_store.map_or(limits.in_store, |shop| shop.min(limits.in_store));
+        deny_if(exposure.in_store + input.amount > limit, Reason::OverInStoreLimit)?;
+    }
+    deny_if(exposure.total + input.amount > limits.total, Reason::OverTotalLimit)
+}
+
+fn approval(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Approval {
+    let hold_expires_at = (!input.capture).then(|| now.at.plus(state.settings.hold_life));
+    Approval {
+        month: now.month,
+        due: due_of(state, input.channel, account.profile.payment_method, now, policy),
+        points: policy.points(input.amount),
+        hold_expires_at,
+    }
+}
+
+/// When a purchase captured now is to be paid.
+pub fn due_of(state: &State, channel: Channel, method: PaymentMethod, now: &Now, policy: &Policy) -> super::jst::Date {
+    match channel {
+        Channel::NpAtobarai => now.date.plus_days(policy.np_due_days),
+        Channel::InStore | Channel::Online => method.due(now.month, &state.calendar),
+    }
+}

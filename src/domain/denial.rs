@@ -1,0 +1,460 @@
+//! The one table of refusals: for each reason its codes, whether a retry is safe, and the words
+//! for the clerk and for the customer. `docs/denials.md` is printed from it.
+
+/// Why a purchase is denied, in the order of the contract's table.
+/// ISO 8583's DE 44 carries the position within the reasons that share a response code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Reason {
+    CodeInvalid = 1,
+    CodeExpired,
+    CodeUsed,
+    CodeVoided,
+    IssuerUnknown,
+    MerchantUnknown,
+    MerchantInactive,
+    CustomerUnknown,
+    Closed,
+    Suspended,
+    Overdue,
+    IdentityRequired,
+    ConsentRequired,
+    CategoryNotAllowed,
+    OverPaymentCap,
+    OverInStoreLimit,
+    OverTotalLimit,
+    TooManyPayments,
+    DuplicateSuspect,
+    Cancelled,
+    CurrencyNotSupported,
+    TooLate,
+}
+
+impl Reason {
+    pub const ALL: [Self; 22] = [
+        Self::CodeInvalid,
+        Self::CodeExpired,
+        Self::CodeUsed,
+        Self::CodeVoided,
+        Self::IssuerUnknown,
+        Self::MerchantUnknown,
+        Self::MerchantInactive,
+        Self::CustomerUnknown,
+        Self::Closed,
+        Self::Suspended,
+        Self::Overdue,
+        Self::IdentityRequired,
+        Self::ConsentRequired,
+        Self::CategoryNotAllowed,
+        Self::OverPaymentCap,
+        Self::OverInStoreLimit,
+        Self::OverTotalLimit,
+        Self::TooManyPayments,
+        Self::DuplicateSuspect,
+        Self::Cancelled,
+        Self::CurrencyNotSupported,
+        Self::TooLate,
+    ];
+
+    /// How the journal and the ledger store it.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.row().name == name)
+    }
+}
+
+/// What the register may do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Sending it again, even changed, will not help.
+    Never,
+    /// Scan a fresh code under a new order id.
+    NewCode,
+    /// Ask the customer, then send again under a new order id with `confirm_repeat`.
+    AfterConfirm,
+    /// Try again after some time.
+    Later,
+    /// Change the request (a smaller amount, say) and send it under a new order id.
+    FixRequest,
+    /// Ask for the order's outcome before anything else.
+    Inquire,
+}
+
+impl Retry {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::NewCode => "new_code",
+            Self::AfterConfirm => "after_confirm",
+            Self::Later => "later",
+            Self::FixRequest => "fix_request",
+            Self::Inquire => "inquire",
+        }
+    }
+}
+
+/// A text in Japanese with English beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    pub ja: &'static str,
+    pub en: &'static str,
+}
+
+const fn words(ja: &'static str, en: &'static str) -> Words {
+    Words { ja, en }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The stable machine name.
+    pub name: &'static str,
+    /// ISO 8583 response code (DE 39), also `response_code` over HTTP.
+    pub response_code: &'static str,
+    pub retry: Retry,
+    /// HTTP status where the reason refuses a call that is not a decision (issuing a code).
+    pub http: u16,
+    /// May be shown at the register: holds no figure, no word of limits, nothing of the customer's standing.
+    pub clerk: Words,
+    /// Only for the customer's own phone. `{amount}`, `{room}`, `{shop}` are filled in.
+    pub customer: Words,
+}
+
+/// An approval's own texts.
+pub const APPROVED_CLERK: Words = words("お支払いが完了しました。", "Payment approved.");
+pub const APPROVED_CUSTOMER: Words =
+    words("{shop}で{amount}円をお支払いしました。", "You paid {amount} yen at {shop}.");
+
+const OTHER_PAYMENT: Words = words(
+    "このお支払いはできません。他のお支払い方法をご案内ください。",
+    "Declined. Please ask for another way to pay.",
+);
+const NEW_CODE: Words = words(
+    "コードが使えません。お客様に新しいコードを表示していただき、もう一度読み取ってください。",
+    "This code cannot be used. Ask the customer for a fresh code and scan again.",
+);
+const CALL_SUPPORT: Words = words(
+    "この店舗ではお取り扱いできません。加盟店サポートへご連絡ください。",
+    "Not available at this shop. Please call merchant support.",
+);
+
+impl Reason {
+    #[expect(clippy::too_many_lines, reason = "a table: one row a reason, read top to bottom")]
+    pub const fn row(self) -> Row {
+        let (name, response_code, retry, http, clerk, customer) = match self {
+            Self::CodeInvalid => (
+                "code_invalid",
+                "14",
+                Retry::NewCode,
+                422,
+                words(
+                    "コードを読み取れませんでした。もう一度読み取り、続く場合は他のお支払い方法をご案内ください。",
+                    "The code could not be read. Scan again; if it repeats, ask for another way to pay.",
+                ),
+                words(
+                    "コードを確認できませんでした。アプリで新しいコードを表示してください。",
+                    "The code could not be verified. Show a new code in the app.",
+                ),
+            ),
+            Self::CodeExpired => (
+                "code_expired",
+                "54",
+                Retry::NewCode,
+                422,
+                NEW_CODE,
+                words(
+                    "コードの有効期限が切れました。新しいコードを表示してください。",
+                    "The code has expired. Show a new one.",
+                ),
+            ),
+            Self::CodeUsed => (
+                "code_used",
+                "54",
+                Retry::NewCode,
+                422,
+                words(
+                    "このコードは使用済みです。先の取引を確認し、必要なら新しいコードを読み取ってください。",
+                    "This code was already used. Check the earlier sale first, then scan a fresh code if needed.",
+                ),
+                words("このコードはすでに{shop}でのお支払いに使われました。", "This code has already paid at {shop}."),
+            ),
+            Self::CodeVoided => (
+                "code_voided",
+                "54",
+                Retry::NewCode,
+                422,
+                NEW_CODE,
+                words(
+                    "新しいコードが表示されたため、このコードは無効です。最新のコードを表示してください。",
+                    "A newer code replaced this one. Show the latest code.",
+                ),
+            ),
+            Self::IssuerUnknown => (
+                "issuer_unknown",
+                "15",
+                Retry::Never,
+                422,
+                words(
+                    "当社のコードではありません。決済サービスを選び直してください。",
+                    "Not one of our codes. Choose another payment brand.",
+                ),
+                words("このコードは当社のものではありません。", "This code is not ours."),
+            ),
+            Self::MerchantUnknown => (
+                "merchant_unknown",
+                "03",
+                Retry::Never,
+                404,
+                CALL_SUPPORT,
+                words("この店舗ではご利用いただけません。", "Not available at this shop."),
+            ),
+            Self::MerchantInactive => (
+                "merchant_inactive",
+                "58",
+                Retry::Never,
+                403,
+                CALL_SUPPORT,
+                words("この店舗では現在ご利用いただけません。", "Not available at this shop for now."),
+            ),
+            Self::CustomerUnknown => (
+                "customer_unknown",
+                "14",
+                Retry::Never,
+                404,
+                OTHER_PAYMENT,
+                words("会員情報が見つかりません。お問い合わせください。", "No such member. Please contact us."),
+            ),
+            Self::Closed => (
+                "closed",
+                "46",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words("ご契約は終了しています。お問い合わせください。", "Your account is closed. Please contact us."),
+            ),
+            Self::Suspended => (
+                "suspended",
+                "62",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words(
+                    "ご利用を停止しています。お問い合わせください。",
+                    "Your account is suspended. Please contact us.",
+                ),
+            ),
+            Self::Overdue => (
+                "overdue",
+                "62",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words(
+                    "お支払期限を過ぎたご請求があります。お支払い後、すぐにご利用いただけます。",
+                    "A bill is past its due date. You can buy again as soon as it is paid.",
+                ),
+            ),
+            Self::IdentityRequired => (
+                "identity_required",
+                "57",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words(
+                    "店舗でのご利用には本人確認が必要です。アプリで本人確認をお済ませください。",
+                    "Paying in store needs a verified identity. Complete it in the app.",
+                ),
+            ),
+            Self::ConsentRequired => (
+                "consent_required",
+                "57",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words(
+                    "ご利用には保護者の同意が必要です。アプリで同意のお手続きをお願いします。",
+                    "A guardian's consent is needed. Complete it in the app.",
+                ),
+            ),
+            Self::CategoryNotAllowed => (
+                "category_not_allowed",
+                "57",
+                Retry::Never,
+                422,
+                words(
+                    "対象外の商品または店舗です。他のお支払い方法をご案内ください。",
+                    "This item or shop is not covered. Please ask for another way to pay.",
+                ),
+                words("この商品または店舗ではご利用いただけません。", "This item or shop is not covered."),
+            ),
+            Self::OverPaymentCap => (
+                "over_payment_cap",
+                "61",
+                Retry::FixRequest,
+                422,
+                OTHER_PAYMENT,
+                words(
+                    "1回のお支払いの上限を超えています（今回 {amount}円）。",
+                    "Over the cap for one payment ({amount} yen this time).",
+                ),
+            ),
+            Self::OverInStoreLimit => (
+                "over_in_store_limit",
+                "51",
+                Retry::FixRequest,
+                422,
+                OTHER_PAYMENT,
+                words(
+                    "店舗でのご利用可能額は{room}円です（今回 {amount}円）。",
+                    "You can spend {room} yen in store ({amount} yen this time).",
+                ),
+            ),
+            Self::OverTotalLimit => (
+                "over_total_limit",
+                "51",
+                Retry::FixRequest,
+                422,
+                OTHER_PAYMENT,
+                words(
+                    "ご利用可能額は{room}円です（今回 {amount}円）。",
+                    "You can spend {room} yen ({amount} yen this time).",
+                ),
+            ),
+            Self::TooManyPayments => (
+                "too_many_payments",
+                "65",
+                Retry::Later,
+                422,
+                OTHER_PAYMENT,
+                words(
+                    "短い時間でのご利用回数が上限に達しました。時間をおいてお試しください。",
+                    "Too many payments in a short time. Please try again later.",
+                ),
+            ),
+            Self::DuplicateSuspect => (
+                "duplicate_suspect",
+                "94",
+                Retry::AfterConfirm,
+                422,
+                words(
+                    "同じ金額の取引が直前にあります。二重払いでないかお客様に確認してください。",
+                    "The same amount was paid moments ago. Ask the customer whether this is a second purchase.",
+                ),
+                words(
+                    "{shop}で同じ金額（{amount}円）のお支払いが直前にあります。今回はまだ請求されていません。",
+                    "The same amount ({amount} yen) was just paid at {shop}. This one was not charged.",
+                ),
+            ),
+            Self::Cancelled => (
+                "cancelled",
+                "12",
+                Retry::Never,
+                422,
+                words(
+                    "この取引は取消済みです。新しい取引としてやり直してください。",
+                    "This sale was cancelled. Start a new sale.",
+                ),
+                words(
+                    "{shop}での{amount}円の取引は取り消されました。請求されません。",
+                    "The sale of {amount} yen at {shop} was cancelled. Nothing is charged.",
+                ),
+            ),
+            Self::CurrencyNotSupported => (
+                "currency_not_supported",
+                "12",
+                Retry::FixRequest,
+                422,
+                CALL_SUPPORT,
+                words("日本円のみご利用いただけます。", "Only Japanese yen is accepted."),
+            ),
+            Self::TooLate => (
+                "too_late",
+                "68",
+                Retry::Inquire,
+                422,
+                words(
+                    "時間内に処理できませんでした。取引結果を照会してください。",
+                    "Not decided in time. Inquire about this sale before trying again.",
+                ),
+                words(
+                    "{shop}でのお支払いは時間切れのため行われませんでした。請求されません。",
+                    "The payment at {shop} ran out of time. Nothing is charged.",
+                ),
+            ),
+        };
+        Row { name, response_code, retry, http, clerk, customer }
+    }
+
+    /// The reason's number within its response code, from 1: what DE 44 appends to DE 39.
+    pub fn number_within_code(self) -> usize {
+        let same = |reason: &&Self| reason.row().response_code == self.row().response_code;
+        Self::ALL.iter().filter(same).take_while(|reason| **reason != self).count() + 1
+    }
+}
+
+/// The table as a page, kept in step with `docs/denials.md` by a test.
+pub fn as_markdown() -> String {
+    let mut page = String::from(
+        "# Denials\n\nPrinted from `src/domain/denial.rs`; `SOKKETSU_BLESS=1 cargo test denials` writes it again.\n\n\
+         A register gets `reason`; only the clerk's text may be displayed there. The customer's text goes to the customer's own phone.\n\n\
+         | reason | DE 39 | DE 44 | retry | clerk | customer |\n|---|---|---|---|---|---|\n",
+    );
+    for reason in Reason::ALL {
+        let row = reason.row();
+        page += &format!(
+            "| `{}` | {} | {}{:02} | `{}` | {}<br>{} | {}<br>{} |\n",
+            row.name,
+            row.response_code,
+            row.response_code,
+            reason.number_within_code(),
+            row.retry.name(),
+            row.clerk.ja,
+            row.clerk.en,
+            row.customer.ja,
+            row.customer.en,
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_survives_its_number_and_name() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_number(reason.number()), Some(reason));
+            assert_eq!(Reason::from_name(reason.row().name), Some(reason));
+        }
+        assert_eq!(Reason::from_number(0), None);
+        assert_eq!(Reason::from_number(23), None);
+    }
+
+    #[test]
+    fn the_clerk_learns_nothing_of_the_customers_standing() {
+        let forbidden =
+            ["{", "limit", "限度", "可能額", "残高", "延滞", "停止", "overdue", "suspend", "credit", "本人", "同意"];
+        for reason in Reason::ALL {
+            let Words { ja, en } = reason.row().clerk;
+            for word in forbidden {
+                assert!(!ja.contains(word) && !en.to_lowercase().contains(word), "{reason:?} tells the clerk {word:?}");
+            }
+            assert!(!ja.chars().chain(en.chars()).any(|c| c.is_numeric()), "{reason:?} shows the clerk a figure");
+        }
+    }
+
+    #[test]
+    fn de_44_numbers_follow_the_table() {
+        assert_eq!(Reason::CodeInvalid.number_within_code(), 1);
+        assert_eq!(Reason::CustomerUnknown.number_within_code(), 2);
+        assert_eq!(Reason::CodeVoided.number_within_code(), 3);
+    }
+}

@@ -1,0 +1,24 @@
+//! The pure core: no runtime, no clock, no I/O, no randomness of its own, no order that depends on a hash map.
+//!
+//! Read in this order: [`request`] (what is asked), [`decide`] (the ladder), [`event`] (what becomes a fact),
+//! [`state`] (`apply`, the only mutator), [`rule`] (request in, answer out).
+
+pub mod account;
+pub mod bill;
+mod chunks;
+pub mod codes;
+pub mod decide;
+pub mod denial;
+pub mod enroll;
+pub mod event;
+pub mod ids;
+mod index;
+pub mod jst;
+pub mod merchant;
+pub mod money;
+pub mod orders;
+pub mod policy;
+pub mod request;
+pub mod rule;
+pub mod state;
+pub mod undo;

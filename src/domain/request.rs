@@ -1,0 +1,190 @@
+//! What callers ask of the engine, after parsing and code verification.
+
+use super::account::{Channel, Identity, Limits, Status};
+use super::bill::PaymentMethod;
+use super::ids::{
+    AuthorizationId, Category, CodeId, CustomerId, Handle, MerchantId, OrderId, RefundId, StoreId, TerminalId,
+};
+use super::jst::{Date, Millis};
+use super::merchant::Merchant;
+use super::money::Yen;
+use super::orders::Order;
+
+/// What the seal of a scanned code vouches for; the engine compares it with its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Barcode: the 600-second epoch of its issue.
+    Barcode { epoch: u64 },
+    /// QR: counter and random of the record, and the second of issue.
+    Qr { counter: u16, random: u32, issued_at: u32 },
+    /// 19-digit form: carries no seal of its own.
+    Tok19,
+}
+
+/// What the register scanned, as far as it can be told without the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanned {
+    Sealed {
+        handle: Handle,
+        proof: Proof,
+    },
+    /// Our seal, of an epoch too old to be alive.
+    Stale {
+        handle: Handle,
+    },
+    /// Well-formed, wrong seal.
+    Forged {
+        handle: Handle,
+    },
+    /// Malformed, or of a generation we do not know.
+    Invalid,
+    /// Somebody else's code.
+    Foreign,
+}
+
+impl Scanned {
+    pub const fn handle(&self) -> Option<Handle> {
+        match self {
+            Self::Sealed { handle, .. } | Self::Stale { handle } | Self::Forged { handle } => Some(*handle),
+            Self::Invalid | Self::Foreign => None,
+        }
+    }
+
+    /// Whether it slows its source: a wrong seal, an unknown generation, garbage.
+    pub const fn is_bad(&self) -> bool {
+        matches!(self, Self::Forged { .. } | Self::Invalid)
+    }
+}
+
+/// Who buys: whoever shows the code, or a named customer without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payer {
+    Code(Scanned),
+    Customer(CustomerId),
+}
+
+/// ISO 4217, three letters.
+pub type Currency = [u8; 3];
+pub const JPY: Currency = *b"JPY";
+
+/// How the code reached the register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EntryMode {
+    Barcode = 1,
+    Qr,
+    Manual,
+}
+
+impl EntryMode {
+    pub const ALL: [Self; 3] = [Self::Barcode, Self::Qr, Self::Manual];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Barcode => "barcode",
+            Self::Qr => "qr",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// The inputs of one decision. They are journaled with it, so that it can be judged again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorize {
+    pub merchant: MerchantId,
+    pub order_id: OrderId,
+    pub store: Option<StoreId>,
+    pub terminal: Option<TerminalId>,
+    pub payer: Payer,
+    pub channel: Channel,
+    pub amount: Yen,
+    pub currency: Currency,
+    pub capture: bool,
+    pub confirm_repeat: bool,
+    pub entry_mode: Option<EntryMode>,
+    /// Categories of the items, where the register sends them.
+    pub categories: Vec<Category>,
+    /// The register's own time of the sale; never judged.
+    pub requested_at: Option<Millis>,
+    /// The deadline had passed when the engine picked the request up.
+    pub late: bool,
+}
+
+/// An order, by the register's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderKey {
+    pub merchant: MerchantId,
+    pub order_id: OrderId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    pub key: OrderKey,
+    /// The code, where the register still has it; it names the part and speeds the way.
+    pub handle: Option<Handle>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capture {
+    pub authorization: AuthorizationId,
+    pub amount: Yen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refund {
+    pub authorization: AuthorizationId,
+    pub refund_id: RefundId,
+    pub amount: Yen,
+}
+
+/// Changes of a customer; what is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CustomerChange {
+    pub identity: Option<Identity>,
+    pub identity_reason: Option<Box<str>>,
+    pub birth_date: Option<Date>,
+    pub guardian_consent: Option<bool>,
+    pub payment_method: Option<PaymentMethod>,
+    pub status: Option<Status>,
+    /// `Some(None)` returns to the ladder.
+    pub limits: Option<Option<Limits>>,
+    pub rung: Option<u8>,
+}
+
+/// Everything that can be asked of the engine. Each is answered once, after what it changed is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// With `throttled`, only a known order is answered; nothing new is decided.
+    Authorize {
+        input: Box<Authorize>,
+        throttled: bool,
+    },
+    Cancel(Cancel),
+    Capture(Capture),
+    Refund(Refund),
+    /// An old order read from the ledger, to be taken back into memory before it is refunded.
+    Recall(Box<Order>),
+    IssueCode {
+        customer: CustomerId,
+    },
+    VoidCode {
+        code: CodeId,
+    },
+    PutCustomer {
+        id: CustomerId,
+        change: Box<CustomerChange>,
+    },
+    PutMerchant(Box<Merchant>),
+    FindOrder(AuthorizationId),
+    FindOrderByKey(OrderKey),
+    FindCode(CodeId),
+    FindCustomer(CustomerId),
+    FindMerchant(MerchantId),
+}
+
+impl Request {
+    /// Whether it goes before new authorizations: it settles what is already uncertain.
+    pub const fn is_urgent(&self) -> bool {
+        !matches!(self, Self::Authorize { .. } | Self::IssueCode { .. })
+    }
+}

@@ -1,0 +1,231 @@
+//! One request in, one ruling out: a fact to record or an answer that needs none, and after the fact its answer.
+//! This is the whole core behind one pair of functions; who drives it is the shell's choice.
+
+use super::account::Account;
+use super::codes::Code;
+use super::decide::{Judgement, Verdict, decide};
+use super::denial::Reason;
+use super::enroll::{issue_code, put_customer, void_code};
+use super::event::{Decided, Event};
+use super::ids::AuthorizationId;
+use super::jst::Now;
+use super::merchant::Merchant;
+use super::money::Yen;
+use super::orders::{Order, RefundMade};
+use super::request::{Authorize, OrderKey, Request};
+use super::state::State;
+use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
+
+/// What the core makes of a request.
+#[derive(Clone, Debug)]
+pub enum Ruling {
+    Record(Event),
+    Answer(Reply),
+}
+
+/// An answer, before it is put in the words of HTTP or ISO 8583.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// A decision, new or known.
+    Decision {
+        order: Box<Order>,
+        replayed: bool,
+    },
+    /// The order id was used with other content.
+    OrderIdReused {
+        first: AuthorizationId,
+    },
+    /// The source sent too many bad codes, and this order is not known.
+    Throttled,
+    Cancelled {
+        action: CancelAction,
+        authorization: Option<AuthorizationId>,
+        replayed: bool,
+    },
+    Captured {
+        order: Box<Order>,
+        replayed: bool,
+    },
+    Refunded {
+        order: Box<Order>,
+        made: RefundMade,
+        left: Yen,
+        replayed: bool,
+    },
+    Refused(Refusal),
+    /// A code was issued, found or voided; with its customer and, if any, the sale it last tried.
+    Code(Box<CodeView>),
+    CodeRefused(Reason),
+    Customer {
+        account: Box<Account>,
+        created: bool,
+    },
+    Merchant {
+        merchant: Box<Merchant>,
+        created: bool,
+    },
+    Order(Box<Order>),
+    Unknown,
+}
+
+/// A code as its phone sees it.
+#[derive(Clone, Debug)]
+pub struct CodeView {
+    pub code: Code,
+    pub account: Account,
+    pub latest: Option<Order>,
+    /// Name of the shop of `latest`.
+    pub shop: Option<Box<str>>,
+}
+
+fn answer(reply: Reply) -> Ruling {
+    Ruling::Answer(reply)
+}
+
+/// Judges a request against the state as it is. `draw` gives random numbers.
+pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() -> u64) -> Ruling {
+    let Some(in_force) = &state.policy else { return answer(Reply::Unknown) };
+    let policy = &in_force.policy;
+    match request {
+        Request::Authorize { input, throttled } => match decide(state, input, now, policy) {
+            Verdict::Replay(order) => answer(Reply::Decision { order: Box::new(order.clone()), replayed: true }),
+            Verdict::Reused(order) => answer(Reply::OrderIdReused { first: order.id }),
+            Verdict::Judged(_) if *throttled => answer(Reply::Throttled),
+            Verdict::Judged(judgement) => {
+                Ruling::Record(recorded(input.as_ref().clone(), judgement, in_force.version, draw()))
+            }
+        },
+        Request::Cancel(request) => match cancel(state, request, now) {
+            Ok(Step::Record(event)) => Ruling::Record(event),
+            Ok(Step::Answer(action)) => {
+                let order = state.orders.by_key(&request.key, now.at).filter(|order| !order.is_tombstone());
+                answer(Reply::Cancelled { action, authorization: order.map(|order| order.id), replayed: true })
+            }
+            Err(refusal) => answer(Reply::Refused(refusal)),
+        },
+        Request::Capture(request) => match capture(state, request, now, policy) {
+            Ok(Step::Record(event)) => Ruling::Record(event),
+            Ok(Step::Answer(order)) => answer(Reply::Captured { order: Box::new(order.clone()), replayed: true }),
+            Err(refusal) => answer(Reply::Refused(refusal)),
+        },
+        Request::Refund(request) => match refund(state, request, now, policy) {
+            Ok(Step::Record(event)) => Ruling::Record(event),
+            Ok(Step::Answer((order, made))) => answer(refunded(order, made, true)),
+            Err(refusal) => answer(Reply::Refused(refusal)),
+        },
+        Request::Recall(order) => match state.orders.by_lsn(order.id.lsn) {
+            None => Ruling::Record(Event::Recalled(order.clone())),
+            Some(order) => answer(Reply::Order(Box::new(order.clone()))),
+        },
+        Request::IssueCode { customer } => match issue_code(state, customer, now, policy, draw) {
+            Ok(issued) => Ruling::Record(Event::CodeIssued(issued)),
+            Err(reason) => answer(Reply::CodeRefused(reason)),
+        },
+        Request::VoidCode { code } => void_code(state, *code, now)
+            .map_or_else(|| answer(look(state, &Request::FindCode(*code), now)), Ruling::Record),
+        Request::PutCustomer { id, change } => put_customer(state, *id, change)
+            .map_or_else(|| answer(look(state, &Request::FindCustomer(*id), now)), Ruling::Record),
+        Request::PutMerchant(merchant) if state.merchants.get(&merchant.id) == Some(merchant) => {
+            answer(Reply::Merchant { merchant: merchant.clone(), created: false })
+        }
+        Request::PutMerchant(merchant) => Ruling::Record(Event::MerchantSet(merchant.clone())),
+        Request::FindOrder(_)
+        | Request::FindOrderByKey(_)
+        | Request::FindCode(_)
+        | Request::FindCustomer(_)
+        | Request::FindMerchant(_) => answer(look(state, request, now)),
+    }
+}
+
+fn recorded(input: Authorize, judgement: Judgement, policy: u32, random: u64) -> Event {
+    let Judgement { customer, room, outcome } = judgement;
+    Event::Decided(Box::new(Decided { random, policy, input, customer, room, outcome }))
+}
+
+fn refunded(order: &Order, made: &RefundMade, replayed: bool) -> Reply {
+    use super::orders::OrderState;
+    let left = match order.state {
+        OrderState::Captured { amount, refunded } => amount.minus_or_zero(refunded),
+        _ => Yen::ZERO,
+    };
+    Reply::Refunded { order: Box::new(order.clone()), made: made.clone(), left, replayed }
+}
+
+/// Reads without recording.
+fn look(state: &State, request: &Request, now: &Now) -> Reply {
+    let found = match request {
+        Request::FindOrder(id) => state.orders.by_id(*id, now.at).map(|order| Reply::Order(Box::new(order.clone()))),
+        Request::FindOrderByKey(key) => {
+            let order = state.orders.by_key(key, now.at).filter(|order| !order.is_tombstone());
+            order.map(|order| Reply::Order(Box::new(order.clone())))
+        }
+        Request::FindCode(id) => state.codes.by_id(*id, now.at).and_then(|code| code_view(state, code)),
+        Request::FindCustomer(id) => state
+            .customer_ix(id)
+            .and_then(|ix| state.account(ix))
+            .map(|account| Reply::Customer { account: Box::new(account.clone()), created: false }),
+        Request::FindMerchant(id) => state
+            .merchants
+            .get(id)
+            .map(|merchant| Reply::Merchant { merchant: Box::new(merchant.clone()), created: false }),
+        _ => None,
+    };
+    found.unwrap_or(Reply::Unknown)
+}
+
+fn code_view(state: &State, code: &Code) -> Option<Reply> {
+    let latest = code.latest_attempt.and_then(|lsn| state.orders.by_lsn(lsn)).cloned();
+    let shop = latest.as_ref().and_then(|order| state.merchants.get(&order.key.merchant));
+    let shop = shop.map(|merchant| merchant.name.clone());
+    let account = state.account(code.customer)?.clone();
+    Some(Reply::Code(Box::new(CodeView { code: *code, account, latest, shop })))
+}
+
+/// The answer to a request whose event has just been applied.
+pub fn reply_after(state: &State, request: &Request, event: &Event, existed: bool, now: &Now) -> Reply {
+    let order = |lsn| state.orders.by_lsn(lsn).map(|order| Box::new(order.clone()));
+    let reply = match event {
+        Event::Decided(_) => order(state.lsn).map(|order| Reply::Decision { order, replayed: false }),
+        Event::Tombstoned { .. } => {
+            Some(Reply::Cancelled { action: CancelAction::Blocked, authorization: None, replayed: false })
+        }
+        Event::Cancelled(undone) => state.orders.by_lsn(undone.order).map(|order| Reply::Cancelled {
+            action: CancelAction::Reversed,
+            authorization: Some(order.id),
+            replayed: false,
+        }),
+        Event::Captured(captured) => order(captured.order).map(|order| Reply::Captured { order, replayed: false }),
+        Event::Refunded(refund) => state.orders.by_lsn(refund.order).and_then(|order| {
+            let made = order.refunds.as_ref()?.last()?;
+            Some(refunded(order, made, false))
+        }),
+        Event::Recalled(recalled) => order(recalled.id.lsn).map(Reply::Order),
+        Event::CodeIssued(issued) => state.codes.get(issued.handle, now.at).and_then(|code| code_view(state, code)),
+        Event::CodeVoided { handle } => state.codes.get(*handle, now.at).and_then(|code| code_view(state, code)),
+        Event::CustomerSet { ix, .. } => {
+            state.account(*ix).map(|account| Reply::Customer { account: Box::new(account.clone()), created: !existed })
+        }
+        Event::MerchantSet(merchant) => Some(Reply::Merchant { merchant: merchant.clone(), created: !existed }),
+        Event::Opened { .. } | Event::PolicySet { .. } | Event::HolidaysSet { .. } | Event::HoldExpired(_) => None,
+    };
+    reply.unwrap_or_else(|| look(state, request, now))
+}
+
+/// Whether what a request creates was there before.
+pub fn existed(state: &State, request: &Request) -> bool {
+    match request {
+        Request::PutCustomer { id, .. } => state.customer_ix(id).is_some(),
+        Request::PutMerchant(merchant) => state.merchants.contains_key(&merchant.id),
+        _ => true,
+    }
+}
+
+/// The key of the order that a request speaks of.
+pub fn order_key(request: &Request) -> Option<OrderKey> {
+    match request {
+        Request::Authorize { input, .. } => Some(OrderKey { merchant: input.merchant, order_id: input.order_id }),
+        Request::Cancel(cancel) => Some(cancel.key),
+        Request::FindOrderByKey(key) => Some(*key),
+        _ => None,
+    }
+}

@@ -1,0 +1,395 @@
+//! Everything the engine knows, and `apply`: the only function that changes it.
+//! It is the same code live, in recovery and in the tools, and it cannot fail.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::{FixedState, RandomState};
+
+use super::account::{Account, Channel, Hold};
+use super::bill::NpBill;
+use super::chunks::Chunks;
+use super::codes::{CodeBook, Ending};
+use super::denial::Reason;
+use super::event::{Captured, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
+use super::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, MerchantId, Part};
+use super::index::Index;
+use super::jst::{BankCalendar, Date, Millis, Month, Now};
+use super::merchant::Merchant;
+use super::money::Yen;
+use super::orders::{Order, OrderBook, OrderState, RefundMade, fingerprint, part_of};
+use super::policy::Policy;
+use super::request::{OrderKey, Payer};
+
+/// Numbers of the installation that decisions use; from `config/sokketsu.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a decision is answered again, ms (`orders.retain`).
+    pub orders_retain: i64,
+    /// Most orders in memory (`orders.max`).
+    pub orders_max: u64,
+    /// Life of a hold, ms (`holds.expire_after`).
+    pub hold_life: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        use super::jst::{DAY, HOUR};
+        Self { orders_retain: 48 * HOUR, orders_max: 20_000_000, hold_life: 7 * DAY }
+    }
+}
+
+/// A policy with the number under which decisions cite it.
+#[derive(Clone, Debug)]
+pub struct PolicyInForce {
+    pub version: u32,
+    pub text: Box<str>,
+    pub policy: Arc<Policy>,
+}
+
+#[derive(Clone, Debug)]
+pub struct State {
+    pub settings: Settings,
+    /// Last record applied.
+    pub lsn: Lsn,
+    /// Time of the last record.
+    pub time: Millis,
+    pub sandbox: bool,
+    pub policy: Option<PolicyInForce>,
+    pub calendar: Arc<BankCalendar>,
+    pub calendar_text: Box<str>,
+    accounts: Chunks<Account>,
+    by_customer: Index<u32>,
+    pub merchants: HashMap<MerchantId, Merchant, RandomState>,
+    pub orders: OrderBook,
+    pub codes: CodeBook,
+}
+
+fn customer_hash(id: &CustomerId) -> u64 {
+    FixedState::with_seed(0x6375_7374).hash_one(id)
+}
+
+impl State {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            lsn: Lsn::ZERO,
+            time: Millis(i64::MIN),
+            sandbox: false,
+            policy: None,
+            calendar: Arc::default(),
+            calendar_text: Box::from(""),
+            accounts: Chunks::default(),
+            by_customer: Index::default(),
+            merchants: HashMap::default(),
+            orders: OrderBook::new(settings.orders_retain),
+            codes: CodeBook::default(),
+        }
+    }
+
+    pub fn customer_ix(&self, id: &CustomerId) -> Option<CustomerIx> {
+        let same = |ix| self.account(CustomerIx(ix)).is_some_and(|account| account.id == *id);
+        self.by_customer.find(customer_hash(id), same).map(CustomerIx)
+    }
+
+    pub fn account(&self, ix: CustomerIx) -> Option<&Account> {
+        self.accounts.get(u64::from(ix.0))
+    }
+
+    /// The account of an index that an event or a code carries.
+    #[expect(clippy::expect_used, reason = "an index is only ever made when its account is; anything else is a bug")]
+    fn account_mut(&mut self, ix: CustomerIx) -> &mut Account {
+        self.accounts.get_mut(u64::from(ix.0)).expect("an event names a customer that is not there")
+    }
+
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.iter()
+    }
+
+    /// Index that the next new customer will get.
+    pub fn next_customer(&self) -> CustomerIx {
+        CustomerIx(u32::try_from(self.accounts.end()).unwrap_or(u32::MAX))
+    }
+
+    /// Takes in an account read back from the ledger; they come in order of their index.
+    pub fn load_account(&mut self, account: Account) {
+        let hash = customer_hash(&account.id);
+        let ix = self.accounts.push(account);
+        self.by_customer.insert(hash, u32::try_from(ix).unwrap_or(u32::MAX));
+    }
+
+    /// Takes in an order read back from the ledger; they come in order of decision.
+    pub fn load_order(&mut self, mut order: Order) {
+        let approved = !matches!(order.state, OrderState::Denied(_) | OrderState::Tombstone);
+        let recent = self.time < order.decided_at.plus(self.settings.orders_retain);
+        if !recent {
+            self.orders.recall(order);
+            return;
+        }
+        match order.customer {
+            Some(ix) if approved => {
+                let sequence = self.orders.next_sequence();
+                order.earlier = self.account_mut(ix).latest_approval.replace(sequence);
+            }
+            Some(_) | None => order.earlier = None,
+        }
+        self.orders.push(order);
+    }
+
+    /// A customer's approvals, latest first, as far as they are in memory.
+    pub fn approvals(&self, account: &Account) -> impl Iterator<Item = &Order> {
+        let first = account.latest_approval.and_then(|sequence| self.orders.get(sequence));
+        std::iter::successors(first, |order| self.orders.get(order.earlier?))
+    }
+
+    /// Frees memory of what is past its time and posted to the ledger, at most `most` of each kind.
+    pub fn forget(&mut self, now: Millis, posted: Lsn, most: usize) {
+        self.orders.forget(now, posted, most);
+        self.codes.forget(now, most);
+    }
+
+    /// Makes the next fact true.
+    pub fn apply(&mut self, event: &Event, now: &Now) {
+        assert!(now.at >= self.time, "time in the journal went back");
+        self.lsn = self.lsn.next();
+        self.time = now.at;
+        match event {
+            Event::Opened { sandbox } => self.sandbox = *sandbox,
+            Event::PolicySet { version, text } => self.set_policy(*version, text),
+            Event::HolidaysSet { text } => self.set_calendar(text),
+            Event::MerchantSet(merchant) => {
+                self.merchants.insert(merchant.id, merchant.as_ref().clone());
+            }
+            Event::CustomerSet { ix, id, profile } => {
+                if *ix == self.next_customer() {
+                    self.load_account(Account::new(*id, profile.as_ref().clone()));
+                } else {
+                    let account = self.account_mut(*ix);
+                    account.set_payment_method(profile.payment_method, now.month);
+                    account.profile.clone_from(profile);
+                }
+            }
+            Event::CodeIssued(issued) => self.code_issued(issued, now),
+            Event::CodeVoided { handle } => {
+                if let Some(code) = self.codes.get_mut(*handle) {
+                    code.end(Ending::Voided { at: now.at }, now.at);
+                }
+            }
+            Event::Decided(decided) => self.decided(decided, now),
+            Event::Tombstoned { key } => self.tombstoned(*key, now),
+            Event::Cancelled(undone) => {
+                self.give_back(undone);
+                self.change_order(undone.order, now, |order| order.state = OrderState::Cancelled);
+            }
+            Event::HoldExpired(undone) => self.give_back(undone),
+            Event::Captured(captured) => self.captured(captured, now),
+            Event::Refunded(refunded) => self.refunded(refunded, now),
+            Event::Recalled(order) => {
+                let mut order = order.as_ref().clone();
+                (order.touched, order.touched_at) = (self.lsn, now.at);
+                self.orders.recall(order);
+            }
+        }
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "the text was parsed before it was journaled; every version must stay readable"
+    )]
+    pub fn set_policy(&mut self, version: u32, text: &str) {
+        let policy = Policy::parse(text).expect("a journaled policy no longer parses");
+        self.policy = Some(PolicyInForce { version, text: Box::from(text), policy: Arc::new(policy) });
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "the text was parsed before it was journaled; every version must stay readable"
+    )]
+    pub fn set_calendar(&mut self, text: &str) {
+        self.calendar = Arc::new(BankCalendar::parse(text).expect("a journaled holiday file no longer parses"));
+        self.calendar_text = Box::from(text);
+    }
+
+    fn code_issued(&mut self, issued: &CodeIssued, now: &Now) {
+        let account = self.account_mut(issued.customer);
+        account.codes_issued = issued.counter;
+        let before = account.live_code.replace(issued.handle);
+        if let Some(code) = before.and_then(|handle| self.codes.get_mut(handle))
+            && code.customer == issued.customer
+        {
+            code.end(Ending::Voided { at: now.at }, now.at);
+        }
+        self.codes.issue(self.lsn, now.at, issued);
+    }
+
+    fn decided(&mut self, decided: &Decided, now: &Now) {
+        let input = &decided.input;
+        let customer_part = decided.customer.and_then(|ix| self.account(ix)).map(|account| Part::of(&account.id));
+        let id = AuthorizationId { part: part_of(input, customer_part), lsn: self.lsn, random: decided.random };
+        let mut order = blank_order(id, decided, now);
+        match &decided.outcome {
+            Outcome::Denied { reason, first } => {
+                order.state = OrderState::Denied(*reason);
+                order.first.clone_from(first);
+            }
+            Outcome::Approved(approval) => {
+                (order.month, order.due, order.points) = (approval.month, approval.due, approval.points);
+                if let Some(ix) = decided.customer {
+                    let sequence = self.orders.next_sequence();
+                    let account = self.account_mut(ix);
+                    order.earlier = account.latest_approval.replace(sequence);
+                    if let Some(expires_at) = approval.hold_expires_at {
+                        let hold = Hold { order: id.lsn, channel: input.channel, amount: input.amount, expires_at };
+                        account.rare_mut().holds.push(hold);
+                    } else {
+                        charge(account, id.lsn, input.channel, input.amount, approval.month, approval.due);
+                    }
+                }
+                order.state = approval
+                    .hold_expires_at
+                    .map_or(OrderState::Captured { amount: input.amount, refunded: Yen::ZERO }, |expires_at| {
+                        OrderState::Held { expires_at }
+                    });
+            }
+        }
+        self.mark_code(decided, id.lsn, now);
+        self.orders.push(order);
+    }
+
+    /// A try with a code leaves its trace on the code: used, attempted, or wrongly sealed.
+    fn mark_code(&mut self, decided: &Decided, lsn: Lsn, now: &Now) {
+        let Payer::Code(scanned) = &decided.input.payer else { return };
+        let Some(code) = scanned.handle().and_then(|handle| self.codes.get_mut(handle)) else { return };
+        match decided.outcome {
+            Outcome::Denied { reason: Reason::CodeInvalid, .. } => code.count_wrong_seal(now.at),
+            // The customer is known only where the seal is this code's own.
+            Outcome::Denied { .. } if decided.customer.is_none() => {}
+            Outcome::Denied { .. } => {
+                code.attempts = code.attempts.saturating_add(1);
+                code.latest_attempt = Some(lsn);
+            }
+            Outcome::Approved(_) => {
+                code.attempts = code.attempts.saturating_add(1);
+                code.latest_attempt = Some(lsn);
+                code.end(Ending::Used { by: lsn, at: now.at }, now.at);
+            }
+        }
+    }
+
+    fn tombstoned(&mut self, key: OrderKey, now: &Now) {
+        let id = AuthorizationId { part: Part::default(), lsn: self.lsn, random: 0 };
+        self.orders.push(Order {
+            id,
+            key,
+            customer: None,
+            channel: Channel::InStore,
+            handle: None,
+            amount: Yen::ZERO,
+            fingerprint: 0,
+            decided_at: now.at,
+            state: OrderState::Tombstone,
+            month: now.month,
+            due: now.date,
+            points: 0,
+            room: Yen::ZERO,
+            first: None,
+            refunds: None,
+            touched: self.lsn,
+            touched_at: now.at,
+            earlier: None,
+        });
+    }
+
+    fn give_back(&mut self, undone: &Undone) {
+        let account = self.account_mut(undone.customer);
+        if undone.was_hold {
+            account.rare_mut().holds.retain(|hold| hold.order != undone.order);
+        } else {
+            discharge(account, undone.order, undone.channel, undone.amount, undone.month);
+        }
+        account.tidy();
+    }
+
+    fn change_order(&mut self, order: Lsn, now: &Now, change: impl FnOnce(&mut Order)) {
+        let lsn = self.lsn;
+        if let Some(order) = self.orders.by_lsn_mut(order) {
+            change(order);
+            (order.touched, order.touched_at) = (lsn, now.at);
+        }
+    }
+
+    fn captured(&mut self, captured: &Captured, now: &Now) {
+        let account = self.account_mut(captured.customer);
+        account.rare_mut().holds.retain(|hold| hold.order != captured.order);
+        charge(account, captured.order, captured.channel, captured.amount, captured.month, captured.due);
+        account.tidy();
+        self.change_order(captured.order, now, |order| {
+            order.state = OrderState::Captured { amount: captured.amount, refunded: Yen::ZERO };
+            (order.month, order.due, order.points) = (captured.month, captured.due, captured.points);
+        });
+    }
+
+    fn refunded(&mut self, refund: &Refunded, now: &Now) {
+        let account = self.account_mut(refund.customer);
+        discharge(account, refund.order, refund.channel, refund.amount, refund.month);
+        account.tidy();
+        self.change_order(refund.order, now, |order| {
+            if let OrderState::Captured { refunded, .. } = &mut order.state {
+                *refunded += refund.amount;
+            }
+            let made = RefundMade { id: refund.refund_id, amount: refund.amount, destination: refund.destination };
+            order.refunds.get_or_insert_default().push(made);
+        });
+    }
+}
+
+fn blank_order(id: AuthorizationId, decided: &Decided, now: &Now) -> Order {
+    let input = &decided.input;
+    let handle = match &input.payer {
+        Payer::Code(scanned) => scanned.handle(),
+        Payer::Customer(_) => None,
+    };
+    Order {
+        id,
+        key: OrderKey { merchant: input.merchant, order_id: input.order_id },
+        customer: decided.customer,
+        channel: input.channel,
+        handle,
+        amount: input.amount,
+        fingerprint: fingerprint(input),
+        decided_at: now.at,
+        state: OrderState::Tombstone,
+        month: now.month,
+        due: now.date,
+        points: 0,
+        room: decided.room,
+        first: None,
+        refunds: None,
+        touched: id.lsn,
+        touched_at: now.at,
+        earlier: None,
+    }
+}
+
+/// Adds a captured purchase to what the customer owes.
+fn charge(account: &mut Account, order: Lsn, channel: Channel, amount: Yen, month: Month, due: Date) {
+    match channel {
+        Channel::InStore => account.month_mut(month).in_store += amount,
+        Channel::Online => account.month_mut(month).online += amount,
+        Channel::NpAtobarai => account.rare_mut().np.push(NpBill { order, due, unpaid: amount }),
+    }
+}
+
+/// Takes principal off what the customer owes.
+fn discharge(account: &mut Account, order: Lsn, channel: Channel, amount: Yen, month: Month) {
+    match channel {
+        Channel::InStore => account.month_mut(month).in_store -= amount,
+        Channel::Online => account.month_mut(month).online -= amount,
+        Channel::NpAtobarai => {
+            for bill in account.rare_mut().np.iter_mut().filter(|bill| bill.order == order) {
+                bill.unpaid -= amount;
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! After the decision: cancel, capture, refund. Each reads the order and says what is to be recorded.
+
+use super::event::{Captured, Destination, Event, Refunded, Undone};
+use super::ids::AuthorizationId;
+use super::jst::{Now, void_window_end};
+use super::money::Yen;
+use super::orders::{Order, OrderState, OrderStatus, RefundMade};
+use super::policy::Policy;
+use super::request::{Cancel, Capture, Refund};
+use super::state::State;
+
+/// What a cancellation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelAction {
+    /// An approval was undone.
+    Reversed,
+    /// There was only a denial, or a hold that had run out.
+    None,
+    /// The order was never seen; should it come, it is denied.
+    Blocked,
+}
+
+impl CancelAction {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reversed => "reversed",
+            Self::None => "none",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// Why a call that is not a purchase is refused: an error of the call, nothing is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    AuthorizationUnknown,
+    /// Past the void window.
+    UseRefund,
+    /// Some of it was refunded, so it can't be cancelled whole.
+    PartlyRefunded,
+    /// Captured already with this amount.
+    CapturedOtherwise {
+        amount: Yen,
+    },
+    /// More than was authorized.
+    OverHold {
+        amount: Yen,
+    },
+    /// Denied, cancelled or expired: there is nothing to capture or refund.
+    NotStanding {
+        status: OrderStatus,
+    },
+    /// A refund needs a capture.
+    NotCaptured,
+    RefundIdReused {
+        amount: Yen,
+    },
+    OverRefundable {
+        left: Yen,
+    },
+}
+
+/// Either a fact to record, or an answer with nothing to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<A> {
+    Record(Event),
+    Answer(A),
+}
+
+pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelAction>, Refusal> {
+    let Some(order) = state.orders.by_key(&request.key, now.at) else {
+        return Ok(Step::Record(Event::Tombstoned { key: request.key }));
+    };
+    match order.state {
+        OrderState::Tombstone => Ok(Step::Answer(CancelAction::Blocked)),
+        OrderState::Denied(_) => Ok(Step::Answer(CancelAction::None)),
+        OrderState::Cancelled => Ok(Step::Answer(CancelAction::Reversed)),
+        OrderState::Held { expires_at } if now.at >= expires_at => Ok(Step::Answer(CancelAction::None)),
+        OrderState::Held { .. } => Ok(record_undone(order, order.amount, true)),
+        OrderState::Captured { refunded, .. } if !refunded.is_zero() => Err(Refusal::PartlyRefunded),
+        OrderState::Captured { amount, .. } => {
+            if now.at >= void_window_end(order.decided_at) {
+                return Err(Refusal::UseRefund);
+            }
+            Ok(record_undone(order, amount, false))
+        }
+    }
+}
+
+fn record_undone(order: &Order, amount: Yen, was_hold: bool) -> Step<CancelAction> {
+    match undone(order, amount, was_hold) {
+        Some(undone) => Step::Record(Event::Cancelled(undone)),
+        None => Step::Answer(CancelAction::None),
+    }
+}
+
+fn undone(order: &Order, amount: Yen, was_hold: bool) -> Option<Undone> {
+    Some(Undone {
+        order: order.id.lsn,
+        customer: order.customer?,
+        channel: order.channel,
+        amount,
+        was_hold,
+        month: order.month,
+        points: if was_hold { 0 } else { order.points },
+    })
+}
+
+/// The paper of a hold whose time ran out.
+pub fn hold_expired(order: &Order, now: &Now) -> Option<Event> {
+    match order.state {
+        OrderState::Held { expires_at } if now.at >= expires_at => {
+            undone(order, order.amount, true).map(Event::HoldExpired)
+        }
+        _ => None,
+    }
+}
+
+fn find<'a>(state: &'a State, id: AuthorizationId, now: &Now) -> Result<&'a Order, Refusal> {
+    state.orders.by_id(id, now.at).ok_or(Refusal::AuthorizationUnknown)
+}
+
+/// One capture a hold; the rest of it is released.
+pub fn capture<'a>(
+    state: &'a State,
+    request: &Capture,
+    now: &Now,
+    policy: &Policy,
+) -> Result<Step<&'a Order>, Refusal> {
+    let order = find(state, request.authorization, now)?;
+    match order.state {
+        OrderState::Held { expires_at } if now.at < expires_at => {}
+        OrderState::Captured { amount, .. } if amount == request.amount => return Ok(Step::Answer(order)),
+        OrderState::Captured { amount, .. } => return Err(Refusal::CapturedOtherwise { amount }),
+        OrderState::Held { .. } | OrderState::Denied(_) | OrderState::Cancelled | OrderState::Tombstone => {
+            return Err(Refusal::NotStanding { status: order.status(now.at) });
+        }
+    }
+    let released = order.amount.checked_sub(request.amount).ok_or(Refusal::OverHold { amount: order.amount })?;
+    let customer = order.customer.ok_or(Refusal::AuthorizationUnknown)?;
+    let method = state.account(customer).map(|account| account.profile.payment_method);
+    let method = method.ok_or(Refusal::AuthorizationUnknown)?;
+    Ok(Step::Record(Event::Captured(Captured {
+        order: order.id.lsn,
+        customer,
+        channel: order.channel,
+        amount: request.amount,
+        released,
+        month: now.month,
+        due: super::decide::due_of(state, order.channel, method, now, policy),
+        points: policy.points(request.amount),
+    })))
+}
+
+/// One of several partial refunds, each with its own id.
+pub fn refund<'a>(
+    state: &'a State,
+    request: &Refund,
+    now: &Now,
+    policy: &Policy,
+) -> Result<Step<(&'a Order, &'a RefundMade)>, Refusal> {
+    let order = find(state, request.authorization, now)?;
+    let mut made = order.refunds.iter().flat_map(|list| list.iter());
+    if let Some(made) = made.find(|made| made.id == request.refund_id) {
+        if made.amount != request.amount {
+            return Err(Refusal::RefundIdReused { amount: made.amount });
+        }
+        return Ok(Step::Answer((order, made)));
+    }
+    let (amount, refunded) = match order.state {
+        OrderState::Captured { amount, refunded } => (amount, refunded),
+        OrderState::Held { expires_at } if now.at < expires_at => return Err(Refusal::NotCaptured),
+        OrderState::Held { .. } | OrderState::Denied(_) | OrderState::Cancelled | OrderState::Tombstone => {
+            return Err(Refusal::NotStanding { status: order.status(now.at) });
+        }
+    };
+    let left = amount.minus_or_zero(refunded);
+    let kept = left.checked_sub(request.amount).ok_or(Refusal::OverRefundable { left })?;
+    let destination = if order.month < now.month { Destination::BillReduced } else { Destination::UsageReduced };
+    Ok(Step::Record(Event::Refunded(Refunded {
+        order: order.id.lsn,
+        refund_id: request.refund_id,
+        customer: order.customer.ok_or(Refusal::AuthorizationUnknown)?,
+        channel: order.channel,
+        amount: request.amount,
+        month: order.month,
+        destination,
+        // Points go down to those of what is kept, as if only that had been bought.
+        points: policy.points(left) - policy.points(kept),
+    })))
+}

@@ -1,0 +1,2 @@
+//! Sokketsu (即決): the authorizer behind in-store code payments.
+pub mod domain;
