@@ -1,2 +1,3 @@
 //! Sokketsu (即決): the authorizer behind in-store code payments.
+pub mod code;
 pub mod domain;

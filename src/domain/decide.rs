@@ -104,7 +104,7 @@ fn own_code<'a>(state: &'a State, scanned: &Scanned, now: &Now) -> Option<&'a Co
     let issued_second = u64::try_from(code.issued_at.0 / 1_000).unwrap_or(0);
     let own = match scanned {
         Scanned::Sealed { proof: Proof::Barcode { epoch }, .. } => *epoch == issued_second / 600,
-        Scanned::Sealed { proof: Proof::Qr { counter, random, issued_at }, .. } => {
+        Scanned::Sealed { proof: Proof::Qr { counter, random, issued_at, .. }, .. } => {
             *counter == code.counter && *random == code.random && u64::from(*issued_at) == issued_second
         }
         Scanned::Sealed { proof: Proof::Tok19, .. } => true,

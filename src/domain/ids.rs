@@ -118,7 +118,9 @@ impl Part {
 }
 
 /// A code's random 9-digit number. `handle mod 64` is the customer's part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Its `Debug` shows the part only: prefix and handle together are a usable 19-digit code.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle(u32);
 
 impl Handle {
@@ -142,6 +144,12 @@ impl Handle {
 
     pub fn part(self) -> Part {
         Part::from_number(u64::from(self.0))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle(part {})", self.part().get())
     }
 }
 

@@ -15,9 +15,9 @@ use super::orders::Order;
 pub enum Proof {
     /// Barcode: the 600-second epoch of its issue.
     Barcode { epoch: u64 },
-    /// QR: counter and random of the record, and the second of issue.
-    Qr { counter: u16, random: u32, issued_at: u32 },
-    /// 19-digit form: carries no seal of its own.
+    /// QR: counter and random of the record, the second of issue and the life in seconds.
+    Qr { counter: u16, random: u32, issued_at: u32, ttl: u16 },
+    /// 19-digit form: carries nothing but a check digit.
     Tok19,
 }
 
