@@ -1,3 +1,7 @@
 //! Sokketsu (即決): the authorizer behind in-store code payments.
+pub mod clock;
 pub mod code;
 pub mod domain;
+pub mod engine;
+pub mod journal;
+pub mod metrics;

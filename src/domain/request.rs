@@ -3,7 +3,8 @@
 use super::account::{Channel, Identity, Limits, Status};
 use super::bill::PaymentMethod;
 use super::ids::{
-    AuthorizationId, Category, CodeId, CustomerId, Handle, MerchantId, OrderId, RefundId, StoreId, TerminalId,
+    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, MerchantId, OrderId, RefundId, StoreId,
+    TerminalId,
 };
 use super::jst::{Date, Millis};
 use super::merchant::Merchant;
@@ -180,6 +181,8 @@ pub enum Request {
     FindCode(CodeId),
     FindCustomer(CustomerId),
     FindMerchant(MerchantId),
+    /// The ids of customers by their index, for those who read the journal.
+    NameCustomers(Box<[CustomerIx]>),
 }
 
 impl Request {

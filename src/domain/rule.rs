@@ -7,7 +7,7 @@ use super::decide::{Judgement, Verdict, decide};
 use super::denial::Reason;
 use super::enroll::{issue_code, put_customer, void_code};
 use super::event::{Decided, Event};
-use super::ids::AuthorizationId;
+use super::ids::{AuthorizationId, CustomerId};
 use super::jst::Now;
 use super::merchant::Merchant;
 use super::money::Yen;
@@ -37,6 +37,8 @@ pub enum Reply {
     },
     /// The source sent too many bad codes, and this order is not known.
     Throttled,
+    /// As many orders as may be are in memory; no decision was made.
+    Full,
     Cancelled {
         action: CancelAction,
         authorization: Option<AuthorizationId>,
@@ -65,6 +67,7 @@ pub enum Reply {
         created: bool,
     },
     Order(Box<Order>),
+    Names(Vec<Option<CustomerId>>),
     Unknown,
 }
 
@@ -133,7 +136,8 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         | Request::FindOrderByKey(_)
         | Request::FindCode(_)
         | Request::FindCustomer(_)
-        | Request::FindMerchant(_) => answer(look(state, request, now)),
+        | Request::FindMerchant(_)
+        | Request::NameCustomers(_) => answer(look(state, request, now)),
     }
 }
 
@@ -168,6 +172,9 @@ fn look(state: &State, request: &Request, now: &Now) -> Reply {
             .merchants
             .get(id)
             .map(|merchant| Reply::Merchant { merchant: Box::new(merchant.clone()), created: false }),
+        Request::NameCustomers(list) => {
+            Some(Reply::Names(list.iter().map(|ix| state.account(*ix).map(|account| account.id)).collect()))
+        }
         _ => None,
     };
     found.unwrap_or(Reply::Unknown)

@@ -106,8 +106,10 @@ fn undone(order: &Order, amount: Yen, was_hold: bool) -> Option<Undone> {
     })
 }
 
-/// The paper of a hold whose time ran out.
-pub fn hold_expired(order: &Order, now: &Now) -> Option<Event> {
+/// The paper of a hold whose time ran out, once.
+pub fn hold_expired(state: &State, order: &Order, now: &Now) -> Option<Event> {
+    let account = state.account(order.customer?)?;
+    account.holds().iter().find(|hold| hold.order == order.id.lsn)?;
     match order.state {
         OrderState::Held { expires_at } if now.at >= expires_at => {
             undone(order, order.amount, true).map(Event::HoldExpired)

@@ -1,0 +1,371 @@
+//! Events as bytes: the payload of a journal record.
+//!
+//! Little-endian, fields in the order of their declaration, nothing implied by position in memory.
+//! Numbers of kinds and of enum values are part of the format; `docs/journal-format.md` lists them and
+//! golden files hold every released version. A new field goes to a new kind, never into an old one.
+
+use crate::domain::account::{Channel, Identity, Limits, Profile, Status};
+use crate::domain::bill::PaymentMethod;
+use crate::domain::denial::Reason;
+use crate::domain::event::{
+    Approval, Captured, CodeIssued, Decided, Destination, Event, FirstSale, Outcome, Refunded, Undone,
+};
+use crate::domain::ids::{
+    AuthorizationId, Category, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, Part, RefundId, StoreId,
+    TerminalId,
+};
+use crate::domain::jst::{Date, Millis, Month};
+use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use crate::domain::money::Yen;
+use crate::domain::orders::{Order, OrderState, RefundMade};
+use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Proof, Scanned};
+
+/// Bytes that are no event of this version. The record itself was intact, so this is a newer version's
+/// journal or a bug; either way nothing may be guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an event of this version: {0}")]
+pub struct BadEvent(&'static str);
+
+/// Appends the event's bytes.
+pub fn encode(event: &Event, out: &mut Vec<u8>) {
+    event.put(out);
+}
+
+/// Reads one event that fills `bytes` exactly.
+pub fn decode(bytes: &[u8]) -> Result<Event, BadEvent> {
+    let mut input = bytes;
+    let event = Event::get(&mut input)?;
+    if input.is_empty() { Ok(event) } else { Err(BadEvent("bytes left over")) }
+}
+
+type Got<T> = Result<T, BadEvent>;
+
+/// Something with a place in the format.
+trait Field: Sized {
+    fn put(&self, out: &mut Vec<u8>);
+    fn get(input: &mut &[u8]) -> Got<Self>;
+}
+
+fn take<'a>(input: &mut &'a [u8], len: usize) -> Got<&'a [u8]> {
+    let (head, tail) = input.split_at_checked(len).ok_or(BadEvent("it ends too early"))?;
+    *input = tail;
+    Ok(head)
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Field for $number {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            fn get(input: &mut &[u8]) -> Got<Self> {
+                let bytes = take(input, size_of::<$number>())?;
+                bytes.try_into().map(<$number>::from_le_bytes).map_err(|_| BadEvent("a number is cut"))
+            }
+        }
+    )*};
+}
+numbers!(u8, u16, u32, u64, i64);
+
+impl Field for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        match u8::get(input)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(BadEvent("a flag is neither 0 nor 1")),
+        }
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        if bool::get(input)? { T::get(input).map(Some) } else { Ok(None) }
+    }
+}
+
+impl<T: Field> Field for Box<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.as_ref().put(out);
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        T::get(input).map(Box::new)
+    }
+}
+
+/// A list is its length (u16) and its items; none has room for more than 65,535.
+impl<T: Field> Field for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        u16::try_from(self.len()).unwrap_or(u16::MAX).put(out);
+        for item in self.iter().take(usize::from(u16::MAX)) {
+            item.put(out);
+        }
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        (0..u16::get(input)?).map(|_| T::get(input)).collect()
+    }
+}
+
+/// A text is its length (u32) and its UTF-8.
+impl Field for Box<str> {
+    fn put(&self, out: &mut Vec<u8>) {
+        u32::try_from(self.len()).unwrap_or(u32::MAX).put(out);
+        out.extend_from_slice(self.as_bytes());
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        let len = usize::try_from(u32::get(input)?).map_err(|_| BadEvent("a text is too long"))?;
+        let bytes = take(input, len)?;
+        std::str::from_utf8(bytes).map(Self::from).map_err(|_| BadEvent("a text is not UTF-8"))
+    }
+}
+
+impl Field for [u8; 3] {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        take(input, 3)?.try_into().map_err(|_| BadEvent("a currency is cut"))
+    }
+}
+
+macro_rules! names {
+    ($($name:ident),*) => {$(
+        impl Field for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                let text = self.as_str().as_bytes();
+                u8::try_from(text.len()).unwrap_or(u8::MAX).put(out);
+                out.extend_from_slice(text);
+            }
+            fn get(input: &mut &[u8]) -> Got<Self> {
+                let len = usize::from(u8::get(input)?);
+                let text = std::str::from_utf8(take(input, len)?).map_err(|_| BadEvent("a name is not ASCII"))?;
+                $name::new(text).map_err(|_| BadEvent("a name is out of its bounds"))
+            }
+        }
+    )*};
+}
+names!(CustomerId, MerchantId, StoreId, TerminalId, OrderId, RefundId, Category);
+
+/// Values that are a number within bounds.
+macro_rules! wrapped {
+    ($($name:ty: $number:ty, $to:expr, $from:expr;)*) => {$(
+        impl Field for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                let to: fn(&$name) -> $number = $to;
+                to(self).put(out);
+            }
+            fn get(input: &mut &[u8]) -> Got<Self> {
+                let from: fn($number) -> Option<$name> = $from;
+                from(<$number>::get(input)?).ok_or(BadEvent(concat!("no such ", stringify!($name))))
+            }
+        }
+    )*};
+}
+
+fn numbered<T: Copy>(all: &[T], number: u8) -> Option<T> {
+    all.get(usize::from(number).checked_sub(1)?).copied()
+}
+
+wrapped! {
+    Yen: u64, |yen| yen.get(), |n| Some(Yen::new(n));
+    Lsn: u64, |lsn| lsn.0, |n| Some(Lsn(n));
+    CustomerIx: u32, |ix| ix.0, |n| Some(CustomerIx(n));
+    Handle: u32, |handle| handle.get(), Handle::new;
+    Part: u8, |part| part.get(), |n| (n < Part::COUNT).then(|| Part::from_number(u64::from(n)));
+    Millis: i64, |at| at.0, |n| Some(Millis(n));
+    Date: u32, |date| date.to_number(), Date::from_number;
+    Month: u16, |month| month.to_number(), Month::from_number;
+    Reason: u8, |reason| reason.number(), Reason::from_number;
+    Channel: u8, |value| *value as u8, |n| numbered(&Channel::ALL, n);
+    Identity: u8, |value| *value as u8, |n| numbered(&Identity::ALL, n);
+    Status: u8, |value| *value as u8, |n| numbered(&Status::ALL, n);
+    PaymentMethod: u8, |value| *value as u8, |n| numbered(&PaymentMethod::ALL, n);
+    EntryMode: u8, |value| *value as u8, |n| numbered(&EntryMode::ALL, n);
+    Destination: u8, |value| *value as u8, |n| numbered(&Destination::ALL, n);
+    MerchantStatus: u8, |value| *value as u8, |n| numbered(&[MerchantStatus::Active, MerchantStatus::Inactive], n);
+}
+
+/// Structs: their fields in order.
+macro_rules! records {
+    ($($name:ident { $($field:ident),* $(,)? })*) => {$(
+        impl Field for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                $(self.$field.put(out);)*
+            }
+            fn get(input: &mut &[u8]) -> Got<Self> {
+                Ok(Self { $($field: Field::get(input)?),* })
+            }
+        }
+    )*};
+}
+
+records! {
+    Limits { total, in_store }
+    Profile { identity, identity_reason, birth_date, guardian_consent, payment_method, status, limits, rung }
+    MerchantLimits { per_payment, in_store }
+    Merchant { id, name, mcc, status, limits }
+    OrderKey { merchant, order_id }
+    CodeIssued { customer, handle, id_random, counter, random, expires_at }
+    Authorize {
+        merchant, order_id, store, terminal, payer, channel, amount, currency, capture, confirm_repeat, entry_mode,
+        categories, requested_at, late,
+    }
+    Approval { month, due, points, hold_expires_at }
+    AuthorizationId { part, lsn, random }
+    FirstSale { authorization, order_id, decided_at, amount }
+    Decided { random, policy, input, customer, room, outcome }
+    Undone { order, customer, channel, amount, was_hold, month, points }
+    Captured { order, customer, channel, amount, released, month, due, points }
+    Refunded { order, refund_id, customer, channel, amount, month, destination, points }
+    RefundMade { id, amount, destination }
+    Order {
+        id, key, customer, channel, handle, amount, fingerprint, decided_at, state, month, due, points, room, first,
+        refunds, touched, touched_at, earlier,
+    }
+}
+
+/// Enums with content: a tag from 1, then the fields of the variant.
+macro_rules! choices {
+    ($($name:ident { $($tag:literal = $variant:ident $(($($item:ident),*))? $({ $($field:ident),* })?,)* })*) => {$(
+        impl Field for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$variant $(($($item),*))? $({ $($field),* })? => {
+                        out.push($tag);
+                        $($($item.put(out);)*)?
+                        $($($field.put(out);)*)?
+                    })*
+                }
+            }
+            fn get(input: &mut &[u8]) -> Got<Self> {
+                match u8::get(input)? {
+                    $($tag => {
+                        $($(let $item = Field::get(input)?;)*)?
+                        $($(let $field = Field::get(input)?;)*)?
+                        Ok(Self::$variant $(($($item),*))? $({ $($field),* })?)
+                    })*
+                    _ => Err(BadEvent(concat!("unknown kind of ", stringify!($name)))),
+                }
+            }
+        }
+    )*};
+}
+
+choices! {
+    Proof {
+        1 = Barcode { epoch },
+        2 = Qr { counter, random, issued_at, ttl },
+        3 = Tok19,
+    }
+    Scanned {
+        1 = Sealed { handle, proof },
+        2 = Stale { handle },
+        3 = Forged { handle },
+        4 = Invalid,
+        5 = Foreign,
+    }
+    Payer {
+        1 = Code(scanned),
+        2 = Customer(id),
+    }
+    Outcome {
+        1 = Approved(approval),
+        2 = Denied { reason, first },
+    }
+    OrderState {
+        1 = Tombstone,
+        2 = Denied(reason),
+        3 = Held { expires_at },
+        4 = Captured { amount, refunded },
+        5 = Cancelled,
+    }
+    Event {
+        1 = Opened { sandbox },
+        2 = PolicySet { version, text },
+        3 = HolidaysSet { text },
+        4 = MerchantSet(merchant),
+        5 = CustomerSet { ix, id, profile },
+        6 = CodeIssued(issued),
+        7 = CodeVoided { handle },
+        8 = Decided(decided),
+        9 = Tombstoned { key },
+        10 = Cancelled(undone),
+        11 = Captured(captured),
+        12 = Refunded(refunded),
+        13 = HoldExpired(undone),
+        14 = Recalled(order),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decided() -> Event {
+        let input = Authorize {
+            merchant: MerchantId::new("mrc_konbini").unwrap(),
+            order_id: OrderId::new("R-1001").unwrap(),
+            store: Some(StoreId::new("S001").unwrap()),
+            terminal: None,
+            payer: Payer::Code(Scanned::Sealed {
+                handle: Handle::new(314_159_265).unwrap(),
+                proof: Proof::Barcode { epoch: 2_992_372 },
+            }),
+            channel: Channel::InStore,
+            amount: Yen::new(1_980),
+            currency: *b"JPY",
+            capture: true,
+            confirm_repeat: false,
+            entry_mode: Some(EntryMode::Qr),
+            categories: vec![Category::new("food").unwrap()],
+            requested_at: Some(Millis(-1)),
+            late: false,
+        };
+        let first = FirstSale {
+            authorization: AuthorizationId { part: Part::from_number(7), lsn: Lsn(9), random: 3 },
+            order_id: input.order_id,
+            decided_at: Millis(5),
+            amount: Yen::new(1),
+        };
+        let outcome = Outcome::Denied { reason: Reason::CodeUsed, first: Some(Box::new(first)) };
+        let customer = Some(CustomerIx(3));
+        Event::Decided(Box::new(Decided { random: 42, policy: 1, input, customer, room: Yen::new(9), outcome }))
+    }
+
+    #[test]
+    fn an_event_survives_its_bytes_and_no_prefix_is_one() {
+        let mut bytes = Vec::new();
+        encode(&decided(), &mut bytes);
+        assert_eq!(decode(&bytes), Ok(decided()));
+        for end in 0..bytes.len() {
+            assert!(decode(&bytes[..end]).is_err(), "a prefix of {end} bytes is no event");
+        }
+        bytes.push(0);
+        assert_eq!(decode(&bytes), Err(BadEvent("bytes left over")));
+    }
+
+    #[test]
+    fn bytes_changed_anywhere_never_panic() {
+        let mut bytes = Vec::new();
+        encode(&decided(), &mut bytes);
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                if let Ok(event) = decode(&changed) {
+                    let mut again = Vec::new();
+                    encode(&event, &mut again);
+                    assert_eq!(again, changed, "one event, one form");
+                }
+            }
+        }
+    }
+}
