@@ -59,7 +59,6 @@ pub struct Order {
     pub points: u64,
     pub room: Yen,
     pub first: Option<Box<FirstSale>>,
-    #[expect(clippy::box_collection, reason = "8 bytes for the many orders without a refund")]
     pub refunds: Option<Box<Vec<RefundMade>>>,
     /// Last record and time that changed it.
     pub touched: Lsn,
@@ -116,8 +115,12 @@ impl Order {
         matches!(self.status(now), OrderStatus::Authorized | OrderStatus::Captured | OrderStatus::PartiallyRefunded)
     }
 
-    fn is_open_hold(&self, now: Millis) -> bool {
-        matches!(self.state, OrderState::Held { expires_at } if now < expires_at)
+    /// From when the retention counts: the last change, and a hold's running out is one.
+    fn settled_at(&self) -> Millis {
+        match self.state {
+            OrderState::Held { expires_at } => self.touched_at.max(expires_at),
+            _ => self.touched_at,
+        }
     }
 
     pub fn as_first(&self) -> FirstSale {
@@ -232,7 +235,7 @@ impl OrderBook {
     }
 
     fn is_remembered(&self, order: &Order, now: Millis) -> bool {
-        now < order.touched_at.plus(self.retain) || order.is_open_hold(now)
+        now < order.settled_at().plus(self.retain)
     }
 
     /// The order with this key, within the retention.
@@ -269,7 +272,7 @@ impl OrderBook {
     /// Takes back an order that is older than the retention. Its key stays free for others.
     pub fn recall(&mut self, order: Order) {
         let lsn = order.id.lsn;
-        self.kept_until.insert((order.touched_at.plus(self.retain), lsn));
+        self.kept_until.insert((order.settled_at().plus(self.retain), lsn));
         self.kept.insert(lsn, order);
     }
 
@@ -298,7 +301,7 @@ impl OrderBook {
             self.kept_until.remove(&(at, lsn));
             let Some(order) = self.kept.get(&lsn) else { continue };
             if self.is_remembered(order, now) || posted < order.touched {
-                let again = order.touched_at.plus(self.retain).max(now.plus(self.retain / 4));
+                let again = order.settled_at().plus(self.retain).max(now.plus(self.retain / 4));
                 self.kept_until.insert((again, lsn));
                 continue;
             }

@@ -25,6 +25,13 @@ impl Batch {
     pub fn len(&self) -> usize {
         self.ends.len()
     }
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(from, to)| self.bytes.get(from..*to).unwrap_or_default())
+    }
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
