@@ -168,9 +168,13 @@ impl CodeBook {
         });
     }
 
-    /// Takes in a code as it is; the handle must be free.
+    /// Takes in a code as it is. The handle must be free, or its old code past its time: whether memory was freed
+    /// in between is no fact, so a replay may still hold what the live engine had forgotten.
     pub fn put(&mut self, code: Code) {
-        assert!(self.find(code.handle).is_none(), "a handle that is remembered was issued again");
+        if let Some(old) = self.get_mut(code.handle) {
+            assert!(old.forget_at() <= code.issued_at, "a handle that is remembered was issued again");
+            self.remove(code.handle);
+        }
         let slot = self.free.pop().unwrap_or_else(|| self.slots.push(None));
         self.by_handle.insert(hash(u64::from(code.handle.get())), slot);
         self.by_id.insert(hash(code.id.lsn.0), slot);
@@ -205,8 +209,14 @@ impl CodeBook {
         let Some(code) = self.slot(slot).copied() else { return };
         if now < code.forget_at() {
             self.used.push_back((code.forget_at(), handle));
-            return;
+        } else {
+            self.remove(handle);
         }
+    }
+
+    fn remove(&mut self, handle: Handle) {
+        let Some(slot) = self.find(handle) else { return };
+        let Some(code) = self.slot(slot).copied() else { return };
         self.by_handle.remove(hash(u64::from(handle.get())), |held| held == slot);
         self.by_id.remove(hash(code.id.lsn.0), |held| held == slot);
         if let Some(place) = self.slots.get_mut(slot) {
@@ -260,6 +270,18 @@ mod tests {
         assert!(book.by_id(CodeId { random: 8, ..id }, Millis(0)).is_none(), "the random part must fit");
         book.forget(Millis(1_000 + 48 * HOUR), 10);
         assert!(book.is_empty());
+    }
+
+    #[test]
+    fn a_handle_comes_again_although_its_old_code_was_not_freed() {
+        let mut book = CodeBook::default();
+        let handle = issue(&mut book, 1, 7, 0);
+        let again = 300_000 + 1_200_000;
+        issue(&mut book, 2, 7, again);
+        assert_eq!(book.get(handle, Millis(again)).unwrap().id.lsn, Lsn(2));
+        assert_eq!(book.len(), 1);
+        book.forget(Millis(again), 10);
+        assert!(book.holds(handle), "the queue entry of the old code does not touch the new one");
     }
 
     #[test]

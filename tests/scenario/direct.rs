@@ -100,24 +100,26 @@ impl Core for Pure {
 pub struct Driven {
     engine: Engine<MemoryJournal>,
     journal: MemoryJournal,
+    /// Restarts so far: each draws other random numbers, as in service.
+    restarts: u8,
 }
 
 impl Driven {
     pub fn new() -> Self {
         let journal = MemoryJournal::default();
-        let mut engine = engine(State::new(Settings::default()), journal.clone());
+        let mut engine = engine(State::new(Settings::default()), journal.clone(), 0);
         engine.begin(Millis(0));
         for event in opening() {
             engine.record(&event);
         }
         engine.commit().unwrap();
-        Self { engine, journal }
+        Self { engine, journal, restarts: 0 }
     }
 }
 
-fn engine(state: State, journal: MemoryJournal) -> Engine<MemoryJournal> {
+fn engine(state: State, journal: MemoryJournal, seed: u8) -> Engine<MemoryJournal> {
     let posted = Arc::new(AtomicU64::new(u64::MAX));
-    Engine::new(state, journal, Sync::BeforeAnswer, [7; 32], Arc::new(Board::default()), posted)
+    Engine::new(state, journal, Sync::BeforeAnswer, [seed; 32], Arc::new(Board::default()), posted)
 }
 
 impl Core for Driven {
@@ -140,7 +142,8 @@ impl Core for Driven {
         for (at, event) in self.journal.durable() {
             state.apply(&event, &Now::at(at));
         }
-        self.engine = engine(state, self.journal.clone());
+        self.restarts = self.restarts.wrapping_add(1);
+        self.engine = engine(state, self.journal.clone(), self.restarts);
     }
 }
 
@@ -154,6 +157,10 @@ pub struct Direct<C> {
 impl<C: Core> Direct<C> {
     pub fn new(core: C) -> Self {
         Self { core, now: Millis(1_600_000_000_000), codes: HashMap::new() }
+    }
+
+    pub fn set_time(&mut self, ms: i64) {
+        self.now = Millis(ms);
     }
 
     fn ask(&mut self, request: Request) -> Reply {

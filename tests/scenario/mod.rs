@@ -55,7 +55,7 @@ pub trait World {
     fn step(&mut self, step: &Step) -> String;
 }
 
-fn parse(text: &str) -> Vec<Step> {
+pub fn parse(text: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
