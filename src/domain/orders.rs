@@ -234,7 +234,8 @@ impl OrderBook {
         self.by_key.find(hasher().hash_one((key.merchant, key.order_id)), same)
     }
 
-    fn is_remembered(&self, order: &Order, now: Millis) -> bool {
+    /// Whether an order is still answered for. Judged by time alone, however much memory was freed.
+    pub fn is_remembered(&self, order: &Order, now: Millis) -> bool {
         now < order.settled_at().plus(self.retain)
     }
 
@@ -269,8 +270,24 @@ impl OrderBook {
         sequence
     }
 
-    /// Takes back an order that is older than the retention. Its key stays free for others.
+    /// Takes back an order that is older than the retention. Its key is free for others, for good.
     pub fn recall(&mut self, order: Order) {
+        let (hash, lsn) = (hasher().hash_one((order.key.merchant, order.key.order_id)), order.id.lsn);
+        self.by_key.remove(hash, |place| place == Place::Kept(lsn));
+        self.outlive(order);
+    }
+
+    /// Takes in an order older than the retention that never stopped being remembered, from the ledger.
+    pub fn keep(&mut self, order: Order) {
+        let (hash, lsn) = (hasher().hash_one((order.key.merchant, order.key.order_id)), order.id.lsn);
+        if let Some(old) = self.place_of_key(&order.key) {
+            self.by_key.remove(hash, |place| place == old);
+        }
+        self.outlive(order);
+        self.by_key.insert(hash, Place::Kept(lsn));
+    }
+
+    fn outlive(&mut self, order: Order) {
         let lsn = order.id.lsn;
         self.kept_until.insert((order.settled_at().plus(self.retain), lsn));
         self.kept.insert(lsn, order);
@@ -289,10 +306,10 @@ impl OrderBook {
             let had_key = self.by_key.remove(hash, |place| place == Place::Recent(sequence)).is_some();
             if self.is_remembered(order, now) {
                 let order = order.clone();
+                self.outlive(order);
                 if had_key {
                     self.by_key.insert(hash, Place::Kept(lsn));
                 }
-                self.recall(order);
             }
             self.recent.drop_front();
         }
@@ -313,7 +330,9 @@ impl OrderBook {
 
     /// All orders in memory, oldest decision first.
     pub fn all(&self) -> Vec<&Order> {
-        let mut all: Vec<_> = self.kept.values().chain(self.recent.iter()).collect();
+        // An order recalled before it was freed is in both; the recalled one is the present one.
+        let recent = self.recent.iter().filter(|order| !self.kept.contains_key(&order.id.lsn));
+        let mut all: Vec<_> = self.kept.values().chain(recent).collect();
         all.sort_by_key(|order| order.id.lsn);
         all
     }
@@ -325,4 +344,36 @@ pub fn part_of(input: &Authorize, customer: Option<Part>) -> Part {
         Payer::Code(scanned) => scanned.handle().map_or_else(Part::default, Handle::part),
         Payer::Customer(id) => Part::of(&id),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{CustomerId, MerchantId, OrderId};
+    use crate::domain::request::JPY;
+
+    #[test]
+    fn the_fingerprint_is_stored_in_the_ledger_so_it_never_changes() {
+        let input = Authorize {
+            merchant: MerchantId::new("mrc_konbini").unwrap(),
+            order_id: OrderId::new("R-1001").unwrap(),
+            store: None,
+            terminal: None,
+            payer: Payer::Customer(CustomerId::new("1001").unwrap()),
+            channel: Channel::Online,
+            amount: Yen::new(1_980),
+            currency: JPY,
+            capture: true,
+            confirm_repeat: false,
+            entry_mode: None,
+            categories: Vec::new(),
+            requested_at: None,
+            late: false,
+        };
+        assert_eq!(
+            fingerprint(&input),
+            2_730_200_920_216_177_210,
+            "an upgrade of the hasher would refuse retries across it"
+        );
+    }
 }

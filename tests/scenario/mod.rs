@@ -14,6 +14,7 @@
 
 pub mod direct;
 pub mod http;
+mod model;
 
 use std::collections::HashMap;
 
@@ -55,7 +56,7 @@ pub trait World {
     fn step(&mut self, step: &Step) -> String;
 }
 
-pub fn parse(text: &str) -> Vec<Step> {
+fn parse(text: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();

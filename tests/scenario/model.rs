@@ -2,12 +2,9 @@
 //! own calendar arithmetic. Random histories of purchases, retries, cancels, captures, refunds, codes, time
 //! steps and restarts must be answered alike, and the standings must agree after every step.
 
-mod memory;
-mod scenario;
-
+use super::direct::{Core, Direct, Driven, Pure};
+use super::{Step, World};
 use proptest::prelude::*;
-use scenario::direct::{Core, Direct, Driven, Pure};
-use scenario::{Step, World};
 
 const DAY: i64 = 86_400_000;
 const START: i64 = 1_764_000_000_000; // 2025-11-24T16:00:00Z
@@ -333,7 +330,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 fn step(text: &str) -> Step {
-    scenario::parse(text).pop().unwrap()
+    super::parse(text).pop().unwrap()
 }
 
 fn play<C: Core>(acts: &[Act], core: C) -> Result<(), TestCaseError> {
