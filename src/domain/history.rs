@@ -443,7 +443,7 @@ fn a_recalled_order_does_not_take_its_key_back() {
 #[test]
 fn a_hold_gets_its_paper_even_if_its_order_was_freed_first() {
     let (mut history, id) = one_sale(false);
-    history.now = history.now.plus(8 * DAY);
+    history.now = history.now.plus(10 * DAY);
     history.state.forget(history.now, history.state.lsn, 10);
     assert!(history.state.orders.by_lsn(id.lsn).is_none());
     history.papers();
