@@ -4,4 +4,5 @@ pub mod code;
 pub mod domain;
 pub mod engine;
 pub mod journal;
+pub mod ledger;
 pub mod metrics;
