@@ -6,3 +6,4 @@ pub mod engine;
 pub mod journal;
 pub mod ledger;
 pub mod metrics;
+pub mod server;

@@ -1,0 +1,306 @@
+//! `/v1/authorizations`: decide, and look a decision up.
+
+use std::time::{Duration, Instant};
+
+use hyper::header::HeaderName;
+use serde::Deserialize;
+
+use super::answer::Answer;
+use super::bad_codes::{Pass, Source};
+use super::decision::Decision;
+use super::fields::{self, Amount, Text, Whole, Words};
+use super::flow::{Asked, ask, milliseconds, out_of_place};
+use super::past::{Which, find, unknown};
+use super::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
+use super::request_guard::Query;
+use crate::code;
+use crate::domain::account::Channel;
+use crate::domain::ids::{AuthorizationId, Category, CustomerId, MerchantId, OrderId, StoreId, TerminalId};
+use crate::domain::jst::Millis;
+use crate::domain::money::Yen;
+use crate::domain::request::{Authorize, Currency, EntryMode, JPY, OrderKey, Payer, Request, Scanned};
+use crate::domain::rule::Reply;
+use crate::engine::inbox::Stages;
+use crate::metrics::{Metrics, Stage, metrics};
+
+const DEADLINE_MS: u64 = 1_000;
+
+/// The body. It has no `Debug`: it holds a live code.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purchase {
+    order_id: Text<OrderId>,
+    code: Option<String>,
+    customer_id: Option<Text<CustomerId>>,
+    channel: Option<Text<Channel>>,
+    amount: Amount,
+    currency: Option<Text<Currency>>,
+    merchant: Shop,
+    capture: Option<bool>,
+    entry_mode: Option<Text<EntryMode>>,
+    requested_at: Option<Text<Millis>>,
+    deadline_ms: Option<Whole<1, 60_000>>,
+    confirm_repeat: Option<bool>,
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shop {
+    id: Text<MerchantId>,
+    store_id: Option<Text<StoreId>>,
+    terminal_id: Option<Text<TerminalId>>,
+}
+
+/// One line of the receipt. Only the category is judged; the rest is checked and left to the register.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    #[serde(rename = "name")]
+    _name: Option<Text<Words<200>>>,
+    category: Option<Text<Category>>,
+    #[serde(rename = "quantity")]
+    _quantity: Option<Whole<0, 999_999>>,
+    #[serde(rename = "unit_price")]
+    _unit_price: Option<Whole<0, 9_999_999>>,
+}
+
+/// How a purchase is paid, before the code is looked at.
+enum Means<'a> {
+    Code(&'a str),
+    Named(CustomerId, Channel),
+}
+
+impl Purchase {
+    /// A code, or a customer with a channel that needs none; not both, not neither.
+    fn means(&self) -> Result<Means<'_>, Problem> {
+        let channel = self.channel.as_ref().map(|channel| channel.0);
+        match (&self.code, &self.customer_id) {
+            (Some(_), Some(_)) => Err(Problem::field("/customer_id", "must be left out where `code` is given")),
+            (None, None) => Err(Problem::field("/code", "is missing: send it, or `customer_id` with `channel`")),
+            (Some(code), None) => match channel {
+                None | Some(Channel::InStore) => Ok(Means::Code(code)),
+                Some(_) => Err(Problem::field("/channel", "must be `in_store` where `code` is given")),
+            },
+            (None, Some(customer)) => match channel {
+                Some(channel @ (Channel::Online | Channel::NpAtobarai)) => Ok(Means::Named(customer.0, channel)),
+                Some(Channel::InStore) | None => {
+                    Err(Problem::field("/channel", "must be `online` or `np_atobarai` where `customer_id` is given"))
+                }
+            },
+        }
+    }
+
+    fn into_input(self, payer: Payer, channel: Channel, scanned_as: Option<EntryMode>) -> Authorize {
+        let mut categories: Vec<Category> = Vec::new();
+        for category in self.items.into_iter().filter_map(|item| item.category) {
+            if !categories.contains(&category.0) {
+                categories.push(category.0);
+            }
+        }
+        Authorize {
+            merchant: self.merchant.id.0,
+            order_id: self.order_id.0,
+            store: self.merchant.store_id.map(|id| id.0),
+            terminal: self.merchant.terminal_id.map(|id| id.0),
+            payer,
+            channel,
+            amount: Yen::new(self.amount.0),
+            currency: self.currency.map_or(JPY, |currency| currency.0),
+            capture: self.capture.unwrap_or(true),
+            confirm_repeat: self.confirm_repeat.unwrap_or(false),
+            entry_mode: self.entry_mode.map(|mode| mode.0).or(scanned_as),
+            categories,
+            requested_at: self.requested_at.map(|at| at.0),
+            late: false,
+        }
+    }
+}
+
+/// The raw text of a scan, judged; what it is told by its text alone.
+pub(super) fn verify(asked: &Asked<'_>, text: &str) -> Scanned {
+    let keys = asked.edge.keyring.load();
+    code::read(text, &asked.edge.issuers, &keys, asked.edge.clock.now().0).into()
+}
+
+/// `POST /v1/authorizations`
+pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let purchase: Purchase = fields::read(asked.body)?;
+    let means = purchase.means()?;
+    let known = asked.known()?;
+    let terminal = purchase.merchant.terminal_id.as_ref().map(|id| id.0);
+    let source = Source { key: known.number, merchant: purchase.merchant.id.0, terminal };
+    known.caller.may_speak_for(&source.merchant, terminal.as_ref())?;
+    let channel = if let Means::Named(_, channel) = means { channel } else { Channel::InStore };
+    known.caller.may_sell_through(channel)?;
+    let parse = asked.received.elapsed();
+
+    let (payer, scanned_as) = match means {
+        Means::Code(text) => {
+            let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+            let mode = if digits { EntryMode::Barcode } else { EntryMode::Qr };
+            (Payer::Code(verify(asked, text)), Some(mode))
+        }
+        Means::Named(customer, _) => (Payer::Customer(customer), None),
+    };
+    let verify = asked.received.elapsed().saturating_sub(parse);
+
+    let deadline = asked.received + Duration::from_millis(purchase.deadline_ms.map_or(DEADLINE_MS, |ms| ms.0));
+    let input = Box::new(purchase.into_input(payer, channel, scanned_as));
+    decide(asked, &source, input, deadline, [parse, verify]).await
+}
+
+/// Past the parsing: the limit on bad codes, the engine, the answer.
+async fn decide(
+    asked: &Asked<'_>,
+    source: &Source,
+    input: Box<Authorize>,
+    deadline: Instant,
+    early: [Duration; 2],
+) -> Result<Answer, Problem> {
+    let limiter = &asked.edge.bad_codes;
+    let bad = matches!(input.payer, Payer::Code(scanned) if scanned.is_bad());
+    let pass = match input.payer {
+        Payer::Code(_) => limiter.check(source, bad, Instant::now()),
+        Payer::Customer(_) => Pass::Open,
+    };
+    let throttled = pass != Pass::Open;
+    let counted = bad && !throttled;
+    let answered = ask(asked.edge, Request::Authorize { input, throttled }, Some(deadline)).await?;
+    let (order, replayed) = match answered.reply {
+        Reply::Decision { order, replayed } => (order, replayed),
+        reply => {
+            if counted {
+                limiter.forgive(source);
+            }
+            return Err(not_decided(&reply, pass));
+        }
+    };
+    if counted && replayed {
+        limiter.forgive(source);
+    } else if counted {
+        metrics().bad_codes.increment(1);
+    }
+    let answer = Answer::ok(&Decision::answered(&order, replayed, answered.now.at))?;
+    Ok(answer.with_header(HeaderName::from_static("server-timing"), &timing(asked.received, early, &answered.stages)))
+}
+
+fn not_decided(reply: &Reply, pass: Pass) -> Problem {
+    match (reply, pass) {
+        (Reply::OrderIdReused { first }, _) => {
+            let detail = "Nothing was recorded. Use a new order id for a new sale.";
+            Problem::new(&ORDER_ID_REUSED, detail).with("authorization_id", first.to_string())
+        }
+        (Reply::Throttled, Pass::Shut(wait)) => {
+            Metrics::shed("bad_codes");
+            let detail = "No decision was made. Check the scanner, and try again after Retry-After.";
+            Problem::new(&TOO_MANY_BAD_CODES, detail).retry_after(wait.as_secs() + 1)
+        }
+        (other, _) => out_of_place(other),
+    }
+}
+
+/// `Server-Timing` of a decision, also kept as metrics. The answer's own share is what is left of the whole.
+fn timing(received: Instant, [parse, verify]: [Duration; 2], stages: &Stages) -> String {
+    let known = parse + verify + stages.queue + stages.decide + stages.journal;
+    let answer = received.elapsed().saturating_sub(known);
+    let all = [
+        (Stage::Parse, parse),
+        (Stage::Verify, verify),
+        (Stage::Queue, stages.queue),
+        (Stage::Decide, stages.decide),
+        (Stage::Journal, stages.journal),
+        (Stage::Answer, answer),
+    ];
+    let mut header = String::with_capacity(128);
+    for (stage, took) in all {
+        metrics().stage(stage, took);
+        if !header.is_empty() {
+            header += ", ";
+        }
+        header += stage.name();
+        header += ";dur=";
+        header += &milliseconds(took);
+    }
+    header
+}
+
+/// The id of an order in the path; what is no id is no order.
+pub(super) fn id_in_path(asked: &Asked<'_>) -> Result<AuthorizationId, Problem> {
+    AuthorizationId::parse(asked.param("authorization_id")).ok_or_else(unknown)
+}
+
+/// `GET /v1/authorizations/{authorization_id}`
+pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    Query::read(asked.query, &[])?;
+    let found = find(asked, Which::Id(id_in_path(asked)?)).await?;
+    Answer::ok(&Decision::stored(&found.order, true, found.at))
+}
+
+/// `GET /v1/authorizations?merchant_id=&order_id=`
+pub(super) async fn find_by_key(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query, &["merchant_id", "order_id"])?;
+    let text = |name: &str| query.text(name).ok_or_else(|| Problem::parameter(name, "is missing"));
+    let merchant =
+        MerchantId::new(text("merchant_id")?).map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;
+    let order_id = OrderId::new(text("order_id")?).map_err(|bad| Problem::parameter("order_id", bad.to_string()))?;
+    let found = find(asked, Which::Key(OrderKey { merchant, order_id })).await?;
+    Answer::ok(&Decision::stored(&found.order, true, found.at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn means_of(rest: &str) -> Result<&'static str, u16> {
+        let body = format!(r#"{{"order_id":"R","amount":1,"merchant":{{"id":"m"}}{rest}}}"#);
+        let purchase: Purchase = fields::read(body.as_bytes()).map_err(|problem| problem.status())?;
+        match purchase.means() {
+            Ok(Means::Code(_)) => Ok("code"),
+            Ok(Means::Named(_, channel)) => Ok(channel.name()),
+            Err(problem) => Err(problem.status()),
+        }
+    }
+
+    #[test]
+    fn a_code_or_a_customer_with_a_channel() {
+        assert_eq!(means_of(r#","code":"1""#), Ok("code"));
+        assert_eq!(means_of(r#","code":"1","channel":"in_store""#), Ok("code"));
+        assert_eq!(means_of(r#","customer_id":"1001","channel":"online""#), Ok("online"));
+        assert_eq!(means_of(r#","customer_id":"1001","channel":"np_atobarai""#), Ok("np_atobarai"));
+        for wrong in [
+            "",
+            r#","code":"1","customer_id":"1001","channel":"online""#,
+            r#","code":"1","channel":"online""#,
+            r#","customer_id":"1001""#,
+            r#","customer_id":"1001","channel":"in_store""#,
+            r#","code":7"#,
+            r#","code":"1","deadline_ms":0"#,
+            r#","code":"1","deadline_ms":60001"#,
+            r#","code":"1","currency":"YEN!""#,
+            r#","code":"1","items":[{"category":"x","sku":"y"}]"#,
+        ] {
+            assert_eq!(means_of(wrong), Err(422), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let body = br#"{"order_id":"R","amount":5,"merchant":{"id":"m"},"code":"1",
+            "items":[{"name":"a","category":"food"},{"category":"food","quantity":2,"unit_price":0},{}]}"#;
+        let purchase: Purchase = fields::read(body).ok().unwrap();
+        let input = purchase.into_input(Payer::Code(Scanned::Invalid), Channel::InStore, Some(EntryMode::Barcode));
+        assert!(input.capture && !input.confirm_repeat && !input.late);
+        assert_eq!((input.currency, input.entry_mode), (JPY, Some(EntryMode::Barcode)));
+        assert_eq!(input.categories.len(), 1);
+    }
+
+    #[test]
+    fn server_timing_names_all_stages() {
+        let text = timing(Instant::now(), [Duration::from_micros(12), Duration::ZERO], &Stages::default());
+        assert!(text.starts_with(
+            "parse;dur=0.012, verify;dur=0.000, queue;dur=0.000, decide;dur=0.000, journal;dur=0.000, answer;dur="
+        ));
+    }
+}

@@ -1,0 +1,304 @@
+//! `/v1/codes`: what the customer's phone shows, and the mirror that tells it what the register did.
+
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+use hyper::header;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::Edge;
+use super::answer::Answer;
+use super::decision::Bilingual;
+use super::fields::{self, Text};
+use super::flow::{Asked, ask, out_of_place};
+use super::problem::{CODE_NOT_LIVE, CODE_UNKNOWN, Problem};
+use super::request_guard::Query;
+use crate::code::{self, Form, Minted};
+use crate::domain::codes::{Code, CodeState};
+use crate::domain::denial::{APPROVED_CUSTOMER, Reason};
+use crate::domain::ids::{CodeId, CustomerId};
+use crate::domain::jst::{Now, SECOND};
+use crate::domain::orders::{Order, OrderState};
+use crate::domain::policy::Policy;
+use crate::domain::request::Request;
+use crate::domain::rule::{CodeView, Reply};
+use crate::engine::board::Board;
+
+/// Longest wait of a long poll, ms.
+const LONGEST_WAIT: u64 = 30_000;
+/// Shortest pause of a long poll between two looks, for a sandbox whose clock stands still.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// Widths of the pictures in pixels. 561 is three a module of the barcode.
+const WIDTHS: std::ops::RangeInclusive<u64> = 100..=2_000;
+const BARCODE_WIDTH: u64 = 561;
+const QR_WIDTH: u64 = 360;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssueBody {
+    customer_id: Text<CustomerId>,
+}
+
+#[derive(Serialize)]
+pub(super) struct SpendableShown {
+    pub(super) in_store: u64,
+    pub(super) online: u64,
+}
+
+#[derive(Serialize)]
+struct Issued {
+    code_id: String,
+    barcode: String,
+    qr: String,
+    issued_at: String,
+    refresh_at: String,
+    expires_at: String,
+    spendable: SpendableShown,
+}
+
+/// One try to pay with the code, as the customer may see it.
+#[derive(Serialize)]
+struct Attempt {
+    authorization_id: String,
+    decision: &'static str,
+    status: &'static str,
+    reason: Option<&'static str>,
+    amount: u64,
+    shop: Option<String>,
+    decided_at: String,
+    customer: Bilingual,
+}
+
+#[derive(Serialize)]
+struct Mirror {
+    code_id: String,
+    status: &'static str,
+    issued_at: String,
+    refresh_at: String,
+    expires_at: String,
+    attempts: u32,
+    /// Of the last attempt.
+    decision: Option<&'static str>,
+    last_attempt: Option<Attempt>,
+    spendable: SpendableShown,
+}
+
+fn spendable(view: &CodeView, now: &Now, policy: &Policy) -> SpendableShown {
+    let room = view.account.spendable(now, policy);
+    SpendableShown { in_store: room.in_store.get(), online: room.online.get() }
+}
+
+fn refresh_at(code: &Code, policy: &Policy) -> String {
+    code.issued_at.plus(i64::from(policy.codes.refresh_seconds) * SECOND).min(code.expires_at).to_string()
+}
+
+/// The texts of a code, made again from its record.
+fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
+    let keys = edge.keyring.load();
+    let issuer = edge.issuers.issuer(Form::L24).or_else(|| edge.issuers.issuer(Form::Tok19));
+    let issuer = issuer.ok_or_else(Problem::internal)?;
+    let life = u16::try_from((code.expires_at.0 - code.issued_at.0) / SECOND).unwrap_or(u16::MAX);
+    let minted = code::mint(&keys, &issuer, code.handle, code.issued_at.0, life, code.counter, code.random);
+    minted.map_err(|error| {
+        tracing::error!(%error, "a code cannot be minted");
+        Problem::internal()
+    })
+}
+
+/// `POST /v1/codes`
+pub(super) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: IssueBody = fields::read(asked.body)?;
+    let answered = ask(asked.edge, Request::IssueCode { customer: body.customer_id.0 }, None).await?;
+    let view = match answered.reply {
+        Reply::Code(view) => view,
+        Reply::CodeRefused(reason) => return Err(Problem::code_refused(reason)),
+        other => return Err(out_of_place(&other)),
+    };
+    let rules = asked.edge.board.rules().ok_or_else(Problem::not_ready)?;
+    let minted = minted(asked.edge, &view.code)?;
+    let issued = Issued {
+        code_id: view.code.id.to_string(),
+        barcode: minted.barcode,
+        qr: minted.qr,
+        issued_at: view.code.issued_at.to_string(),
+        refresh_at: refresh_at(&view.code, &rules.policy),
+        expires_at: view.code.expires_at.to_string(),
+        spendable: spendable(&view, &answered.now, &rules.policy),
+    };
+    let place = format!("/v1/codes/{}", issued.code_id);
+    Ok(Answer::json(StatusCode::CREATED, &issued)?.with_header(header::LOCATION, &place))
+}
+
+fn code_id(asked: &Asked<'_>) -> Result<CodeId, Problem> {
+    CodeId::parse(asked.param("code_id")).ok_or_else(unknown)
+}
+
+fn unknown() -> Problem {
+    Problem::new(
+        &CODE_UNKNOWN,
+        "Check the id. A code is remembered for 20 minutes after its end, a used one for 48 hours.",
+    )
+}
+
+async fn look(edge: &Edge, question: Request) -> Result<(Box<CodeView>, Now), Problem> {
+    let answered = ask(edge, question, None).await?;
+    match answered.reply {
+        Reply::Code(view) => Ok((view, answered.now)),
+        Reply::Unknown => Err(unknown()),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// Listening for news of a code; forgotten when dropped, also when the phone hangs up.
+struct Ear<'a> {
+    board: &'a Board,
+    code: CodeId,
+    news: Option<watch::Receiver<()>>,
+}
+
+impl<'a> Ear<'a> {
+    fn new(board: &'a Board, code: CodeId) -> Self {
+        Self { board, code, news: Some(board.watch(code)) }
+    }
+
+    /// Waits for news, at most this long.
+    async fn listen(&mut self, most: Duration) {
+        if let Some(news) = &mut self.news {
+            drop(tokio::time::timeout(most, news.changed()).await);
+        }
+    }
+}
+
+impl Drop for Ear<'_> {
+    fn drop(&mut self) {
+        drop(self.news.take());
+        self.board.unwatch(self.code);
+    }
+}
+
+/// `GET /v1/codes/{code_id}?wait_ms=&seen_attempts=`
+pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query, &["wait_ms", "seen_attempts"])?;
+    let wait = Duration::from_millis(query.number("wait_ms", 0..=LONGEST_WAIT)?.unwrap_or(0));
+    let seen = query.number("seen_attempts", 0..=u64::from(u32::MAX))?;
+    let (edge, id) = (asked.edge, code_id(asked)?);
+    let mut stopping = edge.stopping();
+    let end = Instant::now() + wait;
+    // Listening begins before the first look, so that no change falls between them.
+    let mut ear = (!wait.is_zero()).then(|| Ear::new(&edge.board, id));
+    let (mut view, mut now) = look(edge, Request::FindCode(id)).await?;
+    let seen = seen.unwrap_or(u64::from(view.code.attempts));
+    while let Some(ear) = &mut ear {
+        let left = end.saturating_duration_since(Instant::now());
+        let changed = view.code.state(now.at) != CodeState::Live || u64::from(view.code.attempts) != seen;
+        if changed || left.is_zero() || *stopping.borrow() {
+            break;
+        }
+        let life = u64::try_from(view.code.expires_at.0 - now.at.0).unwrap_or(0);
+        let pause = Duration::from_millis(life).max(SHORTEST_PAUSE).min(left);
+        tokio::select! {
+            () = ear.listen(pause) => {}
+            _ = stopping.changed() => {}
+        }
+        (view, now) = look(edge, Request::FindCode(id)).await?;
+    }
+    drop(ear);
+    show(edge, &view, &now).await
+}
+
+/// `DELETE /v1/codes/{code_id}`
+pub(super) async fn void(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    Query::read(asked.query, &[])?;
+    let (view, now) = look(asked.edge, Request::VoidCode { code: code_id(asked)? }).await?;
+    show(asked.edge, &view, &now).await
+}
+
+async fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
+    let rules = edge.board.rules().ok_or_else(Problem::not_ready)?;
+    let last_attempt = match &view.latest {
+        Some(order) => Some(attempt(edge, order, view.shop.as_deref(), now).await?),
+        None => None,
+    };
+    Answer::ok(&Mirror {
+        code_id: view.code.id.to_string(),
+        status: view.code.state(now.at).name(),
+        issued_at: view.code.issued_at.to_string(),
+        refresh_at: refresh_at(&view.code, &rules.policy),
+        expires_at: view.code.expires_at.to_string(),
+        attempts: view.code.attempts,
+        decision: last_attempt.as_ref().map(|attempt| attempt.decision),
+        last_attempt,
+        spendable: spendable(view, now, &rules.policy),
+    })
+}
+
+async fn attempt(edge: &Edge, order: &Order, shop: Option<&str>, now: &Now) -> Result<Attempt, Problem> {
+    let reason = match order.state {
+        OrderState::Denied(reason) => Some(reason),
+        OrderState::Tombstone => Some(Reason::Cancelled),
+        OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
+    };
+    let words = match reason {
+        Some(reason) => reason.row().customer,
+        // A sale taken back is told as such, not as a payment.
+        None if order.state == OrderState::Cancelled => Reason::Cancelled.row().customer,
+        None => APPROVED_CUSTOMER,
+    };
+    let place = match reason {
+        Some(Reason::CodeUsed) => first_shop(edge, order).await?,
+        _ => shop.map(str::to_owned),
+    };
+    let place = place.as_deref().unwrap_or("—");
+    Ok(Attempt {
+        authorization_id: order.id.to_string(),
+        decision: if reason.is_none() { "approved" } else { "denied" },
+        status: order.status(now.at).name(),
+        reason: reason.map(|reason| reason.row().name),
+        amount: order.amount.get(),
+        shop: shop.map(str::to_owned),
+        decided_at: order.decided_at.to_string(),
+        customer: Bilingual::filled(words, order.amount.get(), order.room.get(), place),
+    })
+}
+
+/// The shop where a used code has paid: that of the first sale, not of the one denied now.
+async fn first_shop(edge: &Edge, order: &Order) -> Result<Option<String>, Problem> {
+    let Some(first) = &order.first else { return Ok(None) };
+    let Reply::Order(sale) = ask(edge, Request::FindOrder(first.authorization), None).await?.reply else {
+        return Ok(None);
+    };
+    match ask(edge, Request::FindMerchant(sale.key.merchant), None).await?.reply {
+        Reply::Merchant { merchant, .. } => Ok(Some(merchant.name.into())),
+        _ => Ok(None),
+    }
+}
+
+/// The texts of a live code and the width asked for. An ended code has no picture: it would only be denied.
+async fn picture(asked: &Asked<'_>, default: u64) -> Result<(Minted, u32), Problem> {
+    let query = Query::read(asked.query, &["width"])?;
+    let width = query.number("width", WIDTHS)?.unwrap_or(default);
+    let (view, now) = look(asked.edge, Request::FindCode(code_id(asked)?)).await?;
+    let state = view.code.state(now.at);
+    if state != CodeState::Live {
+        let problem = Problem::new(&CODE_NOT_LIVE, "Issue a new code and show that one.");
+        return Err(problem.with("code_status", state.name()));
+    }
+    Ok((minted(asked.edge, &view.code)?, u32::try_from(width).unwrap_or(u32::MAX)))
+}
+
+fn svg(picture: Option<String>) -> Result<Answer, Problem> {
+    picture.map(|svg| Answer::new(StatusCode::OK, "image/svg+xml", svg)).ok_or_else(Problem::internal)
+}
+
+/// `GET /v1/codes/{code_id}/barcode.svg?width=`
+pub(super) async fn barcode(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let (minted, width) = picture(asked, BARCODE_WIDTH).await?;
+    svg(code::barcode::svg(&minted.barcode, width))
+}
+
+/// `GET /v1/codes/{code_id}/qr.svg?width=`
+pub(super) async fn qr(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let (minted, width) = picture(asked, QR_WIDTH).await?;
+    svg(code::qr::svg(&minted.qr, width))
+}

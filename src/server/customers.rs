@@ -1,0 +1,378 @@
+//! `/v1/customers`: what staff may set, what the customer may spend and owes.
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+use super::codes::SpendableShown;
+use super::fields::{self, LimitYen, Text, Words, present};
+use super::flow::{Asked, ask, out_of_place};
+use super::problem::{CUSTOMER_UNKNOWN, DUE_DATE_UNKNOWN, Problem};
+use super::request_guard::Query;
+use crate::domain::account::{Account, Channel, Identity, Limits, Status};
+use crate::domain::bill::PaymentMethod;
+use crate::domain::ids::CustomerId;
+use crate::domain::jst::{Date, Month, Now};
+use crate::domain::money::Yen;
+use crate::domain::policy::Conditions;
+use crate::domain::request::{CustomerChange, Request};
+use crate::domain::rule::Reply;
+use crate::engine::board::Rules;
+
+/// Born before this year is a typing error.
+const OLDEST: i16 = 1900;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsBody {
+    total: LimitYen,
+    in_store: LimitYen,
+}
+
+/// What is absent stays as it is. `null` is a value for `limits` alone: the ladder.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeBody {
+    #[serde(default, deserialize_with = "present")]
+    identity: Option<Text<Identity>>,
+    #[serde(default, deserialize_with = "present")]
+    identity_reason: Option<Text<Words<200>>>,
+    #[serde(default, deserialize_with = "present")]
+    birth_date: Option<Text<Date>>,
+    #[serde(default, deserialize_with = "present")]
+    guardian_consent: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    payment_method: Option<Text<PaymentMethod>>,
+    #[serde(default, deserialize_with = "present")]
+    status: Option<Text<Status>>,
+    #[serde(default, deserialize_with = "present")]
+    limits: Option<Option<LimitsBody>>,
+}
+
+impl ChangeBody {
+    fn into_change(self, now: &Now, rules: &Rules) -> Result<CustomerChange, Problem> {
+        let birth_date = self.birth_date.map(|date| date.0);
+        if birth_date.is_some_and(|born| born > now.date || born.year() < OLDEST) {
+            return Err(Problem::field("/birth_date", "must be a day in the past, 1900 or later"));
+        }
+        let limits = match self.limits {
+            Some(Some(limits)) if limits.in_store.0 > limits.total.0 => {
+                return Err(Problem::field("/limits/in_store", "must not be more than `total`: it lies inside it"));
+            }
+            Some(Some(limits)) => {
+                Some(Some(Limits { total: Yen::new(limits.total.0), in_store: Yen::new(limits.in_store.0) }))
+            }
+            Some(None) => Some(None),
+            None => None,
+        };
+        let payment_method = self.payment_method.map(|method| method.0);
+        if let Some(method) = payment_method {
+            first_due(method, now.month, rules)?;
+        }
+        Ok(CustomerChange {
+            identity: self.identity.map(|identity| identity.0),
+            identity_reason: self.identity_reason.map(|reason| reason.0.0),
+            birth_date,
+            guardian_consent: self.guardian_consent,
+            payment_method,
+            status: self.status.map(|status| status.0),
+            limits,
+            rung: None,
+        })
+    }
+}
+
+/// Due date of the present month's bill, the first that a change of method applies to: it is issued on the 1st of
+/// the next month. A debit whose banking day is not known is refused.
+fn first_due(method: PaymentMethod, month: Month, rules: &Rules) -> Result<Date, Problem> {
+    let due = method.due(month, &rules.calendar);
+    if method == PaymentMethod::Debit && !(rules.calendar.covers(month.next().day(27)) && rules.calendar.covers(due)) {
+        let problem = Problem::new(&DUE_DATE_UNKNOWN, "The bank calendar ends before the draw. Choose another method.");
+        return Err(problem.with_field("/payment_method", "cannot be `debit` beyond the bank calendar"));
+    }
+    Ok(due)
+}
+
+#[derive(Serialize)]
+struct LimitsShown {
+    total: u64,
+    in_store: u64,
+}
+
+impl From<Limits> for LimitsShown {
+    fn from(limits: Limits) -> Self {
+        Self { total: limits.total.get(), in_store: limits.in_store.get() }
+    }
+}
+
+#[derive(Serialize)]
+struct RungShown {
+    number: u8,
+    limits: LimitsShown,
+}
+
+#[derive(Serialize)]
+struct Needs {
+    on_time_bills: u16,
+    purchases: u16,
+    months_active: u16,
+}
+
+impl From<Conditions> for Needs {
+    fn from(needs: Conditions) -> Self {
+        Self { on_time_bills: needs.on_time_bills, purchases: needs.purchases, months_active: needs.months_active }
+    }
+}
+
+#[derive(Serialize)]
+struct NextRung {
+    number: u8,
+    limits: LimitsShown,
+    needs: Needs,
+}
+
+#[derive(Serialize)]
+struct ExposureShown {
+    total: u64,
+    in_store: u64,
+    held: u64,
+    unbilled: u64,
+    billed: u64,
+}
+
+/// For each channel the first reason against buying, or null.
+#[derive(Serialize)]
+struct BlockedBy {
+    in_store: Option<&'static str>,
+    online: Option<&'static str>,
+    np_atobarai: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct NextBill {
+    month: String,
+    due: String,
+    principal: u64,
+    payment_method: &'static str,
+}
+
+#[derive(Serialize)]
+struct Standing {
+    customer_id: String,
+    status: &'static str,
+    identity: &'static str,
+    identity_reason: Option<Box<str>>,
+    birth_date: Option<String>,
+    guardian_consent: bool,
+    minor: bool,
+    payment_method: &'static str,
+    limits: LimitsShown,
+    /// `staff` where the limits were set by hand, else `ladder`.
+    limits_from: &'static str,
+    rung: RungShown,
+    next_rung: Option<NextRung>,
+    exposure: ExposureShown,
+    credit: u64,
+    spendable: SpendableShown,
+    blocked_by: BlockedBy,
+    next_bill: Option<NextBill>,
+}
+
+fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
+    let (policy, calendar) = (rules.policy.as_ref(), rules.calendar.as_ref());
+    let (exposure, room) = (account.exposure(now), account.spendable(now, policy));
+    let blocked = |channel| account.blocked_by(channel, now, policy, calendar).map(|reason| reason.row().name);
+    let profile = &account.profile;
+    let next_bill = account.months.iter().find(|month| !month.principal().is_zero()).map(|month| NextBill {
+        month: month.month.to_string(),
+        due: account.method_of(month).due(month.month, calendar).to_string(),
+        principal: month.principal().get(),
+        payment_method: account.method_of(month).name(),
+    });
+    let next_rung = policy.next_rung(profile.rung).map(|rung| NextRung {
+        number: profile.rung + 1,
+        limits: rung.limits.into(),
+        needs: rung.conditions.into(),
+    });
+    Standing {
+        customer_id: account.id.to_string(),
+        status: profile.status.name(),
+        identity: profile.identity.name(),
+        identity_reason: profile.identity_reason.clone(),
+        birth_date: profile.birth_date.map(|date| date.to_string()),
+        guardian_consent: profile.guardian_consent,
+        minor: account.is_minor(now, policy),
+        payment_method: profile.payment_method.name(),
+        limits: account.limits(policy).into(),
+        limits_from: if profile.limits.is_some() { "staff" } else { "ladder" },
+        rung: RungShown {
+            number: profile.rung.min(policy.top_rung()),
+            limits: policy.rung(profile.rung).limits.into(),
+        },
+        next_rung,
+        exposure: ExposureShown {
+            total: exposure.total.get(),
+            in_store: exposure.in_store.get(),
+            held: exposure.held.get(),
+            unbilled: exposure.unbilled.get(),
+            billed: exposure.billed.get(),
+        },
+        credit: account.credit.get(),
+        spendable: SpendableShown { in_store: room.in_store.get(), online: room.online.get() },
+        blocked_by: BlockedBy {
+            in_store: blocked(Channel::InStore),
+            online: blocked(Channel::Online),
+            np_atobarai: blocked(Channel::NpAtobarai),
+        },
+        next_bill,
+    }
+}
+
+fn customer_id(asked: &Asked<'_>) -> Result<CustomerId, Problem> {
+    CustomerId::new(asked.param("customer_id")).map_err(|bad| Problem::parameter("customer_id", bad.to_string()))
+}
+
+fn unknown() -> Problem {
+    Problem::new(&CUSTOMER_UNKNOWN, "Check the id, or create the customer first.")
+}
+
+fn rules(asked: &Asked<'_>) -> Result<std::sync::Arc<Rules>, Problem> {
+    asked.edge.board.rules().ok_or_else(Problem::not_ready)
+}
+
+async fn change(
+    asked: &Asked<'_>,
+    id: CustomerId,
+    change: CustomerChange,
+) -> Result<(Box<Account>, bool, Now), Problem> {
+    let question = Request::PutCustomer { id, change: Box::new(change) };
+    let answered = ask(asked.edge, question, None).await?;
+    match answered.reply {
+        Reply::Customer { account, created } => Ok((account, created, answered.now)),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// `PUT /v1/customers/{customer_id}`
+pub(super) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let id = customer_id(asked)?;
+    let body: ChangeBody = fields::read(asked.body)?;
+    let rules = rules(asked)?;
+    let wanted = body.into_change(&Now::at(asked.edge.clock.now()), &rules)?;
+    let (account, created, now) = change(asked, id, wanted).await?;
+    Answer::put(created, &standing(&account, &now, &rules))
+}
+
+/// `GET /v1/customers/{customer_id}`
+pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    Query::read(asked.query, &[])?;
+    let id = customer_id(asked)?;
+    let answered = ask(asked.edge, Request::FindCustomer(id), None).await?;
+    match answered.reply {
+        Reply::Customer { account, .. } => Answer::ok(&standing(&account, &answered.now, &*rules(asked)?)),
+        Reply::Unknown => Err(unknown()),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MethodBody {
+    payment_method: Text<PaymentMethod>,
+}
+
+#[derive(Serialize)]
+struct FirstBill {
+    month: String,
+    due: String,
+}
+
+#[derive(Serialize)]
+struct MethodShown {
+    payment_method: &'static str,
+    first_bill: FirstBill,
+}
+
+/// `PUT /v1/customers/{customer_id}/payment-method`
+pub(super) async fn put_payment_method(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let id = customer_id(asked)?;
+    let method = fields::read::<MethodBody>(asked.body)?.payment_method.0;
+    let rules = rules(asked)?;
+    // It must not create a customer.
+    let answered = ask(asked.edge, Request::FindCustomer(id), None).await?;
+    if !matches!(answered.reply, Reply::Customer { .. }) {
+        return Err(unknown());
+    }
+    first_due(method, answered.now.month, &rules)?;
+    let wanted = CustomerChange { payment_method: Some(method), ..CustomerChange::default() };
+    let (_, _, now) = change(asked, id, wanted).await?;
+    let due = method.due(now.month, &rules.calendar);
+    let first_bill = FirstBill { month: now.month.to_string(), due: due.to_string() };
+    Answer::ok(&MethodShown { payment_method: method.name(), first_bill })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::account::Profile;
+    use crate::domain::jst::{BankCalendar, Millis};
+    use crate::domain::policy::Policy;
+
+    fn rules(holidays: &str) -> Rules {
+        Rules {
+            policy: Arc::new(Policy::parse(include_str!("../../config/policy.toml")).unwrap()),
+            calendar: Arc::new(BankCalendar::parse(holidays).unwrap()),
+        }
+    }
+
+    fn now() -> Now {
+        Now::at(Millis::parse("2026-11-23T12:00:00+09:00").unwrap())
+    }
+
+    fn change_of(body: &str) -> Result<CustomerChange, String> {
+        let body: ChangeBody = fields::read(body.as_bytes()).map_err(|problem| problem.reason().to_owned())?;
+        let rules = rules("2026-01-01,x\n2026-12-31,y\n");
+        body.into_change(&now(), &rules).map_err(|problem| problem.reason().to_owned())
+    }
+
+    #[test]
+    fn absent_and_null_limits_are_not_the_same() {
+        assert_eq!(change_of("{}").unwrap().limits, None);
+        assert_eq!(change_of(r#"{"limits":null}"#).unwrap().limits, Some(None));
+        let limits = Limits { total: Yen::new(9), in_store: Yen::new(5) };
+        assert_eq!(change_of(r#"{"limits":{"total":9,"in_store":5}}"#).unwrap().limits, Some(Some(limits)));
+        for wrong in [
+            r#"{"limits":{"total":4,"in_store":5}}"#,
+            r#"{"limits":{"total":4}}"#,
+            r#"{"status":null}"#,
+            r#"{"birth_date":"2026-11-24"}"#,
+            r#"{"birth_date":"1899-12-31"}"#,
+            r#"{"rung":3}"#,
+            r#"{"identity_reason":""}"#,
+        ] {
+            assert_eq!(change_of(wrong), Err("invalid_field".to_owned()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_debit_beyond_the_bank_calendar_is_refused() {
+        assert!(first_due(PaymentMethod::Debit, now().month, &rules("2026-01-01,x\n")).is_ok());
+        assert!(first_due(PaymentMethod::Debit, now().month.next(), &rules("2026-01-01,x\n")).is_err());
+        assert!(first_due(PaymentMethod::Konbini, now().month.next(), &rules("")).is_ok());
+    }
+
+    #[test]
+    fn a_standing_tells_the_next_rung_and_what_blocks() {
+        let account = Account::new(CustomerId::new("1002").unwrap(), Profile::newcomer());
+        let shown = serde_json::to_value(standing(&account, &now(), &rules(""))).unwrap();
+        assert_eq!(shown["limits"], serde_json::json!({"total": 50_000, "in_store": 2_000}));
+        assert_eq!(shown["next_rung"]["needs"]["purchases"], 1);
+        assert_eq!(shown["next_rung"]["number"], 1);
+        let blocked = serde_json::json!({
+            "in_store": "identity_required", "online": "consent_required", "np_atobarai": null,
+        });
+        assert_eq!(shown["blocked_by"], blocked);
+        assert!(shown["next_bill"].is_null());
+    }
+}

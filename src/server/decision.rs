@@ -1,0 +1,227 @@
+//! A decision in the words of the contract.
+
+use serde::Serialize;
+
+use crate::domain::denial::{APPROVED_CLERK, Reason, Words};
+use crate::domain::event::FirstSale;
+use crate::domain::jst::Millis;
+use crate::domain::orders::{Order, OrderState};
+
+/// A text in both languages.
+#[derive(Serialize)]
+pub(super) struct Bilingual {
+    pub(super) ja: String,
+    pub(super) en: String,
+}
+
+impl Bilingual {
+    pub(super) fn plain(words: Words) -> Self {
+        Self { ja: words.ja.to_owned(), en: words.en.to_owned() }
+    }
+
+    /// With `{amount}`, `{room}` and `{shop}` filled in.
+    pub(super) fn filled(words: Words, amount: u64, room: u64, shop: &str) -> Self {
+        let fill = |text: &str| {
+            text.replace("{amount}", &grouped(amount)).replace("{room}", &grouped(room)).replace("{shop}", shop)
+        };
+        Self { ja: fill(words.ja), en: fill(words.en) }
+    }
+}
+
+/// 12345 as "12,345".
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[derive(Serialize)]
+struct Bill {
+    month: String,
+    due: String,
+}
+
+#[derive(Serialize)]
+struct First {
+    authorization_id: String,
+    order_id: String,
+    decided_at: String,
+    amount: u64,
+}
+
+impl From<&FirstSale> for First {
+    fn from(first: &FirstSale) -> Self {
+        Self {
+            authorization_id: first.authorization.to_string(),
+            order_id: first.order_id.to_string(),
+            decided_at: first.decided_at.to_string(),
+            amount: first.amount.get(),
+        }
+    }
+}
+
+/// What became of the money, for those who look an order up.
+#[derive(Serialize)]
+struct Movements {
+    merchant_id: String,
+    captured_amount: u64,
+    refunded_amount: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Decision {
+    authorization_id: String,
+    order_id: String,
+    decision: &'static str,
+    status: &'static str,
+    amount: u64,
+    approval_code: Option<String>,
+    decided_at: String,
+    statement: Option<Bill>,
+    points: u64,
+    response_code: &'static str,
+    reason: Option<&'static str>,
+    retry: &'static str,
+    clerk: Bilingual,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<First>,
+    #[serde(flatten)]
+    movements: Option<Movements>,
+    replayed: bool,
+}
+
+impl Decision {
+    /// The answer to an authorization. Once a sale is cancelled, its retry is a denial: a late retry must never
+    /// print a paid receipt.
+    pub(super) fn answered(order: &Order, replayed: bool, now: Millis) -> Self {
+        let reason = match order.state {
+            OrderState::Denied(reason) => Some(reason),
+            OrderState::Cancelled | OrderState::Tombstone => Some(Reason::Cancelled),
+            OrderState::Held { .. } | OrderState::Captured { .. } => None,
+        };
+        Self::new(order, reason, replayed, now)
+    }
+
+    /// The decision as first given, with the present status and what was captured and refunded.
+    pub(super) fn stored(order: &Order, replayed: bool, now: Millis) -> Self {
+        let reason = match order.state {
+            OrderState::Denied(reason) => Some(reason),
+            OrderState::Tombstone => Some(Reason::Cancelled),
+            OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
+        };
+        let (captured_amount, refunded_amount) = match order.state {
+            OrderState::Captured { amount, refunded } => (amount.get(), refunded.get()),
+            OrderState::Tombstone | OrderState::Denied(_) | OrderState::Held { .. } | OrderState::Cancelled => (0, 0),
+        };
+        let merchant_id = order.key.merchant.to_string();
+        let movements = Some(Movements { merchant_id, captured_amount, refunded_amount });
+        Self { movements, ..Self::new(order, reason, replayed, now) }
+    }
+
+    fn new(order: &Order, reason: Option<Reason>, replayed: bool, now: Millis) -> Self {
+        let row = reason.map(Reason::row);
+        let approved = reason.is_none();
+        let approval_code = String::from_utf8_lossy(&order.approval_code()).into_owned();
+        let bill = Bill { month: order.month.to_string(), due: order.due.to_string() };
+        Self {
+            authorization_id: order.id.to_string(),
+            order_id: order.key.order_id.to_string(),
+            decision: if approved { "approved" } else { "denied" },
+            status: order.status(now).name(),
+            amount: order.amount.get(),
+            approval_code: approved.then_some(approval_code),
+            decided_at: order.decided_at.to_string(),
+            statement: approved.then_some(bill),
+            points: if approved { order.points } else { 0 },
+            response_code: row.map_or("00", |row| row.response_code),
+            reason: row.map(|row| row.name),
+            retry: row.map_or("never", |row| row.retry.name()),
+            clerk: Bilingual::plain(row.map_or(APPROVED_CLERK, |row| row.clerk)),
+            first: order.first.as_deref().map(First::from),
+            movements: None,
+            replayed,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::domain::account::Channel;
+    use crate::domain::ids::{AuthorizationId, Lsn, MerchantId, OrderId, Part};
+    use crate::domain::jst::Now;
+    use crate::domain::money::Yen;
+    use crate::domain::request::OrderKey;
+
+    pub(in crate::server) fn order(state: OrderState) -> Order {
+        let now = Now::at(Millis::parse("2026-11-23T17:45:02+09:00").unwrap());
+        Order {
+            id: AuthorizationId { part: Part::default(), lsn: Lsn(7), random: 9 },
+            key: OrderKey {
+                merchant: MerchantId::new("mrc_konbini").unwrap(),
+                order_id: OrderId::new("R-1001").unwrap(),
+            },
+            customer: None,
+            channel: Channel::InStore,
+            handle: None,
+            amount: Yen::new(1_980),
+            fingerprint: 0,
+            decided_at: now.at,
+            state,
+            month: now.month,
+            due: now.month.next().day(10),
+            points: 9,
+            room: Yen::new(13_020),
+            first: None,
+            refunds: None,
+            touched: Lsn(7),
+            touched_at: now.at,
+            earlier: None,
+        }
+    }
+
+    fn shown(decision: &Decision) -> serde_json::Value {
+        serde_json::to_value(decision).unwrap()
+    }
+
+    #[test]
+    fn an_approval_as_in_the_contract() {
+        let order = order(OrderState::Captured { amount: Yen::new(1_980), refunded: Yen::ZERO });
+        let body = shown(&Decision::answered(&order, false, order.decided_at));
+        assert_eq!((&body["decision"], &body["status"]), (&"approved".into(), &"captured".into()));
+        assert_eq!(
+            (&body["response_code"], &body["retry"], &body["points"]),
+            (&"00".into(), &"never".into(), &9.into())
+        );
+        assert_eq!(body["statement"], serde_json::json!({"month": "2026-11", "due": "2026-12-10"}));
+        assert_eq!(body["decided_at"], "2026-11-23T17:45:02.000+09:00");
+        assert_eq!(body["approval_code"].as_str().unwrap().len(), 6);
+        assert!(body["reason"].is_null() && body.get("first").is_none() && body.get("captured_amount").is_none());
+    }
+
+    #[test]
+    fn a_retry_of_a_cancelled_sale_is_denied_and_a_look_is_not() {
+        let order = order(OrderState::Cancelled);
+        let retry = shown(&Decision::answered(&order, true, order.decided_at));
+        assert_eq!((&retry["decision"], &retry["reason"]), (&"denied".into(), &"cancelled".into()));
+        assert_eq!((&retry["status"], &retry["approval_code"]), (&"cancelled".into(), &serde_json::Value::Null));
+        let look = shown(&Decision::stored(&order, true, order.decided_at));
+        assert_eq!((&look["decision"], &look["status"]), (&"approved".into(), &"cancelled".into()));
+        assert_eq!((&look["captured_amount"], &look["refunded_amount"]), (&0.into(), &0.into()));
+    }
+
+    #[test]
+    fn figures_are_grouped_as_people_read_them() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+        let words = Bilingual::filled(Reason::OverInStoreLimit.row().customer, 1_980, 1_000, "");
+        assert_eq!(words.en, "You can spend 1,000 yen in store (1,980 yen this time).");
+    }
+}

@@ -1,0 +1,263 @@
+//! An event as JSON for those who run the service: its facts, never a code, a seal or a handle.
+
+use serde_json::{Map, Value, json};
+
+use super::fields::merchant_status;
+use crate::domain::account::Profile;
+use crate::domain::event::{Captured, Decided, Event, FirstSale, Outcome, Refunded, Undone};
+use crate::domain::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};
+use crate::domain::jst::Millis;
+use crate::domain::merchant::Merchant;
+use crate::domain::money::Yen;
+use crate::domain::orders::{Order, part_of};
+use crate::domain::request::{Payer, Proof, Scanned};
+
+/// Names a customer by index, if it can be named.
+pub(super) type Namer<'a> = &'a dyn Fn(CustomerIx) -> Option<CustomerId>;
+
+/// The customer whose name an event's JSON needs.
+pub(super) fn customers_of(event: &Event) -> Option<CustomerIx> {
+    match event {
+        Event::CodeIssued(issued) => Some(issued.customer),
+        Event::Decided(decided) => decided.customer,
+        Event::Cancelled(undone) | Event::HoldExpired(undone) => Some(undone.customer),
+        Event::Captured(captured) => Some(captured.customer),
+        Event::Refunded(refunded) => Some(refunded.customer),
+        Event::Recalled(order) => order.customer,
+        Event::Opened { .. }
+        | Event::PolicySet { .. }
+        | Event::HolidaysSet { .. }
+        | Event::MerchantSet(_)
+        | Event::CustomerSet { .. }
+        | Event::CodeVoided { .. }
+        | Event::Tombstoned { .. } => None,
+    }
+}
+
+/// One event on one line.
+pub(super) fn event_json(lsn: Lsn, at: Millis, event: &Event, name: Namer<'_>) -> String {
+    let (kind, facts) = facts(lsn, event, name);
+    let mut line = Map::new();
+    line.insert("lsn".to_owned(), lsn.0.into());
+    line.insert("recorded_at".to_owned(), at.to_string().into());
+    line.insert("kind".to_owned(), kind.into());
+    if let Value::Object(facts) = facts {
+        line.extend(facts);
+    }
+    Value::Object(line).to_string()
+}
+
+fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
+    let customer = |ix: CustomerIx| name(ix).map(|id| id.to_string());
+    match event {
+        Event::Opened { sandbox } => ("opened", json!({ "sandbox": sandbox })),
+        Event::PolicySet { version, text } => ("policy_set", json!({ "version": version, "text": text })),
+        Event::HolidaysSet { text } => ("holidays_set", json!({ "text": text })),
+        Event::MerchantSet(merchant) => ("merchant_set", merchant_json(merchant)),
+        Event::CustomerSet { id, profile, .. } => ("customer_set", profile_json(*id, profile)),
+        Event::CodeIssued(issued) => {
+            let id = CodeId { part: issued.handle.part(), lsn, random: issued.id_random };
+            let facts = json!({
+                "code_id": id.to_string(),
+                "customer_id": customer(issued.customer),
+                "expires_at": issued.expires_at.to_string(),
+            });
+            ("code_issued", facts)
+        }
+        Event::CodeVoided { handle } => ("code_voided", json!({ "part": handle.part().get() })),
+        Event::Decided(decided) => ("decided", decided_json(lsn, decided, name)),
+        Event::Tombstoned { key } => {
+            let facts = json!({ "merchant_id": key.merchant.as_str(), "order_id": key.order_id.as_str() });
+            ("tombstoned", facts)
+        }
+        Event::Cancelled(undone) => ("cancelled", undone_json(undone, name)),
+        Event::HoldExpired(undone) => ("hold_expired", undone_json(undone, name)),
+        Event::Captured(captured) => ("captured", captured_json(captured, name)),
+        Event::Refunded(refunded) => ("refunded", refunded_json(refunded, name)),
+        Event::Recalled(order) => ("recalled", recalled_json(order, name)),
+    }
+}
+
+fn merchant_json(merchant: &Merchant) -> Value {
+    json!({
+        "merchant_id": merchant.id.as_str(),
+        "name": merchant.name,
+        "mcc": format!("{:04}", merchant.mcc),
+        "status": merchant_status(merchant.status),
+        "limits": {
+            "per_payment": merchant.limits.per_payment.map(Yen::get),
+            "in_store": merchant.limits.in_store.map(Yen::get),
+        },
+    })
+}
+
+fn profile_json(id: CustomerId, profile: &Profile) -> Value {
+    json!({
+        "customer_id": id.as_str(),
+        "identity": profile.identity.name(),
+        "identity_reason": profile.identity_reason,
+        "birth_date": profile.birth_date.map(|date| date.to_string()),
+        "guardian_consent": profile.guardian_consent,
+        "payment_method": profile.payment_method.name(),
+        "status": profile.status.name(),
+        "limits": profile.limits.map(|limits| json!({
+            "total": limits.total.get(), "in_store": limits.in_store.get(),
+        })),
+        "rung": profile.rung,
+    })
+}
+
+/// What was scanned, without what it said.
+const fn scan_name(scanned: &Scanned) -> &'static str {
+    match scanned {
+        Scanned::Sealed { proof: Proof::Barcode { .. }, .. } => "barcode",
+        Scanned::Sealed { proof: Proof::Qr { .. }, .. } => "qr",
+        Scanned::Sealed { proof: Proof::Tok19, .. } => "tok19",
+        Scanned::Stale { .. } => "stale",
+        Scanned::Forged { .. } => "forged",
+        Scanned::Invalid => "invalid",
+        Scanned::Foreign => "foreign",
+    }
+}
+
+fn first_json(first: &FirstSale) -> Value {
+    json!({
+        "authorization_id": first.authorization.to_string(),
+        "order_id": first.order_id.as_str(),
+        "decided_at": first.decided_at.to_string(),
+        "amount": first.amount.get(),
+    })
+}
+
+fn decided_json(lsn: Lsn, decided: &Decided, name: Namer<'_>) -> Value {
+    let input = &decided.input;
+    let customer = decided.customer.and_then(name);
+    let id = AuthorizationId { part: part_of(input, customer.as_ref().map(Part::of)), lsn, random: decided.random };
+    let customer = match (&customer, &input.payer) {
+        (Some(id), _) | (None, Payer::Customer(id)) => Some(id.to_string()),
+        (None, Payer::Code(_)) => None,
+    };
+    let scan = match &input.payer {
+        Payer::Code(scanned) => Some(scan_name(scanned)),
+        Payer::Customer(_) => None,
+    };
+    let categories: Vec<_> = input.categories.iter().map(|category| category.as_str().to_owned()).collect();
+    let mut facts = json!({
+        "authorization_id": id.to_string(),
+        "merchant_id": input.merchant.as_str(),
+        "order_id": input.order_id.as_str(),
+        "store_id": input.store.map(|id| id.to_string()),
+        "terminal_id": input.terminal.map(|id| id.to_string()),
+        "customer_id": customer,
+        "channel": input.channel.name(),
+        "amount": input.amount.get(),
+        "currency": String::from_utf8_lossy(&input.currency),
+        "capture": input.capture,
+        "confirm_repeat": input.confirm_repeat,
+        "entry_mode": input.entry_mode.map(|mode| mode.name()),
+        "scan": scan,
+        "categories": categories,
+        "requested_at": input.requested_at.map(|at| at.to_string()),
+        "late": input.late,
+        "policy": decided.policy,
+        "room": decided.room.get(),
+    });
+    let outcome = match &decided.outcome {
+        Outcome::Approved(approval) => json!({
+            "decision": "approved",
+            "reason": null,
+            "month": approval.month.to_string(),
+            "due": approval.due.to_string(),
+            "points": approval.points,
+            "hold_expires_at": approval.hold_expires_at.map(|at| at.to_string()),
+        }),
+        Outcome::Denied { reason, first } => json!({
+            "decision": "denied",
+            "reason": reason.row().name,
+            "first": first.as_deref().map(first_json),
+        }),
+    };
+    if let (Value::Object(facts), Value::Object(outcome)) = (&mut facts, outcome) {
+        facts.extend(outcome);
+    }
+    facts
+}
+
+fn undone_json(undone: &Undone, name: Namer<'_>) -> Value {
+    json!({
+        "decided_lsn": undone.order.0,
+        "customer_id": name(undone.customer).map(|id| id.to_string()),
+        "channel": undone.channel.name(),
+        "amount": undone.amount.get(),
+        "was_hold": undone.was_hold,
+        "month": undone.month.to_string(),
+        "points": undone.points,
+    })
+}
+
+fn captured_json(captured: &Captured, name: Namer<'_>) -> Value {
+    json!({
+        "decided_lsn": captured.order.0,
+        "customer_id": name(captured.customer).map(|id| id.to_string()),
+        "channel": captured.channel.name(),
+        "amount": captured.amount.get(),
+        "released": captured.released.get(),
+        "month": captured.month.to_string(),
+        "due": captured.due.to_string(),
+        "points": captured.points,
+    })
+}
+
+fn refunded_json(refunded: &Refunded, name: Namer<'_>) -> Value {
+    json!({
+        "decided_lsn": refunded.order.0,
+        "refund_id": refunded.refund_id.as_str(),
+        "customer_id": name(refunded.customer).map(|id| id.to_string()),
+        "channel": refunded.channel.name(),
+        "amount": refunded.amount.get(),
+        "month": refunded.month.to_string(),
+        "outcome": refunded.destination.name(),
+        "points": refunded.points,
+    })
+}
+
+fn recalled_json(order: &Order, name: Namer<'_>) -> Value {
+    json!({
+        "authorization_id": order.id.to_string(),
+        "merchant_id": order.key.merchant.as_str(),
+        "order_id": order.key.order_id.as_str(),
+        "customer_id": order.customer.and_then(name).map(|id| id.to_string()),
+        "channel": order.channel.name(),
+        "amount": order.amount.get(),
+        "decided_at": order.decided_at.to_string(),
+        "month": order.month.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::CodeIssued;
+    use crate::domain::ids::Handle;
+
+    #[test]
+    fn no_handle_and_no_seal_ever_leaves() {
+        let issued = Event::CodeIssued(CodeIssued {
+            customer: CustomerIx(3),
+            handle: Handle::new(314_159_265).unwrap(),
+            id_random: 9,
+            counter: 54_321,
+            random: 2_712_847_316,
+            expires_at: Millis(1_795_423_800_000),
+        });
+        let voided = Event::CodeVoided { handle: Handle::new(314_159_265).unwrap() };
+        for event in [issued, voided] {
+            let line = event_json(Lsn(5), Millis(1_795_423_500_000), &event, &|_| CustomerId::new("1001").ok());
+            for secret in ["314159265", "54321", "2712847316"] {
+                assert!(!line.contains(secret), "{line}");
+            }
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((&line["lsn"], &line["recorded_at"]), (&5.into(), &"2026-11-23T17:45:00.000+09:00".into()));
+        }
+    }
+}

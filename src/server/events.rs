@@ -1,0 +1,196 @@
+//! `/v1/events`: every recorded event from a cursor on, as NDJSON up to the journal's end or as SSE that follows it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderMap};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+
+use super::answer::Answer;
+use super::event_json::{customers_of, event_json};
+use super::flow::{Asked, ask};
+use super::problem::{NOT_FOUND, Problem};
+use super::request_guard::Query;
+use super::{Edge, EventSource};
+use crate::domain::event::Event;
+use crate::domain::ids::{CustomerId, CustomerIx, Lsn};
+use crate::domain::jst::Millis;
+use crate::domain::request::Request;
+use crate::domain::rule::Reply;
+
+/// Events of one answer when nothing is said.
+const DEFAULT_LIMIT: u64 = 1_000;
+const MAX_LIMIT: u64 = 100_000;
+/// Events read at once.
+const PAGE: usize = 256;
+/// Pages written ahead of a slow reader.
+const AHEAD: usize = 2;
+/// How often a live feed looks for news.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often a silent feed says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// `GET /v1/events?after=&limit=`
+pub(super) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query, &["after", "limit"])?;
+    let live = wants_events(asked.headers);
+    let after = query.number("after", 0..=u64::MAX >> 6)?;
+    let limit = query.number("limit", 1..=MAX_LIMIT)?;
+    let after = Lsn(after.or_else(|| live.then(|| last_event_id(asked.headers)).flatten()).unwrap_or(0));
+    let left = if live { limit } else { Some(limit.unwrap_or(DEFAULT_LIMIT)) };
+    let Some(sources) = asked.edge.events.as_ref().map(Arc::clone) else {
+        return Err(Problem::new(&NOT_FOUND, "Events are not kept in this process."));
+    };
+    let permit = Arc::clone(&asked.edge.feed_permits).try_acquire_owned().map_err(|_| Problem::busy())?;
+    let opened = tokio::task::spawn_blocking(move || sources()).await.map_err(|_| Problem::internal())?;
+    let source = opened.map_err(|error| {
+        tracing::warn!(error, "the journal could not be opened for a feed");
+        Problem::not_ready()
+    })?;
+    let (out, receiver) = mpsc::channel(AHEAD);
+    let feed = Feed {
+        edge: Arc::clone(asked.edge),
+        stopping: asked.edge.stopping(),
+        source: Some(source),
+        after,
+        left,
+        live,
+        names: HashMap::new(),
+        out,
+        _permit: permit,
+    };
+    tokio::spawn(feed.run());
+    Ok(Answer::stream(if live { "text/event-stream" } else { "application/x-ndjson" }, receiver))
+}
+
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<u64> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+type Page = Vec<(Lsn, Millis, Event)>;
+
+/// One reader of the journal and where it writes.
+struct Feed {
+    edge: Arc<Edge>,
+    stopping: watch::Receiver<bool>,
+    /// Away while it reads.
+    source: Option<Box<dyn EventSource>>,
+    after: Lsn,
+    /// Events still to give; `None` has no end.
+    left: Option<u64>,
+    live: bool,
+    /// Ids of customers met so far; emptied when it has grown.
+    names: HashMap<CustomerIx, CustomerId>,
+    out: mpsc::Sender<Bytes>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Names remembered by one feed.
+const NAMES: usize = 10_000;
+
+impl Feed {
+    async fn run(mut self) {
+        let mut silent_since = Instant::now();
+        while self.left != Some(0) && !*self.stopping.borrow() {
+            let Some(page) = self.page().await else { return };
+            if let Some(text) = self.render(&page).await {
+                silent_since = Instant::now();
+                if self.out.send(text).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            if !self.live {
+                return;
+            }
+            if silent_since.elapsed() >= KEEP_ALIVE {
+                silent_since = Instant::now();
+                if self.out.send(Bytes::from_static(b": alive\n\n")).await.is_err() {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = self.stopping.changed() => return,
+                () = self.out.closed() => return,
+            }
+        }
+    }
+
+    /// The next events; `None` when the journal can't be read, which ends the feed.
+    async fn page(&mut self) -> Option<Page> {
+        let most = self.left.map_or(PAGE, |left| usize::try_from(left).unwrap_or(PAGE).min(PAGE));
+        let (mut source, after) = (self.source.take()?, self.after);
+        let read = tokio::task::spawn_blocking(move || (source.read_after(after, most), source)).await;
+        let (page, source) = read.ok()?;
+        self.source = Some(source);
+        match page {
+            Ok(page) => Some(page),
+            Err(error) => {
+                tracing::warn!(error, "a feed of events ended");
+                None
+            }
+        }
+    }
+
+    /// The page as text; `None` when it is empty.
+    async fn render(&mut self, page: &Page) -> Option<Bytes> {
+        let (last, ..) = page.last()?;
+        self.learn_names(page).await;
+        let mut text = String::new();
+        for (lsn, at, event) in page {
+            let json = event_json(*lsn, *at, event, &|ix| self.names.get(&ix).copied());
+            if self.live {
+                text += &format!("id: {lsn}\ndata: {json}\n\n");
+            } else {
+                text += &format!("{json}\n");
+            }
+        }
+        self.after = *last;
+        let given = u64::try_from(page.len()).unwrap_or(u64::MAX);
+        self.left = self.left.map(|left| left.saturating_sub(given));
+        Some(Bytes::from(text))
+    }
+
+    async fn learn_names(&mut self, page: &Page) {
+        if self.names.len() > NAMES {
+            self.names.clear();
+        }
+        let mut unknown: Vec<CustomerIx> = page.iter().filter_map(|(.., event)| customers_of(event)).collect();
+        unknown.retain(|ix| !self.names.contains_key(ix));
+        unknown.sort_unstable();
+        unknown.dedup();
+        if unknown.is_empty() {
+            return;
+        }
+        let question = Request::NameCustomers(unknown.clone().into_boxed_slice());
+        if let Ok(answered) = ask(&self.edge, question, None).await
+            && let Reply::Names(names) = answered.reply
+        {
+            self.names.extend(unknown.into_iter().zip(names).filter_map(|(ix, name)| Some((ix, name?))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_feed_is_asked_for_by_accept() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, header::HeaderValue::from_static(value));
+            wants_events(&headers)
+        };
+        assert!(with("text/event-stream") && with("application/json, text/event-stream;q=0.9"));
+        assert!(!with("*/*") && !wants_events(&HeaderMap::new()));
+    }
+}

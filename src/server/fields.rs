@@ -1,0 +1,302 @@
+//! JSON into checked values. A field that is wrong is named by its JSON pointer and told what it must be;
+//! what the caller sent is not repeated.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde_path_to_error::Segment;
+
+use super::problem::{INVALID_FIELD, MALFORMED, Problem};
+use crate::domain::account::{Channel, Identity, Status};
+use crate::domain::bill::PaymentMethod;
+use crate::domain::ids::{Category, CustomerId, MerchantId, OrderId, RefundId, StoreId, TerminalId};
+use crate::domain::jst::{Date, Millis};
+use crate::domain::merchant::MerchantStatus;
+use crate::domain::request::{Currency, EntryMode};
+
+/// Something written as a JSON string.
+pub(super) trait FromText: Sized {
+    /// Or what it must be.
+    fn from_text(text: &str) -> Result<Self, String>;
+}
+
+/// A JSON string, read as `T`.
+pub(super) struct Text<T>(pub(super) T);
+
+impl<'de, T: FromText> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<T: FromText> Visitor<'_> for Reader<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+                T::from_text(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Reader(PhantomData)).map(Text)
+    }
+}
+
+/// A whole number within bounds: no fraction, no sign, no string.
+#[derive(Clone, Copy)]
+pub(super) struct Whole<const MIN: u64, const MAX: u64>(pub(super) u64);
+
+/// Yen of one call.
+pub(super) type Amount = Whole<1, 9_999_999>;
+/// Yen of a limit.
+pub(super) type LimitYen = Whole<0, 9_999_999>;
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Whole<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<const MIN: u64, const MAX: u64>;
+        impl<const MIN: u64, const MAX: u64> Visitor<'_> for Reader<MIN, MAX> {
+            type Value = u64;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number from {MIN} to {MAX}")
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+                if (MIN..=MAX).contains(&number) {
+                    return Ok(number);
+                }
+                Err(E::custom(format_args!("must be a whole number from {MIN} to {MAX}")))
+            }
+        }
+        deserializer.deserialize_u64(Reader::<MIN, MAX>).map(Self)
+    }
+}
+
+macro_rules! ids {
+    ($($name:ident),*) => {$(
+        impl FromText for $name {
+            fn from_text(text: &str) -> Result<Self, String> {
+                Self::new(text).map_err(|bad| bad.to_string())
+            }
+        }
+    )*};
+}
+ids!(CustomerId, MerchantId, OrderId, RefundId, StoreId, TerminalId, Category);
+
+fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, String> {
+    all.iter().copied().find(|value| name(*value) == text).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|value| format!("`{}`", name(*value))).collect();
+        format!("must be one of {}", names.join(", "))
+    })
+}
+
+macro_rules! choices {
+    ($($name:ident),*) => {$(
+        impl FromText for $name {
+            fn from_text(text: &str) -> Result<Self, String> {
+                one_of(&Self::ALL, Self::name, text)
+            }
+        }
+    )*};
+}
+choices!(Channel, Identity, Status, PaymentMethod, EntryMode);
+
+pub(super) const fn merchant_status(status: MerchantStatus) -> &'static str {
+    match status {
+        MerchantStatus::Active => "active",
+        MerchantStatus::Inactive => "inactive",
+    }
+}
+
+impl FromText for MerchantStatus {
+    fn from_text(text: &str) -> Result<Self, String> {
+        one_of(&[Self::Active, Self::Inactive], merchant_status, text)
+    }
+}
+
+impl FromText for Currency {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let letters = <[u8; 3]>::try_from(text.as_bytes()).ok().filter(|code| code.iter().all(u8::is_ascii_alphabetic));
+        letters.ok_or_else(|| "must be three letters of ISO 4217".to_owned())
+    }
+}
+
+impl FromText for Millis {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| "must be a time of RFC 3339 with its offset".to_owned())
+    }
+}
+
+impl FromText for Date {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| "must be a date `YYYY-MM-DD`".to_owned())
+    }
+}
+
+/// A text for people, of at most this many characters, without control characters.
+pub(super) struct Words<const MAX: usize>(pub(super) Box<str>);
+
+impl<const MAX: usize> FromText for Words<MAX> {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let count = text.chars().count();
+        if count == 0 || count > MAX || text.chars().any(char::is_control) {
+            return Err(format!("must be 1 to {MAX} characters without control characters"));
+        }
+        Ok(Self(Box::from(text)))
+    }
+}
+
+/// A merchant category code: four digits.
+pub(super) struct Mcc(pub(super) u16);
+
+impl FromText for Mcc {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let digits = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = if digits { text.parse().ok() } else { None };
+        number.map(Self).ok_or_else(|| "must be four digits of ISO 18245".to_owned())
+    }
+}
+
+/// For a field where `null` is not the same as leaving it out: absent is `None`, `null` must be a `T`.
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Reads a body that must be exactly one JSON value of this form.
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Err(Problem::new(&MALFORMED, "The body is empty. Send a JSON object."));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))?;
+    match deserializer.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err(not_json(&error)),
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    let place = format!("The body is not JSON at line {}, column {}.", error.line(), error.column());
+    Problem::new(&MALFORMED, place)
+}
+
+fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let inner = error.inner();
+    if !inner.is_data() {
+        return not_json(inner);
+    }
+    let message = inner.to_string();
+    let mut pointer = pointer_of(error.path());
+    let quoted = |start: &str| message.strip_prefix(start).and_then(|rest| rest.split('`').next());
+    let detail = if let Some(name) = quoted("missing field `") {
+        pointer = format!("{pointer}/{name}");
+        "is missing".to_owned()
+    } else if message.starts_with("unknown field `") {
+        match message.split_once(", expected ") {
+            Some((_, known)) => format!("is not a field of this call; known here: {}", strip_place(known)),
+            None => "is not a field of this call".to_owned(),
+        }
+    } else if message.starts_with("duplicate field `") {
+        "is there twice".to_owned()
+    } else if let Some((_, wanted)) = message.split_once(", expected ") {
+        format!("must be {}", strip_place(wanted))
+    } else {
+        strip_place(&message).to_owned()
+    };
+    if pointer.is_empty() {
+        return Problem::new(&INVALID_FIELD, format!("The body {detail}.")).with_field("", detail);
+    }
+    Problem::field(&pointer, detail)
+}
+
+/// serde_json ends its messages with the place.
+fn strip_place(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(message, _)| message).trim_start_matches("one of ")
+}
+
+/// RFC 6901; a key is shown as far as a key of ours could be long.
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path.iter() {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer += &index.to_string(),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                let key: String = key.chars().take(64).collect();
+                pointer += &key.replace('~', "~0").replace('/', "~1");
+            }
+            Segment::Unknown => pointer.push('?'),
+        }
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form {
+        amount: Amount,
+        merchant: Option<Shop>,
+        #[serde(default, deserialize_with = "present")]
+        birth_date: Option<Text<Date>>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shop {
+        id: Text<MerchantId>,
+    }
+
+    fn refused(body: &str) -> (u16, String, String) {
+        let problem = read::<Form>(body.as_bytes()).err().unwrap_or_else(|| panic!("{body} should be refused"));
+        let status = problem.status();
+        let answer = problem.into_answer();
+        let body: serde_json::Value = serde_json::from_slice(answer.body.as_whole().unwrap()).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        (status, text(&body["errors"][0]["pointer"]), text(&body["detail"]))
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        let whole = "must be a whole number from 1 to 9999999";
+        for (body, pointer, says) in [
+            (r#"{"amount":0}"#, "/amount", whole),
+            (r#"{"amount":-5}"#, "/amount", whole),
+            (r#"{"amount":1980.0}"#, "/amount", whole),
+            (r#"{"amount":1e3}"#, "/amount", whole),
+            (r#"{"amount":10000000}"#, "/amount", whole),
+            (r#"{"amount":99999999999999999999999}"#, "/amount", whole),
+            (r#"{"amount":"1980"}"#, "/amount", whole),
+            (r#"{"amount":null}"#, "/amount", whole),
+            (r#"{}"#, "/amount", "is missing"),
+            (r#"{"amount":1,"amount":2}"#, "/amount", "is there twice"),
+            (r#"{"amount":1,"amuont":2}"#, "/amuont", "known here: `amount`"),
+            (r#"{"amount":1,"merchant":{}}"#, "/merchant/id", "is missing"),
+            (r#"{"amount":1,"merchant":{"id":"a b"}}"#, "/merchant/id", "may hold only"),
+            (r#"{"amount":1,"merchant":{"id":7}}"#, "/merchant/id", "must be a string"),
+            (r#"{"amount":1,"merchant":{"id":"a","x/y":7}}"#, "/merchant/x~1y", "not a field"),
+            (r#"{"amount":1,"birth_date":null}"#, "/birth_date", "must be a string"),
+            (r#"{"amount":1,"birth_date":"2021-02-29"}"#, "/birth_date", "YYYY-MM-DD"),
+            ("[]", "/amount", ""),
+        ] {
+            let (status, at, detail) = refused(body);
+            assert_eq!(status, 422, "{body}");
+            if body != "[]" {
+                assert_eq!(at, pointer, "{body}: {detail}");
+            }
+            assert!(detail.contains(says), "{body}: {detail}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        for body in ["", "{", "{\"amount\":1}}", "{\"amount\":01}", "{\"amount\":NaN}", "nonsense", "{\"amount\":1} x"]
+        {
+            assert_eq!(refused(body).0, 400, "{body}");
+        }
+        assert!(read::<Form>(b"{\"amount\":\xff}").is_err());
+        let deep = "[".repeat(10_000);
+        assert!(read::<Form>(deep.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,259 @@
+//! One call, from its head to its answer. The steps stand here in their order and nowhere else.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+
+use super::answer::{Answer, Body};
+use super::callers::{Known, Role};
+use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
+use super::request_guard::{check_head, check_media_type, linger, read_body};
+use super::router::{Call, Route};
+use super::{Edge, afterwards, authorizations, codes, customers, events, health, merchants, sandbox};
+use crate::domain::request::Request as Question;
+use crate::domain::rule::Reply;
+use crate::engine::inbox::{Answered, Shed};
+use crate::metrics::Metrics;
+
+/// Through which listener a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// There is one address for everything.
+    Only,
+    /// Staff calls and metrics are elsewhere.
+    Public,
+    Admin,
+}
+
+/// A call whose caller is known and may make it, with its body read.
+pub(super) struct Asked<'a> {
+    pub(super) edge: &'a Arc<Edge>,
+    /// `None` for calls that anybody may make.
+    pub(super) known: Option<&'a Known>,
+    /// When its head was complete; monotonic.
+    pub(super) received: Instant,
+    params: &'a matchit::Params<'a, 'a>,
+    pub(super) query: Option<&'a str>,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a [u8],
+}
+
+impl Asked<'_> {
+    /// A parameter of the path; the template has it.
+    pub(super) fn param(&self, name: &str) -> &str {
+        self.params.get(name).unwrap_or_default()
+    }
+
+    /// The caller of a call that needs one.
+    pub(super) fn known(&self) -> Result<&Known, Problem> {
+        self.known.ok_or_else(|| Problem::unauthorized(false))
+    }
+}
+
+/// Answers one request; it always has an answer.
+pub(super) async fn answer(
+    edge: Arc<Edge>,
+    door: Door,
+    suspicious: bool,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let received = Instant::now();
+    let (head, body) = request.into_parts();
+    let mut body = (!body.is_end_stream()).then_some(body);
+    let request_id = request_id(&edge, &head.headers);
+    let mut label = "unmatched";
+    let answer = match serve(&edge, door, &head, &mut body, suspicious, received, &mut label).await {
+        Ok(answer) => answer,
+        Err(problem) => {
+            tracing::debug!(request_id = ?request_id, call = label, reason = problem.reason(), "refused");
+            problem.into_answer()
+        }
+    };
+    // A body that was not read whole would be taken for the next request.
+    let close = body.is_some() || suspicious;
+    if let Some(body) = body.filter(|_| !head.headers.contains_key(header::EXPECT)) {
+        tokio::spawn(linger(body));
+    }
+    let took = received.elapsed();
+    Metrics::request("http", label, took);
+    tracing::debug!(request_id = ?request_id, call = label, status = answer.status.as_u16(), ?took, "answered");
+    Ok(answer.into_response(request_id, close))
+}
+
+async fn serve(
+    edge: &Arc<Edge>,
+    door: Door,
+    head: &Parts,
+    body: &mut Option<Incoming>,
+    suspicious: bool,
+    received: Instant,
+    label: &mut &'static str,
+) -> Result<Answer, Problem> {
+    check_head(head, suspicious)?;
+    let (route, params) = edge.router.find(&head.method, head.uri.path())?;
+    *label = route.label;
+    is_served_here(edge, door, route)?;
+    let known = authenticate(edge, door, route, &head.headers)?;
+    if !route.is_open() && !edge.readiness.may_serve() {
+        return Err(Problem::not_ready());
+    }
+    let bytes = if route.takes_body {
+        check_media_type(&head.headers)?;
+        read_body(body, edge.options.body_timeout).await?
+    } else if body.is_some() {
+        return Err(Problem::new(&MALFORMED, "This call takes no body. Leave it out."));
+    } else {
+        bytes::Bytes::new()
+    };
+    let asked = Asked {
+        edge,
+        known: known.as_deref(),
+        received,
+        params: &params,
+        query: head.uri.query(),
+        headers: &head.headers,
+        body: &bytes,
+    };
+    dispatch(route.call, &asked).await
+}
+
+async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
+    match call {
+        Call::Authorize => authorizations::authorize(asked).await,
+        Call::FindAuthorization => authorizations::find_by_key(asked).await,
+        Call::GetAuthorization => authorizations::get(asked).await,
+        Call::Capture => afterwards::capture(asked).await,
+        Call::Refund => afterwards::refund(asked).await,
+        Call::Cancel => afterwards::cancel(asked).await,
+        Call::IssueCode => codes::issue(asked).await,
+        Call::GetCode => codes::get(asked).await,
+        Call::VoidCode => codes::void(asked).await,
+        Call::Barcode => codes::barcode(asked).await,
+        Call::Qr => codes::qr(asked).await,
+        Call::PutCustomer => customers::put(asked).await,
+        Call::GetCustomer => customers::get(asked).await,
+        Call::PutPaymentMethod => customers::put_payment_method(asked).await,
+        Call::PutMerchant => merchants::put(asked).await,
+        Call::Events => events::follow(asked).await,
+        Call::Livez => health::livez(),
+        Call::Readyz => health::readyz(asked.edge),
+        Call::Metrics => health::metrics_page(asked.edge),
+        Call::OpenApi => Ok(health::openapi()),
+        Call::SetClock => sandbox::set_clock(asked),
+    }
+}
+
+fn is_served_here(edge: &Edge, door: Door, route: &Route) -> Result<(), Problem> {
+    if route.call == Call::SetClock && edge.clock_setter.is_none() {
+        return Err(Problem::new(&NOT_FOUND, "Only the sandbox has a clock to set."));
+    }
+    if door == Door::Public && route.is_staff_only() {
+        return Err(Problem::new(&NOT_FOUND, "This call is served on the admin address only."));
+    }
+    Ok(())
+}
+
+/// Who calls, and whether this role may.
+fn authenticate(edge: &Edge, door: Door, route: &Route, headers: &HeaderMap) -> Result<Option<Arc<Known>>, Problem> {
+    let guarded_metrics = route.call == Call::Metrics && door == Door::Only && !edge.options.open_metrics;
+    let roles = if guarded_metrics { &[Role::Ops] } else { route.roles };
+    if roles.is_empty() {
+        return Ok(None);
+    }
+    let key = bearer(headers).ok_or_else(|| Problem::unauthorized(false))?;
+    let known = edge.callers.load().find(key).ok_or_else(|| Problem::unauthorized(true))?;
+    if !roles.contains(&known.caller.role) {
+        let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
+        let detail = format!("This call is for a key with the role {}.", names.join(" or "));
+        return Err(Problem::new(&FORBIDDEN, detail));
+    }
+    if door == Door::Public && matches!(known.caller.role, Role::Office | Role::Ops) {
+        return Err(Problem::new(&FORBIDDEN, "Staff keys are served on the admin address only."));
+    }
+    Ok(Some(known))
+}
+
+/// The key of the one `Authorization: Bearer KEY`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
+}
+
+/// The caller's own id if it is harmless, or one of ours.
+fn request_id(edge: &Edge, headers: &HeaderMap) -> HeaderValue {
+    let harmless = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=64).contains(&bytes.len())
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+    };
+    headers.get("x-request-id").filter(harmless).cloned().unwrap_or_else(|| {
+        HeaderValue::from_str(&edge.request_ids.make()).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    })
+}
+
+/// Puts a question to the engine and waits for its answer.
+pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instant>) -> Result<Answered, Problem> {
+    let waiting = edge.inbox.submit(question, deadline).map_err(|shed| match shed {
+        Shed::Full => {
+            Metrics::shed("inbox_full");
+            Problem::busy()
+        }
+        Shed::Stopping => Problem::not_ready(),
+    })?;
+    let answered = waiting.await.map_err(|_| Problem::not_ready())?;
+    if matches!(answered.reply, Reply::Full) {
+        Metrics::shed("orders_full");
+        return Err(Problem::busy());
+    }
+    Ok(answered)
+}
+
+/// A reply that its question cannot have.
+pub(super) fn out_of_place(reply: &Reply) -> Problem {
+    match reply {
+        // Before a policy is in force the engine knows nothing at all.
+        Reply::Unknown => Problem::not_ready(),
+        _ => Problem::internal(),
+    }
+}
+
+/// Milliseconds with three decimals, as `Server-Timing` wants them.
+pub(super) fn milliseconds(took: Duration) -> String {
+    let micros = took.as_micros();
+    format!("{}.{:03}", micros / 1_000, micros % 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_from_one_header_only() {
+        let with = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(with(&["Bearer abc"]), Some("abc".into()));
+        assert_eq!(with(&["bearer abc"]), Some("abc".into()));
+        for wrong in [&["Basic abc"][..], &["Bearer"], &["Bearer "], &[], &["Bearer a", "Bearer a"]] {
+            assert_eq!(with(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn times_have_three_decimals() {
+        assert_eq!(milliseconds(Duration::from_nanos(1_234_567)), "1.234");
+        assert_eq!(milliseconds(Duration::from_micros(7)), "0.007");
+    }
+}

@@ -1,0 +1,249 @@
+//! Content-Length together with Transfer-Encoding is how requests are smuggled past a proxy. hyper takes the
+//! Content-Length away before we see it, so the bytes are watched on their way in.
+//!
+//! This follows the framing only as far as it needs to find each request's head. It never changes a byte; where
+//! it is unsure it says "suspicious", and the request is refused.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Longest part of a line that is looked at; no name or value of interest is longer.
+const LINE: usize = 96;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// In a head; `bool`: the request line was seen.
+    Head(bool),
+    /// In a body with this many bytes left.
+    Body(u64),
+    ChunkSize,
+    /// In a chunk; its closing line break included.
+    Chunk(u64),
+    Trailer,
+    /// Not HTTP as we know it. hyper will say so.
+    Lost,
+}
+
+/// Follows one connection's incoming bytes.
+#[derive(Debug)]
+struct Framing {
+    at: At,
+    line: Vec<u8>,
+    line_len: usize,
+    length: Option<u64>,
+    chunked: bool,
+    suspicious: bool,
+    /// For each head seen and not yet asked about: whether it must be refused.
+    heads: VecDeque<bool>,
+}
+
+impl Framing {
+    fn new() -> Self {
+        Self {
+            at: At::Head(false),
+            line: Vec::with_capacity(LINE),
+            line_len: 0,
+            length: None,
+            chunked: false,
+            suspicious: false,
+            heads: VecDeque::new(),
+        }
+    }
+
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = match self.at {
+                At::Body(left) => self.skip(bytes, left, At::Body, At::Head(false)),
+                At::Chunk(left) => self.skip(bytes, left, At::Chunk, At::ChunkSize),
+                At::Head(_) | At::ChunkSize | At::Trailer => self.take_line(bytes),
+                At::Lost => return,
+            };
+        }
+    }
+
+    fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, still: fn(u64) -> At, then: At) -> &'a [u8] {
+        let here = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if here < left {
+            self.at = still(left - here);
+            return &[];
+        }
+        self.at = then;
+        bytes.get(usize::try_from(left).unwrap_or(usize::MAX)..).unwrap_or_default()
+    }
+
+    /// Takes up to the next line feed. Blanks are dropped, so that none can push a value out of sight.
+    fn take_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        let room = LINE.saturating_sub(self.line.len());
+        let seen = line.iter().filter(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+        self.line.extend(seen.clone().take(room).map(u8::to_ascii_lowercase));
+        self.line_len += seen.count();
+        if end.is_some() {
+            self.end_line();
+            self.line.clear();
+            self.line_len = 0;
+        }
+        rest.get(1..).unwrap_or_default()
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        match self.at {
+            At::Head(false) if line.is_empty() => {}
+            At::Head(false) => self.at = At::Head(true),
+            At::Head(true) if line.is_empty() => self.end_head(),
+            At::Head(true) => self.header(&line),
+            At::ChunkSize => self.at = chunk_after(&line),
+            At::Trailer if line.is_empty() => self.at = At::Head(false),
+            At::Trailer | At::Body(_) | At::Chunk(_) | At::Lost => {}
+        }
+        self.line = line;
+    }
+
+    fn header(&mut self, line: &[u8]) {
+        if let Some(value) = line.strip_prefix(b"content-length:") {
+            let value = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            self.suspicious |= self.line_len > LINE || value.is_none();
+            self.length = value;
+        } else if line.starts_with(b"transfer-encoding:") {
+            self.chunked = true;
+        }
+    }
+
+    fn end_head(&mut self) {
+        let length = self.length.take();
+        let chunked = std::mem::take(&mut self.chunked);
+        let suspicious = std::mem::take(&mut self.suspicious);
+        self.heads.push_back(suspicious || (chunked && length.is_some()));
+        self.at = match length {
+            _ if chunked => At::ChunkSize,
+            Some(length) if length > 0 => At::Body(length),
+            Some(_) | None => At::Head(false),
+        };
+    }
+}
+
+fn chunk_after(line: &[u8]) -> At {
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
+    let size = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    match size {
+        Some(0) => At::Trailer,
+        // The data, and the CR LF that closes it.
+        Some(size) => At::Chunk(size.saturating_add(2)),
+        None => At::Lost,
+    }
+}
+
+/// What was seen of a connection's heads; asked once for each request, in order.
+#[derive(Clone, Debug)]
+pub(super) struct Heads(Arc<Mutex<Framing>>);
+
+impl Heads {
+    /// Whether the next request must be refused. One that was not seen must.
+    pub(super) fn next_is_suspicious(&self) -> bool {
+        self.0.lock().heads.pop_front().unwrap_or(true)
+    }
+}
+
+/// A stream whose incoming bytes are watched.
+pub(super) struct Watched<S> {
+    stream: S,
+    framing: Arc<Mutex<Framing>>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S) -> (Self, Heads) {
+        let framing = Arc::new(Mutex::new(Framing::new()));
+        (Self { stream, framing: Arc::clone(&framing) }, Heads(framing))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.framing.lock().feed(buf.filled().get(before..).unwrap_or_default());
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The verdicts on all heads, however the bytes are cut.
+    fn verdicts(bytes: &[u8]) -> Vec<bool> {
+        let mut whole = Framing::new();
+        whole.feed(bytes);
+        for size in 1..12 {
+            let mut cut = Framing::new();
+            bytes.chunks(size).for_each(|piece| cut.feed(piece));
+            assert_eq!(cut.heads, whole.heads, "cut in pieces of {size}");
+        }
+        whole.heads.into()
+    }
+
+    #[test]
+    fn both_lengths_are_found_in_either_order_and_case() {
+        let tail = "\r\n\r\n0\r\n\r\n";
+        assert_eq!(
+            verdicts(format!("POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked{tail}").as_bytes()),
+            [true]
+        );
+        assert_eq!(
+            verdicts(format!("POST / HTTP/1.1\r\ntransfer-encoding:chunked\r\nCONTENT-LENGTH:4{tail}").as_bytes()),
+            [true]
+        );
+        assert_eq!(verdicts(format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked{tail}").as_bytes()), [false]);
+        let pushed = format!("POST / HTTP/1.1\r\nContent-Length: {:0200}{tail}", 4);
+        assert_eq!(verdicts(pushed.as_bytes())[0], true, "a length that can't be seen whole is refused");
+    }
+
+    #[test]
+    fn pipelined_requests_are_told_apart_from_bodies() {
+        let body = "\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut bytes = format!("POST /a HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        bytes += &format!(
+            "POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:x};x=y\r\n{body}\r\n0\r\nA: b\r\n\r\n",
+            body.len()
+        );
+        bytes += "GET /c HTTP/1.1\r\nHost: x\r\n\r\n";
+        bytes += "POST /d HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        assert_eq!(verdicts(bytes.as_bytes()), [false, false, false, true]);
+    }
+}

@@ -1,0 +1,225 @@
+//! Sockets: the accept loop, caps on connections, hyper's bounds, and the drain at the end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::Edge;
+pub use super::flow::Door;
+use super::flow::answer;
+use super::framing::Watched;
+use super::health::Condition;
+use crate::metrics::Metrics;
+
+/// Connections the kernel holds before we accept them.
+const BACKLOG: i32 = 1_024;
+const MAX_HEADERS: usize = 64;
+const MAX_HEAD: usize = 16 * 1_024;
+/// hyper's buffer of one connection: a head, and a body that came with it.
+const MAX_BUFFER: usize = 64 * 1_024;
+/// How long to wait when the process has no more file descriptors.
+const OUT_OF_FILES: Duration = Duration::from_millis(50);
+
+/// Binds a listener. Call it inside the runtime.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Serves both addresses until `stop` ends, then drains: idle connections close at once, answers in flight have
+/// until the deadline. Gives the number of connections that had to be cut.
+pub async fn run(
+    edge: Arc<Edge>,
+    public: TcpListener,
+    admin: Option<TcpListener>,
+    stop: impl Future<Output = ()>,
+) -> usize {
+    let caps = Caps::new(edge.options.max_connections, edge.options.max_connections_per_ip);
+    let door = if admin.is_some() { Door::Public } else { Door::Only };
+    let mut doors = JoinSet::new();
+    doors.spawn(serve_door(Arc::clone(&edge), public, door, caps.clone()));
+    if let Some(admin) = admin {
+        // Its own caps, so that a flood in front does not lock staff out.
+        doors.spawn(serve_door(Arc::clone(&edge), admin, Door::Admin, Caps::new(256, 256)));
+    }
+    edge.readiness.set(Condition::ListenersBound, true);
+    stop.await;
+    edge.begin_stop();
+    drop(edge);
+    let mut cut = 0;
+    while let Some(done) = doors.join_next().await {
+        cut += done.unwrap_or(0);
+    }
+    cut
+}
+
+/// Accepts until the stop, then waits for its connections.
+async fn serve_door(edge: Arc<Edge>, listener: TcpListener, door: Door, caps: Caps) -> usize {
+    let mut stopping = edge.stopping();
+    let mut connections = JoinSet::new();
+    let mut count: u64 = 0;
+    while !*stopping.borrow() {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.changed() => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Some(place) = caps.take(peer.ip()) else {
+                    Metrics::shed("connections");
+                    continue;
+                };
+                count += 1;
+                connections.spawn(serve_connection(Arc::clone(&edge), stream, door, place, age(&edge, count)));
+            }
+            Err(error) => after_accept_error(&error).await,
+        }
+    }
+    drop(listener);
+    let deadline = tokio::time::sleep(edge.options.drain_deadline);
+    drop(edge);
+    let mut deadline = pin!(deadline);
+    loop {
+        tokio::select! {
+            done = connections.join_next() => if done.is_none() { return 0 },
+            () = &mut deadline => break,
+        }
+    }
+    let cut = connections.len();
+    tracing::warn!(cut, "connections were cut at the end of the drain");
+    connections.shutdown().await;
+    cut
+}
+
+/// One connection's age, spread over ten minutes so that they do not all come back at once.
+fn age(edge: &Edge, count: u64) -> Duration {
+    edge.options.connection_age + Duration::from_secs(count.wrapping_mul(37) % 600)
+}
+
+/// An accept never ends the loop: a peer that has gone is nothing, and files come back.
+async fn after_accept_error(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        return;
+    }
+    tracing::warn!(%error, "accept failed");
+    Metrics::shed("accept");
+    tokio::time::sleep(OUT_OF_FILES).await;
+}
+
+async fn serve_connection(edge: Arc<Edge>, stream: TcpStream, door: Door, place: Place, age: Duration) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let mut stopping = edge.stopping();
+    let (stream, heads) = Watched::new(stream);
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(edge.options.idle_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(MAX_BUFFER)
+        .half_close(false)
+        .keep_alive(true);
+    let service = service_fn(move |request| answer(Arc::clone(&edge), door, heads.next_is_suspicious(), request));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+        () = tokio::time::sleep(age) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            // The answer in flight is the last one.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+    drop(place);
+}
+
+/// Bounds on connections, in total and for one address.
+#[derive(Clone)]
+struct Caps {
+    total: Arc<Semaphore>,
+    per_ip: u32,
+    by_ip: Arc<Mutex<HashMap<IpAddr, u32>>>,
+}
+
+/// One connection's place under the caps, given back when dropped.
+struct Place {
+    _total: OwnedSemaphorePermit,
+    ip: IpAddr,
+    by_ip: Arc<Mutex<HashMap<IpAddr, u32>>>,
+}
+
+impl Caps {
+    fn new(total: usize, per_ip: u32) -> Self {
+        Self { total: Arc::new(Semaphore::new(total)), per_ip, by_ip: Arc::default() }
+    }
+
+    fn take(&self, ip: IpAddr) -> Option<Place> {
+        let total = Arc::clone(&self.total).try_acquire_owned().ok()?;
+        let mut by_ip = self.by_ip.lock();
+        let count = by_ip.entry(ip).or_insert(0);
+        if *count >= self.per_ip {
+            return None;
+        }
+        *count += 1;
+        drop(by_ip);
+        Some(Place { _total: total, ip, by_ip: Arc::clone(&self.by_ip) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_ip = self.by_ip.lock();
+        if let Some(count) = by_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                by_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caps_count_in_total_and_by_address() {
+        let caps = Caps::new(3, 2);
+        let ip = |last| IpAddr::from([10, 0, 0, last]);
+        let (a, b) = (caps.take(ip(1)).unwrap(), caps.take(ip(1)).unwrap());
+        assert!(caps.take(ip(1)).is_none(), "two from one address");
+        let c = caps.take(ip(2)).unwrap();
+        assert!(caps.take(ip(3)).is_none(), "three in total");
+        drop(a);
+        assert!(caps.take(ip(1)).is_some());
+        drop((b, c));
+        assert!(caps.by_ip.lock().is_empty());
+    }
+}

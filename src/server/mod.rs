@@ -1,0 +1,222 @@
+//! The HTTP edge. In reading order:
+//!
+//! - [`listener`]: sockets, caps on connections, drain; `framing` watches what hyper hides;
+//! - `flow`: one call from head to answer, the only place where the steps are put in order;
+//! - `request_guard`: what is refused before any thought; `fields`: JSON into checked values;
+//! - [`router`]: every call with its roles in one table;
+//! - [`callers`]: who calls; [`bad_codes`]: who sends too many bad codes;
+//! - `authorizations`, `afterwards`, `codes`, `customers`, `merchants`, `events`, `health`, `sandbox`: the calls;
+//! - `answer`, `problem`, `decision`: how answers look.
+//!
+//! Nothing here decides: a call is parsed, checked, put into the engine's inbox, and its answer is put in words.
+//! No log line holds a code, a key or a customer id.
+
+mod afterwards;
+mod answer;
+mod authorizations;
+pub mod bad_codes;
+pub mod callers;
+mod codes;
+mod customers;
+mod decision;
+mod event_json;
+mod events;
+mod fields;
+mod flow;
+mod framing;
+mod health;
+pub mod listener;
+mod merchants;
+mod past;
+pub mod problem;
+mod request_guard;
+pub mod router;
+mod sandbox;
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{Semaphore, watch};
+
+use crate::clock::Clock;
+use crate::code::{Issuers, Keyring};
+use crate::domain::event::Event;
+use crate::domain::ids::Lsn;
+use crate::domain::jst::Millis;
+use crate::engine::board::Board;
+use crate::engine::inbox::Inbox;
+
+use bad_codes::BadCodes;
+use callers::Callers;
+pub use health::{Condition, Readiness};
+pub use listener::{bind, run};
+pub use past::PastOrders;
+use router::Router;
+
+/// The OpenAPI description, as served.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// Bounds of the edge. Every one is a refusal of new work, never an end of what is under way.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub max_connections: usize,
+    pub max_connections_per_ip: u32,
+    /// A connection without a complete request head for this long is closed: hyper's one timeout for slow
+    /// headers and for idle keep-alive.
+    pub idle_timeout: Duration,
+    /// A body must be complete within this time.
+    pub body_timeout: Duration,
+    /// After about this long a connection is asked to come back, so that load spreads again.
+    pub connection_age: Duration,
+    /// How long answers in flight may take after the stop. Below the 5 s in which the process exits.
+    pub drain_deadline: Duration,
+    /// Bad codes a minute from one key, merchant and terminal; the next one is refused.
+    pub bad_codes_per_terminal: usize,
+    /// Bad codes a minute from one key, whatever merchants and terminals it names.
+    pub bad_codes_per_key: usize,
+    /// Sources counted at once.
+    pub bad_code_sources: usize,
+    /// How long the ledger may take to look up an old order.
+    pub past_order_timeout: Duration,
+    /// Event feeds followed at once.
+    pub event_feeds: usize,
+    /// Whether `/metrics` is served without an ops key where there is no admin address: on loopback only.
+    pub open_metrics: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_connections_per_ip: 1_024,
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(5),
+            connection_age: Duration::from_secs(3_600),
+            drain_deadline: Duration::from_millis(4_000),
+            bad_codes_per_terminal: 5,
+            bad_codes_per_key: 50,
+            bad_code_sources: 65_536,
+            past_order_timeout: Duration::from_millis(500),
+            event_feeds: 16,
+            open_metrics: true,
+        }
+    }
+}
+
+/// Reads recorded events in order, from any position. Blocking.
+pub trait EventSource: Send {
+    /// At most `max` events after `after`; fewer, or none, at the journal's end.
+    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, String>;
+}
+
+/// Opens a reader of its own for each feed.
+pub type EventSources = Arc<dyn Fn() -> Result<Box<dyn EventSource>, String> + Send + Sync>;
+
+/// Sets the sandbox's clock and gives what it shows now; `Err` holds the present time when it would go back.
+pub type ClockSetter = Arc<dyn Fn(Millis) -> Result<Millis, Millis> + Send + Sync>;
+
+/// What the process hands to the edge.
+pub struct Parts {
+    pub inbox: Inbox,
+    pub board: Arc<Board>,
+    /// Swapped whole at a rotation.
+    pub keyring: Arc<ArcSwap<Keyring>>,
+    pub issuers: Arc<Issuers>,
+    pub clock: Clock,
+    /// Swapped whole when the configuration is read again.
+    pub callers: Arc<ArcSwap<Callers>>,
+    pub readiness: Arc<Readiness>,
+    pub metrics: Option<PrometheusHandle>,
+    pub events: Option<EventSources>,
+    pub past_orders: Option<Arc<dyn PastOrders>>,
+    /// Present in the sandbox only; without it the call does not exist.
+    pub clock_setter: Option<ClockSetter>,
+    pub options: Options,
+}
+
+/// Everything a call needs.
+pub struct Edge {
+    pub(crate) inbox: Inbox,
+    pub(crate) board: Arc<Board>,
+    pub(crate) keyring: Arc<ArcSwap<Keyring>>,
+    pub(crate) issuers: Arc<Issuers>,
+    pub(crate) clock: Clock,
+    pub(crate) callers: Arc<ArcSwap<Callers>>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) metrics: Option<PrometheusHandle>,
+    pub(crate) events: Option<EventSources>,
+    pub(crate) past_orders: Option<Arc<dyn PastOrders>>,
+    pub(crate) clock_setter: Option<ClockSetter>,
+    pub(crate) options: Options,
+    pub(crate) bad_codes: BadCodes,
+    pub(crate) router: Router,
+    /// Look-ups of old orders under way; they block a thread each.
+    pub(crate) past_permits: Arc<Semaphore>,
+    pub(crate) feed_permits: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+    request_ids: RequestIds,
+}
+
+/// Old orders looked up at once: as many threads as may hang on a slow ledger.
+const PAST_LOOKUPS: usize = 16;
+
+impl Edge {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let options = parts.options;
+        let bad_codes =
+            BadCodes::new(options.bad_codes_per_terminal, options.bad_codes_per_key, options.bad_code_sources);
+        Arc::new(Self {
+            inbox: parts.inbox,
+            board: parts.board,
+            keyring: parts.keyring,
+            issuers: parts.issuers,
+            clock: parts.clock,
+            callers: parts.callers,
+            readiness: parts.readiness,
+            metrics: parts.metrics,
+            events: parts.events,
+            past_orders: parts.past_orders,
+            clock_setter: parts.clock_setter,
+            bad_codes,
+            router: Router::new(),
+            past_permits: Arc::new(Semaphore::new(PAST_LOOKUPS)),
+            feed_permits: Arc::new(Semaphore::new(options.event_feeds)),
+            stop: watch::Sender::new(false),
+            request_ids: RequestIds::new(),
+            options,
+        })
+    }
+
+    /// Turns true when the process stops: long polls and feeds end then.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Ends what waits, closes idle connections, and shows as not ready.
+    pub(crate) fn begin_stop(&self) {
+        self.readiness.set(Condition::NotDraining, false);
+        self.stop.send_replace(true);
+    }
+}
+
+/// Ids for requests that come without one: a random start and a count.
+struct RequestIds {
+    start: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        // The standard hasher is keyed at random for each process.
+        let start = std::collections::hash_map::RandomState::new().build_hasher().finish();
+        Self { start, next: AtomicU64::new(1) }
+    }
+
+    fn make(&self) -> String {
+        format!("{:016x}-{:x}", self.start, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

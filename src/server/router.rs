@@ -1,0 +1,231 @@
+//! Every call in one table: method, path, who may make it. The path's template is also the metric's label.
+
+use std::collections::HashMap;
+
+use hyper::Method;
+
+use super::callers::Role;
+use super::problem::{NOT_FOUND, Problem};
+
+/// A call, resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    PutCustomer,
+    GetCustomer,
+    PutPaymentMethod,
+    PutMerchant,
+    IssueCode,
+    GetCode,
+    VoidCode,
+    Barcode,
+    Qr,
+    Authorize,
+    FindAuthorization,
+    GetAuthorization,
+    Capture,
+    Refund,
+    Cancel,
+    Events,
+    Livez,
+    Readyz,
+    Metrics,
+    OpenApi,
+    SetClock,
+}
+
+/// One row of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    pub call: Call,
+    /// Who may call; nobody in particular when empty.
+    pub roles: &'static [Role],
+    /// Method and template.
+    pub label: &'static str,
+    pub takes_body: bool,
+}
+
+impl Route {
+    /// Calls that tell how the service is, before it is ready too.
+    pub fn is_open(&self) -> bool {
+        self.roles.is_empty()
+    }
+
+    /// Whether nobody but staff may call it: with an admin address it is served there only.
+    pub fn is_staff_only(&self) -> bool {
+        let staff = |role: &Role| matches!(role, Role::Office | Role::Ops);
+        self.call == Call::Metrics || (!self.is_open() && self.roles.iter().all(staff))
+    }
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $call:ident [$($role:ident)*];)*) => {
+        pub const ROUTES: &[Route] = &[$(Route {
+            method: Method::$method,
+            path: $path,
+            call: Call::$call,
+            roles: &[$(Role::$role),*],
+            label: concat!(stringify!($method), " ", $path),
+            takes_body: matches!(stringify!($method).as_bytes(), b"POST" | b"PUT"),
+        }),*];
+    };
+}
+
+routes! {
+    PUT "/v1/customers/{customer_id}" PutCustomer [Office];
+    GET "/v1/customers/{customer_id}" GetCustomer [Office Wallet];
+    PUT "/v1/customers/{customer_id}/payment-method" PutPaymentMethod [Wallet Office];
+    PUT "/v1/merchants/{merchant_id}" PutMerchant [Office];
+    POST "/v1/codes" IssueCode [Wallet];
+    GET "/v1/codes/{code_id}" GetCode [Wallet];
+    DELETE "/v1/codes/{code_id}" VoidCode [Wallet];
+    GET "/v1/codes/{code_id}/barcode.svg" Barcode [Wallet];
+    GET "/v1/codes/{code_id}/qr.svg" Qr [Wallet];
+    POST "/v1/authorizations" Authorize [Register];
+    GET "/v1/authorizations" FindAuthorization [Register Office];
+    GET "/v1/authorizations/{authorization_id}" GetAuthorization [Register Office];
+    POST "/v1/authorizations/{authorization_id}/captures" Capture [Register];
+    POST "/v1/authorizations/{authorization_id}/refunds" Refund [Register Office];
+    POST "/v1/cancellations" Cancel [Register];
+    GET "/v1/events" Events [Ops];
+    GET "/livez" Livez [];
+    GET "/readyz" Readyz [];
+    GET "/metrics" Metrics [];
+    GET "/openapi.json" OpenApi [];
+    POST "/sandbox/clock" SetClock [Ops];
+}
+
+pub struct Router {
+    by_path: matchit::Router<Vec<&'static Route>>,
+}
+
+impl Router {
+    #[expect(clippy::expect_used, reason = "the table is constant; a test builds it")]
+    pub(super) fn new() -> Self {
+        let mut grouped: HashMap<&'static str, Vec<&'static Route>> = HashMap::new();
+        for route in ROUTES {
+            grouped.entry(route.path).or_default().push(route);
+        }
+        let mut by_path = matchit::Router::new();
+        for (path, routes) in grouped {
+            by_path.insert(path, routes).expect("the table of routes is free of conflicts");
+        }
+        Self { by_path }
+    }
+
+    /// The route of a request; HEAD is answered as GET, whose body hyper leaves out.
+    pub(super) fn find<'r, 'p>(
+        &'r self,
+        method: &Method,
+        path: &'p str,
+    ) -> Result<(&'static Route, matchit::Params<'r, 'p>), Problem> {
+        let Ok(found) = self.by_path.at(path) else {
+            return Err(Problem::new(&NOT_FOUND, "No such path. See /openapi.json for all calls."));
+        };
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        match found.value.iter().find(|route| route.method == *wanted) {
+            Some(route) => Ok((route, found.params)),
+            None => Err(Problem::method_not_allowed(&allowed(found.value))),
+        }
+    }
+}
+
+fn allowed(routes: &[&'static Route]) -> Vec<Method> {
+    let mut methods: Vec<Method> = routes.iter().map(|route| route.method.clone()).collect();
+    if methods.contains(&Method::GET) {
+        methods.push(Method::HEAD);
+    }
+    methods
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::super::OPENAPI;
+    use super::super::problem::KINDS;
+    use super::*;
+
+    #[test]
+    fn paths_lead_to_their_calls() {
+        let router = Router::new();
+        let call =
+            |method: Method, path| router.find(&method, path).map(|(route, _)| route.call).map_err(|p| p.status());
+        assert_eq!(call(Method::POST, "/v1/authorizations"), Ok(Call::Authorize));
+        assert_eq!(call(Method::HEAD, "/v1/codes/cod_1/qr.svg"), Ok(Call::Qr));
+        assert_eq!(call(Method::PATCH, "/v1/codes"), Err(405));
+        assert_eq!(call(Method::GET, "/v1/code"), Err(404));
+        assert_eq!(call(Method::GET, "/v1/customers/1/2"), Err(404));
+        assert_eq!(
+            allowed(&ROUTES.iter().filter(|r| r.path == "/v1/codes/{code_id}").collect::<Vec<_>>()),
+            [Method::GET, Method::DELETE, Method::HEAD]
+        );
+    }
+
+    #[test]
+    fn staff_calls_are_known() {
+        let staff: Vec<_> = ROUTES.iter().filter(|route| route.is_staff_only()).map(|route| route.call).collect();
+        assert_eq!(staff, [Call::PutCustomer, Call::PutMerchant, Call::Events, Call::Metrics, Call::SetClock]);
+    }
+
+    /// Method and path to roles, as the OpenAPI file tells them.
+    fn described() -> BTreeMap<(String, String), Vec<String>> {
+        let file: Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut calls = BTreeMap::new();
+        for (path, item) in file["paths"].as_object().unwrap() {
+            for (method, call) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
+                let roles = call["x-roles"].as_array().unwrap_or_else(|| panic!("{method} {path}: x-roles"));
+                let roles: Vec<_> = roles.iter().map(|role| role.as_str().unwrap().to_owned()).collect();
+                assert_eq!(call["security"] == serde_json::json!([]), roles.is_empty(), "{method} {path}: security");
+                calls.insert((method.to_uppercase(), path.clone()), roles);
+            }
+        }
+        calls
+    }
+
+    #[test]
+    fn the_openapi_file_describes_exactly_these_calls() {
+        let table: BTreeMap<_, _> = ROUTES
+            .iter()
+            .map(|route| {
+                let roles = route.roles.iter().map(|role| role.name().to_owned()).collect();
+                ((route.method.to_string(), route.path.to_owned()), roles)
+            })
+            .collect();
+        assert_eq!(table, described());
+    }
+
+    #[test]
+    fn the_openapi_file_lists_every_reason_of_an_error() {
+        let file: Value = serde_json::from_str(OPENAPI).unwrap();
+        let listed = file["components"]["schemas"]["Problem"]["properties"]["reason"]["examples"].as_array().unwrap();
+        for kind in KINDS {
+            assert!(listed.contains(&Value::from(kind.reason)), "{} is missing", kind.reason);
+        }
+    }
+
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                found.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_of_the_openapi_file_leads_somewhere() {
+        let file: Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut found = Vec::new();
+        references(&file, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            assert!(file.pointer(reference.strip_prefix('#').unwrap()).is_some(), "{reference}");
+        }
+    }
+}
