@@ -25,18 +25,18 @@ pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) 
     for event in opening {
         engine.record(event);
     }
-    let shops = [("mrc_konbini", "デモコンビニ", 5_499), ("mrc_electronics", "デモ電器", 5_732), ("mrc_giftcards", "デモギフトカード", 5_947)];
+    let shops = [
+        ("mrc_konbini", "デモコンビニ", 5_499),
+        ("mrc_electronics", "デモ電器", 5_732),
+        ("mrc_giftcards", "デモギフトカード", 5_947),
+    ];
     for (id, name, mcc) in shops {
         merchant(engine, id, name, mcc);
     }
     let full = |engine: &Engine<J>| engine.state().policy.as_ref().map_or(0, |in_force| in_force.policy.top_rung());
     let top = full(engine);
-    let adult = Profile {
-        identity: Identity::Verified,
-        birth_date: Date::new(1990, 4, 1),
-        rung: top,
-        ..Profile::newcomer()
-    };
+    let adult =
+        Profile { identity: Identity::Verified, birth_date: Date::new(1990, 4, 1), rung: top, ..Profile::newcomer() };
     let overdue = customer(engine, "1004", adult.clone());
     engine.commit()?;
     if let (Some(customer), Ok(merchant), Ok(order_id)) =
@@ -95,7 +95,6 @@ fn purchase(customer: CustomerId, merchant: MerchantId, order_id: OrderId) -> Au
         late: false,
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 mod memory;
 mod scenario;
+mod server;
 
 use scenario::direct::{Direct, Driven, Pure};
 

@@ -150,4 +150,14 @@ impl SqliteReader {
     pub fn past_order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
         sqlite_read::past_order_by_key(&self.db.lock(), key)
     }
+
+    /// Decisions posted up to a record, for `verify`.
+    pub fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError> {
+        sqlite_read::count_decisions(&self.db.lock(), upto)
+    }
+
+    /// Each customer's sum of exposure entries up to a record, for `verify`.
+    pub fn exposure_sums(&self, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
+        sqlite_read::exposure_sums(&self.db.lock(), upto)
+    }
 }

@@ -254,6 +254,26 @@ pub(super) fn entries(
     Ok(found)
 }
 
+/// Rows of decisions up to a record; tombstones are none.
+pub(super) fn count_decisions(db: &Connection, upto: Lsn) -> Result<u64, LedgerError> {
+    let count = "SELECT count(*) FROM decision WHERE state <> 1 AND lsn <= ?1";
+    let rows: i64 = db.query_row(count, [upto.0.cast_signed()], |row| row.get(0))?;
+    Ok(rows.unsigned_abs())
+}
+
+pub(super) fn exposure_sums(db: &Connection, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
+    let sums = "SELECT a.customer_id, sum(e.amount) FROM entry e JOIN account a ON a.customer = e.customer
+        WHERE e.account = ?1 AND e.lsn <= ?2 GROUP BY e.customer";
+    let mut query = db.prepare(sums)?;
+    let mut rows = query.query(params![Book::Exposure as u8, upto.0.cast_signed()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let cells = Cells(row);
+        found.push((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?));
+    }
+    Ok(found)
+}
+
 fn entry(row: &Row<'_>) -> Result<Entry, LedgerError> {
     let cells = Cells(row);
     let purchase = match row.get_ref(6)? {
