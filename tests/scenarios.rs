@@ -2,6 +2,7 @@
 
 mod memory;
 mod scenario;
+#[path = "service/server.rs"]
 mod server;
 
 use scenario::direct::{Direct, Driven, Pure};

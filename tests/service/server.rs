@@ -102,6 +102,7 @@ fn start(data: &Path, options: &[String]) -> (Child, SocketAddr) {
 /// One keep-alive connection.
 pub struct Client {
     to: SocketAddr,
+    patience: Duration,
     stream: Option<BufReader<TcpStream>>,
 }
 
@@ -125,7 +126,12 @@ impl Answer {
 
 impl Client {
     pub fn to(to: SocketAddr) -> Self {
-        Self { to, stream: None }
+        Self { to, patience: Duration::from_secs(40), stream: None }
+    }
+
+    /// How long to wait for an answer.
+    pub fn patience(&mut self, time: Duration) {
+        self.patience = time;
     }
 
     /// Sends a call with the sandbox's key of `role`. An error means that no whole answer came.
@@ -147,7 +153,7 @@ impl Client {
         if self.stream.is_none() {
             let stream = TcpStream::connect(self.to)?;
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(Duration::from_secs(40)))?;
+            stream.set_read_timeout(Some(self.patience))?;
             self.stream = Some(BufReader::new(stream));
         }
         let stream = self.stream.as_mut().expect("just made");
