@@ -3,6 +3,7 @@ pub mod clock;
 pub mod code;
 pub mod domain;
 pub mod engine;
+mod files;
 pub mod journal;
 pub mod ledger;
 pub mod metrics;
