@@ -57,7 +57,7 @@ pub trait Ledger: Send {
     /// An order of any age, as [`Event::Recalled`] takes it.
     fn past_order(&mut self, id: AuthorizationId) -> Result<Option<Order>, LedgerError>;
 
-    /// The latest order or tombstone with this key.
+    /// The latest decision with this key. Tombstones are none: past the retention they bind nobody.
     fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError>;
 }
 
