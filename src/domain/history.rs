@@ -57,7 +57,7 @@ impl History {
             codes: Vec::new(),
             next_order: 0,
         };
-        history.record(Event::Opened { sandbox: seed % 2 == 0 });
+        history.record(Event::Opened { sandbox: seed.is_multiple_of(2) });
         history.record(Event::PolicySet { version: 1, text: Box::from(POLICY) });
         history.record(Event::HolidaysSet { text: Box::from("2026-11-23,a day off\n") });
         while history.events.len() < steps {
