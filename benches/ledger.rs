@@ -2,6 +2,8 @@
 //!
 //! With `LEDGER_BENCH_HISTORY=3000000` it posts that many sales first, to see what a long history costs.
 
+#![expect(clippy::expect_used, reason = "a bench that can't go on stops")]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -12,6 +14,7 @@ use sokketsu::domain::ids::{CustomerId, CustomerIx, Handle, Lsn, MerchantId, Ord
 use sokketsu::domain::jst::{Millis, Now, SECOND};
 use sokketsu::domain::money::Yen;
 use sokketsu::domain::request::{Authorize, JPY, Payer, Proof, Scanned};
+use sokketsu::domain::state::{Settings, State};
 use sokketsu::ledger::sqlite::SqliteLedger;
 use sokketsu::ledger::{Ledger, Posting};
 
@@ -117,5 +120,27 @@ fn post(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, post);
+/// The start of the service: 100,000 customers and 200,000 sales with their codes, all still remembered.
+fn load(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut ledger = SqliteLedger::open(&dir.path().join("ledger.db"), Millis(0)).expect("a ledger");
+    let at = Millis::parse("2026-11-23T17:00:00+09:00").expect("a time");
+    let mut sales = Sales { lsn: 0, sale: 0, at };
+    ledger.post(&sales.customers()).expect("posted");
+    for _ in 0..200 {
+        ledger.post(&sales.chunk(true)).expect("posted");
+    }
+    let mut group = c.benchmark_group("ledger_load");
+    group.throughput(Throughput::Elements(200_000)).sample_size(10);
+    group.bench_function("sales", |b| {
+        b.iter(|| {
+            let mut state = State::new(Settings::default());
+            ledger.load(&mut state).expect("loaded");
+            state
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, post, load);
 criterion_main!(benches);

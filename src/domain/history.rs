@@ -57,7 +57,7 @@ impl History {
             codes: Vec::new(),
             next_order: 0,
         };
-        history.record(Event::Opened { sandbox: seed % 2 == 0 });
+        history.record(Event::Opened { sandbox: seed.is_multiple_of(2) });
         history.record(Event::PolicySet { version: 1, text: Box::from(POLICY) });
         history.record(Event::HolidaysSet { text: Box::from("2026-11-23,a day off\n") });
         while history.events.len() < steps {
@@ -115,7 +115,8 @@ impl History {
         let request = match self.below(100) {
             0..6 => self.put_customer(),
             6..8 => self.put_merchant(),
-            8..32 => Request::IssueCode { customer: self.customer() },
+            8..31 => Request::IssueCode { customer: self.customer() },
+            31 => return self.guess_a_seal(),
             32..35 => match self.pick_late(&self.codes.clone()) {
                 Some((code, _)) => Request::VoidCode { code },
                 None => return,
@@ -285,6 +286,16 @@ impl History {
             late: self.one_in(40),
         };
         Request::Authorize { input: Box::new(input), throttled: false }
+    }
+
+    /// Somebody read a code from a screen and guesses its seal.
+    fn guess_a_seal(&mut self) {
+        let Some((_, handle)) = self.codes.last().copied() else { return };
+        for _ in 0..1 + self.below(4) {
+            let Request::Authorize { mut input, .. } = self.authorize() else { return };
+            (input.payer, input.channel) = (Payer::Code(Scanned::Forged { handle }), Channel::InStore);
+            self.ask(&Request::Authorize { input, throttled: false });
+        }
     }
 
     fn after_the_sale(&mut self) -> Option<Request> {

@@ -2,8 +2,8 @@
 //! queries. The ledger is also the checkpoint: the engine starts from it and applies the journal after it.
 //! It is written behind the decisions, never read on their way, and may be gone for an hour.
 //!
-//! [`writer`] tails the journal; [`sqlite`] is the default ledger: [`sqlite_post`] writes what a fact comes to,
-//! [`sqlite_load`] rebuilds the engine's state, [`sqlite_read`] answers questions about the past.
+//! [`writer`] tails the journal; [`sqlite`] is the default ledger: `sqlite_post` writes what a fact comes to,
+//! `sqlite_load` rebuilds the engine's state, `sqlite_read` answers questions about the past.
 
 #[cfg(test)]
 mod contract_tests;
@@ -57,7 +57,7 @@ pub trait Ledger: Send {
     /// An order of any age, as [`Event::Recalled`] takes it.
     fn past_order(&mut self, id: AuthorizationId) -> Result<Option<Order>, LedgerError>;
 
-    /// The latest order or tombstone with this key.
+    /// The latest decision with this key. Tombstones are none: past the retention they bind nobody.
     fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError>;
 }
 

@@ -196,7 +196,7 @@ pub(super) fn past_order_by_key(db: &Connection, key: &OrderKey) -> Result<Optio
     let last: Option<i64> = db.prepare_cached("SELECT max(lsn) FROM decision")?.query_row([], |row| row.get(0))?;
     let mut query = orders(
         db,
-        "WHERE d.lsn >> 16 = ?1 AND d.key_hash = ?2 AND d.merchant_id = ?3 AND d.order_id = ?4
+        "WHERE d.lsn >> 16 = ?1 AND d.key_hash = ?2 AND d.merchant_id = ?3 AND d.order_id = ?4 AND d.state <> 1
         ORDER BY d.lsn DESC LIMIT 1",
     )?;
     let last = last.map_or(-1, |lsn| lsn >> 16);

@@ -256,7 +256,7 @@ fn a_power_cut_takes_back_whole_chunks() {
             .unwrap();
         let mut survivor = open(cut.path()).unwrap();
         let position = survivor.position().unwrap();
-        assert!(position.0 % 40 == 0 || position == history.state.lsn, "not a whole chunk: {position}");
+        assert!(position.0.is_multiple_of(40) || position == history.state.lsn, "not a whole chunk: {position}");
         positions.insert(position);
         let time = position.0.checked_sub(1).map_or(Millis(0), |at| postings[usize::try_from(at).unwrap()].time);
         assert_alike(&loaded(&mut survivor), &replay(&history.events, position), time, "after the cut");
