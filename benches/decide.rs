@@ -1,5 +1,7 @@
 //! The core's cost of one purchase: `decide` and `apply`, and the check of a scanned code.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};

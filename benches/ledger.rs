@@ -2,6 +2,7 @@
 //!
 //! With `LEDGER_BENCH_HISTORY=3000000` it posts that many sales first, to see what a long history costs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 #![expect(clippy::expect_used, reason = "a bench that can't go on stops")]
 
 use std::hint::black_box;

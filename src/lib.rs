@@ -7,8 +7,9 @@
 //! 3. [`journal`]: facts in order, durable before they are answered.
 //! 4. [`ledger`]: the books, written behind; the checkpoint of a start.
 //! 5. [`engine`]: the one owner of all accounts, and how it comes back.
-//! 6. [`server`]: HTTP.
-//! 7. [`serve`], [`sandbox`], [`tools`], [`keys`]: the commands; [`config`], [`clock`], [`metrics`]: their surroundings.
+//! 6. [`server`]: the HTTP edge.
+//! 7. [`serve`], [`sandbox`], [`tools`], [`keys`]: the commands. [`config`], [`clock`], [`metrics`]: their
+//!    surroundings.
 //!
 //! Tenets, in this order: never lose an answered decision; never approve above a limit; never charge twice;
 //! answer fast; stay readable.

@@ -1,5 +1,7 @@
 //! Every rule of the service as a scenario, at every depth that exists.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
+
 mod memory;
 mod scenario;
 #[path = "service/server.rs"]

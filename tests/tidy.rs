@@ -1,5 +1,7 @@
 //! House rules that a machine can check: sizes, the direction of imports, documents in step with the code.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

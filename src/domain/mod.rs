@@ -21,6 +21,7 @@ pub mod merchant;
 pub mod money;
 pub mod orders;
 pub mod policy;
+mod reason;
 pub mod request;
 pub mod rule;
 pub mod state;

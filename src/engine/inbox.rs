@@ -86,9 +86,10 @@ pub struct Queues {
     urgent: Receiver<Ticket>,
     normal: Receiver<Ticket>,
     most: usize,
+    min_gap: Duration,
 }
 
-/// Bounds: requests waiting in each queue, and requests in one batch.
+/// Bounds: requests waiting in each queue, requests in one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     pub normal: usize,
@@ -96,10 +97,12 @@ pub struct Bounds {
     pub batch: usize,
 }
 
-pub fn queues(bounds: Bounds) -> (Inbox, Queues) {
+/// Makes the queues. Two batches begin at least `min_gap` apart under load (`journal.min_gap_us`): fewer, larger
+/// syncs are kinder to some disks.
+pub fn queues(bounds: Bounds, min_gap: Duration) -> (Inbox, Queues) {
     let (urgent, urgent_out) = bounded(bounds.urgent);
     let (normal, normal_out) = bounded(bounds.normal);
-    (Inbox { urgent, normal }, Queues { urgent: urgent_out, normal: normal_out, most: bounds.batch })
+    (Inbox { urgent, normal }, Queues { urgent: urgent_out, normal: normal_out, most: bounds.batch, min_gap })
 }
 
 impl Queues {
@@ -128,6 +131,17 @@ impl Queues {
         }
     }
 
+    /// Lets the gap since the batch before pass. `false` if there was nothing to wait for.
+    #[expect(clippy::disallowed_methods, reason = "pacing is a pause by definition; it is bounded by the setting")]
+    fn wait_out(&self, before: Instant) -> bool {
+        let left = self.min_gap.saturating_sub(before.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::sleep(left);
+        true
+    }
+
     fn take_waiting(&self, batch: &mut Vec<Ticket>) {
         for queue in [&self.urgent, &self.normal] {
             while batch.len() < self.most {
@@ -153,8 +167,12 @@ impl<J: Journal> Engine<J> {
         let idle = tick(IDLE_TICK);
         let mut house_kept = Instant::now();
         let mut tickets = Vec::with_capacity(queues.most);
+        let mut picked_up = Instant::now();
         while queues.fill(&mut tickets, &idle) {
-            let picked_up = Instant::now();
+            if queues.wait_out(picked_up) {
+                queues.take_waiting(&mut tickets);
+            }
+            picked_up = Instant::now();
             self.begin(clock.now());
             for ticket in &mut tickets {
                 if ticket.deadline.is_some_and(|deadline| picked_up >= deadline) {

@@ -250,7 +250,7 @@ impl<J: Journal> Engine<J> {
     /// Makes the batch durable, shows what it changed and gives the answers in order of [`Engine::take`].
     /// After an error nothing may be answered any more.
     pub fn commit(&mut self) -> Result<Vec<Reply>, JournalError> {
-        if self.records.len() > 0 {
+        if !self.records.is_empty() {
             let started = Instant::now();
             let records = self.records.len();
             self.journal.write(self.now.at.0, &self.records)?;

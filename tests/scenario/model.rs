@@ -377,10 +377,9 @@ fn play<C: Core>(acts: &[Act], core: C) -> Result<(), TestCaseError> {
             prop_assert!(got.contains(&word), "{line}\n expected {expected}\n got {got:?}");
         }
         prop_assert_eq!(expected.contains("replayed"), got.contains(&"replayed"), "{}: {:?} {:?}", line, expected, got);
-        for who in 0..3 {
+        for (who, (total_limit, store_limit)) in LIMITS.iter().enumerate() {
             let seen = world.step(&step(&format!("standing C{who}")));
             let (total, in_store) = model.owes(who);
-            let (total_limit, store_limit) = LIMITS[who];
             let online = total_limit.saturating_sub(total);
             let room = store_limit.saturating_sub(in_store).min(online);
             let blocked = if model.overdue(who) { "overdue" } else { "none" };

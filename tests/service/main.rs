@@ -1,5 +1,7 @@
 //! The real binary under what happens to services: kills, full disks, damage, races, impatient registers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
+
 mod crash;
 mod faults;
 mod load;

@@ -106,7 +106,7 @@ fn impatient(server: &Server, n: u64) -> Vec<String> {
             Err(error) => {
                 assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
                 // A third resends; a third scans the same code under a new id; a third asks for a fresh code.
-                if n % 3 > 0 {
+                if !n.is_multiple_of(3) {
                     orders.push(format!("B-{n}-{}", attempt + 1));
                 }
                 if n % 3 == 2 {

@@ -1,0 +1,94 @@
+//! What the HTTP edge is given: callers, bounds, readers, and in the sandbox the clock.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use super::ServeError;
+use super::follow::{Follower, LedgerOrders};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::domain::jst::Millis;
+use crate::engine::board::Board;
+use crate::engine::inbox::Inbox;
+use crate::journal::Durable;
+use crate::ledger::writer::Writer;
+use crate::server::callers::{Caller, Callers, Merchants, Role};
+use crate::server::{self, EventSource, Readiness};
+
+pub(super) fn parts(
+    config: &Config,
+    clock: &Clock,
+    inbox: Inbox,
+    board: Arc<Board>,
+    journal_dir: &Path,
+    durable: &Durable,
+    ledger_file: PathBuf,
+) -> Result<server::Parts, ServeError> {
+    let (dir, durable) = (journal_dir.to_owned(), durable.clone());
+    Ok(server::Parts {
+        inbox,
+        board,
+        keyring: Arc::new(ArcSwap::new(Arc::clone(&config.keyring))),
+        issuers: Arc::new(config.issuers.clone()),
+        clock: clock.clone(),
+        callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
+        readiness: Arc::new(Readiness::default()),
+        metrics: None,
+        events: Some(Arc::new(move || Ok(Box::new(Follower::new(&dir, &durable)) as Box<dyn EventSource>))),
+        past_orders: Some(Arc::new(LedgerOrders { file: ledger_file })),
+        clock_setter: None,
+        options: edge_options(config),
+    })
+}
+
+/// Before the sandbox's clock jumps, the books catch up: what a jump of days makes old is looked for there.
+pub(super) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, durable: &Durable) -> server::ClockSetter {
+    let (clock, writer, durable) = (clock.clone(), Arc::clone(writer), durable.clone());
+    Arc::new(move |to: Millis| {
+        writer.drain(durable.get(), Instant::now() + Duration::from_secs(2));
+        clock.set(to).map(|()| clock.now()).map_err(|_| clock.now())
+    })
+}
+
+fn callers(config: &Config) -> Result<Callers, ServeError> {
+    let caller = |key: &config::ApiKey| {
+        let merchants = match &key.merchants {
+            config::Merchants::All => Merchants::All,
+            config::Merchants::Listed(list) => Merchants::Only(list.clone()),
+        };
+        let role = match key.role {
+            config::Role::Wallet => Role::Wallet,
+            config::Role::Register => Role::Register,
+            config::Role::Office => Role::Office,
+            config::Role::Ops => Role::Ops,
+        };
+        let caller = Caller {
+            name: key.name.as_str().into(),
+            role,
+            merchants,
+            terminals: key.terminals.clone(),
+            channels: key.channels.clone(),
+            may_refund: key.may_refund,
+        };
+        (caller, vec![*key.hash.as_bytes()])
+    };
+    Ok(Callers::new(config.keys.iter().map(caller))?)
+}
+
+fn edge_options(config: &Config) -> server::Options {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    server::Options {
+        max_connections: count(config.server.max_connections),
+        max_connections_per_ip: config.server.max_connections_per_ip,
+        idle_timeout: config.server.idle_timeout,
+        body_timeout: config.server.body_timeout,
+        drain_deadline: config.server.drain.min(Duration::from_secs(4)),
+        bad_codes_per_terminal: count(config.bad_codes.per_terminal),
+        bad_codes_per_key: count(config.bad_codes.per_key),
+        open_metrics: config.server.http.ip().is_loopback(),
+        ..server::Options::default()
+    }
+}

@@ -1,0 +1,207 @@
+//! `sokketsu serve`: puts the parts together, runs them, and takes them apart in order.
+//!
+//! lock → clock → journal → ledger → recovery → policy → engine thread → write-behind → HTTP → signal →
+//! HTTP drains → engine finishes → ledger drains → exit 0.
+
+mod edge;
+mod follow;
+mod start;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::clock::ClockError;
+use crate::config::{Config, ConfigError};
+use crate::domain::ids::Lsn;
+use crate::domain::jst::{DAY, Millis};
+use crate::engine::inbox::queues;
+use crate::engine::recovery::RecoveryError;
+use crate::journal::{JournalError, LocalJournal};
+use crate::ledger::LedgerError;
+use crate::ledger::writer::{Condition as LedgerCondition, Writer};
+use crate::metrics;
+use crate::server::callers::SameKey;
+use crate::server::{self, Edge, Readiness};
+
+use follow::Follower;
+
+/// All of a stop: answers in flight, the engine's queues, the ledger. The contract gives 5 s.
+const STOP_WITHIN: Duration = Duration::from_millis(4_800);
+/// How often the exporter's samples are folded and old segments released.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why the service did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error("the ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
+    WrongKind { data: PathBuf, what: &'static str, remedy: &'static str },
+    #[error("could not {doing}: {source}")]
+    System { doing: String, source: std::io::Error },
+    #[error(transparent)]
+    SameKey(#[from] SameKey),
+    #[error("metrics: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+impl ServeError {
+    /// As the contract lists them (sysexits).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(error) => error.exit_code(),
+            Self::Clock(error) => error.exit_code(),
+            Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
+            Self::WrongKind { .. } | Self::SameKey(_) => 78,
+            Self::Recovery(_) => 65,
+            Self::Ledger(error) if error.is_retriable() => 75,
+            Self::Ledger(_) => 65,
+            Self::System { .. } => 74,
+            Self::Metrics(_) => 70,
+        }
+    }
+}
+
+pub fn journal_exit(error: &JournalError) -> u8 {
+    match error {
+        JournalError::InUse(_) => 75,
+        JournalError::Damaged { .. } | JournalError::Released { .. } => 65,
+        JournalError::Failed { .. } | JournalError::Poisoned => 74,
+        JournalError::TimeBackwards { .. } | JournalError::TooLarge(_) => 70,
+    }
+}
+
+fn system(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError {
+    move |source| ServeError::System { doing: doing.into(), source }
+}
+
+/// Runs the service until a signal. `start` is the sandbox's birth time.
+pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Result<(), ServeError> {
+    let prometheus = metrics::install()?;
+    let core = start::open(&config, start)?;
+    let (inbox, queues) = queues(config.inbox, config.records.journal.min_gap);
+    let board = Arc::clone(core.engine.board());
+    let follower = Follower::new(&core.journal_dir, &core.durable);
+    let writer = Writer::start(core.ledger, follower, Arc::clone(&core.posted)).map_err(system("start the ledger"))?;
+    let writer = Arc::new(writer);
+    let parts = edge::parts(&config, &core.clock, inbox, board, &core.journal_dir, &core.durable, core.ledger_file)?;
+    let clock_setter = config.sandbox.then(|| edge::clock_setter(&core.clock, &writer, &core.durable));
+    let parts = server::Parts { metrics: Some(prometheus.clone()), clock_setter, ..parts };
+    let readiness = Arc::clone(&parts.readiness);
+
+    let (engine, clock, keep) = (core.engine, core.clock, config.records.journal.retain_days);
+    let posted = Arc::clone(&core.posted);
+    let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        let served = engine.serve(&queues, &clock, |journal: &mut LocalJournal, now| {
+            let upto = Lsn(posted.load(Ordering::Acquire));
+            let keep_after = now.plus(-i64::try_from(keep).unwrap_or(i64::MAX).saturating_mul(DAY));
+            journal.release_to(upto, keep_after.0).map(|_| ())
+        });
+        match served {
+            Ok(engine) => engine.state().lsn,
+            // Nothing of the failed batch was answered, and nothing more may be: the process ends at once.
+            Err(error) => {
+                tracing::error!(%error, "the journal could not be written; stopping");
+                std::process::exit(i32::from(journal_exit(&error)));
+            }
+        }
+    });
+    let engine = engine.map_err(system("start the engine"))?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(system("start the runtime"))?;
+    let stopped = runtime.block_on(run(&config, Edge::new(parts), &writer, &readiness, &prometheus, say))?;
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    // Every inbox is gone now, so the engine answers what is queued and returns.
+    let last = engine.join().unwrap_or(Lsn::ZERO);
+    let drained = writer.drain(last, stopped + STOP_WITHIN);
+    drop(writer);
+    if !drained {
+        tracing::warn!("the ledger lags; it goes on at the next start");
+    }
+    tracing::info!(last = last.0, "stopped");
+    Ok(())
+}
+
+/// Serves until a signal; gives the moment of the signal. A second signal ends the process at once, which
+/// loses nothing: what was answered is on disk.
+async fn run(
+    config: &Config,
+    edge: Arc<Edge>,
+    writer: &Writer,
+    readiness: &Readiness,
+    prometheus: &metrics_exporter_prometheus::PrometheusHandle,
+    say: &dyn Fn(&str),
+) -> Result<Instant, ServeError> {
+    let bind = |address: SocketAddr| server::bind(address).map_err(system(format!("listen on {address}")));
+    let http = bind(config.server.http)?;
+    let admin = config.server.admin.map(bind).transpose()?;
+    let mut term = signal(SignalKind::terminate()).map_err(system("listen for SIGTERM"))?;
+    let mut int = signal(SignalKind::interrupt()).map_err(system("listen for SIGINT"))?;
+    use server::Condition::{JournalWritable, LeaseHeld, ListenersBound, Recovered};
+    for condition in [Recovered, JournalWritable, LeaseHeld, ListenersBound] {
+        readiness.set(condition, true);
+    }
+    let local = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(system("read an address"));
+    say(&welcome(config, local(&http)?, admin.as_ref().map(local).transpose()?));
+
+    let (told, stop) = tokio::sync::oneshot::channel::<()>();
+    let listeners = server::run(edge, http, admin, async { drop(stop.await) });
+    let mut listeners = std::pin::pin!(listeners);
+    let mut upkeep = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = &mut listeners => return Ok(Instant::now()),
+            _ = term.recv() => break,
+            _ = int.recv() => break,
+            _ = upkeep.tick() => {
+                let prometheus = prometheus.clone();
+                tokio::task::spawn_blocking(move || prometheus.run_upkeep());
+                if let LedgerCondition::Failed { error } = writer.condition() {
+                    tracing::error!(error, "the ledger has stopped; decisions go on, the books do not");
+                }
+            }
+        }
+    }
+    let stopped = Instant::now();
+    tracing::info!("stopping: answering what is in flight");
+    drop(told);
+    let second = async {
+        tokio::select! { _ = term.recv() => (), _ = int.recv() => () }
+    };
+    tokio::select! {
+        cut = listeners => if cut > 0 { tracing::warn!(cut, "connections cut") },
+        () = second => {
+            tracing::warn!("second signal: stopping at once");
+            std::process::exit(0);
+        }
+    }
+    Ok(stopped)
+}
+
+fn welcome(config: &Config, http: SocketAddr, admin: Option<SocketAddr>) -> String {
+    let mut text = format!("Sokketsu listens on http://{http}");
+    if let Some(admin) = admin {
+        text += &format!("\n  office, ops and metrics on http://{admin}");
+    }
+    text += &format!("\n  data in {}", config.records.data.display());
+    if config.sandbox {
+        text += "\n  sandbox: customers 1001-1006 and 2000-2999, merchants mrc_konbini, mrc_electronics, mrc_giftcards\
+                 \n  keys: sandbox-wallet, sandbox-register, sandbox-office, sandbox-ops (Authorization: Bearer KEY)";
+    }
+    text += &format!("\n  API: http://{http}/openapi.json   ready: http://{http}/readyz");
+    text
+}
