@@ -12,8 +12,6 @@ use parking_lot::{Condvar, Mutex};
 use super::{Ledger, LedgerError, Posting};
 use crate::domain::ids::Lsn;
 
-/// Records a transaction: enough to share its cost, few enough that readers see news within some 30 ms.
-const CHUNK: usize = 1_000;
 /// Longest time that a record waits if nobody rings.
 const POLL: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -82,8 +80,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts posting. `posted` is set to the last record posted, whenever it moves.
-    pub fn start<L, S>(ledger: L, source: S, posted: Arc<AtomicU64>) -> std::io::Result<Self>
+    /// Starts posting, at most `chunk` records a transaction: enough to share its cost, few enough that readers
+    /// see news soon (1,000 take some 30 ms). `posted` is set to the last record posted, whenever it moves.
+    pub fn start<L, S>(ledger: L, source: S, posted: Arc<AtomicU64>, chunk: usize) -> std::io::Result<Self>
     where
         L: Ledger + 'static,
         S: Source + Send + 'static,
@@ -96,7 +95,7 @@ impl Writer {
             moved: Condvar::new(),
         });
         let theirs = Arc::clone(&shared);
-        let run = move || Loop { ledger, source, shared: theirs, position: Lsn::ZERO }.run();
+        let run = move || Loop { ledger, source, shared: theirs, position: Lsn::ZERO, chunk }.run();
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -187,6 +186,8 @@ struct Loop<L, S> {
     source: S,
     shared: Arc<Shared>,
     position: Lsn,
+    /// Most records in one transaction.
+    chunk: usize,
 }
 
 impl<L: Ledger, S: Source> Loop<L, S> {
@@ -206,12 +207,12 @@ impl<L: Ledger, S: Source> Loop<L, S> {
             Ok(position) => self.moved_to(position),
             Err(end) => return end,
         }
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut chunk = Vec::with_capacity(self.chunk);
         while !self.shared.is_stopping() {
             chunk.clear();
             // Before looking, so that what comes after the look rings again.
             self.shared.rung.store(false, Ordering::Release);
-            if let Err(error) = self.source.next_chunk(self.position, CHUNK, &mut chunk) {
+            if let Err(error) = self.source.next_chunk(self.position, self.chunk, &mut chunk) {
                 return End::Failed(format!("the journal can't be read: {error}"));
             }
             let Some(last) = chunk.last().map(|posting| posting.lsn) else {

@@ -90,7 +90,7 @@ fn soon() -> Instant {
 
 fn start(shelf: &Shelf, tape: &Tape) -> (Writer, Arc<AtomicU64>) {
     let posted = Arc::new(AtomicU64::new(0));
-    let writer = Writer::start(shelf.clone(), tape.clone(), Arc::clone(&posted)).unwrap();
+    let writer = Writer::start(shelf.clone(), tape.clone(), Arc::clone(&posted), 1_000).unwrap();
     (writer, posted)
 }
 
@@ -165,7 +165,7 @@ fn what_waiting_does_not_mend_stops_the_writer() {
     assert_eq!(condition, Condition::Failed { error: "the ledger is damaged: a page".to_owned() });
     assert!(!writer.drain(Lsn(1), soon()), "nobody will post it");
 
-    let writer = Writer::start(Shelf::default(), Damaged, Arc::default()).unwrap();
+    let writer = Writer::start(Shelf::default(), Damaged, Arc::default(), 1_000).unwrap();
     let condition = wait_for(&writer, |condition| matches!(condition, Condition::Failed { .. }));
     assert!(matches!(condition, Condition::Failed { error } if error.contains("record 7 is damaged")));
 }
@@ -180,7 +180,7 @@ fn a_writer_that_is_stopped_anywhere_is_followed_by_another() {
     for (n, part) in all.chunks(700).enumerate() {
         tape.0.lock().extend_from_slice(part);
         let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
-        let writer = Writer::start(ledger, tape.clone(), Arc::default()).unwrap();
+        let writer = Writer::start(ledger, tape.clone(), Arc::default(), 1_000).unwrap();
         if n % 2 == 0 {
             let last = part.last().unwrap().lsn;
             assert!(writer.drain(last, soon()));
@@ -188,7 +188,7 @@ fn a_writer_that_is_stopped_anywhere_is_followed_by_another() {
         assert_eq!(writer.stop(), Condition::Stopped);
     }
     let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
-    let writer = Writer::start(ledger, tape, Arc::default()).unwrap();
+    let writer = Writer::start(ledger, tape, Arc::default(), 1_000).unwrap();
     assert!(writer.drain(history.state.lsn, soon()));
     drop(writer);
     let mut ledger = SqliteLedger::open(&path, Millis(0)).unwrap();

@@ -95,7 +95,9 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let (inbox, queues) = queues(config.inbox, config.records.journal.min_gap);
     let board = Arc::clone(core.engine.board());
     let follower = Follower::new(&core.journal_dir, &core.durable);
-    let writer = Writer::start(core.ledger, follower, Arc::clone(&core.posted)).map_err(system("start the ledger"))?;
+    let chunk = config.records.ledger.chunk_records;
+    let writer = Writer::start(core.ledger, follower, Arc::clone(&core.posted), chunk);
+    let writer = writer.map_err(system("start the ledger"))?;
     let writer = Arc::new(writer);
     let parts = edge::parts(&config, &core.clock, inbox, board, &core.journal_dir, &core.durable, core.ledger_file)?;
     let clock_setter = config.sandbox.then(|| edge::clock_setter(&core.clock, &writer, &core.durable));
