@@ -1,1 +1,122 @@
-fn main() {}
+//! The commands.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sokketsu::clock::Clock;
+use sokketsu::config::{Config, ConfigError, Flags, Records};
+use sokketsu::keys;
+use sokketsu::serve::{journal_exit, serve};
+use sokketsu::tools::verify::{VerifyError, verify};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 stopped cleanly, or all agree; 64 usage; 65 the journal or ledger is damaged, disagrees, or is of a newer
+version; 70 a bug; 74 the journal could not be written; 75 the data directory is in use; 78 configuration.";
+
+/// Sokketsu (即決): the authorizer behind in-store code payments
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service
+    #[command(after_help = "Try it:  sokketsu serve --sandbox")]
+    Serve(Flags),
+    /// Check the configuration and the files it names, then stop
+    CheckConfig(Flags),
+    /// Check the journal's chain, judge every decision again, and compare the ledger
+    Verify(Flags),
+    /// Make, rotate and retire signing keys; make API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; a usage error is 64 in sysexits.
+            let code = if error.use_stderr() { 64 } else { 0 };
+            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(74) };
+        }
+    };
+    start_log();
+    match cli.command {
+        Command::Serve(flags) => serve_command(&flags),
+        Command::CheckConfig(flags) => match Config::load(&flags) {
+            Ok(config) => said(&config.summary(), 0),
+            Err(error) => config_error(&error),
+        },
+        Command::Verify(flags) => verify_command(&flags),
+        Command::Keys(command) => match keys::run(&command, Clock::system().now()) {
+            Ok(text) => said(&text, 0),
+            Err(error) => failed(&error.to_string(), error.exit_code()),
+        },
+    }
+}
+
+/// JSON lines on standard error; `SOKKETSU_LOG` is read by the subscriber as a filter such as `info` or `debug`.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .with_env_var("SOKKETSU_LOG")
+        .from_env_lossy();
+    tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter).init();
+}
+
+/// The one place that prints. A closed pipe is not worth a failure.
+fn said(text: &str, code: u8) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    drop(writeln!(out, "{text}").and_then(|()| out.flush()));
+    ExitCode::from(code)
+}
+
+fn failed(text: &str, code: u8) -> ExitCode {
+    drop(writeln!(std::io::stderr(), "sokketsu: {text}"));
+    ExitCode::from(code)
+}
+
+fn config_error(error: &ConfigError) -> ExitCode {
+    failed(&error.to_string(), error.exit_code())
+}
+
+fn serve_command(flags: &Flags) -> ExitCode {
+    let config = match Config::load(flags) {
+        Ok(config) => config,
+        Err(error) => return config_error(&error),
+    };
+    let say = |text: &str| {
+        said(text, 0);
+    };
+    match serve(config, flags.sandbox_start, &say) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string(), error.exit_code()),
+    }
+}
+
+fn verify_command(flags: &Flags) -> ExitCode {
+    let records = match Records::load(flags) {
+        Ok(records) => records,
+        Err(error) => return config_error(&error),
+    };
+    let mut told = 0;
+    let mut progress = |at: sokketsu::domain::ids::Lsn, of: sokketsu::domain::ids::Lsn| {
+        if at.0 >= told + 1_000_000 {
+            told = at.0;
+            drop(writeln!(std::io::stderr(), "record {at} of {of}"));
+        }
+    };
+    match verify(&records, &mut progress) {
+        Ok(report) => said(&report.to_string(), if report.agrees() { 0 } else { 65 }),
+        Err(VerifyError::Journal(error)) => failed(&error.to_string(), journal_exit(&error)),
+        Err(error) => failed(&error.to_string(), 65),
+    }
+}

@@ -13,11 +13,11 @@ use super::jst::{HOUR, Millis, SECOND};
 
 /// A handle is not issued again for this long after its end, so that no seal of its old life fits the new one
 /// (twice the 600-second epoch of the barcode's seal).
-const REST: i64 = 1_200 * SECOND;
+pub const REST: i64 = 1_200 * SECOND;
 /// How long a used code still names the sale that used it.
-const FIRST_KEPT: i64 = 48 * HOUR;
+pub const FIRST_KEPT: i64 = 48 * HOUR;
 /// Wrong seals on one live handle that void it: against someone who read a body and guesses the seal.
-const WRONG_SEALS: u8 = 3;
+pub const WRONG_SEALS: u8 = 3;
 
 /// How a code ended before its time. The first ending is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,9 +128,10 @@ impl CodeBook {
         self.by_handle.find(hash(u64::from(handle.get())), same)
     }
 
-    /// Whether the handle is still resting: it may not be issued again.
-    pub fn holds(&self, handle: Handle) -> bool {
-        self.find(handle).is_some()
+    /// Whether the handle is alive or still resting: it may not be issued again. Judged by time alone, so that
+    /// it does not matter how much memory was freed.
+    pub fn holds(&self, handle: Handle, now: Millis) -> bool {
+        self.get(handle, now).is_some()
     }
 
     /// The newest code with this handle, while it is remembered.
@@ -168,9 +169,14 @@ impl CodeBook {
         });
     }
 
-    /// Takes in a code as it is; the handle must be free.
+    /// Takes in a code as it is; the handle must have rested. Its old life may still be waiting to be freed.
     pub fn put(&mut self, code: Code) {
-        assert!(self.find(code.handle).is_none(), "a handle that is remembered was issued again");
+        if let Some(slot) = self.find(code.handle)
+            && let Some(old) = self.slot(slot).copied()
+        {
+            assert!(old.forget_at() <= code.issued_at, "a handle that is remembered was issued again");
+            self.free(slot, &old);
+        }
         let slot = self.free.pop().unwrap_or_else(|| self.slots.push(None));
         self.by_handle.insert(hash(u64::from(code.handle.get())), slot);
         self.by_id.insert(hash(code.id.lsn.0), slot);
@@ -207,7 +213,11 @@ impl CodeBook {
             self.used.push_back((code.forget_at(), handle));
             return;
         }
-        self.by_handle.remove(hash(u64::from(handle.get())), |held| held == slot);
+        self.free(slot, &code);
+    }
+
+    fn free(&mut self, slot: u64, code: &Code) {
+        self.by_handle.remove(hash(u64::from(code.handle.get())), |held| held == slot);
         self.by_id.remove(hash(code.id.lsn.0), |held| held == slot);
         if let Some(place) = self.slots.get_mut(slot) {
             *place = None;
@@ -241,11 +251,23 @@ mod tests {
         assert_eq!(book.get(handle, Millis(0)).unwrap().state(Millis(299_999)), CodeState::Live);
         assert_eq!(book.get(handle, Millis(0)).unwrap().state(Millis(300_000)), CodeState::Expired);
         book.forget(Millis(300_000 + 1_199_999), 10);
-        assert!(book.holds(handle));
+        assert!(book.holds(handle, Millis(300_000 + 1_199_999)));
         assert!(book.get(handle, Millis(300_000 + 1_200_000)).is_none(), "past its time it is not found, freed or not");
         book.forget(Millis(300_000 + 1_200_000), 10);
-        assert!(!book.holds(handle) && book.is_empty());
+        assert!(book.is_empty());
         issue(&mut book, 2, 314_159_265, 2_000_000);
+    }
+
+    #[test]
+    fn a_rested_handle_is_issued_again_whether_its_old_life_was_freed_or_not() {
+        let mut book = CodeBook::default();
+        let handle = issue(&mut book, 1, 314_159_265, 0);
+        let rested = 300_000 + REST;
+        assert!(book.holds(handle, Millis(rested - 1)) && !book.holds(handle, Millis(rested)));
+        issue(&mut book, 2, 314_159_265, rested);
+        assert_eq!(book.get(handle, Millis(rested)).unwrap().id.lsn, Lsn(2));
+        book.forget(Millis(rested), 10);
+        assert_eq!((book.len(), book.iter().count()), (1, 1), "the old life's place in the queue does no harm");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Judgement {
 /// Why a rung of the ladder says no.
 struct Denial {
     reason: Reason,
-    first: Option<FirstSale>,
+    first: Option<Box<FirstSale>>,
 }
 
 impl From<Reason> for Denial {
@@ -78,7 +78,7 @@ pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, polic
         }
         Err(Denial { reason, first }) => {
             let room = payer.map_or(Yen::ZERO, |(_, account)| room(account));
-            Judgement { customer, room, outcome: Outcome::Denied { reason, first: first.map(Box::new) } }
+            Judgement { customer, room, outcome: Outcome::Denied { reason, first } }
         }
     }
 }
@@ -163,7 +163,7 @@ fn payer_may_be_known<'a>(
         CodeState::Voided => return Err(Reason::CodeVoided.into()),
         CodeState::Expired => return Err(Reason::CodeExpired.into()),
         CodeState::Used { by } => {
-            let first = state.orders.by_lsn(by).map(Order::as_first);
+            let first = state.orders.by_lsn(by).map(|order| Box::new(order.as_first()));
             return Err(Denial { reason: Reason::CodeUsed, first });
         }
     }
@@ -231,7 +231,7 @@ fn not_the_same_basket(state: &State, input: &Authorize, account: &Account, now:
         .take_while(|order| order.decided_at > since)
         .find(|order| order.key.merchant == input.merchant && order.amount == input.amount && order.stands(now.at));
     match twin {
-        Some(order) => Err(Denial { reason: Reason::DuplicateSuspect, first: Some(order.as_first()) }),
+        Some(order) => Err(Denial { reason: Reason::DuplicateSuspect, first: Some(Box::new(order.as_first())) }),
         None => Ok(()),
     }
 }

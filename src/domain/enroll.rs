@@ -52,7 +52,7 @@ pub fn issue_code(
     }
     Ok(CodeIssued {
         customer,
-        handle: free_handle(state, account, draw),
+        handle: free_handle(state, account, now, draw),
         id_random: draw(),
         counter: account.codes_issued.wrapping_add(1),
         random: u32::try_from(draw() >> 32).unwrap_or(0),
@@ -62,10 +62,10 @@ pub fn issue_code(
 
 /// A handle of the customer's part that is not alive nor resting. A part has 15,625,000 handles;
 /// with 1,000,000 codes remembered a draw hits a taken one in 1.6 of 1,000.
-fn free_handle(state: &State, account: &Account, draw: &mut dyn FnMut() -> u64) -> Handle {
+fn free_handle(state: &State, account: &Account, now: &Now, draw: &mut dyn FnMut() -> u64) -> Handle {
     loop {
         let handle = Handle::draw(Part::of(&account.id), draw());
-        if !state.codes.holds(handle) {
+        if !state.codes.holds(handle, now.at) {
             return handle;
         }
     }

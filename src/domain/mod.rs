@@ -9,8 +9,11 @@ mod chunks;
 pub mod codes;
 pub mod decide;
 pub mod denial;
+mod describe;
 pub mod enroll;
 pub mod event;
+#[cfg(test)]
+pub mod history;
 pub mod ids;
 mod index;
 pub mod jst;

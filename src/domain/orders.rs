@@ -59,7 +59,6 @@ pub struct Order {
     pub points: u64,
     pub room: Yen,
     pub first: Option<Box<FirstSale>>,
-    #[expect(clippy::box_collection, reason = "8 bytes for the many orders without a refund")]
     pub refunds: Option<Box<Vec<RefundMade>>>,
     /// Last record and time that changed it.
     pub touched: Lsn,
@@ -116,8 +115,12 @@ impl Order {
         matches!(self.status(now), OrderStatus::Authorized | OrderStatus::Captured | OrderStatus::PartiallyRefunded)
     }
 
-    fn is_open_hold(&self, now: Millis) -> bool {
-        matches!(self.state, OrderState::Held { expires_at } if now < expires_at)
+    /// From when the retention counts: the last change, and a hold's running out is one.
+    fn settled_at(&self) -> Millis {
+        match self.state {
+            OrderState::Held { expires_at } => self.touched_at.max(expires_at),
+            _ => self.touched_at,
+        }
     }
 
     pub fn as_first(&self) -> FirstSale {
@@ -144,13 +147,12 @@ impl Order {
 /// What makes two requests with one key the same: the code's handle or the customer, channel, amount,
 /// currency, shop, store, terminal, capture, confirm_repeat.
 pub fn fingerprint(input: &Authorize) -> u64 {
-    let payer = match &input.payer {
-        Payer::Code(scanned) => scanned.handle().map_or_else(String::new, |handle| handle.get().to_string()),
-        Payer::Customer(id) => String::from(id.as_str()),
+    let (handle, customer) = match &input.payer {
+        Payer::Code(scanned) => (scanned.handle(), None),
+        Payer::Customer(id) => (None, Some(id)),
     };
     hasher().hash_one((
-        matches!(input.payer, Payer::Code(_)),
-        payer,
+        (handle, customer),
         input.channel as u8,
         input.amount,
         input.currency,
@@ -231,8 +233,9 @@ impl OrderBook {
         self.by_key.find(hasher().hash_one((key.merchant, key.order_id)), same)
     }
 
-    fn is_remembered(&self, order: &Order, now: Millis) -> bool {
-        now < order.touched_at.plus(self.retain) || order.is_open_hold(now)
+    /// Whether an order is still answered for. Judged by time alone, however much memory was freed.
+    pub fn is_remembered(&self, order: &Order, now: Millis) -> bool {
+        now < order.settled_at().plus(self.retain)
     }
 
     /// The order with this key, within the retention.
@@ -266,10 +269,26 @@ impl OrderBook {
         sequence
     }
 
-    /// Takes back an order that is older than the retention. Its key stays free for others.
+    /// Takes back an order that is older than the retention. Its key is free for others, for good.
     pub fn recall(&mut self, order: Order) {
+        let (hash, lsn) = (hasher().hash_one((order.key.merchant, order.key.order_id)), order.id.lsn);
+        self.by_key.remove(hash, |place| place == Place::Kept(lsn));
+        self.outlive(order);
+    }
+
+    /// Takes in an order older than the retention that never stopped being remembered, from the ledger.
+    pub fn keep(&mut self, order: Order) {
+        let (hash, lsn) = (hasher().hash_one((order.key.merchant, order.key.order_id)), order.id.lsn);
+        if let Some(old) = self.place_of_key(&order.key) {
+            self.by_key.remove(hash, |place| place == old);
+        }
+        self.outlive(order);
+        self.by_key.insert(hash, Place::Kept(lsn));
+    }
+
+    fn outlive(&mut self, order: Order) {
         let lsn = order.id.lsn;
-        self.kept_until.insert((order.touched_at.plus(self.retain), lsn));
+        self.kept_until.insert((order.settled_at().plus(self.retain), lsn));
         self.kept.insert(lsn, order);
     }
 
@@ -286,10 +305,10 @@ impl OrderBook {
             let had_key = self.by_key.remove(hash, |place| place == Place::Recent(sequence)).is_some();
             if self.is_remembered(order, now) {
                 let order = order.clone();
+                self.outlive(order);
                 if had_key {
                     self.by_key.insert(hash, Place::Kept(lsn));
                 }
-                self.recall(order);
             }
             self.recent.drop_front();
         }
@@ -298,7 +317,7 @@ impl OrderBook {
             self.kept_until.remove(&(at, lsn));
             let Some(order) = self.kept.get(&lsn) else { continue };
             if self.is_remembered(order, now) || posted < order.touched {
-                let again = order.touched_at.plus(self.retain).max(now.plus(self.retain / 4));
+                let again = order.settled_at().plus(self.retain).max(now.plus(self.retain / 4));
                 self.kept_until.insert((again, lsn));
                 continue;
             }
@@ -310,7 +329,9 @@ impl OrderBook {
 
     /// All orders in memory, oldest decision first.
     pub fn all(&self) -> Vec<&Order> {
-        let mut all: Vec<_> = self.kept.values().chain(self.recent.iter()).collect();
+        // An order recalled before it was freed is in both; the recalled one is the present one.
+        let recent = self.recent.iter().filter(|order| !self.kept.contains_key(&order.id.lsn));
+        let mut all: Vec<_> = self.kept.values().chain(recent).collect();
         all.sort_by_key(|order| order.id.lsn);
         all
     }
@@ -322,4 +343,36 @@ pub fn part_of(input: &Authorize, customer: Option<Part>) -> Part {
         Payer::Code(scanned) => scanned.handle().map_or_else(Part::default, Handle::part),
         Payer::Customer(id) => Part::of(&id),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{CustomerId, MerchantId, OrderId};
+    use crate::domain::request::JPY;
+
+    #[test]
+    fn the_fingerprint_is_stored_in_the_ledger_so_it_never_changes() {
+        let input = Authorize {
+            merchant: MerchantId::new("mrc_konbini").unwrap(),
+            order_id: OrderId::new("R-1001").unwrap(),
+            store: None,
+            terminal: None,
+            payer: Payer::Customer(CustomerId::new("1001").unwrap()),
+            channel: Channel::Online,
+            amount: Yen::new(1_980),
+            currency: JPY,
+            capture: true,
+            confirm_repeat: false,
+            entry_mode: None,
+            categories: Vec::new(),
+            requested_at: None,
+            late: false,
+        };
+        assert_eq!(
+            fingerprint(&input),
+            9_484_996_743_091_212_211,
+            "an upgrade of the hasher would refuse retries across it"
+        );
+    }
 }

@@ -117,8 +117,10 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
             Err(refusal) => answer(Reply::Refused(refusal)),
         },
         Request::Recall(order) => match state.orders.by_lsn(order.id.lsn) {
+            Some(known) if state.orders.is_remembered(known, now.at) => answer(Reply::Order(Box::new(known.clone()))),
+            // Past its time and not freed yet: memory is never behind the ledger, so its copy is the better one.
+            Some(known) => Ruling::Record(Event::Recalled(Box::new(Order { earlier: None, ..known.clone() }))),
             None => Ruling::Record(Event::Recalled(order.clone())),
-            Some(order) => answer(Reply::Order(Box::new(order.clone()))),
         },
         Request::IssueCode { customer } => match issue_code(state, customer, now, policy, draw) {
             Ok(issued) => Ruling::Record(Event::CodeIssued(issued)),

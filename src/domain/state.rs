@@ -119,13 +119,13 @@ impl State {
         self.by_customer.insert(hash, u32::try_from(ix).unwrap_or(u32::MAX));
     }
 
-    /// Takes in an order read back from the ledger; they come in order of decision.
-    pub fn load_order(&mut self, mut order: Order) {
+    /// Takes in an order read back from the ledger; they come in order of decision. One that was `recalled`
+    /// no longer owns its key; any other that outlived the retention (an open hold, say) still does.
+    pub fn load_order(&mut self, mut order: Order, recalled: bool) {
         let approved = !matches!(order.state, OrderState::Denied(_) | OrderState::Tombstone);
         let recent = self.time < order.decided_at.plus(self.settings.orders_retain);
         if !recent {
-            self.orders.recall(order);
-            return;
+            return if recalled { self.orders.recall(order) } else { self.orders.keep(order) };
         }
         match order.customer {
             Some(ix) if approved => {

@@ -1,7 +1,7 @@
 //! After the decision: cancel, capture, refund. Each reads the order and says what is to be recorded.
 
 use super::event::{Captured, Destination, Event, Refunded, Undone};
-use super::ids::AuthorizationId;
+use super::ids::{AuthorizationId, CustomerIx, Lsn};
 use super::jst::{Now, void_window_end};
 use super::money::Yen;
 use super::orders::{Order, OrderState, OrderStatus, RefundMade};
@@ -106,16 +106,19 @@ fn undone(order: &Order, amount: Yen, was_hold: bool) -> Option<Undone> {
     })
 }
 
-/// The paper of a hold whose time ran out, once.
-pub fn hold_expired(state: &State, order: &Order, now: &Now) -> Option<Event> {
-    let account = state.account(order.customer?)?;
-    account.holds().iter().find(|hold| hold.order == order.id.lsn)?;
-    match order.state {
-        OrderState::Held { expires_at } if now.at >= expires_at => {
-            undone(order, order.amount, true).map(Event::HoldExpired)
-        }
-        _ => None,
-    }
+/// The paper of a hold whose time ran out, once. It is made from the account, which keeps the hold until then;
+/// the order itself may be forgotten the moment its hold has run out.
+pub fn hold_expired(state: &State, customer: CustomerIx, order: Lsn, now: &Now) -> Option<Event> {
+    let hold = state.account(customer)?.holds().iter().find(|hold| hold.order == order && hold.expires_at <= now.at)?;
+    Some(Event::HoldExpired(Undone {
+        order,
+        customer,
+        channel: hold.channel,
+        amount: hold.amount,
+        was_hold: true,
+        month: now.month,
+        points: 0,
+    }))
 }
 
 fn find<'a>(state: &'a State, id: AuthorizationId, now: &Now) -> Result<&'a Order, Refusal> {

@@ -6,7 +6,7 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, 
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
-use crate::domain::jst::Now;
+use crate::domain::jst::{Millis, Now};
 use crate::domain::request::Request;
 use crate::domain::rule::Reply;
 use crate::journal::{Journal, JournalError};
@@ -16,6 +16,9 @@ use super::Engine;
 
 /// How often an idle engine looks at the time: expired holds get their paper, memory is freed.
 const IDLE_TICK: Duration = Duration::from_millis(500);
+
+/// How often old journal segments are looked for.
+const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(60);
 
 /// Where an answered request's time went.
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,9 +142,16 @@ impl Queues {
 
 impl<J: Journal> Engine<J> {
     /// Serves the queues until every [`Inbox`] is dropped, then returns itself. An error means that the journal
-    /// could not be written: nothing of the batch was answered, and the process must stop.
-    pub fn serve(mut self, queues: &Queues, clock: &Clock) -> Result<Self, JournalError> {
+    /// could not be written: nothing of the batch was answered, and the process must stop. `keep_house` is called
+    /// between batches, about once in [`KEEP_HOUSE_EVERY`].
+    pub fn serve(
+        mut self,
+        queues: &Queues,
+        clock: &Clock,
+        mut keep_house: impl FnMut(&mut J, Millis) -> Result<(), JournalError>,
+    ) -> Result<Self, JournalError> {
         let idle = tick(IDLE_TICK);
+        let mut house_kept = Instant::now();
         let mut tickets = Vec::with_capacity(queues.most);
         while queues.fill(&mut tickets, &idle) {
             let picked_up = Instant::now();
@@ -166,6 +176,10 @@ impl<J: Journal> Engine<J> {
                 drop(ticket.reply.send(Answered { reply, now, stages: stages(ticket.queued) }));
             }
             self.settle()?;
+            if durable.saturating_duration_since(house_kept) >= KEEP_HOUSE_EVERY {
+                house_kept = durable;
+                keep_house(self.journal_mut(), now.at)?;
+            }
             metrics().inbox_depth.set(depth(queues.urgent.len() + queues.normal.len()));
         }
         Ok(self)

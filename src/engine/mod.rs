@@ -18,9 +18,8 @@ use rand::{Rng, SeedableRng};
 
 use crate::domain::account::Channel;
 use crate::domain::event::{Decided, Event, Outcome};
-use crate::domain::ids::{CodeId, Lsn};
+use crate::domain::ids::{CodeId, CustomerIx, Lsn};
 use crate::domain::jst::{Millis, Now};
-use crate::domain::orders::OrderState;
 use crate::domain::request::{Payer, Request};
 use crate::domain::rule::{Reply, Ruling, existed, order_key, reply_after, rule};
 use crate::domain::state::State;
@@ -60,7 +59,7 @@ pub struct Engine<J> {
     /// Written and not yet synced.
     unsynced: bool,
     /// Holds by the time they run out.
-    holds: BTreeSet<(Millis, Lsn)>,
+    holds: BTreeSet<(Millis, Lsn, CustomerIx)>,
     /// Sum of all customers' exposure, yen.
     exposure: u64,
 }
@@ -68,7 +67,7 @@ pub struct Engine<J> {
 /// What the batch changed, to be shown after it is durable.
 #[derive(Default)]
 struct Changed {
-    customers: Vec<crate::domain::ids::CustomerIx>,
+    customers: Vec<CustomerIx>,
     codes: Vec<CodeId>,
     rules: bool,
     approved_yen: u64,
@@ -94,11 +93,8 @@ impl<J: Journal> Engine<J> {
         posted: Arc<AtomicU64>,
     ) -> Self {
         let now = Now::at(state.time.max(Millis(0)));
-        let open = |order: &&crate::domain::orders::Order| matches!(order.state, OrderState::Held { .. });
-        let holds = state.orders.all().into_iter().filter(open).filter_map(|order| match order.state {
-            OrderState::Held { expires_at } => Some((expires_at, order.id.lsn)),
-            _ => None,
-        });
+        let indexed = (0..state.next_customer().0).map(CustomerIx).zip(state.accounts());
+        let holds = indexed.flat_map(|(ix, account)| account.holds().iter().map(move |h| (h.expires_at, h.order, ix)));
         let holds = holds.collect();
         let exposure = state.accounts().map(|account| account.exposure(&now).total.get()).sum();
         let engine = Self {
@@ -141,12 +137,10 @@ impl<J: Journal> Engine<J> {
         }
         self.state.forget(at, Lsn(self.posted.load(Ordering::Acquire)), FORGET_A_BATCH);
         for _ in 0..PAPERS_A_BATCH {
-            let Some((expires_at, order)) = self.holds.first().copied().filter(|(expires, _)| *expires <= at) else {
-                break;
-            };
-            self.holds.remove(&(expires_at, order));
-            let paper = self.state.orders.by_lsn(order).and_then(|order| hold_expired(&self.state, order, &self.now));
-            if let Some(event) = paper {
+            let Some(hold) = self.holds.first().copied().filter(|(expires, ..)| *expires <= at) else { break };
+            self.holds.remove(&hold);
+            let (_, order, customer) = hold;
+            if let Some(event) = hold_expired(&self.state, customer, order, &self.now) {
                 self.record(&event);
             }
         }
@@ -233,7 +227,7 @@ impl<J: Journal> Engine<J> {
             self.changed.approved_yen += decided.input.amount.get();
             self.exposure += decided.input.amount.get();
             if let Some(expires_at) = approval.hold_expires_at {
-                self.holds.insert((expires_at, self.state.lsn));
+                self.holds.insert((expires_at, self.state.lsn, ix));
             }
         }
         if let Payer::Code(scanned) = &decided.input.payer {

@@ -1,1 +1,72 @@
-//! Recovery.
+//! Coming back: accounts from the ledger, then the journal after its position.
+
+use std::path::Path;
+
+use crate::domain::ids::Lsn;
+use crate::domain::jst::{Millis, Now};
+use crate::domain::state::{Settings, State};
+use crate::journal::{Durable, JournalError, Reader, Record, codec};
+use crate::ledger::{Ledger, LedgerError};
+
+/// Records between two rounds of freeing memory.
+const FREE_EVERY: u64 = 10_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the ledger could not be read: {0}")]
+    Ledger(#[from] LedgerError),
+    /// The directories do not belong together, or the journal was cut by hand.
+    #[error("the ledger has records up to {ledger}, the journal only up to {journal}")]
+    LedgerAhead { ledger: Lsn, journal: Lsn },
+    #[error("record {lsn} is intact but {problem}; a newer version may have written it")]
+    Event { lsn: Lsn, problem: codec::BadEvent },
+}
+
+/// The state as of the journal's last record, and how many records were applied after the ledger's.
+pub fn recover(
+    settings: Settings,
+    ledger: &mut dyn Ledger,
+    journal: &Path,
+    last: Lsn,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(State, u64), RecoveryError> {
+    let mut state = State::new(settings);
+    ledger.load(&mut state)?;
+    if state.lsn > last {
+        return Err(RecoveryError::LedgerAhead { ledger: state.lsn, journal: last });
+    }
+    let from = state.lsn;
+    let applied = replay(&mut state, journal, last, |state, _, event, now| {
+        state.apply(event, now);
+        if (state.lsn.0 - from.0).is_multiple_of(FREE_EVERY) {
+            state.forget(now.at, from, usize::MAX);
+            progress(state.lsn.0 - from.0);
+        }
+    })?;
+    Ok((state, applied))
+}
+
+/// Hands the records after `state.lsn` up to `last` to `each`, which applies them.
+pub fn replay(
+    state: &mut State,
+    journal: &Path,
+    last: Lsn,
+    mut each: impl FnMut(&mut State, Lsn, &crate::domain::event::Event, &Now),
+) -> Result<u64, RecoveryError> {
+    if state.lsn >= last {
+        return Ok(0);
+    }
+    let mut reader = Reader::open(journal, state.lsn, Some(Durable::fixed(last)))?;
+    let (mut record, mut now, mut count) = (Record::default(), Now::at(Millis(0)), 0);
+    while let Some(lsn) = reader.next(&mut record)? {
+        let event = codec::decode(&record.payload).map_err(|problem| RecoveryError::Event { lsn, problem })?;
+        if now.at.0 != record.time_ms {
+            now = Now::at(Millis(record.time_ms));
+        }
+        each(state, lsn, &event, &now);
+        count += 1;
+    }
+    Ok(count)
+}

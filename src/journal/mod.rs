@@ -1,37 +1,110 @@
-//! The journal: facts, in order, durable before they are answered.
+//! The journal: every fact, in order, on disk before anybody is told.
+//!
+//! It stores payloads it does not understand ([`codec`] does) as records that carry their position
+//! ([`Lsn`]), their time and a hash of everything before them. [`local`] writes them to pre-zeroed segment
+//! files, one write and one sync a batch; [`recover`] decides what a crash left; [`reader`] follows the
+//! writer or reads at rest. `docs/journal-format.md` has the bytes.
 
+mod batch;
 pub mod codec;
+mod cursor;
+pub mod disk;
+pub mod local;
+pub mod lock;
+mod prepare;
+pub mod reader;
+pub mod record;
+pub mod recover;
+pub mod segment;
 
-use crate::domain::ids::Lsn;
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod local_tests;
+#[cfg(test)]
+mod recover_tests;
+#[cfg(test)]
+mod sim;
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use crate::domain::ids::Lsn;
+
+pub use batch::Batch;
+pub use local::{LocalJournal, Options, Room};
+pub use lock::DirLock;
+pub use reader::{Reader, Record};
+pub use recover::{Action, Finding, Recovery, Torn};
+
+/// Where facts become durable.
+pub trait Journal: Send {
+    /// Appends the payloads as consecutive records of one time, in one write, and answers the last one's
+    /// position. Nothing is durable, and no reader sees it, until [`Self::sync`] has returned.
+    fn write(&mut self, time_ms: i64, batch: &Batch) -> Result<Lsn, JournalError>;
+
+    /// Makes all that was written durable. It is never tried again: after an error the process must end.
+    fn sync(&mut self) -> Result<(), JournalError>;
+
+    /// One write, one sync.
+    fn commit(&mut self, time_ms: i64, batch: &Batch) -> Result<Lsn, JournalError> {
+        let last = self.write(time_ms, batch)?;
+        self.sync()?;
+        Ok(last)
+    }
+}
+
+/// Why the journal did not do as asked. Exit codes: `InUse` 75, `Damaged` 65, `Failed` and `Poisoned` 74.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    #[error("the journal could not be written: {0}")]
-    Failed(String),
+    #[error("{0} is held by another process")]
+    InUse(PathBuf),
+    /// What is on disk is not what was written, or a newer version wrote it. Nothing was changed.
+    #[error("the journal is damaged in {}, byte {offset}: {finding}", segment::file_name(*segment))]
+    Damaged { segment: Lsn, offset: u64, finding: Finding },
+    /// The disk refused. A failed write or sync is never tried again: what the kernel then still holds is unknown.
+    #[error("the journal could not {doing}: {source}")]
+    Failed { doing: &'static str, source: io::Error },
+    #[error("the journal stopped at an earlier failure")]
+    Poisoned,
+    #[error("record {wanted} was released; the journal now begins at {first}")]
+    Released { wanted: Lsn, first: Lsn },
+    /// A bug of the caller; nothing was written.
+    #[error("a batch of time {given} after records of time {last}")]
+    TimeBackwards { given: i64, last: i64 },
+    /// A bug of the caller; nothing was written.
+    #[error("a payload of {0} bytes is longer than a record may be")]
+    TooLarge(usize),
 }
 
-/// Payloads to be written together.
-#[derive(Default)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Batch {
-    pub fn push(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
-        fill(&mut self.bytes);
-        self.ends.push(self.bytes.len());
-    }
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
+impl JournalError {
+    fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Failed { doing, source }
     }
 }
 
-pub trait Journal: Send {
-    fn write(&mut self, time_ms: i64, batch: &Batch) -> Result<Lsn, JournalError>;
-    fn sync(&mut self) -> Result<(), JournalError>;
+/// The last durable position, as the writer publishes it after each sync. Readers never look further.
+#[derive(Clone, Debug)]
+pub struct Durable(Arc<AtomicU64>);
+
+impl Durable {
+    /// A fixed position, for reading a journal at rest up to where recovery would keep it.
+    #[must_use]
+    pub fn fixed(lsn: Lsn) -> Self {
+        Self(Arc::new(AtomicU64::new(lsn.0)))
+    }
+
+    #[must_use]
+    pub fn get(&self) -> Lsn {
+        Lsn(self.0.load(Ordering::Acquire))
+    }
+
+    /// Only the writer moves it, and only after a sync has returned.
+    fn publish(&self, lsn: Lsn) {
+        self.0.store(lsn.0, Ordering::Release);
+    }
 }

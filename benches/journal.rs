@@ -1,0 +1,92 @@
+//! What a durable commit costs beside the bare disk: the same bytes, written and synced by hand to a file of
+//! zeros, in the same run. Their quotient is the figure; the absolute times are the disk's.
+
+#![allow(clippy::expect_used, reason = "a benchmark that can't run should stop")]
+
+use std::fs::File;
+use std::hint::black_box;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sokketsu::domain::ids::Lsn;
+use sokketsu::journal::record;
+use sokketsu::journal::{Batch, Journal, LocalJournal, Options};
+
+const PAYLOAD: usize = 250;
+const FILE: usize = 64 << 20;
+
+fn batch_of(records: usize) -> Batch {
+    let mut batch = Batch::new();
+    for n in 0..records {
+        batch.push(|buf| buf.extend((0..PAYLOAD).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap_or(0))));
+    }
+    batch
+}
+
+/// A file of zeros, written and synced.
+fn zeroed(path: &Path) -> File {
+    let file = File::create(path).expect("a scratch file");
+    let piece = vec![0; 1 << 20];
+    for at in (0..FILE).step_by(piece.len()) {
+        file.write_all_at(&piece, at as u64).expect("zeros");
+    }
+    file.sync_all().expect("a sync");
+    file
+}
+
+fn commit(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let (mut journal, _) =
+        LocalJournal::open(&dir.path().join("journal"), &Options::default(), 0).expect("a new journal");
+    let file = zeroed(&dir.path().join("bare"));
+    let mut at = 0;
+    let mut group = c.benchmark_group("commit");
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3)).sample_size(50);
+    for records in [1, 16, 64, 256] {
+        let batch = batch_of(records);
+        let bytes = vec![7; batch.size_on_disk()];
+        group.throughput(Throughput::Elements(records as u64));
+        group.bench_function(BenchmarkId::new("journal", records), |b| {
+            b.iter_custom(|rounds| {
+                let start = Instant::now();
+                for _ in 0..rounds {
+                    black_box(journal.commit(1, &batch).expect("a commit"));
+                }
+                let took = start.elapsed();
+                journal.release_to(Lsn(u64::MAX >> 1), i64::MAX).expect("old segments go");
+                took
+            });
+        });
+        group.bench_function(BenchmarkId::new("bare write and fdatasync", records), |b| {
+            b.iter(|| {
+                if at + bytes.len() > FILE {
+                    at = 0;
+                }
+                file.write_all_at(&bytes, at as u64).expect("a write");
+                file.sync_data().expect("a sync");
+                at += bytes.len();
+            });
+        });
+    }
+    group.finish();
+}
+
+fn encode(c: &mut Criterion) {
+    let mut group = c.benchmark_group("record");
+    let payload = vec![7; PAYLOAD];
+    let meta = record::Meta { lsn: Lsn(2), durable: Lsn(1), time_ms: 1, prev: record::Link([1; 16]) };
+    let mut buf = Vec::new();
+    group.bench_function("encode", |b| {
+        b.iter(|| {
+            buf.clear();
+            record::encode(&mut buf, black_box(&meta), black_box(&payload)).expect("it is short")
+        });
+    });
+    group.bench_function("parse", |b| b.iter(|| matches!(record::parse(black_box(&buf)), record::Parsed::Good(_))));
+    group.finish();
+}
+
+criterion_group!(benches, commit, encode);
+criterion_main!(benches);

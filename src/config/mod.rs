@@ -1,0 +1,246 @@
+//! The configuration: a TOML file, the environment above it, flags above both. The only reader of the environment.
+//!
+//! In reading order: [`Config`] is what the service runs on; `source` merges what was written into `raw`, which is
+//! the file as it may be written; `check` turns it into a [`Config`] or a list of [`Problem`]s, each with its place;
+//! [`access`] is who may call.
+
+pub mod access;
+mod callers;
+mod check;
+#[cfg(test)]
+mod config_tests;
+mod documents;
+mod problem;
+mod raw;
+mod source;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::code::{Issuers, Keyring};
+use crate::domain::jst::{BankCalendar, Millis};
+use crate::domain::policy::Policy;
+use crate::domain::state::Settings;
+use crate::engine::Sync;
+use crate::engine::inbox::Bounds;
+
+pub use access::{ApiKey, KeyHash, Merchants, Role};
+pub use documents::Document;
+pub use problem::{ConfigError, EXIT_CONFIG, Place, Problem};
+pub use source::ENVIRONMENT_PREFIX;
+
+use check::Check;
+use problem::{Places, Problems};
+use source::Source;
+
+/// Read when no `--config` is given, if it is there.
+pub const DEFAULT_FILE: &str = "config/sokketsu.toml";
+/// The sandbox's data directory when no `--data` is given.
+pub const SANDBOX_DATA: &str = "data/sandbox";
+
+/// The flags that stand above file and environment.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Flags {
+    /// Configuration file; config/sokketsu.toml if that is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory: journal, ledger, lock
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address of the HTTP interface
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Address of the ISO 8583 interface
+    #[arg(long, value_name = "ADDR")]
+    pub iso8583: Option<SocketAddr>,
+    /// Address that serves office calls, ops calls and metrics; nothing else serves them then
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+    /// Published keys, test signing keys, demo data and a clock that can be set
+    #[arg(long)]
+    pub sandbox: bool,
+    /// Time at which a new sandbox begins (RFC 3339); its data directory must be empty
+    #[arg(long, value_name = "TIME", requires = "sandbox", value_parser = time)]
+    pub sandbox_start: Option<Millis>,
+}
+
+fn time(text: &str) -> Result<Millis, String> {
+    Millis::parse(text).ok_or_else(|| "a time such as 2021-04-01T09:00:00+09:00 is expected".to_owned())
+}
+
+/// What the service runs on, checked.
+#[derive(Debug)]
+pub struct Config {
+    pub sandbox: bool,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+    pub records: Records,
+    pub server: Server,
+    pub inbox: Bounds,
+    pub bad_codes: BadCodes,
+    pub issuers: Issuers,
+    /// Shared with the edge, which swaps it whole at a rotation.
+    pub keyring: Arc<Keyring>,
+    pub keys: Vec<ApiKey>,
+    pub policy: Document<Policy>,
+    pub holidays: Document<BankCalendar>,
+}
+
+/// The part that says where records are and how they are kept: all that `verify`, `explain` and `backtest` need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    pub data: PathBuf,
+    pub journal: Journal,
+    pub ledger: Ledger,
+    /// Retention of orders and life of holds.
+    pub settings: Settings,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    pub segment_bytes: u64,
+    pub sync: Sync,
+    /// Least time between two syncs under load; zero means that only the disk paces them.
+    pub min_gap: Duration,
+    pub retain_days: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    pub place: LedgerPlace,
+    /// Most records in one transaction.
+    pub chunk_records: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerPlace {
+    /// The embedded database (SQLite) in this file.
+    Embedded(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub http: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    pub iso8583: Option<SocketAddr>,
+    /// If it is there, no address may be served without it.
+    pub tls: Option<Tls>,
+    pub insecure: bool,
+    pub max_connections: u32,
+    pub max_connections_per_ip: u32,
+    /// From the first byte of a request to the end of its head.
+    pub header_timeout: Duration,
+    /// From the end of the head to the end of the body.
+    pub body_timeout: Duration,
+    /// Between two requests on one connection.
+    pub idle_timeout: Duration,
+    /// How long a stop waits for what is in flight.
+    pub drain: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    /// Callers need a certificate of this authority.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// Bad codes in a minute before their source is slowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadCodes {
+    pub per_terminal: u32,
+    /// Of a key that does not say otherwise; see [`ApiKey::bad_codes_per_minute`].
+    pub per_key: u32,
+}
+
+impl Config {
+    /// Reads and checks everything a service needs, the files that are named included.
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        Self::load_from(flags, std::env::vars_os(), Path::new(""))
+    }
+
+    fn load_from(
+        flags: &Flags,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        folder: &Path,
+    ) -> Result<Self, ConfigError> {
+        let mut check = prepare(flags, environment, folder)?;
+        let records = check.records(folder);
+        let config = check.service(records);
+        check.finish(config)
+    }
+
+    /// What `check-config` prints.
+    pub fn summary(&self) -> String {
+        documents::summary(self)
+    }
+}
+
+impl Records {
+    /// For tools that only read records: what a service needs beyond that may be missing, but not wrong in form.
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        Self::load_from(flags, std::env::vars_os(), Path::new(""))
+    }
+
+    fn load_from(
+        flags: &Flags,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        folder: &Path,
+    ) -> Result<Self, ConfigError> {
+        let mut check = prepare(flags, environment, folder)?;
+        let records = check.records(folder);
+        check.finish(Some(records))
+    }
+}
+
+/// File, environment and flags in one, ready to be checked. `folder` is the working directory.
+fn prepare(
+    flags: &Flags,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    folder: &Path,
+) -> Result<Check, ConfigError> {
+    let path = flags.config.clone().unwrap_or_else(|| folder.join(DEFAULT_FILE));
+    let (file, text) = match fs::read_to_string(&path) {
+        Ok(text) => (Some(path.clone()), text),
+        Err(error) if error.kind() == ErrorKind::NotFound && flags.config.is_none() => (None, String::new()),
+        Err(error) => {
+            let mut problems = Problems::default();
+            problems.add(Place::File(path), "", format!("cannot be read: {error}"));
+            return Err(problems.into_error());
+        }
+    };
+    let mut source = Source::new(Places::new(file.clone()), &text);
+    if !source.problems.is_empty() {
+        return Err(source.problems.into_error());
+    }
+    source.overlay(environment);
+    let mut raw = source.read();
+    let addresses = [
+        (flags.http, "server.http", "--http", &mut raw.server.http),
+        (flags.admin, "server.admin", "--admin", &mut raw.server.admin),
+        (flags.iso8583, "server.iso8583", "--iso8583", &mut raw.server.iso8583),
+    ];
+    for (given, key, flag, place) in addresses {
+        if given.is_some() {
+            *place = given;
+            source.places.note_flag(key, flag);
+        }
+    }
+    Ok(Check {
+        raw,
+        places: source.places,
+        problems: source.problems,
+        folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+        file,
+        data: flags.data.clone(),
+        sandbox: flags.sandbox,
+    })
+}

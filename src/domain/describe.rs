@@ -1,0 +1,68 @@
+//! A state in words, for comparison: two states that answer alike from `now` on read the same, whatever
+//! was freed, in which order things were loaded, and where they lie in memory.
+//!
+//! It holds handles and customer ids in clear; it is for tests and for `verify`, which keeps only its hash.
+
+use std::fmt;
+
+use super::account::Account;
+use super::codes::Code;
+use super::jst::Millis;
+use super::orders::Order;
+use super::state::State;
+
+impl State {
+    /// Writes all that still matters at `now`, a line each, in one fixed order. Settings are left out.
+    pub fn describe(&self, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
+        writeln!(out, "lsn {} time {} sandbox {}", self.lsn, self.time.0, self.sandbox)?;
+        if let Some(policy) = &self.policy {
+            writeln!(out, "policy {} {:?}", policy.version, policy.text)?;
+        }
+        writeln!(out, "holidays {:?}", self.calendar_text)?;
+        let mut merchants: Vec<_> = self.merchants.values().collect();
+        merchants.sort_by_key(|merchant| merchant.id);
+        for merchant in merchants {
+            writeln!(out, "{merchant:?}")?;
+        }
+        for account in self.accounts() {
+            self.describe_account(account, now, out)?;
+        }
+        for order in self.orders.all() {
+            if self.orders.is_remembered(order, now) {
+                self.describe_order(order, now, out)?;
+            }
+        }
+        let mut codes: Vec<_> = self.codes.iter().filter(|code| now < code.forget_at()).collect();
+        codes.sort_by_key(|code| code.id.lsn);
+        for code in codes {
+            describe_code(code, out)?;
+        }
+        Ok(())
+    }
+
+    fn describe_account(&self, account: &Account, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
+        // Every field by name, so that a new one can't be forgotten here.
+        let Account { id, profile, codes_issued, live_code, months, rare: _, credit, latest_approval: _ } = account;
+        let live = live_code.map(super::ids::Handle::get);
+        write!(out, "customer {id} {profile:?} codes {codes_issued} live {live:?} credit {credit} {months:?} ")?;
+        let (mut holds, mut np) = (account.holds().to_vec(), account.np_bills().to_vec());
+        holds.sort_by_key(|hold| hold.order);
+        np.sort_by_key(|bill| bill.order);
+        write!(out, "{holds:?} {np:?} approvals")?;
+        let recent = |order: &&Order| now < order.decided_at.plus(self.settings.orders_retain);
+        for order in self.approvals(account).take_while(recent) {
+            write!(out, " {}", order.id.lsn)?;
+        }
+        writeln!(out)
+    }
+
+    fn describe_order(&self, order: &Order, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
+        let has_key = self.orders.by_key(&order.key, now).is_some_and(|owner| owner.id.lsn == order.id.lsn);
+        let handle = order.handle.map(super::ids::Handle::get);
+        writeln!(out, "has key {has_key} handle {handle:?} {:?}", Order { earlier: None, ..order.clone() })
+    }
+}
+
+fn describe_code(code: &Code, out: &mut dyn fmt::Write) -> fmt::Result {
+    writeln!(out, "handle {} {code:?}", code.handle.get())
+}

@@ -1,0 +1,63 @@
+//! What one commit writes: payloads side by side in one buffer that is kept from batch to batch.
+
+use super::record;
+
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// Where each payload ends in `bytes`.
+    ends: Vec<usize>,
+    /// Bytes on disk: headers and padding included.
+    on_disk: usize,
+    longest: usize,
+}
+
+impl Batch {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one payload: whatever `fill` appends. The limit of a record is checked when it is written.
+    pub fn push(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        fill(&mut self.bytes);
+        let end = self.bytes.len();
+        assert!(end >= start, "a payload may only be appended");
+        self.ends.push(end);
+        self.on_disk += record::size_of(end - start);
+        self.longest = self.longest.max(end - start);
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes these records take on disk.
+    #[must_use]
+    pub fn size_on_disk(&self) -> usize {
+        self.on_disk
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.on_disk = 0;
+        self.longest = 0;
+    }
+
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default())
+    }
+}

@@ -1,0 +1,244 @@
+//! What every kind of ledger has to do, as functions over a maker of empty ones.
+
+use std::collections::HashMap;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::{Book, Entry, EntryKind, Ledger, LedgerError, Posting};
+use crate::domain::account::Channel;
+use crate::domain::event::{Event, Outcome};
+use crate::domain::history::{History, assert_alike, replay};
+use crate::domain::ids::Lsn;
+use crate::domain::jst::{HOUR, Millis, Now};
+use crate::domain::request::OrderKey;
+use crate::domain::state::{Settings, State};
+
+const START: Millis = Millis(0);
+const END: Millis = Millis(i64::MAX);
+
+pub fn postings(history: &History) -> Vec<Posting> {
+    let all = history.events.iter().cloned();
+    all.map(|(lsn, time, event)| Posting { lsn, time, event }).collect()
+}
+
+pub fn loaded<L: Ledger>(ledger: &mut L) -> State {
+    let mut state = State::new(Settings::default());
+    ledger.load(&mut state).unwrap();
+    state
+}
+
+fn below(random: &mut StdRng, end: usize) -> usize {
+    usize::try_from(random.next_u64() % (end as u64)).unwrap()
+}
+
+/// After any chunk the ledger gives back the state that the events so far make, and with the events after it
+/// the state that all of them make.
+pub fn the_ledger_is_the_checkpoint<L: Ledger>(make: impl Fn() -> L) {
+    for seed in 100..112 {
+        let history = History::new(seed, 1_200);
+        let postings = postings(&history);
+        let mut random = StdRng::seed_from_u64(seed);
+        let (mut ledger, mut applied, mut at) = (make(), State::new(Settings::default()), 0);
+        assert_alike(&loaded(&mut ledger), &State::new(Settings::default()), START, "nothing posted");
+        while at < postings.len() {
+            // Mostly small, since codes are soon forgotten and with them what was wrong about them.
+            let most = if below(&mut random, 8) == 0 { 200 } else { 8 };
+            let end = (at + 1 + below(&mut random, most)).min(postings.len());
+            ledger.post(&postings[at..end]).unwrap();
+            for posting in &postings[at..end] {
+                applied.apply(&posting.event, &Now::at(posting.time));
+            }
+            at = end;
+            let last = &postings[at - 1];
+            assert_eq!(ledger.position().unwrap(), last.lsn);
+            let mut state = loaded(&mut ledger);
+            let what = format!("seed {seed} at {}", last.lsn);
+            assert_alike(&state, &applied, last.time, &what);
+            if below(&mut random, 10) == 0 {
+                for later in &postings[at..] {
+                    state.apply(&later.event, &Now::at(later.time));
+                }
+                assert_alike(&state, &history.state, history.now(), &format!("{what}, journal after it"));
+            }
+        }
+        for later in [0, 30 * HOUR] {
+            let now = history.now().plus(later);
+            assert_alike(&loaded(&mut ledger), &history.state, now, &format!("seed {seed} at the end"));
+        }
+    }
+}
+
+fn all_entries<L: Ledger>(ledger: &mut L, state: &State) -> Vec<Vec<Entry>> {
+    state.accounts().map(|account| ledger.entries(&account.id, START, END).unwrap()).collect()
+}
+
+/// The same chunk twice, or one that overlaps by half, changes nothing; a gap is refused.
+pub fn every_record_is_posted_once<L: Ledger>(make: impl Fn() -> L) {
+    let history = History::new(7, 1_000);
+    let postings = postings(&history);
+    let (mut once, mut often) = (make(), make());
+    once.post(&postings).unwrap();
+    for (n, chunk) in postings.chunks(97).enumerate() {
+        often.post(chunk).unwrap();
+        often.post(chunk).unwrap();
+        often.post(&chunk[chunk.len() / 2..]).unwrap();
+        let overlap = (n * 97 + 48).min(postings.len())..((n + 1) * 97 + 30).min(postings.len());
+        often.post(&postings[overlap]).unwrap();
+    }
+    often.post(&[]).unwrap();
+    assert_eq!(once.position().unwrap(), often.position().unwrap());
+    assert_alike(&loaded(&mut once), &loaded(&mut often), history.now(), "posted again and again");
+    assert_eq!(all_entries(&mut once, &history.state), all_entries(&mut often, &history.state));
+
+    let mut ledger = make();
+    ledger.post(&postings[..10]).unwrap();
+    let gap = ledger.post(&postings[11..20]).unwrap_err();
+    assert!(matches!(gap, LedgerError::Gap { position: Lsn(10), got: Lsn(12) }) && !gap.is_retriable());
+    let mut hole = postings[10..20].to_vec();
+    hole.remove(5);
+    assert!(matches!(ledger.post(&hole), Err(LedgerError::Gap { position: Lsn(15), got: Lsn(17) })));
+    assert_eq!(ledger.position().unwrap(), Lsn(10), "what came before the gap is not posted either");
+    assert_alike(&loaded(&mut ledger), &replay(&history.events, Lsn(10)), postings[9].time, "after a gap");
+}
+
+/// Orders of any age come back as they are, by id and by key.
+pub fn the_past_can_be_read<L: Ledger>(make: impl Fn() -> L) {
+    let history = History::new(21, 2_500);
+    let mut ledger = make();
+    ledger.post(&postings(&history)).unwrap();
+    let mut latest: HashMap<_, Lsn> = HashMap::new();
+    for (lsn, order) in &history.orders {
+        let is_tombstone = order.is_tombstone();
+        let seen = latest.entry((order.key.merchant, order.key.order_id)).or_default();
+        if !is_tombstone {
+            *seen = (*seen).max(*lsn);
+        }
+        let found = ledger.past_order(order.id).unwrap();
+        let wanted = (!is_tombstone).then(|| order.clone());
+        assert_eq!(found, wanted, "by id");
+        let mut guessed = order.id;
+        guessed.random ^= 1;
+        assert_eq!(ledger.past_order(guessed).unwrap(), None, "the random part must fit");
+    }
+    assert!(latest.len() < history.orders.len(), "some keys came twice");
+    for ((merchant, order_id), lsn) in latest {
+        let key = OrderKey { merchant, order_id };
+        assert_eq!(ledger.past_order_by_key(&key).unwrap().as_ref(), history.orders.get(&lsn), "by key");
+    }
+}
+
+fn sum(entries: &[Entry], of: impl Fn(&Entry) -> bool) -> i64 {
+    entries.iter().filter(|entry| of(entry)).map(|entry| entry.amount).sum()
+}
+
+/// A customer's exposure is the sum of their entries, holds included; months and NP bills too (I2, I9, I10).
+pub fn entries_sum_to_the_accounts<L: Ledger>(make: impl Fn() -> L) {
+    for seed in 40..46 {
+        let mut history = History::new(seed, 1_500);
+        history.papers();
+        let mut ledger = make();
+        ledger.post(&postings(&history)).unwrap();
+        let now = Now::at(history.now());
+        for account in history.state.accounts() {
+            let entries = ledger.entries(&account.id, START, END).unwrap();
+            let exposure = account.exposure(&now);
+            let signed = |yen: u64| i64::try_from(yen).unwrap();
+            let on_exposure = |entry: &Entry| entry.account == Book::Exposure;
+            assert_eq!(sum(&entries, on_exposure), signed(exposure.total.get()), "{} of seed {seed}", account.id);
+            let held = |entry: &Entry| matches!(entry.kind, EntryKind::Hold | EntryKind::HoldReleased);
+            assert_eq!(sum(&entries, held), signed(exposure.held.get()));
+            assert!(entries.iter().filter(|entry| held(entry)).all(|entry| entry.month.is_none()));
+            let is_np = |entry: &Entry| entry.purchase.is_some_and(|sale| sale.channel == Channel::NpAtobarai);
+            for month in &account.months {
+                let of_month = |e: &Entry| on_exposure(e) && e.month == Some(month.month) && !is_np(e);
+                assert_eq!(sum(&entries, of_month), signed(month.principal().get()));
+            }
+            for bill in account.np_bills() {
+                let of_bill = |e: &Entry| {
+                    on_exposure(e) && !held(e) && e.purchase.is_some_and(|sale| sale.authorization.lsn == bill.order)
+                };
+                assert_eq!(sum(&entries, of_bill), signed(bill.unpaid.get()));
+            }
+            let points = |entry: &Entry| entry.account == Book::Points;
+            assert!(sum(&entries, points) >= 0, "no more points go back than were given");
+        }
+    }
+}
+
+/// Money is conserved over the whole run (I17), and no sale gives back more than it took (I8): entries against
+/// a plain fold over the events.
+pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
+    for seed in 60..66 {
+        let mut history = History::new(seed, 1_500);
+        history.papers();
+        let mut ledger = make();
+        ledger.post(&postings(&history)).unwrap();
+        let mut folded: HashMap<&str, u64> = HashMap::new();
+        let mut left: HashMap<Lsn, u64> = HashMap::new();
+        let mut add = |what, amount: u64| *folded.entry(what).or_default() += amount;
+        for (lsn, _, event) in &history.events {
+            match event {
+                Event::Decided(decided) => match &decided.outcome {
+                    Outcome::Approved(approval) if approval.hold_expires_at.is_some() => {
+                        add("hold", decided.input.amount.get());
+                    }
+                    Outcome::Approved(_) => {
+                        add("purchase", decided.input.amount.get());
+                        left.insert(*lsn, decided.input.amount.get());
+                    }
+                    Outcome::Denied { .. } => {}
+                },
+                Event::Captured(captured) => {
+                    add("capture", captured.amount.get());
+                    add("hold_released", captured.amount.get() + captured.released.get());
+                    left.insert(captured.order, captured.amount.get());
+                }
+                Event::Cancelled(undone) if !undone.was_hold => {
+                    add("cancel", undone.amount.get());
+                    let left = left.get_mut(&undone.order).unwrap();
+                    *left = left.checked_sub(undone.amount.get()).expect("a cancel takes what is there");
+                }
+                Event::Cancelled(undone) | Event::HoldExpired(undone) => add("hold_released", undone.amount.get()),
+                Event::Refunded(refund) => {
+                    add("refund", refund.amount.get());
+                    let left = left.get_mut(&refund.order).unwrap();
+                    *left = left.checked_sub(refund.amount.get()).expect("a refund takes what is there");
+                }
+                _ => {}
+            }
+        }
+        let entries: Vec<Entry> = all_entries(&mut ledger, &history.state).into_iter().flatten().collect();
+        for (kind, amount) in &folded {
+            let posted = sum(&entries, |entry| entry.kind.name() == *kind).unsigned_abs();
+            assert_eq!(posted, *amount, "{kind} of seed {seed}");
+        }
+        let get = |kind| folded.get(kind).copied().unwrap_or(0);
+        let now = Now::at(history.now());
+        let exposure: u64 = history.state.accounts().map(|account| account.exposure(&now).total.get()).sum();
+        let back = get("cancel") + get("refund") + get("hold_released");
+        assert_eq!(exposure + back, get("purchase") + get("capture") + get("hold"), "seed {seed}");
+        assert_eq!(left.values().sum::<u64>() + get("hold") - get("hold_released"), exposure);
+    }
+}
+
+/// The bounds of a customer's history are exact.
+pub fn entries_are_found_by_time<L: Ledger>(make: impl Fn() -> L) {
+    let history = History::new(33, 1_500);
+    let mut ledger = make();
+    ledger.post(&postings(&history)).unwrap();
+    let mut random = StdRng::seed_from_u64(1);
+    let times: Vec<Millis> = history.events.iter().map(|(_, time, _)| *time).collect();
+    for account in history.state.accounts().take(8) {
+        let all = ledger.entries(&account.id, START, END).unwrap();
+        assert!(all.windows(2).all(|pair| pair[0].lsn <= pair[1].lsn && pair[0].recorded_at <= pair[1].recorded_at));
+        for _ in 0..20 {
+            let (from, to) = (times[below(&mut random, times.len())], times[below(&mut random, times.len())]);
+            let within = all.iter().filter(|entry| from <= entry.recorded_at && entry.recorded_at < to);
+            let within: Vec<Entry> = within.cloned().collect();
+            assert_eq!(ledger.entries(&account.id, from, to).unwrap(), within);
+        }
+    }
+    let nobody = crate::domain::ids::CustomerId::new("nobody").unwrap();
+    assert_eq!(ledger.entries(&nobody, START, END).unwrap(), []);
+}

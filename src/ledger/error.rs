@@ -1,0 +1,62 @@
+//! What can go wrong with the books: the database is away for a while, or the books are wrong for good.
+
+use rusqlite::ErrorCode;
+
+use crate::domain::ids::Lsn;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Somebody else holds the lock longer than we waited.
+    #[error("the ledger is locked: {0}")]
+    Busy(String),
+    #[error("no space is left for the ledger: {0}")]
+    Full(String),
+    #[error("the ledger can't be reached: {0}")]
+    Io(String),
+    /// The books contradict themselves or the journal.
+    #[error("the ledger is damaged: {0}")]
+    Corrupt(String),
+    /// The tables are not those that this program made.
+    #[error("the ledger's tables are not as expected: {0}")]
+    Schema(String),
+    #[error("the ledger has schema {found}, this program knows up to {known}: use the newer program")]
+    NewerSchema { found: i64, known: i64 },
+    #[error("record {got} does not follow on record {position}")]
+    Gap { position: Lsn, got: Lsn },
+}
+
+impl LedgerError {
+    /// Whether the same call may succeed later without anybody repairing the books.
+    pub const fn is_retriable(&self) -> bool {
+        match self {
+            Self::Busy(_) | Self::Full(_) | Self::Io(_) => true,
+            Self::Corrupt(_) | Self::Schema(_) | Self::NewerSchema { .. } | Self::Gap { .. } => false,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+                Self::Busy(text)
+            }
+            Some(ErrorCode::DiskFull) => Self::Full(text),
+            // A file system that turned read-only, or lacks memory or handles, may come back.
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::OutOfMemory
+                | ErrorCode::OperationInterrupted,
+            ) => Self::Io(text),
+            // A violated constraint: a fact took away more than the books held.
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
+                Self::Corrupt(text)
+            }
+            _ => Self::Schema(text),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The books: what the journal's facts come to, kept in a database for bills, history and the issuer's own
+//! queries. The ledger is also the checkpoint: the engine starts from it and applies the journal after it.
+//! It is written behind the decisions, never read on their way, and may be gone for an hour.
+//!
+//! [`writer`] tails the journal; [`sqlite`] is the default ledger: `sqlite_post` writes what a fact comes to,
+//! `sqlite_load` rebuilds the engine's state, `sqlite_read` answers questions about the past.
+
+#[cfg(test)]
+mod contract_tests;
+mod error;
+mod schema;
+pub mod sqlite;
+mod sqlite_load;
+mod sqlite_people;
+mod sqlite_post;
+mod sqlite_read;
+#[cfg(test)]
+mod sqlite_tests;
+pub mod writer;
+#[cfg(test)]
+mod writer_tests;
+
+pub use error::LedgerError;
+
+use crate::domain::account::Channel;
+use crate::domain::event::Event;
+use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId};
+use crate::domain::jst::{Millis, Month};
+use crate::domain::orders::Order;
+use crate::domain::request::OrderKey;
+use crate::domain::state::State;
+
+/// A fact with its place and time in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posting {
+    pub lsn: Lsn,
+    pub time: Millis,
+    pub event: Event,
+}
+
+/// Where the books are kept. Calls wait for the database; they belong on a thread of their own.
+pub trait Ledger: Send {
+    /// Last record posted.
+    fn position(&mut self) -> Result<Lsn, LedgerError>;
+
+    /// Posts the records after the position and moves it, all in one transaction: every record is posted
+    /// exactly once. Records up to the position are skipped; one that does not follow on is refused.
+    fn post(&mut self, postings: &[Posting]) -> Result<(), LedgerError>;
+
+    /// Makes a fresh state what it was at the position. What is past its time is judged by the last posted
+    /// record, not by the present: the records after it were made by an engine that remembered as much.
+    fn load(&mut self, state: &mut State) -> Result<(), LedgerError>;
+
+    /// A customer's movements recorded from `from` to before `to`, oldest first.
+    fn entries(&mut self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError>;
+
+    /// An order of any age, as [`Event::Recalled`] takes it.
+    fn past_order(&mut self, id: AuthorizationId) -> Result<Option<Order>, LedgerError>;
+
+    /// The latest decision with this key. Tombstones are none: past the retention they bind nobody.
+    fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError>;
+}
+
+/// One movement of a customer's books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub lsn: Lsn,
+    pub kind: EntryKind,
+    pub account: Book,
+    /// Added to `account`: yen, or points. The one place where money has a sign, so that sums come out right.
+    pub amount: i64,
+    /// The month whose statement it is on. A hold is on none.
+    pub month: Option<Month>,
+    pub recorded_at: Millis,
+    pub purchase: Option<Purchase>,
+}
+
+/// The purchase that an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purchase {
+    pub authorization: AuthorizationId,
+    pub merchant: MerchantId,
+    pub channel: Channel,
+}
+
+/// What moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EntryKind {
+    /// Captured at once.
+    Purchase = 1,
+    Hold,
+    /// The room of a hold came back: captured, cancelled or expired.
+    HoldReleased,
+    Capture,
+    Cancel,
+    Refund,
+    PointsEarned,
+    PointsTakenBack,
+}
+
+impl EntryKind {
+    pub const ALL: [Self; 8] = [
+        Self::Purchase,
+        Self::Hold,
+        Self::HoldReleased,
+        Self::Capture,
+        Self::Cancel,
+        Self::Refund,
+        Self::PointsEarned,
+        Self::PointsTakenBack,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Purchase => "purchase",
+            Self::Hold => "hold",
+            Self::HoldReleased => "hold_released",
+            Self::Capture => "capture",
+            Self::Cancel => "cancel",
+            Self::Refund => "refund",
+            Self::PointsEarned => "points_earned",
+            Self::PointsTakenBack => "points_taken_back",
+        }
+    }
+}
+
+/// The accounts of the books. The first six are a customer's; the others are the far side of each movement,
+/// so that all accounts together always sum to zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Book {
+    /// Unpaid principal and open holds.
+    Exposure = 1,
+    BillFee,
+    LateFee,
+    Damages,
+    Credit,
+    Points,
+    /// What shops are to be paid for captured purchases.
+    MerchantPayable,
+    /// Room set aside; nobody is owed anything yet.
+    HeldRoom,
+    PointsGranted,
+}
+
+impl Book {
+    pub const ALL: [Self; 9] = [
+        Self::Exposure,
+        Self::BillFee,
+        Self::LateFee,
+        Self::Damages,
+        Self::Credit,
+        Self::Points,
+        Self::MerchantPayable,
+        Self::HeldRoom,
+        Self::PointsGranted,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exposure => "exposure",
+            Self::BillFee => "bill_fee",
+            Self::LateFee => "late_fee",
+            Self::Damages => "damages",
+            Self::Credit => "credit",
+            Self::Points => "points",
+            Self::MerchantPayable => "merchant_payable",
+            Self::HeldRoom => "held_room",
+            Self::PointsGranted => "points_granted",
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The ledger in SQLite: one file beside the journal, nothing to install.
+
+use std::path::Path;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+
+use super::sqlite_post::Poster;
+use super::{Entry, Ledger, LedgerError, Posting, schema, sqlite_load, sqlite_read};
+use crate::domain::ids::{AuthorizationId, CustomerId, Lsn};
+use crate::domain::jst::Millis;
+use crate::domain::orders::Order;
+use crate::domain::request::OrderKey;
+use crate::domain::state::State;
+
+/// How long a call waits for another's lock before it says [`LedgerError::Busy`].
+const BUSY: Duration = Duration::from_secs(2);
+/// Page cache of the writer, KiB: the account, month and code tables of some 200,000 customers.
+const CACHE_KIB: i64 = 64 * 1_024;
+/// WAL pages after which they are copied home: 64 MiB, so that a page written by many chunks is copied once.
+const CHECKPOINT_PAGES: i64 = 16_384;
+/// More statements than there are.
+const STATEMENTS: usize = 64;
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
+    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(BUSY)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(db)
+}
+
+/// The writer's handle. There is one.
+pub struct SqliteLedger {
+    db: Connection,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger, makes it if it is not there, and brings its tables up to date.
+    pub fn open(path: &Path, now: Millis) -> Result<Self, LedgerError> {
+        let mut db = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(LedgerError::Schema(format!("the journal mode is {mode}, not WAL: no reader could work")));
+        }
+        // NORMAL syncs at checkpoints, not at commits. After a power cut the ledger may be back at an earlier
+        // position, consistent in itself, and the journal, which is the truth and is synced, is posted from there
+        // again. So no decision depends on it, and a chunk costs no sync.
+        db.pragma_update(None, "synchronous", "NORMAL")?;
+        db.pragma_update(None, "foreign_keys", false)?;
+        db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        schema::migrate(&mut db, now)?;
+        Ok(Self { db })
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.db
+    }
+}
+
+fn position(db: &Connection) -> Result<Lsn, LedgerError> {
+    let lsn: i64 = db.prepare_cached("SELECT lsn FROM posted")?.query_row([], |row| row.get(0))?;
+    Ok(Lsn(lsn.cast_unsigned()))
+}
+
+impl Ledger for SqliteLedger {
+    fn position(&mut self) -> Result<Lsn, LedgerError> {
+        position(&self.db)
+    }
+
+    fn post(&mut self, postings: &[Posting]) -> Result<(), LedgerError> {
+        // The transaction is rolled back where it is dropped without a commit.
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let posted = position(&tx)?;
+        let mut poster = Poster::new(&tx)?;
+        let (mut at, mut last) = (posted, None);
+        for posting in postings.iter().skip_while(|posting| posting.lsn <= posted) {
+            if posting.lsn != at.next() {
+                return Err(LedgerError::Gap { position: at, got: posting.lsn });
+            }
+            poster.post(posting)?;
+            at = posting.lsn;
+            last = Some(posting);
+        }
+        let Some(last) = last else { return Ok(()) };
+        poster.forget_codes(last.time, 2 * postings.len())?;
+        drop(poster);
+        let place = params![last.lsn.0.cast_signed(), last.time.0];
+        tx.prepare_cached("UPDATE posted SET lsn = ?1, time = ?2")?.execute(place)?;
+        Ok(tx.commit()?)
+    }
+
+    fn load(&mut self, state: &mut State) -> Result<(), LedgerError> {
+        // One transaction, so that all is read at one position.
+        let tx = self.db.transaction()?;
+        sqlite_load::load(&tx, state)
+    }
+
+    fn entries(&mut self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
+        sqlite_read::entries(&self.db, customer, from, to)
+    }
+
+    fn past_order(&mut self, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
+        sqlite_read::past_order(&self.db, id)
+    }
+
+    fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
+        sqlite_read::past_order_by_key(&self.db, key)
+    }
+}
+
+/// A reader's handle on its own connection: it never waits for the writer, nor the writer for it. Calls from
+/// several threads wait for each other; they are rare, and each belongs on a thread that may block.
+pub struct SqliteReader {
+    db: Mutex<Connection>,
+}
+
+impl SqliteReader {
+    /// Opens a ledger that a writer has made.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let db = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        match schema::check(&db)? {
+            schema::KNOWN => Ok(Self { db: Mutex::new(db) }),
+            found => Err(LedgerError::Schema(format!("schema {found} was not brought up to {}", schema::KNOWN))),
+        }
+    }
+
+    pub fn position(&self) -> Result<Lsn, LedgerError> {
+        position(&self.db.lock())
+    }
+
+    /// As [`Ledger::load`]: for `verify`, which must not write.
+    pub fn load(&self, state: &mut State) -> Result<(), LedgerError> {
+        let mut db = self.db.lock();
+        let tx = db.transaction()?;
+        sqlite_load::load(&tx, state)
+    }
+
+    pub fn entries(&self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
+        sqlite_read::entries(&self.db.lock(), customer, from, to)
+    }
+
+    pub fn past_order(&self, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
+        sqlite_read::past_order(&self.db.lock(), id)
+    }
+
+    pub fn past_order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
+        sqlite_read::past_order_by_key(&self.db.lock(), key)
+    }
+
+    /// Decisions posted up to a record, for `verify`.
+    pub fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError> {
+        sqlite_read::count_decisions(&self.db.lock(), upto)
+    }
+
+    /// Each customer's sum of exposure entries up to a record, for `verify`.
+    pub fn exposure_sums(&self, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
+        sqlite_read::exposure_sums(&self.db.lock(), upto)
+    }
+}

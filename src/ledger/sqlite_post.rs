@@ -1,0 +1,339 @@
+//! What each fact comes to in the tables: the same as `State::apply` does in memory, plus the entries.
+//! It works from the fact and the tables alone.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
+
+use super::sqlite_people::CODE_PAID;
+use super::{Book, EntryKind, LedgerError, Posting};
+use crate::domain::account::Channel;
+use crate::domain::denial::Reason;
+use crate::domain::event::{Approval, Captured, Decided, Event, Outcome, Refunded, Undone};
+use crate::domain::ids::{AuthorizationId, CustomerIx, Handle, Lsn, Part};
+use crate::domain::jst::{Date, Millis, Month, Now};
+use crate::domain::money::Yen;
+use crate::domain::orders::{Order, fingerprint, part_of};
+use crate::domain::request::{OrderKey, Payer};
+
+/// `decision.state`.
+pub(super) mod order_state {
+    pub const TOMBSTONE: u8 = 1;
+    pub const DENIED: u8 = 2;
+    pub const HELD: u8 = 3;
+    pub const CAPTURED: u8 = 4;
+    pub const CANCELLED: u8 = 5;
+}
+
+const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, store_id,
+    terminal_id, customer, channel, handle, amount, fingerprint, policy, decided_at, state, reason, hold_expires_at,
+    captured, month, due, points, room, first_lsn, touched, touched_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+    ?1, ?14)";
+const ENTRY: &str = "INSERT INTO entry
+    (lsn, customer, kind, account, counter_account, amount, month, order_lsn, recorded_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const CHARGE: &str = "INSERT INTO open_month (customer, month, in_store, online) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET in_store = in_store + excluded.in_store, online = online + excluded.online";
+/// A number without a sign, bit for bit.
+pub(super) fn bits(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+pub(super) fn yen(amount: Yen) -> i64 {
+    bits(amount.get())
+}
+
+/// What an index on both texts would cost too much for; equal keys have equal hashes, and that is all it is for.
+pub(super) fn key_hash(key: &OrderKey) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key.merchant.as_str().as_bytes()), key.order_id.as_str().as_bytes())
+}
+
+/// Who moves what: the parts that the entries of one fact share.
+#[derive(Clone, Copy)]
+struct About {
+    lsn: Lsn,
+    at: Millis,
+    customer: CustomerIx,
+    order: Lsn,
+    month: Option<Month>,
+}
+
+/// Posts the facts of one transaction.
+pub(super) struct Poster<'c> {
+    pub(super) db: &'c Connection,
+    pub(super) now: Now,
+    decision: CachedStatement<'c>,
+    entry: CachedStatement<'c>,
+    charge: CachedStatement<'c>,
+    pub(super) code_paid: CachedStatement<'c>,
+}
+
+impl<'c> Poster<'c> {
+    pub(super) fn new(db: &'c Connection) -> Result<Self, LedgerError> {
+        Ok(Self {
+            db,
+            now: Now::at(Millis(0)),
+            decision: db.prepare_cached(DECISION)?,
+            entry: db.prepare_cached(ENTRY)?,
+            charge: db.prepare_cached(CHARGE)?,
+            code_paid: db.prepare_cached(CODE_PAID)?,
+        })
+    }
+
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, LedgerError> {
+        Ok(self.db.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// Runs a change of the one row that the fact says is there.
+    pub(super) fn change(&self, what: &str, sql: &str, params: impl Params) -> Result<(), LedgerError> {
+        match self.run(sql, params)? {
+            1 => Ok(()),
+            rows => Err(LedgerError::Corrupt(format!("a fact changes {what}, and {rows} rows are there"))),
+        }
+    }
+
+    pub(super) fn post(&mut self, posting: &Posting) -> Result<(), LedgerError> {
+        if posting.time != self.now.at {
+            self.now = Now::at(posting.time);
+        }
+        let (lsn, at) = (posting.lsn, bits(posting.lsn.0));
+        match &posting.event {
+            Event::Opened { sandbox } => self.change("the position", "UPDATE posted SET sandbox = ?1", [sandbox]),
+            Event::PolicySet { version, text } => {
+                self.run("INSERT INTO policy VALUES (?1, ?2, ?3)", params![at, version, text]).map(drop)
+            }
+            Event::HolidaysSet { text } => {
+                self.run("INSERT INTO holiday_file VALUES (?1, ?2)", params![at, text]).map(drop)
+            }
+            Event::MerchantSet(merchant) => self.merchant_set(merchant),
+            Event::CustomerSet { ix, id, profile } => self.customer_set(*ix, id, profile),
+            Event::CodeIssued(issued) => self.code_issued(issued, lsn),
+            Event::CodeVoided { handle } => self.void_code(*handle),
+            Event::Decided(decided) => self.decided(decided, lsn),
+            Event::Tombstoned { key } => self.tombstoned(key, lsn),
+            Event::Cancelled(undone) => {
+                self.give_back(undone, lsn)?;
+                let set = "UPDATE decision SET state = ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
+                let order = bits(undone.order.0);
+                self.change("an order", set, params![order, order_state::CANCELLED, at, self.now.at.0])
+            }
+            Event::HoldExpired(undone) => self.give_back(undone, lsn),
+            Event::Captured(captured) => self.captured(captured, lsn),
+            Event::Refunded(refund) => self.refunded(refund, lsn),
+            Event::Recalled(order) => self.recalled(order, lsn),
+        }
+    }
+
+    fn decided(&mut self, decided: &Decided, lsn: Lsn) -> Result<(), LedgerError> {
+        let input = &decided.input;
+        let key = OrderKey { merchant: input.merchant, order_id: input.order_id };
+        // A handle is drawn in its customer's part, so the payer tells the part as well as the account does.
+        let id = AuthorizationId { part: part_of(input, None), lsn, random: decided.random };
+        let handle = match &input.payer {
+            Payer::Code(scanned) => scanned.handle(),
+            Payer::Customer(_) => None,
+        };
+        let approval = match &decided.outcome {
+            Outcome::Approved(approval) => Some(approval),
+            Outcome::Denied { .. } => None,
+        };
+        let (state, reason, first) = match &decided.outcome {
+            Outcome::Denied { reason, first } => (order_state::DENIED, Some(*reason), first.as_ref()),
+            Outcome::Approved(Approval { hold_expires_at: Some(_), .. }) => (order_state::HELD, None, None),
+            Outcome::Approved(_) => (order_state::CAPTURED, None, None),
+        };
+        self.decision.execute(params![
+            bits(lsn.0),
+            id.to_string(),
+            key.merchant.as_str(),
+            key.order_id.as_str(),
+            key_hash(&key),
+            input.store.as_ref().map(|store| store.as_str()),
+            input.terminal.as_ref().map(|terminal| terminal.as_str()),
+            decided.customer.map(|ix| ix.0),
+            input.channel as u8,
+            handle.map(Handle::get),
+            yen(input.amount),
+            bits(fingerprint(input)),
+            decided.policy,
+            self.now.at.0,
+            state,
+            reason.map(Reason::number),
+            approval.and_then(|approval| approval.hold_expires_at).map(|at| at.0),
+            (state == order_state::CAPTURED).then(|| yen(input.amount)),
+            approval.map_or(self.now.month, |approval| approval.month).to_number(),
+            approval.map_or(self.now.date, |approval| approval.due).to_number(),
+            bits(approval.map_or(0, |approval| approval.points)),
+            yen(decided.room),
+            first.map(|first| bits(first.authorization.lsn.0)),
+        ])?;
+        if let (Some(approval), Some(customer)) = (approval, decided.customer) {
+            self.approved(customer, lsn, input.channel, input.amount, approval)?;
+        }
+        self.mark_code(decided, handle, lsn)
+    }
+
+    fn approved(
+        &mut self,
+        customer: CustomerIx,
+        lsn: Lsn,
+        channel: Channel,
+        amount: Yen,
+        approval: &Approval,
+    ) -> Result<(), LedgerError> {
+        let about = About { lsn, at: self.now.at, customer, order: lsn, month: Some(approval.month) };
+        let Some(expires_at) = approval.hold_expires_at else {
+            self.charge(about, channel, amount, approval.due)?;
+            self.entry(about, EntryKind::Purchase, yen(amount))?;
+            return self.entry(about, EntryKind::PointsEarned, bits(approval.points));
+        };
+        let row = params![customer.0, bits(lsn.0), channel as u8, yen(amount), expires_at.0];
+        self.run("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
+        self.entry(about, EntryKind::Hold, yen(amount))
+    }
+
+    fn tombstoned(&mut self, key: &OrderKey, lsn: Lsn) -> Result<(), LedgerError> {
+        let id = AuthorizationId { part: Part::default(), lsn, random: 0 };
+        let none: Option<i64> = None;
+        self.decision.execute(params![
+            bits(lsn.0),
+            id.to_string(),
+            key.merchant.as_str(),
+            key.order_id.as_str(),
+            key_hash(key),
+            none,
+            none,
+            none,
+            Channel::InStore as u8,
+            none,
+            0,
+            0,
+            none,
+            self.now.at.0,
+            order_state::TOMBSTONE,
+            none,
+            none,
+            none,
+            self.now.month.to_number(),
+            self.now.date.to_number(),
+            0,
+            0,
+            none,
+        ])?;
+        Ok(())
+    }
+
+    fn give_back(&mut self, undone: &Undone, lsn: Lsn) -> Result<(), LedgerError> {
+        let month = Some(undone.month);
+        let about = About { lsn, at: self.now.at, customer: undone.customer, order: undone.order, month };
+        if undone.was_hold {
+            return self.release_hold(about);
+        }
+        self.discharge(about, undone.channel, undone.amount, undone.month)?;
+        self.entry(about, EntryKind::Cancel, -yen(undone.amount))?;
+        self.entry(about, EntryKind::PointsTakenBack, -bits(undone.points))
+    }
+
+    /// Gives the room of a hold back, once: a hold that is not there any more moves nothing.
+    fn release_hold(&mut self, about: About) -> Result<(), LedgerError> {
+        let sql = "DELETE FROM hold WHERE customer = ?1 AND order_lsn = ?2 RETURNING amount";
+        let hold = params![about.customer.0, bits(about.order.0)];
+        let released = self.db.prepare_cached(sql)?.query_row(hold, |row| row.get::<_, i64>(0)).optional()?;
+        released.map_or(Ok(()), |amount| self.entry(about, EntryKind::HoldReleased, -amount))
+    }
+
+    fn captured(&mut self, captured: &Captured, lsn: Lsn) -> Result<(), LedgerError> {
+        let &Captured { order, customer, channel, amount, released: _, month, due, points } = captured;
+        let about = About { lsn, at: self.now.at, customer, order, month: Some(month) };
+        self.release_hold(about)?;
+        self.charge(about, channel, amount, due)?;
+        self.entry(about, EntryKind::Capture, yen(amount))?;
+        self.entry(about, EntryKind::PointsEarned, bits(points))?;
+        let sql = "UPDATE decision SET state = ?2, captured = ?3, refunded = 0, month = ?4, due = ?5, points = ?6,
+            touched = ?7, touched_at = ?8 WHERE lsn = ?1";
+        let (order, lsn, state) = (bits(order.0), bits(lsn.0), order_state::CAPTURED);
+        let (month, due) = (month.to_number(), due.to_number());
+        let row = params![order, state, yen(amount), month, due, bits(points), lsn, self.now.at.0];
+        self.change("an order", sql, row)
+    }
+
+    fn refunded(&mut self, refund: &Refunded, lsn: Lsn) -> Result<(), LedgerError> {
+        let &Refunded { order, refund_id, customer, channel, amount, month, destination, points } = refund;
+        let about = About { lsn, at: self.now.at, customer, order, month: Some(month) };
+        self.discharge(about, channel, amount, month)?;
+        self.entry(about, EntryKind::Refund, -yen(amount))?;
+        self.entry(about, EntryKind::PointsTakenBack, -bits(points))?;
+        let (order, lsn, amount) = (bits(order.0), bits(lsn.0), yen(amount));
+        let sql = "UPDATE decision SET refunded = refunded + ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
+        self.change("an order", sql, params![order, amount, lsn, self.now.at.0])?;
+        let row = params![order, lsn, refund_id.as_str(), amount, destination as u8];
+        self.run("INSERT INTO refund VALUES (?1, ?2, ?3, ?4, ?5)", row).map(drop)
+    }
+
+    /// The order itself came from here.
+    fn recalled(&self, order: &Order, lsn: Lsn) -> Result<(), LedgerError> {
+        let sql = "UPDATE decision SET recalled = 1, touched = ?2, touched_at = ?3 WHERE lsn = ?1";
+        self.change("an order", sql, params![bits(order.id.lsn.0), bits(lsn.0), self.now.at.0])
+    }
+
+    /// Adds a captured purchase to what the customer owes.
+    fn charge(&mut self, about: About, channel: Channel, amount: Yen, due: Date) -> Result<(), LedgerError> {
+        let (customer, order) = (about.customer.0, bits(about.order.0));
+        let (in_store, online) = match channel {
+            Channel::InStore => (yen(amount), 0),
+            Channel::Online => (0, yen(amount)),
+            Channel::NpAtobarai => {
+                let row = params![customer, order, bits(about.lsn.0), due.to_number(), yen(amount)];
+                return self.run("INSERT INTO np_bill VALUES (?1, ?2, ?3, ?4, ?5)", row).map(drop);
+            }
+        };
+        self.charge.execute(params![customer, about.month.map(Month::to_number), in_store, online])?;
+        Ok(())
+    }
+
+    /// Takes principal off what the customer owes; the row goes when nothing is left.
+    fn discharge(&self, about: About, channel: Channel, amount: Yen, month: Month) -> Result<(), LedgerError> {
+        let customer = about.customer.0;
+        let (in_store, online) = match channel {
+            Channel::InStore => (yen(amount), 0),
+            Channel::Online => (0, yen(amount)),
+            Channel::NpAtobarai => {
+                let bill = (customer, bits(about.order.0));
+                let take = "UPDATE np_bill SET unpaid = unpaid - ?3 WHERE customer = ?1 AND order_lsn = ?2";
+                self.change("an NP bill", take, params![bill.0, bill.1, yen(amount)])?;
+                let tidy = "DELETE FROM np_bill WHERE customer = ?1 AND order_lsn = ?2 AND unpaid = 0";
+                return self.run(tidy, params![bill.0, bill.1]).map(drop);
+            }
+        };
+        let take = "UPDATE open_month SET in_store = in_store - ?3, online = online - ?4
+            WHERE customer = ?1 AND month = ?2";
+        self.change("a month", take, params![customer, month.to_number(), in_store, online])?;
+        let tidy = "DELETE FROM open_month WHERE customer = ?1 AND month = ?2 AND in_store = 0 AND online = 0";
+        self.run(tidy, params![customer, month.to_number()]).map(drop)
+    }
+
+    /// One movement and its far side. Nothing moves nothing.
+    fn entry(&mut self, about: About, kind: EntryKind, amount: i64) -> Result<(), LedgerError> {
+        if amount == 0 {
+            return Ok(());
+        }
+        let (account, counter, month) = match kind {
+            EntryKind::Hold | EntryKind::HoldReleased => (Book::Exposure, Book::HeldRoom, None),
+            EntryKind::PointsEarned | EntryKind::PointsTakenBack => (Book::Points, Book::PointsGranted, about.month),
+            EntryKind::Purchase | EntryKind::Capture | EntryKind::Cancel | EntryKind::Refund => {
+                (Book::Exposure, Book::MerchantPayable, about.month)
+            }
+        };
+        self.entry.execute(params![
+            bits(about.lsn.0),
+            about.customer.0,
+            kind as u8,
+            account as u8,
+            counter as u8,
+            amount,
+            month.map(Month::to_number),
+            bits(about.order.0),
+            about.at.0,
+        ])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! Answers from the books: past orders and a customer's movements. Also how rows become domain values.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+
+use super::sqlite_post::{key_hash, order_state};
+use super::{Book, Entry, EntryKind, LedgerError, Purchase};
+use crate::domain::account::Channel;
+use crate::domain::denial::Reason;
+use crate::domain::event::{Destination, FirstSale};
+use crate::domain::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, RefundId};
+use crate::domain::jst::{Date, Millis, Month};
+use crate::domain::money::Yen;
+use crate::domain::orders::{Order, OrderState, RefundMade};
+use crate::domain::request::OrderKey;
+
+/// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
+const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, d.customer, d.channel, d.handle,
+    d.amount, d.fingerprint, d.decided_at, d.state, d.reason, d.hold_expires_at, d.captured, d.refunded, d.month, d.due,
+    d.points, d.room, d.touched, d.touched_at, d.recalled,
+    f.authorization_id, f.order_id, f.decided_at, f.amount
+    FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
+
+const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
+    d.authorization_id, d.merchant_id, d.channel
+    FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
+    WHERE e.lsn >> 16 = ?1 AND e.customer = ?2 AND e.id >= ?3 AND e.id < ?4 ORDER BY e.id";
+
+/// Cells of one row, checked on the way out: what can't have been written is a damaged ledger.
+pub(super) struct Cells<'r>(pub &'r Row<'r>);
+
+fn damaged(column: usize, row: &Row<'_>) -> LedgerError {
+    let name = row.as_ref().column_name(column).unwrap_or("a column");
+    LedgerError::Corrupt(format!("{name} holds a value that was never written"))
+}
+
+impl Cells<'_> {
+    pub fn opt(&self, column: usize) -> Result<Option<i64>, LedgerError> {
+        Ok(self.0.get(column)?)
+    }
+
+    pub fn int(&self, column: usize) -> Result<i64, LedgerError> {
+        Ok(self.0.get(column)?)
+    }
+
+    /// A number within its type.
+    pub fn num<T: TryFrom<i64>>(&self, column: usize) -> Result<T, LedgerError> {
+        T::try_from(self.int(column)?).map_err(|_| damaged(column, self.0))
+    }
+
+    pub fn opt_num<T: TryFrom<i64>>(&self, column: usize) -> Result<Option<T>, LedgerError> {
+        let number = self.opt(column)?.map(T::try_from).transpose();
+        number.map_err(|_| damaged(column, self.0))
+    }
+
+    pub fn bits(&self, column: usize) -> Result<u64, LedgerError> {
+        Ok(self.int(column)?.cast_unsigned())
+    }
+
+    pub fn lsn(&self, column: usize) -> Result<Lsn, LedgerError> {
+        self.bits(column).map(Lsn)
+    }
+
+    pub fn millis(&self, column: usize) -> Result<Millis, LedgerError> {
+        self.int(column).map(Millis)
+    }
+
+    pub fn yen(&self, column: usize) -> Result<Yen, LedgerError> {
+        self.bits(column).map(Yen::new)
+    }
+
+    pub fn opt_yen(&self, column: usize) -> Result<Option<Yen>, LedgerError> {
+        Ok(self.opt(column)?.map(|yen| Yen::new(yen.cast_unsigned())))
+    }
+
+    pub fn customer(&self, column: usize) -> Result<CustomerIx, LedgerError> {
+        self.num(column).map(CustomerIx)
+    }
+
+    /// A number that stands for something else.
+    pub fn made<N: TryFrom<i64>, T>(&self, column: usize, make: impl Fn(N) -> Option<T>) -> Result<T, LedgerError> {
+        make(self.num(column)?).ok_or_else(|| damaged(column, self.0))
+    }
+
+    pub fn opt_made<N: TryFrom<i64>, T>(
+        &self,
+        column: usize,
+        make: impl Fn(N) -> Option<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        self.opt(column)?.map(|_| self.made(column, make)).transpose()
+    }
+
+    /// One of a few, by its number.
+    pub fn one_of<T: Copy>(&self, column: usize, all: &[T], number: impl Fn(T) -> u8) -> Result<T, LedgerError> {
+        self.made(column, |n: u8| all.iter().copied().find(|one| number(*one) == n))
+    }
+
+    pub fn month(&self, column: usize) -> Result<Month, LedgerError> {
+        self.made(column, Month::from_number)
+    }
+
+    pub fn date(&self, column: usize) -> Result<Date, LedgerError> {
+        self.made(column, Date::from_number)
+    }
+
+    pub fn channel(&self, column: usize) -> Result<Channel, LedgerError> {
+        self.one_of(column, &Channel::ALL, |channel| channel as u8)
+    }
+
+    pub fn text<T>(&self, column: usize, parse: impl Fn(&str) -> Option<T>) -> Result<T, LedgerError> {
+        let cell = self.0.get_ref(column)?;
+        cell.as_str().ok().and_then(parse).ok_or_else(|| damaged(column, self.0))
+    }
+}
+
+/// An order and whether it was ever recalled.
+pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), LedgerError> {
+    let cells = Cells(row);
+    let lsn = cells.lsn(0)?;
+    let state = match cells.num::<u8>(10)? {
+        order_state::TOMBSTONE => OrderState::Tombstone,
+        order_state::DENIED => OrderState::Denied(cells.made(11, Reason::from_number)?),
+        order_state::HELD => OrderState::Held { expires_at: cells.millis(12)? },
+        order_state::CAPTURED => OrderState::Captured { amount: cells.yen(13)?, refunded: cells.yen(14)? },
+        order_state::CANCELLED => OrderState::Cancelled,
+        _ => return Err(damaged(10, row)),
+    };
+    let was_refunded = cells.int(14)? > 0;
+    let order = Order {
+        id: cells.text(1, AuthorizationId::parse)?,
+        key: OrderKey {
+            merchant: cells.text(2, |text| MerchantId::new(text).ok())?,
+            order_id: cells.text(3, |text| OrderId::new(text).ok())?,
+        },
+        customer: cells.opt_num(4)?.map(CustomerIx),
+        channel: cells.channel(5)?,
+        handle: cells.opt_made(6, Handle::new)?,
+        amount: cells.yen(7)?,
+        fingerprint: cells.bits(8)?,
+        decided_at: cells.millis(9)?,
+        state,
+        month: cells.month(15)?,
+        due: cells.date(16)?,
+        points: cells.bits(17)?,
+        room: cells.yen(18)?,
+        first: first(&cells)?,
+        refunds: if was_refunded { Some(Box::new(refunds(db, lsn)?)) } else { None },
+        touched: cells.lsn(19)?,
+        touched_at: cells.millis(20)?,
+        earlier: None,
+    };
+    Ok((order, cells.int(21)? != 0))
+}
+
+fn first(cells: &Cells<'_>) -> Result<Option<Box<FirstSale>>, LedgerError> {
+    if cells.opt(24)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(FirstSale {
+        authorization: cells.text(22, AuthorizationId::parse)?,
+        order_id: cells.text(23, |text| OrderId::new(text).ok())?,
+        decided_at: cells.millis(24)?,
+        amount: cells.yen(25)?,
+    })))
+}
+
+fn refunds(db: &Connection, order: Lsn) -> Result<Vec<RefundMade>, LedgerError> {
+    let sql = "SELECT refund_id, amount, destination FROM refund WHERE order_lsn = ?1 ORDER BY lsn";
+    let mut query = db.prepare_cached(sql)?;
+    let mut rows = query.query([order.0.cast_signed()])?;
+    let mut made = Vec::new();
+    while let Some(row) = rows.next()? {
+        let cells = Cells(row);
+        made.push(RefundMade {
+            id: cells.text(0, |text| RefundId::new(text).ok())?,
+            amount: cells.yen(1)?,
+            destination: cells.one_of(2, &Destination::ALL, |destination| destination as u8)?,
+        });
+    }
+    Ok(made)
+}
+
+/// A query of orders; `filter` is what comes after `FROM`.
+pub(super) fn orders<'c>(db: &'c Connection, filter: &str) -> Result<CachedStatement<'c>, LedgerError> {
+    Ok(db.prepare_cached(&format!("{ORDER} {filter}"))?)
+}
+
+pub(super) fn past_order(db: &Connection, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
+    let mut query = orders(db, "WHERE d.lsn = ?1")?;
+    let mut rows = query.query([id.lsn.0.cast_signed()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (order, _) = order(db, row)?;
+    Ok((order.id == id && !order.is_tombstone()).then_some(order))
+}
+
+pub(super) fn past_order_by_key(db: &Connection, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
+    let last: Option<i64> = db.prepare_cached("SELECT max(lsn) FROM decision")?.query_row([], |row| row.get(0))?;
+    let mut query = orders(
+        db,
+        "WHERE d.lsn >> 16 = ?1 AND d.key_hash = ?2 AND d.merchant_id = ?3 AND d.order_id = ?4 AND d.state <> 1
+        ORDER BY d.lsn DESC LIMIT 1",
+    )?;
+    let last = last.map_or(-1, |lsn| lsn >> 16);
+    for block in (0..=last).rev() {
+        let wanted = params![block, key_hash(key), key.merchant.as_str(), key.order_id.as_str()];
+        if let Some(row) = query.query(wanted)?.next()? {
+            return order(db, row).map(|(order, _)| Some(order));
+        }
+    }
+    Ok(None)
+}
+
+/// The smallest number from which on every row's time is at or after `since`. `next` gives number and time of the
+/// first row from a number on; numbers and times rise together, so no index on times is needed.
+pub(super) fn first_since(db: &Connection, next: &str, end: i64, since: Millis) -> Result<i64, LedgerError> {
+    let mut query = db.prepare_cached(next)?;
+    let (mut low, mut high) = (0, end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> = query.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match found {
+            Some((number, time)) if time < since.0 => low = number + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+pub(super) fn entries(
+    db: &Connection,
+    customer: &CustomerId,
+    from: Millis,
+    to: Millis,
+) -> Result<Vec<Entry>, LedgerError> {
+    let ix: Option<u32> = db
+        .prepare_cached("SELECT customer FROM account WHERE customer_id = ?1")?
+        .query_row([customer.as_str()], |row| row.get(0))
+        .optional()?;
+    let Some(ix) = ix else { return Ok(Vec::new()) };
+    let end: i64 = db.prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM entry")?.query_row([], |row| row.get(0))?;
+    let next = "SELECT id, recorded_at FROM entry WHERE id >= ?1 ORDER BY id LIMIT 1";
+    let (first, after) = (first_since(db, next, end, from)?, first_since(db, next, end, to)?);
+    let blocks = "SELECT min(lsn) >> 16, max(lsn) >> 16 FROM entry WHERE id IN (?1, ?2)";
+    let blocks: (Option<i64>, Option<i64>) =
+        db.prepare_cached(blocks)?.query_row([first, after - 1], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(oldest), Some(latest)) = blocks else { return Ok(Vec::new()) };
+    let mut query = db.prepare_cached(ENTRIES)?;
+    let mut found = Vec::new();
+    for block in oldest..=latest {
+        let mut rows = query.query(params![block, ix, first, after])?;
+        while let Some(row) = rows.next()? {
+            found.push(entry(row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Rows of decisions up to a record; tombstones are none.
+pub(super) fn count_decisions(db: &Connection, upto: Lsn) -> Result<u64, LedgerError> {
+    let count = "SELECT count(*) FROM decision WHERE state <> 1 AND lsn <= ?1";
+    let rows: i64 = db.query_row(count, [upto.0.cast_signed()], |row| row.get(0))?;
+    Ok(rows.unsigned_abs())
+}
+
+pub(super) fn exposure_sums(db: &Connection, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
+    let sums = "SELECT a.customer_id, sum(e.amount) FROM entry e JOIN account a ON a.customer = e.customer
+        WHERE e.account = ?1 AND e.lsn <= ?2 GROUP BY e.customer";
+    let mut query = db.prepare(sums)?;
+    let mut rows = query.query(params![Book::Exposure as u8, upto.0.cast_signed()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let cells = Cells(row);
+        found.push((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?));
+    }
+    Ok(found)
+}
+
+fn entry(row: &Row<'_>) -> Result<Entry, LedgerError> {
+    let cells = Cells(row);
+    let purchase = match row.get_ref(6)? {
+        rusqlite::types::ValueRef::Null => None,
+        _ => Some(Purchase {
+            authorization: cells.text(6, AuthorizationId::parse)?,
+            merchant: cells.text(7, |text| MerchantId::new(text).ok())?,
+            channel: cells.channel(8)?,
+        }),
+    };
+    Ok(Entry {
+        lsn: cells.lsn(0)?,
+        kind: cells.one_of(1, &EntryKind::ALL, |kind| kind as u8)?,
+        account: cells.one_of(2, &Book::ALL, |book| book as u8)?,
+        amount: cells.int(3)?,
+        month: cells.opt_made(4, Month::from_number)?,
+        recorded_at: cells.millis(5)?,
+        purchase,
+    })
+}

@@ -1,0 +1,263 @@
+//! The write-behind loop: tails the journal from the ledger's own position and posts it, chunk by chunk.
+//! There is no queue: what is not posted yet is in the journal. The ledger may be away for as long as it likes;
+//! decisions go on, the lag grows, and the writer tries again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Ledger, LedgerError, Posting};
+use crate::domain::ids::Lsn;
+
+/// Records a transaction: enough to share its cost, few enough that readers see news within some 30 ms.
+const CHUNK: usize = 1_000;
+/// Longest time that a record waits if nobody rings.
+const POLL: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where the records come from: the journal, as far as it is durable.
+pub trait Source {
+    type Error: std::fmt::Display;
+
+    /// Adds the records after `after` to `out`, at most `max`, in order; none when there are none yet.
+    /// An error is one that waiting does not mend: the journal is damaged.
+    fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error>;
+}
+
+/// How the writer is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Working,
+    /// The ledger can't be reached; tried `tries` times.
+    Waiting {
+        tries: u32,
+        error: String,
+    },
+    /// Stopped for good: somebody has to look. The service should not count as ready.
+    Failed {
+        error: String,
+    },
+    /// Stopped because it was told to.
+    Stopped,
+}
+
+struct Desk {
+    condition: Condition,
+    stop: bool,
+}
+
+struct Shared {
+    posted: Arc<AtomicU64>,
+    /// Set by the bell, so that ringing a bell that rings already costs one swap.
+    rung: AtomicBool,
+    desk: Mutex<Desk>,
+    /// Wakes the writer.
+    bell: Condvar,
+    /// Wakes those who wait for the position or the condition to change.
+    moved: Condvar,
+}
+
+/// Tells the writer that there are new records. Cheap enough for every batch.
+#[derive(Clone)]
+pub struct Bell(Arc<Shared>);
+
+impl Bell {
+    pub fn ring(&self) {
+        if !self.0.rung.swap(true, Ordering::AcqRel) {
+            // Under the lock, so that a writer about to wait does not miss it.
+            let _desk = self.0.desk.lock();
+            self.0.bell.notify_one();
+        }
+    }
+}
+
+/// The writer's thread. Dropping it stops the thread after its present chunk.
+pub struct Writer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts posting. `posted` is set to the last record posted, whenever it moves.
+    pub fn start<L, S>(ledger: L, source: S, posted: Arc<AtomicU64>) -> std::io::Result<Self>
+    where
+        L: Ledger + 'static,
+        S: Source + Send + 'static,
+    {
+        let shared = Arc::new(Shared {
+            posted,
+            rung: AtomicBool::new(false),
+            desk: Mutex::new(Desk { condition: Condition::Working, stop: false }),
+            bell: Condvar::new(),
+            moved: Condvar::new(),
+        });
+        let theirs = Arc::clone(&shared);
+        let run = move || Loop { ledger, source, shared: theirs, position: Lsn::ZERO }.run();
+        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    pub fn bell(&self) -> Bell {
+        Bell(Arc::clone(&self.shared))
+    }
+
+    /// Last record posted.
+    pub fn posted(&self) -> Lsn {
+        Lsn(self.shared.posted.load(Ordering::Acquire))
+    }
+
+    pub fn condition(&self) -> Condition {
+        self.shared.desk.lock().condition.clone()
+    }
+
+    /// Waits until record `until` is posted; `false` if it is not by the deadline or the writer has stopped.
+    pub fn drain(&self, until: Lsn, deadline: Instant) -> bool {
+        self.bell().ring();
+        let mut desk = self.shared.desk.lock();
+        while self.posted() < until {
+            let ended = matches!(desk.condition, Condition::Failed { .. } | Condition::Stopped);
+            if ended || self.shared.moved.wait_until(&mut desk, deadline).timed_out() {
+                return self.posted() >= until;
+            }
+        }
+        true
+    }
+
+    /// Stops after the present chunk and waits for the thread. What is not posted stays in the journal.
+    pub fn stop(mut self) -> Condition {
+        self.end();
+        self.condition()
+    }
+
+    fn end(&mut self) {
+        self.shared.desk.lock().stop = true;
+        self.shared.bell.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            self.shared.set(Condition::Failed { error: "the writer panicked".to_owned() });
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn set(&self, condition: Condition) {
+        self.desk.lock().condition = condition;
+        self.moved.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.desk.lock().stop
+    }
+
+    /// Waits for the bell or the poll; not at all if it rang meanwhile.
+    fn wait_for_records(&self) {
+        let mut desk = self.desk.lock();
+        if !desk.stop && !self.rung.load(Ordering::Acquire) {
+            self.bell.wait_for(&mut desk, POLL);
+        }
+    }
+
+    /// Waits out a pause; only a stop cuts it short.
+    fn wait_for_ledger(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        let mut desk = self.desk.lock();
+        while !desk.stop && !self.bell.wait_until(&mut desk, until).timed_out() {}
+    }
+}
+
+/// Why the loop ended.
+enum End {
+    Told,
+    Failed(String),
+}
+
+struct Loop<L, S> {
+    ledger: L,
+    source: S,
+    shared: Arc<Shared>,
+    position: Lsn,
+}
+
+impl<L: Ledger, S: Source> Loop<L, S> {
+    fn run(mut self) {
+        let end = self.work();
+        self.shared.set(match end {
+            End::Told => Condition::Stopped,
+            End::Failed(error) => {
+                tracing::error!(%error, "the ledger's writer has stopped");
+                Condition::Failed { error }
+            }
+        });
+    }
+
+    fn work(&mut self) -> End {
+        match self.insist(L::position) {
+            Ok(position) => self.moved_to(position),
+            Err(end) => return end,
+        }
+        let mut chunk = Vec::with_capacity(CHUNK);
+        while !self.shared.is_stopping() {
+            chunk.clear();
+            // Before looking, so that what comes after the look rings again.
+            self.shared.rung.store(false, Ordering::Release);
+            if let Err(error) = self.source.next_chunk(self.position, CHUNK, &mut chunk) {
+                return End::Failed(format!("the journal can't be read: {error}"));
+            }
+            let Some(last) = chunk.last().map(|posting| posting.lsn) else {
+                self.shared.wait_for_records();
+                continue;
+            };
+            match self.insist(|ledger| ledger.post(&chunk)) {
+                Ok(()) => self.moved_to(last),
+                Err(end) => return end,
+            }
+        }
+        End::Told
+    }
+
+    fn moved_to(&mut self, position: Lsn) {
+        self.position = position;
+        self.shared.posted.store(position.0, Ordering::Release);
+        // Under the lock, so that one about to wait does not miss it.
+        drop(self.shared.desk.lock());
+        self.shared.moved.notify_all();
+    }
+
+    /// Does it until it succeeds, with growing pauses while the ledger is away.
+    fn insist<T>(&mut self, mut act: impl FnMut(&mut L) -> Result<T, LedgerError>) -> Result<T, End> {
+        let (mut pause, mut tries) = (FIRST_PAUSE, 0);
+        loop {
+            match act(&mut self.ledger) {
+                Ok(done) => {
+                    if tries > 0 {
+                        tracing::info!(tries, "the ledger is back");
+                        self.shared.set(Condition::Working);
+                    }
+                    return Ok(done);
+                }
+                Err(error) if error.is_retriable() => {
+                    tries += 1;
+                    tracing::warn!(%error, tries, "the ledger can't be written; decisions go on");
+                    self.shared.set(Condition::Waiting { tries, error: error.to_string() });
+                }
+                Err(error) => return Err(End::Failed(error.to_string())),
+            }
+            self.shared.wait_for_ledger(pause);
+            if self.shared.is_stopping() {
+                return Err(End::Told);
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}

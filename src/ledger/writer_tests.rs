@@ -1,0 +1,196 @@
+//! The write-behind loop against ledgers that fail and journals that grow.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::contract_tests::{loaded, postings};
+use super::sqlite::SqliteLedger;
+use super::writer::{Condition, Source, Writer};
+use super::{Entry, Ledger, LedgerError, Posting};
+use crate::domain::event::Event;
+use crate::domain::history::{History, assert_alike};
+use crate::domain::ids::{AuthorizationId, CustomerId, Lsn};
+use crate::domain::jst::Millis;
+use crate::domain::orders::Order;
+use crate::domain::request::OrderKey;
+use crate::domain::state::State;
+
+/// A journal that grows by hand.
+#[derive(Clone, Default)]
+struct Tape(Arc<Mutex<Vec<Posting>>>);
+
+impl Tape {
+    fn grow(&self, many: u64) -> Lsn {
+        let mut tape = self.0.lock();
+        for _ in 0..many {
+            let lsn = Lsn(tape.len() as u64 + 1);
+            tape.push(Posting { lsn, time: Millis(5), event: Event::Opened { sandbox: true } });
+        }
+        Lsn(tape.len() as u64)
+    }
+}
+
+impl Source for Tape {
+    type Error = &'static str;
+    fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error> {
+        let skip = usize::try_from(after.0).unwrap();
+        out.extend(self.0.lock().iter().skip(skip).take(max).cloned());
+        Ok(())
+    }
+}
+
+struct Damaged;
+
+impl Source for Damaged {
+    type Error = &'static str;
+    fn next_chunk(&mut self, _: Lsn, _: usize, _: &mut Vec<Posting>) -> Result<(), Self::Error> {
+        Err("record 7 is damaged")
+    }
+}
+
+/// A ledger that keeps what was posted, after the errors it was given.
+#[derive(Clone, Default)]
+struct Shelf {
+    posted: Arc<Mutex<Vec<Lsn>>>,
+    errors: Arc<Mutex<VecDeque<LedgerError>>>,
+}
+
+impl Ledger for Shelf {
+    fn position(&mut self) -> Result<Lsn, LedgerError> {
+        Ok(self.posted.lock().last().copied().unwrap_or(Lsn::ZERO))
+    }
+    fn post(&mut self, postings: &[Posting]) -> Result<(), LedgerError> {
+        if let Some(error) = self.errors.lock().pop_front() {
+            return Err(error);
+        }
+        self.posted.lock().extend(postings.iter().map(|posting| posting.lsn));
+        Ok(())
+    }
+    fn load(&mut self, _: &mut State) -> Result<(), LedgerError> {
+        Ok(())
+    }
+    fn entries(&mut self, _: &CustomerId, _: Millis, _: Millis) -> Result<Vec<Entry>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn past_order(&mut self, _: AuthorizationId) -> Result<Option<Order>, LedgerError> {
+        Ok(None)
+    }
+    fn past_order_by_key(&mut self, _: &OrderKey) -> Result<Option<Order>, LedgerError> {
+        Ok(None)
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+fn start(shelf: &Shelf, tape: &Tape) -> (Writer, Arc<AtomicU64>) {
+    let posted = Arc::new(AtomicU64::new(0));
+    let writer = Writer::start(shelf.clone(), tape.clone(), Arc::clone(&posted)).unwrap();
+    (writer, posted)
+}
+
+fn wait_for(writer: &Writer, wanted: impl Fn(&Condition) -> bool) -> Condition {
+    let deadline = soon();
+    loop {
+        let condition = writer.condition();
+        if wanted(&condition) {
+            return condition;
+        }
+        assert!(Instant::now() < deadline, "still {condition:?}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn records_are_posted_once_in_order_as_they_come() {
+    let (shelf, tape) = (Shelf::default(), Tape::default());
+    tape.grow(2_500);
+    let (writer, posted) = start(&shelf, &tape);
+    assert!(writer.drain(Lsn(2_500), soon()));
+    let bell = writer.bell();
+    for _ in 0..50 {
+        let last = tape.grow(3);
+        bell.ring();
+        assert!(writer.drain(last, soon()));
+    }
+    assert_eq!(posted.load(Ordering::Acquire), 2_650);
+    assert!(!writer.drain(Lsn(9_999), Instant::now()), "a deadline that has passed");
+    assert_eq!(writer.stop(), Condition::Stopped);
+    assert_eq!(*shelf.posted.lock(), (1..=2_650).map(Lsn).collect::<Vec<_>>());
+    tape.grow(10);
+    let (writer, _) = start(&shelf, &tape);
+    assert!(writer.drain(Lsn(2_660), soon()), "it goes on from the ledger's own position");
+}
+
+#[test]
+fn a_ledger_that_is_away_is_tried_again() {
+    let (shelf, tape) = (Shelf::default(), Tape::default());
+    let busy = || LedgerError::Busy("somebody".to_owned());
+    shelf.errors.lock().extend([busy(), busy()]);
+    tape.grow(10);
+    let (writer, _) = start(&shelf, &tape);
+    wait_for(&writer, |condition| matches!(condition, Condition::Waiting { tries: 1 | 2, .. }));
+    assert!(writer.drain(Lsn(10), soon()));
+    assert_eq!(writer.condition(), Condition::Working);
+    assert_eq!(shelf.posted.lock().len(), 10);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_ledger_to_come_back() {
+    let (shelf, tape) = (Shelf::default(), Tape::default());
+    shelf.errors.lock().extend((0..100).map(|_| LedgerError::Full("disk".to_owned())));
+    tape.grow(1);
+    let (writer, _) = start(&shelf, &tape);
+    // By now it pauses for 1.6 s, and 25 minutes would pass before all tries have failed.
+    wait_for(&writer, |condition| matches!(condition, Condition::Waiting { tries: 5, .. }));
+    writer.bell().ring();
+    let told = Instant::now();
+    assert_eq!(writer.stop(), Condition::Stopped);
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+    assert_eq!(*shelf.posted.lock(), []);
+}
+
+#[test]
+fn what_waiting_does_not_mend_stops_the_writer() {
+    let (shelf, tape) = (Shelf::default(), Tape::default());
+    shelf.errors.lock().push_back(LedgerError::Corrupt("a page".to_owned()));
+    tape.grow(1);
+    let (writer, _) = start(&shelf, &tape);
+    let condition = wait_for(&writer, |condition| matches!(condition, Condition::Failed { .. }));
+    assert_eq!(condition, Condition::Failed { error: "the ledger is damaged: a page".to_owned() });
+    assert!(!writer.drain(Lsn(1), soon()), "nobody will post it");
+
+    let writer = Writer::start(Shelf::default(), Damaged, Arc::default()).unwrap();
+    let condition = wait_for(&writer, |condition| matches!(condition, Condition::Failed { .. }));
+    assert!(matches!(condition, Condition::Failed { error } if error.contains("record 7 is damaged")));
+}
+
+#[test]
+fn a_writer_that_is_stopped_anywhere_is_followed_by_another() {
+    let history = History::new(17, 3_000);
+    let all = postings(&history);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.db");
+    let tape = Tape::default();
+    for (n, part) in all.chunks(700).enumerate() {
+        tape.0.lock().extend_from_slice(part);
+        let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
+        let writer = Writer::start(ledger, tape.clone(), Arc::default()).unwrap();
+        if n % 2 == 0 {
+            let last = part.last().unwrap().lsn;
+            assert!(writer.drain(last, soon()));
+        }
+        assert_eq!(writer.stop(), Condition::Stopped);
+    }
+    let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
+    let writer = Writer::start(ledger, tape, Arc::default()).unwrap();
+    assert!(writer.drain(history.state.lsn, soon()));
+    drop(writer);
+    let mut ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
+    assert_alike(&loaded(&mut ledger), &history.state, history.now(), "posted by several writers");
+}

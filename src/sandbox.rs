@@ -1,0 +1,115 @@
+//! The sandbox's demo data: the customers and merchants that the contract promises.
+
+use crate::domain::account::{Channel, Identity, Profile, Status};
+use crate::domain::event::Event;
+use crate::domain::ids::{CustomerId, MerchantId, OrderId};
+use crate::domain::jst::{DAY, Date, Millis};
+use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use crate::domain::money::Yen;
+use crate::domain::request::{Authorize, JPY, Payer, Request};
+use crate::engine::Engine;
+use crate::journal::{Journal, JournalError};
+
+/// How long before the sandbox's birth customer 1004 bought something: long enough for its bill to be
+/// overdue whatever day it is (a purchase is due at most 41 days later).
+const OVERDUE_SINCE: i64 = 75 * DAY;
+/// What 1004 owes, yen.
+const OVERDUE_YEN: u64 = 3_000;
+/// Customers for load: 2000 to 2999.
+const LOAD: std::ops::Range<u32> = 2_000..3_000;
+
+/// Writes the demo data into an empty journal, as a history that ends `now`.
+pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) -> Result<(), JournalError> {
+    let long_ago = now.plus(-OVERDUE_SINCE);
+    engine.begin(long_ago);
+    for event in opening {
+        engine.record(event);
+    }
+    let shops = [
+        ("mrc_konbini", "デモコンビニ", 5_499),
+        ("mrc_electronics", "デモ電器", 5_732),
+        ("mrc_giftcards", "デモギフトカード", 5_947),
+    ];
+    for (id, name, mcc) in shops {
+        merchant(engine, id, name, mcc);
+    }
+    let full = |engine: &Engine<J>| engine.state().policy.as_ref().map_or(0, |in_force| in_force.policy.top_rung());
+    let top = full(engine);
+    let adult =
+        Profile { identity: Identity::Verified, birth_date: Date::new(1990, 4, 1), rung: top, ..Profile::newcomer() };
+    let overdue = customer(engine, "1004", adult.clone());
+    engine.commit()?;
+    if let (Some(customer), Ok(merchant), Ok(order_id)) =
+        (overdue, MerchantId::new("mrc_electronics"), OrderId::new("demo-1004"))
+    {
+        engine.begin(long_ago);
+        engine.take(&Request::Authorize { input: Box::new(purchase(customer, merchant, order_id)), throttled: false });
+        engine.commit()?;
+    }
+    engine.begin(now);
+    customer(engine, "1001", adult.clone());
+    customer(engine, "1002", Profile { rung: 0, ..adult.clone() });
+    customer(engine, "1003", Profile { identity: Identity::Unverified, rung: 0, ..adult.clone() });
+    customer(engine, "1005", Profile { birth_date: born_years_ago(now, 16), rung: 0, ..adult.clone() });
+    customer(engine, "1006", Profile { status: Status::Suspended, ..adult.clone() });
+    for number in LOAD {
+        customer(engine, &number.to_string(), adult.clone());
+    }
+    engine.commit()?;
+    engine.settle()
+}
+
+fn born_years_ago(now: Millis, years: i16) -> Option<Date> {
+    Some(crate::domain::jst::Now::at(now).date.plus_years(-years))
+}
+
+fn merchant<J: Journal>(engine: &mut Engine<J>, id: &str, name: &str, mcc: u16) {
+    let Ok(id) = MerchantId::new(id) else { return };
+    let limits = MerchantLimits::default();
+    let merchant = Merchant { id, name: name.into(), mcc, status: MerchantStatus::Active, limits };
+    engine.record(&Event::MerchantSet(Box::new(merchant)));
+}
+
+fn customer<J: Journal>(engine: &mut Engine<J>, id: &str, profile: Profile) -> Option<CustomerId> {
+    let id = CustomerId::new(id).ok()?;
+    let ix = engine.state().next_customer();
+    engine.record(&Event::CustomerSet { ix, id, profile: Box::new(profile) });
+    Some(id)
+}
+
+fn purchase(customer: CustomerId, merchant: MerchantId, order_id: OrderId) -> Authorize {
+    Authorize {
+        merchant,
+        order_id,
+        store: None,
+        terminal: None,
+        payer: Payer::Customer(customer),
+        channel: Channel::Online,
+        amount: Yen::new(OVERDUE_YEN),
+        currency: JPY,
+        capture: true,
+        confirm_repeat: false,
+        entry_mode: None,
+        categories: Vec::new(),
+        requested_at: None,
+        late: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purchase_of_75_days_ago_is_overdue_on_any_day() {
+        let calendar = crate::domain::jst::BankCalendar::default();
+        let mut day = Date::new(2024, 1, 1).unwrap();
+        for _ in 0..800 {
+            let bought = crate::domain::jst::Now::at(day.start().plus(-OVERDUE_SINCE));
+            for method in crate::domain::bill::PaymentMethod::ALL {
+                assert!(method.due(bought.month, &calendar) < day, "{day}");
+            }
+            day = day.plus_days(1);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Commands that read what the service wrote.
+
+pub mod verify;

@@ -1,0 +1,197 @@
+//! `sokketsu verify`: does everything on disk agree? It only reads, and may run beside a live server.
+//!
+//! 1. The journal's chain, record by record, to where recovery would keep it.
+//! 2. Every decision judged again by the rules in force at its time: it must come out as recorded.
+//! 3. The ledger loaded as a checkpoint equals the journal applied up to the same record. It may lag.
+//! 4. The ledger's exposure entries sum to the exposures; every decision is in the ledger exactly once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::config::{LedgerPlace, Records};
+use crate::domain::decide::judge;
+use crate::domain::event::{Decided, Event, Outcome};
+use crate::domain::ids::Lsn;
+use crate::domain::jst::{Millis, Now};
+use crate::domain::request::OrderKey;
+use crate::domain::state::State;
+use crate::engine::recovery::{RecoveryError, replay};
+use crate::journal::JournalError;
+use crate::journal::recover::examine;
+use crate::ledger::LedgerError;
+use crate::ledger::sqlite::SqliteReader;
+
+/// Records between two rounds of freeing memory.
+const FREE_EVERY: u64 = 10_000;
+
+/// What was found. All that agrees is counted; all that does not is named.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub first: Lsn,
+    pub last: Lsn,
+    pub segments: usize,
+    /// Bytes of a tail that was never answered; recovery cuts it.
+    pub torn_bytes: u64,
+    pub approved: u64,
+    pub denied: u64,
+    pub judged_again: u64,
+    pub customers: u64,
+    /// Yen: all customers' exposure at the last record.
+    pub exposure: u64,
+    pub ledger: Lsn,
+    /// Disagreements, the first few of each kind in words.
+    pub wrong: Vec<String>,
+    pub wrong_count: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the ledger could not be read: {0}")]
+    Ledger(#[from] LedgerError),
+    /// Older records were released, so the whole history can't be judged again.
+    #[error("the journal begins at record {0}; `verify` needs it from record 1")]
+    Released(Lsn),
+}
+
+impl Report {
+    pub fn agrees(&self) -> bool {
+        self.wrong_count == 0
+    }
+
+    fn note(&mut self, what: String) {
+        self.wrong_count += 1;
+        if self.wrong.len() < 20 {
+            self.wrong.push(what);
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lag = self.last.0.saturating_sub(self.ledger.0);
+        writeln!(f, "journal   records {} to {} in {} segments, chain intact", self.first, self.last, self.segments)?;
+        if self.torn_bytes > 0 {
+            writeln!(f, "          {} bytes of an unanswered tail, to be cut at the next start", self.torn_bytes)?;
+        }
+        writeln!(
+            f,
+            "decisions {} approved, {} denied; {} judged again",
+            self.approved, self.denied, self.judged_again
+        )?;
+        writeln!(f, "accounts  {} customers, exposure {} yen", self.customers, self.exposure)?;
+        writeln!(f, "ledger    at record {}, {} behind", self.ledger, lag)?;
+        for wrong in &self.wrong {
+            writeln!(f, "WRONG     {wrong}")?;
+        }
+        match self.wrong_count {
+            0 => write!(f, "all agree"),
+            count => write!(f, "{count} disagreements"),
+        }
+    }
+}
+
+/// Compares journal, rules and ledger. `progress` is told the record being read.
+pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<Report, VerifyError> {
+    let journal = records.data.join("journal");
+    let LedgerPlace::Embedded(place) = &records.ledger.place;
+    // The ledger first: it may move on while the journal is read, never back.
+    let ledger = SqliteReader::open(place)?;
+    let mut checkpoint = State::new(records.settings);
+    ledger.load(&mut checkpoint)?;
+    let found = examine(&journal, Lsn(1))?;
+    if found.first > Lsn(1) && found.last > Lsn::ZERO {
+        return Err(VerifyError::Released(found.first));
+    }
+    let mut report = Report {
+        first: found.first,
+        last: found.last,
+        segments: found.segments,
+        torn_bytes: found.torn.map_or(0, |torn| torn.bytes),
+        ledger: checkpoint.lsn,
+        ..Report::default()
+    };
+    let mut state = State::new(records.settings);
+    let mut decided_in_journal = 0;
+    replay(&mut state, &journal, found.last, |state, lsn, event, now| {
+        if let Event::Decided(decided) = event {
+            judge_again(state, lsn, decided, now, &mut report);
+            decided_in_journal += u64::from(lsn <= checkpoint.lsn);
+        }
+        state.apply(event, now);
+        if lsn == checkpoint.lsn {
+            compare(state, &checkpoint, &mut report);
+        }
+        if lsn.0.is_multiple_of(FREE_EVERY) {
+            state.forget(now.at, lsn, usize::MAX);
+            progress(lsn, found.last);
+        }
+    })?;
+    if checkpoint.lsn > found.last {
+        report.note(format!("the ledger is at record {}, ahead of the journal", checkpoint.lsn));
+    }
+    check_books(&ledger, &checkpoint, decided_in_journal, &mut report)?;
+    let now = Now::at(state.time.max(Millis(0)));
+    report.customers = u64::from(state.next_customer().0);
+    report.exposure = state.accounts().map(|account| account.exposure(&now).total.get()).sum();
+    Ok(report)
+}
+
+/// The rules of that time, asked again, must say the same.
+fn judge_again(state: &State, lsn: Lsn, decided: &Decided, now: &Now, report: &mut Report) {
+    match decided.outcome {
+        Outcome::Approved(_) => report.approved += 1,
+        Outcome::Denied { .. } => report.denied += 1,
+    }
+    let Some(in_force) = &state.policy else {
+        report.note(format!("record {lsn} is a decision without a policy"));
+        return;
+    };
+    let key = OrderKey { merchant: decided.input.merchant, order_id: decided.input.order_id };
+    let tombstone = state.orders.by_key(&key, now.at).is_some();
+    let again = judge(state, &decided.input, tombstone, now, &in_force.policy);
+    report.judged_again += 1;
+    let same = again.outcome == decided.outcome && again.customer == decided.customer && again.room == decided.room;
+    if !same || in_force.version != decided.policy {
+        report.note(format!("record {lsn}: recorded {:?}, judged again {:?}", decided.outcome, again.outcome));
+    }
+}
+
+/// The checkpoint and the journal applied up to it must be one state.
+fn compare(state: &State, checkpoint: &State, report: &mut Report) {
+    let describe = |state: &State| {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        state.describe(checkpoint.time, &mut text).map(|()| text).unwrap_or_default()
+    };
+    let (journal, ledger) = (describe(state), describe(checkpoint));
+    if journal != ledger {
+        // Ids stay out of what is printed: the number of the line is enough to look it up.
+        let line = journal.lines().zip(ledger.lines()).position(|(a, b)| a != b);
+        let line = line.map_or_else(|| "one is longer".to_owned(), |at| format!("first in line {}", at + 1));
+        report.note(format!("at record {} the ledger's state differs from the journal's, {line}", checkpoint.lsn));
+    }
+}
+
+/// Sums and counts of the ledger against the state it stands for.
+fn check_books(ledger: &SqliteReader, at: &State, decided: u64, report: &mut Report) -> Result<(), VerifyError> {
+    let counted = ledger.count_decisions(at.lsn)?;
+    if counted != decided {
+        report.note(format!("{decided} decisions in the journal, {counted} in the ledger"));
+    }
+    let sums: BTreeMap<_, _> = ledger.exposure_sums(at.lsn)?.into_iter().collect();
+    for account in at.accounts() {
+        // Holds count until their paper is posted, whether their time has run out or not.
+        let held: u64 = account.holds().iter().map(|hold| hold.amount.get()).sum();
+        let months: u64 = account.months.iter().map(|month| month.principal().get()).sum();
+        let np: u64 = account.np_bills().iter().map(|bill| bill.unpaid.get()).sum();
+        let sum = sums.get(&account.id).copied().unwrap_or(0);
+        if i64::try_from(held + months + np) != Ok(sum) {
+            report.note(format!("a customer's entries sum to {sum}, the account holds {}", held + months + np));
+        }
+    }
+    Ok(())
+}

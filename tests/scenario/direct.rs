@@ -1,0 +1,438 @@
+//! The two inner depths: the pure core, and the engine over a journal in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use sokketsu::domain::account::{Channel, Identity, Limits, Status};
+use sokketsu::domain::bill::PaymentMethod;
+use sokketsu::domain::codes::Code;
+use sokketsu::domain::event::Event;
+use sokketsu::domain::ids::{Category, CodeId, CustomerId, MerchantId, OrderId, RefundId, StoreId, TerminalId};
+use sokketsu::domain::jst::{Date, Millis, Now};
+use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::money::Yen;
+use sokketsu::domain::orders::{Order, OrderState};
+use sokketsu::domain::request::{
+    Authorize, Cancel, Capture, CustomerChange, OrderKey, Payer, Proof, Refund, Request, Scanned,
+};
+use sokketsu::domain::rule::{Reply, Ruling, existed, reply_after, rule};
+use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::undo::Refusal;
+use sokketsu::engine::board::Board;
+use sokketsu::engine::{Engine, Sync};
+
+use super::{Step, World, duration_ms};
+use crate::memory::MemoryJournal;
+
+pub const POLICY: &str = include_str!("../../config/policy.toml");
+
+/// What answers a request.
+pub trait Core {
+    fn name(&self) -> &'static str;
+    fn ask(&mut self, request: Request, now: Now) -> Reply;
+    fn state(&self) -> &State;
+    /// Comes back from what is durable.
+    fn restart(&mut self);
+}
+
+/// `rule` and `apply`, nothing else. Restarting replays the events.
+pub struct Pure {
+    state: State,
+    history: Vec<(Millis, Event)>,
+    random: u64,
+}
+
+fn opening() -> [Event; 2] {
+    [Event::Opened { sandbox: true }, Event::PolicySet { version: 1, text: POLICY.into() }]
+}
+
+impl Pure {
+    pub fn new() -> Self {
+        let mut pure = Self { state: State::new(Settings::default()), history: Vec::new(), random: 1 };
+        for event in opening() {
+            pure.record(event, &Now::at(Millis(0)));
+        }
+        pure
+    }
+
+    fn record(&mut self, event: Event, now: &Now) {
+        self.state.apply(&event, now);
+        self.history.push((now.at, event));
+    }
+}
+
+impl Core for Pure {
+    fn name(&self) -> &'static str {
+        "core"
+    }
+
+    fn ask(&mut self, request: Request, now: Now) -> Reply {
+        let mut draw = || {
+            // Weyl sequence: spread numbers from a counter, enough for handles and ids.
+            self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            self.random
+        };
+        match rule(&self.state, &request, &now, &mut draw) {
+            Ruling::Answer(reply) => reply,
+            Ruling::Record(event) => {
+                let existed = existed(&self.state, &request);
+                self.record(event.clone(), &now);
+                reply_after(&self.state, &request, &event, existed, &now)
+            }
+        }
+    }
+
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn restart(&mut self) {
+        let mut state = State::new(Settings::default());
+        for (at, event) in &self.history {
+            state.apply(event, &Now::at(*at));
+        }
+        self.state = state;
+    }
+}
+
+/// The engine, driven by hand, one request a batch.
+pub struct Driven {
+    engine: Engine<MemoryJournal>,
+    journal: MemoryJournal,
+    /// Restarts so far: each draws other random numbers, as in service.
+    restarts: u8,
+}
+
+impl Driven {
+    pub fn new() -> Self {
+        let journal = MemoryJournal::default();
+        let mut engine = engine(State::new(Settings::default()), journal.clone(), 0);
+        engine.begin(Millis(0));
+        for event in opening() {
+            engine.record(&event);
+        }
+        engine.commit().unwrap();
+        Self { engine, journal, restarts: 0 }
+    }
+}
+
+fn engine(state: State, journal: MemoryJournal, seed: u8) -> Engine<MemoryJournal> {
+    let posted = Arc::new(AtomicU64::new(u64::MAX));
+    Engine::new(state, journal, Sync::BeforeAnswer, [seed; 32], Arc::new(Board::default()), posted)
+}
+
+impl Core for Driven {
+    fn name(&self) -> &'static str {
+        "engine"
+    }
+
+    fn ask(&mut self, request: Request, now: Now) -> Reply {
+        self.engine.begin(now.at);
+        self.engine.take(&request);
+        self.engine.commit().unwrap().pop().expect("one request, one answer")
+    }
+
+    fn state(&self) -> &State {
+        self.engine.state()
+    }
+
+    fn restart(&mut self) {
+        let mut state = State::new(Settings::default());
+        for (at, event) in self.journal.durable() {
+            state.apply(&event, &Now::at(at));
+        }
+        self.restarts = self.restarts.wrapping_add(1);
+        self.engine = engine(state, self.journal.clone(), self.restarts);
+    }
+}
+
+/// Plays steps against a [`Core`].
+pub struct Direct<C> {
+    core: C,
+    now: Millis,
+    codes: HashMap<String, (CodeId, Code)>,
+}
+
+impl<C: Core> Direct<C> {
+    pub fn new(core: C) -> Self {
+        Self { core, now: Millis(1_600_000_000_000), codes: HashMap::new() }
+    }
+
+    pub fn set_time(&mut self, ms: i64) {
+        self.now = Millis(ms);
+    }
+
+    fn ask(&mut self, request: Request) -> Reply {
+        self.core.ask(request, Now::at(self.now))
+    }
+
+    fn customer(&mut self, step: &Step) -> String {
+        let limits = step.option("limits").map(|text| {
+            text.split_once('/').map(|(total, in_store)| Limits {
+                total: Yen::new(total.parse().unwrap()),
+                in_store: Yen::new(in_store.parse().unwrap()),
+            })
+        });
+        let named = |key: &str| step.option(key);
+        let change = CustomerChange {
+            identity: named("identity").map(|name| *Identity::ALL.iter().find(|v| v.name() == name).unwrap()),
+            identity_reason: None,
+            birth_date: named("birth").map(|text| Date::parse(text).unwrap()),
+            guardian_consent: named("consent").map(|text| text == "yes"),
+            payment_method: named("method").map(|name| *PaymentMethod::ALL.iter().find(|v| v.name() == name).unwrap()),
+            status: named("status").map(|name| *Status::ALL.iter().find(|v| v.name() == name).unwrap()),
+            limits,
+            rung: None,
+        };
+        let id = CustomerId::new(step.word(0)).unwrap();
+        match self.ask(Request::PutCustomer { id, change: Box::new(change) }) {
+            Reply::Customer { created, .. } => String::from(if created { "created" } else { "changed" }),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn merchant(&mut self, step: &Step) -> String {
+        let yen = |key: &str| step.option(key).map(|text| Yen::new(text.parse().unwrap()));
+        let inactive = step.option("status") == Some("inactive");
+        let merchant = Merchant {
+            id: MerchantId::new(step.word(0)).unwrap(),
+            name: step.word(0).into(),
+            mcc: step.option("mcc").unwrap_or("5499").parse().unwrap(),
+            status: if inactive { MerchantStatus::Inactive } else { MerchantStatus::Active },
+            limits: MerchantLimits { per_payment: yen("cap"), in_store: yen("in_store") },
+        };
+        match self.ask(Request::PutMerchant(Box::new(merchant))) {
+            Reply::Merchant { created, .. } => String::from(if created { "created" } else { "changed" }),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn issue(&mut self, step: &Step) -> String {
+        let customer = CustomerId::new(step.word(1)).unwrap();
+        match self.ask(Request::IssueCode { customer }) {
+            Reply::Code(view) => {
+                self.codes.insert(step.word(0).to_owned(), (view.code.id, view.code));
+                String::from("issued")
+            }
+            Reply::CodeRefused(reason) => format!("refused {}", reason.row().name),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// `K` as a barcode, `qr:K`, `forged:K`, `invalid`, `foreign`.
+    fn scan(&self, word: &str) -> Scanned {
+        let (form, name) = word.split_once(':').unwrap_or(("", word));
+        match (form, name) {
+            ("", "invalid") => return Scanned::Invalid,
+            ("", "foreign") => return Scanned::Foreign,
+            _ => {}
+        }
+        let (_, code) = self.codes.get(name).unwrap_or_else(|| panic!("no code {name}"));
+        let second = u64::try_from(code.issued_at.0 / 1_000).unwrap();
+        let epochs_ago = u64::try_from(self.now.0 / 1_000).unwrap() / 600 - second / 600;
+        match form {
+            "forged" => Scanned::Forged { handle: code.handle },
+            "qr" => Scanned::Sealed {
+                handle: code.handle,
+                proof: Proof::Qr {
+                    counter: code.counter,
+                    random: code.random,
+                    issued_at: u32::try_from(second).unwrap(),
+                    ttl: 300,
+                },
+            },
+            _ if epochs_ago > 1 => Scanned::Stale { handle: code.handle },
+            _ => Scanned::Sealed { handle: code.handle, proof: Proof::Barcode { epoch: second / 600 } },
+        }
+    }
+
+    fn authorize(&mut self, step: &Step) -> String {
+        let online = step.verb == "online";
+        let payer = if online {
+            Payer::Customer(CustomerId::new(step.word(3)).unwrap())
+        } else {
+            Payer::Code(self.scan(step.word(3)))
+        };
+        let channel = match (online, step.has("np")) {
+            (false, _) => Channel::InStore,
+            (true, false) => Channel::Online,
+            (true, true) => Channel::NpAtobarai,
+        };
+        let categories = step.option("items").map(|list| list.split(',').map(|c| Category::new(c).unwrap()).collect());
+        let currency = step.option("currency").unwrap_or("JPY").as_bytes();
+        let input = Authorize {
+            order_id: OrderId::new(step.word(0)).unwrap(),
+            merchant: MerchantId::new(step.word(1)).unwrap(),
+            store: step.option("store").map(|text| StoreId::new(text).unwrap()),
+            terminal: step.option("terminal").map(|text| TerminalId::new(text).unwrap()),
+            payer,
+            channel,
+            amount: Yen::new(step.amount(2)),
+            currency: currency.try_into().unwrap(),
+            capture: !step.has("hold"),
+            confirm_repeat: step.has("confirm"),
+            entry_mode: None,
+            categories: categories.unwrap_or_default(),
+            requested_at: None,
+            late: step.has("late"),
+        };
+        let reply = self.ask(Request::Authorize { input: Box::new(input), throttled: step.has("throttled") });
+        let now = self.now;
+        match reply {
+            Reply::Decision { order, replayed } => decision(&order, replayed, now),
+            Reply::OrderIdReused { .. } => String::from("reused"),
+            Reply::Throttled => String::from("throttled"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn order(&mut self, step: &Step, at: usize) -> Option<Order> {
+        let key = OrderKey {
+            order_id: OrderId::new(step.word(0)).unwrap(),
+            merchant: MerchantId::new(step.word(at)).unwrap(),
+        };
+        match self.ask(Request::FindOrderByKey(key)) {
+            Reply::Order(order) => Some(*order),
+            _ => None,
+        }
+    }
+
+    fn cancel(&mut self, step: &Step) -> String {
+        let key = OrderKey {
+            order_id: OrderId::new(step.word(0)).unwrap(),
+            merchant: MerchantId::new(step.word(1)).unwrap(),
+        };
+        match self.ask(Request::Cancel(Cancel { key, handle: None })) {
+            Reply::Cancelled { action, replayed, .. } => {
+                format!("{}{}", action.name(), if replayed { " replayed" } else { "" })
+            }
+            Reply::Refused(refusal) => refused(refusal),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn capture(&mut self, step: &Step) -> String {
+        let Some(order) = self.order(step, 1) else { return String::from("refused authorization_unknown") };
+        let request = Capture { authorization: order.id, amount: Yen::new(step.amount(2)) };
+        match self.ask(Request::Capture(request)) {
+            Reply::Captured { order, replayed } => {
+                let replayed = if replayed { " replayed" } else { "" };
+                format!("captured month={} due={} points={}{replayed}", order.month, order.due, order.points)
+            }
+            Reply::Refused(refusal) => refused(refusal),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn refund(&mut self, step: &Step) -> String {
+        let Some(order) = self.order(step, 1) else { return String::from("refused authorization_unknown") };
+        let refund_id = RefundId::new(step.word(2)).unwrap();
+        let request = Refund { authorization: order.id, refund_id, amount: Yen::new(step.amount(3)) };
+        match self.ask(Request::Refund(request)) {
+            Reply::Refunded { made, left, replayed, .. } => {
+                let replayed = if replayed { " replayed" } else { "" };
+                format!("{} left={left}{replayed}", made.destination.name())
+            }
+            Reply::Refused(refusal) => refused(refusal),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn standing(&mut self, step: &Step) -> String {
+        let id = CustomerId::new(step.word(0)).unwrap();
+        let Reply::Customer { account, .. } = self.ask(Request::FindCustomer(id)) else {
+            return String::from("unknown");
+        };
+        let now = Now::at(self.now);
+        let state = self.core.state();
+        let policy = &state.policy.as_ref().unwrap().policy;
+        let (room, exposure) = (account.spendable(&now, policy), account.exposure(&now));
+        let blocked = account.blocked_by(Channel::InStore, &now, policy, &state.calendar);
+        format!(
+            "in_store={} online={} exposure={} held={} billed={} blocked={}",
+            room.in_store,
+            room.online,
+            exposure.total,
+            exposure.held,
+            exposure.billed,
+            blocked.map_or("none", |reason| reason.row().name)
+        )
+    }
+
+    fn mirror(&mut self, step: &Step) -> String {
+        let (id, _) = self.codes[step.word(0)];
+        match self.ask(Request::FindCode(id)) {
+            Reply::Code(view) => {
+                let latest = view.latest.map_or("none", |order| order.status(self.now).name());
+                format!("{} attempts={} last={latest}", view.code.state(self.now).name(), view.code.attempts)
+            }
+            _ => String::from("unknown"),
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> String {
+    let name = match refusal {
+        Refusal::AuthorizationUnknown => "authorization_unknown",
+        Refusal::UseRefund => "use_refund",
+        Refusal::PartlyRefunded => "partly_refunded",
+        Refusal::CapturedOtherwise { .. } => "captured_otherwise",
+        Refusal::OverHold { .. } => "over_hold",
+        Refusal::NotStanding { .. } => "not_standing",
+        Refusal::NotCaptured => "not_captured",
+        Refusal::RefundIdReused { .. } => "refund_id_reused",
+        Refusal::OverRefundable { .. } => "over_refundable",
+    };
+    format!("refused {name}")
+}
+
+fn decision(order: &Order, replayed: bool, now: Millis) -> String {
+    let first = order.first.as_ref().map(|first| format!(" first={}", first.order_id)).unwrap_or_default();
+    let what = match order.state {
+        OrderState::Denied(reason) => format!("denied {} retry={}", reason.row().name, reason.row().retry.name()),
+        OrderState::Cancelled => String::from("denied cancelled"),
+        _ => format!("approved month={} due={} points={}", order.month, order.due, order.points),
+    };
+    let replayed = if replayed { " replayed" } else { "" };
+    format!("{what} status={}{first}{replayed}", order.status(now).name())
+}
+
+impl<C: Core> World for Direct<C> {
+    fn name(&self) -> &'static str {
+        self.core.name()
+    }
+
+    fn step(&mut self, step: &Step) -> String {
+        match step.verb.as_str() {
+            "clock" => {
+                self.now = Millis::parse(step.word(0)).expect("a time");
+                String::new()
+            }
+            "later" => {
+                self.now = self.now.plus(duration_ms(step.word(0)));
+                String::new()
+            }
+            "restart" => {
+                self.core.restart();
+                String::new()
+            }
+            "customer" => self.customer(step),
+            "merchant" => self.merchant(step),
+            "code" => self.issue(step),
+            "void" => {
+                let (id, _) = self.codes[step.word(0)];
+                self.ask(Request::VoidCode { code: id });
+                self.mirror(step)
+            }
+            "pay" | "online" => self.authorize(step),
+            "cancel" => self.cancel(step),
+            "capture" => self.capture(step),
+            "refund" => self.refund(step),
+            "inquire" => self.order(step, 1).map_or("unknown".into(), |order| order.status(self.now).name().into()),
+            "standing" => self.standing(step),
+            "mirror" => self.mirror(step),
+            other => panic!("line {}: unknown verb {other}", step.line),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The real binary on a data directory of its own, and a small blocking client for it.
+
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_sokketsu");
+
+/// A running server. Dropping it kills it.
+pub struct Server {
+    child: Child,
+    pub http: SocketAddr,
+    pub data: PathBuf,
+    options: Vec<String>,
+}
+
+impl Server {
+    /// Starts a sandbox on any free port and waits until it is ready.
+    pub fn sandbox(data: &Path, options: &[&str]) -> Self {
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let (child, http) = start(data, &options);
+        Self { child, http, data: data.to_owned(), options }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is said.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the server is ours to kill");
+        self.child.wait().expect("a killed process ends");
+    }
+
+    /// Starts it again on the same data. A sandbox's birth time is given at birth only.
+    pub fn start_again(&mut self) {
+        if let Some(at) = self.options.iter().position(|option| option == "--sandbox-start") {
+            self.options.drain(at..at + 2);
+        }
+        let (child, http) = start(&self.data, &self.options);
+        (self.child, self.http) = (child, http);
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(status.expect("kill is installed").success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        let until = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                return status;
+            }
+            assert!(Instant::now() < until, "the server did not end within {within:?}");
+            pause();
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::to(self.http)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Between two looks at something that another process does.
+#[expect(clippy::disallowed_methods, reason = "polling another process; every loop around it has an end")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(2));
+}
+
+fn start(data: &Path, options: &[String]) -> (Child, SocketAddr) {
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(data).args(options);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary is built");
+    // The server prints its address once every listener is bound.
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let address = loop {
+        let line = lines.next().expect("the server says where it listens").expect("UTF-8");
+        if let Some(address) = line.split("http://").nth(1) {
+            break address.split(['/', ' ']).next().and_then(|text| text.parse().ok()).expect("an address");
+        }
+    };
+    // Keep reading, or the server would one day wait for room in the pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, address)
+}
+
+/// One keep-alive connection.
+pub struct Client {
+    to: SocketAddr,
+    patience: Duration,
+    stream: Option<BufReader<TcpStream>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Client {
+    pub fn to(to: SocketAddr) -> Self {
+        Self { to, patience: Duration::from_secs(40), stream: None }
+    }
+
+    /// How long to wait for an answer.
+    pub fn patience(&mut self, time: Duration) {
+        self.patience = time;
+    }
+
+    /// Sends a call with the sandbox's key of `role`. An error means that no whole answer came.
+    pub fn call(&mut self, role: &str, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<Answer> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: sokketsu\r\nauthorization: Bearer sandbox-{role}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let result = self.exchange(format!("{head}{body}").as_bytes());
+        if result.is_err() {
+            self.stream = None;
+        }
+        result
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> std::io::Result<Answer> {
+        if self.stream.is_none() {
+            let stream = TcpStream::connect(self.to)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(self.patience))?;
+            self.stream = Some(BufReader::new(stream));
+        }
+        let stream = self.stream.as_mut().expect("just made");
+        stream.get_mut().write_all(request)?;
+        read_answer(stream)
+    }
+
+    pub fn get(&mut self, role: &str, path: &str) -> Answer {
+        self.call(role, "GET", path, None).expect("an answer")
+    }
+
+    pub fn send(&mut self, role: &str, method: &str, path: &str, body: &Value) -> Answer {
+        self.call(role, method, path, Some(body)).expect("an answer")
+    }
+}
+
+fn read_answer(stream: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
+    let cut = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let mut line = String::new();
+    let mut next = |stream: &mut BufReader<TcpStream>| -> std::io::Result<String> {
+        line.clear();
+        if stream.read_line(&mut line)? == 0 || !line.ends_with("\r\n") {
+            return Err(cut());
+        }
+        Ok(line.trim_end().to_owned())
+    };
+    let status = next(stream)?.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(cut)?;
+    let mut headers = Vec::new();
+    loop {
+        let line = next(stream)?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
+    let text = String::from_utf8(body).map_err(|_| cut())?;
+    Ok(Answer { status, headers, text })
+}

@@ -1,0 +1,109 @@
+//! House rules that a machine can check: sizes, the direction of imports, documents in step with the code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// Lines of a file under `src/`, its tests left out.
+const LONGEST_FILE: usize = 400;
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    rust_files(&Path::new(ROOT).join("src"), &mut files);
+    files.sort();
+    let name = |path: &Path| path.strip_prefix(ROOT).unwrap().to_string_lossy().into_owned();
+    files.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The product part of a file: up to its unit tests; nothing of a file that is tests only.
+fn product<'a>(name: &str, text: &'a str) -> &'a str {
+    let tests_only = ["_tests.rs", "/sim.rs", "/history.rs"];
+    if tests_only.iter().any(|end| name.ends_with(end)) {
+        return "";
+    }
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+}
+
+#[test]
+fn no_file_only_grows() {
+    for (name, text) in sources() {
+        let lines = product(&name, &text).lines().count();
+        assert!(lines <= LONGEST_FILE, "{name} has {lines} lines without its tests; {LONGEST_FILE} is the budget");
+        assert!(name.matches('/').count() <= 3, "{name} lies deeper than two folders under src/");
+    }
+}
+
+/// What a top-level module may import. Whatever is not listed here may import everything.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("files", &[]),
+    ("hex", &[]),
+    ("clock", &["domain", "files"]),
+    ("metrics", &["domain"]),
+    ("code", &["domain"]),
+    ("journal", &["domain"]),
+    ("ledger", &["domain"]),
+    ("engine", &["domain", "journal", "ledger", "clock", "metrics", "code"]),
+    ("server", &["domain", "journal", "ledger", "clock", "metrics", "code", "engine"]),
+];
+
+#[test]
+fn imports_point_one_way() {
+    for (name, text) in sources() {
+        let module = name.trim_start_matches("src/").split(['/', '.']).next().unwrap_or_default();
+        let Some((_, allowed)) = LAYERS.iter().find(|(layer, _)| *layer == module) else { continue };
+        for (at, line) in product(&name, &text).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for import in code.split("crate::").skip(1) {
+                let to = import.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                assert!(to == module || allowed.contains(&to), "{name}:{}: {module} may not use {to}", at + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_domain_is_pure() {
+    let forbidden =
+        ["tokio", "hyper", "std::fs", "std::net", "std::thread", "Instant::now", "SystemTime", "rusqlite", "rand::"];
+    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("src/domain/")) {
+        for word in forbidden {
+            assert!(!product(name, text).contains(word), "{name} mentions {word}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    for (name, text) in sources() {
+        for word in ["FIXME", "TODO", "XXX", "todo!", "unimplemented!"] {
+            assert!(!text.contains(word), "{name} has {word}");
+        }
+    }
+}
+
+/// Writes the page anew when asked to, compares it otherwise.
+fn in_step(page: &str, now: &str) {
+    let path = Path::new(ROOT).join(page);
+    if std::env::var_os("SOKKETSU_BLESS").is_some() {
+        fs::write(&path, now).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == now, "{page} is not in step; SOKKETSU_BLESS=1 cargo test --test tidy writes it anew");
+}
+
+#[test]
+fn the_denials_page_is_in_step() {
+    in_step("docs/denials.md", &sokketsu::domain::denial::as_markdown());
+}
