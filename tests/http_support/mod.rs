@@ -42,7 +42,7 @@ pub const POLICY: &str = include_str!("../../config/policy.toml");
 pub const HOLIDAYS: &str = "date,name\n2020-01-01,first\n2099-12-31,last\n";
 
 fn clock() -> Clock {
-    Clock
+    Clock::system()
 }
 
 /// Counts what would be on disk.
@@ -206,7 +206,7 @@ impl House {
         let Some(Reply::Decision { order, .. }) = engine.commit().unwrap().pop() else { panic!("no decision") };
         let (inbox, queues) = queues(plan.bounds);
         if plan.engine {
-            std::thread::spawn(move || engine.serve(&queues, &clock()).map(drop));
+            std::thread::spawn(move || engine.serve(&queues, &clock(), |_, _| Ok(())).map(drop));
         } else {
             std::mem::forget(queues);
         }
