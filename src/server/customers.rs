@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::codes::SpendableShown;
-use super::fields::{self, LimitYen, Text, Words, present};
+use super::fields::{self, LimitYen, Object, Text, Words, present};
 use super::flow::{Asked, ask, out_of_place};
 use super::problem::{CUSTOMER_UNKNOWN, DUE_DATE_UNKNOWN, Problem};
 use super::request_guard::Query;
@@ -45,7 +45,7 @@ struct ChangeBody {
     #[serde(default, deserialize_with = "present")]
     status: Option<Text<Status>>,
     #[serde(default, deserialize_with = "present")]
-    limits: Option<Option<LimitsBody>>,
+    limits: Option<Option<Object<LimitsBody>>>,
 }
 
 impl ChangeBody {
@@ -55,10 +55,10 @@ impl ChangeBody {
             return Err(Problem::field("/birth_date", "must be a day in the past, 1900 or later"));
         }
         let limits = match self.limits {
-            Some(Some(limits)) if limits.in_store.0 > limits.total.0 => {
+            Some(Some(Object(limits))) if limits.in_store.0 > limits.total.0 => {
                 return Err(Problem::field("/limits/in_store", "must not be more than `total`: it lies inside it"));
             }
-            Some(Some(limits)) => {
+            Some(Some(Object(limits))) => {
                 Some(Some(Limits { total: Yen::new(limits.total.0), in_store: Yen::new(limits.in_store.0) }))
             }
             Some(None) => Some(None),

@@ -99,9 +99,6 @@ async fn serve(
     *label = route.label;
     is_served_here(edge, door, route)?;
     let known = authenticate(edge, door, route, &head.headers)?;
-    if !route.is_open() && !edge.readiness.may_serve() {
-        return Err(Problem::not_ready());
-    }
     let bytes = if route.takes_body {
         check_media_type(&head.headers)?;
         read_body(body, edge.options.body_timeout).await?
@@ -110,6 +107,10 @@ async fn serve(
     } else {
         bytes::Bytes::new()
     };
+    // After the body, so that the caller keeps its connection for the next try.
+    if !route.is_open() && !edge.readiness.may_serve() {
+        return Err(Problem::not_ready());
+    }
     let asked = Asked {
         edge,
         known: known.as_deref(),
