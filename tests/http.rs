@@ -254,7 +254,7 @@ async fn staff_put_customers_and_merchants() {
     assert_eq!((changed.status, &changed.json()["limits"]["in_store"]), (200, &json!(2_000)));
     assert_eq!(changed.json()["identity"], "verified", "what is absent stays");
     let standing = client.get(path, WALLET).await.json();
-    assert_eq!(standing["blocked_by"], json!({"in_store": null, "online": null, "np_atobarai": null}));
+    assert_eq!(standing["blocked_channels"], json!({"in_store": null, "online": null, "np_atobarai": null}));
     assert_eq!(standing["next_rung"]["needs"], json!({"on_time_bills": 1, "purchases": 1, "months_active": 1}));
     assert_eq!(standing["next_bill"], json!(null));
     client.buy("3001", "S-1", 800).await;
@@ -272,7 +272,7 @@ async fn staff_put_customers_and_merchants() {
     let unknown = client.put("/v1/customers/3999/payment-method", WALLET, &json!({"payment_method": "konbini"})).await;
     assert_eq!(unknown.problem().1, "customer_unknown");
     let overdue = client.get("/v1/customers/1004", OFFICE).await.json();
-    assert_eq!((&overdue["blocked_by"]["online"], &overdue["exposure"]["billed"]), (&json!("overdue"), &json!(3_000)));
+    assert_eq!((&overdue["blocked_by"], &overdue["exposure"]["billed"]), (&json!("overdue"), &json!(3_000)));
 
     let shop = json!({"name": "本屋", "mcc": "5942", "limits": {"per_payment": 3_000}});
     assert_eq!(client.put("/v1/merchants/mrc_books", OFFICE, &shop).await.status, 201);
@@ -323,7 +323,7 @@ async fn what_only_the_ledger_remembers() {
     let refund = json!({"refund_id": "F-9", "amount": 3_000});
     let made = client.post(&format!("/v1/authorizations/{id}/refunds"), OFFICE, &refund).await.json();
     assert_eq!((&made["outcome"], &made["refundable_left"]), (&json!("bill_reduced"), &json!(0)));
-    assert_eq!(client.get("/v1/customers/1004", WALLET).await.json()["blocked_by"]["online"], json!(null));
+    assert_eq!(client.get("/v1/customers/1004", WALLET).await.json()["blocked_by"], json!(null));
     assert_eq!(client.get(&format!("/v1/authorizations/{id}"), OFFICE).await.json()["status"], "refunded");
 }
 

@@ -157,7 +157,7 @@ impl Queues {
 impl<J: Journal> Engine<J> {
     /// Serves the queues until every [`Inbox`] is dropped, then returns itself. An error means that the journal
     /// could not be written: nothing of the batch was answered, and the process must stop. `keep_house` is called
-    /// between batches, about once in [`KEEP_HOUSE_EVERY`].
+    /// between batches, about once a minute.
     pub fn serve(
         mut self,
         queues: &Queues,

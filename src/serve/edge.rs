@@ -9,13 +9,13 @@ use arc_swap::ArcSwap;
 use super::ServeError;
 use super::follow::{Follower, LedgerOrders};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{ApiKey, Config};
 use crate::domain::jst::Millis;
 use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
 use crate::journal::Durable;
 use crate::ledger::writer::Writer;
-use crate::server::callers::{Caller, Callers, Merchants, Role};
+use crate::server::callers::{Caller, Callers};
 use crate::server::{self, EventSource, Readiness};
 
 pub(super) fn parts(
@@ -54,24 +54,15 @@ pub(super) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, durable: &Durabl
 }
 
 fn callers(config: &Config) -> Result<Callers, ServeError> {
-    let caller = |key: &config::ApiKey| {
-        let merchants = match &key.merchants {
-            config::Merchants::All => Merchants::All,
-            config::Merchants::Listed(list) => Merchants::Only(list.clone()),
-        };
-        let role = match key.role {
-            config::Role::Wallet => Role::Wallet,
-            config::Role::Register => Role::Register,
-            config::Role::Office => Role::Office,
-            config::Role::Ops => Role::Ops,
-        };
+    let caller = |key: &ApiKey| {
         let caller = Caller {
             name: key.name.as_str().into(),
-            role,
-            merchants,
+            role: key.role,
+            merchants: key.merchants.clone(),
             terminals: key.terminals.clone(),
             channels: key.channels.clone(),
             may_refund: key.may_refund,
+            bad_codes_per_minute: usize::try_from(key.bad_codes_per_minute).unwrap_or(usize::MAX),
         };
         (caller, vec![*key.hash.as_bytes()])
     };
@@ -87,7 +78,6 @@ fn edge_options(config: &Config) -> server::Options {
         body_timeout: config.server.body_timeout,
         drain_deadline: config.server.drain.min(Duration::from_secs(4)),
         bad_codes_per_terminal: count(config.bad_codes.per_terminal),
-        bad_codes_per_key: count(config.bad_codes.per_key),
         open_metrics: config.server.http.ip().is_loopback(),
         ..server::Options::default()
     }

@@ -50,6 +50,8 @@ pub enum ServeError {
     Ledger(#[from] LedgerError),
     #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
     WrongKind { data: PathBuf, what: &'static str, remedy: &'static str },
+    #[error("`{key}` is not supported by this version yet; take it out of the configuration")]
+    NotBuilt { key: &'static str },
     #[error("could not {doing}: {source}")]
     System { doing: String, source: std::io::Error },
     #[error(transparent)]
@@ -65,7 +67,7 @@ impl ServeError {
             Self::Config(error) => error.exit_code(),
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
-            Self::WrongKind { .. } | Self::SameKey(_) => 78,
+            Self::WrongKind { .. } | Self::SameKey(_) | Self::NotBuilt { .. } => 78,
             Self::Recovery(_) => 65,
             Self::Ledger(error) if error.is_retriable() => 75,
             Self::Ledger(_) => 65,
@@ -88,8 +90,18 @@ fn system(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError
     move |source| ServeError::System { doing: doing.into(), source }
 }
 
+/// Better no service than one that is less than its configuration says.
+fn refuse_what_is_not_built(config: &Config) -> Result<(), ServeError> {
+    let tls = config.server.tls.as_ref().map(|_| "server.tls");
+    match tls.or(config.server.iso8583.map(|_| "server.iso8583")) {
+        Some(key) => Err(ServeError::NotBuilt { key }),
+        None => Ok(()),
+    }
+}
+
 /// Runs the service until a signal. `start` is the sandbox's birth time.
 pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Result<(), ServeError> {
+    refuse_what_is_not_built(&config)?;
     let prometheus = metrics::install()?;
     let core = start::open(&config, start)?;
     let (inbox, queues) = queues(config.inbox, config.records.journal.min_gap);

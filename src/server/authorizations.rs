@@ -130,7 +130,12 @@ pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let means = purchase.means()?;
     let known = asked.known()?;
     let terminal = purchase.merchant.0.terminal_id.as_ref().map(|id| id.0);
-    let source = Source { key: known.number, merchant: purchase.merchant.0.id.0, terminal };
+    let source = Source {
+        key: known.number,
+        key_limit: known.caller.bad_codes_per_minute,
+        merchant: purchase.merchant.0.id.0,
+        terminal,
+    };
     known.caller.may_speak_for(&source.merchant, terminal.as_ref())?;
     let channel = if let Means::Named(_, channel) = means { channel } else { Channel::InStore };
     known.caller.may_sell_through(channel)?;

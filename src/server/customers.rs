@@ -141,7 +141,7 @@ struct ExposureShown {
 
 /// For each channel the first reason against buying, or null.
 #[derive(Serialize)]
-struct BlockedBy {
+struct BlockedChannels {
     in_store: Option<&'static str>,
     online: Option<&'static str>,
     np_atobarai: Option<&'static str>,
@@ -173,7 +173,9 @@ struct Standing {
     exposure: ExposureShown,
     credit: u64,
     spendable: SpendableShown,
-    blocked_by: BlockedBy,
+    /// Why a code would be refused now; null where none.
+    blocked_by: Option<&'static str>,
+    blocked_channels: BlockedChannels,
     next_bill: Option<NextBill>,
 }
 
@@ -218,7 +220,8 @@ fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
         },
         credit: account.credit.get(),
         spendable: SpendableShown { in_store: room.in_store.get(), online: room.online.get() },
-        blocked_by: BlockedBy {
+        blocked_by: blocked(Channel::InStore),
+        blocked_channels: BlockedChannels {
             in_store: blocked(Channel::InStore),
             online: blocked(Channel::Online),
             np_atobarai: blocked(Channel::NpAtobarai),
@@ -372,7 +375,8 @@ mod tests {
         let blocked = serde_json::json!({
             "in_store": "identity_required", "online": "consent_required", "np_atobarai": null,
         });
-        assert_eq!(shown["blocked_by"], blocked);
+        assert_eq!(shown["blocked_channels"], blocked);
+        assert_eq!(shown["blocked_by"], "identity_required");
         assert!(shown["next_bill"].is_null());
     }
 }

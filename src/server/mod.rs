@@ -76,8 +76,6 @@ pub struct Options {
     pub drain_deadline: Duration,
     /// Bad codes a minute from one key, merchant and terminal; the next one is refused.
     pub bad_codes_per_terminal: usize,
-    /// Bad codes a minute from one key, whatever merchants and terminals it names.
-    pub bad_codes_per_key: usize,
     /// Sources counted at once.
     pub bad_code_sources: usize,
     /// How long the ledger may take to look up an old order.
@@ -98,7 +96,6 @@ impl Default for Options {
             connection_age: Duration::from_secs(3_600),
             drain_deadline: Duration::from_millis(4_000),
             bad_codes_per_terminal: 5,
-            bad_codes_per_key: 50,
             bad_code_sources: 65_536,
             past_order_timeout: Duration::from_millis(500),
             event_feeds: 16,
@@ -167,8 +164,7 @@ const PAST_LOOKUPS: usize = 16;
 impl Edge {
     pub fn new(parts: Parts) -> Arc<Self> {
         let options = parts.options;
-        let bad_codes =
-            BadCodes::new(options.bad_codes_per_terminal, options.bad_codes_per_key, options.bad_code_sources);
+        let bad_codes = BadCodes::new(options.bad_codes_per_terminal, options.bad_code_sources);
         Arc::new(Self {
             inbox: parts.inbox,
             board: parts.board,

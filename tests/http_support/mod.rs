@@ -148,6 +148,7 @@ fn callers() -> Callers {
         terminals: Some(vec![TerminalId::new("T01").unwrap()]),
         channels: vec![Channel::InStore],
         may_refund: false,
+        bad_codes_per_minute: 50,
         ..Caller::unbound("konbini", Role::Register)
     };
     let mut list: Vec<_> = Role::ALL
@@ -204,7 +205,7 @@ impl House {
         seed().iter().for_each(|request| engine.take(request));
         engine.take(&old_purchase());
         let Some(Reply::Decision { order, .. }) = engine.commit().unwrap().pop() else { panic!("no decision") };
-        let (inbox, queues) = queues(plan.bounds);
+        let (inbox, queues) = queues(plan.bounds, std::time::Duration::ZERO);
         if plan.engine {
             std::thread::spawn(move || engine.serve(&queues, &clock(), |_, _| Ok(())).map(drop));
         } else {
