@@ -47,7 +47,7 @@ fn state() -> State {
 fn issued(n: u32, id: &CustomerId) -> CodeIssued {
     let expires_at = Millis(START + 300_000);
     let handle = Handle::draw(Part::of(id), u64::from(n));
-    CodeIssued { customer: CustomerIx(n), handle, id_random: 1, counter: 1, random: 2, expires_at }
+    CodeIssued { customer: CustomerIx(n), handle, generation: 1, id_random: 1, counter: 1, random: 2, expires_at }
 }
 
 fn purchase(n: u32, order: u32) -> Authorize {

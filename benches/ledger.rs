@@ -53,7 +53,8 @@ impl Sales {
 
     fn issued(&mut self, customer: CustomerIx, handle: Handle) -> Posting {
         let expires_at = self.at.plus(300 * SECOND);
-        let issued = CodeIssued { customer, handle, id_random: self.sale, counter: 1, random: 2, expires_at };
+        let issued =
+            CodeIssued { customer, handle, generation: 1, id_random: self.sale, counter: 1, random: 2, expires_at };
         self.posting(Event::CodeIssued(issued))
     }
 

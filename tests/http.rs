@@ -692,7 +692,9 @@ async fn events_are_listed_and_followed() {
     let at = Millis::parse("2026-11-23T17:45:00+09:00").unwrap();
     let issued = |random| {
         let (customer, handle) = (CustomerIx(0), Handle::new(314_159_265).unwrap());
-        Event::CodeIssued(CodeIssued { customer, handle, id_random: random, counter: 1, random: 2, expires_at: at })
+        let (generation, counter) = (1, 1);
+        let issued = CodeIssued { customer, handle, generation, id_random: random, counter, random: 2, expires_at: at };
+        Event::CodeIssued(issued)
     };
     let add = |lsn, event| house.events.lock().push((Lsn(lsn), at, event));
     add(1, Event::Opened { sandbox: true });

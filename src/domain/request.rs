@@ -167,6 +167,8 @@ pub enum Request {
     Recall(Box<Order>),
     IssueCode {
         customer: CustomerId,
+        /// Of the keys that will seal it.
+        generation: u8,
     },
     VoidCode {
         code: CodeId,

@@ -213,7 +213,7 @@ records! {
     MerchantLimits { per_payment, in_store }
     Merchant { id, name, mcc, status, limits }
     OrderKey { merchant, order_id }
-    CodeIssued { customer, handle, id_random, counter, random, expires_at }
+    CodeIssued { customer, handle, generation, id_random, counter, random, expires_at }
     Authorize {
         merchant, order_id, store, terminal, payer, channel, amount, currency, capture, confirm_repeat, entry_mode,
         categories, requested_at, late,
@@ -398,6 +398,7 @@ mod tests {
             Event::CodeIssued(CodeIssued {
                 customer,
                 handle: Handle::new(314_159_265).unwrap(),
+                generation: 1,
                 id_random: 42,
                 counter: 7,
                 random: 0xA1B2_C3D4,

@@ -181,7 +181,7 @@ fn load_accounts(db: &Connection, state: &mut State) -> Result<(), LedgerError> 
 fn load_codes(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
     let mut query = db.prepare_cached(
         "SELECT handle, lsn, id_random, customer, counter, random, issued_at, expires_at, ending, ended_by, ended_at,
-        wrong_seals, attempts, latest_attempt FROM code WHERE forget_at > ?1 ORDER BY forget_at",
+        wrong_seals, attempts, latest_attempt, generation FROM code WHERE forget_at > ?1 ORDER BY forget_at",
     )?;
     let mut rows = query.query([state.time.0])?;
     while let Some(row) = rows.next()? {
@@ -197,6 +197,7 @@ fn load_codes(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
             id: CodeId { part: handle.part(), lsn: cells.lsn(1)?, random: cells.bits(2)? },
             handle,
             customer: cells.customer(3)?,
+            generation: cells.num(14)?,
             counter: cells.num(4)?,
             random: cells.num(5)?,
             issued_at: cells.millis(6)?,

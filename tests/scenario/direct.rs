@@ -210,7 +210,7 @@ impl<C: Core> Direct<C> {
 
     fn issue(&mut self, step: &Step) -> String {
         let customer = CustomerId::new(step.word(1)).unwrap();
-        match self.ask(Request::IssueCode { customer }) {
+        match self.ask(Request::IssueCode { customer, generation: 1 }) {
             Reply::Code(view) => {
                 self.codes.insert(step.word(0).to_owned(), (view.code.id, view.code));
                 String::from("issued")

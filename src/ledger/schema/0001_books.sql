@@ -75,6 +75,7 @@ CREATE TABLE code (
   lsn INTEGER NOT NULL,
   id_random INTEGER NOT NULL,
   customer INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
   counter INTEGER NOT NULL,
   random INTEGER NOT NULL,
   issued_at INTEGER NOT NULL,
