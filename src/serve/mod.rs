@@ -117,11 +117,13 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let readiness = Arc::clone(&parts.readiness);
 
     let (engine, clock, keep) = (core.engine, core.clock, config.records.journal.retain_days);
-    let posted = Arc::clone(&core.posted);
+    let (posted, kept) = (Arc::clone(&core.posted), Arc::clone(&readiness));
     let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let served = engine.serve(&queues, &clock, |journal: &mut LocalJournal, now| {
             let upto = Lsn(posted.load(Ordering::Acquire));
             let keep_after = now.plus(-i64::try_from(keep).unwrap_or(i64::MAX).saturating_mul(DAY));
+            // A disk that is filling shows before a commit fails.
+            kept.set(server::Condition::JournalWritable, journal.room().trouble.is_none());
             journal.release_to(upto, keep_after.0).map(|_| ())
         });
         match served {

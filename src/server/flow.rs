@@ -209,7 +209,11 @@ pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instan
         }
         Shed::Stopping => Problem::not_ready(),
     })?;
-    let answered = waiting.await.map_err(|_| Problem::not_ready())?;
+    let Ok(answered) = waiting.await else {
+        // The engine drops a request unanswered only when the journal failed, and the process is about to end.
+        // Whether the record is on disk is unknown, so nothing may be said: a 503 would mean "no decision".
+        return std::future::pending().await;
+    };
     if matches!(answered.reply, Reply::Full) {
         Metrics::shed("orders_full");
         return Err(Problem::busy());
