@@ -27,7 +27,7 @@ use sokketsu::domain::jst::{DAY, Date, Millis};
 use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::money::Yen;
 use sokketsu::domain::orders::Order;
-use sokketsu::domain::request::{Authorize, CustomerChange, JPY, OrderKey, Payer, Request};
+use sokketsu::domain::request::{Authorize, CustomerChange, OrderKey, Payer, Request};
 use sokketsu::domain::rule::Reply;
 use sokketsu::domain::state::{Settings, State};
 use sokketsu::engine::board::Board;
@@ -123,22 +123,12 @@ fn seed() -> Vec<Request> {
 
 /// A purchase of 1004, long enough ago to be overdue and forgotten by the engine.
 fn old_purchase() -> Request {
-    let input = Authorize {
-        merchant: MerchantId::new("mrc_konbini").unwrap(),
-        order_id: OrderId::new("OLD-1").unwrap(),
-        store: None,
-        terminal: None,
-        payer: Payer::Customer(customer("1004")),
-        channel: Channel::Online,
-        amount: Yen::new(3_000),
-        currency: JPY,
-        capture: true,
-        confirm_repeat: false,
-        entry_mode: None,
-        categories: Vec::new(),
-        requested_at: None,
-        late: false,
-    };
+    let input = Authorize::new(
+        OrderKey { merchant: MerchantId::new("mrc_konbini").unwrap(), order_id: OrderId::new("OLD-1").unwrap() },
+        Payer::Customer(customer("1004")),
+        Channel::Online,
+        Yen::new(3_000),
+    );
     Request::Authorize { input: Box::new(input), throttled: false }
 }
 

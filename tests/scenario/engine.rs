@@ -9,7 +9,7 @@ use sokketsu::domain::ids::{CustomerId, MerchantId, OrderId};
 use sokketsu::domain::jst::{Millis, Now};
 use sokketsu::domain::money::Yen;
 use sokketsu::domain::orders::OrderStatus;
-use sokketsu::domain::request::{Authorize, Cancel, JPY, OrderKey, Payer, Request};
+use sokketsu::domain::request::{Authorize, Cancel, OrderKey, Payer, Request};
 use sokketsu::domain::rule::Reply;
 use sokketsu::domain::state::{Settings, State};
 use sokketsu::engine::board::Board;
@@ -49,20 +49,13 @@ fn key(order: &str) -> OrderKey {
 
 fn buy(order: &str, yen: u64) -> Request {
     let input = Authorize {
-        merchant: key(order).merchant,
-        order_id: key(order).order_id,
-        store: None,
-        terminal: None,
-        payer: Payer::Customer(CustomerId::new("C").unwrap()),
-        channel: Channel::Online,
-        amount: Yen::new(yen),
-        currency: JPY,
-        capture: true,
         confirm_repeat: true,
-        entry_mode: None,
-        categories: Vec::new(),
-        requested_at: None,
-        late: false,
+        ..Authorize::new(
+            OrderKey { merchant: key(order).merchant, order_id: key(order).order_id },
+            Payer::Customer(CustomerId::new("C").unwrap()),
+            Channel::Online,
+            Yen::new(yen),
+        )
     };
     Request::Authorize { input: Box::new(input), throttled: false }
 }
