@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
 use super::follow::{Follower, LedgerOrders};
@@ -36,6 +37,7 @@ pub(super) fn parts(
         clock: clock.clone(),
         callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
         readiness: Arc::new(Readiness::default()),
+        tls: tls(config)?,
         metrics: None,
         events: Some(Arc::new(move || Ok(Box::new(Follower::new(&dir, &durable)) as Box<dyn EventSource>))),
         past_orders: Some(Arc::new(LedgerOrders { file: ledger_file })),
@@ -51,6 +53,11 @@ pub(super) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, durable: &Durabl
         writer.drain(durable.get(), Instant::now() + Duration::from_secs(2));
         clock.set(to).map(|()| clock.now()).map_err(|_| clock.now())
     })
+}
+
+fn tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
+    let Some(files) = &config.server.tls else { return Ok(None) };
+    Ok(Some(server::tls::acceptor(&files.cert_file, &files.key_file, files.client_ca_file.as_deref())?))
 }
 
 fn callers(config: &Config) -> Result<Callers, ServeError> {

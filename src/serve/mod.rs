@@ -26,6 +26,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::writer::{Condition as LedgerCondition, Writer};
 use crate::metrics;
 use crate::server::callers::SameKey;
+use crate::server::tls::TlsError;
 use crate::server::{self, Edge, Readiness};
 
 use follow::Follower;
@@ -56,6 +57,8 @@ pub enum ServeError {
     System { doing: String, source: std::io::Error },
     #[error(transparent)]
     SameKey(#[from] SameKey),
+    #[error("[server.tls]: {0}")]
+    Tls(#[from] TlsError),
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
@@ -67,7 +70,7 @@ impl ServeError {
             Self::Config(error) => error.exit_code(),
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
-            Self::WrongKind { .. } | Self::SameKey(_) | Self::NotBuilt { .. } => 78,
+            Self::WrongKind { .. } | Self::SameKey(_) | Self::Tls(_) | Self::NotBuilt { .. } => 78,
             Self::Recovery(_) => 65,
             Self::Ledger(error) if error.is_retriable() => 75,
             Self::Ledger(_) => 65,
@@ -92,9 +95,8 @@ fn system(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError
 
 /// Better no service than one that is less than its configuration says.
 fn refuse_what_is_not_built(config: &Config) -> Result<(), ServeError> {
-    let tls = config.server.tls.as_ref().map(|_| "server.tls");
-    match tls.or(config.server.iso8583.map(|_| "server.iso8583")) {
-        Some(key) => Err(ServeError::NotBuilt { key }),
+    match config.server.iso8583 {
+        Some(_) => Err(ServeError::NotBuilt { key: "server.iso8583" }),
         None => Ok(()),
     }
 }
@@ -209,15 +211,16 @@ async fn run(
 }
 
 fn welcome(config: &Config, http: SocketAddr, admin: Option<SocketAddr>) -> String {
-    let mut text = format!("Sokketsu listens on http://{http}");
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let mut text = format!("Sokketsu listens on {scheme}://{http}");
     if let Some(admin) = admin {
-        text += &format!("\n  office, ops and metrics on http://{admin}");
+        text += &format!("\n  office, ops and metrics on {scheme}://{admin}");
     }
     text += &format!("\n  data in {}", config.records.data.display());
     if config.sandbox {
         text += "\n  sandbox: customers 1001-1006 and 2000-2999, merchants mrc_konbini, mrc_electronics, mrc_giftcards\
                  \n  keys: sandbox-wallet, sandbox-register, sandbox-office, sandbox-ops (Authorization: Bearer KEY)";
     }
-    text += &format!("\n  API: http://{http}/openapi.json   ready: http://{http}/readyz");
+    text += &format!("\n  API: {scheme}://{http}/openapi.json   ready: {scheme}://{http}/readyz");
     text
 }

@@ -32,6 +32,7 @@ pub mod problem;
 mod request_guard;
 pub mod router;
 mod sandbox;
+pub mod tls;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 use crate::code::{Issuers, Keyring};
@@ -127,6 +129,8 @@ pub struct Parts {
     /// Swapped whole when the configuration is read again.
     pub callers: Arc<ArcSwap<Callers>>,
     pub readiness: Arc<Readiness>,
+    /// Every listener speaks TLS with it, or none does.
+    pub tls: Option<TlsAcceptor>,
     pub metrics: Option<PrometheusHandle>,
     pub events: Option<EventSources>,
     pub past_orders: Option<Arc<dyn PastOrders>>,
@@ -144,6 +148,7 @@ pub struct Edge {
     pub(crate) clock: Clock,
     pub(crate) callers: Arc<ArcSwap<Callers>>,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) events: Option<EventSources>,
     pub(crate) past_orders: Option<Arc<dyn PastOrders>>,
@@ -173,6 +178,7 @@ impl Edge {
             clock: parts.clock,
             callers: parts.callers,
             readiness: parts.readiness,
+            tls: parts.tls,
             metrics: parts.metrics,
             events: parts.events,
             past_orders: parts.past_orders,

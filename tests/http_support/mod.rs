@@ -215,6 +215,7 @@ impl House {
             clock: clock(),
             callers: Arc::new(ArcSwap::from_pointee(callers())),
             readiness: Arc::clone(&readiness),
+            tls: None,
             metrics: plan.metrics,
             events: Some(Arc::new(move || Ok(Box::new(Listed(Arc::clone(&listed))) as Box<dyn EventSource>))),
             past_orders: Some(Arc::new(OneOld(order.as_ref().clone()))),

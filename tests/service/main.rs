@@ -8,3 +8,4 @@ mod faults;
 mod load;
 mod races;
 mod server;
+mod tls;
