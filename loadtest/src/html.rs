@@ -1,0 +1,1 @@
+pub fn render(_: &crate::report::Report) -> String { String::new() }
