@@ -13,7 +13,7 @@ use sokketsu::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId, OrderId,
 use sokketsu::domain::jst::{Date, Millis, Now};
 use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::money::Yen;
-use sokketsu::domain::request::{Authorize, JPY, Payer, Proof, Scanned};
+use sokketsu::domain::request::{Authorize, OrderKey, Payer, Proof, Scanned};
 use sokketsu::domain::state::{Settings, State};
 
 const CUSTOMERS: u32 = 100_000;
@@ -47,7 +47,7 @@ fn state() -> State {
 fn issued(n: u32, id: &CustomerId) -> CodeIssued {
     let expires_at = Millis(START + 300_000);
     let handle = Handle::draw(Part::of(id), u64::from(n));
-    CodeIssued { customer: CustomerIx(n), handle, id_random: 1, counter: 1, random: 2, expires_at }
+    CodeIssued { customer: CustomerIx(n), handle, generation: 1, id_random: 1, counter: 1, random: 2, expires_at }
 }
 
 fn purchase(n: u32, order: u32) -> Authorize {
@@ -55,22 +55,15 @@ fn purchase(n: u32, order: u32) -> Authorize {
     let customer = CustomerId::new(&format!("{n:08}")).unwrap();
     let handle = issued(n, &customer).handle;
     let epoch = u64::try_from(START / 1_000).unwrap() / 600;
-    Authorize {
-        merchant: MerchantId::new("mrc_konbini").unwrap(),
-        order_id: OrderId::new(&format!("R-{order:012}")).unwrap(),
-        store: None,
-        terminal: None,
-        payer: Payer::Code(Scanned::Sealed { handle, proof: Proof::Barcode { epoch } }),
-        channel: Channel::InStore,
-        amount: Yen::new(1_980),
-        currency: JPY,
-        capture: true,
-        confirm_repeat: false,
-        entry_mode: None,
-        categories: Vec::new(),
-        requested_at: None,
-        late: false,
-    }
+    Authorize::new(
+        OrderKey {
+            merchant: MerchantId::new("mrc_konbini").unwrap(),
+            order_id: OrderId::new(&format!("R-{order:012}")).unwrap(),
+        },
+        Payer::Code(Scanned::Sealed { handle, proof: Proof::Barcode { epoch } }),
+        Channel::InStore,
+        Yen::new(1_980),
+    )
 }
 
 fn core(criterion: &mut Criterion) {

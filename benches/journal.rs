@@ -1,7 +1,6 @@
 //! What a durable commit costs beside the bare disk: the same bytes, written and synced by hand to a file of
 //! zeros, in the same run. Their quotient is the figure; the absolute times are the disk's.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 #![allow(clippy::expect_used, reason = "a benchmark that can't run should stop")]
 
 use std::fs::File;

@@ -14,7 +14,7 @@ use sokketsu::domain::event::{Approval, CodeIssued, Decided, Event, Outcome};
 use sokketsu::domain::ids::{CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, Part, StoreId, TerminalId};
 use sokketsu::domain::jst::{Millis, Now, SECOND};
 use sokketsu::domain::money::Yen;
-use sokketsu::domain::request::{Authorize, JPY, Payer, Proof, Scanned};
+use sokketsu::domain::request::{Authorize, OrderKey, Payer, Proof, Scanned};
 use sokketsu::domain::state::{Settings, State};
 use sokketsu::ledger::sqlite::SqliteLedger;
 use sokketsu::ledger::{Ledger, Posting};
@@ -53,27 +53,25 @@ impl Sales {
 
     fn issued(&mut self, customer: CustomerIx, handle: Handle) -> Posting {
         let expires_at = self.at.plus(300 * SECOND);
-        let issued = CodeIssued { customer, handle, id_random: self.sale, counter: 1, random: 2, expires_at };
+        let issued =
+            CodeIssued { customer, handle, generation: 1, id_random: self.sale, counter: 1, random: 2, expires_at };
         self.posting(Event::CodeIssued(issued))
     }
 
     fn sold(&mut self, customer: CustomerIx, handle: Handle) -> Posting {
         let now = Now::at(self.at);
         let input = Authorize {
-            merchant: MerchantId::new("mrc_konbini").expect("a name"),
-            order_id: OrderId::new(&format!("R-{:012}", self.sale)).expect("a name"),
             store: StoreId::new("S001").ok(),
             terminal: TerminalId::new("T01").ok(),
-            payer: Payer::Code(Scanned::Sealed { handle, proof: Proof::Barcode { epoch: 1 } }),
-            channel: Channel::InStore,
-            amount: Yen::new(1_980),
-            currency: JPY,
-            capture: true,
-            confirm_repeat: false,
-            entry_mode: None,
-            categories: Vec::new(),
-            requested_at: None,
-            late: false,
+            ..Authorize::new(
+                OrderKey {
+                    merchant: MerchantId::new("mrc_konbini").expect("a name"),
+                    order_id: OrderId::new(&format!("R-{:012}", self.sale)).expect("a name"),
+                },
+                Payer::Code(Scanned::Sealed { handle, proof: Proof::Barcode { epoch: 1 } }),
+                Channel::InStore,
+                Yen::new(1_980),
+            )
         };
         let approval = Approval { month: now.month, due: now.month.next().day(10), points: 9, hold_expires_at: None };
         let outcome = Outcome::Approved(approval);

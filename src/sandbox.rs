@@ -6,7 +6,7 @@ use crate::domain::ids::{CustomerId, MerchantId, OrderId};
 use crate::domain::jst::{DAY, Date, Millis};
 use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::money::Yen;
-use crate::domain::request::{Authorize, JPY, Payer, Request};
+use crate::domain::request::{Authorize, OrderKey, Payer, Request};
 use crate::engine::Engine;
 use crate::journal::{Journal, JournalError};
 
@@ -43,7 +43,9 @@ pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) 
         (overdue, MerchantId::new("mrc_electronics"), OrderId::new("demo-1004"))
     {
         engine.begin(long_ago);
-        engine.take(&Request::Authorize { input: Box::new(purchase(customer, merchant, order_id)), throttled: false });
+        let (key, amount) = (OrderKey { merchant, order_id }, Yen::new(OVERDUE_YEN));
+        let input = Box::new(Authorize::new(key, Payer::Customer(customer), Channel::Online, amount));
+        engine.take(&Request::Authorize { input, throttled: false });
         engine.commit()?;
     }
     engine.begin(now);
@@ -75,25 +77,6 @@ fn customer<J: Journal>(engine: &mut Engine<J>, id: &str, profile: Profile) -> O
     let ix = engine.state().next_customer();
     engine.record(&Event::CustomerSet { ix, id, profile: Box::new(profile) });
     Some(id)
-}
-
-fn purchase(customer: CustomerId, merchant: MerchantId, order_id: OrderId) -> Authorize {
-    Authorize {
-        merchant,
-        order_id,
-        store: None,
-        terminal: None,
-        payer: Payer::Customer(customer),
-        channel: Channel::Online,
-        amount: Yen::new(OVERDUE_YEN),
-        currency: JPY,
-        capture: true,
-        confirm_repeat: false,
-        entry_mode: None,
-        categories: Vec::new(),
-        requested_at: None,
-        late: false,
-    }
 }
 
 #[cfg(test)]

@@ -98,11 +98,11 @@ fn nothing_is_left_behind() {
 /// Writes the page anew when asked to, compares it otherwise.
 fn in_step(page: &str, now: &str) {
     let path = Path::new(ROOT).join(page);
-    if std::env::var_os("SOKKETSU_BLESS").is_some() {
+    if std::env::var_os("BLESS").is_some() {
         fs::write(&path, now).unwrap();
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == now, "{page} is not in step; SOKKETSU_BLESS=1 cargo test --test tidy writes it anew");
+    assert!(written == now, "{page} is not in step; BLESS=1 cargo test --test tidy writes it anew");
 }
 
 #[test]

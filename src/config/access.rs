@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::domain::account::Channel;
-use crate::domain::ids::{MerchantId, TerminalId};
+use crate::domain::ids::TerminalId;
 use crate::hex;
+pub use crate::server::callers::{Merchants, Role};
 
 /// The sandbox's bearer keys, published: each is also its name. Refused outside the sandbox.
 pub const PUBLISHED_KEYS: [(&str, Role); 4] = [
@@ -17,32 +16,6 @@ pub const PUBLISHED_KEYS: [(&str, Role); 4] = [
     ("sandbox-office", Role::Office),
     ("sandbox-ops", Role::Ops),
 ];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The issuer's app server.
-    Wallet,
-    /// A register, a POS vendor or a network.
-    Register,
-    /// The issuer's back office.
-    Office,
-    /// Those who run the service.
-    Ops,
-}
-
-impl Role {
-    pub const ALL: [Self; 4] = [Self::Wallet, Self::Register, Self::Office, Self::Ops];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Wallet => "wallet",
-            Self::Register => "register",
-            Self::Office => "office",
-            Self::Ops => "ops",
-        }
-    }
-}
 
 /// SHA-256 of a bearer key. A bearer key is 32 random bytes, so that its plain hash can't be searched.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,23 +53,6 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// For which merchants a register may speak.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Merchants {
-    /// A network speaks for all.
-    All,
-    Listed(Vec<MerchantId>),
-}
-
-impl Merchants {
-    pub fn allows(&self, merchant: &MerchantId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Listed(listed) => listed.contains(merchant),
-        }
-    }
-}
-
 /// One caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
@@ -122,7 +78,7 @@ impl ApiKey {
             name: bearer.to_owned(),
             role,
             hash: KeyHash::of(bearer),
-            merchants: if register { Merchants::All } else { Merchants::Listed(Vec::new()) },
+            merchants: if register { Merchants::All } else { Merchants::Only(Vec::new()) },
             terminals: None,
             channels: if register { Channel::ALL.to_vec() } else { Vec::new() },
             may_refund: register,

@@ -72,7 +72,7 @@ impl Check {
         key.merchants = match raw.merchants {
             Some(RawMerchants::All) => Merchants::All,
             Some(RawMerchants::Listed(names)) if !names.is_empty() => {
-                Merchants::Listed(self.names(&of("merchants"), &names, MerchantId::new))
+                Merchants::Only(self.names(&of("merchants"), &names, MerchantId::new))
             }
             _ if self.sandbox => Merchants::All,
             _ => {

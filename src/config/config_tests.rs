@@ -454,7 +454,7 @@ fn the_environment_stands_above_the_file_and_flags_above_both() {
     assert_eq!(config.records.data, Path::new("/srv/sokketsu"));
     assert_eq!(config.keys[0].name, "123");
     let merchants = ["a", "b"].map(|name| MerchantId::new(name).unwrap());
-    assert_eq!(config.keys[1].merchants, Merchants::Listed(merchants.to_vec()));
+    assert_eq!(config.keys[1].merchants, Merchants::Only(merchants.to_vec()));
     assert_eq!(config.keys[1].terminals, Some(vec![TerminalId::new("T1").unwrap()]));
     let issuer = config.issuers.issuer(Form::L24).unwrap();
     assert_eq!((issuer.application.form, issuer.application.label.as_bytes()), (Form::Tok19, &b"X"[..]));

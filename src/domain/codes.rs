@@ -31,6 +31,7 @@ pub struct Code {
     pub id: CodeId,
     pub handle: Handle,
     pub customer: CustomerIx,
+    pub generation: u8,
     pub counter: u16,
     pub random: u32,
     pub issued_at: Millis,
@@ -158,6 +159,7 @@ impl CodeBook {
             id: CodeId { part: issued.handle.part(), lsn, random: issued.id_random },
             handle: issued.handle,
             customer: issued.customer,
+            generation: issued.generation,
             counter: issued.counter,
             random: issued.random,
             issued_at,
@@ -235,6 +237,7 @@ mod tests {
         let issued = CodeIssued {
             customer: CustomerIx(0),
             handle,
+            generation: 1,
             id_random: 9,
             counter: 1,
             random: 2,

@@ -335,7 +335,7 @@ impl Reason {
 /// The table as a page, kept in step with `docs/denials.md` by a test.
 pub fn as_markdown() -> String {
     let mut page = String::from(
-        "# Denials\n\nPrinted from `src/domain/denial.rs`; `SOKKETSU_BLESS=1 cargo test --test tidy` writes it anew.\n\n\
+        "# Denials\n\nPrinted from `src/domain/denial.rs`; `BLESS=1 cargo test --test tidy` writes it anew.\n\n\
          A register gets `reason`; only the clerk's text may be displayed there. The customer's text goes to the customer's own phone.\n\n\
          | reason | DE 39 | DE 44 | retry | clerk | customer |\n|---|---|---|---|---|---|\n",
     );

@@ -37,10 +37,12 @@ fn changed(before: &Profile, change: &CustomerChange) -> Profile {
     }
 }
 
-/// A code for a customer who may pay in store. `draw` gives random numbers.
+/// A code for a customer who may pay in store. `generation` is that of the keys that will seal it, `draw` gives
+/// random numbers.
 pub fn issue_code(
     state: &State,
     id: &CustomerId,
+    generation: u8,
     now: &Now,
     policy: &Policy,
     draw: &mut dyn FnMut() -> u64,
@@ -53,6 +55,7 @@ pub fn issue_code(
     Ok(CodeIssued {
         customer,
         handle: free_handle(state, account, now, draw),
+        generation,
         id_random: draw(),
         counter: account.codes_issued.wrapping_add(1),
         random: u32::try_from(draw() >> 32).unwrap_or(0),

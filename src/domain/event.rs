@@ -54,6 +54,8 @@ pub enum Event {
 pub struct CodeIssued {
     pub customer: CustomerIx,
     pub handle: Handle,
+    /// Key generation of its seals, so that its pictures can be made again.
+    pub generation: u8,
     /// Of the public id.
     pub id_random: u64,
     /// Of the QR (9F36, 9F37).

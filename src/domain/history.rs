@@ -115,7 +115,7 @@ impl History {
         let request = match self.below(100) {
             0..6 => self.put_customer(),
             6..8 => self.put_merchant(),
-            8..31 => Request::IssueCode { customer: self.customer() },
+            8..31 => Request::IssueCode { customer: self.customer(), generation: 1 },
             31 => return self.guess_a_seal(),
             32..35 => match self.pick_late(&self.codes.clone()) {
                 Some((code, _)) => Request::VoidCode { code },

@@ -349,26 +349,15 @@ pub fn part_of(input: &Authorize, customer: Option<Part>) -> Part {
 mod tests {
     use super::*;
     use crate::domain::ids::{CustomerId, MerchantId, OrderId};
-    use crate::domain::request::JPY;
 
     #[test]
     fn the_fingerprint_is_stored_in_the_ledger_so_it_never_changes() {
-        let input = Authorize {
-            merchant: MerchantId::new("mrc_konbini").unwrap(),
-            order_id: OrderId::new("R-1001").unwrap(),
-            store: None,
-            terminal: None,
-            payer: Payer::Customer(CustomerId::new("1001").unwrap()),
-            channel: Channel::Online,
-            amount: Yen::new(1_980),
-            currency: JPY,
-            capture: true,
-            confirm_repeat: false,
-            entry_mode: None,
-            categories: Vec::new(),
-            requested_at: None,
-            late: false,
-        };
+        let input = Authorize::new(
+            OrderKey { merchant: MerchantId::new("mrc_konbini").unwrap(), order_id: OrderId::new("R-1001").unwrap() },
+            Payer::Customer(CustomerId::new("1001").unwrap()),
+            Channel::Online,
+            Yen::new(1_980),
+        );
         assert_eq!(
             fingerprint(&input),
             9_484_996_743_091_212_211,

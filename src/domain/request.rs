@@ -111,6 +111,28 @@ pub struct Authorize {
     pub late: bool,
 }
 
+impl Authorize {
+    /// A purchase with the defaults of the contract: captured at once, in yen, judged in time.
+    pub fn new(key: OrderKey, payer: Payer, channel: Channel, amount: Yen) -> Self {
+        Self {
+            merchant: key.merchant,
+            order_id: key.order_id,
+            store: None,
+            terminal: None,
+            payer,
+            channel,
+            amount,
+            currency: JPY,
+            capture: true,
+            confirm_repeat: false,
+            entry_mode: None,
+            categories: Vec::new(),
+            requested_at: None,
+            late: false,
+        }
+    }
+}
+
 /// An order, by the register's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderKey {
@@ -167,6 +189,8 @@ pub enum Request {
     Recall(Box<Order>),
     IssueCode {
         customer: CustomerId,
+        /// Of the keys that will seal it.
+        generation: u8,
     },
     VoidCode {
         code: CodeId,

@@ -122,10 +122,12 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
             Some(known) => Ruling::Record(Event::Recalled(Box::new(Order { earlier: None, ..known.clone() }))),
             None => Ruling::Record(Event::Recalled(order.clone())),
         },
-        Request::IssueCode { customer } => match issue_code(state, customer, now, policy, draw) {
-            Ok(issued) => Ruling::Record(Event::CodeIssued(issued)),
-            Err(reason) => answer(Reply::CodeRefused(reason)),
-        },
+        Request::IssueCode { customer, generation } => {
+            match issue_code(state, customer, *generation, now, policy, draw) {
+                Ok(issued) => Ruling::Record(Event::CodeIssued(issued)),
+                Err(reason) => answer(Reply::CodeRefused(reason)),
+            }
+        }
         Request::VoidCode { code } => void_code(state, *code, now)
             .map_or_else(|| answer(look(state, &Request::FindCode(*code), now)), Ruling::Record),
         Request::PutCustomer { id, change } => put_customer(state, *id, change)

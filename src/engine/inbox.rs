@@ -17,8 +17,8 @@ use super::Engine;
 /// How often an idle engine looks at the time: expired holds get their paper, memory is freed.
 const IDLE_TICK: Duration = Duration::from_millis(500);
 
-/// How often old journal segments are looked for.
-const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(60);
+/// How often the journal's room is looked at and old segments are released.
+const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(5);
 
 /// Where an answered request's time went.
 #[derive(Clone, Copy, Debug, Default)]
@@ -157,7 +157,7 @@ impl Queues {
 impl<J: Journal> Engine<J> {
     /// Serves the queues until every [`Inbox`] is dropped, then returns itself. An error means that the journal
     /// could not be written: nothing of the batch was answered, and the process must stop. `keep_house` is called
-    /// between batches, about once in [`KEEP_HOUSE_EVERY`].
+    /// between batches, every few seconds.
     pub fn serve(
         mut self,
         queues: &Queues,

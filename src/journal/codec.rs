@@ -213,7 +213,7 @@ records! {
     MerchantLimits { per_payment, in_store }
     Merchant { id, name, mcc, status, limits }
     OrderKey { merchant, order_id }
-    CodeIssued { customer, handle, id_random, counter, random, expires_at }
+    CodeIssued { customer, handle, generation, id_random, counter, random, expires_at }
     Authorize {
         merchant, order_id, store, terminal, payer, channel, amount, currency, capture, confirm_repeat, entry_mode,
         categories, requested_at, late,
@@ -338,6 +338,115 @@ mod tests {
         let outcome = Outcome::Denied { reason: Reason::CodeUsed, first: Some(Box::new(first)) };
         let customer = Some(CustomerIx(3));
         Event::Decided(Box::new(Decided { random: 42, policy: 1, input, customer, room: Yen::new(9), outcome }))
+    }
+
+    fn order() -> Order {
+        let Event::Decided(decided) = decided() else { panic!("a decision") };
+        Order {
+            id: AuthorizationId { part: Part::from_number(63), lsn: Lsn(77), random: u64::MAX },
+            key: OrderKey { merchant: decided.input.merchant, order_id: decided.input.order_id },
+            customer: Some(CustomerIx(3)),
+            channel: Channel::NpAtobarai,
+            handle: None,
+            amount: Yen::new(3_000),
+            fingerprint: 5,
+            decided_at: Millis(1_795_423_500_000),
+            state: OrderState::Captured { amount: Yen::new(3_000), refunded: Yen::new(1_000) },
+            month: Month::parse("2026-11").unwrap(),
+            due: Date::new(2026, 12, 10).unwrap(),
+            points: 10,
+            room: Yen::ZERO,
+            first: None,
+            refunds: Some(Box::new(vec![RefundMade {
+                id: RefundId::new("F-1").unwrap(),
+                amount: Yen::new(1_000),
+                destination: Destination::UsageReduced,
+            }])),
+            touched: Lsn(78),
+            touched_at: Millis(1_795_423_501_000),
+            earlier: None,
+        }
+    }
+
+    /// One event of each kind, in order of their numbers.
+    fn one_of_each() -> Vec<Event> {
+        let merchant = MerchantId::new("mrc_konbini").unwrap();
+        let month = Month::parse("2026-11").unwrap();
+        let due = Date::new(2026, 12, 10).unwrap();
+        let (customer, channel, amount) = (CustomerIx(3), Channel::InStore, Yen::new(1_980));
+        let undone = Undone { order: Lsn(9), customer, channel, amount, was_hold: true, month, points: 9 };
+        let limits = MerchantLimits { per_payment: Some(Yen::new(5_000)), in_store: None };
+        let profile = Profile {
+            identity: Identity::Rejected,
+            identity_reason: Some("書類不鮮明".into()),
+            birth_date: Date::new(1990, 4, 1),
+            limits: Some(Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) }),
+            ..Profile::newcomer()
+        };
+        vec![
+            Event::Opened { sandbox: true },
+            Event::PolicySet { version: 2, text: "label = 1".into() },
+            Event::HolidaysSet { text: "2026-11-23,勤労感謝の日".into() },
+            Event::MerchantSet(Box::new(Merchant {
+                id: merchant,
+                name: "コンビニ".into(),
+                mcc: 5_499,
+                status: MerchantStatus::Active,
+                limits,
+            })),
+            Event::CustomerSet { ix: customer, id: CustomerId::new("1001").unwrap(), profile: Box::new(profile) },
+            Event::CodeIssued(CodeIssued {
+                customer,
+                handle: Handle::new(314_159_265).unwrap(),
+                generation: 1,
+                id_random: 42,
+                counter: 7,
+                random: 0xA1B2_C3D4,
+                expires_at: Millis(1_795_423_800_000),
+            }),
+            Event::CodeVoided { handle: Handle::new(7).unwrap() },
+            decided(),
+            Event::Tombstoned { key: OrderKey { merchant, order_id: OrderId::new("R-9").unwrap() } },
+            Event::Cancelled(undone),
+            Event::Captured(Captured {
+                order: Lsn(9),
+                customer,
+                channel,
+                amount,
+                released: Yen::new(20),
+                month,
+                due,
+                points: 9,
+            }),
+            Event::Refunded(Refunded {
+                order: Lsn(9),
+                refund_id: RefundId::new("F-1").unwrap(),
+                customer,
+                channel,
+                amount,
+                month,
+                destination: Destination::BillReduced,
+                points: 9,
+            }),
+            Event::HoldExpired(undone),
+            Event::Recalled(Box::new(order())),
+        ]
+    }
+
+    /// The file only ever gains lines: what a released version wrote stays readable.
+    #[test]
+    fn golden_events_stay_readable_and_are_written_the_same() {
+        let golden = include_str!("../../tests/golden/events.txt");
+        let known: Vec<_> = golden.lines().collect();
+        let events = one_of_each();
+        assert_eq!(known.len(), events.len());
+        for (line, event) in known.iter().zip(&events) {
+            let mut bytes = Vec::new();
+            encode(event, &mut bytes);
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(*line, hex, "{event:?}");
+            assert_eq!(decode(&bytes).as_ref(), Ok(event));
+        }
     }
 
     #[test]

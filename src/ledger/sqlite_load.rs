@@ -181,7 +181,7 @@ fn load_accounts(db: &Connection, state: &mut State) -> Result<(), LedgerError> 
 fn load_codes(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
     let mut query = db.prepare_cached(
         "SELECT handle, lsn, id_random, customer, counter, random, issued_at, expires_at, ending, ended_by, ended_at,
-        wrong_seals, attempts, latest_attempt FROM code WHERE forget_at > ?1 ORDER BY forget_at",
+        wrong_seals, attempts, latest_attempt, generation FROM code WHERE forget_at > ?1 ORDER BY forget_at",
     )?;
     let mut rows = query.query([state.time.0])?;
     while let Some(row) = rows.next()? {
@@ -197,6 +197,7 @@ fn load_codes(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
             id: CodeId { part: handle.part(), lsn: cells.lsn(1)?, random: cells.bits(2)? },
             handle,
             customer: cells.customer(3)?,
+            generation: cells.num(14)?,
             counter: cells.num(4)?,
             random: cells.num(5)?,
             issued_at: cells.millis(6)?,
@@ -210,8 +211,8 @@ fn load_codes(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// The orders still remembered, by rising lsn: those that something changed or holds open after the retention,
-/// then all within it.
+/// The orders still remembered, by rising lsn: older ones that something changed within the retention, or whose hold
+/// is open or ran out within it; then all that were decided within it.
 fn load_orders(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
     let forgotten = state.time.plus(-state.settings.orders_retain);
     let next = "SELECT lsn, decided_at FROM decision WHERE lsn >= ?1 ORDER BY lsn LIMIT 1";
@@ -221,9 +222,9 @@ fn load_orders(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
         db,
         "WHERE d.lsn < ?1 AND d.lsn IN (
             SELECT lsn FROM decision WHERE touched > lsn AND touched_at > ?2
-            UNION SELECT order_lsn FROM hold WHERE expires_at > ?3) ORDER BY d.lsn",
+            UNION SELECT lsn FROM decision WHERE state = 3 AND hold_expires_at > ?2) ORDER BY d.lsn",
     )?;
-    let mut rows = kept.query([recent, forgotten.0, state.time.0])?;
+    let mut rows = kept.query([recent, forgotten.0])?;
     while let Some(row) = rows.next()? {
         let (order, recalled) = order(db, row)?;
         state.load_order(order, recalled);

@@ -90,12 +90,13 @@ impl Poster<'_> {
         self.change("a customer", count, params![customer, issued.counter, issued.handle.get()])?;
         // The handle's old life, past its time, may still be there.
         let insert = "INSERT OR REPLACE INTO code
-            (handle, lsn, id_random, customer, counter, random, issued_at, expires_at, forget_at)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            (handle, lsn, id_random, customer, counter, random, issued_at, expires_at, forget_at,
+            generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let (expires, forget) = (issued.expires_at, issued.expires_at.plus(REST));
         let (id, random) = (bits(lsn.0), bits(issued.id_random));
         let handle = issued.handle.get();
-        let row = params![handle, id, random, customer, issued.counter, issued.random, now.0, expires.0, forget.0];
+        let (counter, generation) = (issued.counter, issued.generation);
+        let row = params![handle, id, random, customer, counter, issued.random, now.0, expires.0, forget.0, generation];
         self.run(insert, row).map(drop)
     }
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
 use super::follow::{Follower, LedgerOrders};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{ApiKey, Config};
 use crate::domain::jst::Millis;
 use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
 use crate::journal::Durable;
 use crate::ledger::writer::Writer;
-use crate::server::callers::{Caller, Callers, Merchants, Role};
+use crate::server::callers::{Caller, Callers};
 use crate::server::{self, EventSource, Readiness};
 
 pub(super) fn parts(
@@ -36,6 +37,7 @@ pub(super) fn parts(
         clock: clock.clone(),
         callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
         readiness: Arc::new(Readiness::default()),
+        tls: tls(config)?,
         metrics: None,
         events: Some(Arc::new(move || Ok(Box::new(Follower::new(&dir, &durable)) as Box<dyn EventSource>))),
         past_orders: Some(Arc::new(LedgerOrders { file: ledger_file })),
@@ -53,25 +55,21 @@ pub(super) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, durable: &Durabl
     })
 }
 
+fn tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
+    let Some(files) = &config.server.tls else { return Ok(None) };
+    Ok(Some(server::tls::acceptor(&files.cert_file, &files.key_file, files.client_ca_file.as_deref())?))
+}
+
 fn callers(config: &Config) -> Result<Callers, ServeError> {
-    let caller = |key: &config::ApiKey| {
-        let merchants = match &key.merchants {
-            config::Merchants::All => Merchants::All,
-            config::Merchants::Listed(list) => Merchants::Only(list.clone()),
-        };
-        let role = match key.role {
-            config::Role::Wallet => Role::Wallet,
-            config::Role::Register => Role::Register,
-            config::Role::Office => Role::Office,
-            config::Role::Ops => Role::Ops,
-        };
+    let caller = |key: &ApiKey| {
         let caller = Caller {
             name: key.name.as_str().into(),
-            role,
-            merchants,
+            role: key.role,
+            merchants: key.merchants.clone(),
             terminals: key.terminals.clone(),
             channels: key.channels.clone(),
             may_refund: key.may_refund,
+            bad_codes_per_minute: usize::try_from(key.bad_codes_per_minute).unwrap_or(usize::MAX),
         };
         (caller, vec![*key.hash.as_bytes()])
     };
@@ -87,7 +85,6 @@ fn edge_options(config: &Config) -> server::Options {
         body_timeout: config.server.body_timeout,
         drain_deadline: config.server.drain.min(Duration::from_secs(4)),
         bad_codes_per_terminal: count(config.bad_codes.per_terminal),
-        bad_codes_per_key: count(config.bad_codes.per_key),
         open_metrics: config.server.http.ip().is_loopback(),
         ..server::Options::default()
     }

@@ -26,6 +26,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::writer::{Condition as LedgerCondition, Writer};
 use crate::metrics;
 use crate::server::callers::SameKey;
+use crate::server::tls::TlsError;
 use crate::server::{self, Edge, Readiness};
 
 use follow::Follower;
@@ -50,10 +51,14 @@ pub enum ServeError {
     Ledger(#[from] LedgerError),
     #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
     WrongKind { data: PathBuf, what: &'static str, remedy: &'static str },
+    #[error("`{key}` is not supported by this version yet; take it out of the configuration")]
+    NotBuilt { key: &'static str },
     #[error("could not {doing}: {source}")]
     System { doing: String, source: std::io::Error },
     #[error(transparent)]
     SameKey(#[from] SameKey),
+    #[error("[server.tls]: {0}")]
+    Tls(#[from] TlsError),
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
@@ -65,7 +70,7 @@ impl ServeError {
             Self::Config(error) => error.exit_code(),
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
-            Self::WrongKind { .. } | Self::SameKey(_) => 78,
+            Self::WrongKind { .. } | Self::SameKey(_) | Self::Tls(_) | Self::NotBuilt { .. } => 78,
             Self::Recovery(_) => 65,
             Self::Ledger(error) if error.is_retriable() => 75,
             Self::Ledger(_) => 65,
@@ -88,8 +93,17 @@ fn system(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError
     move |source| ServeError::System { doing: doing.into(), source }
 }
 
+/// Better no service than one that is less than its configuration says.
+fn refuse_what_is_not_built(config: &Config) -> Result<(), ServeError> {
+    match config.server.iso8583 {
+        Some(_) => Err(ServeError::NotBuilt { key: "server.iso8583" }),
+        None => Ok(()),
+    }
+}
+
 /// Runs the service until a signal. `start` is the sandbox's birth time.
 pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Result<(), ServeError> {
+    refuse_what_is_not_built(&config)?;
     let prometheus = metrics::install()?;
     let core = start::open(&config, start)?;
     let (inbox, queues) = queues(config.inbox, config.records.journal.min_gap);
@@ -105,11 +119,13 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let readiness = Arc::clone(&parts.readiness);
 
     let (engine, clock, keep) = (core.engine, core.clock, config.records.journal.retain_days);
-    let posted = Arc::clone(&core.posted);
+    let (posted, kept) = (Arc::clone(&core.posted), Arc::clone(&readiness));
     let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let served = engine.serve(&queues, &clock, |journal: &mut LocalJournal, now| {
             let upto = Lsn(posted.load(Ordering::Acquire));
             let keep_after = now.plus(-i64::try_from(keep).unwrap_or(i64::MAX).saturating_mul(DAY));
+            // A disk that is filling shows before a commit fails.
+            kept.set(server::Condition::JournalWritable, journal.room().trouble.is_none());
             journal.release_to(upto, keep_after.0).map(|_| ())
         });
         match served {
@@ -195,15 +211,16 @@ async fn run(
 }
 
 fn welcome(config: &Config, http: SocketAddr, admin: Option<SocketAddr>) -> String {
-    let mut text = format!("Sokketsu listens on http://{http}");
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let mut text = format!("Sokketsu listens on {scheme}://{http}");
     if let Some(admin) = admin {
-        text += &format!("\n  office, ops and metrics on http://{admin}");
+        text += &format!("\n  office, ops and metrics on {scheme}://{admin}");
     }
     text += &format!("\n  data in {}", config.records.data.display());
     if config.sandbox {
         text += "\n  sandbox: customers 1001-1006 and 2000-2999, merchants mrc_konbini, mrc_electronics, mrc_giftcards\
                  \n  keys: sandbox-wallet, sandbox-register, sandbox-office, sandbox-ops (Authorization: Bearer KEY)";
     }
-    text += &format!("\n  API: http://{http}/openapi.json   ready: http://{http}/readyz");
+    text += &format!("\n  API: {scheme}://{http}/openapi.json   ready: {scheme}://{http}/readyz");
     text
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::answer::Answer;
 use super::bad_codes::{Pass, Source};
 use super::decision::Decision;
-use super::fields::{self, Amount, Text, Whole, Words};
+use super::fields::{self, Amount, Object, Text, Whole, Words};
 use super::flow::{Asked, ask, milliseconds, out_of_place};
 use super::past::{Which, find, unknown};
 use super::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
@@ -20,7 +20,7 @@ use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
 use crate::domain::request::{Authorize, Currency, EntryMode, JPY, OrderKey, Payer, Request, Scanned};
 use crate::domain::rule::Reply;
-use crate::engine::inbox::Stages;
+use crate::engine::inbox::{Answered, Stages};
 use crate::metrics::{Metrics, Stage, metrics};
 
 const DEADLINE_MS: u64 = 1_000;
@@ -35,14 +35,14 @@ struct Purchase {
     channel: Option<Text<Channel>>,
     amount: Amount,
     currency: Option<Text<Currency>>,
-    merchant: Shop,
+    merchant: Object<Shop>,
     capture: Option<bool>,
     entry_mode: Option<Text<EntryMode>>,
     requested_at: Option<Text<Millis>>,
     deadline_ms: Option<Whole<1, 60_000>>,
     confirm_repeat: Option<bool>,
     #[serde(default)]
-    items: Vec<Item>,
+    items: Vec<Object<Item>>,
 }
 
 #[derive(Deserialize)]
@@ -94,16 +94,16 @@ impl Purchase {
 
     fn into_input(self, payer: Payer, channel: Channel, scanned_as: Option<EntryMode>) -> Authorize {
         let mut categories: Vec<Category> = Vec::new();
-        for category in self.items.into_iter().filter_map(|item| item.category) {
+        for category in self.items.into_iter().filter_map(|item| item.0.category) {
             if !categories.contains(&category.0) {
                 categories.push(category.0);
             }
         }
         Authorize {
-            merchant: self.merchant.id.0,
+            merchant: self.merchant.0.id.0,
             order_id: self.order_id.0,
-            store: self.merchant.store_id.map(|id| id.0),
-            terminal: self.merchant.terminal_id.map(|id| id.0),
+            store: self.merchant.0.store_id.map(|id| id.0),
+            terminal: self.merchant.0.terminal_id.map(|id| id.0),
             payer,
             channel,
             amount: Yen::new(self.amount.0),
@@ -129,8 +129,13 @@ pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let purchase: Purchase = fields::read(asked.body)?;
     let means = purchase.means()?;
     let known = asked.known()?;
-    let terminal = purchase.merchant.terminal_id.as_ref().map(|id| id.0);
-    let source = Source { key: known.number, merchant: purchase.merchant.id.0, terminal };
+    let terminal = purchase.merchant.0.terminal_id.as_ref().map(|id| id.0);
+    let source = Source {
+        key: known.number,
+        key_limit: known.caller.bad_codes_per_minute,
+        merchant: purchase.merchant.0.id.0,
+        terminal,
+    };
     known.caller.may_speak_for(&source.merchant, terminal.as_ref())?;
     let channel = if let Means::Named(_, channel) = means { channel } else { Channel::InStore };
     known.caller.may_sell_through(channel)?;
@@ -167,21 +172,18 @@ async fn decide(
     };
     let throttled = pass != Pass::Open;
     let counted = bad && !throttled;
-    let answered = ask(asked.edge, Request::Authorize { input, throttled }, Some(deadline)).await?;
+    let answered = ask(asked.edge, Request::Authorize { input, throttled }, Some(deadline)).await;
+    let is_new = matches!(&answered, Ok(Answered { reply: Reply::Decision { replayed: false, .. }, .. }));
+    if counted && is_new {
+        metrics().bad_codes.increment(1);
+    } else if counted {
+        limiter.forgive(source);
+    }
+    let answered = answered?;
     let (order, replayed) = match answered.reply {
         Reply::Decision { order, replayed } => (order, replayed),
-        reply => {
-            if counted {
-                limiter.forgive(source);
-            }
-            return Err(not_decided(&reply, pass));
-        }
+        reply => return Err(not_decided(&reply, pass)),
     };
-    if counted && replayed {
-        limiter.forgive(source);
-    } else if counted {
-        metrics().bad_codes.increment(1);
-    }
     let answer = Answer::ok(&Decision::answered(&order, replayed, answered.now.at))?;
     Ok(answer.with_header(HeaderName::from_static("server-timing"), &timing(asked.received, early, &answered.stages)))
 }
@@ -195,7 +197,7 @@ fn not_decided(reply: &Reply, pass: Pass) -> Problem {
         (Reply::Throttled, Pass::Shut(wait)) => {
             Metrics::shed("bad_codes");
             let detail = "No decision was made. Check the scanner, and try again after Retry-After.";
-            Problem::new(&TOO_MANY_BAD_CODES, detail).retry_after(wait.as_secs() + 1)
+            Problem::new(&TOO_MANY_BAD_CODES, detail).retry_after(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
         }
         (other, _) => out_of_place(other),
     }

@@ -11,10 +11,11 @@ use crate::domain::ids::{MerchantId, TerminalId};
 
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Where a code came from. `key` is the caller's number.
+/// Where a code came from. `key` is the caller's number, `key_limit` its bound over all its terminals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     pub key: u32,
+    pub key_limit: usize,
     pub merchant: MerchantId,
     pub terminal: Option<TerminalId>,
 }
@@ -38,7 +39,6 @@ struct Counts {
 
 pub struct BadCodes {
     per_terminal: usize,
-    per_key: usize,
     /// Most terminals counted at once.
     most: usize,
     counts: Mutex<Counts>,
@@ -64,8 +64,8 @@ fn wait(times: Option<&Times>, limit: usize, now: Instant) -> Option<Duration> {
 }
 
 impl BadCodes {
-    pub fn new(per_terminal: usize, per_key: usize, most: usize) -> Self {
-        Self { per_terminal, per_key, most, counts: Mutex::default() }
+    pub fn new(per_terminal: usize, most: usize) -> Self {
+        Self { per_terminal, most, counts: Mutex::default() }
     }
 
     /// Whether a code from here may be judged, and counts it if it is bad. It counts before the judgement, so
@@ -74,7 +74,7 @@ impl BadCodes {
         let mut counts = self.counts.lock();
         let waits = [
             wait(counts.by_terminal.get(source), self.per_terminal, now),
-            wait(counts.by_key.get(&source.key), self.per_key, now),
+            wait(counts.by_key.get(&source.key), source.key_limit, now),
         ];
         if let Some(longest) = waits.into_iter().flatten().max() {
             return Pass::Shut(longest);
@@ -113,13 +113,20 @@ impl BadCodes {
 mod tests {
     use super::*;
 
+    const KEY_LIMIT: usize = 7;
+
     fn source(key: u32, terminal: &str) -> Source {
-        Source { key, merchant: MerchantId::new("mrc_a").unwrap(), terminal: Some(TerminalId::new(terminal).unwrap()) }
+        Source {
+            key,
+            key_limit: KEY_LIMIT,
+            merchant: MerchantId::new("mrc_a").unwrap(),
+            terminal: Some(TerminalId::new(terminal).unwrap()),
+        }
     }
 
     #[test]
     fn the_sixth_bad_code_in_a_minute_waits() {
-        let (codes, start) = (BadCodes::new(5, 50, 100), Instant::now());
+        let (codes, start) = (BadCodes::new(5, 100), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         for second in 0..5 {
             assert_eq!(codes.check(&source(1, "T1"), true, after(second)), Pass::Open);
@@ -132,7 +139,7 @@ mod tests {
 
     #[test]
     fn made_up_terminals_are_counted_by_their_key() {
-        let (codes, now) = (BadCodes::new(5, 7, 100), Instant::now());
+        let (codes, now) = (BadCodes::new(5, 100), Instant::now());
         for n in 0..7 {
             assert_eq!(codes.check(&source(1, &format!("T{n}")), true, now), Pass::Open);
         }
@@ -142,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_full_map_refuses_new_sources_and_keeps_its_counts() {
-        let (codes, now) = (BadCodes::new(1, 50, 2), Instant::now());
+        let (codes, now) = (BadCodes::new(1, 2), Instant::now());
         assert_eq!(codes.check(&source(1, "T1"), true, now), Pass::Open);
         assert_eq!(codes.check(&source(1, "T2"), true, now), Pass::Open);
         assert_eq!(codes.check(&source(1, "T3"), true, now), Pass::Shut(WINDOW));
@@ -153,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_replay_is_forgiven() {
-        let (codes, now) = (BadCodes::new(1, 50, 2), Instant::now());
+        let (codes, now) = (BadCodes::new(1, 2), Instant::now());
         assert_eq!(codes.check(&source(1, "T1"), true, now), Pass::Open);
         codes.forgive(&source(1, "T1"));
         assert_eq!(codes.check(&source(1, "T1"), true, now), Pass::Open);

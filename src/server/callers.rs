@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use clap::ValueEnum;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::problem::{FORBIDDEN, Problem};
@@ -10,7 +12,8 @@ use crate::domain::account::Channel;
 use crate::domain::ids::{MerchantId, TerminalId};
 
 /// What a key is for. Each key has one role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The issuer's app, through its backend.
     Wallet,
@@ -54,6 +57,8 @@ pub struct Caller {
     pub terminals: Option<Vec<TerminalId>>,
     pub channels: Vec<Channel>,
     pub may_refund: bool,
+    /// Bad codes a minute from this key, whatever merchants and terminals it names.
+    pub bad_codes_per_minute: usize,
 }
 
 impl Caller {
@@ -66,6 +71,7 @@ impl Caller {
             terminals: None,
             channels: Channel::ALL.to_vec(),
             may_refund: true,
+            bad_codes_per_minute: usize::MAX,
         }
     }
 

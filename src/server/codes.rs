@@ -99,7 +99,16 @@ fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
     let issuer = edge.issuers.issuer(Form::L24).or_else(|| edge.issuers.issuer(Form::Tok19));
     let issuer = issuer.ok_or_else(Problem::internal)?;
     let life = u16::try_from((code.expires_at.0 - code.issued_at.0) / SECOND).unwrap_or(u16::MAX);
-    let minted = code::mint(&keys, &issuer, code.handle, code.issued_at.0, life, code.counter, code.random);
+    let minted = code::mint_with_generation(
+        &keys,
+        code.generation,
+        &issuer,
+        code.handle,
+        code.issued_at.0,
+        life,
+        code.counter,
+        code.random,
+    );
     minted.map_err(|error| {
         tracing::error!(%error, "a code cannot be minted");
         Problem::internal()
@@ -109,7 +118,8 @@ fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
 /// `POST /v1/codes`
 pub(super) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let body: IssueBody = fields::read(asked.body)?;
-    let answered = ask(asked.edge, Request::IssueCode { customer: body.customer_id.0 }, None).await?;
+    let request = Request::IssueCode { customer: body.customer_id.0, generation: asked.edge.keyring.load().active() };
+    let answered = ask(asked.edge, request, None).await?;
     let view = match answered.reply {
         Reply::Code(view) => view,
         Reply::CodeRefused(reason) => return Err(Problem::code_refused(reason)),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::codes::SpendableShown;
-use super::fields::{self, LimitYen, Text, Words, present};
+use super::fields::{self, LimitYen, Object, Text, Words, present};
 use super::flow::{Asked, ask, out_of_place};
 use super::problem::{CUSTOMER_UNKNOWN, DUE_DATE_UNKNOWN, Problem};
 use super::request_guard::Query;
@@ -45,7 +45,7 @@ struct ChangeBody {
     #[serde(default, deserialize_with = "present")]
     status: Option<Text<Status>>,
     #[serde(default, deserialize_with = "present")]
-    limits: Option<Option<LimitsBody>>,
+    limits: Option<Option<Object<LimitsBody>>>,
 }
 
 impl ChangeBody {
@@ -55,10 +55,10 @@ impl ChangeBody {
             return Err(Problem::field("/birth_date", "must be a day in the past, 1900 or later"));
         }
         let limits = match self.limits {
-            Some(Some(limits)) if limits.in_store.0 > limits.total.0 => {
+            Some(Some(Object(limits))) if limits.in_store.0 > limits.total.0 => {
                 return Err(Problem::field("/limits/in_store", "must not be more than `total`: it lies inside it"));
             }
-            Some(Some(limits)) => {
+            Some(Some(Object(limits))) => {
                 Some(Some(Limits { total: Yen::new(limits.total.0), in_store: Yen::new(limits.in_store.0) }))
             }
             Some(None) => Some(None),
@@ -141,7 +141,7 @@ struct ExposureShown {
 
 /// For each channel the first reason against buying, or null.
 #[derive(Serialize)]
-struct BlockedBy {
+struct BlockedChannels {
     in_store: Option<&'static str>,
     online: Option<&'static str>,
     np_atobarai: Option<&'static str>,
@@ -173,7 +173,9 @@ struct Standing {
     exposure: ExposureShown,
     credit: u64,
     spendable: SpendableShown,
-    blocked_by: BlockedBy,
+    /// Why a code would be refused now; null where none.
+    blocked_by: Option<&'static str>,
+    blocked_channels: BlockedChannels,
     next_bill: Option<NextBill>,
 }
 
@@ -218,7 +220,8 @@ fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
         },
         credit: account.credit.get(),
         spendable: SpendableShown { in_store: room.in_store.get(), online: room.online.get() },
-        blocked_by: BlockedBy {
+        blocked_by: blocked(Channel::InStore),
+        blocked_channels: BlockedChannels {
             in_store: blocked(Channel::InStore),
             online: blocked(Channel::Online),
             np_atobarai: blocked(Channel::NpAtobarai),
@@ -372,7 +375,8 @@ mod tests {
         let blocked = serde_json::json!({
             "in_store": "identity_required", "online": "consent_required", "np_atobarai": null,
         });
-        assert_eq!(shown["blocked_by"], blocked);
+        assert_eq!(shown["blocked_channels"], blocked);
+        assert_eq!(shown["blocked_by"], "identity_required");
         assert!(shown["next_bill"].is_null());
     }
 }

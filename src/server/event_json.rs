@@ -245,6 +245,7 @@ mod tests {
         let issued = Event::CodeIssued(CodeIssued {
             customer: CustomerIx(3),
             handle: Handle::new(314_159_265).unwrap(),
+            generation: 1,
             id_random: 9,
             counter: 54_321,
             random: 2_712_847_316,

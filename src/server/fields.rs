@@ -21,6 +21,26 @@ pub(super) trait FromText: Sized {
     fn from_text(text: &str) -> Result<Self, String>;
 }
 
+/// A JSON object, read as `T`. A plain struct would take a list of its fields too.
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MapOnly<D>(D);
+        impl<'de, D: Deserializer<'de>> Deserializer<'de> for MapOnly<D> {
+            type Error = D::Error;
+            fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+                self.0.deserialize_map(visitor)
+            }
+            serde::forward_to_deserialize_any! {
+                bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+                unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+            }
+        }
+        T::deserialize(MapOnly(deserializer)).map(Self)
+    }
+}
+
 /// A JSON string, read as `T`.
 pub(super) struct Text<T>(pub(super) T);
 
@@ -164,9 +184,9 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem>
         return Err(Problem::new(&MALFORMED, "The body is empty. Send a JSON object."));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))?;
+    let value: Object<T> = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))?;
     match deserializer.end() {
-        Ok(()) => Ok(value),
+        Ok(()) => Ok(value.0),
         Err(error) => Err(not_json(&error)),
     }
 }
@@ -192,8 +212,11 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
             Some((_, known)) => format!("is not a field of this call; known here: {}", strip_place(known)),
             None => "is not a field of this call".to_owned(),
         }
-    } else if message.starts_with("duplicate field `") {
+    } else if let Some(name) = quoted("duplicate field `") {
+        pointer = format!("{pointer}/{name}");
         "is there twice".to_owned()
+    } else if message.contains(", expected struct ") {
+        "must be an object".to_owned()
     } else if let Some((_, wanted)) = message.split_once(", expected ") {
         format!("must be {}", strip_place(wanted))
     } else {
@@ -235,15 +258,17 @@ mod tests {
 
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "it is read, not used")]
     struct Form {
         amount: Amount,
-        merchant: Option<Shop>,
+        merchant: Option<Object<Shop>>,
         #[serde(default, deserialize_with = "present")]
         birth_date: Option<Text<Date>>,
     }
 
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "it is read, not used")]
     struct Shop {
         id: Text<MerchantId>,
     }
@@ -278,13 +303,13 @@ mod tests {
             (r#"{"amount":1,"merchant":{"id":"a","x/y":7}}"#, "/merchant/x~1y", "not a field"),
             (r#"{"amount":1,"birth_date":null}"#, "/birth_date", "must be a string"),
             (r#"{"amount":1,"birth_date":"2021-02-29"}"#, "/birth_date", "YYYY-MM-DD"),
-            ("[]", "/amount", ""),
+            ("[1]", "", "must be an object"),
+            ("7", "", "must be an object"),
+            (r#"{"amount":1,"merchant":["mrc"]}"#, "/merchant", "must be an object"),
         ] {
             let (status, at, detail) = refused(body);
             assert_eq!(status, 422, "{body}");
-            if body != "[]" {
-                assert_eq!(at, pointer, "{body}: {detail}");
-            }
+            assert_eq!(at, pointer, "{body}: {detail}");
             assert!(detail.contains(says), "{body}: {detail}");
         }
     }

@@ -99,9 +99,6 @@ async fn serve(
     *label = route.label;
     is_served_here(edge, door, route)?;
     let known = authenticate(edge, door, route, &head.headers)?;
-    if !route.is_open() && !edge.readiness.may_serve() {
-        return Err(Problem::not_ready());
-    }
     let bytes = if route.takes_body {
         check_media_type(&head.headers)?;
         read_body(body, edge.options.body_timeout).await?
@@ -110,6 +107,10 @@ async fn serve(
     } else {
         bytes::Bytes::new()
     };
+    // After the body, so that the caller keeps its connection for the next try.
+    if !route.is_open() && !edge.readiness.may_serve() {
+        return Err(Problem::not_ready());
+    }
     let asked = Asked {
         edge,
         known: known.as_deref(),
@@ -208,7 +209,11 @@ pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instan
         }
         Shed::Stopping => Problem::not_ready(),
     })?;
-    let answered = waiting.await.map_err(|_| Problem::not_ready())?;
+    let Ok(answered) = waiting.await else {
+        // The engine drops a request unanswered only when the journal failed, and the process is about to end.
+        // Whether the record is on disk is unknown, so nothing may be said: a 503 would mean "no decision".
+        return std::future::pending().await;
+    };
     if matches!(answered.reply, Reply::Full) {
         Metrics::shed("orders_full");
         return Err(Problem::busy());

@@ -65,9 +65,8 @@ impl Readiness {
 
     /// Whether calls are answered. A call that came in time is answered during the drain too.
     pub(super) fn may_serve(&self) -> bool {
-        [Condition::Recovered, Condition::JournalWritable, Condition::LeaseHeld]
-            .into_iter()
-            .all(|condition| self.holds(condition))
+        // A journal that runs out of room shows in readiness and decides while it can; one that failed ends the process.
+        [Condition::Recovered, Condition::LeaseHeld].into_iter().all(|condition| self.holds(condition))
     }
 }
 

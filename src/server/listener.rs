@@ -11,7 +11,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -29,6 +30,13 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 16 * 1_024;
 /// hyper's buffer of one connection: a head, and a body that came with it.
 const MAX_BUFFER: usize = 64 * 1_024;
+/// How long the last answer of an aged connection may take: a long poll's 30 s and room. A peer that does not
+/// read would else keep its place forever; a feed of events is taken up again by its reader.
+const LAST_ANSWER: Duration = Duration::from_secs(60);
+/// Silence after which the kernel asks whether the peer is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long to wait when the process has no more file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
 
@@ -125,9 +133,23 @@ async fn after_accept_error(error: &io::Error) {
 }
 
 async fn serve_connection(edge: Arc<Edge>, stream: TcpStream, door: Door, place: Place, age: Duration) {
-    if stream.set_nodelay(true).is_err() {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    if stream.set_nodelay(true).is_err() || SockRef::from(&stream).set_tcp_keepalive(&keepalive).is_err() {
         return;
     }
+    let Some(tls) = &edge.tls else { return serve_stream(edge, stream, door, place, age).await };
+    // Before HTTP sees a byte, and not for ever.
+    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve_stream(edge, stream, door, place, age).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => Metrics::shed("tls_handshake"),
+    }
+}
+
+async fn serve_stream<S>(edge: Arc<Edge>, stream: S, door: Door, place: Place, age: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut stopping = edge.stopping();
     let (stream, heads) = Watched::new(stream);
     let mut builder = http1::Builder::new();
@@ -151,7 +173,10 @@ async fn serve_connection(edge: Arc<Edge>, stream: TcpStream, door: Door, place:
         None => {
             // The answer in flight is the last one.
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match tokio::time::timeout(LAST_ANSWER, connection).await {
+                Ok(ended) => ended,
+                Err(_) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::fields::{self, LimitYen, Mcc, Text, Words, merchant_status};
+use super::fields::{self, LimitYen, Mcc, Object, Text, Words, merchant_status};
 use super::flow::{Asked, ask, out_of_place};
 use super::problem::Problem;
 use crate::domain::ids::MerchantId;
@@ -19,7 +19,7 @@ struct MerchantBody {
     name: Text<Words<100>>,
     mcc: Text<Mcc>,
     status: Option<Text<MerchantStatus>>,
-    limits: Option<LimitsBody>,
+    limits: Option<Object<LimitsBody>>,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ impl From<Merchant> for MerchantShown {
 
 fn merchant(id: MerchantId, body: MerchantBody) -> Merchant {
     let yen = |limit: LimitYen| Yen::new(limit.0);
-    let limits = body.limits.map_or_else(MerchantLimits::default, |limits| MerchantLimits {
+    let limits = body.limits.map_or_else(MerchantLimits::default, |Object(limits)| MerchantLimits {
         per_payment: limits.per_payment.map(yen),
         in_store: limits.in_store.map(yen),
     });

@@ -32,6 +32,7 @@ pub mod problem;
 mod request_guard;
 pub mod router;
 mod sandbox;
+pub mod tls;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 use crate::code::{Issuers, Keyring};
@@ -76,8 +78,6 @@ pub struct Options {
     pub drain_deadline: Duration,
     /// Bad codes a minute from one key, merchant and terminal; the next one is refused.
     pub bad_codes_per_terminal: usize,
-    /// Bad codes a minute from one key, whatever merchants and terminals it names.
-    pub bad_codes_per_key: usize,
     /// Sources counted at once.
     pub bad_code_sources: usize,
     /// How long the ledger may take to look up an old order.
@@ -98,7 +98,6 @@ impl Default for Options {
             connection_age: Duration::from_secs(3_600),
             drain_deadline: Duration::from_millis(4_000),
             bad_codes_per_terminal: 5,
-            bad_codes_per_key: 50,
             bad_code_sources: 65_536,
             past_order_timeout: Duration::from_millis(500),
             event_feeds: 16,
@@ -130,6 +129,8 @@ pub struct Parts {
     /// Swapped whole when the configuration is read again.
     pub callers: Arc<ArcSwap<Callers>>,
     pub readiness: Arc<Readiness>,
+    /// Every listener speaks TLS with it, or none does.
+    pub tls: Option<TlsAcceptor>,
     pub metrics: Option<PrometheusHandle>,
     pub events: Option<EventSources>,
     pub past_orders: Option<Arc<dyn PastOrders>>,
@@ -147,6 +148,7 @@ pub struct Edge {
     pub(crate) clock: Clock,
     pub(crate) callers: Arc<ArcSwap<Callers>>,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) events: Option<EventSources>,
     pub(crate) past_orders: Option<Arc<dyn PastOrders>>,
@@ -167,8 +169,7 @@ const PAST_LOOKUPS: usize = 16;
 impl Edge {
     pub fn new(parts: Parts) -> Arc<Self> {
         let options = parts.options;
-        let bad_codes =
-            BadCodes::new(options.bad_codes_per_terminal, options.bad_codes_per_key, options.bad_code_sources);
+        let bad_codes = BadCodes::new(options.bad_codes_per_terminal, options.bad_code_sources);
         Arc::new(Self {
             inbox: parts.inbox,
             board: parts.board,
@@ -177,6 +178,7 @@ impl Edge {
             clock: parts.clock,
             callers: parts.callers,
             readiness: parts.readiness,
+            tls: parts.tls,
             metrics: parts.metrics,
             events: parts.events,
             past_orders: parts.past_orders,

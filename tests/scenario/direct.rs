@@ -147,6 +147,31 @@ impl Core for Driven {
     }
 }
 
+/// An engine made elsewhere. It cannot restart.
+pub struct Loose(pub Engine<MemoryJournal>);
+
+impl Core for Loose {
+    fn name(&self) -> &'static str {
+        "engine"
+    }
+
+    fn ask(&mut self, request: Request, now: Now) -> Reply {
+        self.0.begin(now.at);
+        self.0.take(&request);
+        let reply = self.0.commit().unwrap().pop().expect("one request, one answer");
+        self.0.settle().unwrap();
+        reply
+    }
+
+    fn state(&self) -> &State {
+        self.0.state()
+    }
+
+    fn restart(&mut self) {
+        panic!("a loose engine does not restart");
+    }
+}
+
 /// Plays steps against a [`Core`].
 pub struct Direct<C> {
     core: C,
@@ -157,6 +182,10 @@ pub struct Direct<C> {
 impl<C: Core> Direct<C> {
     pub fn new(core: C) -> Self {
         Self { core, now: Millis(1_600_000_000_000), codes: HashMap::new() }
+    }
+
+    pub fn into_core(self) -> C {
+        self.core
     }
 
     pub fn set_time(&mut self, ms: i64) {
@@ -210,7 +239,7 @@ impl<C: Core> Direct<C> {
 
     fn issue(&mut self, step: &Step) -> String {
         let customer = CustomerId::new(step.word(1)).unwrap();
-        match self.ask(Request::IssueCode { customer }) {
+        match self.ask(Request::IssueCode { customer, generation: 1 }) {
             Reply::Code(view) => {
                 self.codes.insert(step.word(0).to_owned(), (view.code.id, view.code));
                 String::from("issued")

@@ -188,11 +188,7 @@ impl Http {
         let answer = self.client.get("office", &format!("/v1/customers/{}", step.word(0)));
         let told = answer.json();
         let (room, exposure) = (&told["spendable"], &told["exposure"]);
-        let blocked = told["blocked_by"].as_str().unwrap_or(if told["blocked_by"].is_object() {
-            told["blocked_by"]["in_store"].as_str().unwrap_or("none")
-        } else {
-            "none"
-        });
+        let blocked = told["blocked_by"].as_str().unwrap_or("none");
         format!(
             "in_store={} online={} exposure={} held={} billed={} blocked={blocked}",
             room["in_store"], room["online"], exposure["total"], exposure["held"], exposure["billed"]

@@ -13,6 +13,7 @@
 //! Behind `=>` stand words that the outcome must contain; the outcome is a line of words too.
 
 pub mod direct;
+mod engine;
 pub mod http;
 mod model;
 

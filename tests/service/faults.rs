@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::disk::SmallDisk;
 use super::load::{audit, work};
 use super::server::{BINARY, Server};
 
@@ -109,37 +110,13 @@ fn a_signal_drains_and_exits_0_within_5_seconds() {
     assert_eq!(count, 1, "the ledger was drained too");
 }
 
-/// A small file system of its own, so that it can be full. Needs root.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(size: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let options = format!("size={size}");
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()).status();
-        assert!(status.expect("mount").success(), "mounting a small file system needs root: run ./check as root");
-        Self(folder)
-    }
-
-    fn grow(&self, size: &str) {
-        let options = format!("remount,size={size}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(self.0.path()).status().expect("mount").success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(self.0.path()).status());
-    }
-}
-
 #[test]
 fn a_full_disk_approves_nothing_more_and_loses_nothing() {
     let disk = SmallDisk::mount("6m");
     let config = tempfile::tempdir().expect("a folder");
     let file = config.path().join("sokketsu.toml");
     fs::write(&file, "[journal]\nsegment_mib = 1\n").expect("a file");
-    let data = disk.0.path().join("data");
+    let data = disk.path().join("data");
     let mut server = Server::sandbox(&data, &["--config", &file.to_string_lossy()]);
     let stop = AtomicBool::new(false);
     let mut known = HashMap::new();

@@ -1,9 +1,11 @@
-//! The real binary under what happens to services: kills, full disks, damage, races, impatient registers.
+//! The real binary under what happens to services: kills, power cuts, full disks, damage, races, impatient registers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
 mod crash;
+mod disk;
 mod faults;
 mod load;
 mod races;
 mod server;
+mod tls;

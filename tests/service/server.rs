@@ -90,7 +90,7 @@ fn start(data: &Path, options: &[String]) -> (Child, SocketAddr) {
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let address = loop {
         let line = lines.next().expect("the server says where it listens").expect("UTF-8");
-        if let Some(address) = line.split("http://").nth(1) {
+        if let Some(address) = line.split("://").nth(1) {
             break address.split(['/', ' ']).next().and_then(|text| text.parse().ok()).expect("an address");
         }
     };

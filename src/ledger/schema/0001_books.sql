@@ -75,6 +75,7 @@ CREATE TABLE code (
   lsn INTEGER NOT NULL,
   id_random INTEGER NOT NULL,
   customer INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
   counter INTEGER NOT NULL,
   random INTEGER NOT NULL,
   issued_at INTEGER NOT NULL,
@@ -123,6 +124,7 @@ CREATE TABLE decision (
 -- however long the history; a search goes through the blocks, one step each.
 CREATE INDEX decision_key ON decision (lsn >> 16, key_hash);
 CREATE INDEX decision_touched ON decision (touched_at) WHERE touched > lsn;
+CREATE INDEX decision_held ON decision (hold_expires_at) WHERE state = 3;
 
 CREATE TABLE refund (
   order_lsn INTEGER NOT NULL,

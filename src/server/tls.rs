@@ -1,0 +1,54 @@
+//! TLS for the listeners: our certificate, and if wanted the callers' certificates too.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use tokio_rustls::TlsAcceptor;
+
+/// Why the files do not make a TLS listener. Names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{file} holds no usable PEM {what}: {problem}", file = file.display())]
+    File { file: PathBuf, what: &'static str, problem: String },
+    #[error("certificate and key do not go together: {0}")]
+    Pair(#[from] rustls::Error),
+}
+
+fn bad(file: &Path, what: &'static str) -> impl Fn(&dyn std::fmt::Display) -> TlsError {
+    move |problem| TlsError::File { file: file.to_owned(), what, problem: problem.to_string() }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bad = bad(file, "certificate");
+    let list: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(|error| bad(&error))?.collect();
+    let list = list.map_err(|error| bad(&error))?;
+    if list.is_empty() { Err(bad(&"there is none in it")) } else { Ok(list) }
+}
+
+/// Makes the acceptor. With `client_ca` a caller without a certificate of that authority is turned away.
+pub fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<TlsAcceptor, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let chain = certificates(cert)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, "private key")(&error))?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(file)? {
+                roots.add(authority)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| bad(file, "certificate")(&error))?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, private)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

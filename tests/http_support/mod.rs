@@ -1,0 +1,426 @@
+//! A whole service in one process: the real listener, the real engine, a journal in memory; and a client that
+//! writes raw bytes, so that it can also say what no well-behaved client would.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use sokketsu::clock::Clock;
+use sokketsu::code::{Issuers, Keyring};
+use sokketsu::domain::account::{Channel, Identity, Limits, Status};
+use sokketsu::domain::event::Event;
+use sokketsu::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OrderId, TerminalId};
+use sokketsu::domain::jst::{DAY, Date, Millis};
+use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::money::Yen;
+use sokketsu::domain::orders::Order;
+use sokketsu::domain::request::{Authorize, CustomerChange, OrderKey, Payer, Request};
+use sokketsu::domain::rule::Reply;
+use sokketsu::domain::state::{Settings, State};
+use sokketsu::engine::board::Board;
+use sokketsu::engine::inbox::{Bounds, queues};
+use sokketsu::engine::{Engine, Sync};
+use sokketsu::journal::{Batch, Journal, JournalError};
+use sokketsu::server::callers::{Caller, Callers, Merchants, Role, hash_key};
+use sokketsu::server::{Condition, Edge, EventSource, Options, Parts, PastOrders, Readiness, bind, run};
+
+pub const POLICY: &str = include_str!("../../config/policy.toml");
+/// Says something of every year the tests may run in.
+pub const HOLIDAYS: &str = "date,name\n2020-01-01,first\n2099-12-31,last\n";
+
+fn clock() -> Clock {
+    Clock::system()
+}
+
+/// Counts what would be on disk.
+struct Memory(Arc<AtomicU64>);
+
+impl Journal for Memory {
+    fn write(&mut self, _time_ms: i64, batch: &Batch) -> Result<Lsn, JournalError> {
+        let count = u64::try_from(batch.len()).unwrap();
+        Ok(Lsn(self.0.fetch_add(count, Ordering::SeqCst) + count))
+    }
+    fn sync(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+pub type Events = Arc<Mutex<Vec<(Lsn, Millis, Event)>>>;
+
+struct Listed(Events);
+
+impl EventSource for Listed {
+    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, String> {
+        Ok(self.0.lock().iter().filter(|(lsn, ..)| *lsn > after).take(max).cloned().collect())
+    }
+}
+
+/// A ledger with one order in it.
+struct OneOld(Order);
+
+impl PastOrders for OneOld {
+    fn by_id(&self, id: AuthorizationId) -> Result<Option<Order>, String> {
+        Ok((self.0.id == id).then(|| self.0.clone()))
+    }
+    fn by_key(&self, key: &OrderKey) -> Result<Option<Order>, String> {
+        Ok((self.0.key == *key).then(|| self.0.clone()))
+    }
+}
+
+pub fn customer(id: &str) -> CustomerId {
+    CustomerId::new(id).unwrap()
+}
+
+fn change(identity: Identity) -> CustomerChange {
+    let birth_date = Date::parse("1990-04-01");
+    CustomerChange { identity: Some(identity), birth_date, ..CustomerChange::default() }
+}
+
+fn put(id: &str, change: CustomerChange) -> Request {
+    Request::PutCustomer { id: customer(id), change: Box::new(change) }
+}
+
+fn shop(id: &str, name: &str, mcc: u16) -> Request {
+    let limits = MerchantLimits::default();
+    let id = MerchantId::new(id).unwrap();
+    Request::PutMerchant(Box::new(Merchant { id, name: name.into(), mcc, status: MerchantStatus::Active, limits }))
+}
+
+/// The sandbox's people and shops.
+fn seed() -> Vec<Request> {
+    let full = || CustomerChange { rung: Some(3), ..change(Identity::Verified) };
+    let suspended = CustomerChange { status: Some(Status::Suspended), ..full() };
+    let minor = CustomerChange { birth_date: Date::parse("2015-04-01"), ..full() };
+    let small = Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) };
+    let load = |n: u32| put(&n.to_string(), CustomerChange { limits: Some(Some(small)), ..change(Identity::Verified) });
+    let mut all = vec![
+        shop("mrc_konbini", "サンプルコンビニ", 5499),
+        shop("mrc_electronics", "サンプル電器", 5732),
+        shop("mrc_giftcards", "ギフト", 5947),
+        put("1001", full()),
+        put("1002", change(Identity::Verified)),
+        put("1003", change(Identity::Unverified)),
+        put("1004", full()),
+        put("1005", minor),
+        put("1006", suspended),
+    ];
+    all.extend((2000..2020).map(load));
+    all
+}
+
+/// A purchase of 1004, long enough ago to be overdue and forgotten by the engine.
+fn old_purchase() -> Request {
+    let input = Authorize::new(
+        OrderKey { merchant: MerchantId::new("mrc_konbini").unwrap(), order_id: OrderId::new("OLD-1").unwrap() },
+        Payer::Customer(customer("1004")),
+        Channel::Online,
+        Yen::new(3_000),
+    );
+    Request::Authorize { input: Box::new(input), throttled: false }
+}
+
+fn callers() -> Callers {
+    let bound = Caller {
+        merchants: Merchants::Only(vec![MerchantId::new("mrc_konbini").unwrap()]),
+        terminals: Some(vec![TerminalId::new("T01").unwrap()]),
+        channels: vec![Channel::InStore],
+        may_refund: false,
+        bad_codes_per_minute: 50,
+        ..Caller::unbound("konbini", Role::Register)
+    };
+    let mut list: Vec<_> = Role::ALL
+        .into_iter()
+        .map(|role| (Caller::unbound(role.name(), role), vec![hash_key(&format!("sandbox-{}", role.name()))]))
+        .collect();
+    list.push((bound, vec![hash_key("konbini-key")]));
+    Callers::new(list).unwrap()
+}
+
+/// How a house differs from the usual one.
+pub struct Plan {
+    pub admin: bool,
+    /// Whether the engine works. If not, the queues only fill.
+    pub engine: bool,
+    pub bounds: Bounds,
+    pub options: Options,
+    pub metrics: Option<PrometheusHandle>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let bounds = Bounds { normal: 1_000, urgent: 1_000, batch: 64 };
+        let options = Options { body_timeout: Duration::from_millis(300), ..Options::default() };
+        Self { admin: false, engine: true, bounds, options, metrics: None }
+    }
+}
+
+pub struct House {
+    pub address: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    pub readiness: Arc<Readiness>,
+    pub events: Events,
+    /// The purchase that only the ledger remembers.
+    pub old: Order,
+    records: Arc<AtomicU64>,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<usize>,
+}
+
+impl House {
+    pub fn open(plan: Plan) -> Self {
+        let (records, board) = (Arc::new(AtomicU64::new(0)), Arc::new(Board::default()));
+        // Everything is in the ledger at once.
+        let posted = Arc::new(AtomicU64::new(u64::MAX));
+        let journal = Memory(Arc::clone(&records));
+        let state = State::new(Settings::default());
+        let mut engine = Engine::new(state, journal, Sync::BeforeAnswer, [7; 32], Arc::clone(&board), posted);
+        let now = clock().now();
+        engine.begin(now.plus(-90 * DAY));
+        engine.record(&Event::Opened { sandbox: true });
+        engine.record(&Event::PolicySet { version: 1, text: POLICY.into() });
+        engine.record(&Event::HolidaysSet { text: HOLIDAYS.into() });
+        seed().iter().for_each(|request| engine.take(request));
+        engine.take(&old_purchase());
+        let Some(Reply::Decision { order, .. }) = engine.commit().unwrap().pop() else { panic!("no decision") };
+        let (inbox, queues) = queues(plan.bounds, std::time::Duration::ZERO);
+        if plan.engine {
+            std::thread::spawn(move || engine.serve(&queues, &clock(), |_, _| Ok(())).map(drop));
+        } else {
+            std::mem::forget(queues);
+        }
+        let (events, readiness) = (Events::default(), Arc::new(Readiness::default()));
+        for condition in [Condition::Recovered, Condition::JournalWritable, Condition::LeaseHeld] {
+            readiness.set(condition, true);
+        }
+        let listed = Arc::clone(&events);
+        let present = Mutex::new(now);
+        let edge = Edge::new(Parts {
+            inbox,
+            board,
+            keyring: Arc::new(ArcSwap::from_pointee(Keyring::sandbox())),
+            issuers: Arc::new(Issuers::sandbox()),
+            clock: clock(),
+            callers: Arc::new(ArcSwap::from_pointee(callers())),
+            readiness: Arc::clone(&readiness),
+            tls: None,
+            metrics: plan.metrics,
+            events: Some(Arc::new(move || Ok(Box::new(Listed(Arc::clone(&listed))) as Box<dyn EventSource>))),
+            past_orders: Some(Arc::new(OneOld(order.as_ref().clone()))),
+            clock_setter: Some(Arc::new(move |wanted| {
+                let mut present = present.lock();
+                if wanted < *present {
+                    return Err(*present);
+                }
+                *present = wanted;
+                Ok(wanted)
+            })),
+            options: plan.options,
+        });
+        let local = || bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (public, admin) = (local(), plan.admin.then(local));
+        let (address, admin_address) =
+            (public.local_addr().unwrap(), admin.as_ref().map(|admin| admin.local_addr().unwrap()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(run(edge, public, admin, async move { drop(stopped.await) }));
+        let old = *order;
+        Self { address, admin: admin_address, readiness, events, old, records, stop: Some(stop), running }
+    }
+
+    pub fn usual() -> Self {
+        Self::open(Plan::default())
+    }
+
+    /// Records in the journal so far.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::SeqCst)
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::to(self.address).await
+    }
+
+    /// Asks it to stop, as SIGTERM does.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits for the end of the drain; gives how many connections were cut.
+    pub async fn closed(self) -> usize {
+        self.running.await.unwrap()
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn closes(&self) -> bool {
+        self.header("connection") == Some("close")
+    }
+
+    /// Checks an error's form, and gives its reason and the first field it names.
+    pub fn problem(&self) -> (u16, String, String) {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let body = self.json();
+        assert_eq!(body["status"], self.status);
+        for member in ["type", "title", "detail", "reason"] {
+            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {body}");
+        }
+        let error = &body["errors"][0];
+        let field = error["pointer"].as_str().or(error["parameter"].as_str()).unwrap_or_default();
+        (self.status, body["reason"].as_str().unwrap().to_owned(), field.to_owned())
+    }
+}
+
+pub struct Client {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Client {
+    pub async fn to(address: SocketAddr) -> Self {
+        Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() }
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    async fn more(&mut self) -> usize {
+        let read = self.stream.read_buf(&mut self.read);
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect("no answer in time").unwrap_or(0)
+    }
+
+    /// Up to the next line that ends with `end`.
+    pub async fn until(&mut self, end: &[u8]) -> Vec<u8> {
+        loop {
+            if let Some(at) = self.read.windows(end.len()).position(|window| window == end) {
+                return self.read.drain(..at + end.len()).collect();
+            }
+            assert!(self.more().await > 0, "closed before {end:?}: {}", String::from_utf8_lossy(&self.read));
+        }
+    }
+
+    async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count {
+            assert!(self.more().await > 0, "closed in a body");
+        }
+        self.read.drain(..count).collect()
+    }
+
+    pub async fn head(&mut self) -> Answer {
+        let head = String::from_utf8(self.until(b"\r\n\r\n").await).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head, body: Vec::new() }
+    }
+
+    pub async fn answer(&mut self) -> Answer {
+        let mut answer = self.head().await;
+        if answer.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let size = String::from_utf8(self.until(b"\r\n").await).unwrap();
+                let size = usize::from_str_radix(size.trim(), 16).unwrap();
+                let chunk = self.exactly(size + 2).await;
+                answer.body.extend_from_slice(&chunk[..size]);
+                if size == 0 {
+                    return answer;
+                }
+            }
+        }
+        let length = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
+        answer.body = self.exactly(length).await;
+        answer
+    }
+
+    /// Whether the server closed the connection.
+    pub async fn is_closed(&mut self) -> bool {
+        self.read.is_empty() && self.more().await == 0
+    }
+
+    pub async fn call(&mut self, method: &str, path: &str, key: &str, body: Option<&str>) -> Answer {
+        self.send(request(method, path, key, body).as_bytes()).await;
+        self.answer().await
+    }
+
+    pub async fn get(&mut self, path: &str, key: &str) -> Answer {
+        self.call("GET", path, key, None).await
+    }
+
+    pub async fn post(&mut self, path: &str, key: &str, body: &Value) -> Answer {
+        self.call("POST", path, key, Some(&body.to_string())).await
+    }
+
+    pub async fn put(&mut self, path: &str, key: &str, body: &Value) -> Answer {
+        self.call("PUT", path, key, Some(&body.to_string())).await
+    }
+
+    /// A fresh code of a customer.
+    pub async fn code(&mut self, customer: &str) -> Value {
+        let answer = self.post("/v1/codes", "sandbox-wallet", &serde_json::json!({ "customer_id": customer })).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()
+    }
+
+    /// A purchase with a fresh code of the customer.
+    pub async fn buy(&mut self, customer: &str, order_id: &str, amount: u64) -> Value {
+        let code = self.code(customer).await;
+        let answer = self.post("/v1/authorizations", "sandbox-register", &purchase(order_id, &code, amount)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+}
+
+pub fn purchase(order_id: &str, code: &Value, amount: u64) -> Value {
+    serde_json::json!({
+        "order_id": order_id,
+        "code": code["barcode"],
+        "amount": amount,
+        "merchant": { "id": "mrc_konbini", "store_id": "S001", "terminal_id": "T01" },
+    })
+}
+
+pub fn request(method: &str, path: &str, key: &str, body: Option<&str>) -> String {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: sokketsu\r\n");
+    if !key.is_empty() {
+        text += &format!("Authorization: Bearer {key}\r\n");
+    }
+    match body {
+        Some(body) => {
+            text += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+        None => text += "\r\n",
+    }
+    text
+}

@@ -1,0 +1,175 @@
+//! What the engine promises beyond the rules: twins in one batch, time, what is synced when, order of undoing.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use sokketsu::domain::account::Channel;
+use sokketsu::domain::event::Event;
+use sokketsu::domain::ids::{CustomerId, MerchantId, OrderId};
+use sokketsu::domain::jst::{Millis, Now};
+use sokketsu::domain::money::Yen;
+use sokketsu::domain::orders::OrderStatus;
+use sokketsu::domain::request::{Authorize, Cancel, OrderKey, Payer, Request};
+use sokketsu::domain::rule::Reply;
+use sokketsu::domain::state::{Settings, State};
+use sokketsu::engine::board::Board;
+use sokketsu::engine::{Engine, Sync};
+
+use super::direct::POLICY;
+use super::parse;
+use crate::memory::MemoryJournal;
+
+const START: i64 = 1_795_423_500_000;
+
+fn house(sync: Sync, settings: Settings) -> (Engine<MemoryJournal>, MemoryJournal) {
+    let journal = MemoryJournal::default();
+    let posted = Arc::new(AtomicU64::new(u64::MAX));
+    let board = Arc::new(Board::default());
+    let mut engine = Engine::new(State::new(settings), journal.clone(), sync, [1; 32], board, posted);
+    engine.begin(Millis(START));
+    engine.record(&Event::Opened { sandbox: true });
+    engine.record(&Event::PolicySet { version: 1, text: POLICY.into() });
+    engine.commit().unwrap();
+    engine.settle().unwrap();
+    let mut world = super::direct::Direct::new(super::direct::Loose(engine));
+    world.set_time(START);
+    for line in ["merchant M", "customer C identity=verified birth=1990-01-01 limits=50000/15000"] {
+        super::World::step(&mut world, &parse(line).pop().unwrap());
+    }
+    (world.into_core().0, journal)
+}
+
+fn usual() -> (Engine<MemoryJournal>, MemoryJournal) {
+    house(Sync::BeforeAnswer, Settings::default())
+}
+
+fn key(order: &str) -> OrderKey {
+    OrderKey { merchant: MerchantId::new("M").unwrap(), order_id: OrderId::new(order).unwrap() }
+}
+
+fn buy(order: &str, yen: u64) -> Request {
+    let input = Authorize {
+        confirm_repeat: true,
+        ..Authorize::new(
+            OrderKey { merchant: key(order).merchant, order_id: key(order).order_id },
+            Payer::Customer(CustomerId::new("C").unwrap()),
+            Channel::Online,
+            Yen::new(yen),
+        )
+    };
+    Request::Authorize { input: Box::new(input), throttled: false }
+}
+
+fn cancel(order: &str) -> Request {
+    Request::Cancel(Cancel { key: key(order), handle: None })
+}
+
+fn ask(engine: &mut Engine<MemoryJournal>, requests: &[Request]) -> Vec<Reply> {
+    engine.begin(Millis(START + 1_000));
+    requests.iter().for_each(|request| engine.take(request));
+    let replies = engine.commit().unwrap();
+    engine.settle().unwrap();
+    replies
+}
+
+fn exposure(engine: &Engine<MemoryJournal>) -> u64 {
+    let now = Now::at(Millis(START + 1_000));
+    engine.state().accounts().map(|account| account.exposure(&now).total.get()).sum()
+}
+
+#[test]
+fn twins_in_one_batch_are_one_sale() {
+    let (mut engine, journal) = usual();
+    let before = journal.durable().len();
+    let replies = ask(&mut engine, &[buy("R-1", 700), buy("R-1", 700), buy("R-1", 701)]);
+    let [
+        Reply::Decision { order: first, replayed: false },
+        Reply::Decision { order: again, replayed: true },
+        Reply::OrderIdReused { .. },
+    ] = replies.as_slice()
+    else {
+        panic!("{replies:?}")
+    };
+    assert_eq!(first, again);
+    assert_eq!((exposure(&engine), journal.durable().len() - before), (700, 1));
+}
+
+#[test]
+fn every_order_of_authorize_retry_cancel_cancel_inquire_ends_uncharged() {
+    let acts = [buy("R-1", 700), buy("R-1", 700), cancel("R-1"), cancel("R-1"), Request::FindOrderByKey(key("R-1"))];
+    let mut orders = vec![Vec::new()];
+    for _ in 0..acts.len() {
+        orders = orders
+            .into_iter()
+            .flat_map(|order: Vec<usize>| {
+                let left = (0..acts.len()).filter(|act| !order.contains(act)).collect::<Vec<_>>();
+                left.into_iter().map(move |act| order.iter().copied().chain([act]).collect())
+            })
+            .collect();
+    }
+    assert_eq!(orders.len(), 120);
+    for order in orders {
+        let (mut engine, _) = usual();
+        let mut decisions = Vec::new();
+        for act in &order {
+            let reply = ask(&mut engine, std::slice::from_ref(&acts[*act])).pop().unwrap();
+            if let Reply::Decision { order, .. } = reply {
+                decisions.push(order.status(Millis(START + 1_000)));
+            }
+        }
+        assert_eq!(exposure(&engine), 0, "{order:?}");
+        // Whatever is asked after the cancel is told that it is cancelled.
+        let cancelled_first =
+            order.iter().position(|act| *act == 2 || *act == 3) < order.iter().position(|act| *act < 2);
+        if cancelled_first {
+            assert!(decisions.iter().all(|status| *status == OrderStatus::Denied), "{order:?}: {decisions:?}");
+        }
+        let Reply::Decision { order: last, .. } = ask(&mut engine, &[buy("R-1", 700)]).pop().unwrap() else {
+            panic!("{order:?}")
+        };
+        assert!(!last.stands(Millis(START + 1_000)), "{order:?}");
+    }
+}
+
+#[test]
+fn time_in_the_journal_never_goes_back() {
+    let (mut engine, journal) = usual();
+    ask(&mut engine, &[buy("R-1", 700)]);
+    engine.begin(Millis(START - 3_600_000));
+    engine.take(&buy("R-2", 700));
+    engine.commit().unwrap();
+    let times: Vec<_> = journal.durable().iter().map(|(at, _)| *at).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!(times.last(), Some(&Millis(START + 1_000)));
+}
+
+#[test]
+fn yen_at_risk_stay_within_the_budget() {
+    let (mut engine, journal) = house(Sync::Bounded { at_risk_yen: 1_000 }, Settings::default());
+    let durable = |journal: &MemoryJournal| journal.durable().len();
+    let before = durable(&journal);
+    engine.begin(Millis(START + 1_000));
+    engine.take(&buy("R-1", 600));
+    engine.take(&buy("R-2", 400));
+    assert_eq!(engine.commit().unwrap().len(), 2);
+    assert_eq!(durable(&journal), before, "1,000 yen may be answered before their sync");
+    engine.settle().unwrap();
+    assert_eq!(durable(&journal), before + 2, "which follows at once");
+    engine.begin(Millis(START + 2_000));
+    engine.take(&buy("R-3", 1_001));
+    engine.commit().unwrap();
+    assert_eq!(durable(&journal), before + 3, "1,001 yen may not");
+}
+
+#[test]
+fn at_the_bound_known_orders_are_answered_and_nothing_is_evicted() {
+    let (mut engine, _) = house(Sync::BeforeAnswer, Settings { orders_max: 2, ..Settings::default() });
+    ask(&mut engine, &[buy("R-1", 1), buy("R-2", 2)]);
+    let replies = ask(&mut engine, &[buy("R-3", 3), buy("R-1", 1), cancel("R-4"), cancel("R-2"), buy("R-2", 2)]);
+    assert!(matches!(replies[0], Reply::Full), "a new order: {:?}", replies[0]);
+    assert!(matches!(replies[1], Reply::Decision { replayed: true, .. }));
+    assert!(matches!(replies[2], Reply::Full), "a tombstone is an order too");
+    assert!(matches!(replies[3], Reply::Cancelled { .. }));
+    assert!(matches!(replies[4], Reply::Decision { replayed: true, .. }));
+    assert_eq!(exposure(&engine), 1);
+}

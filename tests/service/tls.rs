@@ -1,0 +1,110 @@
+//! TLS and client certificates, with a client that is not ours.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::server::{BINARY, Server};
+
+/// A certificate that is its own authority.
+struct Identity {
+    cert: String,
+    key: String,
+}
+
+fn identity(name: &str) -> Identity {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
+    Identity { cert: made.cert.pem(), key: made.signing_key.serialize_pem() }
+}
+
+fn certificate(of: &Identity) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(of.cert.as_bytes()).expect("PEM")
+}
+
+/// Asks for readiness over TLS; the answer's first line, or why there was none.
+fn ready(to: SocketAddr, trusted: &Identity, me: Option<&Identity>) -> Result<String, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(trusted)).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("TLS");
+    let builder = builder.with_root_certificates(roots);
+    let config = match me {
+        None => builder.with_no_client_auth(),
+        Some(me) => {
+            let key = PrivateKeyDer::from_pem_slice(me.key.as_bytes()).expect("PEM");
+            builder.with_client_auth_cert(vec![certificate(me)], key).expect("a pair")
+        }
+    };
+    let name = "localhost".try_into().expect("a name");
+    let connection = ClientConnection::new(Arc::new(config), name).expect("a connection");
+    let mut stream = StreamOwned::new(connection, TcpStream::connect(to).expect("it listens"));
+    let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).map_err(|error| error.to_string())?;
+    let mut answer = vec![0; 64];
+    let length = stream.read(&mut answer).map_err(|error| error.to_string())?;
+    answer.truncate(length);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    answer.lines().next().map(str::to_owned).ok_or_else(|| "nothing came".to_owned())
+}
+
+/// Writes the files and a configuration that names them.
+fn configure(folder: &Path, server: &Identity, client: Option<&Identity>) -> String {
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
+    write("cert.pem", &server.cert);
+    write("key.pem", &server.key);
+    let mut config = String::from("[server.tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n");
+    if let Some(client) = client {
+        write("client.pem", &client.cert);
+        config += "client_ca_file = \"client.pem\"\n";
+    }
+    write("sokketsu.toml", &config);
+    folder.join("sokketsu.toml").to_string_lossy().into_owned()
+}
+
+#[test]
+fn with_tls_configured_nothing_is_served_in_the_clear() {
+    let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (ours, theirs) = (identity("localhost"), identity("localhost"));
+    let config = configure(folder.path(), &ours, None);
+    let server = Server::sandbox(data.path(), &["--config", &config]);
+    assert_eq!(ready(server.http, &ours, None), Ok("HTTP/1.1 200 OK".to_owned()));
+    assert!(ready(server.http, &theirs, None).is_err(), "a client that trusts another authority turns away");
+    let mut plain = TcpStream::connect(server.http).expect("it listens");
+    plain.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("sent");
+    let mut answer = Vec::new();
+    // The end may be a reset; what counts is that no HTTP came.
+    drop(plain.read_to_end(&mut answer));
+    assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn with_a_client_authority_only_its_callers_get_in() {
+    let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (ours, network, stranger) = (identity("localhost"), identity("network"), identity("stranger"));
+    let config = configure(folder.path(), &ours, Some(&network));
+    let server = Server::sandbox(data.path(), &["--config", &config]);
+    assert_eq!(ready(server.http, &ours, Some(&network)), Ok("HTTP/1.1 200 OK".to_owned()));
+    assert!(ready(server.http, &ours, None).is_err());
+    assert!(ready(server.http, &ours, Some(&stranger)).is_err());
+}
+
+#[test]
+fn a_key_of_another_certificate_is_a_start_up_error() {
+    let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let mixed = Identity { cert: identity("localhost").cert, key: identity("localhost").key };
+    let config = configure(folder.path(), &mixed, None);
+    let output = Command::new(BINARY)
+        .args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--config", &config, "--data"])
+        .arg(data.path())
+        .output()
+        .expect("the binary");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("server.tls"), "{said}");
+}
