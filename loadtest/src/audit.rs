@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
-use crate::books::{Books, Told};
+use crate::books::{Books, Differences, Told};
 use crate::bulk::bulk;
 use crate::crowd::{Customer, LIMIT};
 use crate::game::Decided;
@@ -131,24 +131,8 @@ fn exposures(ledger: &Connection, prefix: &str) -> Result<HashMap<String, i64>> 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Compares with the ledger of a data directory. A server that still runs posts a little behind: `within` is how
-/// long its last decision may take to get there.
-pub fn over_ledger(data: &Path, books: &mut Books, owed: &[u64], within: Duration, audit: &mut Audit) -> Result<()> {
-    let file = data.join("ledger.db");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let ledger = Connection::open_with_flags(&file, flags).with_context(|| format!("open {}", file.display()))?;
-    ledger.busy_timeout(Duration::from_secs(5))?;
-    let expected = books.orders.iter().filter(|order| order.id.is_some()).count();
-    let until = Instant::now() + within;
-    let found = loop {
-        let found = decisions(&ledger, &books.run)?;
-        if found.len() >= expected || Instant::now() >= until {
-            break found;
-        }
-        pause(Duration::from_millis(200));
-    };
-    audit.in_ledger = Some(found.values().map(|rows| rows.len() as u64).sum());
-    let mut differences = std::mem::take(&mut books.differences);
+/// Each answered decision is there once, as it was answered; nothing else is there.
+fn compare_decisions(books: &Books, found: &HashMap<String, Vec<Row>>, differences: &mut Differences) {
     for (at, order) in books.orders.iter().enumerate() {
         let id = books.order_id(at);
         let rows = found.get(&id).map_or(&[][..], Vec::as_slice);
@@ -167,18 +151,112 @@ pub fn over_ledger(data: &Path, books: &mut Books, owed: &[u64], within: Duratio
             && row.amount == order.amount
             && row.merchant == books.merchant(order);
         if !is_same {
-            let (a, b) = (format!("{stored} {decision} {} yen", order.amount), &row);
-            differences.add(|| format!("{id}: answered {a}, in the ledger {} {} {} yen", b.id, b.decision, b.amount));
+            let told = format!("{stored} {decision} {} yen at {}", order.amount, books.merchant(order));
+            let Row { merchant, id: stored, decision, amount } = row;
+            differences
+                .add(|| format!("{id}: answered {told}, in the ledger {stored} {decision} {amount} yen at {merchant}"));
         }
     }
-    let sums = exposures(&ledger, &books.customer_prefix)?;
-    for (at, owed) in owed.iter().enumerate() {
-        let id = books.customer_id(u32::try_from(at).unwrap_or(u32::MAX));
-        let sum = sums.get(&id).copied().unwrap_or(0);
+    for id in found.keys().filter(|id| books.order_of(id).is_none()) {
+        differences.add(|| format!("{id}: never sent, and yet in the ledger"));
+    }
+}
+
+/// The movements of each customer come to what the answers come to.
+fn compare_exposures(books: &Books, owed: &[u64], sums: &HashMap<String, i64>, differences: &mut Differences) {
+    let ids: Vec<_> = (0..owed.len()).map(|at| books.customer_id(u32::try_from(at).unwrap_or(u32::MAX))).collect();
+    for (id, owed) in ids.iter().zip(owed) {
+        let sum = sums.get(id).copied().unwrap_or(0);
         if u64::try_from(sum) != Ok(*owed) {
             differences.add(|| format!("{id}: entries come to {sum} yen; the answers come to {owed}"));
         }
     }
+}
+
+/// Compares with the ledger of a data directory. A server that still runs posts a little behind: `within` is how
+/// long its last decision may take to get there.
+pub fn over_ledger(data: &Path, books: &mut Books, owed: &[u64], within: Duration, audit: &mut Audit) -> Result<()> {
+    let file = data.join("ledger.db");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let ledger = Connection::open_with_flags(&file, flags).with_context(|| format!("open {}", file.display()))?;
+    ledger.busy_timeout(Duration::from_secs(5))?;
+    let expected = books.orders.iter().filter(|order| order.id.is_some()).count();
+    let until = Instant::now() + within;
+    let found = loop {
+        let found = decisions(&ledger, &books.run)?;
+        if found.len() >= expected || Instant::now() >= until {
+            break found;
+        }
+        pause(Duration::from_millis(200));
+    };
+    audit.in_ledger = Some(found.values().map(|rows| rows.len() as u64).sum());
+    let sums = exposures(&ledger, &books.customer_prefix)?;
+    let mut differences = std::mem::take(&mut books.differences);
+    compare_decisions(books, &found, &mut differences);
+    compare_exposures(books, owed, &sums, &mut differences);
     books.differences = differences;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::books::{Order, Undo};
+
+    /// Two orders, one approved and one never answered and not decided; one customer, who owes 300.
+    fn books() -> Books {
+        let order = |told, id: Option<&str>| Order {
+            customer: Some(0),
+            amount: 300,
+            merchant: 0,
+            told,
+            undo: Undo::None,
+            id: id.map(Box::from),
+        };
+        Books {
+            run: "L1".to_owned(),
+            orders: vec![order(Told::Approved, Some("aut_1")), order(Told::Nothing, None)],
+            merchants: vec!["m".to_owned()],
+            customer_prefix: "load-".to_owned(),
+            differences: Differences::default(),
+        }
+    }
+
+    fn differences(rows: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Connection::open(folder.path().join("ledger.db")).unwrap();
+        let tables = "CREATE TABLE decisions (order_id, merchant_id, authorization_id, decision, amount);
+            CREATE TABLE entries (customer_id, account, amount);
+            INSERT INTO decisions VALUES ('L1-0', 'm', 'aut_1', 'approved', 300), ('L2-0', 'm', 'aut_9', 'denied', 1);
+            INSERT INTO entries VALUES ('load-000000', 'exposure', 300), ('load-000000', 'points', 1), ('1001', 'exposure', 7);";
+        ledger.execute_batch(&format!("{tables}{rows}")).unwrap();
+        let (mut books, mut audit) = (books(), Audit::default());
+        over_ledger(folder.path(), &mut books, &[300], Duration::ZERO, &mut audit).unwrap();
+        assert_eq!(books.differences.count, books.differences.first.len() as u64);
+        books.differences.first
+    }
+
+    #[test]
+    fn a_ledger_that_agrees_is_silent() {
+        assert_eq!(differences(""), [""; 0]);
+    }
+
+    #[test]
+    fn every_false_row_of_the_ledger_is_named() {
+        let cases = [
+            ("INSERT INTO decisions VALUES ('L1-0', 'm', 'aut_1', 'approved', 300);", "L1-0: 2 times"),
+            ("DELETE FROM decisions;", "L1-0: 0 times"),
+            ("INSERT INTO decisions VALUES ('L1-1', 'm', 'aut_2', 'denied', 300);", "L1-1: 1 times"),
+            ("INSERT INTO decisions VALUES ('L1-7', 'm', 'aut_2', 'denied', 300);", "L1-7: never sent"),
+            ("UPDATE decisions SET decision = 'denied';", "L1-0: answered"),
+            ("UPDATE decisions SET authorization_id = 'aut_3';", "L1-0: answered"),
+            ("UPDATE decisions SET amount = 299;", "L1-0: answered"),
+            ("UPDATE decisions SET merchant_id = 'x';", "L1-0: answered"),
+            ("UPDATE entries SET amount = 299;", "load-000000: entries come to 299"),
+        ];
+        for (rows, expected) in cases {
+            let found = differences(rows);
+            assert!(matches!(found.as_slice(), [one] if one.starts_with(expected)), "{rows}: {found:?}");
+        }
+    }
 }

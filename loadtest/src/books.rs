@@ -105,7 +105,7 @@ impl Order {
         if stored.amount != self.amount {
             return Some(format!("{} yen asked for, {} stored", self.amount, stored.amount));
         }
-        let Some(told) = told else { return None };
+        let told = told?;
         if stored.decision != told {
             return Some(format!("answered {told}, stored {}", stored.decision));
         }

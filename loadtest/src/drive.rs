@@ -25,12 +25,11 @@ impl Progress {
         Self { next: 0, is_terminal: std::io::stderr().is_terminal(), is_quiet }
     }
 
-    fn show(&mut self, game: &mut Game, now: Nanos) {
-        if now < self.next {
+    fn show(&mut self, game: &Game, now: Nanos) {
+        if now < self.next.max(game.stats.begins) {
             return;
         }
         self.next = now + SECOND;
-        game.stats.tick(now);
         let Some(line) = game.stats.line().filter(|_| !self.is_quiet) else { return };
         let mut err = std::io::stderr().lock();
         // A closed terminal is no reason to stop.
@@ -81,6 +80,7 @@ pub fn open_loop(
             swept = now;
             wire.give_up(now, &mut |sent, outcome, now| game.hear(&sent, outcome, now))?;
             game.give_up(now.saturating_sub(timeout));
+            game.stats.tick(now);
             progress.show(game, now);
         }
         if next.is_none() && game.is_still() && wire.is_idle() {
@@ -115,6 +115,7 @@ pub fn closed_loop(
         if now >= swept + NAP {
             swept = now;
             wire.give_up(now, &mut |sent, outcome, now| game.hear(&sent, outcome, now))?;
+            game.stats.tick(now);
             progress.show(game, now);
         }
         if let Some(ended) = ended.filter(|_| game.is_still() && wire.is_idle()) {

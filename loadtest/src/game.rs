@@ -28,6 +28,8 @@ pub struct Task {
     /// Latency counts from here.
     pub intended: Nanos,
     pub step: usize,
+    /// The flow's first, whose time the schedule gave.
+    is_first: bool,
 }
 
 /// What the first authorization of a flow is meant to get.
@@ -228,7 +230,7 @@ impl Game {
         if call == Call::Authorize {
             self.new_order(flow);
         }
-        Some(Task { flow, call, intended: arrival.at, step: arrival.step })
+        Some(Task { flow, call, intended: arrival.at, step: arrival.step, is_first: true })
     }
 
     fn keep(&mut self, flow: Flow) -> u32 {
@@ -272,7 +274,7 @@ impl Game {
 
     /// Writes a request that goes out now, and notes that it did.
     pub fn write(&mut self, task: Task, now: Nanos, out: &mut Vec<u8>) {
-        if self.stats.is_measured(task.step) {
+        if task.is_first && self.stats.is_measured(task.step) {
             self.stats.waited.record(now.saturating_sub(task.intended));
         }
         let mut body = std::mem::take(&mut self.body);

@@ -82,7 +82,8 @@ pub struct Probe {
 }
 
 fn prepare(folder: &Path) -> Result<File> {
-    let file = tempfile::tempfile_in(folder).with_context(|| format!("the disk probe's file in {}", folder.display()))?;
+    let file =
+        tempfile::tempfile_in(folder).with_context(|| format!("the disk probe's file in {}", folder.display()))?;
     for block in 0..BLOCKS {
         file.write_all_at(&[0; BLOCK], block * BLOCK as u64)?;
     }
@@ -117,7 +118,7 @@ impl Probe {
                 if clock.now() >= next {
                     let now = Ticks::now();
                     machine.moments.push(Moment {
-                        at: seconds(next.saturating_sub(begins + every)),
+                        at: machine.moments.len() as f64 * seconds(every),
                         sync_max_ms: slowest.take().map(crate::clock::millis),
                         steal: now.steal_since(before),
                     });

@@ -32,10 +32,8 @@ impl Stair {
     pub fn new(rate: Option<f64>, seconds: f64, stats: &StepStats) -> Self {
         let calls = Call::ALL.iter().zip(&stats.calls).filter(|(_, latencies)| latencies.count() > 0);
         let counts = stats.counts;
-        let decisions = counts.approved
-            + counts.denied_unexpectedly
-            + counts.denied_as_meant
-            + counts.approved_unexpectedly;
+        let decisions =
+            counts.approved + counts.denied_unexpectedly + counts.denied_as_meant + counts.approved_unexpectedly;
         Self {
             rate,
             seconds,
@@ -128,7 +126,7 @@ pub struct Report {
     pub approval_ratio: f64,
     /// The generator's own: from the intended begin of a flow until it was taken up.
     pub lateness: Percentiles,
-    /// From the intended time of a request until it was sent: its lateness, and the wait for a connection.
+    /// From there until its first request was sent: the lateness, and the wait for a connection.
     pub waited: Percentiles,
     pub reconnects: u64,
     pub stages: Vec<Stage>,

@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn a_poisson_schedule_has_its_rate_and_its_spread() {
         let all: Vec<_> = Schedule::new(vec![step(5_000.0, 20.0), step(100.0, 10.0)], Spacing::Poisson, 0, 7).collect();
-        let (fast, slow): (Vec<_>, Vec<_>) = all.iter().partition(|arrival| arrival.step == 0);
+        let (fast, slow): (Vec<Arrival>, Vec<Arrival>) =
+            all.iter().copied().partition(|arrival: &Arrival| arrival.step == 0);
         // Five standard deviations of a count of n are 5 √n.
         assert!((98_419..=101_581).contains(&fast.len()), "{}", fast.len());
         assert!((842..=1_158).contains(&slow.len()), "{}", slow.len());

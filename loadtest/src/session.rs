@@ -93,7 +93,8 @@ impl<'a> Session<'a> {
             (None, http, host)
         } else {
             let binary = place.serve.clone().or_else(sibling);
-            let binary = binary.context("give --serve BINARY or --url URL: no sokketsu was built beside this program")?;
+            let binary =
+                binary.context("give --serve BINARY or --url URL: no sokketsu was built beside this program")?;
             let options = Options {
                 binary: &binary,
                 data: place.data.as_deref(),
@@ -288,10 +289,10 @@ impl<'a> Session<'a> {
         };
         report.targets = slo.judge(&report.authorizations(), report.total.error_ratio(), report.approval_ratio);
         report.judge();
-        if report.verdict == Verdict::BooksDiffer {
-            if let Some(kept) = self.server.take().and_then(Server::keep) {
-                eprintln!("the data and the log of the server are kept in {}", kept.display());
-            }
+        if report.verdict == Verdict::BooksDiffer
+            && let Some(kept) = self.server.take().and_then(Server::keep)
+        {
+            eprintln!("the data and the log of the server are kept in {}", kept.display());
         }
         Ok(report)
     }

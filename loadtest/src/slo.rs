@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn infinite_latency_and_no_latency_meet_no_target() {
-        let slo: Slo = toml::from_str("p50_ms = 1.0\np99_ms = 2.0\nmax_error_ratio = 0.01\nmin_approval_ratio = 0.95").unwrap();
+        let slo: Slo =
+            toml::from_str("p50_ms = 1.0\np99_ms = 2.0\nmax_error_ratio = 0.01\nmin_approval_ratio = 0.95").unwrap();
         let told = Percentiles { count: 10, p50_ms: Some(0.5), p99_ms: None, ..Percentiles::default() };
         let met: Vec<_> = slo.judge(&told, 0.02, 0.96).iter().map(|line| (line.name, line.is_met)).collect();
         let expected = [("p50_ms", true), ("p99_ms", false), ("max_error_ratio", false), ("min_approval_ratio", true)];

@@ -18,8 +18,7 @@ pub enum Call {
 }
 
 impl Call {
-    pub const ALL: [Self; 6] =
-        [Self::Issue, Self::Authorize, Self::Retry, Self::Cancel, Self::Refund, Self::Inquire];
+    pub const ALL: [Self; 6] = [Self::Issue, Self::Authorize, Self::Retry, Self::Cancel, Self::Refund, Self::Inquire];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -153,7 +152,7 @@ pub struct Stats {
     pub steps: Vec<StepStats>,
     /// From a flow's intended begin until the generator took it up: its own lateness.
     pub lateness: Latencies,
-    /// From a request's intended time until it was sent: the lateness, and the wait for a connection.
+    /// From a flow's intended begin until its first request was sent: the lateness, and the wait for a connection.
     pub waited: Latencies,
     /// Denials by reason, of all steps.
     pub reasons: BTreeMap<String, u64>,

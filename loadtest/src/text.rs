@@ -160,9 +160,9 @@ fn books(out: &mut String, report: &Report) {
             line(out, format_args!("{name:<12}{}", list.join(", ")));
         }
     }
-    let in_ledger = audit.in_ledger.map_or_else(|| "ledger not looked at".to_owned(), |found| {
-        format!("{} decisions in the ledger", count(found))
-    });
+    let in_ledger = audit
+        .in_ledger
+        .map_or_else(|| "ledger not looked at".to_owned(), |found| format!("{} decisions in the ledger", count(found)));
     line(
         out,
         format_args!(

@@ -111,7 +111,7 @@ impl Game {
     fn go_on(&mut self, task: Task, now: Nanos) {
         if task.call == Call::Issue {
             self.new_order(task.flow);
-            return self.next.push_back(Task { call: Call::Authorize, intended: now, ..task });
+            return self.next.push_back(Task { call: Call::Authorize, intended: now, is_first: false, ..task });
         }
         let plan = &mut self.flow(task.flow).plan;
         let call = if plan.hurries > 0 {
@@ -132,7 +132,7 @@ impl Game {
         } else {
             return self.end(task.flow);
         };
-        self.next.push_back(Task { call, intended: now, ..task });
+        self.next.push_back(Task { call, intended: now, is_first: false, ..task });
     }
 
     fn issued(&mut self, task: Task, answer: Answer<'_>) -> Option<()> {
@@ -148,10 +148,11 @@ impl Game {
     fn decided(&mut self, task: Task, answer: Answer<'_>) -> Option<()> {
         let told: Decided<'_> = serde_json::from_slice(answer.body).ok()?;
         let number = self.flow(task.flow).order;
-        if number.is_multiple_of(SAMPLE) && self.stats.is_measured(task.step) {
-            if let Some(timing) = header(answer.head, b"server-timing") {
-                self.stats.server_timing(timing);
-            }
+        if number.is_multiple_of(SAMPLE)
+            && self.stats.is_measured(task.step)
+            && let Some(timing) = header(answer.head, b"server-timing")
+        {
+            self.stats.server_timing(timing);
         }
         let is_approved = told.decision == "approved";
         if told.replayed || self.books.order_of(told.order_id) != Some(number) {
