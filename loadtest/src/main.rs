@@ -1,1 +1,135 @@
-fn main() {}
+//! Load for Sokketsu: what it does under a schedule that does not wait for it, how much it can do, and whether its
+//! books are what it answered. It shares no code with it.
+
+mod audit;
+mod books;
+mod bulk;
+mod cli;
+mod clock;
+mod crowd;
+mod drive;
+mod game;
+mod html;
+mod http;
+mod latency;
+mod probe;
+mod profile;
+mod report;
+mod schedule;
+mod server;
+mod session;
+mod setup;
+mod slo;
+mod stats;
+mod text;
+mod wire;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+
+use cli::{Capacity, Cli, Command, Output, Run, Shape, Smoke};
+use profile::{Mode, Profile, Stair};
+use report::Report;
+use session::{Loop, Session};
+
+/// The run could not be made.
+const FAILED: u8 = 2;
+const SMOKE: &str = include_str!("../../config/load/smoke.toml");
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 64 } else { 0 };
+            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(FAILED) };
+        }
+    };
+    let report = match &cli.command {
+        Command::Run(run) => open(run),
+        Command::Capacity(capacity) => closed(capacity),
+        Command::Smoke(smoke) => smoke_test(smoke),
+    };
+    match report {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("loadtest: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// What was given on the command line stands above the profile.
+fn shape(profile: &mut Profile, shape: &Shape, is_from_file: bool) {
+    let mode = if shape.prepare_codes { Some(Mode::Authorize) } else { shape.mode };
+    profile.mode = mode.unwrap_or(profile.mode);
+    if let Some(mix) = shape.mix {
+        profile.mix = mix.mix();
+    } else if !is_from_file && profile.mode != Mode::Pair {
+        profile.mix = profile::Mix::PLAIN;
+    }
+    profile.connections = shape.connections.unwrap_or(profile.connections);
+    profile.pipeline = shape.pipeline.unwrap_or(profile.pipeline);
+    profile.warmup_seconds = shape.warmup.unwrap_or(profile.warmup_seconds);
+    profile.timeout_ms = shape.timeout_ms.unwrap_or(profile.timeout_ms);
+    profile.customers = shape.customers.unwrap_or(profile.customers);
+    profile.zipf = shape.zipf.unwrap_or(profile.zipf);
+    profile.merchants = shape.merchants.unwrap_or(profile.merchants);
+}
+
+fn open(run: &Run) -> Result<u8> {
+    let mut profile = match &run.profile {
+        Some(file) => Profile::load(file)?,
+        None => {
+            let rate = run.rate.context("--rate or --profile")?;
+            let steps = vec![Stair { rate, seconds: run.seconds }];
+            Profile { name: format!("{rate} a second"), steps, ..Profile::default() }
+        }
+    };
+    shape(&mut profile, &run.shape, run.profile.is_some());
+    profile.spacing = run.schedule.unwrap_or(profile.spacing);
+    for stair in &mut profile.steps {
+        stair.rate *= run.scale_rate;
+        stair.seconds *= run.scale_time;
+    }
+    profile.check()?;
+    ensure!(!profile.steps.is_empty(), "the profile has no [[step]]");
+    let session = Session::open(&run.place, &run.output, &profile, run.shape.seed)?;
+    tell(&session.run(profile, Loop::Open, run.capacity)?, &run.output)
+}
+
+fn closed(capacity: &Capacity) -> Result<u8> {
+    let steps = vec![Stair { rate: 0.0, seconds: capacity.seconds }];
+    let mut profile = Profile { name: "capacity".to_owned(), steps, ..Profile::default() };
+    shape(&mut profile, &capacity.shape, false);
+    profile.check()?;
+    let session = Session::open(&capacity.place, &capacity.output, &profile, capacity.shape.seed)?;
+    tell(&session.run(profile, Loop::Closed, None)?, &capacity.output)
+}
+
+fn smoke_test(smoke: &Smoke) -> Result<u8> {
+    let mut profile: Profile = toml::from_str(SMOKE).context("config/load/smoke.toml")?;
+    for stair in &mut profile.steps {
+        stair.seconds = smoke.seconds;
+    }
+    profile.check()?;
+    let session = Session::open(&smoke.place, &smoke.output, &profile, 1)?;
+    tell(&session.run(profile, Loop::Open, None)?, &smoke.output)
+}
+
+/// Writes the report, and gives the exit code.
+fn tell(report: &Report, output: &Output) -> Result<u8> {
+    if let Some(file) = &output.json {
+        let text = serde_json::to_string_pretty(report)?;
+        std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+    }
+    if let Some(file) = &output.html {
+        std::fs::write(file, html::render(report)).with_context(|| format!("write {}", file.display()))?;
+    }
+    let mut out = std::io::stdout().lock();
+    // A closed pipe is not worth a failure.
+    out.write_all(text::render(report).as_bytes()).and_then(|()| out.flush()).ok();
+    Ok(report.verdict.exit_code())
+}

@@ -1,0 +1,198 @@
+//! As much HTTP/1.1 as a client needs that has one server and counts its own microseconds: requests with a
+//! body, answers with a `Content-Length`, in order.
+
+use std::fmt;
+use std::io::Write;
+
+use memchr::memmem;
+
+/// An answer, borrowed from the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    pub status: u16,
+    pub head: &'a [u8],
+    pub body: &'a [u8],
+    /// The server closes the connection after it.
+    pub is_last: bool,
+}
+
+/// The input is no answer we can read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadAnswer;
+
+/// A head longer than this is no head.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// Reads one whole answer from the start of `input`, and gives its length. `None`: more is to come.
+pub fn read(input: &[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer> {
+    let Some(head_end) = memmem::find(input, b"\r\n\r\n") else {
+        return if input.len() > LONGEST_HEAD { Err(BadAnswer) } else { Ok(None) };
+    };
+    let (head, rest) = input.split_at(head_end + 4);
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let status = status(lines.next().unwrap_or_default())?;
+    let (mut length, mut is_last) = (None, false);
+    for line in lines {
+        // Of all headers two matter; both start with a `c`.
+        if !line.first().is_some_and(|byte| byte.eq_ignore_ascii_case(&b'c')) {
+            continue;
+        }
+        if let Some(value) = value_of(line, b"content-length") {
+            length = Some(number(value)?);
+        } else if let Some(value) = value_of(line, b"connection") {
+            is_last = value.eq_ignore_ascii_case(b"close");
+        }
+    }
+    let has_no_body = status == 204 || status == 304;
+    let length = if has_no_body { 0 } else { length.ok_or(BadAnswer)? };
+    let Some(body) = rest.get(..length) else { return Ok(None) };
+    Ok(Some((Answer { status, head, body, is_last }, head.len() + length)))
+}
+
+fn status(line: &[u8]) -> Result<u16, BadAnswer> {
+    let rest = line.strip_prefix(b"HTTP/1.1 ").ok_or(BadAnswer)?;
+    match rest {
+        [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] => {
+            Ok(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
+        }
+        _ => Err(BadAnswer),
+    }
+}
+
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
+fn number(text: &[u8]) -> Result<usize, BadAnswer> {
+    let text = std::str::from_utf8(text).map_err(|_| BadAnswer)?;
+    text.parse().map_err(|_| BadAnswer)
+}
+
+/// Value of a header, by a search that is only made now and then.
+pub fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    head.split(|byte| *byte == b'\n').find_map(|line| value_of(line, name))
+}
+
+/// Whose key a call is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Wallet,
+    Register,
+    Office,
+    Ops,
+}
+
+/// Bearer keys by role.
+#[derive(Clone)]
+pub struct Keys {
+    pub wallet: String,
+    pub register: String,
+    pub office: String,
+    pub ops: String,
+}
+
+impl Keys {
+    fn of(&self, role: Role) -> &str {
+        match role {
+            Role::Wallet => &self.wallet,
+            Role::Register => &self.register,
+            Role::Office => &self.office,
+            Role::Ops => &self.ops,
+        }
+    }
+}
+
+/// Writes requests to one server.
+#[derive(Clone)]
+pub struct Requests {
+    host: String,
+    keys: Keys,
+}
+
+impl Requests {
+    pub fn new(host: &str, keys: Keys) -> Self {
+        Self { host: host.to_owned(), keys }
+    }
+
+    pub fn get(&self, out: &mut Vec<u8>, role: Role, path: fmt::Arguments<'_>) {
+        self.head(out, "GET", role, path);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// `body` is JSON.
+    pub fn send(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>, body: &[u8]) {
+        self.head(out, method, role, path);
+        put(out, format_args!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len()));
+        out.extend_from_slice(body);
+    }
+
+    fn head(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>) {
+        out.extend_from_slice(method.as_bytes());
+        put(out, format_args!(" {path} HTTP/1.1\r\nHost: "));
+        out.extend_from_slice(self.host.as_bytes());
+        out.extend_from_slice(b"\r\nAuthorization: Bearer ");
+        out.extend_from_slice(self.keys.of(role).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends formatted text.
+pub fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // A vector takes everything.
+    out.write_fmt(text).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nContent-Length: 7\r\n\r\n{\"a\":1}\
+        HTTP/1.1 503 Service Unavailable\r\nCONNECTION: close\r\ncontent-length:0\r\nretry-after: 1\r\n\r\n";
+
+    #[test]
+    fn answers_are_read_wherever_the_reads_split_them() {
+        let first_ends = TWO.iter().position(|byte| *byte == b'}').unwrap() + 1;
+        for split in 0..first_ends {
+            assert_eq!(read(&TWO[..split]), Ok(None), "cut at {split}");
+        }
+        let (first, length) = read(TWO).unwrap().unwrap();
+        assert_eq!((first.status, first.body, first.is_last), (200, &b"{\"a\":1}"[..], false));
+        assert_eq!(length, first_ends);
+        let rest = &TWO[length..];
+        for split in 0..rest.len() {
+            assert_eq!(read(&rest[..split]), Ok(None), "cut at {split}");
+        }
+        let (second, length) = read(rest).unwrap().unwrap();
+        assert_eq!((second.status, second.body, second.is_last), (503, &b""[..], true));
+        assert_eq!(length, rest.len());
+        assert_eq!(header(second.head, b"retry-after"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_error() {
+        for wrong in [
+            &b"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 2x0 OK\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            b"SSH-2.0-x\r\n\r\n",
+        ] {
+            assert_eq!(read(wrong), Err(BadAnswer), "{}", String::from_utf8_lossy(wrong));
+        }
+        assert_eq!(read(&vec![b'a'; LONGEST_HEAD + 1]), Err(BadAnswer));
+        assert!(read(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_request_says_how_long_it_is() {
+        let key = |name: &str| name.to_owned();
+        let keys = Keys { wallet: key("w"), register: key("r"), office: key("f"), ops: key("o") };
+        let mut out = Vec::new();
+        Requests::new("h:1", keys).send(&mut out, "POST", Role::Register, format_args!("/v1/{}", 7), b"{}");
+        let expected = "POST /v1/7 HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer r\r\n\
+            Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

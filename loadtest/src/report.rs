@@ -1,0 +1,181 @@
+//! The report: everything that is told, as one value. It is written as JSON, as text and as a page.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::audit::Audit;
+use crate::latency::{Latencies, Percentiles};
+use crate::probe::Machine;
+use crate::profile::Profile;
+use crate::slo::Target;
+use crate::stats::{Call, Counts, Point, StepStats};
+
+/// Fewer of the intended approvals, and the run is void.
+pub const LEAST_APPROVALS: f64 = 0.95;
+
+#[derive(Serialize)]
+pub struct Stair {
+    /// Flows a second that were meant to begin; none in a closed loop.
+    pub rate: Option<f64>,
+    pub seconds: f64,
+    pub counts: Counts,
+    /// First authorizations that were answered with a decision, a second.
+    pub decisions_per_s: f64,
+    pub approvals_per_s: f64,
+    pub calls: BTreeMap<&'static str, Percentiles>,
+    /// How fast 503 and 429 were said.
+    pub turned_away: Percentiles,
+}
+
+impl Stair {
+    pub fn new(rate: Option<f64>, seconds: f64, stats: &StepStats) -> Self {
+        let calls = Call::ALL.iter().zip(&stats.calls).filter(|(_, latencies)| latencies.count() > 0);
+        let counts = stats.counts;
+        let decisions =
+            counts.approved + counts.denied_unexpectedly + counts.denied_as_meant + counts.approved_unexpectedly;
+        Self {
+            rate,
+            seconds,
+            counts,
+            decisions_per_s: decisions as f64 / seconds,
+            approvals_per_s: counts.approved as f64 / seconds,
+            calls: calls.map(|(call, latencies)| (call.name(), latencies.percentiles())).collect(),
+            turned_away: stats.shed.percentiles(),
+        }
+    }
+
+    pub fn error_ratio(&self) -> f64 {
+        self.counts.errors() as f64 / self.counts.requests().max(1) as f64
+    }
+}
+
+#[derive(Serialize)]
+pub struct Stage {
+    pub name: String,
+    pub mean_ms: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
+/// Processor seconds a second, and memory.
+#[derive(Default, Serialize)]
+pub struct Costs {
+    pub generator_cpus: Option<f64>,
+    pub server_cpus: Option<f64>,
+    /// Processor time of the server for each decision, µs.
+    pub server_us_per_decision: Option<f64>,
+    pub server_resident_mib: Option<u64>,
+}
+
+#[derive(Default, Serialize)]
+pub struct Ledger {
+    /// Records not yet posted when the last answer had come; none if the metrics are not to be had.
+    pub lag_at_end: Option<u64>,
+    /// How long it took to post them, s.
+    pub drained_in_s: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Good,
+    BooksDiffer,
+    TargetMissed,
+    Void,
+}
+
+impl Verdict {
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::BooksDiffer => 1,
+            Self::TargetMissed => 3,
+            Self::Void => 4,
+        }
+    }
+
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Good => "all is well",
+            Self::BooksDiffer => "THE BOOKS DIFFER FROM THE ANSWERS",
+            Self::TargetMissed => "a target was missed",
+            Self::Void => "void: too few of the intended approvals",
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct Report {
+    pub version: &'static str,
+    pub started_at: String,
+    pub command: String,
+    pub server: String,
+    /// `open` or `closed`.
+    pub loop_kind: &'static str,
+    pub profile: Profile,
+    pub seed: u64,
+    pub processors: usize,
+    pub kernel: String,
+    /// What a relative profile's rates are multiples of.
+    pub capacity: Option<f64>,
+    pub setup_s: f64,
+    pub stairs: Vec<Stair>,
+    pub total: Stair,
+    /// Share of the intended approvals that happened.
+    pub approval_ratio: f64,
+    /// The generator's own: from the intended begin of a flow until it was taken up.
+    pub lateness: Percentiles,
+    /// From there until its first request was sent: the lateness, and the wait for a connection.
+    pub waited: Percentiles,
+    pub reconnects: u64,
+    pub stages: Vec<Stage>,
+    pub denials: BTreeMap<String, u64>,
+    pub refusals: BTreeMap<String, u64>,
+    /// Share not exceeded, and ms; none is infinite. Of authorizations.
+    pub curve: Vec<(f64, Option<f64>)>,
+    pub points: Vec<Point>,
+    pub machine: Machine,
+    pub costs: Costs,
+    pub ledger: Ledger,
+    pub audit: Audit,
+    pub targets: Vec<Target>,
+    pub verdict: Verdict,
+}
+
+/// Share of the intended approvals that happened. Where more is offered than can be done, those that were decided
+/// count.
+pub fn approval_ratio(counts: &Counts, expects_shedding: bool) -> f64 {
+    let of = if expects_shedding { counts.approved + counts.denied_unexpectedly } else { counts.intended };
+    if of == 0 { 1.0 } else { counts.approved as f64 / of as f64 }
+}
+
+pub fn stages(stages: &BTreeMap<String, Latencies>) -> Vec<Stage> {
+    let told = stages.iter().map(|(name, latencies)| {
+        let (mean_ms, p50_ms, p99_ms) = crate::stats::brief(latencies);
+        Stage { name: name.clone(), mean_ms, p50_ms, p99_ms }
+    });
+    let mut told: Vec<_> = told.collect();
+    let order = ["parse", "verify", "queue", "decide", "journal", "answer"];
+    told.sort_by_key(|stage| order.iter().position(|name| *name == stage.name).unwrap_or(order.len()));
+    told
+}
+
+impl Report {
+    pub fn judge(&mut self) {
+        self.verdict = if self.audit.differences > 0 {
+            Verdict::BooksDiffer
+        } else if self.approval_ratio < LEAST_APPROVALS {
+            Verdict::Void
+        } else if self.targets.iter().any(|target| !target.is_met) {
+            Verdict::TargetMissed
+        } else {
+            Verdict::Good
+        };
+    }
+
+    /// The latencies that the targets are about.
+    pub fn authorizations(&self) -> Percentiles {
+        self.total.calls.get(Call::Authorize.name()).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,328 @@
+//! A run from its begin to its end: a server, customers, the play, the audit, the report.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::audit::{Audit, over_api, over_ledger};
+use crate::books::{Books, Differences};
+use crate::cli::{Output, Place};
+use crate::clock::{Clock, MILLISECOND, Nanos, SECOND, seconds};
+use crate::crowd::{Crowd, Customer};
+use crate::drive::{Progress, closed_loop, open_loop};
+use crate::game::{Game, Rules};
+use crate::http::{Keys, Requests};
+use crate::probe::{Machine, Probe, cpu_time, resident_mib};
+use crate::profile::{Mode, Profile};
+use crate::report::{Costs, Ledger, Report, Stair, Verdict, approval_ratio, stages};
+use crate::schedule::{Schedule, Step};
+use crate::server::{Options, Server};
+use crate::setup::{self, Target};
+use crate::slo::Slo;
+use crate::stats::{Stats, point_length};
+use crate::wire::Wire;
+
+/// Longest wait for the books to catch up, before and after a run.
+const SETTLE: Duration = Duration::from_secs(120);
+/// Between the last preparations and the first arrival.
+const BREATH: Nanos = 100 * MILLISECOND;
+/// With codes prepared, so many customers more than flows.
+const RESERVE: f64 = 1.05;
+/// A guess at what a closed loop may use up, authorizations a second.
+const GUESSED_CAPACITY: f64 = 60_000.0;
+/// How long a relative profile's capacity is measured.
+const GAUGE_SECONDS: f64 = 3.0;
+
+/// How a run is driven.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Loop {
+    Open,
+    Closed,
+}
+
+pub struct Session<'a> {
+    place: &'a Place,
+    output: &'a Output,
+    seed: u64,
+    server: Option<Server>,
+    target: Target,
+    merchants: Vec<String>,
+}
+
+/// What a play gave.
+struct Played {
+    game: Game,
+    crowd: Vec<Customer>,
+    /// Measured time, s.
+    seconds: f64,
+    machine: Machine,
+    costs: Costs,
+    reconnects: u64,
+}
+
+fn address(url: &str) -> Result<(SocketAddr, String)> {
+    if url.starts_with("https://") {
+        bail!("{url}: TLS is not built in yet; measure behind what ends it");
+    }
+    let host = url.strip_prefix("http://").with_context(|| format!("{url}: should begin with http://"))?;
+    let host = host.trim_end_matches('/');
+    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let address = host.to_socket_addrs().with_context(|| url.to_owned())?.next();
+    Ok((address.with_context(|| format!("{url}: no address"))?, host))
+}
+
+/// The server that was built beside this program.
+fn sibling() -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?.parent()?.join("sokketsu");
+    path.is_file().then_some(path)
+}
+
+impl<'a> Session<'a> {
+    /// Starts the server if it is to be ours.
+    pub fn open(place: &'a Place, output: &'a Output, profile: &Profile, seed: u64) -> Result<Self> {
+        let keys = Keys {
+            wallet: place.key_wallet.clone(),
+            register: place.key_register.clone(),
+            office: place.key_office.clone(),
+            ops: place.key_ops.clone(),
+        };
+        let (server, http, host) = if let Some(url) = &place.url {
+            let (http, host) = address(url)?;
+            (None, http, host)
+        } else {
+            let binary = place.serve.clone().or_else(sibling);
+            let binary =
+                binary.context("give --serve BINARY or --url URL: no sokketsu was built beside this program")?;
+            let options = Options {
+                binary: &binary,
+                data: place.data.as_deref(),
+                config: place.server_config.as_deref(),
+                takes_forged_codes: profile.mix.forged > 0.0,
+            };
+            let server = Server::start(&options)?;
+            let http = server.http;
+            (Some(server), http, http.to_string())
+        };
+        let admin = place.admin_url.as_deref().map(address).transpose()?.map_or(http, |(admin, _)| admin);
+        let target = Target { http, admin, requests: Requests::new(&host, keys) };
+        let merchants = if place.merchant_id.is_empty() {
+            let merchants: Vec<_> = (1..=profile.merchants).map(|number| format!("load-mrc-{number:03}")).collect();
+            setup::merchants(&target, &merchants)?;
+            merchants
+        } else {
+            place.merchant_id.clone()
+        };
+        Ok(Self { place, output, seed, server, target, merchants })
+    }
+
+    fn books(&self) -> Books {
+        let run = format!("L{:x}", jiff::Timestamp::now().as_microsecond());
+        Books {
+            run,
+            orders: Vec::new(),
+            merchants: self.merchants.clone(),
+            customer_prefix: self.place.customer_prefix.clone(),
+            differences: Differences::default(),
+        }
+    }
+
+    /// The data directory, if it is known.
+    fn data(&self) -> Option<&Path> {
+        self.server.as_ref().map(|server| server.data.as_path()).or(self.place.ledger.as_deref())
+    }
+
+    fn probe_folder(&self) -> Option<&Path> {
+        if self.output.no_disk_probe {
+            return None;
+        }
+        self.output.disk_probe.as_deref().or_else(|| self.server.as_ref()?.data.parent())
+    }
+
+    /// Plays the stairs on these customers.
+    fn play(&self, profile: &Profile, steps: &[Step], kind: Loop, crowd: Vec<Customer>) -> Result<Played> {
+        let clock = Clock::start();
+        let timeout = profile.timeout_ms * MILLISECOND;
+        let mut wire = Wire::new(self.target.http, clock, profile.connections, profile.pipeline, timeout)?;
+        // Sleeps end within a microsecond of their time, not 50.
+        rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)).ok();
+        let first = clock.now() + BREATH;
+        let ends = Schedule::ends(steps, first);
+        let warmup = steps.iter().take_while(|step| !step.is_measured).count();
+        let begins = warmup.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(first);
+        let every = point_length(ends.last().copied().unwrap_or(0).saturating_sub(begins));
+        let measured: Vec<_> = steps.iter().map(|step| step.is_measured).collect();
+        let rules = Rules {
+            mode: profile.mode,
+            mix: profile.mix,
+            prices: profile.prices,
+            deadline_ms: profile.timeout_ms.clamp(1, 60_000),
+        };
+        let exponent = (profile.mode != Mode::Authorize).then_some(profile.zipf);
+        let crowd = Crowd::new(crowd, exponent, self.seed);
+        let stats = Stats::new(&measured, begins, every);
+        let mut game = Game::new(rules, crowd, self.books(), stats, self.target.requests.clone());
+        let probe = Probe::start(self.probe_folder(), clock, begins, every)?;
+        let pids = [Some(std::process::id()), self.server.as_ref().map(Server::pid)];
+        let cpu = || pids.map(|pid| pid.and_then(cpu_time));
+        let before = cpu();
+        let mut progress = Progress::new(self.output.quiet);
+        let ended = match kind {
+            Loop::Open => {
+                let mut schedule = Schedule::new(steps.to_vec(), profile.spacing, first, self.seed);
+                open_loop(clock, &mut game, &mut wire, &mut schedule, timeout, &mut progress)?;
+                ends.last().copied().unwrap_or(0)
+            }
+            Loop::Closed => closed_loop(clock, &mut game, &mut wire, &ends, &mut progress)?,
+        };
+        let played = seconds(clock.now().saturating_sub(first));
+        let machine = probe.stop()?;
+        let [generator, server] = std::array::from_fn(|at| {
+            let (before, after) = (before.get(at).copied().flatten()?, cpu().get(at).copied().flatten()?);
+            Some(after.saturating_sub(before).as_secs_f64())
+        });
+        // The warm-up is in the processor time, and so in the decisions it is divided by.
+        let decisions = game.books.orders.len().max(1) as f64;
+        let costs = Costs {
+            generator_cpus: generator.map(|used| used / played),
+            server_cpus: server.map(|used| used / played),
+            server_us_per_decision: server.map(|used| used * 1e6 / decisions),
+            server_resident_mib: pids.get(1).copied().flatten().and_then(resident_mib),
+        };
+        if ended <= begins {
+            bail!("the customers were used up before the measurement began: give more with --customers");
+        }
+        let crowd = std::mem::take(&mut game.crowd.all);
+        Ok(Played { game, crowd, seconds: seconds(ended - begins), machine, costs, reconnects: wire.reconnects })
+    }
+
+    /// Customers of the run, with codes if those are to be prepared.
+    fn crowd(&self, profile: &mut Profile, steps: &[Step], kind: Loop) -> Result<Vec<Customer>> {
+        if profile.mode == Mode::Authorize {
+            let rate = |step: &Step| if kind == Loop::Open { step.rate } else { GUESSED_CAPACITY };
+            let flows: f64 = steps.iter().map(|step| rate(step) * step.seconds).sum();
+            let needed = usize::try_from(crate::clock::from_seconds(flows * RESERVE) / SECOND)? + profile.connections;
+            // In a closed loop, whoever gives a number knows better: it ends when they are used up.
+            if kind == Loop::Open || profile.customers == Profile::default().customers {
+                profile.customers = profile.customers.max(needed);
+            }
+        }
+        let prefix = &self.place.customer_prefix;
+        let mut crowd = setup::customers(&self.target, prefix, profile.customers)?;
+        if profile.mode == Mode::Authorize {
+            setup::codes(&self.target, prefix, &mut crowd)?;
+        }
+        // What the preparations left for the ledger to do is not part of the run.
+        setup::settle(&self.target, self.data(), SETTLE)?;
+        Ok(crowd)
+    }
+
+    /// What this server can do, flows a second; the customers as they are afterwards.
+    fn gauge(&self, profile: &Profile) -> Result<f64> {
+        let mut profile = profile.clone();
+        profile.mix = crate::profile::Mix::PLAIN;
+        let step = |seconds, is_measured| Step { rate: 0.0, seconds, is_measured };
+        let steps = [step(1.0, false), step(GAUGE_SECONDS, true)];
+        let crowd = self.crowd(&mut profile, &steps, Loop::Closed)?;
+        let played = self.play(&profile, &steps, Loop::Closed, crowd)?;
+        let found = played.game.stats.total().counts.approved as f64 / played.seconds;
+        ensure!(found > 0.0, "the capacity could not be measured: nothing was approved");
+        setup::settle(&self.target, self.data(), SETTLE)?;
+        Ok(found)
+    }
+
+    /// Makes the run and gives its report.
+    pub fn run(mut self, mut profile: Profile, kind: Loop, capacity: Option<f64>) -> Result<Report> {
+        let started_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let began = Instant::now();
+        let slo = self.output.slo.as_deref().map(Slo::load).transpose()?.unwrap_or_default();
+        let capacity = match capacity {
+            None if profile.relative => Some(self.gauge(&profile)?),
+            given => given,
+        };
+        let steps = profile.staircase(capacity.unwrap_or(1.0));
+        let crowd = self.crowd(&mut profile, &steps, kind)?;
+        let setup_s = began.elapsed().as_secs_f64();
+        let mut played = self.play(&profile, &steps, kind, crowd)?;
+
+        let lag_at_end = setup::ledger_lag(&self.target);
+        let drained_in_s = setup::settle(&self.target, self.data(), SETTLE)?.map(|took| took.as_secs_f64());
+        let audit = self.audit(&mut played)?;
+
+        let (stats, seconds) = (&played.game.stats, played.seconds);
+        let rated = |step: &Step| (kind == Loop::Open).then_some(step.rate);
+        let length = |step: &Step| if kind == Loop::Open { step.seconds } else { seconds };
+        let pairs = steps.iter().zip(&stats.steps).filter(|(step, _)| step.is_measured);
+        let stairs: Vec<_> = pairs.map(|(step, stats)| Stair::new(rated(step), length(step), stats)).collect();
+        let total = stats.total();
+        let offered = stairs.iter().map(|stair| stair.rate.map(|rate| rate * stair.seconds)).sum::<Option<f64>>();
+        let mut report = Report {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at,
+            command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+            server: self.target.http.to_string(),
+            loop_kind: if kind == Loop::Open { "open" } else { "closed" },
+            approval_ratio: approval_ratio(&total.counts, profile.expects_shedding),
+            profile,
+            seed: self.seed,
+            processors: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            capacity,
+            setup_s,
+            curve: total.calls.get(1).map(crate::latency::Latencies::curve).unwrap_or_default(),
+            total: Stair::new(offered.map(|flows| flows / seconds), seconds, &total),
+            stairs,
+            lateness: stats.lateness.percentiles(),
+            waited: stats.waited.percentiles(),
+            reconnects: played.reconnects,
+            stages: stages(&stats.stages),
+            denials: stats.reasons.clone(),
+            refusals: stats.refusals.clone(),
+            points: stats.points.clone(),
+            machine: played.machine,
+            costs: played.costs,
+            ledger: Ledger { lag_at_end, drained_in_s },
+            audit,
+            targets: Vec::new(),
+            verdict: Verdict::Good,
+        };
+        report.targets = slo.judge(&report.authorizations(), report.total.error_ratio(), report.approval_ratio);
+        report.judge();
+        if report.verdict == Verdict::BooksDiffer
+            && let Some(kept) = self.server.take().and_then(Server::keep)
+        {
+            eprintln!("the data and the log of the server are kept in {}", kept.display());
+        }
+        Ok(report)
+    }
+
+    fn audit(&mut self, played: &mut Played) -> Result<Audit> {
+        let mut audit = Audit::default();
+        let books = &mut played.game.books;
+        let owed = over_api(&self.target, books, &played.crowd, &mut audit)?;
+        if let Some(server) = &mut self.server {
+            server.stop()?;
+            over_ledger(&server.data, books, &owed, Duration::ZERO, &mut audit)?;
+        } else if let Some(data) = &self.place.ledger {
+            over_ledger(data, books, &owed, SETTLE, &mut audit)?;
+        }
+        audit.differences = books.differences.count;
+        audit.first_differences = std::mem::take(&mut books.differences.first);
+        Ok(audit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_tls_is_refused() {
+        assert_eq!(address("http://127.0.0.1:8080/").unwrap().1, "127.0.0.1:8080");
+        assert_eq!(address("http://127.0.0.1").unwrap().0.port(), 80);
+        for wrong in ["https://127.0.0.1", "127.0.0.1:80", "http://:x"] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
+}
