@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         }
     };
     start_log();
+    end_on_a_bug();
     match cli.command {
         Command::Serve(flags) => serve_command(&flags),
         Command::CheckConfig(flags) => match Config::load(&flags) {
@@ -70,6 +71,14 @@ fn start_log() {
         .with_env_var("SOKKETSU_LOG")
         .from_env_lossy();
     tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter).init();
+}
+
+/// A failed assertion is a bug: say where, and end with the exit code for it, whichever thread it was.
+fn end_on_a_bug() {
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(%panic, "a bug; stopping");
+        std::process::exit(70);
+    }));
 }
 
 /// The one place that prints. A closed pipe is not worth a failure.
@@ -116,6 +125,7 @@ fn verify_command(flags: &Flags) -> ExitCode {
     };
     match verify(&records, &mut progress) {
         Ok(report) => said(&report.to_string(), if report.agrees() { 0 } else { 65 }),
+        Err(error @ VerifyError::NoJournal(_)) => failed(&error.to_string(), 78),
         Err(VerifyError::Journal(error)) => failed(&error.to_string(), journal_exit(&error)),
         Err(error) => failed(&error.to_string(), 65),
     }

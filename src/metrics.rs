@@ -18,6 +18,10 @@ const BUCKETS: [f64; 16] =
 /// Records a commit.
 const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
+/// Why work is refused without a decision.
+const SHED: [&str; 7] =
+    ["inbox_full", "orders_full", "bad_codes", "connections", "accept", "tls_handshake", "slow_head"];
+
 /// Where a request's time goes; the same names as in `Server-Timing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -130,6 +134,10 @@ pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildE
         .install_recorder()?;
     describe();
     let _ready = metrics();
+    // Known from the start, so that a rate sees the first one.
+    for reason in SHED {
+        counter!("sokketsu_shed_total", "reason" => reason).increment(0);
+    }
     Ok(handle)
 }
 

@@ -135,7 +135,7 @@ async fn a_hold_is_captured_in_part_and_refunded_in_parts() {
     assert_eq!(over.problem(), (422, "over_refundable".into(), "/amount".into()));
     let cancel =
         client.post("/v1/cancellations", REGISTER, &json!({"merchant_id": "mrc_konbini", "order_id": "H-1"})).await;
-    assert_eq!(cancel.problem(), (409, "partly_refunded".into(), String::new()));
+    assert_eq!(cancel.problem(), (409, "already_refunded".into(), String::new()));
     let stored = client.get(&format!("/v1/authorizations/{id}"), OFFICE).await.json();
     assert_eq!((&stored["status"], &stored["refunded_amount"]), (&json!("partially_refunded"), &json!(1_500)));
     let unknown = "/v1/authorizations/aut_00000000000000000000000000/refunds";
@@ -432,8 +432,7 @@ async fn bad_fields_are_named_and_nothing_is_recorded() {
         ("merchant", json!({"id": "mrc_konbini", "till": 1}), "/merchant/till"),
         ("merchant", json!({"id": "mrc_konbini", "terminal_id": "T12345678"}), "/merchant/terminal_id"),
         ("merchant", json!({"id": "x".repeat(33)}), "/merchant/id"),
-        ("items", json!([{}, {"unit_price": -1}]), "/items/1/unit_price"),
-        ("items", json!([{"quantity": 1.5}]), "/items/0/quantity"),
+        ("items", json!([{}, {"category": 1}]), "/items/1/category"),
         ("tip", json!(1), "/tip"),
         ("customer_id", json!("1001"), "/customer_id"),
         ("channel", json!("online"), "/channel"),
@@ -579,6 +578,10 @@ async fn large_and_slow_bodies_are_refused() {
         assert_eq!(answer.problem(), (413, "too_large".into(), String::new()));
         assert!(answer.closes() && client.is_closed().await);
     }
+    // A head that stays half-sent is cut off long before an idle connection would be.
+    let mut client = house.client().await;
+    client.send(b"GET /livez HTTP/1.1\r\nHost: a").await;
+    assert!(client.is_closed().await);
     let mut client = house.client().await;
     client.send(format!("{head}Content-Length: 10\r\n\r\n{{").as_bytes()).await;
     let answer = client.answer().await;

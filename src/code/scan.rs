@@ -35,7 +35,9 @@ pub enum Scan {
     Stale { handle: Handle },
     /// Well-formed, ours, of a known generation, and the MAC is wrong: counts against the handle.
     Forged { handle: Handle },
-    /// Ours but malformed or out of use, or no code at all.
+    /// Well-formed and ours, of a generation whose keys we do not have, or no longer. The handle still names it.
+    Unverifiable { handle: Handle, why: InvalidWhy },
+    /// Ours but malformed, or no code at all.
     Invalid(InvalidWhy),
     /// Somebody else's.
     ForeignIssuer,
@@ -47,6 +49,7 @@ impl From<Scan> for Scanned {
             Scan::Sealed { handle, proof, .. } => Self::Sealed { handle, proof },
             Scan::Stale { handle } => Self::Stale { handle },
             Scan::Forged { handle } => Self::Forged { handle },
+            Scan::Unverifiable { handle, .. } => Self::Unverifiable { handle },
             Scan::Invalid(_) => Self::Invalid,
             Scan::ForeignIssuer => Self::Foreign,
         }
@@ -147,8 +150,11 @@ fn read_l24(digits: &[u8], keys: &Keyring, now_ms: i64) -> Result<Scan, InvalidW
     let (text, mac) = digits.split_first_chunk::<BODY_DIGITS>().ok_or(InvalidWhy::Length)?;
     let mac = number(mac).ok_or(InvalidWhy::NotACode)?;
     let body = Body::parse(text).map_err(why_of)?;
-    let usable = usable(&body, keys)?;
     let handle = body.handle();
+    let usable = match usable(&body, keys)? {
+        Ok(usable) => usable,
+        Err(why) => return Ok(Scan::Unverifiable { handle, why }),
+    };
     Ok(match seal::check_barcode(usable, text, mac, seal::epoch_of(now_ms)) {
         BarcodeSeal::Current { epoch } => {
             Scan::Sealed { handle, generation: body.version(), proof: Proof::Barcode { epoch } }
@@ -189,8 +195,11 @@ fn read_pan(
         return Ok(Scan::ForeignIssuer);
     };
     let body = Body::from_tok19(pan).map_err(why_of)?;
-    let usable = usable(&body, keys)?;
     let (handle, generation) = (body.handle(), body.version());
+    let usable = match usable(&body, keys)? {
+        Ok(usable) => usable,
+        Err(why) => return Ok(Scan::Unverifiable { handle, why }),
+    };
     let Some(content) = template63 else {
         return match (form, prefix_form) {
             (Form::Tok19, Form::Tok19) => Ok(Scan::Sealed { handle, generation, proof: Proof::Tok19 }),
@@ -216,15 +225,15 @@ fn why_of(error: BodyError) -> InvalidWhy {
     }
 }
 
-/// The keys of the generation a body names.
-fn usable<'a>(body: &Body, keys: &'a Keyring) -> Result<Usable<'a>, InvalidWhy> {
+/// The keys of the generation a body names, or why there are none.
+fn usable<'a>(body: &Body, keys: &'a Keyring) -> Result<Result<Usable<'a>, InvalidWhy>, InvalidWhy> {
     if body.is_device_made() {
         return Err(InvalidWhy::DeviceMade);
     }
-    keys.usable(body.version()).map_err(|why| match why {
+    Ok(keys.usable(body.version()).map_err(|why| match why {
         NotUsable::Unknown => InvalidWhy::UnknownGeneration,
         NotUsable::Retired => InvalidWhy::RetiredGeneration,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -323,8 +332,8 @@ mod tests {
         assert_eq!(at(L24, start), current);
         assert_eq!(at(L24, start + 2 * EPOCH_MS - 1), current);
         assert_eq!(at(L24, start + 2 * EPOCH_MS), stale);
-        assert_eq!(at(L24, start + 145 * EPOCH_MS - 1), stale);
-        assert_eq!(at(L24, start + 145 * EPOCH_MS), forged);
+        assert_eq!(at(L24, start + 291 * EPOCH_MS - 1), stale);
+        assert_eq!(at(L24, start + 291 * EPOCH_MS), forged);
         assert_eq!(at(L24, i64::MIN), forged);
         assert_eq!(at(L24, i64::MAX), forged);
         assert_eq!(at(QR, i64::MIN), sealed(QR_PROOF), "a QR carries its own time");
@@ -340,7 +349,7 @@ mod tests {
                 let expected = match (place, digit) {
                     (0..8, _) => Scan::ForeignIssuer,
                     (8, b'5'..) => Scan::Invalid(InvalidWhy::DeviceMade),
-                    (8, _) => Scan::Invalid(InvalidWhy::UnknownGeneration),
+                    (8, _) => Scan::Unverifiable { handle: handle(), why: InvalidWhy::UnknownGeneration },
                     _ => seen,
                 };
                 assert_eq!(seen, expected, "place {place}");
@@ -431,7 +440,6 @@ mod tests {
             (TOK19, InvalidWhy::Unsealed),
             ("900099995314159265005632", InvalidWhy::DeviceMade),
             ("900099996271828185003310", InvalidWhy::DeviceMade),
-            ("900099992314159265005632", InvalidWhy::UnknownGeneration),
             ("hQVDUFY", InvalidWhy::Base64),
             ("hQVDUFYwMWFN!wfw", InvalidWhy::Base64),
             ("hQVDUFYwMWFNTwfwAA==", InvalidWhy::Payload),
@@ -455,7 +463,7 @@ mod tests {
         let why = |objects: &[(u16, &[u8])]| match scan(&qr_with(objects)) {
             Scan::Invalid(why) => Some(why),
             Scan::Sealed { .. } => None,
-            other @ (Scan::Stale { .. } | Scan::Forged { .. } | Scan::ForeignIssuer) => {
+            other @ (Scan::Stale { .. } | Scan::Forged { .. } | Scan::Unverifiable { .. } | Scan::ForeignIssuer) => {
                 panic!("{other:?}")
             }
         };
@@ -555,8 +563,12 @@ mod tests {
         let second = mint(&during, &issuer, handle(), ISSUED_MS, 300, 1, 2).ok().unwrap();
         let generation = |text: &str, ring| match read(text, &issuers, ring, ISSUED_MS) {
             Scan::Sealed { generation, .. } => Ok(generation),
-            Scan::Invalid(why) => Err(why),
-            other @ (Scan::Stale { .. } | Scan::Forged { .. } | Scan::ForeignIssuer) => {
+            Scan::Unverifiable { handle: of, why } if of == handle() => Err(why),
+            other @ (Scan::Unverifiable { .. }
+            | Scan::Invalid(_)
+            | Scan::Stale { .. }
+            | Scan::Forged { .. }
+            | Scan::ForeignIssuer) => {
                 panic!("{other:?}")
             }
         };

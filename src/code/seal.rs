@@ -17,8 +17,9 @@ use super::keyring::Usable;
 /// Length of a barcode epoch: 600 s, twice the longest life of a code, so that a live code is of
 /// this epoch or the one before.
 const EPOCH_MS: i64 = 600_000;
-/// A right MAC of an epoch this far back or nearer is an expired code, not a forged one: a day.
-pub(super) const STALE_EPOCHS: u64 = 144;
+/// A right MAC of an epoch this far back or nearer is an expired code, not a forged one: the 48 hours for which a used
+/// code still names its sale, with its life and one epoch to spare. (The reference script has a day; the contract wins.)
+pub(super) const STALE_EPOCHS: u64 = 290;
 /// Six decimal digits of MAC.
 const MAC_RANGE: u64 = 1_000_000;
 
@@ -134,8 +135,8 @@ mod tests {
         assert_eq!(seen(0), BarcodeSeal::Current { epoch: EPOCH });
         assert_eq!(seen(1), BarcodeSeal::Current { epoch: EPOCH });
         assert_eq!(seen(2), BarcodeSeal::Stale);
-        assert_eq!(seen(144), BarcodeSeal::Stale);
-        assert_eq!(seen(145), BarcodeSeal::Wrong);
+        assert_eq!(seen(290), BarcodeSeal::Stale);
+        assert_eq!(seen(291), BarcodeSeal::Wrong);
         assert_eq!(check_barcode(keys, BODY, 5_632, EPOCH - 1), BarcodeSeal::Wrong);
     }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::code::{Issuers, Keyring};
-use crate::domain::jst::{BankCalendar, Millis};
+use crate::domain::jst::{BankCalendar, Millis, Now};
 use crate::domain::policy::Policy;
 use crate::domain::state::Settings;
 use crate::engine::Sync;
@@ -72,7 +72,11 @@ pub struct Flags {
 }
 
 fn time(text: &str) -> Result<Millis, String> {
-    Millis::parse(text).ok_or_else(|| "a time such as 2021-04-01T09:00:00+09:00 is expected".to_owned())
+    let time = Millis::parse(text).ok_or("a time such as 2021-04-01T09:00:00+09:00 is expected")?;
+    match Now::at(time).date.year() {
+        2_000..2_100 => Ok(time),
+        _ => Err("a time of the years 2000 to 2099 is expected".to_owned()),
+    }
 }
 
 /// What the service runs on, checked.

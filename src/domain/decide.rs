@@ -110,7 +110,7 @@ fn own_code<'a>(state: &'a State, scanned: &Scanned, now: &Now) -> Option<&'a Co
         Scanned::Sealed { proof: Proof::Tok19, .. } => true,
         // A seal this old can only be this code's if the code itself is that old.
         Scanned::Stale { .. } => code.state(now.at) != CodeState::Live,
-        Scanned::Forged { .. } | Scanned::Invalid | Scanned::Foreign => false,
+        Scanned::Forged { .. } | Scanned::Unverifiable { .. } | Scanned::Invalid | Scanned::Foreign => false,
     };
     own.then_some(code)
 }
@@ -153,7 +153,9 @@ fn payer_may_be_known<'a>(
     };
     match scanned {
         Scanned::Foreign => return Err(Reason::IssuerUnknown.into()),
-        Scanned::Invalid | Scanned::Forged { .. } => return Err(Reason::CodeInvalid.into()),
+        Scanned::Invalid | Scanned::Forged { .. } | Scanned::Unverifiable { .. } => {
+            return Err(Reason::CodeInvalid.into());
+        }
         Scanned::Sealed { .. } | Scanned::Stale { .. } => {}
     }
     // Our seal without its record: issued so long ago that it is forgotten.

@@ -11,7 +11,7 @@ use super::denial::Reason;
 use super::event::{Destination, FirstSale};
 use super::ids::{AuthorizationId, CustomerIx, Handle, Lsn, Part, RefundId};
 use super::index::Index;
-use super::jst::{Date, Millis, Month};
+use super::jst::{Date, Millis, Month, Now};
 use super::money::Yen;
 use super::request::{Authorize, OrderKey, Payer};
 
@@ -38,7 +38,19 @@ pub enum OrderState {
 pub struct RefundMade {
     pub id: RefundId,
     pub amount: Yen,
+    /// What could still be refunded after it.
+    pub left: Yen,
     pub destination: Destination,
+}
+
+/// What a hold's capture settled. The order keeps what was first answered beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureTerms {
+    pub at: Millis,
+    /// The month that bills it: a purchase's month is that of its capture.
+    pub month: Month,
+    pub due: Date,
+    pub points: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +65,14 @@ pub struct Order {
     pub fingerprint: u64,
     pub decided_at: Millis,
     pub state: OrderState,
-    /// As first answered; for a hold the capture sets them anew.
+    /// As first answered, and so answered again.
     pub month: Month,
     pub due: Date,
     pub points: u64,
     pub room: Yen,
     pub first: Option<Box<FirstSale>>,
+    /// Set when a hold is captured.
+    pub capture: Option<CaptureTerms>,
     pub refunds: Option<Box<Vec<RefundMade>>>,
     /// Last record and time that changed it.
     pub touched: Lsn,
@@ -94,6 +108,31 @@ impl OrderStatus {
 }
 
 impl Order {
+    /// An order cancelled before it came; also where every decision starts from.
+    pub fn tombstone(id: AuthorizationId, key: OrderKey, now: &Now) -> Self {
+        Self {
+            id,
+            key,
+            customer: None,
+            channel: Channel::InStore,
+            handle: None,
+            amount: Yen::ZERO,
+            fingerprint: 0,
+            decided_at: now.at,
+            state: OrderState::Tombstone,
+            month: now.month,
+            due: now.date,
+            points: 0,
+            room: Yen::ZERO,
+            first: None,
+            capture: None,
+            refunds: None,
+            touched: id.lsn,
+            touched_at: now.at,
+            earlier: None,
+        }
+    }
+
     pub fn status(&self, now: Millis) -> OrderStatus {
         match self.state {
             OrderState::Denied(_) => OrderStatus::Denied,
@@ -104,6 +143,12 @@ impl Order {
             OrderState::Captured { amount, refunded } if refunded < amount => OrderStatus::PartiallyRefunded,
             OrderState::Captured { .. } => OrderStatus::Refunded,
         }
+    }
+
+    /// Under which terms it is billed: those of its capture.
+    pub fn terms(&self) -> CaptureTerms {
+        let at_once = CaptureTerms { at: self.decided_at, month: self.month, due: self.due, points: self.points };
+        self.capture.unwrap_or(at_once)
     }
 
     pub fn is_tombstone(&self) -> bool {

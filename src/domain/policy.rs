@@ -240,7 +240,7 @@ fn category(raw: RawCategory) -> Result<CategoryRule, BadPolicy> {
     if raw.mcc.iter().any(|mcc| *mcc > 9_999) {
         return Err(bad(&key("mcc"), "must be four digits"));
     }
-    let items: Result<Vec<_>, _> = raw.items.iter().map(|item| Category::new(item)).collect();
+    let items: Result<Vec<_>, _> = raw.items.iter().map(|item| Category::new(&item.to_ascii_lowercase())).collect();
     let items = items.map_err(|problem| bad(&key("items"), problem.to_string()))?;
     Ok(CategoryRule { name: raw.name.clone(), mccs: raw.mcc.clone(), items, action })
 }

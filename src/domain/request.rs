@@ -37,7 +37,11 @@ pub enum Scanned {
     Forged {
         handle: Handle,
     },
-    /// Malformed, or of a generation we do not know.
+    /// Well-formed, of a generation whose keys we do not have, or no longer.
+    Unverifiable {
+        handle: Handle,
+    },
+    /// Malformed.
     Invalid,
     /// Somebody else's code.
     Foreign,
@@ -46,14 +50,17 @@ pub enum Scanned {
 impl Scanned {
     pub const fn handle(&self) -> Option<Handle> {
         match self {
-            Self::Sealed { handle, .. } | Self::Stale { handle } | Self::Forged { handle } => Some(*handle),
+            Self::Sealed { handle, .. }
+            | Self::Stale { handle }
+            | Self::Forged { handle }
+            | Self::Unverifiable { handle } => Some(*handle),
             Self::Invalid | Self::Foreign => None,
         }
     }
 
     /// Whether it slows its source: a wrong seal, an unknown generation, garbage.
     pub const fn is_bad(&self) -> bool {
-        matches!(self, Self::Forged { .. } | Self::Invalid)
+        matches!(self, Self::Forged { .. } | Self::Unverifiable { .. } | Self::Invalid)
     }
 }
 

@@ -2,7 +2,7 @@
 //! This is the whole core behind one pair of functions; who drives it is the shell's choice.
 
 use super::account::Account;
-use super::codes::Code;
+use super::codes::{Code, Ending};
 use super::decide::{Judgement, Verdict, decide};
 use super::denial::Reason;
 use super::enroll::{issue_code, put_customer, void_code};
@@ -10,7 +10,6 @@ use super::event::{Decided, Event};
 use super::ids::{AuthorizationId, CustomerId};
 use super::jst::Now;
 use super::merchant::Merchant;
-use super::money::Yen;
 use super::orders::{Order, RefundMade};
 use super::request::{Authorize, OrderKey, Request};
 use super::state::State;
@@ -51,7 +50,6 @@ pub enum Reply {
     Refunded {
         order: Box<Order>,
         made: RefundMade,
-        left: Yen,
         replayed: bool,
     },
     Refused(Refusal),
@@ -76,8 +74,16 @@ pub enum Reply {
 pub struct CodeView {
     pub code: Code,
     pub account: Account,
-    pub latest: Option<Order>,
-    /// Name of the shop of `latest`.
+    /// The sale that used it.
+    pub sale: Option<Tried>,
+    /// The last try, which may be a later denial.
+    pub latest: Option<Tried>,
+}
+
+/// A purchase tried with a code, and the name of its shop where we know it.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pub order: Order,
     pub shop: Option<Box<str>>,
 }
 
@@ -102,7 +108,9 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
             Ok(Step::Record(event)) => Ruling::Record(event),
             Ok(Step::Answer(action)) => {
                 let order = state.orders.by_key(&request.key, now.at).filter(|order| !order.is_tombstone());
-                answer(Reply::Cancelled { action, authorization: order.map(|order| order.id), replayed: true })
+                // A cancel that finds nothing to undo leaves no trace, so no later one repeats it.
+                let replayed = action != CancelAction::None;
+                answer(Reply::Cancelled { action, authorization: order.map(|order| order.id), replayed })
             }
             Err(refusal) => answer(Reply::Refused(refusal)),
         },
@@ -151,12 +159,7 @@ fn recorded(input: Authorize, judgement: Judgement, policy: u32, random: u64) ->
 }
 
 fn refunded(order: &Order, made: &RefundMade, replayed: bool) -> Reply {
-    use super::orders::OrderState;
-    let left = match order.state {
-        OrderState::Captured { amount, refunded } => amount.minus_or_zero(refunded),
-        _ => Yen::ZERO,
-    };
-    Reply::Refunded { order: Box::new(order.clone()), made: made.clone(), left, replayed }
+    Reply::Refunded { order: Box::new(order.clone()), made: made.clone(), replayed }
 }
 
 /// Reads without recording.
@@ -185,11 +188,18 @@ fn look(state: &State, request: &Request, now: &Now) -> Reply {
 }
 
 fn code_view(state: &State, code: &Code) -> Option<Reply> {
-    let latest = code.latest_attempt.and_then(|lsn| state.orders.by_lsn(lsn)).cloned();
-    let shop = latest.as_ref().and_then(|order| state.merchants.get(&order.key.merchant));
-    let shop = shop.map(|merchant| merchant.name.clone());
+    let tried = |lsn| {
+        let order = state.orders.by_lsn(lsn)?.clone();
+        let shop = state.merchants.get(&order.key.merchant).map(|merchant| merchant.name.clone());
+        Some(Tried { order, shop })
+    };
+    let sale = match code.ending {
+        Some(Ending::Used { by, .. }) => tried(by),
+        Some(Ending::Voided { .. }) | None => None,
+    };
     let account = state.account(code.customer)?.clone();
-    Some(Reply::Code(Box::new(CodeView { code: *code, account, latest, shop })))
+    let latest = code.latest_attempt.and_then(tried);
+    Some(Reply::Code(Box::new(CodeView { code: *code, account, sale, latest })))
 }
 
 /// The answer to a request whose event has just been applied.

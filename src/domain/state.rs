@@ -18,9 +18,9 @@ use super::index::Index;
 use super::jst::{BankCalendar, Date, Millis, Month, Now};
 use super::merchant::Merchant;
 use super::money::Yen;
-use super::orders::{Order, OrderBook, OrderState, RefundMade, fingerprint, part_of};
+use super::orders::{CaptureTerms, Order, OrderBook, OrderState, RefundMade, fingerprint, part_of};
 use super::policy::Policy;
-use super::request::{OrderKey, Payer};
+use super::request::{OrderKey, Payer, Scanned};
 
 /// Numbers of the installation that decisions use; from `config/sokketsu.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,7 +262,11 @@ impl State {
         let Payer::Code(scanned) = &decided.input.payer else { return };
         let Some(code) = scanned.handle().and_then(|handle| self.codes.get_mut(handle)) else { return };
         match decided.outcome {
-            Outcome::Denied { reason: Reason::CodeInvalid, .. } => code.count_wrong_seal(now.at),
+            Outcome::Denied { reason: Reason::CodeInvalid, .. } => {
+                if matches!(scanned, Scanned::Forged { .. }) {
+                    code.count_wrong_seal(now.at);
+                }
+            }
             // The customer is known only where the seal is this code's own.
             Outcome::Denied { .. } if decided.customer.is_none() => {}
             Outcome::Denied { .. } => {
@@ -279,26 +283,7 @@ impl State {
 
     fn tombstoned(&mut self, key: OrderKey, now: &Now) {
         let id = AuthorizationId { part: Part::default(), lsn: self.lsn, random: 0 };
-        self.orders.push(Order {
-            id,
-            key,
-            customer: None,
-            channel: Channel::InStore,
-            handle: None,
-            amount: Yen::ZERO,
-            fingerprint: 0,
-            decided_at: now.at,
-            state: OrderState::Tombstone,
-            month: now.month,
-            due: now.date,
-            points: 0,
-            room: Yen::ZERO,
-            first: None,
-            refunds: None,
-            touched: self.lsn,
-            touched_at: now.at,
-            earlier: None,
-        });
+        self.orders.push(Order::tombstone(id, key, now));
     }
 
     fn give_back(&mut self, undone: &Undone) {
@@ -326,7 +311,8 @@ impl State {
         account.tidy();
         self.change_order(captured.order, now, |order| {
             order.state = OrderState::Captured { amount: captured.amount, refunded: Yen::ZERO };
-            (order.month, order.due, order.points) = (captured.month, captured.due, captured.points);
+            let &Captured { month, due, points, .. } = captured;
+            order.capture = Some(CaptureTerms { at: now.at, month, due, points });
         });
     }
 
@@ -335,10 +321,13 @@ impl State {
         discharge(account, refund.order, refund.channel, refund.amount, refund.month);
         account.tidy();
         self.change_order(refund.order, now, |order| {
-            if let OrderState::Captured { refunded, .. } = &mut order.state {
+            let mut left = Yen::ZERO;
+            if let OrderState::Captured { amount, refunded } = &mut order.state {
                 *refunded += refund.amount;
+                left = amount.minus_or_zero(*refunded);
             }
-            let made = RefundMade { id: refund.refund_id, amount: refund.amount, destination: refund.destination };
+            let (id, amount, destination) = (refund.refund_id, refund.amount, refund.destination);
+            let made = RefundMade { id, amount, left, destination };
             order.refunds.get_or_insert_default().push(made);
         });
     }
@@ -350,25 +339,15 @@ fn blank_order(id: AuthorizationId, decided: &Decided, now: &Now) -> Order {
         Payer::Code(scanned) => scanned.handle(),
         Payer::Customer(_) => None,
     };
+    let key = OrderKey { merchant: input.merchant, order_id: input.order_id };
     Order {
-        id,
-        key: OrderKey { merchant: input.merchant, order_id: input.order_id },
         customer: decided.customer,
         channel: input.channel,
         handle,
         amount: input.amount,
         fingerprint: fingerprint(input),
-        decided_at: now.at,
-        state: OrderState::Tombstone,
-        month: now.month,
-        due: now.date,
-        points: 0,
         room: decided.room,
-        first: None,
-        refunds: None,
-        touched: id.lsn,
-        touched_at: now.at,
-        earlier: None,
+        ..Order::tombstone(id, key, now)
     }
 }
 

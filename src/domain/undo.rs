@@ -36,8 +36,8 @@ pub enum Refusal {
     AuthorizationUnknown,
     /// Past the void window.
     UseRefund,
-    /// Some of it was refunded, so it can't be cancelled whole.
-    PartlyRefunded,
+    /// Some or all of it was refunded, so it can't be cancelled whole.
+    AlreadyRefunded,
     /// Captured already with this amount.
     CapturedOtherwise {
         amount: Yen,
@@ -77,9 +77,9 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
         OrderState::Cancelled => Ok(Step::Answer(CancelAction::Reversed)),
         OrderState::Held { expires_at } if now.at >= expires_at => Ok(Step::Answer(CancelAction::None)),
         OrderState::Held { .. } => Ok(record_undone(order, order.amount, true)),
-        OrderState::Captured { refunded, .. } if !refunded.is_zero() => Err(Refusal::PartlyRefunded),
+        OrderState::Captured { refunded, .. } if !refunded.is_zero() => Err(Refusal::AlreadyRefunded),
         OrderState::Captured { amount, .. } => {
-            if now.at >= void_window_end(order.decided_at) {
+            if now.at >= void_window_end(order.terms().at) {
                 return Err(Refusal::UseRefund);
             }
             Ok(record_undone(order, amount, false))
@@ -101,8 +101,8 @@ fn undone(order: &Order, amount: Yen, was_hold: bool) -> Option<Undone> {
         channel: order.channel,
         amount,
         was_hold,
-        month: order.month,
-        points: if was_hold { 0 } else { order.points },
+        month: order.terms().month,
+        points: if was_hold { 0 } else { order.terms().points },
     })
 }
 
@@ -181,14 +181,15 @@ pub fn refund<'a>(
     };
     let left = amount.minus_or_zero(refunded);
     let kept = left.checked_sub(request.amount).ok_or(Refusal::OverRefundable { left })?;
-    let destination = if order.month < now.month { Destination::BillReduced } else { Destination::UsageReduced };
+    let destination =
+        if order.terms().month < now.month { Destination::BillReduced } else { Destination::UsageReduced };
     Ok(Step::Record(Event::Refunded(Refunded {
         order: order.id.lsn,
         refund_id: request.refund_id,
         customer: order.customer.ok_or(Refusal::AuthorizationUnknown)?,
         channel: order.channel,
         amount: request.amount,
-        month: order.month,
+        month: order.terms().month,
         destination,
         // Points go down to those of what is kept, as if only that had been bought.
         points: policy.points(left) - policy.points(kept),

@@ -17,7 +17,7 @@ use crate::domain::ids::{
 use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::money::Yen;
-use crate::domain::orders::{Order, OrderState, RefundMade};
+use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade};
 use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Proof, Scanned};
 
 /// Bytes that are no event of this version. The record itself was intact, so this is a newer version's
@@ -225,9 +225,10 @@ records! {
     Undone { order, customer, channel, amount, was_hold, month, points }
     Captured { order, customer, channel, amount, released, month, due, points }
     Refunded { order, refund_id, customer, channel, amount, month, destination, points }
-    RefundMade { id, amount, destination }
+    CaptureTerms { at, month, due, points }
+    RefundMade { id, amount, left, destination }
     Order {
-        id, key, customer, channel, handle, amount, fingerprint, decided_at, state, month, due, points, room, first,
+        id, key, customer, channel, handle, amount, fingerprint, decided_at, state, month, due, points, room, first, capture,
         refunds, touched, touched_at, earlier,
     }
 }
@@ -271,6 +272,7 @@ choices! {
         3 = Forged { handle },
         4 = Invalid,
         5 = Foreign,
+        6 = Unverifiable { handle },
     }
     Payer {
         1 = Code(scanned),
@@ -357,9 +359,16 @@ mod tests {
             points: 10,
             room: Yen::ZERO,
             first: None,
+            capture: Some(CaptureTerms {
+                at: Millis(1_795_423_500_500),
+                month: Month::parse("2026-12").unwrap(),
+                due: Date::new(2027, 1, 10).unwrap(),
+                points: 9,
+            }),
             refunds: Some(Box::new(vec![RefundMade {
                 id: RefundId::new("F-1").unwrap(),
                 amount: Yen::new(1_000),
+                left: Yen::new(2_000),
                 destination: Destination::UsageReduced,
             }])),
             touched: Lsn(78),

@@ -11,6 +11,7 @@ use crate::domain::event::{CodeIssued, Decided, Outcome};
 use crate::domain::ids::{CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::jst::{Date, Millis};
 use crate::domain::merchant::Merchant;
+use crate::domain::request::{Payer, Scanned};
 
 /// `code.ending`.
 pub(super) mod code_ending {
@@ -115,6 +116,9 @@ impl Poster<'_> {
                 Ok(())
             }
             Outcome::Denied { reason: Reason::CodeInvalid, .. } => {
+                if !matches!(decided.input.payer, Payer::Code(Scanned::Forged { .. })) {
+                    return Ok(());
+                }
                 let sql = "UPDATE code SET wrong_seals = min(wrong_seals + 1, 255),
                     ended_at = CASE WHEN ending IS NULL AND ?2 < expires_at AND ?3 <= wrong_seals + 1
                         THEN ?2 ELSE ended_at END,

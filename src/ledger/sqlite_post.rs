@@ -248,8 +248,8 @@ impl<'c> Poster<'c> {
         self.charge(about, channel, amount, due)?;
         self.entry(about, EntryKind::Capture, yen(amount))?;
         self.entry(about, EntryKind::PointsEarned, bits(points))?;
-        let sql = "UPDATE decision SET state = ?2, captured = ?3, refunded = 0, month = ?4, due = ?5, points = ?6,
-            touched = ?7, touched_at = ?8 WHERE lsn = ?1";
+        let sql = "UPDATE decision SET state = ?2, captured = ?3, refunded = 0, capture_month = ?4, capture_due = ?5,
+            capture_points = ?6, touched = ?7, touched_at = ?8, capture_at = ?8 WHERE lsn = ?1";
         let (order, lsn, state) = (bits(order.0), bits(lsn.0), order_state::CAPTURED);
         let (month, due) = (month.to_number(), due.to_number());
         let row = params![order, state, yen(amount), month, due, bits(points), lsn, self.now.at.0];
@@ -266,7 +266,8 @@ impl<'c> Poster<'c> {
         let sql = "UPDATE decision SET refunded = refunded + ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
         self.change("an order", sql, params![order, amount, lsn, self.now.at.0])?;
         let row = params![order, lsn, refund_id.as_str(), amount, destination as u8];
-        self.run("INSERT INTO refund VALUES (?1, ?2, ?3, ?4, ?5)", row).map(drop)
+        let insert = "INSERT INTO refund SELECT ?1, ?2, ?3, ?4, captured - refunded, ?5 FROM decision WHERE lsn = ?1";
+        self.run(insert, row).map(drop)
     }
 
     /// The order itself came from here.

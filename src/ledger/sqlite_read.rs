@@ -10,14 +10,15 @@ use crate::domain::event::{Destination, FirstSale};
 use crate::domain::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, RefundId};
 use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::money::Yen;
-use crate::domain::orders::{Order, OrderState, RefundMade};
+use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade};
 use crate::domain::request::OrderKey;
 
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
 const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, d.customer, d.channel, d.handle,
     d.amount, d.fingerprint, d.decided_at, d.state, d.reason, d.hold_expires_at, d.captured, d.refunded, d.month, d.due,
     d.points, d.room, d.touched, d.touched_at, d.recalled,
-    f.authorization_id, f.order_id, f.decided_at, f.amount
+    f.authorization_id, f.order_id, f.decided_at, f.amount,
+    d.capture_at, d.capture_month, d.capture_due, d.capture_points
     FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
@@ -143,6 +144,7 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
         points: cells.bits(17)?,
         room: cells.yen(18)?,
         first: first(&cells)?,
+        capture: capture(&cells)?,
         refunds: if was_refunded { Some(Box::new(refunds(db, lsn)?)) } else { None },
         touched: cells.lsn(19)?,
         touched_at: cells.millis(20)?,
@@ -163,8 +165,16 @@ fn first(cells: &Cells<'_>) -> Result<Option<Box<FirstSale>>, LedgerError> {
     })))
 }
 
+fn capture(cells: &Cells<'_>) -> Result<Option<CaptureTerms>, LedgerError> {
+    if cells.opt(26)?.is_none() {
+        return Ok(None);
+    }
+    let (month, due) = (cells.month(27)?, cells.date(28)?);
+    Ok(Some(CaptureTerms { at: cells.millis(26)?, month, due, points: cells.bits(29)? }))
+}
+
 fn refunds(db: &Connection, order: Lsn) -> Result<Vec<RefundMade>, LedgerError> {
-    let sql = "SELECT refund_id, amount, destination FROM refund WHERE order_lsn = ?1 ORDER BY lsn";
+    let sql = "SELECT refund_id, amount, destination, left_after FROM refund WHERE order_lsn = ?1 ORDER BY lsn";
     let mut query = db.prepare_cached(sql)?;
     let mut rows = query.query([order.0.cast_signed()])?;
     let mut made = Vec::new();
@@ -173,6 +183,7 @@ fn refunds(db: &Connection, order: Lsn) -> Result<Vec<RefundMade>, LedgerError> 
         made.push(RefundMade {
             id: cells.text(0, |text| RefundId::new(text).ok())?,
             amount: cells.yen(1)?,
+            left: cells.yen(3)?,
             destination: cells.one_of(2, &Destination::ALL, |destination| destination as u8)?,
         });
     }

@@ -82,6 +82,7 @@ fn edge_options(config: &Config) -> server::Options {
         max_connections: count(config.server.max_connections),
         max_connections_per_ip: config.server.max_connections_per_ip,
         idle_timeout: config.server.idle_timeout,
+        header_timeout: config.server.header_timeout,
         body_timeout: config.server.body_timeout,
         drain_deadline: config.server.drain.min(Duration::from_secs(4)),
         bad_codes_per_terminal: count(config.bad_codes.per_terminal),

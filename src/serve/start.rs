@@ -16,9 +16,10 @@ use crate::domain::jst::Millis;
 use crate::domain::state::State;
 use crate::engine::Engine;
 use crate::engine::board::Board;
-use crate::engine::recovery::recover;
+use crate::engine::recovery::{RecoveryError, recover};
+use crate::journal::recover::examine;
 use crate::journal::{DirLock, Durable, LocalJournal, Options, lock};
-use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::sqlite::{SqliteLedger, SqliteReader};
 use crate::sandbox;
 
 /// The durable half: everything below the sockets.
@@ -40,12 +41,13 @@ pub(super) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     let lock = lock::lock(data)?;
     let clock = if config.sandbox { Clock::sandbox(data, start)? } else { Clock::system() };
     let journal_dir = data.join("journal");
+    let LedgerPlace::Embedded(ledger_file) = &config.records.ledger.place;
+    journal_is_there(&journal_dir, ledger_file)?;
     let options = Options { segment_size: config.records.journal.segment_bytes, ..Options::default() };
     let (journal, found) = LocalJournal::open(&journal_dir, &options, clock.now().0)?;
     if let Some(torn) = &found.torn {
         tracing::warn!(bytes = torn.bytes, lsn = torn.lsn.0, "cut an unanswered tail off the journal");
     }
-    let LedgerPlace::Embedded(ledger_file) = &config.records.ledger.place;
     let mut ledger = SqliteLedger::open(ledger_file, clock.now())?;
     let began = Instant::now();
     let mut tell = |records: u64| tracing::info!(records, "recovering");
@@ -67,6 +69,19 @@ pub(super) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     bring_up_to_date(&mut engine, config, clock.now())?;
     let ledger_file = ledger_file.clone();
     Ok(Core { _lock: lock, clock, engine, durable, ledger, ledger_file, journal_dir, posted })
+}
+
+/// A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place.
+fn journal_is_there(journal: &Path, ledger: &Path) -> Result<(), ServeError> {
+    let is_new = !journal.exists() || examine(journal, Lsn::ZERO)?.last == Lsn::ZERO;
+    if !is_new || !ledger.exists() {
+        return Ok(());
+    }
+    let posted = SqliteReader::open(ledger)?.position()?;
+    if posted == Lsn::ZERO {
+        return Ok(());
+    }
+    Err(RecoveryError::LedgerAhead { ledger: posted, journal: Lsn::ZERO }.into())
 }
 
 fn right_kind(data: &Path, state: &State, sandbox: bool) -> Result<(), ServeError> {

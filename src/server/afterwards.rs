@@ -9,7 +9,7 @@ use super::fields::{self, Amount, Text};
 use super::flow::{Asked, ask, out_of_place};
 use super::past::{Which, find, look, unknown};
 use super::problem::{
-    CAPTURED_OTHERWISE, NOT_CAPTURED, NOT_STANDING, OVER_HOLD, OVER_REFUNDABLE, PARTLY_REFUNDED, Problem,
+    ALREADY_REFUNDED, CAPTURED_OTHERWISE, NOT_CAPTURED, NOT_STANDING, OVER_HOLD, OVER_REFUNDABLE, Problem,
     REFUND_ID_REUSED, USE_REFUND,
 };
 use crate::domain::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
@@ -24,7 +24,7 @@ fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::AuthorizationUnknown => unknown(),
         Refusal::UseRefund => Problem::new(&USE_REFUND, "The void window is over. Refund the sale instead."),
-        Refusal::PartlyRefunded => Problem::new(&PARTLY_REFUNDED, "Refund what is left of the sale instead."),
+        Refusal::AlreadyRefunded => Problem::new(&ALREADY_REFUNDED, "Refund what is left of the sale instead."),
         Refusal::CapturedOtherwise { amount } => {
             let detail = "A hold is captured once. Refund the difference if there is one.";
             Problem::new(&CAPTURED_OTHERWISE, detail).with("captured_amount", amount.get())
@@ -102,14 +102,14 @@ struct RefundShown {
     replayed: bool,
 }
 
-fn show_refund(order: &Order, made: &RefundMade, left: Yen, replayed: bool) -> RefundShown {
+fn show_refund(order: &Order, made: &RefundMade, replayed: bool) -> RefundShown {
     RefundShown {
         refund_id: made.id.to_string(),
         authorization_id: order.id.to_string(),
         amount: made.amount.get(),
-        refundable_left: left.get(),
+        refundable_left: made.left.get(),
         outcome: made.destination.name(),
-        applied: vec![Applied { to: order.month.to_string(), amount: made.amount.get() }],
+        applied: vec![Applied { to: order.terms().month.to_string(), amount: made.amount.get() }],
         // Both destinations take principal off, so all of it is room again.
         spendable_restored: made.amount.get(),
         replayed,
@@ -149,7 +149,7 @@ async fn recall_if_past(asked: &Asked<'_>, authorization: AuthorizationId) -> Re
 async fn refund_now(asked: &Asked<'_>, refund: Refund) -> Result<Answer, Problem> {
     let answered = ask(asked.edge, Request::Refund(refund), None).await?;
     match answered.reply {
-        Reply::Refunded { order, made, left, replayed } => Answer::ok(&show_refund(&order, &made, left, replayed)),
+        Reply::Refunded { order, made, replayed } => Answer::ok(&show_refund(&order, &made, replayed)),
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
     }
@@ -211,7 +211,7 @@ async fn past_sale(asked: &Asked<'_>, key: OrderKey) -> Result<Option<Order>, Pr
 fn settled_long_ago(asked: &Asked<'_>, order: &Order) -> Result<Answer, Problem> {
     let id = Some(order.id);
     match order.state {
-        OrderState::Captured { refunded, .. } if !refunded.is_zero() => Err(refused(Refusal::PartlyRefunded)),
+        OrderState::Captured { refunded, .. } if !refunded.is_zero() => Err(refused(Refusal::AlreadyRefunded)),
         OrderState::Captured { .. } => Err(refused(Refusal::UseRefund)),
         OrderState::Cancelled => Answer::ok(&show_cancel(CancelAction::Reversed, id, true)),
         OrderState::Denied(_) => Answer::ok(&show_cancel(CancelAction::None, id, true)),
@@ -235,7 +235,7 @@ mod tests {
         for (refusal, status, reason) in [
             (Refusal::AuthorizationUnknown, 404, "authorization_unknown"),
             (Refusal::UseRefund, 409, "use_refund"),
-            (Refusal::PartlyRefunded, 409, "partly_refunded"),
+            (Refusal::AlreadyRefunded, 409, "already_refunded"),
             (Refusal::CapturedOtherwise { amount: yen }, 409, "captured_otherwise"),
             (Refusal::OverHold { amount: yen }, 422, "over_hold"),
             (Refusal::NotStanding { status: OrderStatus::Denied }, 409, "not_standing"),

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use hyper::header::HeaderName;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::answer::Answer;
 use super::bad_codes::{Pass, Source};
 use super::decision::Decision;
-use super::fields::{self, Amount, Object, Text, Whole, Words};
+use super::fields::{self, Amount, Object, Text, Whole};
 use super::flow::{Asked, ask, milliseconds, out_of_place};
 use super::past::{Which, find, unknown};
 use super::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
@@ -41,8 +42,7 @@ struct Purchase {
     requested_at: Option<Text<Millis>>,
     deadline_ms: Option<Whole<1, 60_000>>,
     confirm_repeat: Option<bool>,
-    #[serde(default)]
-    items: Vec<Object<Item>>,
+    items: Option<Vec<Object<Item>>>,
 }
 
 #[derive(Deserialize)]
@@ -53,17 +53,18 @@ struct Shop {
     terminal_id: Option<Text<TerminalId>>,
 }
 
-/// One line of the receipt. Only the category is judged; the rest is checked and left to the register.
+/// One line of the receipt. Only the category is judged. The rest is the register's own (discounts below zero,
+/// weighed goods), and no line may cost a customer the sale.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Item {
     #[serde(rename = "name")]
-    _name: Option<Text<Words<200>>>,
-    category: Option<Text<Category>>,
+    _name: Option<IgnoredAny>,
+    category: Option<String>,
     #[serde(rename = "quantity")]
-    _quantity: Option<Whole<0, 999_999>>,
+    _quantity: Option<IgnoredAny>,
     #[serde(rename = "unit_price")]
-    _unit_price: Option<Whole<0, 9_999_999>>,
+    _unit_price: Option<IgnoredAny>,
 }
 
 /// How a purchase is paid, before the code is looked at.
@@ -94,9 +95,11 @@ impl Purchase {
 
     fn into_input(self, payer: Payer, channel: Channel, scanned_as: Option<EntryMode>) -> Authorize {
         let mut categories: Vec<Category> = Vec::new();
-        for category in self.items.into_iter().filter_map(|item| item.0.category) {
-            if !categories.contains(&category.0) {
-                categories.push(category.0);
+        for text in self.items.unwrap_or_default().into_iter().filter_map(|item| item.0.category) {
+            // What no rule can be written for can't be ruled out by one.
+            let Ok(category) = Category::new(&text.to_ascii_lowercase()) else { continue };
+            if !categories.contains(&category) {
+                categories.push(category);
             }
         }
         Authorize {
@@ -290,7 +293,8 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_contract() {
         let body = br#"{"order_id":"R","amount":5,"merchant":{"id":"m"},"code":"1",
-            "items":[{"name":"a","category":"food"},{"category":"food","quantity":2,"unit_price":0},{}]}"#;
+            "items":[{"name":"a","category":"food"},{"category":"FOOD","quantity":1.5,"unit_price":-50},{},
+            {"name":"","category":"a b","quantity":null}]}"#;
         let purchase: Purchase = fields::read(body).ok().unwrap();
         let input = purchase.into_input(Payer::Code(Scanned::Invalid), Channel::InStore, Some(EntryMode::Barcode));
         assert!(input.capture && !input.confirm_repeat && !input.late);

@@ -19,10 +19,10 @@ use crate::domain::codes::{Code, CodeState};
 use crate::domain::denial::{APPROVED_CUSTOMER, Reason};
 use crate::domain::ids::{CodeId, CustomerId};
 use crate::domain::jst::{Now, SECOND};
-use crate::domain::orders::{Order, OrderState};
+use crate::domain::orders::OrderState;
 use crate::domain::policy::Policy;
 use crate::domain::request::Request;
-use crate::domain::rule::{CodeView, Reply};
+use crate::domain::rule::{CodeView, Reply, Tried};
 use crate::engine::board::Board;
 
 /// Longest wait of a long poll, ms.
@@ -78,8 +78,10 @@ struct Mirror {
     refresh_at: String,
     expires_at: String,
     attempts: u32,
-    /// Of the last attempt.
+    /// `approved` once the code has paid, whatever is tried with it later; else of the last attempt.
     decision: Option<&'static str>,
+    /// The purchase that the code paid.
+    sale: Option<Attempt>,
     last_attempt: Option<Attempt>,
     spendable: SpendableShown,
 }
@@ -214,22 +216,21 @@ pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
         (view, now) = look(edge, Request::FindCode(id)).await?;
     }
     drop(ear);
-    show(edge, &view, &now).await
+    show(edge, &view, &now)
 }
 
 /// `DELETE /v1/codes/{code_id}`
 pub(super) async fn void(asked: &Asked<'_>) -> Result<Answer, Problem> {
     Query::read(asked.query, &[])?;
     let (view, now) = look(asked.edge, Request::VoidCode { code: code_id(asked)? }).await?;
-    show(asked.edge, &view, &now).await
+    show(asked.edge, &view, &now)
 }
 
-async fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
+fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
     let rules = edge.board.rules().ok_or_else(Problem::not_ready)?;
-    let last_attempt = match &view.latest {
-        Some(order) => Some(attempt(edge, order, view.shop.as_deref(), now).await?),
-        None => None,
-    };
+    let paid_at = view.sale.as_ref().and_then(|sale| sale.shop.as_deref());
+    let sale = view.sale.as_ref().map(|tried| attempt(tried, paid_at, now));
+    let last_attempt = view.latest.as_ref().map(|tried| attempt(tried, paid_at, now));
     Answer::ok(&Mirror {
         code_id: view.code.id.to_string(),
         status: view.code.state(now.at).name(),
@@ -237,13 +238,16 @@ async fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem
         refresh_at: refresh_at(&view.code, &rules.policy),
         expires_at: view.code.expires_at.to_string(),
         attempts: view.code.attempts,
-        decision: last_attempt.as_ref().map(|attempt| attempt.decision),
+        decision: sale.as_ref().or(last_attempt.as_ref()).map(|attempt| attempt.decision),
+        sale,
         last_attempt,
         spendable: spendable(view, now, &rules.policy),
     })
 }
 
-async fn attempt(edge: &Edge, order: &Order, shop: Option<&str>, now: &Now) -> Result<Attempt, Problem> {
+/// `paid_at` is the shop where the code has paid: what a later try is told about.
+fn attempt(tried: &Tried, paid_at: Option<&str>, now: &Now) -> Attempt {
+    let (order, shop) = (&tried.order, tried.shop.as_deref());
     let reason = match order.state {
         OrderState::Denied(reason) => Some(reason),
         OrderState::Tombstone => Some(Reason::Cancelled),
@@ -255,12 +259,8 @@ async fn attempt(edge: &Edge, order: &Order, shop: Option<&str>, now: &Now) -> R
         None if order.state == OrderState::Cancelled => Reason::Cancelled.row().customer,
         None => APPROVED_CUSTOMER,
     };
-    let place = match reason {
-        Some(Reason::CodeUsed) => first_shop(edge, order).await?,
-        _ => shop.map(str::to_owned),
-    };
-    let place = place.as_deref().unwrap_or("—");
-    Ok(Attempt {
+    let place = if reason == Some(Reason::CodeUsed) { paid_at } else { shop }.unwrap_or("—");
+    Attempt {
         authorization_id: order.id.to_string(),
         decision: if reason.is_none() { "approved" } else { "denied" },
         status: order.status(now.at).name(),
@@ -269,18 +269,6 @@ async fn attempt(edge: &Edge, order: &Order, shop: Option<&str>, now: &Now) -> R
         shop: shop.map(str::to_owned),
         decided_at: order.decided_at.to_string(),
         customer: Bilingual::filled(words, order.amount.get(), order.room.get(), place),
-    })
-}
-
-/// The shop where a used code has paid: that of the first sale, not of the one denied now.
-async fn first_shop(edge: &Edge, order: &Order) -> Result<Option<String>, Problem> {
-    let Some(first) = &order.first else { return Ok(None) };
-    let Reply::Order(sale) = ask(edge, Request::FindOrder(first.authorization), None).await?.reply else {
-        return Ok(None);
-    };
-    match ask(edge, Request::FindMerchant(sale.key.merchant), None).await?.reply {
-        Reply::Merchant { merchant, .. } => Ok(Some(merchant.name.into())),
-        _ => Ok(None),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::domain::denial::{APPROVED_CLERK, Reason, Words};
 use crate::domain::event::FirstSale;
 use crate::domain::jst::Millis;
-use crate::domain::orders::{Order, OrderState};
+use crate::domain::orders::{CaptureTerms, Order, OrderState};
 
 /// A text in both languages.
 #[derive(Serialize)]
@@ -105,10 +105,11 @@ impl Decision {
             OrderState::Cancelled | OrderState::Tombstone => Some(Reason::Cancelled),
             OrderState::Held { .. } | OrderState::Captured { .. } => None,
         };
-        Self::new(order, reason, replayed, now)
+        let first = CaptureTerms { at: order.decided_at, month: order.month, due: order.due, points: order.points };
+        Self::new(order, &first, reason, replayed, now)
     }
 
-    /// The decision as first given, with the present status and what was captured and refunded.
+    /// The decision with the present status, the terms it is billed under, and what was captured and refunded.
     pub(super) fn stored(order: &Order, replayed: bool, now: Millis) -> Self {
         let reason = match order.state {
             OrderState::Denied(reason) => Some(reason),
@@ -121,14 +122,14 @@ impl Decision {
         };
         let merchant_id = order.key.merchant.to_string();
         let movements = Some(Movements { merchant_id, captured_amount, refunded_amount });
-        Self { movements, ..Self::new(order, reason, replayed, now) }
+        Self { movements, ..Self::new(order, &order.terms(), reason, replayed, now) }
     }
 
-    fn new(order: &Order, reason: Option<Reason>, replayed: bool, now: Millis) -> Self {
+    fn new(order: &Order, terms: &CaptureTerms, reason: Option<Reason>, replayed: bool, now: Millis) -> Self {
         let row = reason.map(Reason::row);
         let approved = reason.is_none();
         let approval_code = String::from_utf8_lossy(&order.approval_code()).into_owned();
-        let bill = Bill { month: order.month.to_string(), due: order.due.to_string() };
+        let bill = Bill { month: terms.month.to_string(), due: terms.due.to_string() };
         Self {
             authorization_id: order.id.to_string(),
             order_id: order.key.order_id.to_string(),
@@ -138,7 +139,7 @@ impl Decision {
             approval_code: approved.then_some(approval_code),
             decided_at: order.decided_at.to_string(),
             statement: approved.then_some(bill),
-            points: if approved { order.points } else { 0 },
+            points: if approved { terms.points } else { 0 },
             response_code: row.map_or("00", |row| row.response_code),
             reason: row.map(|row| row.name),
             retry: row.map_or("never", |row| row.retry.name()),
@@ -179,6 +180,7 @@ pub(super) mod tests {
             points: 9,
             room: Yen::new(13_020),
             first: None,
+            capture: None,
             refunds: None,
             touched: Lsn(7),
             touched_at: now.at,

@@ -115,6 +115,7 @@ const fn scan_name(scanned: &Scanned) -> &'static str {
         Scanned::Sealed { proof: Proof::Tok19, .. } => "tok19",
         Scanned::Stale { .. } => "stale",
         Scanned::Forged { .. } => "forged",
+        Scanned::Unverifiable { .. } => "unverifiable",
         Scanned::Invalid => "invalid",
         Scanned::Foreign => "foreign",
     }

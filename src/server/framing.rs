@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -39,6 +40,8 @@ struct Framing {
     length: Option<u64>,
     chunked: bool,
     suspicious: bool,
+    /// Since when a head has begun and not ended.
+    half_sent: Option<Instant>,
     /// For each head seen and not yet asked about: whether it must be refused.
     heads: VecDeque<bool>,
 }
@@ -52,6 +55,7 @@ impl Framing {
             length: None,
             chunked: false,
             suspicious: false,
+            half_sent: None,
             heads: VecDeque::new(),
         }
     }
@@ -62,9 +66,11 @@ impl Framing {
                 At::Body(left) => self.skip(bytes, left, At::Body, At::Head(false)),
                 At::Chunk(left) => self.skip(bytes, left, At::Chunk, At::ChunkSize),
                 At::Head(_) | At::ChunkSize | At::Trailer => self.take_line(bytes),
-                At::Lost => return,
+                At::Lost => break,
             };
         }
+        let begun = self.at == At::Head(true) || (self.at == At::Head(false) && self.line_len > 0);
+        self.half_sent = begun.then(|| self.half_sent.unwrap_or_else(Instant::now));
     }
 
     fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, still: fn(u64) -> At, then: At) -> &'a [u8] {
@@ -149,6 +155,11 @@ impl Heads {
     /// Whether the next request must be refused. One that was not seen must.
     pub(super) fn next_is_suspicious(&self) -> bool {
         self.0.lock().heads.pop_front().unwrap_or(true)
+    }
+
+    /// How long a head has been half-sent.
+    pub(super) fn half_sent_for(&self) -> Duration {
+        self.0.lock().half_sent.map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 

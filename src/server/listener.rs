@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::Edge;
 pub use super::flow::Door;
 use super::flow::answer;
-use super::framing::Watched;
+use super::framing::{Heads, Watched};
 use super::health::Condition;
 use crate::metrics::Metrics;
 
@@ -161,15 +161,22 @@ where
         .max_buf_size(MAX_BUFFER)
         .half_close(false)
         .keep_alive(true);
+    let (watched, header_timeout) = (heads.clone(), edge.options.header_timeout);
     let service = service_fn(move |request| answer(Arc::clone(&edge), door, heads.next_is_suspicious(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         _ = stopping.wait_for(|stopping| *stopping) => None,
         () = tokio::time::sleep(age) => None,
+        () = too_slow(&watched, header_timeout) => {
+            Metrics::shed("slow_head");
+            Some(Ok(()))
+        }
     };
     let ended = match ended {
         Some(ended) => ended,
+        // What was not even asked whole gets no last answer.
+        None if !watched.half_sent_for().is_zero() => Ok(()),
         None => {
             // The answer in flight is the last one.
             connection.as_mut().graceful_shutdown();
@@ -183,6 +190,13 @@ where
         tracing::debug!(%error, "connection ended");
     }
     drop(place);
+}
+
+/// Ends when a head has been half-sent for too long: hyper's own timeout is also that of an idle connection.
+async fn too_slow(heads: &Heads, limit: Duration) {
+    while heads.half_sent_for() < limit {
+        tokio::time::sleep(limit / 4).await;
+    }
 }
 
 /// Bounds on connections, in total and for one address.

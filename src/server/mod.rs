@@ -67,9 +67,10 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 pub struct Options {
     pub max_connections: usize,
     pub max_connections_per_ip: u32,
-    /// A connection without a complete request head for this long is closed: hyper's one timeout for slow
-    /// headers and for idle keep-alive.
+    /// A connection without a request for this long is closed.
     pub idle_timeout: Duration,
+    /// A request's head must be complete within this time of its first byte.
+    pub header_timeout: Duration,
     /// A body must be complete within this time.
     pub body_timeout: Duration,
     /// After about this long a connection is asked to come back, so that load spreads again.
@@ -94,6 +95,7 @@ impl Default for Options {
             max_connections: 10_000,
             max_connections_per_ip: 1_024,
             idle_timeout: Duration::from_secs(75),
+            header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(5),
             connection_age: Duration::from_secs(3_600),
             drain_deadline: Duration::from_millis(4_000),

@@ -37,7 +37,7 @@ kinds! {
     BODY_TIMEOUT = 408 "body_timeout" "The body did not come in time";
     ORDER_ID_REUSED = 409 "order_id_reused" "The order id was used with other content";
     USE_REFUND = 409 "use_refund" "The sale can no longer be cancelled";
-    PARTLY_REFUNDED = 409 "partly_refunded" "Some of the sale was refunded";
+    ALREADY_REFUNDED = 409 "already_refunded" "Some of the sale was refunded";
     CAPTURED_OTHERWISE = 409 "captured_otherwise" "Captured already with another amount";
     NOT_STANDING = 409 "not_standing" "There is no approval left to act on";
     NOT_CAPTURED = 409 "not_captured" "A refund needs a capture";
@@ -49,7 +49,7 @@ kinds! {
     OVER_HOLD = 422 "over_hold" "More than was authorized";
     OVER_REFUNDABLE = 422 "over_refundable" "More than is left to refund";
     DUE_DATE_UNKNOWN = 422 "due_date_unknown" "The due date cannot be known yet";
-    TOO_MANY_BAD_CODES = 429 "too_many_bad_codes" "Too many bad codes from this terminal";
+    TOO_MANY_BAD_CODES = 429 "too_many_bad_codes" "Too many bad codes from this source";
     INTERNAL = 500 "internal" "This should not have happened";
     BUSY = 503 "busy" "Too much work is waiting";
     NOT_READY = 503 "not_ready" "The service is not ready";

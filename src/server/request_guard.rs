@@ -1,6 +1,9 @@
 //! What is refused before any thought: heads that can be read two ways, bodies that are too large, too slow or
 //! of another kind; and the query, whose every parameter must be known.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -109,11 +112,11 @@ pub(super) async fn linger(mut body: Incoming) {
 }
 
 /// The query's parameters, each known and there at most once.
-pub(super) struct Query<'a>(Vec<(&'a str, &'a str)>);
+pub(super) struct Query<'a>(Vec<(&'a str, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     pub(super) fn read(query: Option<&'a str>, known: &[&str]) -> Result<Self, Problem> {
-        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !known.contains(&name) {
@@ -123,13 +126,15 @@ impl<'a> Query<'a> {
             if pairs.iter().any(|(other, _)| *other == name) {
                 return Err(Problem::parameter(name, "is there twice"));
             }
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| Problem::parameter(name, "is not UTF-8 when decoded"))?;
             pairs.push((name, value));
         }
         Ok(Self(pairs))
     }
 
-    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_ref())
     }
 
     /// A whole number within bounds, if it is there.

@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::fields::{self, Text};
 use super::flow::Asked;
 use super::problem::{NOT_FOUND, Problem};
-use crate::domain::jst::Millis;
+use crate::domain::jst::{Millis, Now};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +22,10 @@ struct ClockShown {
 /// `POST /sandbox/clock`
 pub(super) fn set_clock(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let body: ClockBody = fields::read(asked.body)?;
+    // A QR holds its second of issue in 32 bits, up to 2106.
+    if Now::at(body.now.0).date.year() >= 2_100 {
+        return Err(Problem::field("/now", "must be before the year 2100"));
+    }
     let setter = asked.edge.clock_setter.as_ref();
     let setter = setter.ok_or_else(|| Problem::new(&NOT_FOUND, "Only the sandbox has a clock to set."))?;
     match setter(body.now.0) {

@@ -52,6 +52,8 @@ pub enum VerifyError {
     Journal(#[from] JournalError),
     #[error("the ledger could not be read: {0}")]
     Ledger(#[from] LedgerError),
+    #[error("there is no journal in {}", .0.display())]
+    NoJournal(std::path::PathBuf),
     /// Older records were released, so the whole history can't be judged again.
     #[error("the journal begins at record {0}; `verify` needs it from record 1")]
     Released(Lsn),
@@ -99,9 +101,14 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
     let journal = records.data.join("journal");
     let LedgerPlace::Embedded(place) = &records.ledger.place;
     // The ledger first: it may move on while the journal is read, never back.
-    let ledger = SqliteReader::open(place)?;
+    if !journal.exists() {
+        return Err(VerifyError::NoJournal(journal));
+    }
+    let ledger = if place.exists() { Some(SqliteReader::open(place)?) } else { None };
     let mut checkpoint = State::new(records.settings);
-    ledger.load(&mut checkpoint)?;
+    if let Some(ledger) = &ledger {
+        ledger.load(&mut checkpoint)?;
+    }
     let found = examine(&journal, Lsn(1))?;
     if found.first > Lsn(1) && found.last > Lsn::ZERO {
         return Err(VerifyError::Released(found.first));
@@ -133,7 +140,9 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
     if checkpoint.lsn > found.last {
         report.note(format!("the ledger is at record {}, ahead of the journal", checkpoint.lsn));
     }
-    check_books(&ledger, &checkpoint, decided_in_journal, &mut report)?;
+    if let Some(ledger) = &ledger {
+        check_books(ledger, &checkpoint, decided_in_journal, &mut report)?;
+    }
     let now = Now::at(state.time.max(Millis(0)));
     report.customers = u64::from(state.next_customer().0);
     report.exposure = state.accounts().map(|account| account.exposure(&now).total.get()).sum();

@@ -262,6 +262,7 @@ impl<C: Core> Direct<C> {
         let epochs_ago = u64::try_from(self.now.0 / 1_000).unwrap() / 600 - second / 600;
         match form {
             "forged" => Scanned::Forged { handle: code.handle },
+            "unverifiable" => Scanned::Unverifiable { handle: code.handle },
             "qr" => Scanned::Sealed {
                 handle: code.handle,
                 proof: Proof::Qr {
@@ -347,7 +348,8 @@ impl<C: Core> Direct<C> {
         match self.ask(Request::Capture(request)) {
             Reply::Captured { order, replayed } => {
                 let replayed = if replayed { " replayed" } else { "" };
-                format!("captured month={} due={} points={}{replayed}", order.month, order.due, order.points)
+                let terms = order.terms();
+                format!("captured month={} due={} points={}{replayed}", terms.month, terms.due, terms.points)
             }
             Reply::Refused(refusal) => refused(refusal),
             other => format!("{other:?}"),
@@ -359,9 +361,9 @@ impl<C: Core> Direct<C> {
         let refund_id = RefundId::new(step.word(2)).unwrap();
         let request = Refund { authorization: order.id, refund_id, amount: Yen::new(step.amount(3)) };
         match self.ask(Request::Refund(request)) {
-            Reply::Refunded { made, left, replayed, .. } => {
+            Reply::Refunded { made, replayed, .. } => {
                 let replayed = if replayed { " replayed" } else { "" };
-                format!("{} left={left}{replayed}", made.destination.name())
+                format!("{} left={}{replayed}", made.destination.name(), made.left)
             }
             Reply::Refused(refusal) => refused(refusal),
             other => format!("{other:?}"),
@@ -393,7 +395,7 @@ impl<C: Core> Direct<C> {
         let (id, _) = self.codes[step.word(0)];
         match self.ask(Request::FindCode(id)) {
             Reply::Code(view) => {
-                let latest = view.latest.map_or("none", |order| order.status(self.now).name());
+                let latest = view.latest.map_or("none", |tried| tried.order.status(self.now).name());
                 format!("{} attempts={} last={latest}", view.code.state(self.now).name(), view.code.attempts)
             }
             _ => String::from("unknown"),
@@ -405,7 +407,7 @@ fn refused(refusal: Refusal) -> String {
     let name = match refusal {
         Refusal::AuthorizationUnknown => "authorization_unknown",
         Refusal::UseRefund => "use_refund",
-        Refusal::PartlyRefunded => "partly_refunded",
+        Refusal::AlreadyRefunded => "already_refunded",
         Refusal::CapturedOtherwise { .. } => "captured_otherwise",
         Refusal::OverHold { .. } => "over_hold",
         Refusal::NotStanding { .. } => "not_standing",

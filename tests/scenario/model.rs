@@ -220,10 +220,10 @@ impl Model {
         let next_day = (day_of(sale.at).0 + 1) * DAY - 9 * 3_600_000;
         match (&sale.fate, sale.cancelled) {
             (Fate::Tombstone, _) => String::from("blocked replayed"),
-            (Fate::Denied(..), _) => String::from("none replayed"),
+            (Fate::Denied(..), _) => String::from("none"),
             (_, true) => String::from("reversed replayed"),
-            _ if expired => String::from("none replayed"),
-            _ if !sale.refunds.is_empty() => String::from("refused partly_refunded"),
+            _ if expired => String::from("none"),
+            _ if !sale.refunds.is_empty() => String::from("refused already_refunded"),
             _ if sale.captured.is_some() && now >= next_day + 900_000 => String::from("refused use_refund"),
             _ => {
                 (sale.cancelled, sale.touched) = (true, now);

@@ -78,6 +78,26 @@ fn a_damaged_journal_is_65_and_stays_untouched() {
 }
 
 #[test]
+fn a_ledger_without_its_journal_is_65_and_no_new_journal_is_begun() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut server = Server::sandbox(data.path(), &[]);
+    buy(&server, "R-1", 100);
+    server.signal("TERM");
+    assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(0));
+    fs::rename(data.path().join("journal"), data.path().join("elsewhere")).expect("moved");
+    let (code, said) = serve_fails(data.path(), &[]);
+    assert_eq!(code, Some(65), "{said}");
+    assert!(!data.path().join("journal").exists(), "nothing was begun in its place");
+    fs::rename(data.path().join("elsewhere"), data.path().join("journal")).expect("moved back");
+    fs::remove_file(data.path().join("ledger.db")).expect("a ledger");
+    let verify = Command::new(BINARY).args(["verify", "--data"]).arg(data.path()).output().expect("verify");
+    assert_eq!(verify.status.code(), Some(0), "the journal alone is enough");
+    server.start_again();
+    let again = buy(&server, "R-1", 100);
+    assert_eq!((&again["replayed"], &again["decision"]), (&json!(true), &json!("approved")), "and rebuilds the ledger");
+}
+
+#[test]
 fn a_sandbox_does_not_start_as_the_real_thing() {
     let data = tempfile::tempdir().expect("a folder");
     Server::sandbox(data.path(), &[]).kill();

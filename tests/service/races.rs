@@ -83,6 +83,25 @@ fn t_08_a_hundred_at_once_get_exactly_the_room_also_across_a_kill() {
     assert_eq!((&standing["exposure"]["total"], &standing["spendable"]["online"]), (&json!(50_000), &json!(0)));
 }
 
+#[test]
+fn the_phone_sees_the_sale_although_the_register_tries_again_under_a_new_id() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::sandbox(data.path(), &[]);
+    let mut client = server.client();
+    let code = client.send("wallet", "POST", "/v1/codes", &json!({"customer_id": "1001"})).json();
+    let buy = |order: &str| json!({"order_id": order, "code": code["barcode"], "amount": 1_980, "merchant": {"id": "mrc_konbini"}});
+    let sale = client.send("register", "POST", "/v1/authorizations", &buy("R-1")).json();
+    let again = client.send("register", "POST", "/v1/authorizations", &buy("R-2")).json();
+    assert_eq!((&sale["decision"], &again["reason"]), (&json!("approved"), &json!("code_used")));
+    let mirror = client.get("wallet", &format!("/v1/codes/{}", code["code_id"].as_str().unwrap())).json();
+    assert_eq!(
+        (&mirror["status"], &mirror["decision"], &mirror["attempts"]),
+        (&json!("used"), &json!("approved"), &json!(2))
+    );
+    assert_eq!(mirror["sale"]["authorization_id"], sale["authorization_id"]);
+    assert_eq!(mirror["last_attempt"]["reason"], "code_used");
+}
+
 /// One customer at one till; the register gives up after a second and tries again, some under a new order id.
 fn impatient(server: &Server, n: u64) -> Vec<String> {
     let customer = (2_000 + n).to_string();

@@ -116,6 +116,10 @@ CREATE TABLE decision (
   points INTEGER NOT NULL,
   room INTEGER NOT NULL,
   first_lsn INTEGER,
+  capture_at INTEGER,         -- of a hold captured later; month, due and points stay as first answered
+  capture_month INTEGER,
+  capture_due INTEGER,
+  capture_points INTEGER,
   touched INTEGER NOT NULL,
   touched_at INTEGER NOT NULL,
   recalled INTEGER NOT NULL DEFAULT 0
@@ -131,6 +135,7 @@ CREATE TABLE refund (
   lsn INTEGER NOT NULL,
   refund_id TEXT NOT NULL,
   amount INTEGER NOT NULL,
+  left_after INTEGER NOT NULL, -- what could still be refunded then
   destination INTEGER NOT NULL,
   PRIMARY KEY (order_lsn, lsn)
 ) STRICT, WITHOUT ROWID;
@@ -174,7 +179,9 @@ SELECT
   (SELECT word FROM word WHERE list = 'reason' AND number = d.reason) AS reason,
   strftime('%Y-%m-%dT%H:%M:%S', d.decided_at / 1000 + 32400, 'unixepoch')
     || printf('.%03d+09:00', d.decided_at % 1000) AS decided_at,
-  CASE WHEN d.captured IS NOT NULL THEN printf('%04d-%02d', d.month / 12, d.month % 12 + 1) END AS statement_month,
+  CASE WHEN d.captured IS NOT NULL THEN
+    printf('%04d-%02d', coalesce(d.capture_month, d.month) / 12, coalesce(d.capture_month, d.month) % 12 + 1)
+  END AS statement_month,
   d.lsn
 FROM decision d LEFT JOIN account a ON a.customer = d.customer
 WHERE d.state <> 1;
