@@ -74,6 +74,8 @@ pub struct Rules {
     pub mode: Mode,
     pub mix: Mix,
     pub prices: u32,
+    /// Where the baskets of this play begin.
+    pub first_basket: u32,
     pub deadline_ms: u64,
 }
 
@@ -195,16 +197,15 @@ impl Game {
             inquire: self.crowd.chance(mix.inquire),
         };
         let merchants = u32::try_from(self.books.merchants.len()).unwrap_or(1).max(1);
+        let baskets = merchants * self.rules.prices;
         let customer = self.crowd.all.get_mut(at)?;
         let number = u32::try_from(at).unwrap_or(u32::MAX);
-        // Different baskets for as long as there are any: the guard against double sales must not see them twice.
-        let turn = customer.sales;
+        // Different baskets for as long as there are any: the guard against double sales must not see them twice,
+        // nor those of a run a minute ago.
+        let basket = self.rules.first_basket.wrapping_add(customer.sales).wrapping_add(number) % baskets;
+        let is_repeat = customer.sales >= baskets;
         customer.sales += 1;
-        let amount = if kind == Kind::OverLimit {
-            TOO_MUCH
-        } else {
-            1 + (turn / merchants).wrapping_add(number) % self.rules.prices
-        };
+        let amount = if kind == Kind::OverLimit { TOO_MUCH } else { 1 + basket / merchants };
         let code = match kind {
             Kind::UsedCode => customer.used,
             Kind::OtherIssuer => Code::new(FOREIGN).unwrap_or_default(),
@@ -218,8 +219,8 @@ impl Game {
             code,
             order: 0,
             amount,
-            merchant: u16::try_from(turn.wrapping_add(number) % merchants).unwrap_or(0),
-            confirm: turn / merchants >= self.rules.prices,
+            merchant: u16::try_from(basket % merchants).unwrap_or(0),
+            confirm: is_repeat,
             plan,
             is_hurry: false,
         };

@@ -157,6 +157,7 @@ impl<'a> Session<'a> {
             mode: profile.mode,
             mix: profile.mix,
             prices: profile.prices,
+            first_basket: jiff::Timestamp::now().subsec_nanosecond().unsigned_abs(),
             deadline_ms: profile.timeout_ms.clamp(1, 60_000),
         };
         let exponent = (profile.mode != Mode::Authorize).then_some(profile.zipf);
