@@ -19,7 +19,7 @@ const BUSY: Duration = Duration::from_secs(2);
 /// Page cache of the writer, KiB: the account, month and code tables of some 200,000 customers.
 const CACHE_KIB: i64 = 64 * 1_024;
 /// WAL pages after which they are synced and copied home: 1 MiB. Larger ones collect unsynced data, and writing that
-/// out holds the journal's own syncs up: at 1,000 authorizations/s on a quiet machine the slowest answer took 49 ms
+/// out holds the journal's own syncs up: at 1,000 authorizations/s the slowest answer took 49 ms
 /// with 64 MiB and 8 ms with 1 MiB (one pair of runs; `docs/decisions/0008-the-ledger-shares-the-machine.md`).
 const CHECKPOINT_PAGES: i64 = 256;
 /// More statements than there are.
