@@ -198,6 +198,7 @@ impl<J: Journal> Engine<J> {
                 house_kept = durable;
                 keep_house(self.journal_mut(), now.at)?;
             }
+            self.show_lag();
             metrics().inbox_depth.set(depth(queues.urgent.len() + queues.normal.len()));
         }
         Ok(self)
