@@ -20,7 +20,7 @@ const FILE: usize = 64 << 20;
 fn batch_of(records: usize) -> Batch {
     let mut batch = Batch::new();
     for n in 0..records {
-        batch.push(|buf| buf.extend((0..PAYLOAD).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap_or(0))));
+        batch.push(1, |buf| buf.extend((0..PAYLOAD).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap_or(0))));
     }
     batch
 }
@@ -52,7 +52,7 @@ fn commit(c: &mut Criterion) {
             b.iter_custom(|rounds| {
                 let start = Instant::now();
                 for _ in 0..rounds {
-                    black_box(journal.commit(1, &batch).expect("a commit"));
+                    black_box(journal.commit(&batch).expect("a commit"));
                 }
                 let took = start.elapsed();
                 journal.release_to(Lsn(u64::MAX >> 1), i64::MAX).expect("old segments go");

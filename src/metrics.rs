@@ -107,9 +107,22 @@ impl Metrics {
         counter!("sokketsu_shed_total", "reason" => reason).increment(1);
     }
 
-    /// A whole call at the edge.
-    pub fn request(interface: &'static str, call: &'static str, took: Duration) {
-        histogram!("sokketsu_request_seconds", "interface" => interface, "call" => call).record(took);
+}
+
+/// Times of whole calls at the edge of one interface, by the call's label.
+pub struct CallTimers(Vec<Histogram>);
+
+impl CallTimers {
+    pub fn new(interface: &'static str, labels: impl IntoIterator<Item = &'static str>) -> Self {
+        let timer = |label| histogram!("sokketsu_request_seconds", "interface" => interface, "call" => label);
+        Self(labels.into_iter().map(timer).collect())
+    }
+
+    /// `at` is the label's place in the list given to [`CallTimers::new`].
+    pub fn record(&self, at: usize, took: Duration) {
+        if let Some(timer) = self.0.get(at) {
+            timer.record(took);
+        }
     }
 }
 

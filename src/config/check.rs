@@ -138,11 +138,11 @@ impl Check {
                 Sync::Bounded { at_risk_yen }
             }
         };
-        let min_gap_us = self.within("journal.min_gap_us", raw.min_gap_us, 0, 0..=100_000);
+        let max_gap_us = self.within("journal.max_gap_us", raw.max_gap_us, 1_000, 0..=100_000);
         Journal {
             segment_bytes: self.within("journal.segment_mib", raw.segment_mib, 64, 1..=1_024) * MIB,
             sync,
-            min_gap: Duration::from_micros(min_gap_us),
+            max_gap: Duration::from_micros(max_gap_us),
             retain_days: self.within("journal.retain_days", raw.retain_days, 400, 1..=36_500),
         }
     }
@@ -156,7 +156,7 @@ impl Check {
         let inbox = Bounds {
             normal: self.within("engine.inbox", self.raw.engine.inbox, 8_192, 1..=1_048_576),
             urgent: self.within("engine.urgent_inbox", self.raw.engine.urgent_inbox, 4_096, 1..=1_048_576),
-            batch: self.within("engine.batch", self.raw.engine.batch, 256, 1..=65_536),
+            batch: self.within("engine.batch", self.raw.engine.batch, 1_024, 1..=65_536),
         };
         let issuers = self.issuers();
         let keyring = self.keyring();
@@ -217,6 +217,7 @@ impl Check {
             iso8583: raw.iso8583,
             tls,
             insecure,
+            threads: self.within("server.threads", raw.threads, 1, 1..=256),
             max_connections,
             max_connections_per_ip: self.within(key, per_ip, 1_024, 1..=1_000_000),
             header_timeout: self.duration("server.header_timeout", raw.header_timeout, 5),

@@ -108,7 +108,7 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!(config.records.ledger, Ledger { place: ledger, chunk_records: 1_000 });
     let journal = &config.records.journal;
     assert_eq!((journal.segment_bytes, journal.sync), (64 << 20, Sync::BeforeAnswer));
-    assert_eq!((journal.min_gap, journal.retain_days), (Duration::ZERO, 400));
+    assert_eq!((journal.max_gap, journal.retain_days), (Duration::from_millis(1), 400));
     assert_eq!(config.server.http.to_string(), "127.0.0.1:8080");
     assert_eq!((config.server.admin, config.server.tls.clone(), config.server.insecure), (None, None, false));
     assert_eq!(config.bad_codes, BadCodes { per_terminal: 5, per_key: 5 });
@@ -229,7 +229,8 @@ fn each_wrong_value_names_its_key_and_line() {
         ("[journal]\nat_risk_yen = 5", ":2:1: `journal.at_risk_yen`: says how much may be lost, which only"),
         ("[journal]\nsync = \"bounded\"\nat_risk_yen = -5", ":3:1: `journal.at_risk_yen`: invalid value: integer `-5`"),
         ("[journal]\nsegment_mib = 0", ":2:1: `journal.segment_mib`: 0 is out of range: 1 to 1024"),
-        ("[journal]\nmin_gap_us = 100_001", ":2:1: `journal.min_gap_us`: 100001 is out of range"),
+        ("[journal]\nmax_gap_us = 100_001", ":2:1: `journal.max_gap_us`: 100001 is out of range"),
+        ("[server]\nthreads = 0", ":2:1: `server.threads`: 0 is out of range: 1 to 256"),
         ("[journal]\nretain_days = 0", ":2:1: `journal.retain_days`: 0 is out of range"),
         ("[ledger]\nurl = \"sqlite:x\"", ":2:1: `ledger.url`: only a postgres:// URL can stand here"),
         ("[ledger]\nchunk_records = 0", ":2:1: `ledger.chunk_records`: 0 is out of range"),

@@ -111,8 +111,8 @@ pub struct Records {
 pub struct Journal {
     pub segment_bytes: u64,
     pub sync: Sync,
-    /// Least time between two syncs under load; zero means that only the disk paces them.
-    pub min_gap: Duration,
+    /// Between the begins of two syncs under full load; zero means that only the disk paces them.
+    pub max_gap: Duration,
     pub retain_days: u64,
 }
 
@@ -137,6 +137,8 @@ pub struct Server {
     /// If it is there, no address may be served without it.
     pub tls: Option<Tls>,
     pub insecure: bool,
+    /// That serve sockets and engine.
+    pub threads: usize,
     pub max_connections: u32,
     pub max_connections_per_ip: u32,
     /// From the first byte of a request to the end of its head.

@@ -36,6 +36,7 @@ pub struct RawServer {
     pub admin: Option<SocketAddr>,
     pub iso8583: Option<SocketAddr>,
     pub insecure: Option<bool>,
+    pub threads: Option<usize>,
     pub max_connections: Option<u32>,
     pub max_connections_per_ip: Option<u32>,
     pub header_timeout: Option<RawDuration>,
@@ -59,7 +60,7 @@ pub struct RawJournal {
     pub segment_mib: Option<u64>,
     pub sync: Option<RawSync>,
     pub at_risk_yen: Option<u64>,
-    pub min_gap_us: Option<u64>,
+    pub max_gap_us: Option<u64>,
     pub retain_days: Option<u64>,
 }
 

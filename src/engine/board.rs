@@ -1,8 +1,8 @@
-//! What readers may see without asking the engine: standings of customers touched since the start,
-//! and who is waiting for news of a code. Written by the engine after what it shows is durable.
+//! What readers may see without asking the engine: standings of customers somebody asked about since the start, and
+//! who is waiting for news of a code. Written by the engine after what it shows is durable.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::domain::account::Account;
 use crate::domain::ids::{CodeId, CustomerId};
-use crate::domain::jst::BankCalendar;
+use crate::domain::jst::{BankCalendar, Millis};
 use crate::domain::policy::Policy;
 
 /// The rules in force, to show a standing by.
@@ -20,13 +20,29 @@ pub struct Rules {
     pub calendar: Arc<BankCalendar>,
 }
 
-#[derive(Default)]
+/// Many, so that one that grows moves few entries.
+const SHARDS: usize = 4_096;
+
 pub struct Board {
     rules: ArcSwapOption<Rules>,
-    customers: DashMap<CustomerId, Arc<Account>, foldhash::fast::RandomState>,
+    /// Time of the last that was shown, Unix ms.
+    time: AtomicI64,
+    customers: DashMap<CustomerId, Account, foldhash::fast::RandomState>,
     watched: DashMap<CodeId, watch::Sender<()>, foldhash::fast::RandomState>,
     /// Entries of `watched`, so that the engine need not look when nobody waits.
     waiting: AtomicUsize,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            rules: ArcSwapOption::default(),
+            time: AtomicI64::new(0),
+            customers: DashMap::with_hasher_and_shard_amount(foldhash::fast::RandomState::default(), SHARDS),
+            watched: DashMap::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
 }
 
 impl Board {
@@ -38,13 +54,18 @@ impl Board {
         self.rules.store(Some(Arc::new(rules)));
     }
 
-    /// The account as last made durable, if it was touched since the start.
-    pub fn customer(&self, id: &CustomerId) -> Option<Arc<Account>> {
-        self.customers.get(id).map(|entry| Arc::clone(entry.value()))
+    /// The account as last made durable, and the engine's time then, if it is followed.
+    pub fn customer(&self, id: &CustomerId) -> Option<(Account, Millis)> {
+        let account = self.customers.get(id).map(|entry| entry.value().clone())?;
+        Some((account, Millis(self.time.load(Ordering::Acquire))))
     }
 
-    pub(super) fn set_customer(&self, account: &Account) {
-        self.customers.insert(account.id, Arc::new(account.clone()));
+    pub(super) fn set_customer(&self, account: Account) {
+        self.customers.insert(account.id, account);
+    }
+
+    pub(super) fn set_time(&self, now: Millis) {
+        self.time.store(now.0, Ordering::Release);
     }
 
     /// News of a code from now on. Drop the receiver to stop listening.

@@ -1,12 +1,12 @@
-//! What one commit writes: payloads side by side in one buffer that is kept from batch to batch.
+//! What one commit writes: payloads with their times, side by side in one buffer that is kept from batch to batch.
 
 use super::record;
 
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// Where each payload ends in `bytes`.
-    ends: Vec<usize>,
+    /// The time of each payload, Unix ms, and where it ends in `bytes`.
+    ends: Vec<(i64, usize)>,
     /// Bytes on disk: headers and padding included.
     on_disk: usize,
     longest: usize,
@@ -18,13 +18,13 @@ impl Batch {
         Self::default()
     }
 
-    /// Adds one payload: whatever `fill` appends. The limit of a record is checked when it is written.
-    pub fn push(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds one payload of this time: whatever `fill` appends. Its length and time are checked when it is written.
+    pub fn push(&mut self, time_ms: i64, fill: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         fill(&mut self.bytes);
         let end = self.bytes.len();
         assert!(end >= start, "a payload may only be appended");
-        self.ends.push(end);
+        self.ends.push((time_ms, end));
         self.on_disk += record::size_of(end - start);
         self.longest = self.longest.max(end - start);
     }
@@ -56,8 +56,9 @@ impl Batch {
         self.longest
     }
 
-    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default())
+    /// Each payload with its time.
+    pub fn payloads(&self) -> impl Iterator<Item = (i64, &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        starts.zip(&self.ends).map(|(start, &(time_ms, end))| (time_ms, self.bytes.get(start..end).unwrap_or_default()))
     }
 }

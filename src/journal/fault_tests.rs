@@ -2,7 +2,7 @@
 //! prefix of what was written, and holds every record whose sync returned.
 
 use super::disk::narrow;
-use super::local_tests::{batch_of, payload, read_all, small};
+use super::local_tests::{batch_at, payload, read_all, small};
 use super::sim::{Call, Fault, Rng, SimDisk};
 use super::*;
 
@@ -17,7 +17,7 @@ impl History {
     fn add(&mut self, time_ms: i64, rng: &mut Rng) -> Batch {
         let count = 1 + rng.below(5);
         let payloads: Vec<_> = (0..count).map(|_| payload(rng.next(), rng.below(1_200))).collect();
-        let batch = batch_of(&payloads);
+        let batch = batch_at(time_ms, &payloads);
         self.written.extend(payloads.into_iter().map(|payload| (time_ms, payload)));
         batch
     }
@@ -26,13 +26,13 @@ impl History {
         let time_ms = journal.last_time() + 1;
         let batch = self.add(time_ms, rng);
         let last = if rng.chance(40) {
-            journal.write(time_ms, &batch)?;
+            journal.write(&batch)?;
             let batch = self.add(time_ms, rng);
-            journal.write(time_ms, &batch)?;
+            journal.write(&batch)?;
             journal.sync()?;
             journal.last()
         } else {
-            journal.commit(time_ms, &batch)?
+            journal.commit(&batch)?
         };
         assert_eq!(narrow(last.0), self.written.len());
         self.acknowledged = self.written.len();
@@ -43,7 +43,7 @@ impl History {
     /// One record that fits any segment.
     fn commit_one(&mut self, journal: &mut LocalJournal<SimDisk>) -> Result<(), JournalError> {
         self.written.push((5, payload(9, 700)));
-        journal.commit(5, &batch_of(&[payload(9, 700)]))?;
+        journal.commit(&batch_at(5, &[payload(9, 700)]))?;
         self.acknowledged = self.written.len();
         Ok(())
     }
@@ -80,8 +80,8 @@ fn run(disk: &SimDisk, history: &mut History, rng: &mut Rng, commits: usize) -> 
         assert!(matches!(error, JournalError::Failed { .. }), "{error}");
         let syncs = disk.syncs();
         assert!(matches!(journal.sync(), Err(JournalError::Poisoned)));
-        assert!(matches!(journal.write(i64::MAX, &batch_of(&[vec![1]])), Err(JournalError::Poisoned)));
-        assert!(matches!(journal.commit(i64::MAX, &Batch::new()), Err(JournalError::Poisoned)));
+        assert!(matches!(journal.write(&batch_at(i64::MAX, &[vec![1]])), Err(JournalError::Poisoned)));
+        assert!(matches!(journal.commit(&Batch::new()), Err(JournalError::Poisoned)));
         assert!(matches!(journal.release_to(Lsn(1), 0), Err(JournalError::Poisoned)));
         assert_eq!(disk.syncs(), syncs, "no sync is tried again");
     }
@@ -157,7 +157,7 @@ fn power_cuts_kills_and_failures_in_any_order() {
                 // Killed between write and sync.
                 if let Ok((mut journal, _)) = LocalJournal::open_on(disk.clone(), &small(), 1) {
                     let batch = history.add(journal.last_time(), &mut rng);
-                    journal.write(journal.last_time(), &batch).ok();
+                    journal.write(&batch).ok();
                 }
             }
             disk.heal();

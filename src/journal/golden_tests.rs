@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::disk::StdDisk;
-use super::local_tests::{batch_of, read_all, small};
+use super::local_tests::{batch_at, read_all, small};
 use super::sim::SimDisk;
 use super::*;
 
@@ -20,7 +20,7 @@ fn written() -> (SimDisk, Vec<Record>) {
     let mut records = Vec::new();
     for (i, pair) in payloads.chunks(2).enumerate() {
         let time_ms = 1_600_000_000_000 + 1_000 * i64::try_from(i).unwrap();
-        journal.commit(time_ms, &batch_of(pair)).unwrap();
+        journal.commit(&batch_at(time_ms, pair)).unwrap();
         for payload in pair {
             let lsn = Lsn(records.len() as u64 + 1);
             records.push(Record { lsn, time_ms, payload: payload.clone() });

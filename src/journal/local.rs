@@ -174,11 +174,11 @@ impl<D: Disk> LocalJournal<D> {
     }
 
     /// The batch as bytes in `buf`; answers what follows it.
-    fn encode(&mut self, time_ms: i64, batch: &Batch) -> Result<Cursor, JournalError> {
+    fn encode(&mut self, batch: &Batch) -> Result<Cursor, JournalError> {
         self.buf.clear();
         let mut cursor = self.cursor;
         let durable = self.durable.get();
-        for payload in batch.payloads() {
+        for (time_ms, payload) in batch.payloads() {
             let meta = Meta { lsn: cursor.next, durable, time_ms, prev: cursor.link };
             let link = record::encode(&mut self.buf, &meta, payload)?;
             cursor = Cursor { next: cursor.next.next(), link, last_time: time_ms };
@@ -220,21 +220,23 @@ impl<D: Disk> LocalJournal<D> {
 }
 
 impl<D: Disk> Journal for LocalJournal<D> {
-    fn write(&mut self, time_ms: i64, batch: &Batch) -> Result<Lsn, JournalError> {
+    fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
         self.check()?;
         if batch.longest() > record::MAX_PAYLOAD {
             return Err(JournalError::TooLarge(batch.longest()));
         }
-        if batch.is_empty() {
-            return Ok(self.last());
-        }
-        if time_ms < self.cursor.last_time {
-            return Err(JournalError::TimeBackwards { given: time_ms, last: self.cursor.last_time });
+        let Some((begins, _)) = batch.payloads().next() else { return Ok(self.last()) };
+        let mut last = self.cursor.last_time;
+        for (given, _) in batch.payloads() {
+            if given < last {
+                return Err(JournalError::TimeBackwards { given, last });
+            }
+            last = given;
         }
         if widen(batch.size_on_disk()) > self.size - self.offset {
-            self.roll(time_ms, widen(batch.size_on_disk()))?;
+            self.roll(begins, widen(batch.size_on_disk()))?;
         }
-        let cursor = self.encode(time_ms, batch)?;
+        let cursor = self.encode(batch)?;
         // Before the write: a failed one may have left anything behind.
         self.dirty = true;
         if let Err(source) = self.file.write_all_at(&self.buf, self.offset) {

@@ -15,10 +15,10 @@ pub fn small() -> Options {
     Options { segment_size: 8 << 10, background: false, scan_from: Lsn::ZERO }
 }
 
-pub fn batch_of(payloads: &[Vec<u8>]) -> Batch {
+pub fn batch_at(time_ms: i64, payloads: &[Vec<u8>]) -> Batch {
     let mut batch = Batch::new();
     for payload in payloads {
-        batch.push(|buf| buf.extend_from_slice(payload));
+        batch.push(time_ms, |buf| buf.extend_from_slice(payload));
     }
     batch
 }
@@ -56,7 +56,7 @@ fn what_was_committed_is_read_back_across_segments_and_restarts() {
         for i in 0..40_i64 {
             let time_ms = 1_000 * round + i;
             let payloads: Vec<_> = (0..u64::try_from(i % 9).unwrap()).map(|n| payload(n, 260)).collect();
-            let last = journal.commit(time_ms, &batch_of(&payloads)).unwrap();
+            let last = journal.commit(&batch_at(time_ms, &payloads)).unwrap();
             expected.extend(payloads.into_iter().map(|payload| (time_ms, payload)));
             assert_eq!(last.0, expected.len() as u64);
         }
@@ -79,11 +79,11 @@ fn a_batch_larger_than_a_segment_gets_its_own() {
         let mut record = Record::default();
         assert_eq!(early.next(&mut record).unwrap(), None);
         for n in 0..before {
-            journal.commit(1, &batch_of(&[payload(n, 10)])).unwrap();
+            journal.commit(&batch_at(1, &[payload(n, 10)])).unwrap();
         }
         let large: Vec<_> = (0..30).map(|n| payload(n, 2_000)).collect();
-        journal.commit(2, &batch_of(&large)).unwrap();
-        journal.commit(3, &batch_of(&[payload(77, 10)])).unwrap();
+        journal.commit(&batch_at(2, &large)).unwrap();
+        journal.commit(&batch_at(3, &[payload(77, 10)])).unwrap();
         assert_eq!(journal.segments() as u64, 1 + before);
         assert_eq!(read_all(&disk).unwrap().len() as u64, 31 + before);
         for lsn in 1..=31 + before {
@@ -99,9 +99,9 @@ fn a_batch_larger_than_a_segment_gets_its_own() {
 fn the_largest_payload_fits_and_a_larger_one_writes_nothing() {
     let disk = SimDisk::new();
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
-    let error = journal.commit(1, &batch_of(&[vec![1; record::MAX_PAYLOAD + 1]])).unwrap_err();
+    let error = journal.commit(&batch_at(1, &[vec![1; record::MAX_PAYLOAD + 1]])).unwrap_err();
     assert!(matches!(error, JournalError::TooLarge(_)), "{error}");
-    journal.commit(1, &batch_of(&[vec![7; record::MAX_PAYLOAD], Vec::new()])).unwrap();
+    journal.commit(&batch_at(1, &[vec![7; record::MAX_PAYLOAD], Vec::new()])).unwrap();
     let all = read_all(&disk).unwrap();
     assert_eq!(all.iter().map(|r| r.payload.len()).collect::<Vec<_>>(), [record::MAX_PAYLOAD, 0]);
 }
@@ -109,10 +109,10 @@ fn the_largest_payload_fits_and_a_larger_one_writes_nothing() {
 #[test]
 fn time_does_not_go_back() {
     let (mut journal, _) = LocalJournal::open_on(SimDisk::new(), &small(), 1).unwrap();
-    journal.commit(5, &batch_of(&[payload(1, 1)])).unwrap();
-    let error = journal.commit(4, &batch_of(&[payload(2, 1)])).unwrap_err();
+    journal.commit(&batch_at(5, &[payload(1, 1)])).unwrap();
+    let error = journal.commit(&batch_at(4, &[payload(2, 1)])).unwrap_err();
     assert!(matches!(error, JournalError::TimeBackwards { given: 4, last: 5 }), "{error}");
-    assert_eq!(journal.commit(5, &batch_of(&[payload(2, 1)])).unwrap(), Lsn(2));
+    assert_eq!(journal.commit(&batch_at(5, &[payload(2, 1)])).unwrap(), Lsn(2));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn readers_see_only_what_is_synced() {
     let mut reader = Reader::open_on(disk, Lsn::ZERO, Some(journal.durable())).unwrap();
     let mut record = Record::default();
     for n in 1..200 {
-        journal.write(1, &batch_of(&[payload(n, 100)])).unwrap();
+        journal.write(&batch_at(1, &[payload(n, 100)])).unwrap();
         if n % 5 == 0 {
             journal.sync().unwrap();
             for lsn in n - 4..=n {
@@ -141,7 +141,7 @@ fn a_reader_begins_anywhere() {
     let disk = SimDisk::new();
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
     for n in 1..=100 {
-        journal.commit(1, &batch_of(&[payload(n, 300)])).unwrap();
+        journal.commit(&batch_at(1, &[payload(n, 300)])).unwrap();
     }
     let mut record = Record::default();
     for after in 0..=103 {
@@ -184,7 +184,7 @@ fn a_reader_follows_the_live_writer() {
             let count = 1 + rng.below(20) as u64;
             let payloads: Vec<_> = (n + 1..=n + count).map(|n| payload(n, (n % 500) as usize)).collect();
             n += count;
-            journal.commit(time_ms, &batch_of(&payloads)).unwrap();
+            journal.commit(&batch_at(time_ms, &payloads)).unwrap();
         }
         done.store(true, Ordering::Release);
         for reader in readers {
@@ -200,7 +200,7 @@ fn release_removes_whole_old_segments_only() {
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
     let mut slow = Reader::open_on(disk.clone(), Lsn::ZERO, Some(journal.durable())).unwrap();
     for n in 1..=100 {
-        journal.commit(i64::try_from(n).unwrap(), &batch_of(&[payload(n, 1_000)])).unwrap();
+        journal.commit(&batch_at(i64::try_from(n).unwrap(), &[payload(n, 1_000)])).unwrap();
     }
     // Three records a segment.
     assert_eq!(journal.segments(), 34);
@@ -221,7 +221,7 @@ fn release_removes_whole_old_segments_only() {
     drop(journal);
     let (mut journal, recovery) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
     assert_eq!((recovery.first, recovery.last, recovery.last_time), (Lsn(100), Lsn(100), 100));
-    journal.commit(100, &batch_of(&[payload(101, 9)])).unwrap();
+    journal.commit(&batch_at(100, &[payload(101, 9)])).unwrap();
     let mut reader = Reader::open_on(disk, Lsn(99), None).unwrap();
     assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(100)));
     assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(101)));
@@ -234,7 +234,7 @@ fn opening_may_pass_over_what_the_ledger_has() {
     let disk = SimDisk::new();
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
     for n in 1..=100 {
-        journal.commit(i64::try_from(n).unwrap(), &batch_of(&[payload(n, 1_000)])).unwrap();
+        journal.commit(&batch_at(i64::try_from(n).unwrap(), &[payload(n, 1_000)])).unwrap();
     }
     drop(journal);
     let options = Options { scan_from: Lsn(50), ..small() };

@@ -43,16 +43,16 @@ pub use recover::{Action, Finding, Recovery, Torn};
 
 /// Where facts become durable.
 pub trait Journal: Send {
-    /// Appends the payloads as consecutive records of one time, in one write, and answers the last one's
-    /// position. Nothing is durable, and no reader sees it, until [`Self::sync`] has returned.
-    fn write(&mut self, time_ms: i64, batch: &Batch) -> Result<Lsn, JournalError>;
+    /// Appends the payloads as consecutive records, in one write, and answers the last one's position. Nothing is
+    /// durable, and no reader sees it, until [`Self::sync`] has returned.
+    fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError>;
 
     /// Makes all that was written durable. It is never tried again: after an error the process must end.
     fn sync(&mut self) -> Result<(), JournalError>;
 
     /// One write, one sync.
-    fn commit(&mut self, time_ms: i64, batch: &Batch) -> Result<Lsn, JournalError> {
-        let last = self.write(time_ms, batch)?;
+    fn commit(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
+        let last = self.write(batch)?;
         self.sync()?;
         Ok(last)
     }
@@ -74,7 +74,7 @@ pub enum JournalError {
     #[error("record {wanted} was released; the journal now begins at {first}")]
     Released { wanted: Lsn, first: Lsn },
     /// A bug of the caller; nothing was written.
-    #[error("a batch of time {given} after records of time {last}")]
+    #[error("a record of time {given} after records of time {last}")]
     TimeBackwards { given: i64, last: i64 },
     /// A bug of the caller; nothing was written.
     #[error("a payload of {0} bytes is longer than a record may be")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cursor::Cursor;
 use super::disk::narrow;
-use super::local_tests::{batch_of, payload, read_all, small};
+use super::local_tests::{batch_at, payload, read_all, small};
 use super::record::{self, Meta, Parsed};
 use super::recover::{self, Action, Finding};
 use super::segment::{self, Header};
@@ -22,9 +22,9 @@ fn journal() -> Image {
     let disk = SimDisk::new();
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
     for n in 1..=7 {
-        journal.commit(i64::try_from(n).unwrap(), &batch_of(&[payload(n, 1_000)])).unwrap();
+        journal.commit(&batch_at(i64::try_from(n).unwrap(), &[payload(n, 1_000)])).unwrap();
     }
-    journal.commit(8, &batch_of(&[payload(8, 1_000), payload(9, 1_000)])).unwrap();
+    journal.commit(&batch_at(8, &[payload(8, 1_000), payload(9, 1_000)])).unwrap();
     drop(journal);
     let mut image = disk.image();
     image.remove("next.tmp");
@@ -259,7 +259,7 @@ fn each_finding_has_its_action() {
             recovery.torn.map(|t| narrow(t.lsn.0)),
             matches!(finding, Finding::TornTail { .. }).then_some(kept + 1)
         );
-        journal.commit(50, &batch_of(&[payload(50, 1_000), payload(51, 10)])).unwrap();
+        journal.commit(&batch_at(50, &[payload(50, 1_000), payload(51, 10)])).unwrap();
         assert_eq!(read_all(&disk).unwrap().len(), kept + 2, "{what}: it goes on");
         drop(journal);
         let (_, again) = LocalJournal::open_on(disk, &small(), 1).unwrap();
@@ -294,7 +294,7 @@ fn a_tail_whose_cut_was_not_synced_never_comes_back() {
     disk.heal();
     let (mut journal, recovery) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
     assert_eq!((recovery.finding, recovery.last), (Finding::CleanEnd, Lsn(7)));
-    journal.commit(8, &batch_of(&[payload(77, 1_000)])).unwrap();
+    journal.commit(&batch_at(8, &[payload(77, 1_000)])).unwrap();
     drop(journal);
     disk.power_cut(&mut Rng::new(1));
     let (_, recovery) = LocalJournal::open_on(disk, &small(), 1).unwrap();
@@ -305,9 +305,9 @@ fn a_tail_whose_cut_was_not_synced_never_comes_back() {
 fn smaller() -> Image {
     let disk = SimDisk::new();
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
-    journal.commit(1, &batch_of(&[payload(1, 3_950)])).unwrap();
-    journal.commit(2, &batch_of(&[payload(2, 90)])).unwrap();
-    journal.commit(3, &batch_of(&[payload(3, 90), payload(4, 90)])).unwrap();
+    journal.commit(&batch_at(1, &[payload(1, 3_950)])).unwrap();
+    journal.commit(&batch_at(2, &[payload(2, 90)])).unwrap();
+    journal.commit(&batch_at(3, &[payload(3, 90), payload(4, 90)])).unwrap();
     drop(journal);
     let mut image = disk.image();
     image.remove("next.tmp");

@@ -10,16 +10,18 @@ mod start;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
-use crate::clock::ClockError;
+use crate::clock::{Clock, ClockError};
 use crate::config::{Config, ConfigError};
 use crate::domain::ids::Lsn;
 use crate::domain::jst::{DAY, Millis};
-use crate::engine::inbox::queues;
+use crate::engine::{self, inbox::queues};
 use crate::engine::recovery::RecoveryError;
 use crate::journal::{JournalError, LocalJournal};
 use crate::ledger::LedgerError;
@@ -33,6 +35,8 @@ use follow::Follower;
 
 /// All of a stop: answers in flight, the engine's queues, the ledger. The contract gives 5 s.
 const STOP_WITHIN: Duration = Duration::from_millis(4_800);
+/// Tasks that a thread runs before it looks at the sockets again.
+const TASKS_BETWEEN_LOOKS: u32 = 256;
 /// How often the exporter's samples are folded and old segments released.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -106,7 +110,7 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     refuse_what_is_not_built(&config)?;
     let prometheus = metrics::install()?;
     let core = start::open(&config, start)?;
-    let (inbox, queues) = queues(config.inbox, config.records.journal.min_gap);
+    let (inbox, queues) = queues(config.inbox, config.records.journal.max_gap);
     let board = Arc::clone(core.engine.board());
     let follower = Follower::new(&core.journal_dir, &core.durable);
     let chunk = config.records.ledger.chunk_records;
@@ -118,33 +122,28 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let parts = server::Parts { metrics: Some(prometheus.clone()), clock_setter, ..parts };
     let readiness = Arc::clone(&parts.readiness);
 
-    let (engine, clock, keep) = (core.engine, core.clock, config.records.journal.retain_days);
-    let (posted, kept) = (Arc::clone(&core.posted), Arc::clone(&readiness));
-    let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-        let served = engine.serve(&queues, &clock, |journal: &mut LocalJournal, now| {
-            let upto = Lsn(posted.load(Ordering::Acquire));
-            let keep_after = now.plus(-i64::try_from(keep).unwrap_or(i64::MAX).saturating_mul(DAY));
-            // A disk that is filling shows before a commit fails.
-            kept.set(server::Condition::JournalWritable, journal.room().trouble.is_none());
-            journal.release_to(upto, keep_after.0).map(|_| ())
-        });
-        match served {
-            Ok(engine) => engine.state().lsn,
-            // Nothing of the failed batch was answered, and nothing more may be: the process ends at once.
-            Err(error) => {
-                tracing::error!(%error, "the journal could not be written; stopping");
-                std::process::exit(i32::from(journal_exit(&error)));
+    let keep_house = keep_house(&core.clock, &core.posted, &readiness, config.records.journal.retain_days);
+    let (engine, clock) = (core.engine, core.clock);
+    let runtime = runtime(config.server.threads).map_err(system("start the runtime"))?;
+    let (stopped, last) = runtime.block_on(async {
+        let (stop_engine, told) = oneshot::channel::<()>();
+        let engine = tokio::spawn(async move {
+            let served = engine::serve::serve(engine, queues, clock, keep_house, async { drop(told.await) });
+            match served.await {
+                Ok(owner) => owner.state().lsn,
+                // Nothing of the failed group was answered, and nothing more may be: the process ends at once.
+                Err(error) => {
+                    tracing::error!(%error, "the journal could not be written; stopping");
+                    std::process::exit(i32::from(journal_exit(&error)));
+                }
             }
-        }
-    });
-    let engine = engine.map_err(system("start the engine"))?;
-
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(system("start the runtime"))?;
-    let stopped = runtime.block_on(run(&config, Edge::new(parts), &writer, &readiness, &prometheus, say))?;
+        });
+        let stopped = run(&config, Edge::new(parts), &writer, &readiness, &prometheus, say).await?;
+        // Whoever was connected is gone; what is queued is still made durable.
+        drop(stop_engine);
+        Ok::<_, ServeError>((stopped, engine.await.unwrap_or(Lsn::ZERO)))
+    })?;
     runtime.shutdown_timeout(Duration::from_millis(200));
-    // Every inbox is gone now, so the engine answers what is queued and returns.
-    let last = engine.join().unwrap_or(Lsn::ZERO);
     let drained = writer.drain(last, stopped + STOP_WITHIN);
     drop(writer);
     if !drained {
@@ -152,6 +151,34 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     }
     tracing::info!(last = last.0, "stopped");
     Ok(())
+}
+
+/// One thread serves the sockets and the engine, or several share them. One is the fastest as long as it is enough:
+/// nothing crosses from core to core.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    // All that the sockets brought in one look is read before the next look, so that it is judged together.
+    builder.event_interval(TASKS_BETWEEN_LOOKS).enable_all().build()
+}
+
+/// What is done for the journal between its commits: a disk that is filling shows before a commit fails, and old
+/// segments go.
+fn keep_house(
+    clock: &Clock,
+    posted: &Arc<AtomicU64>,
+    readiness: &Arc<Readiness>,
+    retain_days: u64,
+) -> impl FnMut(&mut LocalJournal) -> Result<(), JournalError> + Send + 'static {
+    let (clock, posted, readiness) = (clock.clone(), Arc::clone(posted), Arc::clone(readiness));
+    let kept = i64::try_from(retain_days).unwrap_or(i64::MAX).saturating_mul(DAY);
+    move |journal| {
+        readiness.set(server::Condition::JournalWritable, journal.room().trouble.is_none());
+        let upto = Lsn(posted.load(Ordering::Acquire));
+        journal.release_to(upto, clock.now().plus(-kept).0).map(|_| ())
+    }
 }
 
 /// Serves until a signal; gives the moment of the signal. A second signal ends the process at once, which
@@ -176,7 +203,7 @@ async fn run(
     let local = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(system("read an address"));
     say(&welcome(config, local(&http)?, admin.as_ref().map(local).transpose()?));
 
-    let (told, stop) = tokio::sync::oneshot::channel::<()>();
+    let (told, stop) = oneshot::channel::<()>();
     let listeners = server::run(edge, http, admin, async { drop(stop.await) });
     let mut listeners = std::pin::pin!(listeners);
     let mut upkeep = tokio::time::interval(UPKEEP);

@@ -6,12 +6,17 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::problem::Problem;
+
+/// Room for most answers without growing, bytes.
+const USUAL_BODY: usize = 1_024;
+/// Headers of an answer.
+const USUAL_HEADERS: usize = 12;
 
 /// An answer's body.
 pub(super) enum Body {
@@ -73,7 +78,8 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Self, Problem> {
-        let body = serde_json::to_vec(value).map_err(|_| Problem::internal())?;
+        let mut body = Vec::with_capacity(USUAL_BODY);
+        serde_json::to_writer(&mut body, value).map_err(|_| Problem::internal())?;
         Ok(Self::new(status, "application/json", body))
     }
 
@@ -95,8 +101,8 @@ impl Answer {
     }
 
     #[must_use]
-    pub(super) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
+    pub(super) fn with_header(mut self, name: HeaderName, value: impl Into<Bytes>) -> Self {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value.into()) {
             self.headers.push((name, value));
         }
         self
@@ -107,6 +113,7 @@ impl Answer {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
+        *headers = HeaderMap::with_capacity(USUAL_HEADERS);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

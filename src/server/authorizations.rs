@@ -10,7 +10,7 @@ use super::answer::Answer;
 use super::bad_codes::{Pass, Source};
 use super::decision::Decision;
 use super::fields::{self, Amount, Object, Text, Whole};
-use super::flow::{Asked, ask, milliseconds, out_of_place};
+use super::flow::{Asked, ask, out_of_place, push_milliseconds};
 use super::past::{Which, find, unknown};
 use super::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
 use super::request_guard::Query;
@@ -188,7 +188,8 @@ async fn decide(
         reply => return Err(not_decided(&reply, pass)),
     };
     let answer = Answer::ok(&Decision::answered(&order, replayed, answered.now.at))?;
-    Ok(answer.with_header(HeaderName::from_static("server-timing"), &timing(asked.received, early, &answered.stages)))
+    let timing = timing(asked.received, early, &answered.stages);
+    Ok(answer.with_header(HeaderName::from_static("server-timing"), timing))
 }
 
 fn not_decided(reply: &Reply, pass: Pass) -> Problem {
@@ -218,7 +219,7 @@ fn timing(received: Instant, [parse, verify]: [Duration; 2], stages: &Stages) ->
         (Stage::Journal, stages.journal),
         (Stage::Answer, answer),
     ];
-    let mut header = String::with_capacity(128);
+    let mut header = String::with_capacity(160);
     for (stage, took) in all {
         metrics().stage(stage, took);
         if !header.is_empty() {
@@ -226,7 +227,7 @@ fn timing(received: Instant, [parse, verify]: [Duration; 2], stages: &Stages) ->
         }
         header += stage.name();
         header += ";dur=";
-        header += &milliseconds(took);
+        push_milliseconds(&mut header, took);
     }
     header
 }

@@ -139,7 +139,7 @@ pub(super) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
         spendable: spendable(&view, &answered.now, &rules.policy),
     };
     let place = format!("/v1/codes/{}", issued.code_id);
-    Ok(Answer::json(StatusCode::CREATED, &issued)?.with_header(header::LOCATION, &place))
+    Ok(Answer::json(StatusCode::CREATED, &issued)?.with_header(header::LOCATION, place))
 }
 
 fn code_id(asked: &Asked<'_>) -> Result<CodeId, Problem> {

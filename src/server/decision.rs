@@ -1,22 +1,35 @@
 //! A decision in the words of the contract.
 
-use serde::Serialize;
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use serde::{Serialize, Serializer};
 
 use crate::domain::denial::{APPROVED_CLERK, Reason, Words};
 use crate::domain::event::FirstSale;
-use crate::domain::jst::Millis;
+use crate::domain::ids::{AuthorizationId, MerchantId, OrderId};
+use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::orders::{CaptureTerms, Order, OrderState};
+
+/// A value that is written as its text, without a text of its own in between.
+pub(super) struct Shown<T>(pub(super) T);
+
+impl<T: Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
 
 /// A text in both languages.
 #[derive(Serialize)]
 pub(super) struct Bilingual {
-    pub(super) ja: String,
-    pub(super) en: String,
+    pub(super) ja: Cow<'static, str>,
+    pub(super) en: Cow<'static, str>,
 }
 
 impl Bilingual {
     pub(super) fn plain(words: Words) -> Self {
-        Self { ja: words.ja.to_owned(), en: words.en.to_owned() }
+        Self { ja: words.ja.into(), en: words.en.into() }
     }
 
     /// With `{amount}`, `{room}` and `{shop}` filled in.
@@ -24,7 +37,7 @@ impl Bilingual {
         let fill = |text: &str| {
             text.replace("{amount}", &grouped(amount)).replace("{room}", &grouped(room)).replace("{shop}", shop)
         };
-        Self { ja: fill(words.ja), en: fill(words.en) }
+        Self { ja: fill(words.ja).into(), en: fill(words.en).into() }
     }
 }
 
@@ -41,26 +54,34 @@ fn grouped(number: u64) -> String {
     out
 }
 
+struct ApprovalCode([u8; 6]);
+
+impl Serialize for ApprovalCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(std::str::from_utf8(&self.0).unwrap_or_default())
+    }
+}
+
 #[derive(Serialize)]
 struct Bill {
-    month: String,
-    due: String,
+    month: Shown<Month>,
+    due: Shown<Date>,
 }
 
 #[derive(Serialize)]
 struct First {
-    authorization_id: String,
-    order_id: String,
-    decided_at: String,
+    authorization_id: Shown<AuthorizationId>,
+    order_id: Shown<OrderId>,
+    decided_at: Shown<Millis>,
     amount: u64,
 }
 
 impl From<&FirstSale> for First {
     fn from(first: &FirstSale) -> Self {
         Self {
-            authorization_id: first.authorization.to_string(),
-            order_id: first.order_id.to_string(),
-            decided_at: first.decided_at.to_string(),
+            authorization_id: Shown(first.authorization),
+            order_id: Shown(first.order_id),
+            decided_at: Shown(first.decided_at),
             amount: first.amount.get(),
         }
     }
@@ -69,20 +90,20 @@ impl From<&FirstSale> for First {
 /// What became of the money, for those who look an order up.
 #[derive(Serialize)]
 struct Movements {
-    merchant_id: String,
+    merchant_id: Shown<MerchantId>,
     captured_amount: u64,
     refunded_amount: u64,
 }
 
 #[derive(Serialize)]
 pub(super) struct Decision {
-    authorization_id: String,
-    order_id: String,
+    authorization_id: Shown<AuthorizationId>,
+    order_id: Shown<OrderId>,
     decision: &'static str,
     status: &'static str,
     amount: u64,
-    approval_code: Option<String>,
-    decided_at: String,
+    approval_code: Option<ApprovalCode>,
+    decided_at: Shown<Millis>,
     statement: Option<Bill>,
     points: u64,
     response_code: &'static str,
@@ -120,7 +141,7 @@ impl Decision {
             OrderState::Captured { amount, refunded } => (amount.get(), refunded.get()),
             OrderState::Tombstone | OrderState::Denied(_) | OrderState::Held { .. } | OrderState::Cancelled => (0, 0),
         };
-        let merchant_id = order.key.merchant.to_string();
+        let merchant_id = Shown(order.key.merchant);
         let movements = Some(Movements { merchant_id, captured_amount, refunded_amount });
         Self { movements, ..Self::new(order, &order.terms(), reason, replayed, now) }
     }
@@ -128,16 +149,16 @@ impl Decision {
     fn new(order: &Order, terms: &CaptureTerms, reason: Option<Reason>, replayed: bool, now: Millis) -> Self {
         let row = reason.map(Reason::row);
         let approved = reason.is_none();
-        let approval_code = String::from_utf8_lossy(&order.approval_code()).into_owned();
-        let bill = Bill { month: terms.month.to_string(), due: terms.due.to_string() };
+        let approval_code = ApprovalCode(order.approval_code());
+        let bill = Bill { month: Shown(terms.month), due: Shown(terms.due) };
         Self {
-            authorization_id: order.id.to_string(),
-            order_id: order.key.order_id.to_string(),
+            authorization_id: Shown(order.id),
+            order_id: Shown(order.key.order_id),
             decision: if approved { "approved" } else { "denied" },
             status: order.status(now).name(),
             amount: order.amount.get(),
             approval_code: approved.then_some(approval_code),
-            decided_at: order.decided_at.to_string(),
+            decided_at: Shown(order.decided_at),
             statement: approved.then_some(bill),
             points: if approved { terms.points } else { 0 },
             response_code: row.map_or("00", |row| row.response_code),

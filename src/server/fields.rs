@@ -183,6 +183,11 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem>
     if body.is_empty() {
         return Err(Problem::new(&MALFORMED, "The body is empty. Send a JSON object."));
     }
+    // To follow the path costs more than to read; it is followed only where something is to be explained.
+    serde_json::from_slice::<Object<T>>(body).map(|value| value.0).or_else(|_| read_with_path(body))
+}
+
+fn read_with_path<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value: Object<T> = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))?;
     match deserializer.end() {

@@ -85,8 +85,12 @@ impl Framing {
 
     /// Takes up to the next line feed. Blanks are dropped, so that none can push a value out of sight.
     fn take_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        if end.is_some() && self.line_len == 0 && self.is_of_no_interest(line) {
+            self.at = At::Head(true);
+            return rest.get(1..).unwrap_or_default();
+        }
         let room = LINE.saturating_sub(self.line.len());
         let seen = line.iter().filter(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
         self.line.extend(seen.clone().take(room).map(u8::to_ascii_lowercase));
@@ -97,6 +101,13 @@ impl Framing {
             self.line_len = 0;
         }
         rest.get(1..).unwrap_or_default()
+    }
+
+    /// A whole line of a head that is neither empty nor begins like the two headers of interest: nearly all are.
+    fn is_of_no_interest(&self, line: &[u8]) -> bool {
+        let Some(first) = line.first() else { return false };
+        let in_head = matches!(self.at, At::Head(_));
+        in_head && !matches!(first, b' ' | b'\t' | b'\r' | b'c' | b'C' | b't' | b'T')
     }
 
     fn end_line(&mut self) {

@@ -160,6 +160,7 @@ where
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER)
         .half_close(false)
+        .writev(false)
         .keep_alive(true);
     let (watched, header_timeout) = (heads.clone(), edge.options.header_timeout);
     let service = service_fn(move |request| answer(Arc::clone(&edge), door, heads.next_is_suspicious(), request));

@@ -40,6 +40,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hyper::header::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -51,6 +53,7 @@ use crate::domain::ids::Lsn;
 use crate::domain::jst::Millis;
 use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
+use crate::metrics::CallTimers;
 
 use bad_codes::BadCodes;
 use callers::Callers;
@@ -158,6 +161,7 @@ pub struct Edge {
     pub(crate) options: Options,
     pub(crate) bad_codes: BadCodes,
     pub(crate) router: Router,
+    pub(crate) timers: CallTimers,
     /// Look-ups of old orders under way; they block a thread each.
     pub(crate) past_permits: Arc<Semaphore>,
     pub(crate) feed_permits: Arc<Semaphore>,
@@ -187,6 +191,7 @@ impl Edge {
             clock_setter: parts.clock_setter,
             bad_codes,
             router: Router::new(),
+            timers: router::timers(),
             past_permits: Arc::new(Semaphore::new(PAST_LOOKUPS)),
             feed_permits: Arc::new(Semaphore::new(options.event_feeds)),
             stop: watch::Sender::new(false),
@@ -209,7 +214,8 @@ impl Edge {
 
 /// Ids for requests that come without one: a random start and a count.
 struct RequestIds {
-    start: u64,
+    /// 16 hexadecimal digits and a hyphen.
+    start: String,
     next: AtomicU64,
 }
 
@@ -217,10 +223,18 @@ impl RequestIds {
     fn new() -> Self {
         // The standard hasher is keyed at random for each process.
         let start = std::collections::hash_map::RandomState::new().build_hasher().finish();
-        Self { start, next: AtomicU64::new(1) }
+        Self { start: format!("{start:016x}-"), next: AtomicU64::new(1) }
     }
 
-    fn make(&self) -> String {
-        format!("{:016x}-{:x}", self.start, self.next.fetch_add(1, Ordering::Relaxed))
+    fn make(&self) -> HeaderValue {
+        let mut left = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut text = Vec::with_capacity(self.start.len() + 16);
+        text.extend_from_slice(self.start.as_bytes());
+        while left > 0 {
+            text.push(b"0123456789abcdef"[usize::from(left.to_le_bytes()[0] & 15)]);
+            left >>= 4;
+        }
+        text[self.start.len()..].reverse();
+        HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("-"))
     }
 }

@@ -6,6 +6,7 @@ use hyper::Method;
 
 use super::callers::Role;
 use super::problem::{NOT_FOUND, Problem};
+use crate::metrics::CallTimers;
 
 /// A call, resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +33,9 @@ pub enum Call {
     OpenApi,
     SetClock,
 }
+
+/// The metric's label for what is no call of ours.
+pub const UNMATCHED: &str = "unmatched";
 
 /// One row of the table.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,6 +98,18 @@ routes! {
     GET "/metrics" Metrics [];
     GET "/openapi.json" OpenApi [];
     POST "/sandbox/clock" SetClock [Ops];
+}
+
+/// Times of all calls; what is none of ours is counted too.
+pub(super) fn timers() -> CallTimers {
+    let mut routes: Vec<_> = ROUTES.iter().collect();
+    routes.sort_by_key(|route| route.call as usize);
+    CallTimers::new("http", routes.iter().map(|route| route.label).chain([UNMATCHED]))
+}
+
+/// A route's place among the timers.
+pub(super) fn timer_of(route: Option<&Route>) -> usize {
+    route.map_or(ROUTES.len(), |route| route.call as usize)
 }
 
 pub struct Router {
@@ -163,6 +179,14 @@ mod tests {
             allowed(&ROUTES.iter().filter(|r| r.path == "/v1/codes/{code_id}").collect::<Vec<_>>()),
             [Method::GET, Method::DELETE, Method::HEAD]
         );
+    }
+
+    #[test]
+    fn every_call_has_one_route_and_a_timer_of_its_own() {
+        let mut places: Vec<_> = ROUTES.iter().map(|route| timer_of(Some(route))).collect();
+        places.push(timer_of(None));
+        places.sort_unstable();
+        assert_eq!(places, (0..=ROUTES.len()).collect::<Vec<_>>());
     }
 
     #[test]

@@ -32,6 +32,7 @@ use sokketsu::domain::rule::Reply;
 use sokketsu::domain::state::{Settings, State};
 use sokketsu::engine::board::Board;
 use sokketsu::engine::inbox::{Bounds, queues};
+use sokketsu::engine::serve::serve;
 use sokketsu::engine::{Engine, Sync};
 use sokketsu::journal::{Batch, Journal, JournalError};
 use sokketsu::server::callers::{Caller, Callers, Merchants, Role, hash_key};
@@ -49,7 +50,7 @@ fn clock() -> Clock {
 struct Memory(Arc<AtomicU64>);
 
 impl Journal for Memory {
-    fn write(&mut self, _time_ms: i64, batch: &Batch) -> Result<Lsn, JournalError> {
+    fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
         let count = u64::try_from(batch.len()).unwrap();
         Ok(Lsn(self.0.fetch_add(count, Ordering::SeqCst) + count))
     }
@@ -198,7 +199,8 @@ impl House {
         let Some(Reply::Decision { order, .. }) = engine.commit().unwrap().pop() else { panic!("no decision") };
         let (inbox, queues) = queues(plan.bounds, std::time::Duration::ZERO);
         if plan.engine {
-            std::thread::spawn(move || engine.serve(&queues, &clock(), |_, _| Ok(())).map(drop));
+            let forever = std::future::pending();
+            tokio::spawn(async move { serve(engine, queues, clock(), |_| Ok(()), forever).await.map(drop) });
         } else {
             std::mem::forget(queues);
         }

@@ -24,9 +24,9 @@ impl MemoryJournal {
 }
 
 impl Journal for MemoryJournal {
-    fn write(&mut self, time_ms: i64, batch: &Batch) -> Result<Lsn, JournalError> {
+    fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
         let mut records = self.0.lock();
-        for payload in batch.payloads() {
+        for (time_ms, payload) in batch.payloads() {
             let event = codec::decode(payload).expect("the engine writes whole events");
             records.written.push((Millis(time_ms), event));
         }

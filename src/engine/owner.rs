@@ -1,0 +1,275 @@
+//! The one owner of every account. It judges one request after the other, makes each fact true in memory at once,
+//! and puts it into a [`Group`] with the answers and the news that may leave only when the group is durable.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::RandomState;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::domain::account::{Account, Channel};
+use crate::domain::event::{Decided, Event, Outcome};
+use crate::domain::ids::{CodeId, CustomerId, CustomerIx, Handle, Lsn};
+use crate::domain::jst::{Millis, Now};
+use crate::domain::request::{Payer, Request};
+use crate::domain::rule::{Reply, Ruling, existed, order_key, reply_after, rule};
+use crate::domain::state::State;
+use crate::domain::undo::hold_expired;
+use crate::journal::{Batch, codec};
+use crate::metrics::{gauge_value, metrics};
+
+use super::board::{Board, Rules};
+
+/// Expired holds that get their paper in one batch. The room came back by itself; this is only paperwork.
+const PAPERS_A_BATCH: usize = 64;
+/// Customers on the board, at most: some 200 bytes each. For others the engine is asked each time.
+const MOST_FOLLOWED: usize = 1_000_000;
+/// Entries freed in one batch: more than one batch can add, so memory does not lag.
+const FORGET_A_BATCH: usize = 2_048;
+
+/// What was judged together and is made durable together.
+#[derive(Default)]
+pub struct Group {
+    pub records: Batch,
+    /// Approved by these records, yen.
+    pub approved_yen: u64,
+    /// In order of [`Owner::take`].
+    pub replies: Vec<Reply>,
+    /// What readers are shown once it is durable: standings as the group left them, codes with news, new rules.
+    customers: Vec<Account>,
+    codes: Vec<CodeId>,
+    rules: bool,
+}
+
+impl Group {
+    /// Nothing to write and nobody to answer.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.replies.is_empty()
+    }
+
+    /// Empties it; its buffers are kept.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.replies.clear();
+        self.customers.clear();
+        self.codes.clear();
+        (self.rules, self.approved_yen) = (false, 0);
+    }
+}
+
+pub struct Owner {
+    state: State,
+    random: StdRng,
+    board: Arc<Board>,
+    /// Last record in the ledger; orders are kept in memory at least until they are there.
+    posted: Arc<AtomicU64>,
+    now: Now,
+    /// Holds by the time they run out.
+    holds: BTreeSet<(Millis, Lsn, CustomerIx)>,
+    /// Sum of all customers' exposure, yen.
+    exposure: u64,
+    /// Whose standing readers see on the board.
+    followed: HashSet<CustomerIx, RandomState>,
+}
+
+impl Owner {
+    /// Takes over a recovered state. `seed` makes handles and ids: from the system in service, fixed in tests.
+    pub fn new(state: State, seed: [u8; 32], board: Arc<Board>, posted: Arc<AtomicU64>) -> Self {
+        let now = Now::at(state.time.max(Millis(0)));
+        let indexed = (0..state.next_customer().0).map(CustomerIx).zip(state.accounts());
+        let holds = indexed.flat_map(|(ix, account)| account.holds().iter().map(move |h| (h.expires_at, h.order, ix)));
+        let holds = holds.collect();
+        let exposure = state.accounts().map(|account| account.exposure(&now).total.get()).sum();
+        let random = StdRng::from_seed(seed);
+        let owner = Self { state, random, board, posted, now, holds, exposure, followed: HashSet::default() };
+        owner.show_rules();
+        owner
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The time that was last begun.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Goes on at the time of the wall clock, or at the last recorded time if the clock went back.
+    pub fn begin(&mut self, wall: Millis, group: &mut Group) {
+        let at = wall.max(self.state.time);
+        if at != self.now.at {
+            self.now = Now::at(at);
+        }
+        self.state.forget(at, Lsn(self.posted.load(Ordering::Acquire)), FORGET_A_BATCH);
+        for _ in 0..PAPERS_A_BATCH {
+            let Some(hold) = self.holds.first().copied().filter(|(expires, ..)| *expires <= at) else { break };
+            self.holds.remove(&hold);
+            let (_, order, customer) = hold;
+            if let Some(event) = hold_expired(&self.state, customer, order, &self.now) {
+                self.record(&event, group);
+            }
+        }
+    }
+
+    /// Judges one request and makes its fact true; its answer waits until the group is durable.
+    pub fn take(&mut self, request: &Request, group: &mut Group) {
+        if self.is_full_for(request) {
+            group.replies.push(Reply::Full);
+            return;
+        }
+        let random = &mut self.random;
+        let reply = match rule(&self.state, request, &self.now, &mut || random.next_u64()) {
+            Ruling::Answer(reply) => {
+                if let Request::FindCustomer(id) = request {
+                    self.follow(id, group);
+                }
+                reply
+            }
+            Ruling::Record(event) => {
+                let existed = existed(&self.state, request);
+                self.record(&event, group);
+                reply_after(&self.state, request, &event, existed, &self.now)
+            }
+        };
+        group.replies.push(reply);
+    }
+
+    /// At the bound of orders in memory only known orders are answered: refuse, never evict what is promised.
+    fn is_full_for(&self, request: &Request) -> bool {
+        self.state.orders.len() >= self.state.settings.orders_max
+            && matches!(request, Request::Authorize { .. } | Request::Cancel(_))
+            && order_key(request).is_some_and(|key| self.state.orders.by_key(&key, self.now.at).is_none())
+    }
+
+    /// Makes a fact true and adds it to the group.
+    pub fn record(&mut self, event: &Event, group: &mut Group) {
+        self.note_before(event, group);
+        self.state.apply(event, &self.now);
+        self.note_after(event, group);
+        group.records.push(self.now.at.0, |bytes| codec::encode(event, bytes));
+    }
+
+    /// A new code ends the one before it: whoever follows that one wants to know.
+    fn note_before(&self, event: &Event, group: &mut Group) {
+        if let Event::CodeIssued(issued) = event {
+            let before = self.state.account(issued.customer).and_then(|account| account.live_code);
+            self.note_code(before, group);
+        }
+    }
+
+    fn note_code(&self, handle: Option<Handle>, group: &mut Group) {
+        if self.board.someone_waits()
+            && let Some(code) = handle.and_then(|handle| self.state.codes.get(handle, self.now.at))
+        {
+            group.codes.push(code.id);
+        }
+    }
+
+    /// A customer whom readers follow has changed.
+    fn note_customer(&self, ix: CustomerIx, group: &mut Group) {
+        if self.followed.contains(&ix) {
+            group.customers.extend(self.state.account(ix).cloned());
+        }
+    }
+
+    /// Whoever asked once about a customer will ask again: from now on readers see this one.
+    fn follow(&mut self, id: &CustomerId, group: &mut Group) {
+        if let Some(ix) = self.state.customer_ix(id)
+            && self.followed.len() < MOST_FOLLOWED
+            && self.followed.insert(ix)
+        {
+            group.customers.extend(self.state.account(ix).cloned());
+        }
+    }
+
+    fn note_after(&mut self, event: &Event, group: &mut Group) {
+        match event {
+            Event::Decided(decided) => self.note_decision(decided, group),
+            Event::CodeIssued(issued) => self.note_customer(issued.customer, group),
+            Event::CodeVoided { handle } => self.note_code(Some(*handle), group),
+            Event::CustomerSet { ix, .. } => self.note_customer(*ix, group),
+            Event::Cancelled(undone) | Event::HoldExpired(undone) => {
+                self.note_customer(undone.customer, group);
+                self.exposure = self.exposure.saturating_sub(undone.amount.get());
+                let handle = self.state.orders.by_lsn(undone.order).and_then(|order| order.handle);
+                self.note_code(handle, group);
+            }
+            Event::Captured(captured) => {
+                self.note_customer(captured.customer, group);
+                self.exposure = self.exposure.saturating_sub(captured.released.get());
+            }
+            Event::Refunded(refunded) => {
+                self.note_customer(refunded.customer, group);
+                self.exposure = self.exposure.saturating_sub(refunded.amount.get());
+            }
+            Event::PolicySet { .. } | Event::HolidaysSet { .. } => group.rules = true,
+            Event::Opened { .. } | Event::MerchantSet(_) | Event::Tombstoned { .. } | Event::Recalled(_) => {}
+        }
+    }
+
+    fn note_decision(&mut self, decided: &Decided, group: &mut Group) {
+        if let (Outcome::Approved(approval), Some(ix)) = (&decided.outcome, decided.customer) {
+            self.assert_within_limits(decided);
+            self.note_customer(ix, group);
+            group.approved_yen += decided.input.amount.get();
+            self.exposure += decided.input.amount.get();
+            if let Some(expires_at) = approval.hold_expires_at {
+                self.holds.insert((expires_at, self.state.lsn, ix));
+            }
+        }
+        if let Payer::Code(scanned) = &decided.input.payer {
+            self.note_code(scanned.handle(), group);
+        }
+        metrics().decided(decided);
+    }
+
+    /// The promise above all but one: after an approval the exposure is within the limits. A breach is a bug in
+    /// the rules, and the process stops before the answer leaves.
+    fn assert_within_limits(&self, decided: &Decided) {
+        let account = decided.customer.and_then(|ix| self.state.account(ix));
+        let (Some(account), Some(in_force)) = (account, &self.state.policy) else { return };
+        let (limits, exposure) = (account.limits(&in_force.policy), account.exposure(&self.now));
+        assert!(exposure.total <= limits.total, "an approval went above the total limit");
+        let in_store = decided.input.channel == Channel::InStore;
+        assert!(!in_store || exposure.in_store <= limits.in_store, "an approval went above the in-store limit");
+    }
+
+    /// Shows readers what a group changed. Call it once the group is durable, and before its replies leave.
+    pub fn show(&self, group: &mut Group) {
+        self.board.set_time(self.now.at);
+        for account in group.customers.drain(..) {
+            self.board.set_customer(account);
+        }
+        for code in &group.codes {
+            self.board.tell(*code);
+        }
+        if group.rules {
+            self.show_rules();
+        }
+        let metrics = metrics();
+        metrics.live_codes.set(gauge_value(self.state.codes.len()));
+        metrics.customers.set(gauge_value(self.state.next_customer().0));
+        metrics.orders.set(gauge_value(self.state.orders.len()));
+        metrics.exposure_yen.set(gauge_value(self.exposure));
+    }
+
+    /// Also told by an idle engine, so that the lag is seen to fall when the traffic stops.
+    pub fn show_lag(&self) {
+        let lag = self.state.lsn.0.saturating_sub(self.posted.load(Ordering::Acquire));
+        metrics().ledger_lag.set(gauge_value(lag));
+    }
+
+    fn show_rules(&self) {
+        if let Some(in_force) = &self.state.policy {
+            let calendar = Arc::clone(&self.state.calendar);
+            self.board.set_rules(Rules { policy: Arc::clone(&in_force.policy), calendar });
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The engine in service: a task that takes what waits in the queues, judges it at once, and answers it when its group
+//! is durable. It runs where the sockets are served, so a request is read, judged and answered on one thread; only the
+//! committer is elsewhere.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::domain::request::Request;
+use crate::journal::{Journal, JournalError};
+use crate::metrics::{gauge_value, metrics};
+
+use super::Engine;
+use super::committer::{Desk, Line, Pending, Thread};
+use super::inbox::{Answered, Queues, Ticket, Waiting};
+use super::owner::Owner;
+use super::pacing::{Callers, Pacing};
+
+/// How often an idle engine looks at the time: expired holds get their paper, memory is freed.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+
+/// Serves the queues until `stop` ends and everything that waits is answered; gives the owner back. An error means that
+/// the journal could not be written: nothing of the group was answered, and the process must stop. `keep_house` is
+/// called by the committer's thread between groups, every few seconds.
+pub async fn serve<J: Journal + 'static>(
+    engine: Engine<J>,
+    queues: Queues,
+    clock: Clock,
+    keep_house: impl FnMut(&mut J) -> Result<(), JournalError> + Send + 'static,
+    stop: impl Future<Output = ()>,
+) -> Result<Owner, JournalError> {
+    let (owner, committer) = engine.into_parts();
+    let news = Arc::clone(&queues.news);
+    let line = Arc::new(Line::new(queues.most, Arc::clone(&news)));
+    let pacing = Pacing::new(queues.longest_gap, Instant::now());
+    let thread = Thread { committer, line: Arc::clone(&line), pacing, keep_house };
+    let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || thread.run());
+    let thread = thread.map_err(|source| JournalError::Failed { doing: "start its thread", source })?;
+    let mut service = Service { owner, queues, clock, line, callers: Callers::new(Instant::now()) };
+    let mut idle = tokio::time::interval(IDLE_TICK);
+    let mut stop = std::pin::pin!(stop);
+    let mut stopping = false;
+    while !(stopping && service.is_still()) {
+        tokio::select! {
+            biased;
+            () = news.notified() => {}
+            _ = idle.tick() => {}
+            () = stop.as_mut(), if !stopping => stopping = true,
+        }
+        service.turn()?;
+    }
+    service.line.stop();
+    if thread.join().is_err() {
+        // The panic hook has told why.
+        return Err(JournalError::Poisoned);
+    }
+    Ok(service.owner)
+}
+
+struct Service {
+    owner: Owner,
+    queues: Queues,
+    clock: Clock,
+    line: Arc<Line>,
+    callers: Callers,
+}
+
+impl Service {
+    fn is_still(&self) -> bool {
+        let desk = self.line.desk.lock();
+        self.queues.depth() == 0 && desk.flying == 0 && desk.open.group.is_empty()
+    }
+
+    /// Answers what became durable, and judges what came meanwhile.
+    fn turn(&mut self) -> Result<(), JournalError> {
+        self.deliver_durable()?;
+        let line = Arc::clone(&self.line);
+        let mut desk = line.desk.lock();
+        self.judge(&mut desk);
+        if desk.flying == 0 && desk.open.group.records.is_empty() {
+            // Nothing that these answers speak of is still on its way to the disk.
+            let mut open = std::mem::take(&mut desk.open);
+            self.deliver(&mut open);
+            desk.open = open;
+        } else {
+            let waiting = desk.open.waiting.len();
+            self.callers.saw(waiting + desk.flying_waiting, Instant::now());
+            desk.hurry = waiting >= self.queues.most || self.callers.is_half(waiting);
+            line.tell(&mut desk);
+        }
+        drop(desk);
+        self.owner.show_lag();
+        metrics().inbox_depth.set(gauge_value(self.queues.depth()));
+        Ok(())
+    }
+
+    /// Judges what waits, urgent first, as far as the open group has room.
+    fn judge(&mut self, desk: &mut Desk) {
+        let picked_up = Instant::now();
+        let Pending { group, waiting, .. } = &mut desk.open;
+        self.owner.begin(self.clock.now(), group);
+        let before = waiting.len();
+        while waiting.len() < self.queues.most
+            && let Some(Ticket { mut request, queued, deadline, reply }) = self.queues.next()
+        {
+            if deadline.is_some_and(|deadline| picked_up >= deadline) {
+                mark_late(&mut request);
+            }
+            self.owner.take(&request, group);
+            let now = self.owner.now();
+            waiting.push(Waiting { reply, now, queued, picked_up, decided: picked_up });
+        }
+        if waiting.len() > before {
+            let decided = Instant::now();
+            waiting.iter_mut().skip(before).for_each(|waiting| waiting.decided = decided);
+        }
+    }
+
+    fn deliver_durable(&mut self) -> Result<(), JournalError> {
+        let (mut groups, failed) = {
+            let mut done = self.line.done.lock();
+            (std::mem::take(&mut done.0), done.1.take())
+        };
+        for pending in &mut groups {
+            let waiting = pending.waiting.len();
+            self.deliver(pending);
+            let mut desk = self.line.desk.lock();
+            desk.flying -= 1;
+            desk.flying_waiting -= waiting;
+            desk.spare.push(std::mem::take(pending));
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Shows readers what changed, then lets the answers go.
+    fn deliver(&self, pending: &mut Pending) {
+        self.owner.show(&mut pending.group);
+        let durable = pending.durable.take();
+        for (waiting, reply) in pending.waiting.drain(..).zip(pending.group.replies.drain(..)) {
+            let stages = waiting.stages(durable.unwrap_or(waiting.decided));
+            // The caller may have gone; what was decided stays decided.
+            drop(waiting.reply.send(Answered { reply, now: waiting.now, stages }));
+        }
+        pending.group.clear();
+    }
+}
+
+fn mark_late(request: &mut Request) {
+    if let Request::Authorize { input, .. } = request {
+        input.late = true;
+    }
+}
