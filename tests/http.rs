@@ -670,7 +670,7 @@ async fn every_answer_has_its_headers_and_head_is_a_get() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_ready_or_busy_says_so() {
-    let bounds = Bounds { normal: 1, urgent: 1, batch: 1 };
+    let bounds = Bounds { normal: 1, urgent: 1, batch: 1, target: Duration::from_millis(5) };
     let house = House::open(Plan { engine: false, bounds, ..Plan::default() });
     let (mut first, mut second) = (house.client().await, house.client().await);
     let order =

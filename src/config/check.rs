@@ -157,6 +157,7 @@ impl Check {
             normal: self.within("engine.inbox", self.raw.engine.inbox, 8_192, 1..=1_048_576),
             urgent: self.within("engine.urgent_inbox", self.raw.engine.urgent_inbox, 4_096, 1..=1_048_576),
             batch: self.within("engine.batch", self.raw.engine.batch, 1_024, 1..=65_536),
+            target: Duration::from_millis(self.within("engine.queue_ms", self.raw.engine.queue_ms, 5, 1..=1_000)),
         };
         let issuers = self.issuers();
         let keyring = self.keyring();

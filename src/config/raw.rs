@@ -97,6 +97,7 @@ pub struct RawEngine {
     pub inbox: Option<usize>,
     pub urgent_inbox: Option<usize>,
     pub batch: Option<usize>,
+    pub queue_ms: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]

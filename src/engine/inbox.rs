@@ -34,12 +34,15 @@ pub(super) struct Ticket {
     pub queued: Instant,
     /// Past it the engine no longer approves; monotonic.
     pub deadline: Option<Instant>,
-    pub reply: oneshot::Sender<Answered>,
+    pub reply: oneshot::Sender<Outcome>,
 }
+
+/// What a request is told.
+pub type Outcome = Result<Answered, Shed>;
 
 /// One who was judged and whose answer waits for the disk.
 pub(super) struct Waiting {
-    pub reply: oneshot::Sender<Answered>,
+    pub reply: oneshot::Sender<Outcome>,
     /// The engine's time of the judgement.
     pub now: Now,
     pub queued: Instant,
@@ -62,6 +65,8 @@ impl Waiting {
 pub enum Shed {
     /// The queue is full.
     Full,
+    /// The queue stands, and this one waited too long in it.
+    Waited,
     /// The engine is stopping.
     Stopping,
 }
@@ -76,7 +81,7 @@ pub struct Inbox {
 
 impl Inbox {
     /// Puts a request into the queue of its kind; never waits.
-    pub fn submit(&self, request: Request, deadline: Option<Instant>) -> Result<oneshot::Receiver<Answered>, Shed> {
+    pub fn submit(&self, request: Request, deadline: Option<Instant>) -> Result<oneshot::Receiver<Outcome>, Shed> {
         let (reply, answer) = oneshot::channel();
         let queue = if request.is_urgent() { &self.urgent } else { &self.normal };
         let ticket = Ticket { request, queued: Instant::now(), deadline, reply };
@@ -103,16 +108,22 @@ pub struct Queues {
     pub(super) news: Arc<Notify>,
     /// Requests in one group, at most.
     pub(super) most: usize,
+    /// Requests taken from the queues and not yet judged, at most.
+    pub(super) most_waiting: usize,
+    /// Longest wait in a queue that stands.
+    pub(super) target: Duration,
     /// Between the begins of two syncs under full load.
     pub(super) longest_gap: Duration,
 }
 
-/// Bounds: requests waiting in each queue, requests in one group.
+/// Bounds: requests waiting in each queue, requests in one group, and the longest wait in a queue that stands
+/// (`engine.queue_ms`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     pub normal: usize,
     pub urgent: usize,
     pub batch: usize,
+    pub target: Duration,
 }
 
 /// Makes the queues. `longest_gap` is the most by which two syncs are kept apart (`journal.max_gap_us`,
@@ -122,13 +133,17 @@ pub fn queues(bounds: Bounds, longest_gap: Duration) -> (Inbox, Queues) {
     let (normal, normal_out) = bounded(bounds.normal);
     let news = Arc::new(Notify::new());
     let inbox = Inbox { urgent, normal, news: Arc::clone(&news) };
-    (inbox, Queues { urgent: urgent_out, normal: normal_out, news, most: bounds.batch, longest_gap })
+    let (most, most_waiting, target) = (bounds.batch, bounds.normal, bounds.target);
+    (inbox, Queues { urgent: urgent_out, normal: normal_out, news, most, most_waiting, target, longest_gap })
 }
 
 impl Queues {
-    /// The next request, urgent ones first.
-    pub(super) fn next(&self) -> Option<Ticket> {
-        self.urgent.try_recv().or_else(|_| self.normal.try_recv()).ok()
+    pub(super) fn urgent(&self) -> Option<Ticket> {
+        self.urgent.try_recv().ok()
+    }
+
+    pub(super) fn normal(&self) -> Option<Ticket> {
+        self.normal.try_recv().ok()
     }
 
     pub(super) fn depth(&self) -> usize {

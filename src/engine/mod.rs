@@ -5,6 +5,7 @@
 //! both from the queues of [`inbox`], as a task of the runtime that also serves the sockets, so that a request
 //! changes threads nowhere. [`Engine`] drives them by hand, step by step, as the tests do.
 
+mod backlog;
 pub mod board;
 pub mod committer;
 pub mod inbox;

@@ -145,7 +145,12 @@ impl Owner {
     fn is_full_for(&self, request: &Request) -> bool {
         self.state.orders.len() >= self.state.settings.orders_max
             && matches!(request, Request::Authorize { .. } | Request::Cancel(_))
-            && order_key(request).is_some_and(|key| self.state.orders.by_key(&key, self.now.at).is_none())
+            && !self.knows(request)
+    }
+
+    /// Whether the order that a request speaks of has been decided: its answer only repeats.
+    pub fn knows(&self, request: &Request) -> bool {
+        order_key(request).is_some_and(|key| self.state.orders.by_key(&key, self.now.at).is_some())
     }
 
     /// Makes a fact true and adds it to the group.

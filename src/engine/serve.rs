@@ -11,8 +11,9 @@ use crate::journal::{Journal, JournalError};
 use crate::metrics::{gauge_value, metrics};
 
 use super::Engine;
+use super::backlog::Backlog;
 use super::committer::{Desk, Line, Pending, Thread};
-use super::inbox::{Answered, Queues, Ticket, Waiting};
+use super::inbox::{Answered, Queues, Shed, Ticket, Waiting};
 use super::owner::Owner;
 use super::pacing::{Callers, Pacing};
 
@@ -36,7 +37,9 @@ pub async fn serve<J: Journal + 'static>(
     let thread = Thread { committer, line: Arc::clone(&line), pacing, keep_house };
     let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || thread.run());
     let thread = thread.map_err(|source| JournalError::Failed { doing: "start its thread", source })?;
-    let mut service = Service { owner, queues, clock, line, callers: Callers::new(Instant::now()) };
+    let (now, target) = (Instant::now(), queues.target);
+    let (callers, backlog) = (Callers::new(now), Backlog::new(target, now));
+    let mut service = Service { owner, queues, backlog, clock, line, callers };
     let mut idle = tokio::time::interval(IDLE_TICK);
     let mut stop = std::pin::pin!(stop);
     let mut stopping = false;
@@ -60,6 +63,7 @@ pub async fn serve<J: Journal + 'static>(
 struct Service {
     owner: Owner,
     queues: Queues,
+    backlog: Backlog,
     clock: Clock,
     line: Arc<Line>,
     callers: Callers,
@@ -68,7 +72,12 @@ struct Service {
 impl Service {
     fn is_still(&self) -> bool {
         let desk = self.line.desk.lock();
-        self.queues.depth() == 0 && desk.flying == 0 && desk.open.group.is_empty()
+        self.depth() == 0 && desk.flying == 0 && desk.open.group.is_empty()
+    }
+
+    /// Requests waiting to be judged.
+    fn depth(&self) -> usize {
+        self.queues.depth() + self.backlog.len()
     }
 
     /// Answers what became durable, and judges what came meanwhile.
@@ -90,7 +99,7 @@ impl Service {
         }
         drop(desk);
         self.owner.show_lag();
-        metrics().inbox_depth.set(gauge_value(self.queues.depth()));
+        metrics().inbox_depth.set(gauge_value(self.depth()));
         Ok(())
     }
 
@@ -101,8 +110,9 @@ impl Service {
         self.owner.begin(self.clock.now(), group);
         let before = waiting.len();
         while waiting.len() < self.queues.most
-            && let Some(Ticket { mut request, queued, deadline, reply }) = self.queues.next()
+            && let Some(ticket) = self.backlog.next(&self.queues, picked_up, turn_away)
         {
+            let Ticket { mut request, queued, deadline, reply } = ticket;
             if deadline.is_some_and(|deadline| picked_up >= deadline) {
                 mark_late(&mut request);
             }
@@ -113,6 +123,10 @@ impl Service {
         if waiting.len() > before {
             let decided = Instant::now();
             waiting.iter_mut().skip(before).for_each(|waiting| waiting.decided = decided);
+        }
+        if waiting.len() >= self.queues.most {
+            let owner = &self.owner;
+            self.backlog.park(&self.queues, picked_up, |ticket| owner.knows(&ticket.request), turn_away);
         }
     }
 
@@ -139,10 +153,15 @@ impl Service {
         for (waiting, reply) in pending.waiting.drain(..).zip(pending.group.replies.drain(..)) {
             let stages = waiting.stages(durable.unwrap_or(waiting.decided));
             // The caller may have gone; what was decided stays decided.
-            drop(waiting.reply.send(Answered { reply, now: waiting.now, stages }));
+            drop(waiting.reply.send(Ok(Answered { reply, now: waiting.now, stages })));
         }
         pending.group.clear();
     }
+}
+
+/// No decision was made; the caller may have gone anyway.
+fn turn_away(ticket: Ticket) {
+    drop(ticket.reply.send(Err(Shed::Waited)));
 }
 
 fn mark_late(request: &mut Request) {

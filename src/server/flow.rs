@@ -203,23 +203,28 @@ fn request_id(edge: &Edge, headers: &HeaderMap) -> HeaderValue {
 
 /// Puts a question to the engine and waits for its answer.
 pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instant>) -> Result<Answered, Problem> {
-    let waiting = edge.inbox.submit(question, deadline).map_err(|shed| match shed {
-        Shed::Full => {
-            Metrics::shed("inbox_full");
-            Problem::busy()
-        }
-        Shed::Stopping => Problem::not_ready(),
-    })?;
-    let Ok(answered) = waiting.await else {
+    let waiting = edge.inbox.submit(question, deadline).map_err(turned_away)?;
+    let Ok(outcome) = waiting.await else {
         // The engine drops a request unanswered only when the journal failed, and the process is about to end.
         // Whether the record is on disk is unknown, so nothing may be said: a 503 would mean "no decision".
         return std::future::pending().await;
     };
+    let answered = outcome.map_err(turned_away)?;
     if matches!(answered.reply, Reply::Full) {
         Metrics::shed("orders_full");
         return Err(Problem::busy());
     }
     Ok(answered)
+}
+
+/// No decision was made.
+fn turned_away(shed: Shed) -> Problem {
+    match shed {
+        Shed::Full => Metrics::shed("inbox_full"),
+        Shed::Waited => Metrics::shed("queue_time"),
+        Shed::Stopping => return Problem::not_ready(),
+    }
+    Problem::busy()
 }
 
 /// A reply that its question cannot have.
@@ -278,7 +283,9 @@ mod tests {
             push_milliseconds(&mut text, Duration::from_micros(micros));
             text
         };
-        for (micros, text) in [(0, "0.000"), (7, "0.007"), (1_234, "1.234"), (10_000, "10.000"), (98_765_432, "98765.432")] {
+        for (micros, text) in
+            [(0, "0.000"), (7, "0.007"), (1_234, "1.234"), (10_000, "10.000"), (98_765_432, "98765.432")]
+        {
             assert_eq!(shown(micros), text);
         }
         assert_eq!(shown(u64::MAX), "8446744073709551.615", "no one waits for half a million years");

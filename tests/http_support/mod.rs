@@ -162,7 +162,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        let bounds = Bounds { normal: 1_000, urgent: 1_000, batch: 64 };
+        let bounds = Bounds { normal: 1_000, urgent: 1_000, batch: 64, target: Duration::from_millis(5) };
         let quick = Duration::from_millis(300);
         let options = Options { body_timeout: quick, header_timeout: quick, ..Options::default() };
         Self { admin: false, engine: true, bounds, options, metrics: None }

@@ -1,0 +1,183 @@
+//! The engine without sockets, on one thread: requests in, durable answers out. It prints decisions a second, the
+//! median of five runs, with the journal's bytes in memory and on disk.
+//!
+//! `cargo bench --bench engine` takes 100,000 customers; `CUSTOMERS=1000000 cargo bench --bench engine` a million.
+//! Each pays once with a code issued beforehand, in an order that caches do not guess.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a bench reads its own size from the environment")]
+#![allow(clippy::print_stdout, reason = "it is what a bench is for")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use sokketsu::domain::account::{Channel, Identity, Profile};
+use sokketsu::domain::event::{CodeIssued, Event};
+use sokketsu::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId, OrderId, Part};
+use sokketsu::domain::jst::{Date, Millis, Now};
+use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::money::Yen;
+use sokketsu::domain::request::{Authorize, OrderKey, Payer, Proof, Request, Scanned};
+use sokketsu::domain::rule::Reply;
+use sokketsu::domain::state::{Settings, State};
+use sokketsu::engine::board::Board;
+use sokketsu::engine::{Engine, Sync};
+use sokketsu::journal::disk::{Disk, DiskFile};
+use sokketsu::journal::{Journal, LocalJournal, Options};
+
+const START: i64 = 1_795_423_500_000;
+/// Requests judged and committed together.
+const GROUP: usize = 256;
+const RUNS: usize = 5;
+
+/// Files in memory: all the journal's work but the kernel's.
+#[derive(Clone, Default)]
+struct Ram(Arc<Mutex<BTreeMap<String, RamFile>>>);
+
+#[derive(Clone, Default)]
+struct RamFile(Arc<Mutex<Vec<u8>>>);
+
+impl Disk for Ram {
+    type File = RamFile;
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.lock().keys().cloned().collect())
+    }
+    fn open(&self, name: &str) -> io::Result<RamFile> {
+        self.0.lock().get(name).cloned().ok_or(io::ErrorKind::NotFound.into())
+    }
+    fn open_write(&self, name: &str) -> io::Result<RamFile> {
+        self.open(name)
+    }
+    fn create(&self, name: &str) -> io::Result<RamFile> {
+        let file = RamFile::default();
+        self.0.lock().insert(name.to_owned(), file.clone());
+        Ok(file)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.0.lock();
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.lock().remove(name).map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskFile for RamFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.lock().len() as u64)
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let bytes = self.0.lock();
+        let from = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let count = from.len().min(buf.len());
+        buf[..count].copy_from_slice(&from[..count]);
+        Ok(count)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        let mut bytes = self.0.lock();
+        let begin = usize::try_from(offset).unwrap();
+        let end = begin + buf.len();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[begin..end].copy_from_slice(buf);
+        Ok(buf.len())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn customer(n: u32) -> CustomerId {
+    CustomerId::new(&format!("{n:08}")).unwrap()
+}
+
+fn handle(n: u32) -> Handle {
+    Handle::draw(Part::of(&customer(n)), u64::from(n))
+}
+
+/// Everybody with a live code.
+fn state(customers: u32) -> State {
+    let mut state = State::new(Settings::default());
+    let now = Now::at(Millis(START));
+    state.apply(&Event::PolicySet { version: 1, text: include_str!("../config/policy.toml").into() }, &now);
+    let id = MerchantId::new("mrc_konbini").unwrap();
+    let (status, limits) = (MerchantStatus::Active, MerchantLimits::default());
+    let merchant = Merchant { id, name: "konbini".into(), mcc: 5_499, status, limits };
+    state.apply(&Event::MerchantSet(Box::new(merchant)), &now);
+    for n in 0..customers {
+        let profile =
+            Profile { identity: Identity::Verified, birth_date: Date::new(1990, 4, 1), rung: 3, ..Profile::newcomer() };
+        state.apply(&Event::CustomerSet { ix: CustomerIx(n), id: customer(n), profile: Box::new(profile) }, &now);
+        let expires_at = Millis(START + 300_000);
+        let (customer, handle) = (CustomerIx(n), handle(n));
+        let issued = CodeIssued { customer, handle, generation: 1, id_random: 1, counter: 1, random: 2, expires_at };
+        state.apply(&Event::CodeIssued(issued), &now);
+    }
+    state
+}
+
+fn purchases(customers: u32) -> Vec<Request> {
+    let epoch = u64::try_from(START / 1_000).unwrap() / 600;
+    let purchase = |order: u32| {
+        // A stride prime to the number of customers.
+        let n = u32::try_from(u64::from(order) * 7_919 % u64::from(customers)).unwrap();
+        let order_id = OrderId::new(&format!("R-{order:012}")).unwrap();
+        let key = OrderKey { merchant: MerchantId::new("mrc_konbini").unwrap(), order_id };
+        let payer = Payer::Code(Scanned::Sealed { handle: handle(n), proof: Proof::Barcode { epoch } });
+        let input = Authorize::new(key, payer, Channel::InStore, Yen::new(1_980));
+        Request::Authorize { input: Box::new(input), throttled: false }
+    };
+    (0..customers).map(purchase).collect()
+}
+
+/// Decisions a second; all must be approved.
+fn run<J: Journal>(state: State, journal: J, purchases: &[Request]) -> u128 {
+    let posted = Arc::new(AtomicU64::new(0));
+    let mut engine = Engine::new(state, journal, Sync::BeforeAnswer, [7; 32], Arc::new(Board::default()), posted);
+    let began = Instant::now();
+    for group in purchases.chunks(GROUP) {
+        engine.begin(Millis(START + 1_000));
+        group.iter().for_each(|request| engine.take(request));
+        let replies = engine.commit().unwrap();
+        assert!(replies.iter().all(|reply| matches!(reply, Reply::Decision { replayed: false, .. })));
+    }
+    let took = began.elapsed();
+    let owed: u64 = engine.state().accounts().map(|a| a.exposure(&engine.now()).total.get()).sum();
+    assert_eq!(owed, 1_980 * purchases.len() as u64, "everything was approved");
+    purchases.len() as u128 * 1_000_000_000 / took.as_nanos()
+}
+
+fn report(what: &str, mut runs: Vec<u128>) {
+    runs.sort_unstable();
+    println!("{what}: {} decisions/s [{} to {}]", runs[runs.len() / 2], runs[0], runs[runs.len() - 1]);
+}
+
+fn main() {
+    let customers = std::env::var("CUSTOMERS").map_or(100_000, |text| text.parse().expect("a number of customers"));
+    let (fresh, purchases) = (state(customers), purchases(customers));
+    println!("{customers} customers, groups of {GROUP}, one thread");
+    let in_memory = |_| {
+        let (journal, _) = LocalJournal::open_on(Ram::default(), &Options::default(), 0).unwrap();
+        run(fresh.clone(), journal, &purchases)
+    };
+    report("journal in memory", (0..RUNS).map(in_memory).collect());
+    let on_disk = |_| {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = LocalJournal::open(folder.path(), &Options::default(), 0).unwrap();
+        run(fresh.clone(), journal, &purchases)
+    };
+    report("journal on disk, each group synced before its answers", (0..RUNS).map(on_disk).collect());
+}
