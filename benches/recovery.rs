@@ -65,8 +65,14 @@ fn write(dir: &Path, customers: u32, count: u32) {
         }
     };
     let mut sales = Sales::new(customers);
-    let all: Vec<Posting> = sales.customers().collect();
-    commit(&all);
+    let mut all = sales.customers();
+    loop {
+        let part: Vec<Posting> = all.by_ref().take(10_000).collect();
+        if part.is_empty() {
+            break;
+        }
+        commit(&part);
+    }
     drop(all);
     for _ in 0..count / 1_000 {
         commit(&sales.chunk(1_000, true));

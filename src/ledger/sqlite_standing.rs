@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::LedgerError;
 use super::sqlite_post::Poster;
@@ -90,12 +90,6 @@ impl Poster<'_> {
             // The row goes when nothing is unpaid.
             let tidy = "DELETE FROM open_month WHERE customer = ?1 AND month = ?2 AND in_store = 0 AND online = 0";
             return self.run(tidy, params![customer, number]).map(drop);
-        }
-        let held = "SELECT month FROM account WHERE customer = ?1 AND in_store + online > 0";
-        let held: Option<u16> = self.db.prepare_cached(held)?.query_row([customer], |row| row.get(0)).optional()?;
-        if held > number {
-            let insert = "INSERT INTO open_month (customer, month, in_store, online) VALUES (?1, ?2, ?3, ?4)";
-            return self.run(insert, params![customer, number, in_store, online]).map(drop);
         }
         self.move_month(customer, None)?;
         let take = "UPDATE account SET month = ?2, in_store = ?3, online = ?4 WHERE customer = ?1";
