@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::contract_tests as contract;
 use super::contract_tests::{loaded, postings};
 use super::sqlite::{SqliteLedger, SqliteReader};
+use super::sqlite_parallel::Readers;
 use super::{Ledger, LedgerError, Posting};
 use crate::domain::event::{Event, Outcome};
 use crate::domain::history::{History, assert_alike, replay};
@@ -310,6 +311,59 @@ fn readers_and_the_writer_do_not_wait_for_each_other() {
     let mut state = State::new(Settings::default());
     reader.load(&mut state).unwrap();
     assert_alike(&state, &history.state, history.now(), "read by a reader");
+}
+
+#[test]
+fn a_state_loaded_beside_the_writer_is_of_one_position() {
+    let history = History::new(13, 1_500);
+    let postings = postings(&history);
+    let Temporary { mut ledger, dir } = temporary();
+    ledger.post(&postings[..500]).unwrap();
+    let reader = SqliteReader::open(&dir.path().join("ledger.db")).unwrap();
+    let begun = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut at = Lsn::ZERO;
+            begun.wait();
+            while at < history.state.lsn {
+                let mut state = State::new(Settings::default());
+                reader.load(&mut state).unwrap();
+                assert_alike(&state, &replay(&history.events, state.lsn), state.time, "loaded beside the writer");
+                assert!(at <= state.lsn);
+                at = state.lsn;
+            }
+        });
+        begun.wait();
+        for chunk in postings[500..].chunks(5) {
+            ledger.post(chunk).unwrap();
+        }
+    });
+}
+
+#[test]
+fn blocks_come_in_order_and_the_first_error_ends_them() {
+    let Temporary { ledger: _ledger, dir } = temporary();
+    let mut readers = Readers::open(&dir.path().join("ledger.db")).unwrap();
+    let mut taken = Vec::new();
+    let take = |n| {
+        taken.push(n);
+        Ok(())
+    };
+    readers.in_blocks(3..100, 7, |_, from, to| Ok((from..to).collect()), take).unwrap();
+    assert_eq!(taken, (3..100).collect::<Vec<i64>>());
+
+    let mut count = 0;
+    let read = |_: &Connection, from, to| match from {
+        35.. => Err(LedgerError::Corrupt(format!("block {from}"))),
+        _ => Ok(vec![(); usize::try_from(to - from).unwrap()]),
+    };
+    let take = |()| {
+        count += 1;
+        Ok(())
+    };
+    let error = readers.in_blocks(0..1_000, 7, read, take).unwrap_err();
+    assert!(matches!(&error, LedgerError::Corrupt(what) if what == "block 35"), "{error}");
+    assert_eq!(count, 35);
 }
 
 #[test]
