@@ -94,7 +94,7 @@ impl Check {
         };
         let place = self.ledger_place(&data);
         let chunk_records = self.raw.ledger.chunk_records;
-        let chunk_records = self.within("ledger.chunk_records", chunk_records, 1_000, 1..=100_000);
+        let chunk_records = self.within("ledger.chunk_records", chunk_records, 20_000, 1..=100_000);
         let (retain, max) = (self.raw.orders.retain, self.raw.orders.max);
         let orders_retain = self.within("orders.retain", retain, LEAST_RETAIN, LEAST_RETAIN..=YEAR).0;
         let orders_max = self.within("orders.max", max, 20_000_000, 1..=u64::from(u32::MAX));

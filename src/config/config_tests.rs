@@ -105,7 +105,7 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!(config.records.data, place.folder.path().join("data"));
     assert_eq!(config.records.settings, Settings::default());
     let ledger = LedgerPlace::Embedded(place.folder.path().join("data/ledger.db"));
-    assert_eq!(config.records.ledger, Ledger { place: ledger, chunk_records: 1_000 });
+    assert_eq!(config.records.ledger, Ledger { place: ledger, chunk_records: 20_000 });
     let journal = &config.records.journal;
     assert_eq!((journal.segment_bytes, journal.sync), (64 << 20, Sync::BeforeAnswer));
     assert_eq!((journal.max_gap, journal.retain_days), (Duration::from_millis(1), 400));

@@ -185,16 +185,26 @@ fn to_base32(mut value: u128) -> [u8; DIGITS] {
     out
 }
 
+/// The digit of each byte; [`NO_DIGIT`] for one that is none. A start reads a million ids.
+const FROM_BASE32: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < BASE32.len() {
+        digits[BASE32[digit] as usize] = digit.to_le_bytes()[0];
+        digit += 1;
+    }
+    digits
+};
+const NO_DIGIT: u8 = 32;
+
 fn from_base32(text: &str) -> Option<u128> {
-    if text.len() != DIGITS {
+    let digits: &[u8; DIGITS] = text.as_bytes().try_into().ok()?;
+    let digit = |byte: u8| Some(FROM_BASE32[usize::from(byte)]).filter(|digit| *digit != NO_DIGIT);
+    // 26 digits have room for 130 bits.
+    if digit(digits[0])? > 7 {
         return None;
     }
-    let mut value: u128 = 0;
-    for byte in text.bytes() {
-        let digit = BASE32.iter().position(|b| *b == byte)?;
-        value = value.checked_mul(32)? + u128::try_from(digit).ok()?;
-    }
-    Some(value)
+    digits.iter().try_fold(0, |value, byte| Some(value << 5 | u128::from(digit(*byte)?)))
 }
 
 macro_rules! public_ids {
@@ -261,6 +271,9 @@ mod tests {
         let id = CodeId { part: Part::default(), lsn: Lsn(1), random: 0 };
         assert_eq!(CodeId::parse(&id.to_string()), Some(id));
         assert_eq!(CodeId::parse("cod_"), None);
+        assert_eq!(CodeId::parse("cod_80000000000000000000000000"), None, "129 bits");
+        assert_eq!(CodeId::parse("cod_0000000000000000000000000u"), None, "u is no digit");
+        assert_eq!(CodeId::parse("cod_0000000000000000000000000z").map(|id| id.random), Some(31));
         assert_eq!(AuthorizationId::parse(&id.to_string()), None);
     }
 

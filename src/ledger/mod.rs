@@ -2,18 +2,22 @@
 //! queries. The ledger is also the checkpoint: the engine starts from it and applies the journal after it.
 //! It is written behind the decisions, never read on their way, and may be gone for an hour.
 //!
-//! [`writer`] tails the journal; [`sqlite`] is the default ledger: `sqlite_post` writes what a fact comes to,
-//! `sqlite_load` rebuilds the engine's state, `sqlite_read` answers questions about the past.
+//! [`writer`] tails the journal; [`sqlite`] is the default ledger: `sqlite_post` writes what a fact comes to (with
+//! `sqlite_people`, `sqlite_codes` and `sqlite_standing`), `sqlite_load` rebuilds the engine's state (with
+//! `sqlite_parallel`), `sqlite_read` answers questions about the past.
 
 #[cfg(test)]
 mod contract_tests;
 mod error;
 mod schema;
 pub mod sqlite;
+mod sqlite_codes;
 mod sqlite_load;
+mod sqlite_parallel;
 mod sqlite_people;
 mod sqlite_post;
 mod sqlite_read;
+mod sqlite_standing;
 #[cfg(test)]
 mod sqlite_tests;
 pub mod writer;

@@ -1,6 +1,6 @@
 //! The ledger in SQLite: one file beside the journal, nothing to install.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -33,9 +33,19 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
     Ok(db)
 }
 
+/// A connection that only reads, to a ledger with the tables of this program.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
+    let db = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    match schema::check(&db)? {
+        schema::KNOWN => Ok(db),
+        found => Err(LedgerError::Schema(format!("schema {found} was not brought up to {}", schema::KNOWN))),
+    }
+}
+
 /// The writer's handle. There is one.
 pub struct SqliteLedger {
     db: Connection,
+    path: PathBuf,
 }
 
 impl SqliteLedger {
@@ -54,7 +64,7 @@ impl SqliteLedger {
         db.pragma_update(None, "cache_size", -CACHE_KIB)?;
         db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         schema::migrate(&mut db, now)?;
-        Ok(Self { db })
+        Ok(Self { db, path: path.to_owned() })
     }
 
     #[cfg(test)]
@@ -63,7 +73,7 @@ impl SqliteLedger {
     }
 }
 
-fn position(db: &Connection) -> Result<Lsn, LedgerError> {
+pub(super) fn position(db: &Connection) -> Result<Lsn, LedgerError> {
     let lsn: i64 = db.prepare_cached("SELECT lsn FROM posted")?.query_row([], |row| row.get(0))?;
     Ok(Lsn(lsn.cast_unsigned()))
 }
@@ -89,16 +99,14 @@ impl Ledger for SqliteLedger {
         }
         let Some(last) = last else { return Ok(()) };
         poster.forget_codes(last.time, 2 * postings.len())?;
-        drop(poster);
+        poster.finish()?;
         let place = params![last.lsn.0.cast_signed(), last.time.0];
         tx.prepare_cached("UPDATE posted SET lsn = ?1, time = ?2")?.execute(place)?;
         Ok(tx.commit()?)
     }
 
     fn load(&mut self, state: &mut State) -> Result<(), LedgerError> {
-        // One transaction, so that all is read at one position.
-        let tx = self.db.transaction()?;
-        sqlite_load::load(&tx, state)
+        sqlite_load::load(&self.path, state)
     }
 
     fn entries(&mut self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
@@ -118,16 +126,13 @@ impl Ledger for SqliteLedger {
 /// several threads wait for each other; they are rare, and each belongs on a thread that may block.
 pub struct SqliteReader {
     db: Mutex<Connection>,
+    path: PathBuf,
 }
 
 impl SqliteReader {
     /// Opens a ledger that a writer has made.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let db = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        match schema::check(&db)? {
-            schema::KNOWN => Ok(Self { db: Mutex::new(db) }),
-            found => Err(LedgerError::Schema(format!("schema {found} was not brought up to {}", schema::KNOWN))),
-        }
+        Ok(Self { db: Mutex::new(open_reader(path)?), path: path.to_owned() })
     }
 
     pub fn position(&self) -> Result<Lsn, LedgerError> {
@@ -136,9 +141,7 @@ impl SqliteReader {
 
     /// As [`Ledger::load`]: for `verify`, which must not write.
     pub fn load(&self, state: &mut State) -> Result<(), LedgerError> {
-        let mut db = self.db.lock();
-        let tx = db.transaction()?;
-        sqlite_load::load(&tx, state)
+        sqlite_load::load(&self.path, state)
     }
 
     pub fn entries(&self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {

@@ -1,33 +1,43 @@
 //! From the tables back to the engine's state.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OptionalExtension, Rows};
 
 use super::LedgerError;
-use super::sqlite_people::code_ending;
-use super::sqlite_read::{Cells, first_since, order, orders};
+use super::sqlite_codes::{Codes, code_facts, oldest_code};
+use super::sqlite_parallel::Readers;
+use super::sqlite_read::{Cells, DECIDED_FROM, first_since, order, orders};
 use crate::domain::account::{Account, Hold, Identity, Limits, Profile, Rare, Status};
 use crate::domain::bill::{NpBill, OpenMonth, PaymentMethod};
-use crate::domain::codes::{Code, Ending};
-use crate::domain::ids::{CodeId, CustomerId, CustomerIx, Handle, MerchantId};
+use crate::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId};
 use crate::domain::jst::{BankCalendar, Date, Millis};
 use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use crate::domain::orders::Order;
 use crate::domain::policy::Policy;
 use crate::domain::state::State;
 
+/// Customers, or records, decoded at once: some milliseconds' work.
+const BLOCK: i64 = 8_192;
+
 /// Fills a fresh state. Accounts come before orders, which are chained to them.
-pub(super) fn load(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
+pub(super) fn load(path: &Path, state: &mut State) -> Result<(), LedgerError> {
     assert!(state.next_customer() == CustomerIx(0) && state.orders.is_empty(), "the ledger loads a fresh state");
+    let mut readers = Readers::open(path)?;
+    let db = readers.one()?;
     let mut query = db.prepare_cached("SELECT lsn, time, sandbox FROM posted")?;
     let mut rows = query.query([])?;
     let Some(row) = rows.next()? else { return Err(LedgerError::Corrupt("the position is missing".to_owned())) };
     let cells = Cells(row);
     let Some(time) = cells.opt(1)?.map(Millis) else { return Ok(()) };
     (state.lsn, state.time, state.sandbox) = (cells.lsn(0)?, time, cells.int(2)? != 0);
+    drop(rows);
+    drop(query);
     load_rules(db, state)?;
     load_merchants(db, state)?;
-    load_accounts(db, state)?;
-    load_codes(db, state)?;
-    load_orders(db, state)
+    load_accounts(&mut readers, state)?;
+    load_codes(&mut readers, state)?;
+    load_orders(&mut readers, state)
 }
 
 /// The texts are read with care first: taking them in stops the process if they no longer parse.
@@ -99,11 +109,15 @@ impl<'q, T> Beside<'q, T> {
         while self.next.as_ref().is_some_and(|(ix, _)| *ix <= customer) {
             match self.advance()? {
                 Some((ix, item)) if ix == customer => all.push(item),
-                _ => return Err(LedgerError::Corrupt("a row belongs to a customer who is not there".to_owned())),
+                _ => return Err(stray()),
             }
         }
         Ok(all)
     }
+}
+
+fn stray() -> LedgerError {
+    LedgerError::Corrupt("a row belongs to a customer who is not there".to_owned())
 }
 
 fn open_month(cells: &Cells<'_>) -> Result<OpenMonth, LedgerError> {
@@ -145,83 +159,95 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
     Ok(account)
 }
 
-fn load_accounts(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
+/// The accounts from customer `from` to before `to`.
+fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<(CustomerIx, Account)>, LedgerError> {
     let mut accounts = db.prepare_cached(
         "SELECT customer, customer_id, identity, identity_reason, birth_date, guardian_consent, payment_method,
-        status, limit_total, limit_in_store, rung, codes_issued, live_code, credit FROM account ORDER BY customer",
+        status, limit_total, limit_in_store, rung, codes_issued, live_code, credit, month, in_store, online
+        FROM account WHERE customer >= ?1 AND customer < ?2 ORDER BY customer",
     )?;
     let mut months = db.prepare_cached(
-        "SELECT customer, month, billed_by, in_store, online FROM open_month ORDER BY customer, month",
+        "SELECT customer, month, billed_by, in_store, online FROM open_month
+        WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, month",
     )?;
     let mut holds = db.prepare_cached(
-        "SELECT customer, order_lsn, channel, amount, expires_at FROM hold ORDER BY customer, order_lsn",
+        "SELECT customer, order_lsn, channel, amount, expires_at FROM hold
+        WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, order_lsn",
     )?;
-    let mut bills =
-        db.prepare_cached("SELECT customer, order_lsn, due, unpaid FROM np_bill ORDER BY customer, charged_lsn")?;
-    let mut months = Beside::new(months.query([])?, open_month)?;
-    let mut holds = Beside::new(holds.query([])?, hold)?;
-    let mut bills = Beside::new(bills.query([])?, np_bill)?;
-    let mut rows = accounts.query([])?;
+    let mut bills = db.prepare_cached(
+        "SELECT customer, order_lsn, due, unpaid FROM np_bill
+        WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, charged_lsn",
+    )?;
+    let mut months = Beside::new(months.query([from, to])?, open_month)?;
+    let mut holds = Beside::new(holds.query([from, to])?, hold)?;
+    let mut bills = Beside::new(bills.query([from, to])?, np_bill)?;
+    let mut rows = accounts.query([from, to])?;
+    let mut read = Vec::with_capacity(usize::try_from(to - from).unwrap_or(0));
     while let Some(row) = rows.next()? {
         let cells = Cells(row);
         let ix = cells.customer(0)?;
+        let mut account = account(&cells)?;
+        let mut open = months.of(ix)?;
+        if let Some(held) = held_month(&cells)? {
+            open.insert(open.partition_point(|other| other.month < held.month), held);
+        }
+        account.months = open.into_iter().collect();
+        let rare = Rare { holds: holds.of(ix)?, np: bills.of(ix)? };
+        account.rare = (rare != Rare::default()).then(|| Box::new(rare));
+        read.push((ix, account));
+    }
+    if months.next.is_some() || holds.next.is_some() || bills.next.is_some() {
+        return Err(stray());
+    }
+    Ok(read)
+}
+
+/// The month that the customer's own row holds; one without principal says nothing.
+fn held_month(cells: &Cells<'_>) -> Result<Option<OpenMonth>, LedgerError> {
+    let (in_store, online) = (cells.yen(15)?, cells.yen(16)?);
+    if in_store.is_zero() && online.is_zero() {
+        return Ok(None);
+    }
+    Ok(Some(OpenMonth { month: cells.month(14)?, billed_by: None, in_store, online }))
+}
+
+fn load_accounts(readers: &mut Readers, state: &mut State) -> Result<(), LedgerError> {
+    let end: i64 = readers
+        .one()?
+        .prepare_cached("SELECT coalesce(max(customer), -1) + 1 FROM account")?
+        .query_row([], |row| row.get(0))?;
+    readers.in_blocks(0..end, BLOCK, accounts, |(ix, account)| {
         if ix != state.next_customer() {
             return Err(LedgerError::Corrupt("customers are missing".to_owned()));
         }
-        let mut account = account(&cells)?;
-        account.months = months.of(ix)?.into();
-        let rare = Rare { holds: holds.of(ix)?, np: bills.of(ix)? };
-        account.rare = (rare != Rare::default()).then(|| Box::new(rare));
         state.load_account(account);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-/// The codes still remembered, in the order in which they will be forgotten.
-fn load_codes(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
-    let mut query = db.prepare_cached(
-        "SELECT handle, lsn, id_random, customer, counter, random, issued_at, expires_at, ending, ended_by, ended_at,
-        wrong_seals, attempts, latest_attempt, generation FROM code WHERE forget_at > ?1 ORDER BY forget_at",
-    )?;
-    let mut rows = query.query([state.time.0])?;
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        let handle = cells.made(0, Handle::new)?;
-        let ending = match cells.opt_num::<u8>(8)? {
-            None => None,
-            Some(code_ending::USED) => Some(Ending::Used { by: cells.lsn(9)?, at: cells.millis(10)? }),
-            Some(code_ending::VOIDED) => Some(Ending::Voided { at: cells.millis(10)? }),
-            Some(_) => return Err(LedgerError::Corrupt("a code ended in no known way".to_owned())),
-        };
-        state.codes.put(Code {
-            id: CodeId { part: handle.part(), lsn: cells.lsn(1)?, random: cells.bits(2)? },
-            handle,
-            customer: cells.customer(3)?,
-            generation: cells.num(14)?,
-            counter: cells.num(4)?,
-            random: cells.num(5)?,
-            issued_at: cells.millis(6)?,
-            expires_at: cells.millis(7)?,
-            ending,
-            wrong_seals: cells.num(11)?,
-            attempts: cells.num(12)?,
-            latest_attempt: cells.opt(13)?.map(|lsn| crate::domain::ids::Lsn(lsn.cast_unsigned())),
-        });
-    }
+/// The codes still remembered.
+fn load_codes(readers: &mut Readers, state: &mut State) -> Result<(), LedgerError> {
+    let Some(oldest) = oldest_code(readers.one()?)? else { return Ok(()) };
+    let mut codes = Codes::default();
+    readers.in_blocks(oldest..state.lsn.next().0.cast_signed(), BLOCK, code_facts, |(_, fact)| {
+        codes.take(fact);
+        Ok(())
+    })?;
+    codes.give(state);
     Ok(())
 }
 
 /// The orders still remembered, by rising lsn: older ones that something changed within the retention, or whose hold
 /// is open or ran out within it; then all that were decided within it.
-fn load_orders(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
+fn load_orders(readers: &mut Readers, state: &mut State) -> Result<(), LedgerError> {
     let forgotten = state.time.plus(-state.settings.orders_retain);
-    let next = "SELECT lsn, decided_at FROM decision WHERE lsn >= ?1 ORDER BY lsn LIMIT 1";
     let end = state.lsn.next().0.cast_signed();
-    let recent = first_since(db, next, end, forgotten.plus(1))?;
+    let db = readers.one()?;
+    let recent = first_since(db, DECIDED_FROM, end, forgotten.plus(1))?;
     let mut kept = orders(
         db,
         "WHERE d.lsn < ?1 AND d.lsn IN (
-            SELECT lsn FROM decision WHERE touched > lsn AND touched_at > ?2
+            SELECT lsn FROM decision WHERE touched_at > ?2
             UNION SELECT lsn FROM decision WHERE state = 3 AND hold_expires_at > ?2) ORDER BY d.lsn",
     )?;
     let mut rows = kept.query([recent, forgotten.0])?;
@@ -229,11 +255,20 @@ fn load_orders(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
         let (order, recalled) = order(db, row)?;
         state.load_order(order, recalled);
     }
-    let mut query = orders(db, "WHERE d.lsn >= ?1 ORDER BY d.lsn")?;
-    let mut rows = query.query([recent])?;
-    while let Some(row) = rows.next()? {
-        let (order, recalled) = order(db, row)?;
+    drop(rows);
+    drop(kept);
+    readers.in_blocks(recent..end, BLOCK, recent_orders, |(order, recalled)| {
         state.load_order(order, recalled);
+        Ok(())
+    })
+}
+
+fn recent_orders(db: &Connection, from: i64, to: i64) -> Result<Vec<(Order, bool)>, LedgerError> {
+    let mut query = orders(db, "WHERE d.lsn >= ?1 AND d.lsn < ?2 ORDER BY d.lsn")?;
+    let mut rows = query.query([from, to])?;
+    let mut read = Vec::new();
+    while let Some(row) = rows.next()? {
+        read.push(order(db, row)?);
     }
-    Ok(())
+    Ok(read)
 }

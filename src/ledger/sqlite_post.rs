@@ -1,9 +1,10 @@
-//! What each fact comes to in the tables: the same as `State::apply` does in memory, plus the entries.
+//! What each fact comes to in the tables: the same as `State::apply` does in memory, plus the movements.
 //! It works from the fact and the tables alone.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 
-use super::sqlite_people::CODE_PAID;
+use super::sqlite_codes::{CODE, trial};
+use super::sqlite_standing::Standings;
 use super::{Book, EntryKind, LedgerError, Posting};
 use crate::domain::account::Channel;
 use crate::domain::denial::Reason;
@@ -24,15 +25,11 @@ pub(super) mod order_state {
 }
 
 const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, store_id,
-    terminal_id, customer, channel, handle, amount, fingerprint, policy, decided_at, state, reason, hold_expires_at,
-    captured, month, due, points, room, first_lsn, touched, touched_at)
+    terminal_id, customer, channel, handle, trial, amount, fingerprint, policy, decided_at, state, reason,
+    hold_expires_at, captured, month, due, points, room, first_lsn)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-    ?1, ?14)";
-const ENTRY: &str = "INSERT INTO entry
-    (lsn, customer, kind, account, counter_account, amount, month, order_lsn, recorded_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-const CHARGE: &str = "INSERT INTO open_month (customer, month, in_store, online) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT DO UPDATE SET in_store = in_store + excluded.in_store, online = online + excluded.online";
+    ?24)";
+
 /// A number without a sign, bit for bit.
 pub(super) fn bits(number: u64) -> i64 {
     number.cast_signed()
@@ -51,20 +48,19 @@ pub(super) fn key_hash(key: &OrderKey) -> u32 {
 #[derive(Clone, Copy)]
 struct About {
     lsn: Lsn,
-    at: Millis,
     customer: CustomerIx,
     order: Lsn,
-    month: Option<Month>,
+    channel: Channel,
+    month: Month,
 }
 
-/// Posts the facts of one transaction.
+/// Posts the facts of one transaction. [`Poster::finish`] writes what was gathered by customer.
 pub(super) struct Poster<'c> {
     pub(super) db: &'c Connection,
     pub(super) now: Now,
+    pub(super) standings: Standings,
     decision: CachedStatement<'c>,
-    entry: CachedStatement<'c>,
-    charge: CachedStatement<'c>,
-    pub(super) code_paid: CachedStatement<'c>,
+    pub(super) code: CachedStatement<'c>,
 }
 
 impl<'c> Poster<'c> {
@@ -72,10 +68,9 @@ impl<'c> Poster<'c> {
         Ok(Self {
             db,
             now: Now::at(Millis(0)),
+            standings: Standings::default(),
             decision: db.prepare_cached(DECISION)?,
-            entry: db.prepare_cached(ENTRY)?,
-            charge: db.prepare_cached(CHARGE)?,
-            code_paid: db.prepare_cached(CODE_PAID)?,
+            code: db.prepare_cached(CODE)?,
         })
     }
 
@@ -107,7 +102,7 @@ impl<'c> Poster<'c> {
             Event::MerchantSet(merchant) => self.merchant_set(merchant),
             Event::CustomerSet { ix, id, profile } => self.customer_set(*ix, id, profile),
             Event::CodeIssued(issued) => self.code_issued(issued, lsn),
-            Event::CodeVoided { handle } => self.void_code(*handle),
+            Event::CodeVoided { handle } => self.code_voided(*handle, lsn),
             Event::Decided(decided) => self.decided(decided, lsn),
             Event::Tombstoned { key } => self.tombstoned(key, lsn),
             Event::Cancelled(undone) => {
@@ -152,6 +147,7 @@ impl<'c> Poster<'c> {
             decided.customer.map(|ix| ix.0),
             input.channel as u8,
             handle.map(Handle::get),
+            handle.and_then(|_| trial(decided)),
             yen(input.amount),
             bits(fingerprint(input)),
             decided.policy,
@@ -166,12 +162,13 @@ impl<'c> Poster<'c> {
             yen(decided.room),
             first.map(|first| bits(first.authorization.lsn.0)),
         ])?;
-        if let (Some(approval), Some(customer)) = (approval, decided.customer) {
-            self.approved(customer, lsn, input.channel, input.amount, approval)?;
+        match (approval, decided.customer) {
+            (Some(approval), Some(customer)) => self.approved(customer, lsn, input.channel, input.amount, approval),
+            _ => Ok(()),
         }
-        self.mark_code(decided, handle, lsn)
     }
 
+    /// What the approval changes besides its own row, which is also its movement.
     fn approved(
         &mut self,
         customer: CustomerIx,
@@ -180,15 +177,12 @@ impl<'c> Poster<'c> {
         amount: Yen,
         approval: &Approval,
     ) -> Result<(), LedgerError> {
-        let about = About { lsn, at: self.now.at, customer, order: lsn, month: Some(approval.month) };
         let Some(expires_at) = approval.hold_expires_at else {
-            self.charge(about, channel, amount, approval.due)?;
-            self.entry(about, EntryKind::Purchase, yen(amount))?;
-            return self.entry(about, EntryKind::PointsEarned, bits(approval.points));
+            let about = About { lsn, customer, order: lsn, channel, month: approval.month };
+            return self.charge(about, amount, approval.due);
         };
         let row = params![customer.0, bits(lsn.0), channel as u8, yen(amount), expires_at.0];
-        self.run("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
-        self.entry(about, EntryKind::Hold, yen(amount))
+        self.run("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5)", row).map(drop)
     }
 
     fn tombstoned(&mut self, key: &OrderKey, lsn: Lsn) -> Result<(), LedgerError> {
@@ -204,6 +198,7 @@ impl<'c> Poster<'c> {
             none,
             none,
             Channel::InStore as u8,
+            none,
             none,
             0,
             0,
@@ -223,14 +218,14 @@ impl<'c> Poster<'c> {
     }
 
     fn give_back(&mut self, undone: &Undone, lsn: Lsn) -> Result<(), LedgerError> {
-        let month = Some(undone.month);
-        let about = About { lsn, at: self.now.at, customer: undone.customer, order: undone.order, month };
-        if undone.was_hold {
+        let &Undone { order, customer, channel, amount, was_hold, month, points } = undone;
+        let about = About { lsn, customer, order, channel, month };
+        if was_hold {
             return self.release_hold(about);
         }
-        self.discharge(about, undone.channel, undone.amount, undone.month)?;
-        self.entry(about, EntryKind::Cancel, -yen(undone.amount))?;
-        self.entry(about, EntryKind::PointsTakenBack, -bits(undone.points))
+        self.discharge(about, amount)?;
+        self.movement(about, EntryKind::Cancel, -yen(amount))?;
+        self.movement(about, EntryKind::PointsTakenBack, -bits(points))
     }
 
     /// Gives the room of a hold back, once: a hold that is not there any more moves nothing.
@@ -238,16 +233,16 @@ impl<'c> Poster<'c> {
         let sql = "DELETE FROM hold WHERE customer = ?1 AND order_lsn = ?2 RETURNING amount";
         let hold = params![about.customer.0, bits(about.order.0)];
         let released = self.db.prepare_cached(sql)?.query_row(hold, |row| row.get::<_, i64>(0)).optional()?;
-        released.map_or(Ok(()), |amount| self.entry(about, EntryKind::HoldReleased, -amount))
+        released.map_or(Ok(()), |amount| self.movement(about, EntryKind::HoldReleased, -amount))
     }
 
     fn captured(&mut self, captured: &Captured, lsn: Lsn) -> Result<(), LedgerError> {
         let &Captured { order, customer, channel, amount, released: _, month, due, points } = captured;
-        let about = About { lsn, at: self.now.at, customer, order, month: Some(month) };
+        let about = About { lsn, customer, order, channel, month };
         self.release_hold(about)?;
-        self.charge(about, channel, amount, due)?;
-        self.entry(about, EntryKind::Capture, yen(amount))?;
-        self.entry(about, EntryKind::PointsEarned, bits(points))?;
+        self.charge(about, amount, due)?;
+        self.movement(about, EntryKind::Capture, yen(amount))?;
+        self.movement(about, EntryKind::PointsEarned, bits(points))?;
         let sql = "UPDATE decision SET state = ?2, captured = ?3, refunded = 0, capture_month = ?4, capture_due = ?5,
             capture_points = ?6, touched = ?7, touched_at = ?8, capture_at = ?8 WHERE lsn = ?1";
         let (order, lsn, state) = (bits(order.0), bits(lsn.0), order_state::CAPTURED);
@@ -258,10 +253,10 @@ impl<'c> Poster<'c> {
 
     fn refunded(&mut self, refund: &Refunded, lsn: Lsn) -> Result<(), LedgerError> {
         let &Refunded { order, refund_id, customer, channel, amount, month, destination, points } = refund;
-        let about = About { lsn, at: self.now.at, customer, order, month: Some(month) };
-        self.discharge(about, channel, amount, month)?;
-        self.entry(about, EntryKind::Refund, -yen(amount))?;
-        self.entry(about, EntryKind::PointsTakenBack, -bits(points))?;
+        let about = About { lsn, customer, order, channel, month };
+        self.discharge(about, amount)?;
+        self.movement(about, EntryKind::Refund, -yen(amount))?;
+        self.movement(about, EntryKind::PointsTakenBack, -bits(points))?;
         let (order, lsn, amount) = (bits(order.0), bits(lsn.0), yen(amount));
         let sql = "UPDATE decision SET refunded = refunded + ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
         self.change("an order", sql, params![order, amount, lsn, self.now.at.0])?;
@@ -277,64 +272,54 @@ impl<'c> Poster<'c> {
     }
 
     /// Adds a captured purchase to what the customer owes.
-    fn charge(&mut self, about: About, channel: Channel, amount: Yen, due: Date) -> Result<(), LedgerError> {
-        let (customer, order) = (about.customer.0, bits(about.order.0));
-        let (in_store, online) = match channel {
-            Channel::InStore => (yen(amount), 0),
-            Channel::Online => (0, yen(amount)),
-            Channel::NpAtobarai => {
-                let row = params![customer, order, bits(about.lsn.0), due.to_number(), yen(amount)];
-                return self.run("INSERT INTO np_bill VALUES (?1, ?2, ?3, ?4, ?5)", row).map(drop);
-            }
-        };
-        self.charge.execute(params![customer, about.month.map(Month::to_number), in_store, online])?;
-        Ok(())
+    fn charge(&mut self, about: About, amount: Yen, due: Date) -> Result<(), LedgerError> {
+        if about.channel == Channel::NpAtobarai {
+            let (order, lsn) = (bits(about.order.0), bits(about.lsn.0));
+            let row = params![about.customer.0, order, lsn, due.to_number(), yen(amount)];
+            return self.run("INSERT INTO np_bill VALUES (?1, ?2, ?3, ?4, ?5)", row).map(drop);
+        }
+        self.owe(about.customer, about.month, about.channel, yen(amount))
     }
 
-    /// Takes principal off what the customer owes; the row goes when nothing is left.
-    fn discharge(&self, about: About, channel: Channel, amount: Yen, month: Month) -> Result<(), LedgerError> {
-        let customer = about.customer.0;
-        let (in_store, online) = match channel {
-            Channel::InStore => (yen(amount), 0),
-            Channel::Online => (0, yen(amount)),
-            Channel::NpAtobarai => {
-                let bill = (customer, bits(about.order.0));
-                let take = "UPDATE np_bill SET unpaid = unpaid - ?3 WHERE customer = ?1 AND order_lsn = ?2";
-                self.change("an NP bill", take, params![bill.0, bill.1, yen(amount)])?;
-                let tidy = "DELETE FROM np_bill WHERE customer = ?1 AND order_lsn = ?2 AND unpaid = 0";
-                return self.run(tidy, params![bill.0, bill.1]).map(drop);
-            }
-        };
-        let take = "UPDATE open_month SET in_store = in_store - ?3, online = online - ?4
-            WHERE customer = ?1 AND month = ?2";
-        self.change("a month", take, params![customer, month.to_number(), in_store, online])?;
-        let tidy = "DELETE FROM open_month WHERE customer = ?1 AND month = ?2 AND in_store = 0 AND online = 0";
-        self.run(tidy, params![customer, month.to_number()]).map(drop)
+    /// Takes principal off what the customer owes.
+    fn discharge(&mut self, about: About, amount: Yen) -> Result<(), LedgerError> {
+        if about.channel == Channel::NpAtobarai {
+            let (customer, order) = (about.customer.0, bits(about.order.0));
+            let take = "UPDATE np_bill SET unpaid = unpaid - ?3 WHERE customer = ?1 AND order_lsn = ?2";
+            self.change("an NP bill", take, params![customer, order, yen(amount)])?;
+            // The row goes when nothing is left.
+            let tidy = "DELETE FROM np_bill WHERE customer = ?1 AND order_lsn = ?2 AND unpaid = 0";
+            return self.run(tidy, params![customer, order]).map(drop);
+        }
+        self.owe(about.customer, about.month, about.channel, -yen(amount))
     }
 
     /// One movement and its far side. Nothing moves nothing.
-    fn entry(&mut self, about: About, kind: EntryKind, amount: i64) -> Result<(), LedgerError> {
+    fn movement(&mut self, about: About, kind: EntryKind, amount: i64) -> Result<(), LedgerError> {
         if amount == 0 {
             return Ok(());
         }
         let (account, counter, month) = match kind {
             EntryKind::Hold | EntryKind::HoldReleased => (Book::Exposure, Book::HeldRoom, None),
-            EntryKind::PointsEarned | EntryKind::PointsTakenBack => (Book::Points, Book::PointsGranted, about.month),
+            EntryKind::PointsEarned | EntryKind::PointsTakenBack => {
+                (Book::Points, Book::PointsGranted, Some(about.month))
+            }
             EntryKind::Purchase | EntryKind::Capture | EntryKind::Cancel | EntryKind::Refund => {
-                (Book::Exposure, Book::MerchantPayable, about.month)
+                (Book::Exposure, Book::MerchantPayable, Some(about.month))
             }
         };
-        self.entry.execute(params![
+        let row = params![
             bits(about.lsn.0),
-            about.customer.0,
             kind as u8,
+            about.customer.0,
             account as u8,
             counter as u8,
             amount,
             month.map(Month::to_number),
+            about.channel as u8,
             bits(about.order.0),
-            about.at.0,
-        ])?;
-        Ok(())
+            self.now.at.0,
+        ];
+        self.run("INSERT INTO movement VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)", row).map(drop)
     }
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
+use super::sqlite::position;
 use super::sqlite_post::{key_hash, order_state};
 use super::{Book, Entry, EntryKind, LedgerError, Purchase};
 use crate::domain::account::Channel;
@@ -22,9 +23,12 @@ const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id
     FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
-    d.authorization_id, d.merchant_id, d.channel
+    d.authorization_id, d.merchant_id, e.channel
     FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
-    WHERE e.lsn >> 16 = ?1 AND e.customer = ?2 AND e.id >= ?3 AND e.id < ?4 ORDER BY e.id";
+    WHERE e.block = ?1 AND e.customer = ?2 AND e.recorded_at >= ?3 AND e.recorded_at < ?4 ORDER BY e.lsn, e.kind";
+
+/// For [`first_since`].
+pub(super) const DECIDED_FROM: &str = "SELECT lsn, decided_at FROM decision WHERE lsn >= ?1 ORDER BY lsn LIMIT 1";
 
 /// Cells of one row, checked on the way out: what can't have been written is a damaged ledger.
 pub(super) struct Cells<'r>(pub &'r Row<'r>);
@@ -125,6 +129,7 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
         order_state::CANCELLED => OrderState::Cancelled,
         _ => return Err(damaged(10, row)),
     };
+    let decided_at = cells.millis(9)?;
     let was_refunded = cells.int(14)? > 0;
     let order = Order {
         id: cells.text(1, AuthorizationId::parse)?,
@@ -137,7 +142,7 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
         handle: cells.opt_made(6, Handle::new)?,
         amount: cells.yen(7)?,
         fingerprint: cells.bits(8)?,
-        decided_at: cells.millis(9)?,
+        decided_at,
         state,
         month: cells.month(15)?,
         due: cells.date(16)?,
@@ -146,8 +151,8 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
         first: first(&cells)?,
         capture: capture(&cells)?,
         refunds: if was_refunded { Some(Box::new(refunds(db, lsn)?)) } else { None },
-        touched: cells.lsn(19)?,
-        touched_at: cells.millis(20)?,
+        touched: cells.opt(19)?.map_or(lsn, |touched| Lsn(touched.cast_unsigned())),
+        touched_at: Millis(cells.opt(20)?.unwrap_or(decided_at.0)),
         earlier: None,
     };
     Ok((order, cells.int(21)? != 0))
@@ -247,17 +252,16 @@ pub(super) fn entries(
         .query_row([customer.as_str()], |row| row.get(0))
         .optional()?;
     let Some(ix) = ix else { return Ok(Vec::new()) };
-    let end: i64 = db.prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM entry")?.query_row([], |row| row.get(0))?;
-    let next = "SELECT id, recorded_at FROM entry WHERE id >= ?1 ORDER BY id LIMIT 1";
-    let (first, after) = (first_since(db, next, end, from)?, first_since(db, next, end, to)?);
-    let blocks = "SELECT min(lsn) >> 16, max(lsn) >> 16 FROM entry WHERE id IN (?1, ?2)";
-    let blocks: (Option<i64>, Option<i64>) =
-        db.prepare_cached(blocks)?.query_row([first, after - 1], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (Some(oldest), Some(latest)) = blocks else { return Ok(Vec::new()) };
+    // Blocks of records from that of the last decision before `from` to that of the first one from `to` on.
+    let end = position(db)?.next().0.cast_signed();
+    let oldest = (first_since(db, DECIDED_FROM, end, from)? - 1).max(0) >> 16;
+    let after = first_since(db, DECIDED_FROM, end, to)?;
+    let after: Option<i64> = db.prepare_cached(DECIDED_FROM)?.query_row([after], |row| row.get(0)).optional()?;
+    let latest = after.unwrap_or(end) >> 16;
     let mut query = db.prepare_cached(ENTRIES)?;
     let mut found = Vec::new();
     for block in oldest..=latest {
-        let mut rows = query.query(params![block, ix, first, after])?;
+        let mut rows = query.query(params![block, ix, from.0, to.0])?;
         while let Some(row) = rows.next()? {
             found.push(entry(row)?);
         }

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::contract_tests as contract;
 use super::contract_tests::{loaded, postings};
 use super::sqlite::{SqliteLedger, SqliteReader};
+use super::sqlite_parallel::Readers;
 use super::{Ledger, LedgerError, Posting};
 use crate::domain::event::{Event, Outcome};
 use crate::domain::history::{History, assert_alike, replay};
@@ -171,11 +172,12 @@ fn large_indexes_are_used_by_block() {
     let Temporary { ledger, dir: _dir } = temporary();
     let by_key = plan(ledger.connection(), "SELECT 1 FROM decision d WHERE d.lsn >> 16 = 1 AND d.key_hash = 2");
     assert!(by_key[0].contains("decision_key"), "{by_key:?}");
-    let of =
-        "SELECT amount FROM entry e WHERE e.lsn >> 16 = 1 AND e.customer = 2 AND e.id >= 3 AND e.id < 9 ORDER BY e.id";
+    let of = "SELECT e.amount, d.authorization_id FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
+        WHERE e.block = 1 AND e.customer = 2 AND e.recorded_at >= 3 AND e.recorded_at < 9 ORDER BY e.lsn, e.kind";
     let of = plan(ledger.connection(), of);
-    assert!(of.len() == 1 && of[0].contains("entry_customer"), "{of:?}");
-    let touched = plan(ledger.connection(), "SELECT lsn FROM decision WHERE touched > lsn AND touched_at > 5");
+    let uses = |index: &str| of.iter().filter(|step| step.contains(index)).count();
+    assert_eq!((uses("decision_customer"), uses("movement_customer"), uses("SCAN decision")), (2, 1, 0), "{of:?}");
+    let touched = plan(ledger.connection(), "SELECT lsn FROM decision WHERE touched_at > 5");
     assert!(touched[0].contains("decision_touched"), "{touched:?}");
 }
 
@@ -312,6 +314,59 @@ fn readers_and_the_writer_do_not_wait_for_each_other() {
 }
 
 #[test]
+fn a_state_loaded_beside_the_writer_is_of_one_position() {
+    let history = History::new(13, 1_500);
+    let postings = postings(&history);
+    let Temporary { mut ledger, dir } = temporary();
+    ledger.post(&postings[..500]).unwrap();
+    let reader = SqliteReader::open(&dir.path().join("ledger.db")).unwrap();
+    let begun = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut at = Lsn::ZERO;
+            begun.wait();
+            while at < history.state.lsn {
+                let mut state = State::new(Settings::default());
+                reader.load(&mut state).unwrap();
+                assert_alike(&state, &replay(&history.events, state.lsn), state.time, "loaded beside the writer");
+                assert!(at <= state.lsn);
+                at = state.lsn;
+            }
+        });
+        begun.wait();
+        for chunk in postings[500..].chunks(5) {
+            ledger.post(chunk).unwrap();
+        }
+    });
+}
+
+#[test]
+fn blocks_come_in_order_and_the_first_error_ends_them() {
+    let Temporary { ledger: _ledger, dir } = temporary();
+    let mut readers = Readers::open(&dir.path().join("ledger.db")).unwrap();
+    let mut taken = Vec::new();
+    let take = |n| {
+        taken.push(n);
+        Ok(())
+    };
+    readers.in_blocks(3..100, 7, |_, from, to| Ok((from..to).collect()), take).unwrap();
+    assert_eq!(taken, (3..100).collect::<Vec<i64>>());
+
+    let mut count = 0;
+    let read = |_: &Connection, from, to| match from {
+        35.. => Err(LedgerError::Corrupt(format!("block {from}"))),
+        _ => Ok(vec![(); usize::try_from(to - from).unwrap()]),
+    };
+    let take = |()| {
+        count += 1;
+        Ok(())
+    };
+    let error = readers.in_blocks(0..1_000, 7, read, take).unwrap_err();
+    assert!(matches!(&error, LedgerError::Corrupt(what) if what == "block 35"), "{error}");
+    assert_eq!(count, 35);
+}
+
+#[test]
 fn codes_past_their_time_do_not_pile_up() {
     let history = History::new(12, 3_000);
     let Temporary { mut ledger, dir: _dir } = temporary();
@@ -320,7 +375,8 @@ fn codes_past_their_time_do_not_pile_up() {
         ledger.post(chunk).unwrap();
         let rows = number(ledger.connection(), "SELECT count(*) FROM code");
         let time = chunk.last().unwrap().time.0;
-        let past = number(ledger.connection(), &format!("SELECT count(*) FROM code WHERE forget_at <= {time}"));
+        let past =
+            number(ledger.connection(), &format!("SELECT count(*) FROM code WHERE expires_at + 172800000 <= {time}"));
         assert!(past <= rows / 2 + 100, "{past} of {rows} are past their time");
         most = most.max(rows);
     }

@@ -24,6 +24,8 @@ CREATE TABLE merchant (
   in_store INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- One row a customer, and the only one that a purchase or a code changes: with millions of customers each changed
+-- row is a page of its own to write. `month` is the month now filling up; older ones are in `open_month`.
 CREATE TABLE account (
   customer INTEGER PRIMARY KEY,
   customer_id TEXT NOT NULL UNIQUE,
@@ -38,10 +40,13 @@ CREATE TABLE account (
   rung INTEGER NOT NULL,
   codes_issued INTEGER NOT NULL DEFAULT 0,
   live_code INTEGER,
-  credit INTEGER NOT NULL DEFAULT 0 CHECK (credit >= 0)
+  credit INTEGER NOT NULL DEFAULT 0 CHECK (credit >= 0),
+  month INTEGER,
+  in_store INTEGER NOT NULL DEFAULT 0 CHECK (in_store >= 0),  -- unpaid principal of `month`
+  online INTEGER NOT NULL DEFAULT 0 CHECK (online >= 0)
 ) STRICT;
 
--- Unpaid principal by month. The row goes when nothing is unpaid.
+-- Unpaid principal of the months that `account` does not hold. The row goes when nothing is unpaid.
 CREATE TABLE open_month (
   customer INTEGER NOT NULL,
   month INTEGER NOT NULL,
@@ -69,28 +74,24 @@ CREATE TABLE np_bill (
   PRIMARY KEY (customer, order_lsn)
 ) STRICT, WITHOUT ROWID;
 
--- Codes alive or remembered; they go some time after `forget_at`.
+-- Codes as they were issued, for as long as one could be remembered. What became of a code is not written to it but
+-- follows, when the ledger is loaded, from `code_void`, from later codes and from `decision.trial`: so a code costs
+-- one row at the end of one table.
 CREATE TABLE code (
-  handle INTEGER PRIMARY KEY,
-  lsn INTEGER NOT NULL,
+  lsn INTEGER PRIMARY KEY,
+  handle INTEGER NOT NULL,
   id_random INTEGER NOT NULL,
   customer INTEGER NOT NULL,
   generation INTEGER NOT NULL,
   counter INTEGER NOT NULL,
   random INTEGER NOT NULL,
   issued_at INTEGER NOT NULL,
-  expires_at INTEGER NOT NULL,
-  ending INTEGER,             -- 1 used, 2 voided
-  ended_by INTEGER,
-  ended_at INTEGER,
-  wrong_seals INTEGER NOT NULL DEFAULT 0,
-  attempts INTEGER NOT NULL DEFAULT 0,
-  latest_attempt INTEGER,
-  forget_at INTEGER NOT NULL
+  expires_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX code_forget ON code (forget_at);
+CREATE TABLE code_void (lsn INTEGER PRIMARY KEY, handle INTEGER NOT NULL, voided_at INTEGER NOT NULL) STRICT;
 
--- Every decision and every tombstone, with what became of it. Rows stay for ever.
+-- Every decision and every tombstone, with what became of it. Rows stay for ever. An approval's row is also its
+-- first movement: see `entry`.
 CREATE TABLE decision (
   lsn INTEGER PRIMARY KEY,
   authorization_id TEXT NOT NULL,
@@ -102,13 +103,14 @@ CREATE TABLE decision (
   customer INTEGER,
   channel INTEGER NOT NULL,
   handle INTEGER,
+  trial INTEGER,              -- what the try left on the code: 1 paid, 2 refused, 3 a wrong seal
   amount INTEGER NOT NULL,
   fingerprint INTEGER NOT NULL,
   policy INTEGER,
   decided_at INTEGER NOT NULL,
   state INTEGER NOT NULL,     -- 1 tombstone, 2 denied, 3 held, 4 captured, 5 cancelled
   reason INTEGER,
-  hold_expires_at INTEGER,
+  hold_expires_at INTEGER,    -- of what was authorized as a hold, whatever became of it
   captured INTEGER,
   refunded INTEGER NOT NULL DEFAULT 0 CHECK (refunded = 0 OR refunded <= captured),
   month INTEGER NOT NULL,
@@ -120,14 +122,15 @@ CREATE TABLE decision (
   capture_month INTEGER,
   capture_due INTEGER,
   capture_points INTEGER,
-  touched INTEGER NOT NULL,
-  touched_at INTEGER NOT NULL,
+  touched INTEGER,            -- last record and time that changed it, if one did
+  touched_at INTEGER,
   recalled INTEGER NOT NULL DEFAULT 0
 ) STRICT;
--- Both large indexes start with a block of 65,536 records, so that posting writes to the last block only,
+-- The large indexes start with a block of 65,536 records, so that posting writes to the last block only,
 -- however long the history; a search goes through the blocks, one step each.
 CREATE INDEX decision_key ON decision (lsn >> 16, key_hash);
-CREATE INDEX decision_touched ON decision (touched_at) WHERE touched > lsn;
+CREATE INDEX decision_customer ON decision (lsn >> 16, customer) WHERE state > 2;
+CREATE INDEX decision_touched ON decision (touched_at) WHERE touched_at IS NOT NULL;
 CREATE INDEX decision_held ON decision (hold_expires_at) WHERE state = 3;
 
 CREATE TABLE refund (
@@ -140,20 +143,35 @@ CREATE TABLE refund (
   PRIMARY KEY (order_lsn, lsn)
 ) STRICT, WITHOUT ROWID;
 
--- Every movement: `amount` is added to `account` and taken from `counter_account`.
-CREATE TABLE entry (
+-- The movements after an approval: `amount` is added to `account` and taken from `counter_account`.
+CREATE TABLE movement (
   id INTEGER PRIMARY KEY,
   lsn INTEGER NOT NULL,
-  customer INTEGER NOT NULL,
   kind INTEGER NOT NULL,
+  customer INTEGER NOT NULL,
   account INTEGER NOT NULL,
   counter_account INTEGER NOT NULL,
   amount INTEGER NOT NULL,
   month INTEGER,
-  order_lsn INTEGER,
+  channel INTEGER NOT NULL,
+  order_lsn INTEGER NOT NULL,
   recorded_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX entry_customer ON entry (lsn >> 16, customer);
+CREATE INDEX movement_customer ON movement (lsn >> 16, customer);
+
+-- Every movement with its far side. A purchase, a hold and the points of a purchase are read off the decision that
+-- made them; storing them again would double what a decision costs to post. `block` is there for the indexes.
+CREATE VIEW entry AS
+SELECT lsn >> 16 AS block, lsn, iif(hold_expires_at IS NULL, 1, 2) AS kind, customer, 1 AS account,
+  iif(hold_expires_at IS NULL, 7, 8) AS counter_account, amount, iif(hold_expires_at IS NULL, month, NULL) AS month,
+  channel, lsn AS order_lsn, decided_at AS recorded_at
+FROM decision WHERE state > 2
+UNION ALL
+SELECT lsn >> 16, lsn, 7, customer, 6, 9, points, month, channel, lsn, decided_at
+FROM decision WHERE state > 2 AND hold_expires_at IS NULL AND points > 0
+UNION ALL
+SELECT lsn >> 16, lsn, kind, customer, account, counter_account, amount, month, channel, order_lsn, recorded_at
+FROM movement;
 
 -- The names of the numbers, written by the program when it opens the ledger.
 CREATE TABLE word (
@@ -207,14 +225,14 @@ CREATE VIEW statements AS
 SELECT
   a.customer_id,
   printf('%04d-%02d', s.month / 12, s.month % 12 + 1) AS month,
-  CASE WHEN o.customer IS NOT NULL THEN
+  CASE WHEN o.customer IS NOT NULL OR a.month = s.month AND a.in_store + a.online > 0 THEN
     (SELECT word FROM word WHERE list = 'payment_method' AND number = coalesce(o.billed_by, a.payment_method))
   END AS payment_method,
   s.principal,
   s.bill_fee,
   s.late_fees,
   s.damages,
-  coalesce(o.in_store + o.online, 0) AS unpaid_principal,
+  coalesce(o.in_store + o.online, iif(a.month = s.month, a.in_store + a.online, 0)) AS unpaid_principal,
   s.points
 FROM (
   SELECT
@@ -225,8 +243,8 @@ FROM (
     sum(CASE e.account WHEN 3 THEN e.amount ELSE 0 END) AS late_fees,
     sum(CASE e.account WHEN 4 THEN e.amount ELSE 0 END) AS damages,
     sum(CASE e.account WHEN 6 THEN e.amount ELSE 0 END) AS points
-  FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
-  WHERE e.month IS NOT NULL AND d.channel IS NOT 3
+  FROM entry e
+  WHERE e.month IS NOT NULL AND e.channel <> 3
   GROUP BY e.customer, e.month
 ) s
 JOIN account a ON a.customer = s.customer
@@ -247,7 +265,8 @@ SELECT
   a.limit_total,
   a.limit_in_store,
   a.rung,
-  (SELECT coalesce(sum(in_store + online), 0) FROM open_month WHERE customer = a.customer)
+  a.in_store + a.online
+    + (SELECT coalesce(sum(in_store + online), 0) FROM open_month WHERE customer = a.customer)
     + (SELECT coalesce(sum(unpaid), 0) FROM np_bill WHERE customer = a.customer)
     + (SELECT coalesce(sum(amount), 0) FROM hold WHERE customer = a.customer) AS exposure,
   (SELECT coalesce(sum(amount), 0) FROM hold WHERE customer = a.customer) AS held,
