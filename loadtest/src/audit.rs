@@ -55,7 +55,7 @@ pub fn over_api(target: &Target, books: &mut Books, crowd: &[Customer], audit: &
             differences.add(|| format!("{id}: told {told:?}, asked about: {}", said(answer.status, answer.body)));
             return Ok(());
         }
-        let stored: Decided<'_> = serde_json::from_slice(answer.body).context("a stored decision")?;
+        let stored = Decided::read(answer.body).with_context(|| said(answer.status, answer.body))?;
         if stored.order_id != books.order_id(at) {
             differences.add(|| format!("{}: asked about, {} answered", books.order_id(at), stored.order_id));
         }

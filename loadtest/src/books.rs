@@ -1,7 +1,7 @@
 //! What the outside knows: every order of the run, what was answered, what became of it.
 
 use crate::game::Decided;
-use crate::http::put;
+use crate::http::{put, put_number};
 
 /// What was answered to an authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,9 @@ impl Books {
     }
 
     pub fn write_order_id(&self, out: &mut Vec<u8>, order: usize) {
-        put(out, format_args!("{}-{order}", self.run));
+        out.extend_from_slice(self.run.as_bytes());
+        out.push(b'-');
+        put_number(out, order as u64);
     }
 
     /// The order of an id of this run.
@@ -85,6 +87,11 @@ impl Books {
 
     pub fn customer_id(&self, customer: u32) -> String {
         format!("{}{customer:06}", self.customer_prefix)
+    }
+
+    pub fn write_customer_id(&self, out: &mut Vec<u8>, customer: u32) {
+        out.extend_from_slice(self.customer_prefix.as_bytes());
+        put(out, format_args!("{customer:06}"));
     }
 
     pub fn merchant(&self, order: &Order) -> &str {

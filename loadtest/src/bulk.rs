@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use anyhow::{Result, bail};
 
 use crate::clock::{Clock, MILLISECOND, SECOND};
-use crate::http::Answer;
-use crate::wire::{Outcome, Wire};
+use crate::wire::{Answer, Outcome, Wire};
 
 const CONNECTIONS: usize = 16;
 const DEPTH: usize = 8;
@@ -23,7 +22,7 @@ pub fn bulk(
     mut read: impl FnMut(usize, Answer<'_>) -> Result<()>,
 ) -> Result<()> {
     let clock = Clock::start();
-    let mut wire = Wire::new(to, clock, CONNECTIONS.min(count.max(1)), DEPTH, 10 * SECOND)?;
+    let mut wire = Wire::new(to, crate::http::read, clock, CONNECTIONS.min(count.max(1)), DEPTH, 10 * SECOND)?;
     let mut again = VecDeque::new();
     let (mut next, mut done, mut repeats, mut swept) = (0, 0, 0, 0);
     let mut failure = None;

@@ -8,10 +8,12 @@ use std::collections::VecDeque;
 use crate::books::{Books, Order, Told, Undo};
 use crate::clock::Nanos;
 use crate::crowd::{Code, Crowd};
-use crate::http::{Requests, Role, put};
+use crate::drive::Player;
+use crate::http::{Line, Requests, Role, put, put_number};
 use crate::profile::{Mix, Mode};
 use crate::schedule::Arrival;
 use crate::stats::{Call, Stats};
+use crate::wire::{Outcome, Sent};
 
 pub use referee::Decided;
 
@@ -79,12 +81,19 @@ pub struct Rules {
     pub deadline_ms: u64,
 }
 
+/// The calls that are made most.
+struct Lines {
+    codes: Line,
+    authorizations: Line,
+}
+
 pub struct Game {
     rules: Rules,
     pub crowd: Crowd,
     pub books: Books,
     pub stats: Stats,
     requests: Requests,
+    lines: Lines,
     flows: Vec<Flow>,
     idle_flows: Vec<u32>,
     /// Begun flows go on before new ones begin.
@@ -100,6 +109,10 @@ impl Game {
             crowd,
             books,
             stats,
+            lines: Lines {
+                codes: requests.line(Role::Wallet, "/v1/codes"),
+                authorizations: requests.line(Role::Register, "/v1/authorizations"),
+            },
             requests,
             flows: Vec::new(),
             idle_flows: Vec::new(),
@@ -109,58 +122,8 @@ impl Game {
         }
     }
 
-    /// Nothing is to be sent.
-    pub fn is_still(&self) -> bool {
-        self.next.is_empty() && self.arrivals.is_empty()
-    }
-
-    /// A flow is to begin.
-    pub fn arrive(&mut self, arrival: Arrival, now: Nanos) {
-        if self.stats.is_measured(arrival.step) {
-            self.stats.lateness.record(now.saturating_sub(arrival.at));
-        }
-        self.stats.step(arrival.step).counts.arrivals += 1;
-        self.arrivals.push_back(arrival);
-    }
-
-    /// Gives up what should have gone out before `before`.
-    pub fn give_up(&mut self, before: Nanos) {
-        while let Some(arrival) = self.arrivals.pop_front_if(|arrival| arrival.at < before) {
-            let step = self.stats.step(arrival.step);
-            step.counts.unsent += 1;
-            step.counts.intended += 1;
-            self.stats.lost(arrival.step, self.first_call());
-        }
-        while let Some(task) = self.next.pop_front_if(|task| task.intended < before) {
-            self.stats.step(task.step).counts.unsent += 1;
-            self.stats.lost(task.step, task.call);
-            self.end(task.flow);
-        }
-    }
-
     fn first_call(&self) -> Call {
         if self.rules.mode == Mode::Pair { Call::Issue } else { Call::Authorize }
-    }
-
-    /// What to send next: what belongs to a begun flow, or a new one if its time has come and a customer is free.
-    pub fn next_task(&mut self) -> Option<Task> {
-        if let Some(task) = self.next.pop_front() {
-            return Some(task);
-        }
-        let arrival = *self.arrivals.front()?;
-        let task = self.begin(arrival)?;
-        self.arrivals.pop_front();
-        Some(task)
-    }
-
-    /// A new flow at once, for a closed loop.
-    pub fn next_in_loop(&mut self, now: Nanos, step: usize, begin: bool) -> Option<Task> {
-        if let Some(task) = self.next.pop_front() {
-            return Some(task);
-        }
-        let task = if begin { self.begin(Arrival { at: now, step }) } else { None }?;
-        self.stats.step(step).counts.arrivals += 1;
-        Some(task)
     }
 
     fn kind(&mut self, customer: usize) -> Kind {
@@ -273,8 +236,84 @@ impl Game {
         }
     }
 
-    /// Writes a request that goes out now, and notes that it did.
-    pub fn write(&mut self, task: Task, now: Nanos, out: &mut Vec<u8>) {
+    fn order_and_merchant(&mut self, flow: u32) -> (String, String) {
+        let merchant = self.order_of(flow).merchant;
+        let order = self.flow(flow).order;
+        let merchant = self.books.merchants.get(usize::from(merchant)).cloned().unwrap_or_default();
+        (self.books.order_id(order), merchant)
+    }
+
+    fn write_authorization(&self, flow: u32, body: &mut Vec<u8>, out: &mut Vec<u8>) {
+        let Some(flow) = self.flows.get(flow as usize) else { return };
+        body.extend_from_slice(b"{\"order_id\":\"");
+        self.books.write_order_id(body, flow.order);
+        if self.rules.mode == Mode::Online {
+            body.extend_from_slice(b"\",\"customer_id\":\"");
+            self.books.write_customer_id(body, flow.customer);
+            body.extend_from_slice(b"\",\"channel\":\"online\",\"amount\":");
+        } else {
+            body.extend_from_slice(b"\",\"code\":\"");
+            body.extend_from_slice(flow.code.as_str().as_bytes());
+            body.extend_from_slice(b"\",\"entry_mode\":\"barcode\",\"amount\":");
+        }
+        put_number(body, u64::from(flow.amount));
+        let merchant = self.books.merchants.get(usize::from(flow.merchant)).map_or("", String::as_str);
+        body.extend_from_slice(b",\"merchant\":{\"id\":\"");
+        body.extend_from_slice(merchant.as_bytes());
+        // A hundred registers in each shop.
+        body.extend_from_slice(b"\",\"store_id\":\"S001\",\"terminal_id\":\"T");
+        put_number(body, u64::from(flow.customer % 100));
+        body.extend_from_slice(b"\"},\"deadline_ms\":");
+        put_number(body, self.rules.deadline_ms);
+        if flow.confirm && !flow.is_hurry {
+            body.extend_from_slice(b",\"confirm_repeat\":true");
+        }
+        body.push(b'}');
+        self.lines.authorizations.send(out, body);
+    }
+
+    fn end(&mut self, flow: u32) {
+        let customer = self.flow(flow).customer;
+        if let Some(customer) = self.crowd.all.get_mut(customer as usize) {
+            customer.is_busy = false;
+        }
+        self.idle_flows.push(flow);
+    }
+}
+
+impl Player for Game {
+    type Task = Task;
+
+    fn arrive(&mut self, arrival: Arrival, now: Nanos) {
+        if self.stats.is_measured(arrival.step) {
+            self.stats.lateness.record(now.saturating_sub(arrival.at));
+        }
+        self.stats.step(arrival.step).counts.arrivals += 1;
+        self.arrivals.push_back(arrival);
+    }
+
+    /// A new flow begins if its time has come and a customer is free.
+    fn next_task(&mut self) -> Option<Task> {
+        if let Some(task) = self.next.pop_front() {
+            return Some(task);
+        }
+        let arrival = *self.arrivals.front()?;
+        let task = self.begin(arrival)?;
+        self.arrivals.pop_front();
+        Some(task)
+    }
+
+    fn next_in_loop(&mut self, now: Nanos, step: usize, begins: bool) -> Option<Task> {
+        if let Some(task) = self.next.pop_front() {
+            return Some(task);
+        }
+        let task = if begins { self.begin(Arrival { at: now, step }) } else { None }?;
+        self.stats.step(step).counts.arrivals += 1;
+        Some(task)
+    }
+
+    /// Also notes that it goes out.
+    fn write(&mut self, task: Task, now: Nanos, out: &mut Vec<u8>) {
         if task.is_first && self.stats.is_measured(task.step) {
             self.stats.waited.record(now.saturating_sub(task.intended));
         }
@@ -283,8 +322,10 @@ impl Game {
         match task.call {
             Call::Issue => {
                 let customer = self.flow(task.flow).customer;
-                put(&mut body, format_args!("{{\"customer_id\":\"{}\"}}", self.books.customer_id(customer)));
-                self.requests.send(out, "POST", Role::Wallet, format_args!("/v1/codes"), &body);
+                body.extend_from_slice(b"{\"customer_id\":\"");
+                self.books.write_customer_id(&mut body, customer);
+                body.extend_from_slice(b"\"}");
+                self.lines.codes.send(out, &body);
             }
             Call::Authorize => {
                 self.order_of(task.flow).told = Told::Nothing;
@@ -317,48 +358,33 @@ impl Game {
         self.body = body;
     }
 
-    fn order_and_merchant(&mut self, flow: u32) -> (String, String) {
-        let merchant = self.order_of(flow).merchant;
-        let order = self.flow(flow).order;
-        let merchant = self.books.merchants.get(usize::from(merchant)).cloned().unwrap_or_default();
-        (self.books.order_id(order), merchant)
+    fn hear(&mut self, sent: &Sent<Task>, outcome: Outcome<'_>, now: Nanos) {
+        self.heard(sent, outcome, now);
     }
 
-    fn write_authorization(&self, flow: u32, body: &mut Vec<u8>, out: &mut Vec<u8>) {
-        let Some(flow) = self.flows.get(flow as usize) else { return };
-        body.extend_from_slice(b"{\"order_id\":\"");
-        self.books.write_order_id(body, flow.order);
-        body.extend_from_slice(b"\",");
-        if self.rules.mode == Mode::Online {
-            let customer = self.books.customer_id(flow.customer);
-            put(body, format_args!("\"customer_id\":\"{customer}\",\"channel\":\"online\","));
-        } else {
-            let mode = "\"entry_mode\":\"barcode\"";
-            put(body, format_args!("\"code\":\"{}\",{mode},", flow.code.as_str()));
+    fn give_up(&mut self, before: Nanos) {
+        while let Some(arrival) = self.arrivals.pop_front_if(|arrival| arrival.at < before) {
+            let step = self.stats.step(arrival.step);
+            step.counts.unsent += 1;
+            step.counts.intended += 1;
+            self.stats.lost(arrival.step, self.first_call());
         }
-        let merchant = self.books.merchants.get(usize::from(flow.merchant)).map_or("", String::as_str);
-        // A hundred registers in each shop.
-        let terminal = flow.customer % 100;
-        put(
-            body,
-            format_args!(
-                "\"amount\":{},\"merchant\":{{\"id\":\"{merchant}\",\"store_id\":\"S001\",\"terminal_id\":\"T{terminal:02}\"}},\
-                 \"deadline_ms\":{}",
-                flow.amount, self.rules.deadline_ms
-            ),
-        );
-        if flow.confirm && !flow.is_hurry {
-            body.extend_from_slice(b",\"confirm_repeat\":true");
+        while let Some(task) = self.next.pop_front_if(|task| task.intended < before) {
+            self.stats.step(task.step).counts.unsent += 1;
+            self.stats.lost(task.step, task.call);
+            self.end(task.flow);
         }
-        body.push(b'}');
-        self.requests.send(out, "POST", Role::Register, format_args!("/v1/authorizations"), body);
     }
 
-    fn end(&mut self, flow: u32) {
-        let customer = self.flow(flow).customer;
-        if let Some(customer) = self.crowd.all.get_mut(customer as usize) {
-            customer.is_busy = false;
-        }
-        self.idle_flows.push(flow);
+    fn is_still(&self) -> bool {
+        self.next.is_empty() && self.arrivals.is_empty()
+    }
+
+    fn is_spent(&self) -> bool {
+        self.crowd.is_spent()
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        self.stats.tick(now);
     }
 }

@@ -11,7 +11,9 @@ mod drive;
 mod game;
 mod html;
 mod http;
+mod json;
 mod latency;
+mod peers;
 mod probe;
 mod profile;
 mod report;
@@ -30,9 +32,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use cli::{Capacity, Cli, Command, Output, Run, Shape, Smoke};
+use cli::{Capacity, Cli, Command, Output, Peers, Run, Shape, Smoke};
 use profile::{Mode, Profile, Stair};
-use report::Report;
+use report::{Report, Verdict};
 use session::{Loop, Session};
 
 /// The run could not be made.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Run(run) => open(run),
         Command::Capacity(capacity) => closed(capacity),
         Command::Smoke(smoke) => smoke_test(smoke),
+        Command::Peers(options) => compare(options),
     };
     match report {
         Ok(code) => ExitCode::from(code),
@@ -119,6 +122,21 @@ fn smoke_test(smoke: &Smoke) -> Result<u8> {
     tell(&session.run(profile, Loop::Open, None)?, &smoke.output)
 }
 
+/// Sokketsu beside its peers.
+fn compare(options: &Peers) -> Result<u8> {
+    let table = peers::run(options)?;
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&table)?;
+        std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+    }
+    let page = table.render();
+    if let Some(file) = &options.markdown {
+        std::fs::write(file, &page).with_context(|| format!("write {}", file.display()))?;
+    }
+    print(&page);
+    Ok(if table.books_agree() { 0 } else { Verdict::BooksDiffer.exit_code() })
+}
+
 /// Writes the report, and gives the exit code.
 fn tell(report: &Report, output: &Output) -> Result<u8> {
     if let Some(file) = &output.json {
@@ -128,8 +146,12 @@ fn tell(report: &Report, output: &Output) -> Result<u8> {
     if let Some(file) = &output.html {
         std::fs::write(file, html::render(report)).with_context(|| format!("write {}", file.display()))?;
     }
+    print(&text::render(report));
+    Ok(report.verdict.exit_code())
+}
+
+fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     // A closed pipe is not worth a failure.
-    out.write_all(text::render(report).as_bytes()).and_then(|()| out.flush()).ok();
-    Ok(report.verdict.exit_code())
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
 }

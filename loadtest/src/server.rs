@@ -36,6 +36,21 @@ pub struct Server {
     folder: Option<TempDir>,
 }
 
+/// The first address that a program prints, which it does once it listens.
+pub fn spoken_address(child: &mut Child) -> Result<SocketAddr> {
+    let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+    for line in lines.by_ref() {
+        let line = line?;
+        let Some((_, address)) = line.split_once("http://") else { continue };
+        let address = address.split(['/', ' ']).next().unwrap_or_default();
+        let address = address.parse().with_context(|| format!("an address: {line}"))?;
+        // Keep reading, or it would one day wait for room in the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        return Ok(address);
+    }
+    bail!("it did not say where it listens")
+}
+
 impl Server {
     pub fn start(options: &Options<'_>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("sokketsu-load-").tempdir().context("a temporary folder")?;
@@ -59,26 +74,11 @@ impl Server {
         let child = command.spawn().with_context(|| format!("start {}", options.binary.display()))?;
         let http = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { child, http, data, folder: Some(folder) };
-        server.http = server.address().with_context(|| {
+        server.http = spoken_address(&mut server.child).with_context(|| {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             format!("{} did not start: {}", options.binary.display(), text.trim())
         })?;
         Ok(server)
-    }
-
-    /// It prints its address once every listener is bound.
-    fn address(&mut self) -> Result<SocketAddr> {
-        let mut lines = BufReader::new(self.child.stdout.take().context("its output")?).lines();
-        for line in lines.by_ref() {
-            let line = line?;
-            let Some((_, address)) = line.split_once("http://") else { continue };
-            let address = address.split(['/', ' ']).next().unwrap_or_default();
-            let address = address.parse().with_context(|| format!("an address: {line}"))?;
-            // Keep reading, or it would one day wait for room in the pipe.
-            std::thread::spawn(move || lines.for_each(drop));
-            return Ok(address);
-        }
-        bail!("it did not say where it listens")
     }
 
     pub fn pid(&self) -> u32 {

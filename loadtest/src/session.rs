@@ -13,7 +13,7 @@ use crate::clock::{Clock, MILLISECOND, Nanos, SECOND, seconds};
 use crate::crowd::{Crowd, Customer};
 use crate::drive::{Progress, closed_loop, open_loop};
 use crate::game::{Game, Rules};
-use crate::http::{Keys, Requests};
+use crate::http::{self, Keys, Requests};
 use crate::probe::{Machine, Probe, cpu_time, resident_mib};
 use crate::profile::{Mode, Profile};
 use crate::report::{Costs, Ledger, Report, Stair, Verdict, approval_ratio, stages};
@@ -74,7 +74,7 @@ fn address(url: &str) -> Result<(SocketAddr, String)> {
 }
 
 /// The server that was built beside this program.
-fn sibling() -> Option<PathBuf> {
+pub fn sibling() -> Option<PathBuf> {
     let path = std::env::current_exe().ok()?.parent()?.join("sokketsu");
     path.is_file().then_some(path)
 }
@@ -144,7 +144,8 @@ impl<'a> Session<'a> {
     fn play(&self, profile: &Profile, steps: &[Step], kind: Loop, crowd: Vec<Customer>) -> Result<Played> {
         let clock = Clock::start();
         let timeout = profile.timeout_ms * MILLISECOND;
-        let mut wire = Wire::new(self.target.http, clock, profile.connections, profile.pipeline, timeout)?;
+        let to = self.target.http;
+        let mut wire = Wire::new(to, http::read, clock, profile.connections, profile.pipeline, timeout)?;
         // Sleeps end within a microsecond of their time, not 50.
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)).ok();
         let first = clock.now() + BREATH;
@@ -169,14 +170,16 @@ impl<'a> Session<'a> {
         let cpu = || pids.map(|pid| pid.and_then(cpu_time));
         let before = cpu();
         let mut progress = Progress::new(self.output.quiet);
+        let mut watch = |game: &Game, now| progress.show(&game.stats, now);
         let ended = match kind {
             Loop::Open => {
                 let mut schedule = Schedule::new(steps.to_vec(), profile.spacing, first, self.seed);
-                open_loop(clock, &mut game, &mut wire, &mut schedule, timeout, &mut progress)?;
+                open_loop(clock, &mut game, &mut wire, &mut schedule, timeout, &mut watch)?;
                 ends.last().copied().unwrap_or(0)
             }
-            Loop::Closed => closed_loop(clock, &mut game, &mut wire, &ends, &mut progress)?,
+            Loop::Closed => closed_loop(clock, &mut game, &mut wire, &ends, &mut watch)?,
         };
+        progress.end();
         let played = seconds(clock.now().saturating_sub(first));
         let machine = probe.stop()?;
         let [generator, server] = std::array::from_fn(|at| {

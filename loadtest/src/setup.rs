@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::bulk::{bulk, once};
 use crate::crowd::{Code, Customer, LIMIT};
 use crate::http::{Requests, Role, put};
+use crate::json::text;
 
 /// Where the calls go. Office and ops calls may have an address of their own.
 #[derive(Clone)]
@@ -39,11 +40,6 @@ impl Standing {
     }
 }
 
-#[derive(Deserialize)]
-struct Issued<'a> {
-    barcode: &'a str,
-}
-
 /// A ledger that has not moved for so long has nothing left to post.
 const STILL: Duration = Duration::from_millis(700);
 
@@ -63,19 +59,20 @@ pub fn merchants(target: &Target, ids: &[String]) -> Result<()> {
     })
 }
 
+/// A verified adult with these limits, yen.
+fn standing(limit: u64) -> String {
+    format!(
+        r#"{{"identity":"verified","birth_date":"1990-04-01","status":"active","limits":{{"total":{limit},"in_store":{limit}}}}}"#
+    )
+}
+
 /// Creates the customers, or sets those of a former run to the same standing.
 pub fn customers(target: &Target, prefix: &str, count: usize) -> Result<Vec<Customer>> {
-    let mut body = Vec::new();
-    put(
-        &mut body,
-        format_args!(
-            r#"{{"identity":"verified","birth_date":"1990-04-01","status":"active","limits":{{"total":{LIMIT},"in_store":{LIMIT}}}}}"#
-        ),
-    );
+    let body = standing(LIMIT);
     let mut all = vec![Customer::default(); count];
     let write = |at: usize, out: &mut Vec<u8>| {
         let path = format_args!("/v1/customers/{prefix}{at:06}");
-        target.requests.send(out, "PUT", Role::Office, path, &body);
+        target.requests.send(out, "PUT", Role::Office, path, body.as_bytes());
     };
     bulk(target.admin, count, write, |at, answer| {
         ensure!(matches!(answer.status, 200 | 201), "make a customer: {}", said(answer.status, answer.body));
@@ -86,6 +83,18 @@ pub fn customers(target: &Target, prefix: &str, count: usize) -> Result<Vec<Cust
         Ok(())
     })?;
     Ok(all)
+}
+
+/// Sets one customer to a limit of their own.
+pub fn limit(target: &Target, id: &str, limit: u64) -> Result<()> {
+    let body = standing(limit);
+    let path = format!("/v1/customers/{id}");
+    let write = |out: &mut Vec<u8>| {
+        target.requests.send(out, "PUT", Role::Office, format_args!("{path}"), body.as_bytes());
+    };
+    let (status, body) = once(target.admin, write)?;
+    ensure!(matches!(status, 200 | 201), "make a customer: {}", said(status, &body));
+    Ok(())
 }
 
 /// A code for each customer.
@@ -99,9 +108,9 @@ pub fn codes(target: &Target, prefix: &str, all: &mut [Customer]) -> Result<()> 
     let count = all.len();
     bulk(target.http, count, write, |at, answer| {
         ensure!(answer.status == 201, "issue a code: {}", said(answer.status, answer.body));
-        let issued: Issued<'_> = serde_json::from_slice(answer.body).context("an issued code")?;
+        let barcode = text(answer.body, b"barcode").context("an issued code")?;
         if let Some(customer) = all.get_mut(at) {
-            customer.code = Code::new(issued.barcode).context("a barcode of at most 32 characters")?;
+            customer.code = Code::new(barcode).context("a barcode of at most 32 characters")?;
         }
         Ok(())
     })

@@ -1,5 +1,6 @@
 //! Keep-alive connections to one server, all on the calling thread: non-blocking sockets and epoll. What is sent
-//! carries a tag `T`; its answer, or the fact that none came, is handed back with it.
+//! carries a tag `T`; its answer, or the fact that none came, is handed back with it. The protocol is a parameter:
+//! all the wire needs to know of it is where an answer ends.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -12,7 +13,6 @@ use rustix::event::{Timespec, epoll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::{Clock, MILLISECOND, Nanos, SECOND};
-use crate::http::{self, Answer};
 
 /// Room for one read.
 const READ: usize = 64 * 1024;
@@ -21,6 +21,24 @@ const CONNECT_WITHIN: Nanos = 5 * SECOND;
 
 /// As many connections refused in a row: the server is gone.
 const MOST_REFUSED: u32 = 1_000;
+
+/// An answer, borrowed from the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// That of HTTP; where a protocol has none, 200, or 500 for an error.
+    pub status: u16,
+    pub head: &'a [u8],
+    pub body: &'a [u8],
+    /// The server closes the connection after it.
+    pub is_last: bool,
+}
+
+/// The input is no answer we can read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadAnswer;
+
+/// Reads one whole answer from the start of the input, and gives its length. `None`: more is to come.
+pub type Framing = fn(&[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer>;
 
 /// A request under way.
 pub struct Sent<T> {
@@ -35,7 +53,7 @@ pub enum Outcome<'a> {
     Answer(Answer<'a>),
     /// No answer within the time given.
     TimedOut,
-    /// The connection ended, or said what is no HTTP.
+    /// The connection ended, or said what is no answer.
     Broken,
 }
 
@@ -57,6 +75,7 @@ struct Conn<T> {
 
 pub struct Wire<T> {
     to: SocketAddr,
+    framing: Framing,
     clock: Clock,
     epoll: OwnedFd,
     /// Most requests under way on one connection.
@@ -126,10 +145,18 @@ impl<T> Conn<T> {
 }
 
 impl<T> Wire<T> {
-    pub fn new(to: SocketAddr, clock: Clock, connections: usize, depth: usize, timeout: Nanos) -> Result<Self> {
+    pub fn new(
+        to: SocketAddr,
+        framing: Framing,
+        clock: Clock,
+        connections: usize,
+        depth: usize,
+        timeout: Nanos,
+    ) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
         let mut wire = Self {
             to,
+            framing,
             clock,
             epoll,
             depth,
@@ -213,7 +240,8 @@ impl<T> Wire<T> {
         }
     }
 
-    /// Waits for the first answer, at most `longest`, and hands over all that came, with the time.
+    /// Waits for the first answer, at most `longest`, and hands over all that came, with the time: all of it had
+    /// come when the wait ended, so the clock is read once.
     pub fn wait(&mut self, longest: Nanos, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
         let timeout = Timespec {
             tv_sec: i64::try_from(longest / SECOND).unwrap_or(i64::MAX),
@@ -225,10 +253,11 @@ impl<T> Wire<T> {
             Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(error) => return Err(error).context("epoll"),
         }
+        let now = self.clock.now();
         let events = std::mem::take(&mut self.events);
         for event in &events {
             let at = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
-            self.event(at, event.flags, hear)?;
+            self.event(at, event.flags, now, hear)?;
         }
         self.events = events;
         Ok(())
@@ -238,6 +267,7 @@ impl<T> Wire<T> {
         &mut self,
         at: usize,
         what: epoll::EventFlags,
+        now: Nanos,
         hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos),
     ) -> Result<()> {
         let Some(conn) = self.conns.get_mut(at) else { return Ok(()) };
@@ -258,18 +288,17 @@ impl<T> Wire<T> {
             self.write(at, hear)?;
         }
         if what.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::HUP) {
-            self.read(at, hear)?;
+            self.read(at, now, hear)?;
         }
         Ok(())
     }
 
-    fn read(&mut self, at: usize, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
+    fn read(&mut self, at: usize, now: Nanos, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
         let Some(conn) = self.conns.get_mut(at) else { return Ok(()) };
         let (count, mut lives) = match conn.stream.read(&mut self.scratch) {
             Ok(count) => (count, count > 0),
             Err(error) => (0, matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)),
         };
-        let now = self.clock.now();
         let came = self.scratch.get(..count).unwrap_or_default();
         // Nearly always a read brings whole answers, and nothing is copied.
         let mut kept = std::mem::take(&mut conn.input);
@@ -280,7 +309,7 @@ impl<T> Wire<T> {
             &kept
         };
         while lives && !rest.is_empty() {
-            let Ok(read) = http::read(rest) else {
+            let Ok(read) = (self.framing)(rest) else {
                 lives = false;
                 break;
             };
@@ -384,7 +413,7 @@ mod tests {
             second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
         });
         let clock = Clock::start();
-        let mut wire = Wire::new(to, clock, 1, 2, 50 * MILLISECOND).unwrap();
+        let mut wire = Wire::new(to, crate::http::read, clock, 1, 2, 50 * MILLISECOND).unwrap();
         wire.send(1, clock.now(), |out| out.extend_from_slice(b"onee"));
         assert!(wire.has_room());
         wire.send(2, clock.now(), |out| out.extend_from_slice(b"twoo"));

@@ -1,0 +1,184 @@
+//! Sokketsu itself, as the other commands start it. Two may share a server; each has customers and orders of its own.
+
+use std::cell::OnceCell;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rusqlite::{Connection, OpenFlags};
+
+use super::template::{AMOUNT, CODE, CUSTOMER, ORDER, Template, hole};
+use super::{Ask, Books, Heard, POOR, POOR_LIMIT, Peer};
+use crate::bulk::bulk;
+use crate::cli::Peers;
+use crate::crowd::Code;
+use crate::game::Decided;
+use crate::http::{self, Keys, Requests, Role};
+use crate::json::text;
+use crate::server::{Options, Server};
+use crate::setup::{self, Target, said};
+use crate::wire::{Answer, Framing};
+
+const MERCHANT: &str = "load-mrc-001";
+/// Longest wait for the ledger to catch up behind a turn.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// The server, once somebody has started it.
+#[derive(Default)]
+pub struct Shared(OnceCell<Rc<Server>>);
+
+impl Shared {
+    fn server(&self, options: &Peers, folder: &Path) -> Result<Rc<Server>> {
+        if let Some(server) = self.0.get() {
+            return Ok(Rc::clone(server));
+        }
+        let binary = options.serve.clone().or_else(crate::session::sibling);
+        let binary = binary.context("give --serve BINARY: no sokketsu was built beside this program")?;
+        let data = folder.join("sokketsu");
+        let config = options.server_config.as_deref();
+        let options = Options { binary: &binary, data: Some(&data), config, takes_forged_codes: false };
+        let server = Rc::new(Server::start(&options)?);
+        Ok(Rc::clone(self.0.get_or_init(|| server)))
+    }
+}
+
+pub struct Sokketsu {
+    server: Rc<Server>,
+    target: Target,
+    /// Begin of the ids of its customers and orders.
+    name: &'static str,
+    /// Codes are issued when they are needed, not before.
+    issues: bool,
+    issue: Template,
+    authorize: Template,
+    /// By customer.
+    codes: Vec<Code>,
+}
+
+impl Sokketsu {
+    pub fn start(options: &Peers, folder: &Path, shared: &Shared, customers: u32, issues: bool) -> Result<Self> {
+        let server = shared.server(options, folder)?;
+        let key = |name: &str| format!("sandbox-{name}");
+        let keys = Keys { wallet: key("wallet"), register: key("register"), office: key("office"), ops: key("ops") };
+        let requests = Requests::new(&server.http.to_string(), keys);
+        let target = Target { http: server.http, admin: server.http, requests };
+        let name = if issues { "pair-" } else { "peers-" };
+        setup::merchants(&target, &[MERCHANT.to_owned()])?;
+        let customers = usize::try_from(customers)?;
+        setup::customers(&target, name, customers)?;
+        setup::limit(&target, &format!("{name}{POOR:06}"), POOR_LIMIT)?;
+        setup::settle(&target, Some(&server.data), SETTLE)?;
+        let (mut issue, mut authorize) = (Vec::new(), Vec::new());
+        let body = format!(r#"{{"customer_id":"{name}{}"}}"#, hole(CUSTOMER));
+        target.requests.send(&mut issue, "POST", Role::Wallet, format_args!("/v1/codes"), body.as_bytes());
+        let (order, code, amount) = (hole(ORDER), hole(CODE), hole(AMOUNT));
+        let body = format!(
+            r#"{{"order_id":"{name}{order}","code":"{code}","entry_mode":"barcode","amount":{amount},"merchant":{{"id":"{MERCHANT}","store_id":"S001","terminal_id":"T01"}},"deadline_ms":10000}}"#
+        );
+        let path = format_args!("/v1/authorizations");
+        target.requests.send(&mut authorize, "POST", Role::Register, path, body.as_bytes());
+        Ok(Self {
+            server,
+            target,
+            name,
+            issues,
+            issue: Template::new(issue),
+            authorize: Template::new(authorize),
+            codes: vec![Code::default(); customers],
+        })
+    }
+
+    fn keep(&mut self, ask: &Ask, issued: &[u8]) -> Result<()> {
+        let barcode = text(issued, b"barcode").context("an issued code")?;
+        let code = self.codes.get_mut(ask.customer as usize).context("a customer of the run")?;
+        *code = Code::new(barcode).context("a barcode of at most 32 characters")?;
+        Ok(())
+    }
+
+    fn decided(&self, ask: &Ask, body: &[u8]) -> Result<Heard> {
+        let decided = Decided::read(body).with_context(|| String::from_utf8_lossy(body).into_owned())?;
+        let order = decided.order_id.strip_prefix(self.name).and_then(|number| number.parse().ok());
+        ensure!(order == Some(ask.order), "order {} was asked about, {} answered", ask.order, decided.order_id);
+        ensure!(decided.amount == ask.amount, "{} yen were asked for, {} answered", ask.amount, decided.amount);
+        match (decided.decision, decided.reason) {
+            ("approved", None) => Ok(Heard::Approved),
+            ("denied", Some("over_in_store_limit" | "over_total_limit")) => Ok(Heard::Denied),
+            (decision, reason) => anyhow::bail!("order {} is {decision}, {}", ask.order, reason.unwrap_or("no reason")),
+        }
+    }
+}
+
+impl Peer for Sokketsu {
+    fn address(&self) -> SocketAddr {
+        self.server.http
+    }
+
+    fn framing(&self) -> Framing {
+        http::read
+    }
+
+    fn prepare(&mut self, asks: &[Ask]) -> Result<()> {
+        if self.issues {
+            return Ok(());
+        }
+        let mut issued = Vec::with_capacity(asks.len());
+        let write = |at: usize, out: &mut Vec<u8>| {
+            if let Some(ask) = asks.get(at) {
+                self.issue.write(ask, "", out);
+            }
+        };
+        bulk(self.target.http, asks.len(), write, |at, answer| {
+            ensure!(answer.status == 201, "issue a code: {}", said(answer.status, answer.body));
+            let barcode = text(answer.body, b"barcode").and_then(Code::new).context("an issued code")?;
+            issued.push((at, barcode));
+            Ok(())
+        })?;
+        for (at, barcode) in issued {
+            let code = asks.get(at).and_then(|ask| self.codes.get_mut(ask.customer as usize));
+            *code.context("a customer of the run")? = barcode;
+        }
+        Ok(())
+    }
+
+    fn last_call(&self) -> u8 {
+        u8::from(self.issues)
+    }
+
+    fn write(&mut self, ask: &Ask, call: u8, out: &mut Vec<u8>) {
+        if self.issues && call == 0 {
+            return self.issue.write(ask, "", out);
+        }
+        let code = self.codes.get(ask.customer as usize).map_or("", Code::as_str);
+        self.authorize.write(ask, code, out);
+    }
+
+    fn read(&mut self, ask: &Ask, call: u8, answer: Answer<'_>) -> Result<Heard> {
+        if self.issues && call == 0 {
+            self.keep(ask, answer.body)?;
+            return Ok(Heard::GoOn);
+        }
+        self.decided(ask, answer.body)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        setup::settle(&self.target, Some(&self.server.data), SETTLE).map(drop)
+    }
+
+    fn books(&mut self) -> Result<Option<Books>> {
+        self.settle()?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let ledger = Connection::open_with_flags(self.server.data.join("ledger.db"), flags)?;
+        ledger.busy_timeout(Duration::from_secs(5))?;
+        let sum = |query: &str| -> Result<u64> {
+            let bounds = (self.name, format!("{}~", self.name));
+            let sum: i64 = ledger.query_row(query, bounds, |row| row.get(0))?;
+            Ok(u64::try_from(sum)?)
+        };
+        let exposure = sum("SELECT COALESCE(SUM(amount), 0) FROM entries \
+                            WHERE account = 'exposure' AND customer_id BETWEEN ?1 AND ?2")?;
+        let records = sum("SELECT COUNT(*) FROM decisions WHERE order_id BETWEEN ?1 AND ?2")?;
+        Ok(Some(Books { exposure, records }))
+    }
+}

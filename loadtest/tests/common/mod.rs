@@ -1,0 +1,41 @@
+//! The program against the real server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The server: what `SOKKETSU_BIN` names, or a release build. It is built here if it is not there, and a build that
+/// fails is a failed test.
+fn server() -> PathBuf {
+    let given = std::env::var_os("SOKKETSU_BIN");
+    if let Some(path) = given {
+        let path = PathBuf::from(path);
+        assert!(path.is_file(), "SOKKETSU_BIN: {} is no file", path.display());
+        return path;
+    }
+    // This test runs from target/PROFILE/deps.
+    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
+    let path = target.join("release/sokketsu");
+    if !path.is_file() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut build = Command::new(env!("CARGO"));
+        build
+            .args(["build", "--release", "--locked", "-p", "sokketsu", "--bin", "sokketsu", "--target-dir"])
+            .arg(&target);
+        let status = build.current_dir(root).status().expect("cargo runs");
+        assert!(status.success(), "the server could not be built; build it, or name one by SOKKETSU_BIN");
+    }
+    path
+}
+
+/// Runs it with a server: exit code, what it said, and its JSON.
+pub fn loadtest(arguments: &[&str], json: &Path) -> (Option<i32>, String, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(arguments).arg("--serve").arg(server()).arg("--json").arg(json).arg("--quiet");
+    // The server takes every SOKKETSU_ variable for configuration.
+    let output = command.env_remove("SOKKETSU_BIN").output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let report = std::fs::read_to_string(json).ok().and_then(|text| serde_json::from_str(&text).ok());
+    (output.status.code(), said, report.unwrap_or_default())
+}
