@@ -6,6 +6,8 @@ use std::io::Write;
 
 use memchr::memmem;
 
+use crate::sign::{Signed, Signer};
+
 /// An answer, borrowed from the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
@@ -109,32 +111,43 @@ impl Keys {
 pub struct Requests {
     host: String,
     keys: Keys,
+    /// Signs what is sent with the register's key.
+    signer: Option<Signer>,
 }
 
 impl Requests {
-    pub fn new(host: &str, keys: Keys) -> Self {
-        Self { host: host.to_owned(), keys }
+    pub fn new(host: &str, keys: Keys, signer: Option<Signer>) -> Self {
+        Self { host: host.to_owned(), keys, signer }
     }
 
     pub fn get(&self, out: &mut Vec<u8>, role: Role, path: fmt::Arguments<'_>) {
-        self.head(out, "GET", role, path);
+        self.head(out, "GET", role, path, b"");
         out.extend_from_slice(b"\r\n");
     }
 
     /// `body` is JSON.
     pub fn send(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>, body: &[u8]) {
-        self.head(out, method, role, path);
+        self.head(out, method, role, path, body);
         put(out, format_args!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len()));
         out.extend_from_slice(body);
     }
 
-    fn head(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>) {
+    fn head(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>, body: &[u8]) {
+        let bearer = self.keys.of(role);
         out.extend_from_slice(method.as_bytes());
-        put(out, format_args!(" {path} HTTP/1.1\r\nHost: "));
+        out.push(b' ');
+        let target = out.len();
+        put(out, path);
+        let target = target..out.len();
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         out.extend_from_slice(self.host.as_bytes());
         out.extend_from_slice(b"\r\nAuthorization: Bearer ");
-        out.extend_from_slice(self.keys.of(role).as_bytes());
+        out.extend_from_slice(bearer.as_bytes());
         out.extend_from_slice(b"\r\n");
+        if let Some(signer) = self.signer.as_ref().filter(|_| role == Role::Register) {
+            let target = String::from_utf8_lossy(out.get(target).unwrap_or_default()).into_owned();
+            signer.sign(out, &Signed { method, target: &target, bearer, body });
+        }
     }
 }
 
@@ -190,7 +203,7 @@ mod tests {
         let key = |name: &str| name.to_owned();
         let keys = Keys { wallet: key("w"), register: key("r"), office: key("f"), ops: key("o") };
         let mut out = Vec::new();
-        Requests::new("h:1", keys).send(&mut out, "POST", Role::Register, format_args!("/v1/{}", 7), b"{}");
+        Requests::new("h:1", keys, None).send(&mut out, "POST", Role::Register, format_args!("/v1/{}", 7), b"{}");
         let expected = "POST /v1/7 HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer r\r\n\
             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(String::from_utf8(out).unwrap(), expected);

@@ -19,9 +19,11 @@ mod schedule;
 mod server;
 mod session;
 mod setup;
+mod sign;
 mod slo;
 mod stats;
 mod text;
+mod tls;
 mod wire;
 
 use std::io::Write;

@@ -3,16 +3,16 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::{Clock, MILLISECOND, Nanos, SECOND};
 use crate::http::{self, Answer};
+use crate::tls::{Peer, Stream};
 
 /// Room for one read.
 const READ: usize = 64 * 1024;
@@ -40,7 +40,7 @@ pub enum Outcome<'a> {
 }
 
 struct Conn<T> {
-    stream: TcpStream,
+    stream: Stream,
     is_connected: bool,
     /// The begin of an answer whose end is still to come.
     input: Vec<u8>,
@@ -56,7 +56,7 @@ struct Conn<T> {
 }
 
 pub struct Wire<T> {
-    to: SocketAddr,
+    to: Peer,
     clock: Clock,
     epoll: OwnedFd,
     /// Most requests under way on one connection.
@@ -70,14 +70,16 @@ pub struct Wire<T> {
     events: Vec<epoll::Event>,
     under_way: usize,
     scratch: Vec<u8>,
-    /// Connections refused in a row.
+    /// Connections refused in a row, and why the last one was.
     refused: u32,
+    refusal: Option<std::io::Error>,
     /// Connections made anew.
     pub reconnects: u64,
 }
 
 /// Starts to connect; the end of it is told by epoll.
-fn connect(to: SocketAddr) -> Result<TcpStream> {
+fn connect(peer: &Peer) -> Result<Stream> {
+    let to = peer.address;
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).context("open a socket")?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -86,7 +88,7 @@ fn connect(to: SocketAddr) -> Result<TcpStream> {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => (),
         Err(error) => return Err(error).with_context(|| format!("connect to {to}")),
     }
-    Ok(socket.into())
+    peer.speak(socket.into())
 }
 
 fn flags(awaits_room: bool) -> epoll::EventFlags {
@@ -95,7 +97,7 @@ fn flags(awaits_room: bool) -> epoll::EventFlags {
 }
 
 impl<T> Conn<T> {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: Stream) -> Self {
         Self {
             stream,
             is_connected: false,
@@ -121,15 +123,19 @@ impl<T> Conn<T> {
         }
         self.output.clear();
         self.written = 0;
-        Ok(true)
+        match self.stream.flush() {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl<T> Wire<T> {
-    pub fn new(to: SocketAddr, clock: Clock, connections: usize, depth: usize, timeout: Nanos) -> Result<Self> {
+    pub fn new(to: &Peer, clock: Clock, connections: usize, depth: usize, timeout: Nanos) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
         let mut wire = Self {
-            to,
+            to: to.clone(),
             clock,
             epoll,
             depth,
@@ -141,6 +147,7 @@ impl<T> Wire<T> {
             under_way: 0,
             scratch: vec![0; READ],
             refused: 0,
+            refusal: None,
             reconnects: 0,
         };
         for at in 0..connections {
@@ -151,11 +158,11 @@ impl<T> Wire<T> {
         let until = clock.now() + CONNECT_WITHIN;
         while wire.open.len() < connections {
             if clock.now() > until {
-                bail!("{} of {connections} connections to {to} could be made", wire.open.len());
+                bail!("{} of {connections} connections to {} could be made", wire.open.len(), to.address);
             }
             wire.wait(10 * MILLISECOND, &mut |_, _, _| ())?;
             if wire.reconnects > 0 {
-                bail!("{to} does not take connections");
+                return Err(wire.gone());
             }
         }
         Ok(wire)
@@ -242,12 +249,20 @@ impl<T> Wire<T> {
     ) -> Result<()> {
         let Some(conn) = self.conns.get_mut(at) else { return Ok(()) };
         if !conn.is_connected {
-            if what.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP) {
-                self.refused += 1;
-                if self.refused > MOST_REFUSED {
-                    bail!("{} does not take connections any more", self.to);
+            let is_refused = what.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
+            let ready = if is_refused { Err(ErrorKind::ConnectionRefused.into()) } else { conn.stream.is_ready() };
+            match ready {
+                Ok(true) => (),
+                // What was to be said is said, and until there is an answer nothing is to be written.
+                Ok(false) => return self.write(at, hear),
+                Err(error) => {
+                    self.refused += 1;
+                    self.refusal = Some(error);
+                    if self.refused > MOST_REFUSED {
+                        return Err(self.gone());
+                    }
+                    return self.replace(at, false, hear);
                 }
-                return self.replace(at, false, hear);
             }
             self.refused = 0;
             conn.is_connected = true;
@@ -261,6 +276,11 @@ impl<T> Wire<T> {
             self.read(at, hear)?;
         }
         Ok(())
+    }
+
+    fn gone(&mut self) -> anyhow::Error {
+        let why = self.refusal.take().unwrap_or_else(|| ErrorKind::ConnectionAborted.into());
+        anyhow!(why).context(format!("{} does not take connections", self.to.address))
     }
 
     fn read(&mut self, at: usize, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
@@ -323,7 +343,7 @@ impl<T> Wire<T> {
         timed_out: bool,
         hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos),
     ) -> Result<()> {
-        let stream = connect(self.to)?;
+        let stream = connect(&self.to)?;
         epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(at as u64), flags(true)).context("epoll")?;
         let Some(place) = self.conns.get_mut(at) else { return Ok(()) };
         // Closing the old socket takes it out of epoll.
@@ -384,7 +404,7 @@ mod tests {
             second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
         });
         let clock = Clock::start();
-        let mut wire = Wire::new(to, clock, 1, 2, 50 * MILLISECOND).unwrap();
+        let mut wire = Wire::new(&Peer::plain(to), clock, 1, 2, 50 * MILLISECOND).unwrap();
         wire.send(1, clock.now(), |out| out.extend_from_slice(b"onee"));
         assert!(wire.has_room());
         wire.send(2, clock.now(), |out| out.extend_from_slice(b"twoo"));

@@ -362,6 +362,32 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_page_is_good_to_the_last_byte() {
+        let page = include_str!("../../docs/signing.md");
+        let body = r#"{"order_id":"R-2001","amount":1980,"customer_id":"1001","channel":"online","merchant":{"id":"mrc_konbini"}}"#;
+        let digest = "sha-256=:QDvCuTQttR+1l9m2PX5IBw0c9+hNGh1T62cfpujL01k=:";
+        let tag = "EH5jv4aSZIaPAqiQc8XxhkskXTj9uGm7gk0sRKX2ykU=";
+        let stamp = "created=1790000000 nonce=MDEyMzQ1Njc4OWFiY2RlZg==";
+        let secret = "uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==";
+        for text in [body, digest, tag, stamp, secret] {
+            assert!(page.contains(text), "{text}");
+        }
+        let input = "sig1=(\"@method\" \"@path\" \"authorization\" \"content-digest\");created=1790000000;\
+                     nonce=\"MDEyMzQ1Njc4OWFiY2RlZg==\";keyid=\"sandbox-signed\";alg=\"hmac-sha256\"";
+        let request = Request::builder()
+            .method("POST")
+            .uri("/v1/authorizations")
+            .header("authorization", "Bearer sandbox-signed")
+            .header("content-digest", digest)
+            .header("signature-input", input)
+            .header("signature", format!("sig1=:{tag}:"));
+        let head = request.body(()).unwrap().into_parts().0;
+        let secret = STANDARD.decode(secret).unwrap();
+        let verifier = Verifier::born("sandbox-signed", &secret, FRESHNESS, Millis(0));
+        assert!(verifier.check_at(&head, body.as_bytes(), Millis(1_790_000_000_000)).is_ok());
+    }
+
+    #[test]
     fn an_honest_request_passes_once_and_its_retry_signed_anew_too() {
         let verifier = verifier();
         let head = honest().head();
