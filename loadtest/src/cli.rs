@@ -155,7 +155,7 @@ pub struct Place {
     /// It speaks TLS, with a certificate made for the run
     #[arg(long, conflicts_with = "url")]
     pub tls: bool,
-    /// Measure a running service, for example http://127.0.0.1:8080 or https://pay.example
+    /// Measure a running service, for example http://127.0.0.1:8080; or by https, with --ca
     #[arg(long, env = "LOADTEST_URL")]
     pub url: Option<String>,
     /// The authorities that its certificate may be of, PEM
