@@ -1,10 +1,12 @@
-//! Small files that are there whole or not at all: the sandbox's clock, the signing keys.
+//! Small files that are there whole or not at all: the sandbox's clock, the signing keys; and the reading of secrets.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,31 @@ pub fn create(path: &Path, contents: &[u8], access: Access) -> io::Result<()> {
     sync_folder(path)
 }
 
+/// Why a file of secrets is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error("{} cannot be read: {source}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} can be read by others than its owner (mode {mode:04o}): `chmod 600` it, and rotate the keys if anyone may have read them", .path.display())]
+    Exposed { path: PathBuf, mode: u32 },
+}
+
+/// Reads text that is wiped when dropped. Unless everyone may have access, a file that others than its owner can
+/// read is refused. The open file is judged, so it can't be swapped in between.
+pub fn read_secret(path: &Path, access: Access) -> Result<Zeroizing<String>, SecretError> {
+    let failed = |source| SecretError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if access == Access::Owner && mode & 0o077 != 0 {
+        return Err(SecretError::Exposed { path: path.to_owned(), mode });
+    }
+    let size = usize::try_from(metadata.len()).unwrap_or_default();
+    let mut text = Zeroizing::new(String::with_capacity(size + 1));
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
 fn write_new(path: &Path, contents: &[u8], access: Access) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(access.mode()).open(path)?;
     let written = file.write_all(contents).and_then(|()| file.sync_all());
@@ -68,8 +95,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -1,4 +1,4 @@
-//! 32 bytes as 64 hexadecimal digits.
+//! Bytes as hexadecimal digits; keys and hashes have 32 of them.
 
 use std::fmt::Write;
 
@@ -6,15 +6,23 @@ use zeroize::Zeroizing;
 
 /// Either case; `None` unless there are exactly 64 digits.
 pub fn decode(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let all = decode_any(text)?;
     let mut bytes = Zeroizing::new([0; 32]);
-    let pairs = text.as_bytes().chunks_exact(2);
-    if text.len() != 64 {
+    if all.len() != bytes.len() {
         return None;
     }
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+    bytes.copy_from_slice(&all);
+    Some(bytes)
+}
+
+/// Any number of bytes; `None` if anything but pairs of digits is there.
+pub fn decode_any(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    // Its final size from the start: a growing list would leave copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 2));
+    for pair in text.as_bytes().chunks(2) {
         let [high, low] = pair else { return None };
         let digit = |ascii: u8| char::from(ascii).to_digit(16);
-        *byte = u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?;
+        bytes.push(u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?);
     }
     Some(bytes)
 }
@@ -43,5 +51,7 @@ mod tests {
         for wrong in ["", "00", &text[1..], &text.replace('0', "g"), &"０".repeat(64)] {
             assert!(decode(wrong).is_none(), "{wrong}");
         }
+        assert_eq!(*decode_any("0aFf").unwrap(), [10, 255]);
+        assert!(decode_any("0aF").is_none() && decode_any("0x").is_none());
     }
 }

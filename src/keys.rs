@@ -3,13 +3,12 @@
 //! A rotation overlaps: the new generation issues, the old one verifies until the last code it sealed has expired,
 //! then it is retired and its keys are forgotten. Key bytes are never shown and stand in no error text.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::Subcommand;
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -20,7 +19,7 @@ use crate::code::keyring::GENERATIONS;
 use crate::code::{GenerationKeys, KeyState, Keyring, KeyringError, SecretKey};
 use crate::config::{KeyHash, Role};
 use crate::domain::jst::Millis;
-use crate::files::{self, Access};
+use crate::files::{self, Access, SecretError};
 use crate::hex;
 
 /// The file of signing keys unless `--file` names another.
@@ -44,6 +43,9 @@ pub enum Command {
         /// Role of the bearer key
         #[arg(long, requires = "api")]
         role: Option<Role>,
+        /// Its requests must be signed too: also make a file with the secret, config/NAME.secret
+        #[arg(long, requires = "api")]
+        signed: bool,
     },
     /// Add a generation that issues from now on; the present one verifies until it is retired
     Rotate {
@@ -64,14 +66,14 @@ pub enum Command {
 /// Why the command did nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    #[error("{} is there already; `sokketsu keys rotate` adds a generation to it", .0.display())]
+    #[error("{} is there already and was left alone; `sokketsu keys rotate` adds a generation to signing keys", .0.display())]
     Exists(PathBuf),
-    #[error("{} cannot be read: {source}", .path.display())]
-    Read { path: PathBuf, source: io::Error },
+    #[error("--signed names a file after the key: letters, digits, `-` and `_` only, please")]
+    Name,
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("{} cannot be written: {source}", .path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{} can be read by others than its owner (mode {mode:04o}): `chmod 600` it, and rotate the keys if anyone may have read them", .path.display())]
-    Exposed { path: PathBuf, mode: u32 },
     #[error("{}:{line}:{column}: {message}", .path.display())]
     Form { path: PathBuf, line: usize, column: usize, message: String },
     #[error("{}: {message}", .path.display())]
@@ -92,11 +94,12 @@ impl KeysError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Exists(_)
+            | Self::Name
             | Self::StillActive(_)
             | Self::AlreadyRetired(_)
             | Self::NoSuchGeneration(_)
             | Self::NoneFree => 64,
-            Self::Read { .. } | Self::Exposed { .. } | Self::Form { .. } | Self::Content { .. } => 78,
+            Self::Secret(_) | Self::Form { .. } | Self::Content { .. } => 78,
             Self::Write { .. } => 74,
             Self::Random(_) => 70,
         }
@@ -106,7 +109,10 @@ impl KeysError {
 /// Does what was asked and returns what to print. It may hold a bearer key.
 pub fn run(command: &Command, now: Millis) -> Result<Zeroizing<String>, KeysError> {
     match command {
-        Command::New { api: Some(name), role, .. } => new_bearer(name, role.unwrap_or(Role::Register)),
+        Command::New { file, api: Some(name), role, signed } => {
+            let secret = if *signed { Some(new_signature_secret(file, name)?) } else { None };
+            new_bearer(name, role.unwrap_or(Role::Register), secret.as_deref())
+        }
         Command::New { file, .. } => new_file(file, now).map(Zeroizing::new),
         Command::Rotate { file } => rotate(file, now).map(Zeroizing::new),
         Command::Retire { generation, file } => retire(file, *generation, now).map(Zeroizing::new),
@@ -179,7 +185,7 @@ const fn state_name(state: KeyState) -> &'static str {
 
 impl KeyFile {
     fn read(path: &Path) -> Result<Self, KeysError> {
-        let text = read_secret(path)?;
+        let text = files::read_secret(path, Access::Owner)?;
         let raw: RawKeyFile = toml::from_str(&text).map_err(|error| {
             // The error's own text may show what was written there: a key.
             let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
@@ -257,21 +263,6 @@ impl KeyFile {
     }
 }
 
-/// Reads a file that only its owner may read. The open file is judged, so it can't be swapped in between.
-fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeysError> {
-    let failed = |source| KeysError::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(KeysError::Exposed { path: path.to_owned(), mode });
-    }
-    let size = usize::try_from(metadata.len()).unwrap_or_default();
-    let mut text = Zeroizing::new(String::with_capacity(size + 1));
-    file.read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
-}
-
 fn random_key() -> Result<SecretKey, KeysError> {
     let mut key = Zeroizing::new([0; 32]);
     SysRng.try_fill_bytes(key.as_mut_slice()).map_err(|error| KeysError::Random(error.to_string()))?;
@@ -283,15 +274,21 @@ fn random_generation(number: u8, since: Millis) -> Result<Generation, KeysError>
     Ok(Generation { keys, since })
 }
 
-fn new_file(path: &Path, now: Millis) -> Result<String, KeysError> {
+/// Makes a file that only its owner may read, and its folder.
+fn create(path: &Path, contents: &[u8]) -> Result<(), KeysError> {
+    let failed = |source| KeysError::Write { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|source| KeysError::Write { path: path.to_owned(), source })?;
+        fs::create_dir_all(folder).map_err(failed)?;
     }
-    let file = KeyFile { generations: vec![random_generation(0, now)?] };
-    files::create(path, file.text().as_bytes(), Access::Owner).map_err(|source| match source.kind() {
+    files::create(path, contents, Access::Owner).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => KeysError::Exists(path.to_owned()),
-        _ => KeysError::Write { path: path.to_owned(), source },
-    })?;
+        _ => failed(source),
+    })
+}
+
+fn new_file(path: &Path, now: Millis) -> Result<String, KeysError> {
+    let file = KeyFile { generations: vec![random_generation(0, now)?] };
+    create(path, file.text().as_bytes())?;
     Ok(format!(
         "Made {} with generation 0, active. Only its owner may read it.\n\
          Next: name it in the configuration, relative to the configuration's folder,\n\n\
@@ -343,10 +340,23 @@ fn retire(path: &Path, number: u8, now: Millis) -> Result<String, KeysError> {
     ))
 }
 
-/// A bearer key: 32 random bytes, shown this once; the service keeps its hash.
-fn new_bearer(name: &str, role: Role) -> Result<Zeroizing<String>, KeysError> {
-    let secret = random_key()?;
-    let digits = Zeroizing::new(URL_SAFE_NO_PAD.encode(secret.as_slice()));
+/// A secret for signed requests in a file of its own, in the folder of the signing keys.
+fn new_signature_secret(beside: &Path, name: &str) -> Result<PathBuf, KeysError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if name.is_empty() || !name.chars().all(is_plain) {
+        return Err(KeysError::Name);
+    }
+    let path = beside.with_file_name(format!("{name}.secret"));
+    let text = Zeroizing::new([STANDARD.encode(random_key()?.as_slice()).as_str(), "\n"].concat());
+    create(&path, text.as_bytes())?;
+    Ok(path)
+}
+
+/// A bearer key: 32 random bytes, shown this once; the service keeps its hash. `secret` is the file with which its
+/// requests are signed.
+fn new_bearer(name: &str, role: Role, secret: Option<&Path>) -> Result<Zeroizing<String>, KeysError> {
+    let random = random_key()?;
+    let digits = Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_slice()));
     let bearer = Zeroizing::new(["sok_", digits.as_str()].concat());
     let quoted = toml::Value::String(name.to_owned());
     let merchants = match role {
@@ -354,12 +364,23 @@ fn new_bearer(name: &str, role: Role) -> Result<Zeroizing<String>, KeysError> {
         Role::Wallet | Role::Office | Role::Ops => "",
     };
     let (hash, role) = (KeyHash::of(&bearer), role.name());
-    let block = format!("[[key]]\nname = {quoted}\nrole = \"{role}\"\nhash = \"{hash}\"{merchants}");
+    let mut block = format!("[[key]]\nname = {quoted}\nrole = \"{role}\"\nhash = \"{hash}\"{merchants}");
+    let mut and_secret = String::new();
+    if let Some(path) = secret {
+        block += &format!("\nsignature_secret_file = \"{}\"", path.file_name().unwrap_or_default().display());
+        and_secret = format!(
+            "Its requests must be signed with the secret in {}, which the caller needs as well; docs/signing.md \
+             says how.\n\n",
+            path.display()
+        );
+    }
     Ok(Zeroizing::new(
         [
             "The bearer key, shown this once; give it to the caller over a safe way:\n\n  ",
             &bearer,
-            "\n\nNext: add this to the configuration and restart the service.\n\n",
+            "\n\n",
+            &and_secret,
+            "Next: add this to the configuration and restart the service.\n\n",
             &block,
         ]
         .concat(),
@@ -368,7 +389,10 @@ fn new_bearer(name: &str, role: Role) -> Result<Zeroizing<String>, KeysError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::config::SignatureSecret;
 
     fn at(second: i64) -> Millis {
         Millis(1_790_000_000_000 + second * 1_000)
@@ -377,7 +401,7 @@ mod tests {
     fn made() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys").join("signing-keys.toml");
-        let said = run(&Command::New { file: path.clone(), api: None, role: None }, at(0)).unwrap();
+        let said = run(&Command::New { file: path.clone(), api: None, role: None, signed: false }, at(0)).unwrap();
         assert!(said.contains("keys_file = \"signing-keys.toml\""), "{}", *said);
         (folder, path)
     }
@@ -397,7 +421,7 @@ mod tests {
         let ring = read(&path).unwrap();
         assert_eq!((ring.active(), ring.has_published_test_keys()), (0, false));
         let before = fs::read_to_string(&path).unwrap();
-        let again = run(&Command::New { file: path.clone(), api: None, role: None }, at(0)).unwrap_err();
+        let again = run(&Command::New { file: path.clone(), api: None, role: None, signed: false }, at(0)).unwrap_err();
         assert!(matches!(again, KeysError::Exists(_)), "{again}");
         assert_eq!(fs::read_to_string(&path).unwrap(), before);
         let (_other, other) = made();
@@ -476,7 +500,8 @@ mod tests {
     #[test]
     fn a_bearer_key_is_shown_with_its_hash() {
         let file = PathBuf::from("unused");
-        let command = Command::New { file, api: Some("Konbini \"K\"".to_owned()), role: Some(Role::Register) };
+        let command =
+            Command::New { file, api: Some("Konbini \"K\"".to_owned()), role: Some(Role::Register), signed: false };
         let said = run(&command, at(0)).unwrap();
         let bearer = said.lines().map(str::trim).find(|line| line.starts_with("sok_")).unwrap();
         assert_eq!(bearer.len(), 4 + 43);
@@ -486,6 +511,28 @@ mod tests {
         assert_eq!(key["name"].as_str(), Some("Konbini \"K\""));
         assert_eq!(key["hash"].as_str(), Some(KeyHash::of(bearer).to_string().as_str()));
         assert!(!Path::new("unused").exists());
+    }
+
+    #[test]
+    fn a_signed_key_has_a_secret_of_its_own_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config").join("signing-keys.toml");
+        let new = |name: &str| {
+            let (api, role) = (Some(name.to_owned()), Some(Role::Register));
+            run(&Command::New { file: file.clone(), api, role, signed: true }, at(0))
+        };
+        let said = new("konbini-pos").unwrap();
+        let path = file.with_file_name("konbini-pos.secret");
+        let secret = SignatureSecret::read(&path, Access::Owner).unwrap();
+        assert_eq!(secret.as_bytes().len(), 32);
+        assert!(!said.contains(fs::read_to_string(&path).unwrap().trim()), "the secret is not shown");
+        let table: toml::Table = toml::from_str(&said[said.find("[[key]]").unwrap()..]).unwrap();
+        assert_eq!(table["key"][0]["signature_secret_file"].as_str(), Some("konbini-pos.secret"));
+        assert!(matches!(new("konbini-pos"), Err(KeysError::Exists(_))));
+        assert_eq!(SignatureSecret::read(&path, Access::Owner).unwrap(), secret);
+        for name in ["", "../x", "a b"] {
+            assert_eq!(new(name).unwrap_err().exit_code(), 64, "{name}");
+        }
     }
 
     #[test]
@@ -506,6 +553,8 @@ mod tests {
         );
         assert!(matches!(parse("keys new --api a --role ops"), Ok(Command::New { role: Some(Role::Ops), .. })));
         assert!(parse("keys new --api a").is_err());
+        assert!(matches!(parse("keys new --api a --role ops --signed"), Ok(Command::New { signed: true, .. })));
+        assert!(parse("keys new --signed").is_err());
         assert!(parse("keys new --api a --role ops --file f").is_err());
         assert!(matches!(parse("keys retire 0 --file f"), Ok(Command::Retire { generation: 0, .. })));
     }

@@ -43,7 +43,7 @@ pub fn over_api(target: &Target, books: &mut Books, crowd: &[Customer], audit: &
         let path = format_args!("/v1/authorizations?merchant_id={merchant}&order_id={order}");
         target.requests.get(out, Role::Register, path);
     };
-    bulk(target.http, books.orders.len(), paths, |at, answer| {
+    bulk(&target.http, books.orders.len(), paths, |at, answer| {
         let Some(order) = books.orders.get(at) else { return Ok(()) };
         let is_answered = matches!(order.told, Told::Approved | Told::Denied);
         audit.answered += u64::from(is_answered);
@@ -79,7 +79,7 @@ pub fn over_api(target: &Target, books: &mut Books, crowd: &[Customer], audit: &
         let id = books.customer_id(u32::try_from(at).unwrap_or(u32::MAX));
         target.requests.get(out, Role::Office, format_args!("/v1/customers/{id}"));
     };
-    bulk(target.admin, crowd.len(), path, |at, answer| {
+    bulk(&target.admin, crowd.len(), path, |at, answer| {
         ensure!(answer.status == 200, "a customer: {}", said(answer.status, answer.body));
         let (shown, expected) = (Standing::read(answer.body)?, owed.get(at).copied().unwrap_or(0));
         let id = || books.customer_id(u32::try_from(at).unwrap_or(u32::MAX));

@@ -1,12 +1,17 @@
 //! Many calls whose answers are needed and whose speed is not measured: setting up, and auditing.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
 
 use crate::clock::{Clock, MILLISECOND, SECOND};
+<<<<<<< HEAD
 use crate::wire::{Answer, Outcome, Wire};
+=======
+use crate::http::Answer;
+use crate::tls::Peer;
+use crate::wire::{Outcome, Wire};
+>>>>>>> sign
 
 const CONNECTIONS: usize = 16;
 const DEPTH: usize = 8;
@@ -16,7 +21,7 @@ const MOST_REPEATS_A_CALL: usize = 20;
 /// Makes `count` calls, in any order, each until it is answered by something other than 503. `write` gets the
 /// number of the call, `read` its number and the answer.
 pub fn bulk(
-    to: SocketAddr,
+    to: &Peer,
     count: usize,
     mut write: impl FnMut(usize, &mut Vec<u8>),
     mut read: impl FnMut(usize, Answer<'_>) -> Result<()>,
@@ -62,7 +67,7 @@ pub fn bulk(
 }
 
 /// The answer to one call.
-pub fn once(to: SocketAddr, write: impl Fn(&mut Vec<u8>)) -> Result<(u16, Vec<u8>)> {
+pub fn once(to: &Peer, write: impl Fn(&mut Vec<u8>)) -> Result<(u16, Vec<u8>)> {
     let mut got = (0, Vec::new());
     bulk(
         to,

@@ -157,9 +157,27 @@ pub struct Place {
     /// Its configuration, which then names the policy too
     #[arg(long, conflicts_with = "url")]
     pub server_config: Option<PathBuf>,
-    /// Measure a running service, for example http://127.0.0.1:8080
+    /// It speaks TLS, with a certificate made for the run
+    #[arg(long, conflicts_with = "url")]
+    pub tls: bool,
+    /// Measure a running service, for example http://127.0.0.1:8080; or by https, with --ca
     #[arg(long, env = "LOADTEST_URL")]
     pub url: Option<String>,
+    /// The authorities that its certificate may be of, PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Our own certificate chain, PEM, if it wants one
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key_file"])]
+    pub cert: Option<PathBuf>,
+    /// The key of our certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key_file: Option<PathBuf>,
+    /// Sign the register's requests; its key has this name. A server of our own is made to demand it
+    #[arg(long, value_name = "NAME")]
+    pub sign: Option<String>,
+    /// With the secret in this file, base64; a server of our own gets one made for the run
+    #[arg(long, value_name = "FILE", requires = "sign")]
+    pub sign_secret: Option<PathBuf>,
     /// Where its office and ops calls are, if elsewhere
     #[arg(long, env = "LOADTEST_ADMIN_URL")]
     pub admin_url: Option<String>,

@@ -6,7 +6,25 @@ use std::io::Write;
 
 use memchr::{memchr_iter, memmem};
 
+<<<<<<< HEAD
 use crate::wire::{Answer, BadAnswer};
+=======
+use crate::sign::{Signed, Signer};
+
+/// An answer, borrowed from the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    pub status: u16,
+    pub head: &'a [u8],
+    pub body: &'a [u8],
+    /// The server closes the connection after it.
+    pub is_last: bool,
+}
+
+/// The input is no answer we can read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadAnswer;
+>>>>>>> sign
 
 /// A head longer than this is no head.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -99,6 +117,8 @@ impl Keys {
 pub struct Requests {
     host: String,
     keys: Keys,
+    /// Signs what is sent with the register's key.
+    signer: Option<Signer>,
 }
 
 /// All of a call that is the same each time, up to the length of its body.
@@ -115,22 +135,23 @@ impl Line {
 }
 
 impl Requests {
-    pub fn new(host: &str, keys: Keys) -> Self {
-        Self { host: host.to_owned(), keys }
+    pub fn new(host: &str, keys: Keys, signer: Option<Signer>) -> Self {
+        Self { host: host.to_owned(), keys, signer }
     }
 
     pub fn get(&self, out: &mut Vec<u8>, role: Role, path: fmt::Arguments<'_>) {
-        self.head(out, "GET", role, path);
+        self.head(out, "GET", role, path, b"");
         out.extend_from_slice(b"\r\n");
     }
 
     /// `body` is JSON.
     pub fn send(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>, body: &[u8]) {
-        self.head(out, method, role, path);
+        self.head(out, method, role, path, body);
         put(out, format_args!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len()));
         out.extend_from_slice(body);
     }
 
+<<<<<<< HEAD
     /// A POST that is made very often, with JSON.
     pub fn line(&self, role: Role, path: &str) -> Line {
         let mut line = Vec::new();
@@ -140,12 +161,24 @@ impl Requests {
     }
 
     fn head(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>) {
+=======
+    fn head(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>, body: &[u8]) {
+        let bearer = self.keys.of(role);
+>>>>>>> sign
         out.extend_from_slice(method.as_bytes());
-        put(out, format_args!(" {path} HTTP/1.1\r\nHost: "));
+        out.push(b' ');
+        let target = out.len();
+        put(out, path);
+        let target = target..out.len();
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         out.extend_from_slice(self.host.as_bytes());
         out.extend_from_slice(b"\r\nAuthorization: Bearer ");
-        out.extend_from_slice(self.keys.of(role).as_bytes());
+        out.extend_from_slice(bearer.as_bytes());
         out.extend_from_slice(b"\r\n");
+        if let Some(signer) = self.signer.as_ref().filter(|_| role == Role::Register) {
+            let target = String::from_utf8_lossy(out.get(target).unwrap_or_default()).into_owned();
+            signer.sign(out, &Signed { method, target: &target, bearer, body });
+        }
     }
 }
 
@@ -206,8 +239,12 @@ mod tests {
         let key = |name: &str| name.to_owned();
         let keys = Keys { wallet: key("w"), register: key("r"), office: key("f"), ops: key("o") };
         let mut out = Vec::new();
+<<<<<<< HEAD
         let requests = Requests::new("h:1", keys);
         requests.send(&mut out, "POST", Role::Register, format_args!("/v1/{}", 7), b"{}");
+=======
+        Requests::new("h:1", keys, None).send(&mut out, "POST", Role::Register, format_args!("/v1/{}", 7), b"{}");
+>>>>>>> sign
         let expected = "POST /v1/7 HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer r\r\n\
             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(String::from_utf8(out).unwrap(), expected);

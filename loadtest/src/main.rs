@@ -21,9 +21,11 @@ mod schedule;
 mod server;
 mod session;
 mod setup;
+mod sign;
 mod slo;
 mod stats;
 mod text;
+mod tls;
 mod wire;
 
 use std::io::Write;

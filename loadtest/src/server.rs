@@ -8,10 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::setup::pause;
+use crate::tls::Identity;
 
 /// The policy of a run, with the velocity rules off.
 const POLICY: &str = include_str!("../../config/policy.load.toml");
@@ -26,6 +30,13 @@ pub struct Options<'a> {
     pub config: Option<&'a Path>,
     /// Forged codes are part of the mix: the guard must let their source go on.
     pub takes_forged_codes: bool,
+    /// By TLS, with a certificate made for it.
+    pub tls: bool,
+    /// The name of the register's key, whose requests must be signed then.
+    pub signs: Option<&'a str>,
+    /// With the secret in this file; one is made if not given.
+    pub secret: Option<&'a Path>,
+    pub register_key: &'a str,
 }
 
 /// A running server. Dropping it kills it.
@@ -33,9 +44,13 @@ pub struct Server {
     child: Child,
     pub http: SocketAddr,
     pub data: PathBuf,
+    pub identity: Option<Identity>,
+    /// The file with the secret for signed requests.
+    pub secret: Option<PathBuf>,
     folder: Option<TempDir>,
 }
 
+<<<<<<< HEAD
 /// The first address that a program prints, which it does once it listens.
 pub fn spoken_address(child: &mut Child) -> Result<SocketAddr> {
     let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
@@ -49,6 +64,28 @@ pub fn spoken_address(child: &mut Child) -> Result<SocketAddr> {
         return Ok(address);
     }
     bail!("it did not say where it listens")
+=======
+/// The register's key under another name, with a secret: it takes the place of the published one. Gives the
+/// secret's file.
+fn demand_signatures(command: &mut Command, options: &Options<'_>, name: &str, folder: &Path) -> Result<PathBuf> {
+    let file = match options.secret {
+        // The server would look for it beside its configuration.
+        Some(file) => std::path::absolute(file)?,
+        None => {
+            let file = folder.join("register.secret");
+            std::fs::write(&file, STANDARD.encode(rand::random::<[u8; 32]>()))?;
+            file
+        }
+    };
+    let hash: String = Sha256::digest(options.register_key).iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = |field: &str| format!("SOKKETSU_KEY__0__{field}");
+    command.env(key("NAME"), name).env(key("ROLE"), "register").env(key("HASH"), hash);
+    command.env(key("MERCHANTS"), "*").env(key("CHANNELS"), r#"["in_store", "online"]"#);
+    command.env(key("MAY_REFUND"), "true").env(key("SIGNATURE_SECRET_FILE"), &file);
+    // Enough for a minute of anything.
+    command.env("SOKKETSU_SIGNATURES__NONCES", "16777216");
+    Ok(file)
+>>>>>>> sign
 }
 
 impl Server {
@@ -69,18 +106,55 @@ impl Server {
         if options.takes_forged_codes {
             command.env("SOKKETSU_BAD_CODES__PER_TERMINAL", "100000").env("SOKKETSU_BAD_CODES__PER_KEY", "100000");
         }
+        let identity = if options.tls { Some(Identity::make(folder.path())?) } else { None };
+        if let Some(identity) = &identity {
+            command.env("SOKKETSU_SERVER__TLS__CERT_FILE", &identity.cert);
+            command.env("SOKKETSU_SERVER__TLS__KEY_FILE", &identity.key);
+        }
+        let secret = match options.signs {
+            Some(name) => Some(demand_signatures(&mut command, options, name, folder.path())?),
+            None => None,
+        };
         let log_file = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
         let child = command.spawn().with_context(|| format!("start {}", options.binary.display()))?;
         let http = SocketAddr::from(([127, 0, 0, 1], 0));
+<<<<<<< HEAD
         let mut server = Self { child, http, data, folder: Some(folder) };
         server.http = spoken_address(&mut server.child).with_context(|| {
+=======
+        let mut server = Self { child, http, data, identity, secret, folder: Some(folder) };
+        server.http = server.address().with_context(|| {
+>>>>>>> sign
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             format!("{} did not start: {}", options.binary.display(), text.trim())
         })?;
         Ok(server)
     }
 
+<<<<<<< HEAD
+=======
+    /// It prints its address once every listener is bound.
+    fn address(&mut self) -> Result<SocketAddr> {
+        let mut lines = BufReader::new(self.child.stdout.take().context("its output")?).lines();
+        for line in lines.by_ref() {
+            let line = line?;
+            let Some((_, address)) = line.split_once("://") else { continue };
+            let address = address.split(['/', ' ']).next().unwrap_or_default();
+            let address = address.parse().with_context(|| format!("an address: {line}"))?;
+            // Keep reading, or it would one day wait for room in the pipe.
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok(address);
+        }
+        bail!("it did not say where it listens")
+    }
+
+    pub fn url(&self) -> String {
+        let scheme = if self.identity.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.http)
+    }
+
+>>>>>>> sign
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

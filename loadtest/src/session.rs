@@ -1,6 +1,5 @@
 //! A run from its begin to its end: a server, customers, the play, the audit, the report.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,8 +19,10 @@ use crate::report::{Costs, Ledger, Report, Stair, Verdict, approval_ratio, stage
 use crate::schedule::{Schedule, Step};
 use crate::server::{Options, Server};
 use crate::setup::{self, Target};
+use crate::sign::Signer;
 use crate::slo::Slo;
 use crate::stats::{Stats, point_length};
+use crate::tls::Trust;
 use crate::wire::Wire;
 
 /// Longest wait for the books to catch up, before and after a run.
@@ -62,21 +63,33 @@ struct Played {
     reconnects: u64,
 }
 
-fn address(url: &str) -> Result<(SocketAddr, String)> {
-    if url.starts_with("https://") {
-        bail!("{url}: TLS is not built in yet; measure behind what ends it");
-    }
-    let host = url.strip_prefix("http://").with_context(|| format!("{url}: should begin with http://"))?;
-    let host = host.trim_end_matches('/');
-    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    let address = host.to_socket_addrs().with_context(|| url.to_owned())?.next();
-    Ok((address.with_context(|| format!("{url}: no address"))?, host))
-}
-
 /// The server that was built beside this program.
 pub fn sibling() -> Option<PathBuf> {
     let path = std::env::current_exe().ok()?.parent()?.join("sokketsu");
     path.is_file().then_some(path)
+}
+
+/// Starts the server that was named, or the one built beside this program.
+fn own_server(place: &Place, profile: &Profile) -> Result<Server> {
+    let binary = place.serve.clone().or_else(sibling);
+    let binary = binary.context("give --serve BINARY or --url URL: no sokketsu was built beside this program")?;
+    Server::start(&Options {
+        binary: &binary,
+        data: place.data.as_deref(),
+        config: place.server_config.as_deref(),
+        takes_forged_codes: profile.mix.forged > 0.0,
+        tls: place.tls,
+        // A configuration of its own has keys of its own.
+        signs: place.sign.as_deref().filter(|_| place.server_config.is_none()),
+        secret: place.sign_secret.as_deref(),
+        register_key: &place.key_register,
+    })
+}
+
+fn trust(place: &Place, server: Option<&Server>) -> Result<Trust> {
+    let ca = place.ca.as_ref().or_else(|| Some(&server?.identity.as_ref()?.cert));
+    let Some(ca) = ca else { return Ok(Trust::default()) };
+    Trust::new(ca, place.cert.as_deref().zip(place.key_file.as_deref()))
 }
 
 impl<'a> Session<'a> {
@@ -88,25 +101,19 @@ impl<'a> Session<'a> {
             office: place.key_office.clone(),
             ops: place.key_ops.clone(),
         };
-        let (server, http, host) = if let Some(url) = &place.url {
-            let (http, host) = address(url)?;
-            (None, http, host)
-        } else {
-            let binary = place.serve.clone().or_else(sibling);
-            let binary =
-                binary.context("give --serve BINARY or --url URL: no sokketsu was built beside this program")?;
-            let options = Options {
-                binary: &binary,
-                data: place.data.as_deref(),
-                config: place.server_config.as_deref(),
-                takes_forged_codes: profile.mix.forged > 0.0,
-            };
-            let server = Server::start(&options)?;
-            let http = server.http;
-            (Some(server), http, http.to_string())
+        let server = if place.url.is_none() { Some(own_server(place, profile)?) } else { None };
+        let trust = trust(place, server.as_ref())?;
+        let url = place.url.clone().or_else(|| server.as_ref().map(Server::url)).unwrap_or_default();
+        let (http, host) = trust.peer(&url)?;
+        let admin = place.admin_url.as_deref().map(|url| trust.peer(url)).transpose()?;
+        let admin = admin.map_or_else(|| http.clone(), |(admin, _)| admin);
+        let secret = place.sign_secret.as_ref().or_else(|| server.as_ref()?.secret.as_ref());
+        let signer = match (&place.sign, secret) {
+            (None, _) => None,
+            (Some(name), Some(file)) => Some(Signer::load(name, file)?),
+            (Some(name), None) => bail!("--sign {name}: name the file with its secret by --sign-secret FILE"),
         };
-        let admin = place.admin_url.as_deref().map(address).transpose()?.map_or(http, |(admin, _)| admin);
-        let target = Target { http, admin, requests: Requests::new(&host, keys) };
+        let target = Target { http, admin, requests: Requests::new(&host, keys, signer) };
         let merchants = if place.merchant_id.is_empty() {
             let merchants: Vec<_> = (1..=profile.merchants).map(|number| format!("load-mrc-{number:03}")).collect();
             setup::merchants(&target, &merchants)?;
@@ -144,8 +151,12 @@ impl<'a> Session<'a> {
     fn play(&self, profile: &Profile, steps: &[Step], kind: Loop, crowd: Vec<Customer>) -> Result<Played> {
         let clock = Clock::start();
         let timeout = profile.timeout_ms * MILLISECOND;
+<<<<<<< HEAD
         let to = self.target.http;
         let mut wire = Wire::new(to, http::read, clock, profile.connections, profile.pipeline, timeout)?;
+=======
+        let mut wire = Wire::new(&self.target.http, clock, profile.connections, profile.pipeline, timeout)?;
+>>>>>>> sign
         // Sleeps end within a microsecond of their time, not 50.
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)).ok();
         let first = clock.now() + BREATH;
@@ -265,7 +276,7 @@ impl<'a> Session<'a> {
             version: env!("CARGO_PKG_VERSION"),
             started_at,
             command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
-            server: self.target.http.to_string(),
+            server: self.target.http.address.to_string(),
             loop_kind: if kind == Loop::Open { "open" } else { "closed" },
             approval_ratio: approval_ratio(&total.counts, profile.expects_shedding),
             profile,
@@ -314,19 +325,5 @@ impl<'a> Session<'a> {
         audit.differences = books.differences.count;
         audit.first_differences = std::mem::take(&mut books.differences.first);
         Ok(audit)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_read_and_tls_is_refused() {
-        assert_eq!(address("http://127.0.0.1:8080/").unwrap().1, "127.0.0.1:8080");
-        assert_eq!(address("http://127.0.0.1").unwrap().0.port(), 80);
-        for wrong in ["https://127.0.0.1", "127.0.0.1:80", "http://:x"] {
-            assert!(address(wrong).is_err(), "{wrong}");
-        }
     }
 }

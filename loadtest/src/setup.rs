@@ -1,7 +1,6 @@
 //! Before the run: merchants and customers of its own, made by the office's calls; codes, if they are to be
 //! issued beforehand.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,13 +11,17 @@ use serde::Deserialize;
 use crate::bulk::{bulk, once};
 use crate::crowd::{Code, Customer, LIMIT};
 use crate::http::{Requests, Role, put};
+<<<<<<< HEAD
 use crate::json::text;
+=======
+use crate::tls::Peer;
+>>>>>>> sign
 
 /// Where the calls go. Office and ops calls may have an address of their own.
 #[derive(Clone)]
 pub struct Target {
-    pub http: SocketAddr,
-    pub admin: SocketAddr,
+    pub http: Peer,
+    pub admin: Peer,
     pub requests: Requests,
 }
 
@@ -53,7 +56,7 @@ pub fn merchants(target: &Target, ids: &[String]) -> Result<()> {
         let id = ids.get(at).map_or("", String::as_str);
         target.requests.send(out, "PUT", Role::Office, format_args!("/v1/merchants/{id}"), body);
     };
-    bulk(target.admin, ids.len(), write, |_, answer| {
+    bulk(&target.admin, ids.len(), write, |_, answer| {
         ensure!(matches!(answer.status, 200 | 201), "make a merchant: {}", said(answer.status, answer.body));
         Ok(())
     })
@@ -74,7 +77,7 @@ pub fn customers(target: &Target, prefix: &str, count: usize) -> Result<Vec<Cust
         let path = format_args!("/v1/customers/{prefix}{at:06}");
         target.requests.send(out, "PUT", Role::Office, path, body.as_bytes());
     };
-    bulk(target.admin, count, write, |at, answer| {
+    bulk(&target.admin, count, write, |at, answer| {
         ensure!(matches!(answer.status, 200 | 201), "make a customer: {}", said(answer.status, answer.body));
         if let Some(customer) = all.get_mut(at) {
             customer.before = Standing::read(answer.body)?;
@@ -106,7 +109,7 @@ pub fn codes(target: &Target, prefix: &str, all: &mut [Customer]) -> Result<()> 
         target.requests.send(out, "POST", Role::Wallet, format_args!("/v1/codes"), &body);
     };
     let count = all.len();
-    bulk(target.http, count, write, |at, answer| {
+    bulk(&target.http, count, write, |at, answer| {
         ensure!(answer.status == 201, "issue a code: {}", said(answer.status, answer.body));
         let barcode = text(answer.body, b"barcode").context("an issued code")?;
         if let Some(customer) = all.get_mut(at) {
@@ -119,7 +122,7 @@ pub fn codes(target: &Target, prefix: &str, all: &mut [Customer]) -> Result<()> 
 /// Records that the ledger has not yet posted, by the metrics; `None` if those are not to be had.
 pub fn ledger_lag(target: &Target) -> Option<u64> {
     let write = |out: &mut Vec<u8>| target.requests.get(out, Role::Ops, format_args!("/metrics"));
-    let (status, body) = once(target.admin, write).ok()?;
+    let (status, body) = once(&target.admin, write).ok()?;
     let text = String::from_utf8(body).ok().filter(|_| status == 200)?;
     let line = text.lines().find_map(|line| line.strip_prefix("sokketsu_ledger_lag_records "))?;
     line.trim().parse().ok()

@@ -4,15 +4,19 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::{Clock, MILLISECOND, Nanos, SECOND};
+<<<<<<< HEAD
+=======
+use crate::http::{self, Answer};
+use crate::tls::{Peer, Stream};
+>>>>>>> sign
 
 /// Room for one read.
 const READ: usize = 64 * 1024;
@@ -58,7 +62,7 @@ pub enum Outcome<'a> {
 }
 
 struct Conn<T> {
-    stream: TcpStream,
+    stream: Stream,
     is_connected: bool,
     /// The begin of an answer whose end is still to come.
     input: Vec<u8>,
@@ -74,8 +78,12 @@ struct Conn<T> {
 }
 
 pub struct Wire<T> {
+<<<<<<< HEAD
     to: SocketAddr,
     framing: Framing,
+=======
+    to: Peer,
+>>>>>>> sign
     clock: Clock,
     epoll: OwnedFd,
     /// Most requests under way on one connection.
@@ -89,14 +97,16 @@ pub struct Wire<T> {
     events: Vec<epoll::Event>,
     under_way: usize,
     scratch: Vec<u8>,
-    /// Connections refused in a row.
+    /// Connections refused in a row, and why the last one was.
     refused: u32,
+    refusal: Option<std::io::Error>,
     /// Connections made anew.
     pub reconnects: u64,
 }
 
 /// Starts to connect; the end of it is told by epoll.
-fn connect(to: SocketAddr) -> Result<TcpStream> {
+fn connect(peer: &Peer) -> Result<Stream> {
+    let to = peer.address;
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).context("open a socket")?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -105,7 +115,7 @@ fn connect(to: SocketAddr) -> Result<TcpStream> {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => (),
         Err(error) => return Err(error).with_context(|| format!("connect to {to}")),
     }
-    Ok(socket.into())
+    peer.speak(socket.into())
 }
 
 fn flags(awaits_room: bool) -> epoll::EventFlags {
@@ -114,7 +124,7 @@ fn flags(awaits_room: bool) -> epoll::EventFlags {
 }
 
 impl<T> Conn<T> {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: Stream) -> Self {
         Self {
             stream,
             is_connected: false,
@@ -140,11 +150,16 @@ impl<T> Conn<T> {
         }
         self.output.clear();
         self.written = 0;
-        Ok(true)
+        match self.stream.flush() {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl<T> Wire<T> {
+<<<<<<< HEAD
     pub fn new(
         to: SocketAddr,
         framing: Framing,
@@ -157,6 +172,12 @@ impl<T> Wire<T> {
         let mut wire = Self {
             to,
             framing,
+=======
+    pub fn new(to: &Peer, clock: Clock, connections: usize, depth: usize, timeout: Nanos) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
+        let mut wire = Self {
+            to: to.clone(),
+>>>>>>> sign
             clock,
             epoll,
             depth,
@@ -168,6 +189,7 @@ impl<T> Wire<T> {
             under_way: 0,
             scratch: vec![0; READ],
             refused: 0,
+            refusal: None,
             reconnects: 0,
         };
         for at in 0..connections {
@@ -178,11 +200,11 @@ impl<T> Wire<T> {
         let until = clock.now() + CONNECT_WITHIN;
         while wire.open.len() < connections {
             if clock.now() > until {
-                bail!("{} of {connections} connections to {to} could be made", wire.open.len());
+                bail!("{} of {connections} connections to {} could be made", wire.open.len(), to.address);
             }
             wire.wait(10 * MILLISECOND, &mut |_, _, _| ())?;
             if wire.reconnects > 0 {
-                bail!("{to} does not take connections");
+                return Err(wire.gone());
             }
         }
         Ok(wire)
@@ -272,12 +294,20 @@ impl<T> Wire<T> {
     ) -> Result<()> {
         let Some(conn) = self.conns.get_mut(at) else { return Ok(()) };
         if !conn.is_connected {
-            if what.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP) {
-                self.refused += 1;
-                if self.refused > MOST_REFUSED {
-                    bail!("{} does not take connections any more", self.to);
+            let is_refused = what.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
+            let ready = if is_refused { Err(ErrorKind::ConnectionRefused.into()) } else { conn.stream.is_ready() };
+            match ready {
+                Ok(true) => (),
+                // What was to be said is said, and until there is an answer nothing is to be written.
+                Ok(false) => return self.write(at, hear),
+                Err(error) => {
+                    self.refused += 1;
+                    self.refusal = Some(error);
+                    if self.refused > MOST_REFUSED {
+                        return Err(self.gone());
+                    }
+                    return self.replace(at, false, hear);
                 }
-                return self.replace(at, false, hear);
             }
             self.refused = 0;
             conn.is_connected = true;
@@ -293,7 +323,16 @@ impl<T> Wire<T> {
         Ok(())
     }
 
+<<<<<<< HEAD
     fn read(&mut self, at: usize, now: Nanos, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
+=======
+    fn gone(&mut self) -> anyhow::Error {
+        let why = self.refusal.take().unwrap_or_else(|| ErrorKind::ConnectionAborted.into());
+        anyhow!(why).context(format!("{} does not take connections", self.to.address))
+    }
+
+    fn read(&mut self, at: usize, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
+>>>>>>> sign
         let Some(conn) = self.conns.get_mut(at) else { return Ok(()) };
         let (count, mut lives) = match conn.stream.read(&mut self.scratch) {
             Ok(count) => (count, count > 0),
@@ -352,7 +391,7 @@ impl<T> Wire<T> {
         timed_out: bool,
         hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos),
     ) -> Result<()> {
-        let stream = connect(self.to)?;
+        let stream = connect(&self.to)?;
         epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(at as u64), flags(true)).context("epoll")?;
         let Some(place) = self.conns.get_mut(at) else { return Ok(()) };
         // Closing the old socket takes it out of epoll.
@@ -413,7 +452,11 @@ mod tests {
             second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
         });
         let clock = Clock::start();
+<<<<<<< HEAD
         let mut wire = Wire::new(to, crate::http::read, clock, 1, 2, 50 * MILLISECOND).unwrap();
+=======
+        let mut wire = Wire::new(&Peer::plain(to), clock, 1, 2, 50 * MILLISECOND).unwrap();
+>>>>>>> sign
         wire.send(1, clock.now(), |out| out.extend_from_slice(b"onee"));
         assert!(wire.has_room());
         wire.send(2, clock.now(), |out| out.extend_from_slice(b"twoo"));

@@ -36,6 +36,18 @@ fn a_smoke_run_is_answered_as_meant_and_the_books_agree() {
 }
 
 #[test]
+fn over_tls_and_signed_the_books_agree_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["smoke", "--seconds", "1", "--tls", "--sign", "pos"];
+    let (code, said, report) = loadtest(&arguments, &folder.path().join("report.json"));
+    assert_eq!(code, Some(0), "{said}");
+    let counts = &report["total"]["counts"];
+    assert!(counts["approved"].as_u64() > Some(100), "{counts}");
+    assert_eq!((&counts["approved"], &counts["refused"]), (&counts["intended"], &Value::from(0)), "{said}");
+    assert_eq!(report["audit"]["differences"], 0);
+}
+
+#[test]
 fn a_missed_target_and_wrong_usage_have_exit_codes_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let slo = folder.path().join("slo.toml");

@@ -1,10 +1,13 @@
 //! The part of the check that is about `[[key]]`.
 
-use super::access::{ApiKey, KeyHash, Merchants, PUBLISHED_KEYS, Role};
+use std::path::PathBuf;
+
+use super::access::{ApiKey, KeyHash, Merchants, PUBLISHED_KEYS, Role, SignatureSecret};
 use super::check::Check;
 use super::raw::{RawChannel, RawKey, RawMerchants};
 use crate::domain::account::Channel;
 use crate::domain::ids::{BadText, MerchantId, TerminalId};
+use crate::files::Access;
 
 impl Check {
     pub(super) fn keys(&mut self, per_key: u32) -> Vec<ApiKey> {
@@ -49,8 +52,30 @@ impl Check {
             self.bad(&of("hash"), "is the hash of a published sandbox key: anyone could call");
         }
         let limit = self.within(&of("bad_codes_per_minute"), raw.bad_codes_per_minute, per_key, 1..=1_000_000);
+        let file = raw.signature_secret_file.clone();
+        let signature_secret = file.and_then(|file| self.signature_secret(at, &name, file));
         let rights = self.rights(at, role?, raw);
-        Some(ApiKey { name, role: role?, hash: hash?, bad_codes_per_minute: limit, ..rights? })
+        let bad_codes_per_minute = limit;
+        Some(ApiKey { name, role: role?, hash: hash?, bad_codes_per_minute, signature_secret, ..rights? })
+    }
+
+    /// With a secret that can't be had the configuration is not used: no key is taken unsigned by mistake.
+    fn signature_secret(&mut self, at: usize, name: &str, file: PathBuf) -> Option<SignatureSecret> {
+        if !name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+            let what = "is the `keyid` of signed requests: ASCII without quotes and backslashes, please";
+            self.bad(&format!("key[{at}].name"), what);
+        }
+        let key = format!("key[{at}].signature_secret_file");
+        let access = if self.sandbox { Access::Everyone } else { Access::Owner };
+        let secret = SignatureSecret::read(&self.folder.join(file), access);
+        let secret = self.parsed(&key, secret)?;
+        if secret.is_published() && !self.sandbox {
+            self.bad(
+                &key,
+                "holds the published sandbox secret: anyone could sign; `sokketsu keys new --signed` makes one",
+            );
+        }
+        Some(secret)
     }
 
     /// What a register's key allows. No other role has these fields.

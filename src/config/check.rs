@@ -18,6 +18,7 @@ use crate::domain::state::Settings;
 use crate::engine::Sync;
 use crate::engine::inbox::Bounds;
 use crate::keys;
+use crate::server::signature::Freshness;
 
 const DEFAULT_HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const MIB: u64 = 1024 * 1024;
@@ -152,6 +153,12 @@ impl Check {
             per_terminal: self.within("bad_codes.per_terminal", self.raw.bad_codes.per_terminal, 5, 1..=100_000),
             per_key: self.within("bad_codes.per_key", self.raw.bad_codes.per_key, 5, 1..=100_000),
         };
+        let (tolerance, nonces) = (self.raw.signatures.tolerance, self.raw.signatures.nonces);
+        let (least, most) = (RawDuration(1_000), RawDuration(300_000));
+        let signatures = Freshness {
+            tolerance_ms: self.within("signatures.tolerance", tolerance, RawDuration(60_000), least..=most).0,
+            nonces: self.within("signatures.nonces", nonces, 1_048_576, 1_024..=16_777_216),
+        };
         let server = self.server();
         let inbox = Bounds {
             normal: self.within("engine.inbox", self.raw.engine.inbox, 8_192, 1..=1_048_576),
@@ -173,6 +180,7 @@ impl Check {
             server,
             inbox,
             bad_codes,
+            signatures,
             issuers: issuers?,
             keyring: Arc::new(keyring?),
             keys,

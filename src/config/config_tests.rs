@@ -43,7 +43,8 @@ impl Place {
     /// With policy, holidays, signing keys and this configuration.
     fn with(text: &str) -> Self {
         let place = Self::empty();
-        let command = keys::Command::New { file: place.config("signing-keys.toml"), api: None, role: None };
+        let command =
+            keys::Command::New { file: place.config("signing-keys.toml"), api: None, role: None, signed: false };
         keys::run(&command, Millis(0)).unwrap();
         for (name, text) in [
             ("policy.toml", include_str!("../../config/policy.toml")),
@@ -153,8 +154,10 @@ fn the_sandbox_needs_nothing() {
             assert_eq!((key(name).role, key(name).hash), (role, KeyHash::of(name)));
         }
         let register = key("sandbox-register");
-        assert_eq!((register.merchants, register.may_refund), (Merchants::All, true));
+        assert_eq!((&register.merchants, register.may_refund), (&Merchants::All, true));
         assert_eq!(register.channels, Channel::ALL);
+        let signed = key("sandbox-signed");
+        assert!(signed.signature_secret.unwrap().is_published() && register.signature_secret.is_none());
         assert!(config.summary().contains("sandbox"));
     }
     let config = Place::empty().sandbox().load().unwrap();
@@ -202,6 +205,41 @@ fn a_service_refuses_what_is_published() {
 }
 
 #[test]
+fn a_signature_secret_is_read_from_a_file_of_its_own() {
+    let secret: Vec<u8> = (0..32).collect();
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    let given = format!("{LEAST}signature_secret_file = \"app.secret\"\n[signatures]\ntolerance = \"30s\"\n");
+    let place = Place::with(&given);
+    let write = |text: &str, mode: u32| {
+        fs::write(place.config("app.secret"), text).unwrap();
+        fs::set_permissions(place.config("app.secret"), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    assert_one(&place, "DIR/sokketsu.toml:12:1: `key[0].signature_secret_file`: DIR/app.secret cannot be read");
+    for text in [&hex, base64, &format!("{base64}=\n"), &format!(" {} ", hex.to_uppercase())] {
+        write(text, 0o600);
+        let config = place.load().unwrap();
+        let read = config.keys[0].signature_secret.as_ref().unwrap();
+        assert_eq!(read.as_bytes(), secret, "{text}");
+        assert_eq!((config.signatures.tolerance_ms, config.signatures.nonces), (30_000, 1_048_576));
+        assert!(config.summary().contains("1 with signed requests") && !format!("{config:?}").contains(base64));
+    }
+    for text in ["", &base64[1..], &hex[2..], "not base64!", &format!("{hex}\n{hex}"), &"+".repeat(1_400)] {
+        write(text, 0o600);
+        assert_one(&place, "must hold one secret of 32 to 1,024 bytes");
+        assert!(text.is_empty() || !place.problems().join("").contains(text), "it is not shown");
+    }
+    write(&hex, 0o640);
+    assert_one(&place, "DIR/app.secret can be read by others than its owner (mode 0640)");
+    write("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==", 0o600);
+    assert_one(&place, "`key[0].signature_secret_file`: holds the published sandbox secret");
+    let place = Place::with(&given.replace("\"app\"", "\"お店\""));
+    fs::write(place.config("app.secret"), &hex).unwrap();
+    fs::set_permissions(place.config("app.secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_one(&place, "DIR/sokketsu.toml:9:1: `key[0].name`: is the `keyid` of signed requests");
+}
+
+#[test]
 fn each_wrong_value_names_its_key_and_line() {
     let cases = [
         ("[server]\nhtpp = 1", "DIR/sokketsu.toml:2:1: `server.htpp`: unknown field `htpp`"),
@@ -240,6 +278,8 @@ fn each_wrong_value_names_its_key_and_line() {
         ("[holds]\nexpire_after = \"0s\"", ":2:1: `holds.expire_after`: 0"),
         ("[engine]\nbatch = 0", ":2:1: `engine.batch`: 0 is out of range"),
         ("[bad_codes]\nper_key = 0", ":2:1: `bad_codes.per_key`: 0 is out of range"),
+        ("[signatures]\ntolerance = \"10m\"", ":2:1: `signatures.tolerance`: 10m is out of range: 1s to 5m"),
+        ("[signatures]\nnonces = 10", ":2:1: `signatures.nonces`: 10 is out of range"),
         ("[server.tls]\nkey_file = \"sokketsu.toml\"", ":1:9: `server.tls.cert_file`: is missing"),
         ("[policy]\nfile = \"none.toml\"", ":2:1: `policy.file`: DIR/none.toml cannot be read"),
     ];

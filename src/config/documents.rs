@@ -129,6 +129,11 @@ pub(super) fn summary(config: &Config) -> String {
     line("holidays", shown(&config.holidays.file, "the program"));
     line("signing", format!("{:?}", config.keyring));
     let count = |role: Role| config.keys.iter().filter(|key| key.role == role).count();
-    line("keys", Role::ALL.map(|role| format!("{} {}", count(role), role.name())).join(", "));
+    let mut keys = Role::ALL.map(|role| format!("{} {}", count(role), role.name())).join(", ");
+    let signed = config.keys.iter().filter(|key| key.signature_secret.is_some()).count();
+    if signed > 0 {
+        write!(keys, "; {signed} with signed requests").ok();
+    }
+    line("keys", keys);
     out
 }

@@ -30,8 +30,9 @@ use crate::domain::policy::Policy;
 use crate::domain::state::Settings;
 use crate::engine::Sync;
 use crate::engine::inbox::Bounds;
+use crate::server::signature::Freshness;
 
-pub use access::{ApiKey, KeyHash, Merchants, Role};
+pub use access::{ApiKey, KeyHash, Merchants, Role, SignatureSecret};
 pub use documents::Document;
 pub use problem::{ConfigError, EXIT_CONFIG, Place, Problem};
 pub use source::ENVIRONMENT_PREFIX;
@@ -89,6 +90,7 @@ pub struct Config {
     pub server: Server,
     pub inbox: Bounds,
     pub bad_codes: BadCodes,
+    pub signatures: Freshness,
     pub issuers: Issuers,
     /// Shared with the edge, which swaps it whole at a rotation.
     pub keyring: Arc<Keyring>,

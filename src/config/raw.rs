@@ -21,6 +21,7 @@ pub struct RawConfig {
     pub holds: RawHolds,
     pub engine: RawEngine,
     pub bad_codes: RawBadCodes,
+    pub signatures: RawSignatures,
     pub issuer: Vec<RawIssuer>,
     pub aid: Vec<RawAid>,
     pub signing: RawSigning,
@@ -109,6 +110,13 @@ pub struct RawBadCodes {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct RawSignatures {
+    pub tolerance: Option<RawDuration>,
+    pub nonces: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RawIssuer {
     pub prefix: Option<String>,
     pub form: Option<RawForm>,
@@ -152,6 +160,7 @@ pub struct RawKey {
     pub channels: Option<Vec<RawChannel>>,
     pub may_refund: Option<bool>,
     pub bad_codes_per_minute: Option<u32>,
+    pub signature_secret_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Deserialize)]

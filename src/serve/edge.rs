@@ -17,6 +17,7 @@ use crate::engine::inbox::Inbox;
 use crate::journal::Durable;
 use crate::ledger::writer::Writer;
 use crate::server::callers::{Caller, Callers};
+use crate::server::signature::Verifier;
 use crate::server::{self, EventSource, Readiness};
 
 pub(super) fn parts(
@@ -70,6 +71,10 @@ fn callers(config: &Config) -> Result<Callers, ServeError> {
             channels: key.channels.clone(),
             may_refund: key.may_refund,
             bad_codes_per_minute: usize::try_from(key.bad_codes_per_minute).unwrap_or(usize::MAX),
+            signature: key
+                .signature_secret
+                .as_ref()
+                .map(|secret| Arc::new(Verifier::new(&key.name, secret.as_bytes(), config.signatures))),
         };
         (caller, vec![*key.hash.as_bytes()])
     };

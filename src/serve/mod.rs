@@ -246,7 +246,8 @@ fn welcome(config: &Config, http: SocketAddr, admin: Option<SocketAddr>) -> Stri
     text += &format!("\n  data in {}", config.records.data.display());
     if config.sandbox {
         text += "\n  sandbox: customers 1001-1006 and 2000-2999, merchants mrc_konbini, mrc_electronics, mrc_giftcards\
-                 \n  keys: sandbox-wallet, sandbox-register, sandbox-office, sandbox-ops (Authorization: Bearer KEY)";
+                 \n  keys: sandbox-wallet, sandbox-register, sandbox-office, sandbox-ops (Authorization: Bearer KEY);\
+                 \n  sandbox-signed is a register whose requests must be signed: docs/signing.md";
     }
     text += &format!("\n  API: {scheme}://{http}/openapi.json   ready: {scheme}://{http}/readyz");
     text

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::problem::{FORBIDDEN, Problem};
+use super::signature::Verifier;
 use crate::domain::account::Channel;
 use crate::domain::ids::{MerchantId, TerminalId};
 
@@ -47,7 +48,7 @@ pub enum Merchants {
 }
 
 /// One caller. What does not belong to its role is not looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// For logs; not the key.
     pub name: Box<str>,
@@ -59,6 +60,8 @@ pub struct Caller {
     pub may_refund: bool,
     /// Bad codes a minute from this key, whatever merchants and terminals it names.
     pub bad_codes_per_minute: usize,
+    /// If it is there, every request must be signed.
+    pub signature: Option<Arc<Verifier>>,
 }
 
 impl Caller {
@@ -72,6 +75,7 @@ impl Caller {
             channels: Channel::ALL.to_vec(),
             may_refund: true,
             bad_codes_per_minute: usize::MAX,
+            signature: None,
         }
     }
 

@@ -100,7 +100,11 @@ async fn serve(
     let (route, params) = edge.router.find(&head.method, head.uri.path())?;
     *found = Some(route);
     is_served_here(edge, door, route)?;
-    let known = authenticate(edge, door, route, &head.headers)?;
+    let known = identify(edge, door, route, &head.headers)?;
+    let signature = known.as_deref().and_then(|known| known.caller.signature.as_deref());
+    if signature.is_none() {
+        may_call(edge, door, route, known.as_deref())?;
+    }
     let bytes = if route.takes_body {
         check_media_type(&head.headers)?;
         read_body(body, edge.options.body_timeout).await?
@@ -112,6 +116,10 @@ async fn serve(
     // After the body, so that the caller keeps its connection for the next try.
     if !route.is_open() && !edge.readiness.may_serve() {
         return Err(Problem::not_ready());
+    }
+    if let Some(signature) = signature {
+        signature.check(head, &bytes)?;
+        may_call(edge, door, route, known.as_deref())?;
     }
     let asked = Asked {
         edge,
@@ -161,15 +169,24 @@ fn is_served_here(edge: &Edge, door: Door, route: &Route) -> Result<(), Problem>
     Ok(())
 }
 
-/// Who calls, and whether this role may.
-fn authenticate(edge: &Edge, door: Door, route: &Route, headers: &HeaderMap) -> Result<Option<Arc<Known>>, Problem> {
-    let guarded_metrics = route.call == Call::Metrics && door == Door::Only && !edge.options.open_metrics;
-    let roles = if guarded_metrics { &[Role::Ops] } else { route.roles };
-    if roles.is_empty() {
+/// Who calls; nobody in particular where anybody may.
+fn identify(edge: &Edge, door: Door, route: &Route, headers: &HeaderMap) -> Result<Option<Arc<Known>>, Problem> {
+    if roles(edge, door, route).is_empty() {
         return Ok(None);
     }
     let key = bearer(headers).ok_or_else(|| Problem::unauthorized(false))?;
-    let known = edge.callers.load().find(key).ok_or_else(|| Problem::unauthorized(true))?;
+    edge.callers.load().find(key).map(Some).ok_or_else(|| Problem::unauthorized(true))
+}
+
+fn roles(edge: &Edge, door: Door, route: &Route) -> &'static [Role] {
+    let guarded_metrics = route.call == Call::Metrics && door == Door::Only && !edge.options.open_metrics;
+    if guarded_metrics { &[Role::Ops] } else { route.roles }
+}
+
+/// Whether this role may.
+fn may_call(edge: &Edge, door: Door, route: &Route, known: Option<&Known>) -> Result<(), Problem> {
+    let Some(known) = known else { return Ok(()) };
+    let roles = roles(edge, door, route);
     if !roles.contains(&known.caller.role) {
         let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
         let detail = format!("This call is for a key with the role {}.", names.join(" or "));
@@ -178,7 +195,7 @@ fn authenticate(edge: &Edge, door: Door, route: &Route, headers: &HeaderMap) -> 
     if door == Door::Public && matches!(known.caller.role, Role::Office | Role::Ops) {
         return Err(Problem::new(&FORBIDDEN, "Staff keys are served on the admin address only."));
     }
-    Ok(Some(known))
+    Ok(())
 }
 
 /// The key of the one `Authorization: Bearer KEY`.

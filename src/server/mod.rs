@@ -4,7 +4,8 @@
 //! - `flow`: one call from head to answer, the only place where the steps are put in order;
 //! - `request_guard`: what is refused before any thought; `fields`: JSON into checked values;
 //! - [`router`]: every call with its roles in one table;
-//! - [`callers`]: who calls; [`bad_codes`]: who sends too many bad codes;
+//! - [`callers`]: who calls; [`signature`] (and `signature_input`, `nonces`): whether it is the caller who calls, for
+//!   keys that sign; [`bad_codes`]: who sends too many bad codes;
 //! - `authorizations`, `afterwards`, `codes`, `customers`, `merchants`, `events`, `health`, `sandbox`: the calls;
 //! - `answer`, `problem`, `decision`: how answers look.
 //!
@@ -27,11 +28,14 @@ mod framing;
 mod health;
 pub mod listener;
 mod merchants;
+mod nonces;
 mod past;
 pub mod problem;
 mod request_guard;
 pub mod router;
 mod sandbox;
+pub mod signature;
+mod signature_input;
 pub mod tls;
 
 use std::hash::{BuildHasher, Hasher};

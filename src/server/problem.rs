@@ -28,6 +28,10 @@ macro_rules! kinds {
 kinds! {
     MALFORMED = 400 "malformed" "The request cannot be read";
     UNAUTHORIZED = 401 "unauthorized" "An API key is needed";
+    SIGNATURE_MISSING = 401 "signature_missing" "This key's requests must be signed";
+    SIGNATURE_INVALID = 401 "signature_invalid" "The signature is not good";
+    SIGNATURE_STALE = 401 "signature_stale" "The signature is not of now";
+    SIGNATURE_REPLAYED = 401 "signature_replayed" "The request was seen before";
     FORBIDDEN = 403 "forbidden" "This key may not do that";
     NOT_FOUND = 404 "not_found" "There is no such call";
     AUTHORIZATION_UNKNOWN = 404 "authorization_unknown" "There is no such authorization";

@@ -36,8 +36,11 @@ use sokketsu::engine::serve::serve;
 use sokketsu::engine::{Engine, Sync};
 use sokketsu::journal::{Batch, Journal, JournalError};
 use sokketsu::server::callers::{Caller, Callers, Merchants, Role, hash_key};
+use sokketsu::server::signature::{Freshness, Verifier};
 use sokketsu::server::{Condition, Edge, EventSource, Options, Parts, PastOrders, Readiness, bind, run};
 
+/// Of the key `signed-key`, whose name is `pos`.
+pub const SIGNATURE_SECRET: &[u8] = b"the secret of the key named pos.";
 pub const POLICY: &str = include_str!("../../config/policy.toml");
 /// Says something of every year the tests may run in.
 pub const HOLIDAYS: &str = "date,name\n2020-01-01,first\n2099-12-31,last\n";
@@ -147,6 +150,9 @@ fn callers() -> Callers {
         .map(|role| (Caller::unbound(role.name(), role), vec![hash_key(&format!("sandbox-{}", role.name()))]))
         .collect();
     list.push((bound, vec![hash_key("konbini-key")]));
+    let verifier = Verifier::new("pos", SIGNATURE_SECRET, Freshness { tolerance_ms: 60_000, nonces: 1_000 });
+    let signed = Caller { signature: Some(Arc::new(verifier)), ..Caller::unbound("pos", Role::Register) };
+    list.push((signed, vec![hash_key("signed-key")]));
     Callers::new(list).unwrap()
 }
 
