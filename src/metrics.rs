@@ -19,8 +19,17 @@ const BUCKETS: [f64; 16] =
 const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Why work is refused without a decision.
-const SHED: [&str; 9] =
-    ["inbox_full", "queue_time", "orders_full", "nonces_full", "bad_codes", "connections", "accept", "tls_handshake", "slow_head"];
+const SHED: [&str; 9] = [
+    "inbox_full",
+    "queue_time",
+    "orders_full",
+    "nonces_full",
+    "bad_codes",
+    "connections",
+    "accept",
+    "tls_handshake",
+    "slow_head",
+];
 
 /// Where a request's time goes; the same names as in `Server-Timing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

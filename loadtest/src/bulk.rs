@@ -5,13 +5,8 @@ use std::collections::VecDeque;
 use anyhow::{Result, bail};
 
 use crate::clock::{Clock, MILLISECOND, SECOND};
-<<<<<<< HEAD
-use crate::wire::{Answer, Outcome, Wire};
-=======
-use crate::http::Answer;
 use crate::tls::Peer;
-use crate::wire::{Outcome, Wire};
->>>>>>> sign
+use crate::wire::{Answer, Outcome, Wire};
 
 const CONNECTIONS: usize = 16;
 const DEPTH: usize = 8;

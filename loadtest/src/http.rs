@@ -3,28 +3,12 @@
 
 use std::fmt;
 use std::io::Write;
+use std::ops::Range;
 
 use memchr::{memchr_iter, memmem};
 
-<<<<<<< HEAD
-use crate::wire::{Answer, BadAnswer};
-=======
 use crate::sign::{Signed, Signer};
-
-/// An answer, borrowed from the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer<'a> {
-    pub status: u16,
-    pub head: &'a [u8],
-    pub body: &'a [u8],
-    /// The server closes the connection after it.
-    pub is_last: bool,
-}
-
-/// The input is no answer we can read.
-#[derive(Debug, PartialEq, Eq)]
-pub struct BadAnswer;
->>>>>>> sign
+use crate::wire::{Answer, BadAnswer};
 
 /// A head longer than this is no head.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -121,13 +105,22 @@ pub struct Requests {
     signer: Option<Signer>,
 }
 
-/// All of a call that is the same each time, up to the length of its body.
-pub struct Line(Vec<u8>);
+/// All of a call that is the same each time.
+pub struct Line {
+    head: Vec<u8>,
+    path: String,
+    bearer: String,
+    signer: Option<Signer>,
+}
 
 impl Line {
     /// Writes the call with this body.
     pub fn send(&self, out: &mut Vec<u8>, body: &[u8]) {
-        out.extend_from_slice(&self.0);
+        out.extend_from_slice(&self.head);
+        if let Some(signer) = &self.signer {
+            signer.sign(out, &Signed { method: "POST", target: &self.path, bearer: &self.bearer, body });
+        }
+        out.extend_from_slice(b"Content-Type: application/json\r\nContent-Length: ");
         put_number(out, body.len() as u64);
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(body);
@@ -151,20 +144,28 @@ impl Requests {
         out.extend_from_slice(body);
     }
 
-<<<<<<< HEAD
     /// A POST that is made very often, with JSON.
     pub fn line(&self, role: Role, path: &str) -> Line {
-        let mut line = Vec::new();
-        self.head(&mut line, "POST", role, format_args!("{path}"));
-        line.extend_from_slice(b"Content-Type: application/json\r\nContent-Length: ");
-        Line(line)
+        let mut head = Vec::new();
+        self.bare_head(&mut head, "POST", role, format_args!("{path}"));
+        let (path, bearer) = (path.to_owned(), self.keys.of(role).to_owned());
+        Line { head, path, bearer, signer: self.signer_of(role).cloned() }
     }
 
-    fn head(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>) {
-=======
+    fn signer_of(&self, role: Role) -> Option<&Signer> {
+        self.signer.as_ref().filter(|_| role == Role::Register)
+    }
+
     fn head(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>, body: &[u8]) {
-        let bearer = self.keys.of(role);
->>>>>>> sign
+        let target = self.bare_head(out, method, role, path);
+        if let Some(signer) = self.signer_of(role) {
+            let target = String::from_utf8_lossy(out.get(target).unwrap_or_default()).into_owned();
+            signer.sign(out, &Signed { method, target: &target, bearer: self.keys.of(role), body });
+        }
+    }
+
+    /// All but a signature; tells where the request's target stands.
+    fn bare_head(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>) -> Range<usize> {
         out.extend_from_slice(method.as_bytes());
         out.push(b' ');
         let target = out.len();
@@ -173,12 +174,9 @@ impl Requests {
         out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         out.extend_from_slice(self.host.as_bytes());
         out.extend_from_slice(b"\r\nAuthorization: Bearer ");
-        out.extend_from_slice(bearer.as_bytes());
+        out.extend_from_slice(self.keys.of(role).as_bytes());
         out.extend_from_slice(b"\r\n");
-        if let Some(signer) = self.signer.as_ref().filter(|_| role == Role::Register) {
-            let target = String::from_utf8_lossy(out.get(target).unwrap_or_default()).into_owned();
-            signer.sign(out, &Signed { method, target: &target, bearer, body });
-        }
+        target
     }
 }
 
@@ -239,12 +237,8 @@ mod tests {
         let key = |name: &str| name.to_owned();
         let keys = Keys { wallet: key("w"), register: key("r"), office: key("f"), ops: key("o") };
         let mut out = Vec::new();
-<<<<<<< HEAD
-        let requests = Requests::new("h:1", keys);
+        let requests = Requests::new("h:1", keys, None);
         requests.send(&mut out, "POST", Role::Register, format_args!("/v1/{}", 7), b"{}");
-=======
-        Requests::new("h:1", keys, None).send(&mut out, "POST", Role::Register, format_args!("/v1/{}", 7), b"{}");
->>>>>>> sign
         let expected = "POST /v1/7 HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer r\r\n\
             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(String::from_utf8(out).unwrap(), expected);

@@ -50,13 +50,12 @@ pub struct Server {
     folder: Option<TempDir>,
 }
 
-<<<<<<< HEAD
 /// The first address that a program prints, which it does once it listens.
 pub fn spoken_address(child: &mut Child) -> Result<SocketAddr> {
     let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
     for line in lines.by_ref() {
         let line = line?;
-        let Some((_, address)) = line.split_once("http://") else { continue };
+        let Some((_, address)) = line.split_once("://") else { continue };
         let address = address.split(['/', ' ']).next().unwrap_or_default();
         let address = address.parse().with_context(|| format!("an address: {line}"))?;
         // Keep reading, or it would one day wait for room in the pipe.
@@ -64,7 +63,8 @@ pub fn spoken_address(child: &mut Child) -> Result<SocketAddr> {
         return Ok(address);
     }
     bail!("it did not say where it listens")
-=======
+}
+
 /// The register's key under another name, with a secret: it takes the place of the published one. Gives the
 /// secret's file.
 fn demand_signatures(command: &mut Command, options: &Options<'_>, name: &str, folder: &Path) -> Result<PathBuf> {
@@ -85,7 +85,6 @@ fn demand_signatures(command: &mut Command, options: &Options<'_>, name: &str, f
     // Enough for a minute of anything.
     command.env("SOKKETSU_SIGNATURES__NONCES", "16777216");
     Ok(file)
->>>>>>> sign
 }
 
 impl Server {
@@ -119,34 +118,12 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
         let child = command.spawn().with_context(|| format!("start {}", options.binary.display()))?;
         let http = SocketAddr::from(([127, 0, 0, 1], 0));
-<<<<<<< HEAD
-        let mut server = Self { child, http, data, folder: Some(folder) };
-        server.http = spoken_address(&mut server.child).with_context(|| {
-=======
         let mut server = Self { child, http, data, identity, secret, folder: Some(folder) };
-        server.http = server.address().with_context(|| {
->>>>>>> sign
+        server.http = spoken_address(&mut server.child).with_context(|| {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             format!("{} did not start: {}", options.binary.display(), text.trim())
         })?;
         Ok(server)
-    }
-
-<<<<<<< HEAD
-=======
-    /// It prints its address once every listener is bound.
-    fn address(&mut self) -> Result<SocketAddr> {
-        let mut lines = BufReader::new(self.child.stdout.take().context("its output")?).lines();
-        for line in lines.by_ref() {
-            let line = line?;
-            let Some((_, address)) = line.split_once("://") else { continue };
-            let address = address.split(['/', ' ']).next().unwrap_or_default();
-            let address = address.parse().with_context(|| format!("an address: {line}"))?;
-            // Keep reading, or it would one day wait for room in the pipe.
-            std::thread::spawn(move || lines.for_each(drop));
-            return Ok(address);
-        }
-        bail!("it did not say where it listens")
     }
 
     pub fn url(&self) -> String {
@@ -154,7 +131,6 @@ impl Server {
         format!("{scheme}://{}", self.http)
     }
 
->>>>>>> sign
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -151,12 +151,8 @@ impl<'a> Session<'a> {
     fn play(&self, profile: &Profile, steps: &[Step], kind: Loop, crowd: Vec<Customer>) -> Result<Played> {
         let clock = Clock::start();
         let timeout = profile.timeout_ms * MILLISECOND;
-<<<<<<< HEAD
-        let to = self.target.http;
+        let to = &self.target.http;
         let mut wire = Wire::new(to, http::read, clock, profile.connections, profile.pipeline, timeout)?;
-=======
-        let mut wire = Wire::new(&self.target.http, clock, profile.connections, profile.pipeline, timeout)?;
->>>>>>> sign
         // Sleeps end within a microsecond of their time, not 50.
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)).ok();
         let first = clock.now() + BREATH;

@@ -11,11 +11,8 @@ use serde::Deserialize;
 use crate::bulk::{bulk, once};
 use crate::crowd::{Code, Customer, LIMIT};
 use crate::http::{Requests, Role, put};
-<<<<<<< HEAD
 use crate::json::text;
-=======
 use crate::tls::Peer;
->>>>>>> sign
 
 /// Where the calls go. Office and ops calls may have an address of their own.
 #[derive(Clone)]
@@ -95,7 +92,7 @@ pub fn limit(target: &Target, id: &str, limit: u64) -> Result<()> {
     let write = |out: &mut Vec<u8>| {
         target.requests.send(out, "PUT", Role::Office, format_args!("{path}"), body.as_bytes());
     };
-    let (status, body) = once(target.admin, write)?;
+    let (status, body) = once(&target.admin, write)?;
     ensure!(matches!(status, 200 | 201), "make a customer: {}", said(status, &body));
     Ok(())
 }

@@ -269,7 +269,7 @@ mod tests {
         let (address, server) = serve_one(&identity);
         let (peer, _) = Trust::new(&identity.cert, None).unwrap().peer(&format!("https://{address}")).unwrap();
         let clock = Clock::start();
-        let mut wire: Wire<u8> = Wire::new(&peer, clock, 1, 1, 5 * SECOND).unwrap();
+        let mut wire: Wire<u8> = Wire::new(&peer, crate::http::read, clock, 1, 1, 5 * SECOND).unwrap();
         let mut got = None;
         wire.send(1, clock.now(), |out| out.extend_from_slice(b"ping"));
         while got.is_none() && clock.now() < 5 * SECOND {
@@ -290,7 +290,7 @@ mod tests {
         let ((_folder, identity), (_other, other)) = (made(), made());
         let (address, server) = serve_one(&identity);
         let (peer, _) = Trust::new(&other.cert, None).unwrap().peer(&format!("https://{address}")).unwrap();
-        let error = Wire::<u8>::new(&peer, Clock::start(), 1, 1, SECOND).err().unwrap();
+        let error = Wire::<u8>::new(&peer, crate::http::read, Clock::start(), 1, 1, SECOND).err().unwrap();
         assert!(format!("{error:#}").contains("certificate"), "{error:#}");
         assert_eq!(server.join().unwrap(), None);
     }

@@ -12,11 +12,7 @@ use rustix::event::{Timespec, epoll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::{Clock, MILLISECOND, Nanos, SECOND};
-<<<<<<< HEAD
-=======
-use crate::http::{self, Answer};
 use crate::tls::{Peer, Stream};
->>>>>>> sign
 
 /// Room for one read.
 const READ: usize = 64 * 1024;
@@ -78,12 +74,8 @@ struct Conn<T> {
 }
 
 pub struct Wire<T> {
-<<<<<<< HEAD
-    to: SocketAddr,
-    framing: Framing,
-=======
     to: Peer,
->>>>>>> sign
+    framing: Framing,
     clock: Clock,
     epoll: OwnedFd,
     /// Most requests under way on one connection.
@@ -159,9 +151,8 @@ impl<T> Conn<T> {
 }
 
 impl<T> Wire<T> {
-<<<<<<< HEAD
     pub fn new(
-        to: SocketAddr,
+        to: &Peer,
         framing: Framing,
         clock: Clock,
         connections: usize,
@@ -170,14 +161,8 @@ impl<T> Wire<T> {
     ) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
         let mut wire = Self {
-            to,
-            framing,
-=======
-    pub fn new(to: &Peer, clock: Clock, connections: usize, depth: usize, timeout: Nanos) -> Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
-        let mut wire = Self {
             to: to.clone(),
->>>>>>> sign
+            framing,
             clock,
             epoll,
             depth,
@@ -323,16 +308,12 @@ impl<T> Wire<T> {
         Ok(())
     }
 
-<<<<<<< HEAD
-    fn read(&mut self, at: usize, now: Nanos, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
-=======
     fn gone(&mut self) -> anyhow::Error {
         let why = self.refusal.take().unwrap_or_else(|| ErrorKind::ConnectionAborted.into());
         anyhow!(why).context(format!("{} does not take connections", self.to.address))
     }
 
-    fn read(&mut self, at: usize, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
->>>>>>> sign
+    fn read(&mut self, at: usize, now: Nanos, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
         let Some(conn) = self.conns.get_mut(at) else { return Ok(()) };
         let (count, mut lives) = match conn.stream.read(&mut self.scratch) {
             Ok(count) => (count, count > 0),
@@ -452,11 +433,7 @@ mod tests {
             second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
         });
         let clock = Clock::start();
-<<<<<<< HEAD
-        let mut wire = Wire::new(to, crate::http::read, clock, 1, 2, 50 * MILLISECOND).unwrap();
-=======
-        let mut wire = Wire::new(&Peer::plain(to), clock, 1, 2, 50 * MILLISECOND).unwrap();
->>>>>>> sign
+        let mut wire = Wire::new(&Peer::plain(to), crate::http::read, clock, 1, 2, 50 * MILLISECOND).unwrap();
         wire.send(1, clock.now(), |out| out.extend_from_slice(b"onee"));
         assert!(wire.has_room());
         wire.send(2, clock.now(), |out| out.extend_from_slice(b"twoo"));

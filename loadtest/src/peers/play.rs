@@ -13,6 +13,7 @@ use crate::latency::{Latencies, Percentiles};
 use crate::probe::{Probe, cpu_time};
 use crate::schedule::{Arrival, Schedule, Spacing, Step};
 use crate::setup::said;
+use crate::tls;
 use crate::wire::{Outcome, Sent, Wire};
 
 /// What is not answered by then ends the run: nobody could tell whether it was decided.
@@ -194,7 +195,7 @@ impl Player for Play<'_> {
 /// Connects, and says what the protocol wants to hear first: a message at a time, once on each connection, as the one
 /// that has been idle longest comes next.
 fn connect(peer: &dyn Peer, clock: Clock, connections: usize) -> Result<Wire<Task>> {
-    let mut wire = Wire::new(peer.address(), peer.framing(), clock, connections, 1, TIMEOUT)?;
+    let mut wire = Wire::new(&tls::Peer::plain(peer.address()), peer.framing(), clock, connections, 1, TIMEOUT)?;
     let nothing = Task { ask: Ask { order: 0, customer: 0, amount: 0 }, call: 0, intended: 0, step: 0 };
     for hello in peer.hellos() {
         for _ in 0..connections {

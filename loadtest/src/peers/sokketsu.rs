@@ -19,6 +19,7 @@ use crate::http::{self, Keys, Requests, Role};
 use crate::json::text;
 use crate::server::{Options, Server};
 use crate::setup::{self, Target, said};
+use crate::tls;
 use crate::wire::{Answer, Framing};
 
 const MERCHANT: &str = "load-mrc-001";
@@ -38,7 +39,16 @@ impl Shared {
         let binary = binary.context("give --serve BINARY: no sokketsu was built beside this program")?;
         let data = folder.join("sokketsu");
         let config = options.server_config.as_deref();
-        let options = Options { binary: &binary, data: Some(&data), config, takes_forged_codes: false };
+        let options = Options {
+            binary: &binary,
+            data: Some(&data),
+            config,
+            takes_forged_codes: false,
+            tls: false,
+            signs: None,
+            secret: None,
+            register_key: "",
+        };
         let server = Rc::new(Server::start(&options)?);
         Ok(Rc::clone(self.0.get_or_init(|| server)))
     }
@@ -62,8 +72,9 @@ impl Sokketsu {
         let server = shared.server(options, folder)?;
         let key = |name: &str| format!("sandbox-{name}");
         let keys = Keys { wallet: key("wallet"), register: key("register"), office: key("office"), ops: key("ops") };
-        let requests = Requests::new(&server.http.to_string(), keys);
-        let target = Target { http: server.http, admin: server.http, requests };
+        let requests = Requests::new(&server.http.to_string(), keys, None);
+        let http = tls::Peer::plain(server.http);
+        let target = Target { admin: http.clone(), http, requests };
         let name = if issues { "pair-" } else { "peers-" };
         setup::merchants(&target, &[MERCHANT.to_owned()])?;
         let customers = usize::try_from(customers)?;
@@ -129,7 +140,7 @@ impl Peer for Sokketsu {
                 self.issue.write(ask, "", out);
             }
         };
-        bulk(self.target.http, asks.len(), write, |at, answer| {
+        bulk(&self.target.http, asks.len(), write, |at, answer| {
             ensure!(answer.status == 201, "issue a code: {}", said(answer.status, answer.body));
             let barcode = text(answer.body, b"barcode").and_then(Code::new).context("an issued code")?;
             issued.push((at, barcode));
