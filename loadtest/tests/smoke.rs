@@ -6,6 +6,8 @@ mod common;
 
 use std::process::Command;
 
+use serde_json::Value;
+
 use common::loadtest;
 
 #[test]
