@@ -60,8 +60,8 @@ fn write(dir: &Path, customers: u32, count: u32) {
     let mut commit = |postings: &[Posting]| {
         for part in postings.chunks(250) {
             batch.clear();
-            part.iter().for_each(|posting| batch.push(|bytes| codec::encode(&posting.event, bytes)));
-            journal.commit(part[0].time.0, &batch).expect("a commit");
+            part.iter().for_each(|posting| batch.push(posting.time.0, |bytes| codec::encode(&posting.event, bytes)));
+            journal.commit(&batch).expect("a commit");
         }
     };
     let mut sales = Sales::new(customers);
