@@ -75,7 +75,6 @@ impl Trust {
 }
 
 impl Peer {
-    #[cfg(test)]
     pub fn plain(address: SocketAddr) -> Self {
         Self { address, tls: None }
     }
