@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "a bench that can't go on stops")]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -77,7 +78,7 @@ impl Sales {
         let outcome = Outcome::Approved(approval);
         let (random, room) = (self.sale, Yen::new(5_000));
         let customer = Some(customer);
-        self.posting(Event::Decided(Box::new(Decided { random, policy: 1, input, customer, room, outcome })))
+        self.posting(Event::Decided(Decided { random, policy: 1, input: Arc::new(input), customer, room, outcome }))
     }
 
     /// `CHUNK` sales; with `codes`, each after the issue of its code. About 1,000 sales a second pass.

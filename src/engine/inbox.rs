@@ -1,5 +1,6 @@
 //! The way into the engine: two bounded queues and the loop that serves them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, select, tick};
@@ -207,6 +208,6 @@ impl<J: Journal> Engine<J> {
 
 fn mark_late(request: &mut Request) {
     if let Request::Authorize { input, .. } = request {
-        input.late = true;
+        Arc::make_mut(input).late = true;
     }
 }

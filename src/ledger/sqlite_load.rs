@@ -130,7 +130,7 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
     };
     let profile = Profile {
         identity: cells.one_of(2, &Identity::ALL, |identity| identity as u8)?,
-        identity_reason: cells.0.get::<_, Option<Box<str>>>(3)?,
+        identity_reason: cells.0.get::<_, Option<Box<str>>>(3)?.map(Box::new),
         birth_date: cells.opt_made(4, Date::from_number)?,
         guardian_consent: cells.int(5)? != 0,
         payment_method: cells.one_of(6, &PaymentMethod::ALL, |method| method as u8)?,
@@ -141,7 +141,6 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
     let mut account = Account::new(cells.text(1, |text| CustomerId::new(text).ok())?, profile);
     account.codes_issued = cells.num(11)?;
     account.live_code = cells.opt_made(12, Handle::new)?;
-    account.credit = cells.yen(13)?;
     Ok(account)
 }
 
@@ -169,8 +168,10 @@ fn load_accounts(db: &Connection, state: &mut State) -> Result<(), LedgerError> 
             return Err(LedgerError::Corrupt("customers are missing".to_owned()));
         }
         let mut account = account(&cells)?;
-        account.months = months.of(ix)?.into();
-        let rare = Rare { holds: holds.of(ix)?, np: bills.of(ix)? };
+        let mut months = months.of(ix)?.into_iter();
+        account.month = months.next();
+        let (later, credit) = (months.collect(), cells.yen(13)?);
+        let rare = Rare { later, holds: holds.of(ix)?.into(), np: bills.of(ix)?.into(), credit };
         account.rare = (rare != Rare::default()).then(|| Box::new(rare));
         state.load_account(account);
     }

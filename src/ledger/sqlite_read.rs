@@ -144,7 +144,7 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
         points: cells.bits(17)?,
         room: cells.yen(18)?,
         first: first(&cells)?,
-        capture: capture(&cells)?,
+        capture: capture(&cells)?.map(Box::new),
         refunds: if was_refunded { Some(Box::new(refunds(db, lsn)?)) } else { None },
         touched: cells.lsn(19)?,
         touched_at: cells.millis(20)?,
