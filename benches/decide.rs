@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sokketsu::code::{Issuers, Keyring, mint, read};
@@ -76,14 +77,8 @@ fn core(criterion: &mut Criterion) {
                 let input = purchase(order.wrapping_mul(7_919) % CUSTOMERS, order);
                 let Verdict::Judged(judged) = decide(state, &input, &now, &policy.policy) else { panic!("known") };
                 let (customer, room, outcome) = (judged.customer, judged.room, judged.outcome);
-                Event::Decided(Box::new(Decided {
-                    random: u64::from(order),
-                    policy: 1,
-                    input,
-                    customer,
-                    room,
-                    outcome,
-                }))
+                let (random, input) = (u64::from(order), Arc::new(input));
+                Event::Decided(Decided { random, policy: 1, input, customer, room, outcome })
             })
             .collect()
     };

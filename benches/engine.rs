@@ -138,7 +138,7 @@ fn purchases(customers: u32) -> Vec<Request> {
         let key = OrderKey { merchant: MerchantId::new("mrc_konbini").unwrap(), order_id };
         let payer = Payer::Code(Scanned::Sealed { handle: handle(n), proof: Proof::Barcode { epoch } });
         let input = Authorize::new(key, payer, Channel::InStore, Yen::new(1_980));
-        Request::Authorize { input: Box::new(input), throttled: false }
+        Request::Authorize { input: Arc::new(input), throttled: false }
     };
     (0..customers).map(purchase).collect()
 }

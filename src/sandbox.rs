@@ -1,5 +1,7 @@
 //! The sandbox's demo data: the customers and merchants that the contract promises.
 
+use std::sync::Arc;
+
 use crate::domain::account::{Channel, Identity, Profile, Status};
 use crate::domain::event::Event;
 use crate::domain::ids::{CustomerId, MerchantId, OrderId};
@@ -44,7 +46,7 @@ pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) 
     {
         engine.begin(long_ago);
         let (key, amount) = (OrderKey { merchant, order_id }, Yen::new(OVERDUE_YEN));
-        let input = Box::new(Authorize::new(key, Payer::Customer(customer), Channel::Online, amount));
+        let input = Arc::new(Authorize::new(key, Payer::Customer(customer), Channel::Online, amount));
         engine.take(&Request::Authorize { input, throttled: false });
         engine.commit()?;
     }

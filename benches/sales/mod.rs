@@ -1,5 +1,7 @@
 //! Records as a day in the shops makes them, for the benches of ledger and recovery.
 
+use std::sync::Arc;
+
 use sokketsu::domain::account::{Channel, Profile};
 use sokketsu::domain::event::{Approval, CodeIssued, Decided, Event, Outcome};
 use sokketsu::domain::ids::{CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, Part, StoreId, TerminalId};
@@ -68,7 +70,7 @@ impl Sales {
         let outcome = Outcome::Approved(approval);
         let (random, room) = (self.sale, Yen::new(5_000));
         let customer = Some(customer);
-        self.posting(Event::Decided(Box::new(Decided { random, policy: 1, input, customer, room, outcome })))
+        self.posting(Event::Decided(Decided { random, policy: 1, input: Arc::new(input), customer, room, outcome }))
     }
 
     /// So many sales; with `codes`, each after the issue of its code. A second passes.

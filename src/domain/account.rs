@@ -7,6 +7,7 @@ use super::denial::Reason;
 use super::ids::{CustomerId, Handle, Lsn};
 use super::jst::{BankCalendar, Date, Millis, Month, Now};
 use super::money::Yen;
+use super::orders::Sequence;
 use super::policy::Policy;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,12 +80,15 @@ pub struct Limits {
     pub in_store: Yen,
 }
 
+/// A rare text behind one pointer: `None` takes 8 bytes where `Option<Box<str>>` takes 16.
+pub type Thin = Box<Box<str>>;
+
 /// What staff may set of a customer; everything else follows from purchases and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     pub identity: Identity,
     /// Why an identity was rejected, in the issuer's words.
-    pub identity_reason: Option<Box<str>>,
+    pub identity_reason: Option<Thin>,
     /// Unknown counts as a minor.
     pub birth_date: Option<Date>,
     pub guardian_consent: bool,
@@ -122,28 +126,60 @@ pub struct Hold {
     pub expires_at: Millis,
 }
 
-/// Lists that are empty for nearly every customer, kept out of the dense table.
+/// What most customers do not have, kept out of the dense table. What an approval adds to it has room here:
+/// a customer with more open at once is given a list on the heap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rare {
-    pub holds: Vec<Hold>,
-    pub np: Vec<NpBill>,
+    /// The months after [`Account::month`], oldest first.
+    pub later: SmallVec<[OpenMonth; 2]>,
+    pub holds: SmallVec<[Hold; 2]>,
+    pub np: SmallVec<[NpBill; 4]>,
+    /// Overpaid money. Never a negative exposure.
+    pub credit: Yen,
 }
 
+/// Boxes made ahead, so that no approval waits for the allocator.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::vec_box, reason = "the boxes are what is handed out")]
+pub struct Spare(Vec<Box<Rare>>);
+
+impl Spare {
+    /// More than the approvals of a batch take; 160 kB.
+    const ENOUGH: usize = 512;
+
+    pub fn make_room(&mut self) {
+        self.0.reserve(Self::ENOUGH - self.0.len());
+        while self.0.len() < Self::ENOUGH {
+            self.0.push(Box::default());
+        }
+    }
+
+    fn take(&mut self) -> Box<Rare> {
+        self.0.pop().unwrap_or_default()
+    }
+}
+
+/// One entry of the dense table, two lines of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(align(64))]
 pub struct Account {
     pub id: CustomerId,
     pub profile: Profile,
     /// Codes issued so far, mod 65,536: the counter in the QR (9F36).
     pub codes_issued: u16,
     pub live_code: Option<Handle>,
-    /// Unpaid principal by month, oldest first. Usually none or one.
-    pub months: SmallVec<[OpenMonth; 1]>,
+    /// The oldest month with unpaid principal; later ones are in [`Rare`]. Read them by [`Account::months`].
+    pub month: Option<OpenMonth>,
     pub rare: Option<Box<Rare>>,
-    /// Overpaid money. Never a negative exposure.
-    pub credit: Yen,
-    /// Sequence of the customer's latest approval in the order book, from where earlier ones are linked.
-    pub latest_approval: Option<u64>,
+    /// The customer's latest approval in the order book, from where earlier ones are linked.
+    pub latest_approval: Option<Sequence>,
 }
+
+/// Ten million customers are to fit into 1.6 GB, the index to them (up to 21 bytes a customer) included.
+const _: () = assert!(size_of::<Account>() == 128 && size_of::<Rare>() <= 320);
+
+/// Where something was bought, how much of it is owed more or less, and the month that bills it.
+pub type Purchase = (Channel, Yen, Month);
 
 /// What a customer owes and holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,16 +196,7 @@ pub struct Exposure {
 
 impl Account {
     pub fn new(id: CustomerId, profile: Profile) -> Self {
-        Self {
-            id,
-            profile,
-            codes_issued: 0,
-            live_code: None,
-            months: SmallVec::new(),
-            rare: None,
-            credit: Yen::ZERO,
-            latest_approval: None,
-        }
+        Self { id, profile, codes_issued: 0, live_code: None, month: None, rare: None, latest_approval: None }
     }
 
     pub fn holds(&self) -> &[Hold] {
@@ -180,14 +207,23 @@ impl Account {
         self.rare.as_ref().map_or(&[], |rare| &rare.np)
     }
 
-    pub fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    pub fn credit(&self) -> Yen {
+        self.rare.as_ref().map_or(Yen::ZERO, |rare| rare.credit)
+    }
+
+    /// Unpaid principal by month, oldest first. Usually none or one.
+    pub fn months(&self) -> impl Iterator<Item = &OpenMonth> {
+        self.month.iter().chain(self.rare.iter().flat_map(|rare| &rare.later))
+    }
+
+    pub fn rare_mut(&mut self, spare: &mut Spare) -> &mut Rare {
+        self.rare.get_or_insert_with(|| spare.take())
     }
 
     /// Outstanding principal plus open holds: the one definition of exposure.
     pub fn exposure(&self, now: &Now) -> Exposure {
         let mut sum = Exposure::default();
-        for month in &self.months {
+        for month in self.months() {
             let principal = month.principal();
             sum.in_store += month.in_store;
             sum.total += principal;
@@ -226,8 +262,7 @@ impl Account {
     /// The oldest due date that has passed with principal unpaid.
     pub fn overdue_since(&self, now: &Now, calendar: &BankCalendar) -> Option<Date> {
         let months = self
-            .months
-            .iter()
+            .months()
             .filter(|month| month.month < now.month && !month.principal().is_zero())
             .map(|month| self.method_of(month).due(month.month, calendar));
         let np = self.np_bills().iter().filter(|bill| !bill.unpaid.is_zero()).map(|bill| bill.due);
@@ -257,18 +292,50 @@ impl Account {
     }
 
     /// Where a captured purchase of `month` is added.
-    pub fn month_mut(&mut self, month: Month) -> &mut OpenMonth {
-        let at = self.months.partition_point(|open| open.month < month);
-        if self.months.get(at).is_none_or(|open| open.month != month) {
-            self.months.insert(at, OpenMonth { month, billed_by: None, in_store: Yen::ZERO, online: Yen::ZERO });
+    pub fn month_mut(&mut self, month: Month, spare: &mut Spare) -> &mut OpenMonth {
+        let first = self.month.get_or_insert(OpenMonth::new(month));
+        if first.month == month {
+            return first;
         }
-        &mut self.months[at]
+        let later = &mut self.rare.get_or_insert_with(|| spare.take()).later;
+        if month < first.month {
+            later.insert(0, std::mem::replace(first, OpenMonth::new(month)));
+            return first;
+        }
+        let at = later.partition_point(|open| open.month < month);
+        if later.get(at).is_none_or(|open| open.month != month) {
+            later.insert(at, OpenMonth::new(month));
+        }
+        &mut later[at]
+    }
+
+    /// Adds a captured purchase to what the customer owes.
+    pub fn charge(&mut self, spare: &mut Spare, order: Lsn, purchase: Purchase, due: Date) {
+        match purchase {
+            (Channel::InStore, amount, month) => self.month_mut(month, spare).in_store += amount,
+            (Channel::Online, amount, month) => self.month_mut(month, spare).online += amount,
+            (Channel::NpAtobarai, unpaid, _) => self.rare_mut(spare).np.push(NpBill { order, due, unpaid }),
+        }
+    }
+
+    /// Takes principal off what the customer owes.
+    pub fn discharge(&mut self, spare: &mut Spare, order: Lsn, purchase: Purchase) {
+        match purchase {
+            (Channel::InStore, amount, month) => self.month_mut(month, spare).in_store -= amount,
+            (Channel::Online, amount, month) => self.month_mut(month, spare).online -= amount,
+            (Channel::NpAtobarai, amount, _) => {
+                for bill in self.rare_mut(spare).np.iter_mut().filter(|bill| bill.order == order) {
+                    bill.unpaid -= amount;
+                }
+            }
+        }
     }
 
     /// A change of method at `month` leaves the bills already issued as they were.
     pub fn set_payment_method(&mut self, method: PaymentMethod, month: Month) {
         let before = self.profile.payment_method;
-        for open in self.months.iter_mut().filter(|open| open.month < month) {
+        let later = self.rare.iter_mut().flat_map(|rare| &mut rare.later);
+        for open in self.month.iter_mut().chain(later).filter(|open| open.month < month) {
             open.billed_by.get_or_insert(before);
         }
         self.profile.payment_method = method;
@@ -276,12 +343,17 @@ impl Account {
 
     /// Drops what no longer says anything, so that an idle customer costs the least memory.
     pub fn tidy(&mut self) {
-        self.months.retain(|open| !open.principal().is_zero());
+        let is_paid = |open: &OpenMonth| open.principal().is_zero();
         if let Some(rare) = &mut self.rare {
+            rare.later.retain(|open| !is_paid(open));
             rare.np.retain(|bill| !bill.unpaid.is_zero());
-            if *rare.as_ref() == Rare::default() {
-                self.rare = None;
-            }
+        }
+        if self.month.as_ref().is_some_and(is_paid) {
+            let later = self.rare.as_mut().map(|rare| &mut rare.later).filter(|later| !later.is_empty());
+            self.month = later.map(|later| later.remove(0));
+        }
+        if self.rare.as_ref().is_some_and(|rare| **rare == Rare::default()) {
+            self.rare = None;
         }
     }
 }
@@ -290,4 +362,40 @@ impl Account {
 pub struct Spendable {
     pub in_store: Yen,
     pub online: Yen,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn month(text: &str) -> Month {
+        Month::parse(text).unwrap()
+    }
+
+    /// Months and what they owe, as `YYYY-MM yen`.
+    fn owed(account: &Account) -> Vec<String> {
+        account.months().map(|open| format!("{} {}", open.month, open.principal())).collect()
+    }
+
+    #[test]
+    fn months_are_kept_oldest_first_whatever_came_first_and_go_when_paid() {
+        let mut spare = Spare::default();
+        for order in [["2026-11", "2026-10", "2026-12"], ["2026-12", "2026-11", "2026-10"]] {
+            let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
+            for text in order {
+                account.month_mut(month(text), &mut spare).in_store += Yen::new(100);
+                account.month_mut(month(text), &mut spare).online += Yen::new(20);
+            }
+            assert_eq!(owed(&account), ["2026-10 120", "2026-11 120", "2026-12 120"]);
+            account.set_payment_method(PaymentMethod::Debit, month("2026-12"));
+            let billed: Vec<_> = account.months().map(|open| open.billed_by).collect();
+            assert_eq!(billed, [Some(PaymentMethod::Konbini), Some(PaymentMethod::Konbini), None]);
+            for (text, left) in [("2026-10", 2), ("2026-12", 1), ("2026-11", 0)] {
+                *account.month_mut(month(text), &mut spare) = OpenMonth::new(month(text));
+                account.tidy();
+                assert_eq!(owed(&account).len(), left);
+            }
+            assert_eq!((account.month, account.rare), (None, None), "nothing is left behind");
+        }
+    }
 }

@@ -52,6 +52,11 @@ pub struct OpenMonth {
 }
 
 impl OpenMonth {
+    /// A month in which nothing was bought yet.
+    pub const fn new(month: Month) -> Self {
+        Self { month, billed_by: None, in_store: Yen::ZERO, online: Yen::ZERO }
+    }
+
     pub fn principal(&self) -> Yen {
         self.in_store + self.online
     }

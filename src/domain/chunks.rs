@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-/// Entries a chunk. With 250-byte entries a chunk is 1 MiB.
+/// Entries a chunk. With 256-byte entries a chunk is 1 MiB.
 const CHUNK: usize = 4_096;
 
 /// Entries are numbered from 0 for ever; the oldest may be dropped, the numbers of the others stay.
@@ -16,11 +16,13 @@ pub struct Chunks<T> {
     start: u64,
     /// Number of the next entry.
     end: u64,
+    /// The next chunk, made ahead or kept from one that was emptied.
+    spare: Option<Vec<T>>,
 }
 
 impl<T> Default for Chunks<T> {
     fn default() -> Self {
-        Self { chunks: VecDeque::new(), base: 0, start: 0, end: 0 }
+        Self { chunks: VecDeque::new(), base: 0, start: 0, end: 0, spare: None }
     }
 }
 
@@ -45,7 +47,8 @@ impl<T> Chunks<T> {
 
     pub fn push(&mut self, entry: T) -> u64 {
         if self.chunks.back().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push_back(Vec::with_capacity(CHUNK));
+            let next = self.spare.take().unwrap_or_else(|| Vec::with_capacity(CHUNK));
+            self.chunks.push_back(next);
         }
         if let Some(chunk) = self.chunks.back_mut() {
             chunk.push(entry);
@@ -84,9 +87,18 @@ impl<T> Chunks<T> {
         self.start += 1;
         let size = CHUNK as u64;
         if self.start - self.base == size {
-            self.chunks.pop_front();
             self.base += size;
+            if let Some(mut emptied) = self.chunks.pop_front() {
+                emptied.clear();
+                self.spare.get_or_insert(emptied);
+            }
         }
+    }
+
+    /// Makes the next chunk ahead of need, so that no entry waits for the allocator.
+    pub fn make_room(&mut self) {
+        self.spare.get_or_insert_with(|| Vec::with_capacity(CHUNK));
+        self.chunks.reserve(1);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &T> {

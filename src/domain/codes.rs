@@ -1,7 +1,5 @@
 //! Codes issued to phones: alive, or ended and still remembered.
 
-use std::collections::VecDeque;
-
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 
@@ -94,16 +92,24 @@ impl Code {
     }
 }
 
+/// Where a code is kept, or the next free place.
+#[derive(Clone, Debug)]
+enum Slot {
+    Taken(Code),
+    Free { next: Option<u32> },
+}
+
 /// The codes by handle and by public id, forgotten when their time is over.
 #[derive(Clone, Debug, Default)]
 pub struct CodeBook {
-    slots: Chunks<Option<Code>>,
-    free: Vec<u64>,
-    by_handle: Index<u64>,
-    by_id: Index<u64>,
+    slots: Chunks<Slot>,
+    /// The free place to be taken next.
+    free: Option<u32>,
+    by_handle: Index<u32>,
+    by_id: Index<u32>,
     /// Handles to look at again, in two queues because each must be in order of time.
-    unused: VecDeque<(Millis, Handle)>,
-    used: VecDeque<(Millis, Handle)>,
+    unused: Chunks<(Millis, Handle)>,
+    used: Chunks<(Millis, Handle)>,
 }
 
 fn hash(number: u64) -> u64 {
@@ -120,11 +126,14 @@ impl CodeBook {
         self.len() == 0
     }
 
-    fn slot(&self, slot: u64) -> Option<&Code> {
-        self.slots.get(slot)?.as_ref()
+    fn slot(&self, slot: u32) -> Option<&Code> {
+        match self.slots.get(u64::from(slot))? {
+            Slot::Taken(code) => Some(code),
+            Slot::Free { .. } => None,
+        }
     }
 
-    fn find(&self, handle: Handle) -> Option<u64> {
+    fn find(&self, handle: Handle) -> Option<u32> {
         let same = |slot| self.slot(slot).is_some_and(|code| code.handle == handle);
         self.by_handle.find(hash(u64::from(handle.get())), same)
     }
@@ -142,7 +151,10 @@ impl CodeBook {
 
     pub fn get_mut(&mut self, handle: Handle) -> Option<&mut Code> {
         let slot = self.find(handle)?;
-        self.slots.get_mut(slot)?.as_mut()
+        match self.slots.get_mut(u64::from(slot))? {
+            Slot::Taken(code) => Some(code),
+            Slot::Free { .. } => None,
+        }
     }
 
     pub fn by_id(&self, id: CodeId, now: Millis) -> Option<&Code> {
@@ -151,7 +163,10 @@ impl CodeBook {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Code> {
-        self.slots.iter().flatten()
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Taken(code) => Some(code),
+            Slot::Free { .. } => None,
+        })
     }
 
     pub fn issue(&mut self, lsn: Lsn, issued_at: Millis, issued: &CodeIssued) {
@@ -179,28 +194,53 @@ impl CodeBook {
             assert!(old.forget_at() <= code.issued_at, "a handle that is remembered was issued again");
             self.free(slot, &old);
         }
-        let slot = self.free.pop().unwrap_or_else(|| self.slots.push(None));
+        let slot = self.place(code);
         self.by_handle.insert(hash(u64::from(code.handle.get())), slot);
         self.by_id.insert(hash(code.id.lsn.0), slot);
-        match code.ending {
-            Some(Ending::Used { .. }) => self.used.push_back((code.forget_at(), code.handle)),
-            Some(Ending::Voided { .. }) | None => self.unused.push_back((code.forget_at(), code.handle)),
+        self.look_again(&code);
+    }
+
+    /// Puts a code into a free place.
+    fn place(&mut self, code: Code) -> u32 {
+        if let Some(slot) = self.free
+            && let Some(place) = self.slots.get_mut(u64::from(slot))
+        {
+            if let Slot::Free { next } = *place {
+                self.free = next;
+            }
+            *place = Slot::Taken(code);
+            return slot;
         }
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(code);
-        }
+        u32::try_from(self.slots.push(Slot::Taken(code))).unwrap_or(u32::MAX)
+    }
+
+    fn look_again(&mut self, code: &Code) {
+        let queue = match code.ending {
+            Some(Ending::Used { .. }) => &mut self.used,
+            Some(Ending::Voided { .. }) | None => &mut self.unused,
+        };
+        queue.push((code.forget_at(), code.handle));
+    }
+
+    /// Makes ahead what the next codes need; see [`Index::make_room`].
+    pub fn make_room(&mut self) {
+        self.slots.make_room();
+        self.by_handle.make_room();
+        self.by_id.make_room();
+        self.unused.make_room();
+        self.used.make_room();
     }
 
     /// Forgets codes whose time is over, at most `most` of them. It only frees memory: what is past
     /// its time is not found any more, whether it was freed or not.
     pub fn forget(&mut self, now: Millis, most: usize) {
-        let due = |queue: &VecDeque<(Millis, Handle)>| queue.front().copied().filter(|(at, _)| *at <= now);
+        let due = |queue: &Chunks<(Millis, Handle)>| queue.front().copied().filter(|(at, _)| *at <= now);
         for _ in 0..most {
             if let Some((_, handle)) = due(&self.used) {
-                self.used.pop_front();
+                self.used.drop_front();
                 self.forget_if_due(handle, now);
             } else if let Some((_, handle)) = due(&self.unused) {
-                self.unused.pop_front();
+                self.unused.drop_front();
                 self.forget_if_due(handle, now);
             } else {
                 return;
@@ -212,19 +252,18 @@ impl CodeBook {
         let Some(slot) = self.find(handle) else { return };
         let Some(code) = self.slot(slot).copied() else { return };
         if now < code.forget_at() {
-            self.used.push_back((code.forget_at(), handle));
+            self.used.push((code.forget_at(), handle));
             return;
         }
         self.free(slot, &code);
     }
 
-    fn free(&mut self, slot: u64, code: &Code) {
+    fn free(&mut self, slot: u32, code: &Code) {
         self.by_handle.remove(hash(u64::from(code.handle.get())), |held| held == slot);
         self.by_id.remove(hash(code.id.lsn.0), |held| held == slot);
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = None;
+        if let Some(place) = self.slots.get_mut(u64::from(slot)) {
+            *place = Slot::Free { next: self.free.replace(slot) };
         }
-        self.free.push(slot);
     }
 }
 

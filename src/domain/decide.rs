@@ -69,7 +69,7 @@ pub fn decide<'a>(state: &'a State, input: &Authorize, now: &Now, policy: &Polic
 /// Judges the content alone, as if the order had never come: also what `verify` repeats.
 pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, policy: &Policy) -> Judgement {
     let payer = find_payer(state, input, now);
-    let customer = payer.as_ref().map(|(ix, _)| *ix);
+    let customer = payer.map(|found| found.ix);
     let room = |account: &Account| room_in(account, input.channel, now, policy);
     match climb(state, input, tombstone, payer, now, policy) {
         Ok((approval, account)) => {
@@ -77,7 +77,7 @@ pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, polic
             Judgement { customer, room, outcome: Outcome::Approved(approval) }
         }
         Err(Denial { reason, first }) => {
-            let room = payer.map_or(Yen::ZERO, |(_, account)| room(account));
+            let room = payer.map_or(Yen::ZERO, |found| room(found.account));
             Judgement { customer, room, outcome: Outcome::Denied { reason, first } }
         }
     }
@@ -88,14 +88,23 @@ fn room_in(account: &Account, channel: Channel, now: &Now, policy: &Policy) -> Y
     if channel == Channel::InStore { spendable.in_store } else { spendable.online }
 }
 
-type FoundPayer<'a> = (CustomerIx, &'a Account);
+/// Who pays, and the record of the code that was shown.
+#[derive(Clone, Copy)]
+struct FoundPayer<'a> {
+    ix: CustomerIx,
+    account: &'a Account,
+    code: Option<&'a Code>,
+}
 
 fn find_payer<'a>(state: &'a State, input: &Authorize, now: &Now) -> Option<FoundPayer<'a>> {
-    let ix = match &input.payer {
-        Payer::Customer(id) => state.customer_ix(id)?,
-        Payer::Code(scanned) => own_code(state, scanned, now)?.customer,
+    let (ix, code) = match &input.payer {
+        Payer::Customer(id) => (state.customer_ix(id)?, None),
+        Payer::Code(scanned) => {
+            let code = own_code(state, scanned, now)?;
+            (code.customer, Some(code))
+        }
     };
-    Some((ix, state.account(ix)?))
+    Some(FoundPayer { ix, account: state.account(ix)?, code })
 }
 
 /// The record of the very code that was scanned. Another life of the same handle, or a wrong seal, is not it.
@@ -148,7 +157,7 @@ fn payer_may_be_known<'a>(
     now: &Now,
 ) -> Rung<&'a Account> {
     let scanned = match &input.payer {
-        Payer::Customer(_) => return payer.map(|(_, account)| account).ok_or(Reason::CustomerUnknown.into()),
+        Payer::Customer(_) => return payer.map(|found| found.account).ok_or(Reason::CustomerUnknown.into()),
         Payer::Code(scanned) => scanned,
     };
     match scanned {
@@ -159,7 +168,7 @@ fn payer_may_be_known<'a>(
         Scanned::Sealed { .. } | Scanned::Stale { .. } => {}
     }
     // Our seal without its record: issued so long ago that it is forgotten.
-    let code = own_code(state, scanned, now).ok_or(Reason::CodeExpired)?;
+    let (code, account) = payer.and_then(|found| Some((found.code?, found.account))).ok_or(Reason::CodeExpired)?;
     match code.state(now.at) {
         CodeState::Live => {}
         CodeState::Voided => return Err(Reason::CodeVoided.into()),
@@ -169,7 +178,7 @@ fn payer_may_be_known<'a>(
             return Err(Denial { reason: Reason::CodeUsed, first });
         }
     }
-    payer.map(|(_, account)| account).ok_or(Reason::CustomerUnknown.into())
+    Ok(account)
 }
 
 fn merchant_is_active<'a>(state: &'a State, input: &Authorize) -> Rung<&'a Merchant> {

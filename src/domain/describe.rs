@@ -42,8 +42,9 @@ impl State {
 
     fn describe_account(&self, account: &Account, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
         // Every field by name, so that a new one can't be forgotten here.
-        let Account { id, profile, codes_issued, live_code, months, rare: _, credit, latest_approval: _ } = account;
+        let Account { id, profile, codes_issued, live_code, month: _, rare: _, latest_approval: _ } = account;
         let live = live_code.map(super::ids::Handle::get);
+        let (credit, months) = (account.credit(), account.months().collect::<Vec<_>>());
         write!(out, "customer {id} {profile:?} codes {codes_issued} live {live:?} credit {credit} {months:?} ")?;
         let (mut holds, mut np) = (account.holds().to_vec(), account.np_bills().to_vec());
         holds.sort_by_key(|hold| hold.order);

@@ -24,7 +24,7 @@ fn changed(before: &Profile, change: &CustomerChange) -> Profile {
         identity: change.identity.unwrap_or(before.identity),
         // A reason belongs to the state it was given with.
         identity_reason: match (change.identity, &change.identity_reason) {
-            (_, Some(reason)) => Some(reason.clone()),
+            (_, Some(reason)) => Some(Box::new(reason.clone())),
             (Some(identity), None) if identity != before.identity => None,
             (_, None) => before.identity_reason.clone(),
         },

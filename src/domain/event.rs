@@ -1,6 +1,8 @@
 //! Facts. Whatever changes the state is one of these, journaled before it is answered.
 //! An event holds every figure its effects need, so that nothing is judged again on replay.
 
+use std::sync::Arc;
+
 use super::account::{Channel, Profile};
 use super::denial::Reason;
 use super::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, OrderId, RefundId};
@@ -36,7 +38,7 @@ pub enum Event {
     CodeVoided {
         handle: Handle,
     },
-    Decided(Box<Decided>),
+    Decided(Decided),
     /// A cancel that came before its order: the order, should it come, is denied.
     Tombstoned {
         key: OrderKey,
@@ -71,7 +73,8 @@ pub struct Decided {
     pub random: u64,
     /// Version of the policy it was judged by.
     pub policy: u32,
-    pub input: Authorize,
+    /// Shared with the request it came in.
+    pub input: Arc<Authorize>,
     pub customer: Option<CustomerIx>,
     /// Room left in the channel after an approval, or found at a denial; for the customer's phone.
     pub room: Yen,

@@ -2,6 +2,7 @@
 //! and repeated ones among them, jumps over midnights, months and retentions, and memory freed at random.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -285,7 +286,7 @@ impl History {
             requested_at: None,
             late: self.one_in(40),
         };
-        Request::Authorize { input: Box::new(input), throttled: false }
+        Request::Authorize { input: Arc::new(input), throttled: false }
     }
 
     /// Somebody read a code from a screen and guesses its seal.
@@ -293,7 +294,8 @@ impl History {
         let Some((_, handle)) = self.codes.last().copied() else { return };
         for _ in 0..1 + self.below(4) {
             let Request::Authorize { mut input, .. } = self.authorize() else { return };
-            (input.payer, input.channel) = (Payer::Code(Scanned::Forged { handle }), Channel::InStore);
+            let guess = Arc::make_mut(&mut input);
+            (guess.payer, guess.channel) = (Payer::Code(Scanned::Forged { handle }), Channel::InStore);
             self.ask(&Request::Authorize { input, throttled: false });
         }
     }
@@ -409,7 +411,7 @@ fn one_sale(capture: bool) -> (History, AuthorizationId) {
         requested_at: None,
         late: false,
     };
-    history.ask(&Request::Authorize { input: Box::new(input), throttled: false });
+    history.ask(&Request::Authorize { input: Arc::new(input), throttled: false });
     let id = history.ids[0];
     (history, id)
 }

@@ -1,6 +1,8 @@
 //! Names of things: inline, bounded, one alphabet, no heap.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::num::NonZero;
 
 /// Up to `N` bytes of `A-Z a-z 0-9 - _`, stored inline so that a record or an order needs no heap.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +69,9 @@ macro_rules! names {
             pub fn new(text: &str) -> Result<Self, BadText> {
                 Text::new(text).map(Self)
             }
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
             }
@@ -120,30 +125,38 @@ impl Part {
 /// A code's random 9-digit number. `handle mod 64` is the customer's part.
 ///
 /// Its `Debug` shows the part only: prefix and handle together are a usable 19-digit code.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Handle(u32);
+/// It is kept one higher than it is, so that `Option<Handle>` takes 4 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Handle(NonZero<u32>);
+
+/// Hashes the number itself: fingerprints of orders are stored in the ledger.
+impl Hash for Handle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.get().hash(state);
+    }
+}
 
 impl Handle {
     /// Nine decimal digits.
     pub const END: u32 = 1_000_000_000;
 
     pub const fn new(number: u32) -> Option<Self> {
-        if number < Self::END { Some(Self(number)) } else { None }
+        if number < Self::END { Some(Self(NonZero::<u32>::MIN.saturating_add(number))) } else { None }
     }
 
     /// A handle of `part`, evenly drawn from `random`: 10^9 / 64 = 15,625,000 handles a part.
     pub fn draw(part: Part, random: u64) -> Self {
         let row = random % u64::from(Self::END / u32::from(Part::COUNT));
         let number = row * u64::from(Part::COUNT) + u64::from(part.get());
-        Self(u32::try_from(number).unwrap_or(0))
+        Self(NonZero::<u32>::MIN.saturating_add(u32::try_from(number).unwrap_or(0)))
     }
 
     pub const fn get(self) -> u32 {
-        self.0
+        self.0.get() - 1
     }
 
     pub fn part(self) -> Part {
-        Part::from_number(u64::from(self.0))
+        Part::from_number(u64::from(self.get()))
     }
 }
 
@@ -244,6 +257,19 @@ public_ids! {
     AuthorizationId = "aut_";
     /// Public id of an issued code; it is not the code.
     CodeId = "cod_";
+}
+
+impl AuthorizationId {
+    /// Six signs for the receipt, from the random part; letters and digits that are hard to mistake.
+    pub fn approval_code(&self) -> [u8; 6] {
+        const SIGNS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+        let mut bits = self.random;
+        std::array::from_fn(|_| {
+            let sign = SIGNS[usize::from(bits.to_le_bytes()[0] & 31)];
+            bits >>= 5;
+            sign
+        })
+    }
 }
 
 /// Index of a customer in the dense table of accounts: the order of first appearance.

@@ -19,6 +19,7 @@ mod index;
 pub mod jst;
 pub mod merchant;
 pub mod money;
+pub mod order_book;
 pub mod orders;
 pub mod policy;
 mod reason;

@@ -1,16 +1,14 @@
-//! The order book: every decision of the last days, found by the register's key or by its public id.
+//! An order: one decision, and what became of it. [`order_book`](super::order_book) keeps them.
 
-use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
+use std::num::NonZero;
 
 use foldhash::fast::FixedState;
 
 use super::account::Channel;
-use super::chunks::Chunks;
 use super::denial::Reason;
 use super::event::{Destination, FirstSale};
-use super::ids::{AuthorizationId, CustomerIx, Handle, Lsn, Part, RefundId};
-use super::index::Index;
+use super::ids::{AuthorizationId, CustomerIx, Handle, Lsn, OrderId, Part, RefundId};
 use super::jst::{Date, Millis, Month, Now};
 use super::money::Yen;
 use super::request::{Authorize, OrderKey, Payer};
@@ -32,6 +30,21 @@ pub enum OrderState {
     },
     /// An approval taken back.
     Cancelled,
+}
+
+impl OrderState {
+    /// Told as it is at `now`: a hold runs out by itself.
+    pub fn status(self, now: Millis) -> OrderStatus {
+        match self {
+            Self::Denied(_) => OrderStatus::Denied,
+            Self::Tombstone | Self::Cancelled => OrderStatus::Cancelled,
+            Self::Held { expires_at } if now < expires_at => OrderStatus::Authorized,
+            Self::Held { .. } => OrderStatus::Expired,
+            Self::Captured { refunded, .. } if refunded.is_zero() => OrderStatus::Captured,
+            Self::Captured { amount, refunded } if refunded < amount => OrderStatus::PartiallyRefunded,
+            Self::Captured { .. } => OrderStatus::Refunded,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +85,45 @@ pub struct Order {
     pub room: Yen,
     pub first: Option<Box<FirstSale>>,
     /// Set when a hold is captured.
-    pub capture: Option<CaptureTerms>,
+    pub capture: Option<Box<CaptureTerms>>,
     pub refunds: Option<Box<Vec<RefundMade>>>,
     /// Last record and time that changed it.
     pub touched: Lsn,
     pub touched_at: Millis,
-    /// Sequence of the same customer's approval before this one.
-    pub earlier: Option<u64>,
+    /// The same customer's approval before this one.
+    pub earlier: Option<Sequence>,
+}
+
+/// A day of a million orders is to fit into 300 MB, the index to them included.
+const _: () = assert!(size_of::<Order>() <= 256);
+
+/// Which of the recent orders, by the order of their decision. Kept one higher than it is, so that
+/// `Option<Sequence>` takes 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence(NonZero<u64>);
+
+impl Sequence {
+    pub const fn new(number: u64) -> Self {
+        Self(NonZero::<u64>::MIN.saturating_add(number))
+    }
+
+    pub const fn get(self) -> u64 {
+        self.0.get() - 1
+    }
+}
+
+/// What the answer to an authorization says of its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub id: AuthorizationId,
+    pub order_id: OrderId,
+    pub amount: Yen,
+    pub decided_at: Millis,
+    pub state: OrderState,
+    pub month: Month,
+    pub due: Date,
+    pub points: u64,
+    pub first: Option<Box<FirstSale>>,
 }
 
 /// The present status, in the words of the contract.
@@ -104,6 +149,11 @@ impl OrderStatus {
             Self::PartiallyRefunded => "partially_refunded",
             Self::Expired => "expired",
         }
+    }
+
+    /// Whether the customer still has this purchase: what the same-basket guard and velocity count.
+    pub const fn stands(self) -> bool {
+        matches!(self, Self::Authorized | Self::Captured | Self::PartiallyRefunded)
     }
 }
 
@@ -134,34 +184,41 @@ impl Order {
     }
 
     pub fn status(&self, now: Millis) -> OrderStatus {
-        match self.state {
-            OrderState::Denied(_) => OrderStatus::Denied,
-            OrderState::Tombstone | OrderState::Cancelled => OrderStatus::Cancelled,
-            OrderState::Held { expires_at } if now < expires_at => OrderStatus::Authorized,
-            OrderState::Held { .. } => OrderStatus::Expired,
-            OrderState::Captured { refunded, .. } if refunded.is_zero() => OrderStatus::Captured,
-            OrderState::Captured { amount, refunded } if refunded < amount => OrderStatus::PartiallyRefunded,
-            OrderState::Captured { .. } => OrderStatus::Refunded,
+        self.state.status(now)
+    }
+
+    /// As first answered, with the present state.
+    pub fn told(&self) -> Told {
+        Told {
+            id: self.id,
+            order_id: self.key.order_id,
+            amount: self.amount,
+            decided_at: self.decided_at,
+            state: self.state,
+            month: self.month,
+            due: self.due,
+            points: self.points,
+            first: self.first.clone(),
         }
     }
 
     /// Under which terms it is billed: those of its capture.
     pub fn terms(&self) -> CaptureTerms {
         let at_once = CaptureTerms { at: self.decided_at, month: self.month, due: self.due, points: self.points };
-        self.capture.unwrap_or(at_once)
+        self.capture.as_deref().copied().unwrap_or(at_once)
     }
 
     pub fn is_tombstone(&self) -> bool {
         self.state == OrderState::Tombstone
     }
 
-    /// Whether the customer still has this purchase: what the same-basket guard and velocity count.
+    /// See [`OrderStatus::stands`].
     pub fn stands(&self, now: Millis) -> bool {
-        matches!(self.status(now), OrderStatus::Authorized | OrderStatus::Captured | OrderStatus::PartiallyRefunded)
+        self.status(now).stands()
     }
 
     /// From when the retention counts: the last change, and a hold's running out is one.
-    fn settled_at(&self) -> Millis {
+    pub(super) fn settled_at(&self) -> Millis {
         match self.state {
             OrderState::Held { expires_at } => self.touched_at.max(expires_at),
             _ => self.touched_at,
@@ -176,16 +233,11 @@ impl Order {
             amount: self.amount,
         }
     }
+}
 
-    /// Six signs for the receipt, from the id's random part; letters and digits that are hard to mistake.
-    pub fn approval_code(&self) -> [u8; 6] {
-        const SIGNS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
-        let mut bits = self.id.random;
-        std::array::from_fn(|_| {
-            let sign = SIGNS[usize::from(bits.to_le_bytes()[0] & 31)];
-            bits >>= 5;
-            sign
-        })
+impl Told {
+    pub fn status(&self, now: Millis) -> OrderStatus {
+        self.state.status(now)
     }
 }
 
@@ -207,179 +259,8 @@ pub fn fingerprint(input: &Authorize) -> u64 {
 }
 
 /// Fixed, so that one seed gives one run; the keys are bounded and come from callers with a key of ours.
-fn hasher() -> FixedState {
+pub(super) fn hasher() -> FixedState {
     FixedState::with_seed(0x736f_6b6b)
-}
-
-/// Where an order is kept: among the recent ones by sequence, or apart by lsn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Recent(u64),
-    Kept(Lsn),
-}
-
-#[derive(Clone, Debug)]
-pub struct OrderBook {
-    /// In order of decision.
-    recent: Chunks<Order>,
-    /// Open holds and changed orders that outlived the retention, and orders recalled from the ledger.
-    kept: HashMap<Lsn, Order>,
-    kept_until: BTreeSet<(Millis, Lsn)>,
-    by_key: Index<Place>,
-    /// How long a decision is answered again, ms.
-    retain: i64,
-}
-
-impl OrderBook {
-    pub fn new(retain: i64) -> Self {
-        Self {
-            recent: Chunks::default(),
-            kept: HashMap::new(),
-            kept_until: BTreeSet::new(),
-            by_key: Index::default(),
-            retain,
-        }
-    }
-
-    /// Orders in memory.
-    pub fn len(&self) -> u64 {
-        self.recent.len() + u64::try_from(self.kept.len()).unwrap_or(u64::MAX)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Sequence that the next order will get.
-    pub fn next_sequence(&self) -> u64 {
-        self.recent.end()
-    }
-
-    pub fn get(&self, sequence: u64) -> Option<&Order> {
-        self.recent.get(sequence)
-    }
-
-    fn at(&self, place: Place) -> Option<&Order> {
-        match place {
-            Place::Recent(sequence) => self.recent.get(sequence),
-            Place::Kept(lsn) => self.kept.get(&lsn),
-        }
-    }
-
-    fn place_of(&self, lsn: Lsn) -> Option<Place> {
-        if self.kept.contains_key(&lsn) {
-            return Some(Place::Kept(lsn));
-        }
-        self.recent.find_sorted(&lsn, |order| order.id.lsn).map(Place::Recent)
-    }
-
-    fn place_of_key(&self, key: &OrderKey) -> Option<Place> {
-        let same = |place| self.at(place).is_some_and(|order| order.key == *key);
-        self.by_key.find(hasher().hash_one((key.merchant, key.order_id)), same)
-    }
-
-    /// Whether an order is still answered for. Judged by time alone, however much memory was freed.
-    pub fn is_remembered(&self, order: &Order, now: Millis) -> bool {
-        now < order.settled_at().plus(self.retain)
-    }
-
-    /// The order with this key, within the retention.
-    pub fn by_key(&self, key: &OrderKey, now: Millis) -> Option<&Order> {
-        self.at(self.place_of_key(key)?).filter(|order| self.is_remembered(order, now))
-    }
-
-    pub fn by_lsn(&self, lsn: Lsn) -> Option<&Order> {
-        self.at(self.place_of(lsn)?)
-    }
-
-    pub fn by_id(&self, id: AuthorizationId, now: Millis) -> Option<&Order> {
-        self.by_lsn(id.lsn).filter(|order| order.id == id && !order.is_tombstone() && self.is_remembered(order, now))
-    }
-
-    pub fn by_lsn_mut(&mut self, lsn: Lsn) -> Option<&mut Order> {
-        match self.place_of(lsn)? {
-            Place::Recent(sequence) => self.recent.get_mut(sequence),
-            Place::Kept(lsn) => self.kept.get_mut(&lsn),
-        }
-    }
-
-    /// Adds a decision or a tombstone; it takes over the key. Gives its sequence.
-    pub fn push(&mut self, order: Order) -> u64 {
-        let hash = hasher().hash_one((order.key.merchant, order.key.order_id));
-        if let Some(old) = self.place_of_key(&order.key) {
-            self.by_key.remove(hash, |place| place == old);
-        }
-        let sequence = self.recent.push(order);
-        self.by_key.insert(hash, Place::Recent(sequence));
-        sequence
-    }
-
-    /// Takes back an order that is older than the retention. Its key is free for others, for good.
-    pub fn recall(&mut self, order: Order) {
-        let (hash, lsn) = (hasher().hash_one((order.key.merchant, order.key.order_id)), order.id.lsn);
-        self.by_key.remove(hash, |place| place == Place::Kept(lsn));
-        self.outlive(order);
-    }
-
-    /// Takes in an order older than the retention that never stopped being remembered, from the ledger.
-    pub fn keep(&mut self, order: Order) {
-        let (hash, lsn) = (hasher().hash_one((order.key.merchant, order.key.order_id)), order.id.lsn);
-        if let Some(old) = self.place_of_key(&order.key) {
-            self.by_key.remove(hash, |place| place == old);
-        }
-        self.outlive(order);
-        self.by_key.insert(hash, Place::Kept(lsn));
-    }
-
-    fn outlive(&mut self, order: Order) {
-        let lsn = order.id.lsn;
-        self.kept_until.insert((order.settled_at().plus(self.retain), lsn));
-        self.kept.insert(lsn, order);
-    }
-
-    /// Frees what is past its retention and already in the ledger, at most `most` orders.
-    /// It only frees memory: lookups judge the retention by themselves.
-    pub fn forget(&mut self, now: Millis, posted: Lsn, most: usize) {
-        for _ in 0..most {
-            let Some(order) = self.recent.front() else { break };
-            if now < order.decided_at.plus(self.retain) || posted < order.touched {
-                break;
-            }
-            let (key, sequence, lsn) = (order.key, self.recent.start(), order.id.lsn);
-            let hash = hasher().hash_one((key.merchant, key.order_id));
-            let had_key = self.by_key.remove(hash, |place| place == Place::Recent(sequence)).is_some();
-            if self.is_remembered(order, now) {
-                let order = order.clone();
-                self.outlive(order);
-                if had_key {
-                    self.by_key.insert(hash, Place::Kept(lsn));
-                }
-            }
-            self.recent.drop_front();
-        }
-        for _ in 0..most {
-            let Some((at, lsn)) = self.kept_until.first().copied().filter(|(at, _)| *at <= now) else { break };
-            self.kept_until.remove(&(at, lsn));
-            let Some(order) = self.kept.get(&lsn) else { continue };
-            if self.is_remembered(order, now) || posted < order.touched {
-                let again = order.settled_at().plus(self.retain).max(now.plus(self.retain / 4));
-                self.kept_until.insert((again, lsn));
-                continue;
-            }
-            let hash = hasher().hash_one((order.key.merchant, order.key.order_id));
-            self.by_key.remove(hash, |place| place == Place::Kept(lsn));
-            self.kept.remove(&lsn);
-        }
-    }
-
-    /// All orders in memory, oldest decision first.
-    pub fn all(&self) -> Vec<&Order> {
-        // An order recalled before it was freed is in both; the recalled one is the present one.
-        let recent = self.recent.iter().filter(|order| !self.kept.contains_key(&order.id.lsn));
-        let mut all: Vec<_> = self.kept.values().chain(recent).collect();
-        all.sort_by_key(|order| order.id.lsn);
-        all
-    }
 }
 
 /// Part of a decision: the customer's, or for an unknown payer that of the order's key.
@@ -393,7 +274,8 @@ pub fn part_of(input: &Authorize, customer: Option<Part>) -> Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::{CustomerId, MerchantId, OrderId};
+    use crate::domain::ids::{CustomerId, MerchantId, StoreId, TerminalId};
+    use crate::domain::request::Scanned;
 
     #[test]
     fn the_fingerprint_is_stored_in_the_ledger_so_it_never_changes() {
@@ -408,5 +290,22 @@ mod tests {
             9_484_996_743_091_212_211,
             "an upgrade of the hasher would refuse retries across it"
         );
+    }
+
+    #[test]
+    fn a_handle_enters_the_fingerprint_as_its_number() {
+        let key =
+            OrderKey { merchant: MerchantId::new("mrc_konbini").unwrap(), order_id: OrderId::new("R-1001").unwrap() };
+        let scanned = Scanned::Stale { handle: Handle::new(314_159_265).unwrap() };
+        let input = Authorize::new(key, Payer::Code(scanned), Channel::InStore, Yen::new(1_980));
+        let as_numbers = hasher().hash_one((
+            (Some(314_159_265_u32), None::<&CustomerId>),
+            1_u8,
+            1_980_u64,
+            *b"JPY",
+            key.merchant,
+            (None::<StoreId>, None::<TerminalId>, true, false),
+        ));
+        assert_eq!(fingerprint(&input), as_numbers, "however a handle is kept in memory");
     }
 }

@@ -1,5 +1,7 @@
 //! What callers ask of the engine, after parsing and code verification.
 
+use std::sync::Arc;
+
 use super::account::{Channel, Identity, Limits, Status};
 use super::bill::PaymentMethod;
 use super::ids::{
@@ -186,7 +188,7 @@ pub struct CustomerChange {
 pub enum Request {
     /// With `throttled`, only a known order is answered; nothing new is decided.
     Authorize {
-        input: Box<Authorize>,
+        input: Arc<Authorize>,
         throttled: bool,
     },
     Cancel(Cancel),

@@ -1,6 +1,8 @@
 //! One request in, one ruling out: a fact to record or an answer that needs none, and after the fact its answer.
 //! This is the whole core behind one pair of functions; who drives it is the shell's choice.
 
+use std::sync::Arc;
+
 use super::account::Account;
 use super::codes::{Code, Ending};
 use super::decide::{Judgement, Verdict, decide};
@@ -10,7 +12,7 @@ use super::event::{Decided, Event};
 use super::ids::{AuthorizationId, CustomerId};
 use super::jst::Now;
 use super::merchant::Merchant;
-use super::orders::{Order, RefundMade};
+use super::orders::{Order, RefundMade, Told};
 use super::request::{Authorize, OrderKey, Request};
 use super::state::State;
 use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
@@ -27,7 +29,7 @@ pub enum Ruling {
 pub enum Reply {
     /// A decision, new or known.
     Decision {
-        order: Box<Order>,
+        order: Told,
         replayed: bool,
     },
     /// The order id was used with other content.
@@ -97,11 +99,11 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
     let policy = &in_force.policy;
     match request {
         Request::Authorize { input, throttled } => match decide(state, input, now, policy) {
-            Verdict::Replay(order) => answer(Reply::Decision { order: Box::new(order.clone()), replayed: true }),
+            Verdict::Replay(order) => answer(Reply::Decision { order: order.told(), replayed: true }),
             Verdict::Reused(order) => answer(Reply::OrderIdReused { first: order.id }),
             Verdict::Judged(_) if *throttled => answer(Reply::Throttled),
             Verdict::Judged(judgement) => {
-                Ruling::Record(recorded(input.as_ref().clone(), judgement, in_force.version, draw()))
+                Ruling::Record(recorded(Arc::clone(input), judgement, in_force.version, draw()))
             }
         },
         Request::Cancel(request) => match cancel(state, request, now) {
@@ -153,9 +155,9 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
     }
 }
 
-fn recorded(input: Authorize, judgement: Judgement, policy: u32, random: u64) -> Event {
+fn recorded(input: Arc<Authorize>, judgement: Judgement, policy: u32, random: u64) -> Event {
     let Judgement { customer, room, outcome } = judgement;
-    Event::Decided(Box::new(Decided { random, policy, input, customer, room, outcome }))
+    Event::Decided(Decided { random, policy, input, customer, room, outcome })
 }
 
 fn refunded(order: &Order, made: &RefundMade, replayed: bool) -> Reply {
@@ -206,7 +208,9 @@ fn code_view(state: &State, code: &Code) -> Option<Reply> {
 pub fn reply_after(state: &State, request: &Request, event: &Event, existed: bool, now: &Now) -> Reply {
     let order = |lsn| state.orders.by_lsn(lsn).map(|order| Box::new(order.clone()));
     let reply = match event {
-        Event::Decided(_) => order(state.lsn).map(|order| Reply::Decision { order, replayed: false }),
+        Event::Decided(_) => {
+            state.orders.newest().map(|order| Reply::Decision { order: order.told(), replayed: false })
+        }
         Event::Tombstoned { .. } => {
             Some(Reply::Cancelled { action: CancelAction::Blocked, authorization: None, replayed: false })
         }

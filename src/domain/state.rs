@@ -2,23 +2,23 @@
 //! It is the same code live, in recovery and in the tools, and it cannot fail.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::{FixedState, RandomState};
 
-use super::account::{Account, Channel, Hold};
-use super::bill::NpBill;
+use super::account::{Account, Hold, Spare};
 use super::chunks::Chunks;
 use super::codes::{CodeBook, Ending};
 use super::denial::Reason;
 use super::event::{Captured, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, MerchantId, Part};
 use super::index::Index;
-use super::jst::{BankCalendar, Date, Millis, Month, Now};
+use super::jst::{BankCalendar, Millis, Now};
 use super::merchant::Merchant;
 use super::money::Yen;
-use super::orders::{CaptureTerms, Order, OrderBook, OrderState, RefundMade, fingerprint, part_of};
+use super::order_book::OrderBook;
+use super::orders::{CaptureTerms, Order, OrderState, RefundMade, fingerprint, part_of};
 use super::policy::Policy;
 use super::request::{OrderKey, Payer, Scanned};
 
@@ -61,13 +61,16 @@ pub struct State {
     pub calendar_text: Box<str>,
     accounts: Chunks<Account>,
     by_customer: Index<u32>,
+    spare: Spare,
     pub merchants: HashMap<MerchantId, Merchant, RandomState>,
     pub orders: OrderBook,
     pub codes: CodeBook,
 }
 
 fn customer_hash(id: &CustomerId) -> u64 {
-    FixedState::with_seed(0x6375_7374).hash_one(id)
+    let mut hasher = FixedState::with_seed(0x6375_7374).build_hasher();
+    hasher.write(id.as_bytes());
+    hasher.finish()
 }
 
 impl State {
@@ -82,6 +85,7 @@ impl State {
             calendar_text: Box::from(""),
             accounts: Chunks::default(),
             by_customer: Index::default(),
+            spare: Spare::default(),
             merchants: HashMap::default(),
             orders: OrderBook::new(settings.orders_retain),
             codes: CodeBook::default(),
@@ -98,9 +102,14 @@ impl State {
     }
 
     /// The account of an index that an event or a code carries.
-    #[expect(clippy::expect_used, reason = "an index is only ever made when its account is; anything else is a bug")]
     fn account_mut(&mut self, ix: CustomerIx) -> &mut Account {
-        self.accounts.get_mut(u64::from(ix.0)).expect("an event names a customer that is not there")
+        self.account_and_spare(ix).0
+    }
+
+    #[expect(clippy::expect_used, reason = "an index is only ever made when its account is; anything else is a bug")]
+    fn account_and_spare(&mut self, ix: CustomerIx) -> (&mut Account, &mut Spare) {
+        let account = self.accounts.get_mut(u64::from(ix.0)).expect("an event names a customer that is not there");
+        (account, &mut self.spare)
     }
 
     pub fn accounts(&self) -> impl Iterator<Item = &Account> {
@@ -147,6 +156,17 @@ impl State {
     pub fn forget(&mut self, now: Millis, posted: Lsn, most: usize) {
         self.orders.forget(now, posted, most);
         self.codes.forget(now, most);
+    }
+
+    /// Makes ahead what the next requests need, so that deciding and applying an approval never waits for the
+    /// allocator or for a table to grow. A bounded piece of work, to be called between batches; without it all
+    /// is as right, only slower.
+    pub fn make_room(&mut self) {
+        self.accounts.make_room();
+        self.by_customer.make_room();
+        self.spare.make_room();
+        self.orders.make_room();
+        self.codes.make_room();
     }
 
     /// Makes the next fact true.
@@ -237,13 +257,14 @@ impl State {
                 (order.month, order.due, order.points) = (approval.month, approval.due, approval.points);
                 if let Some(ix) = decided.customer {
                     let sequence = self.orders.next_sequence();
-                    let account = self.account_mut(ix);
+                    let (account, spare) = self.account_and_spare(ix);
                     order.earlier = account.latest_approval.replace(sequence);
                     if let Some(expires_at) = approval.hold_expires_at {
                         let hold = Hold { order: id.lsn, channel: input.channel, amount: input.amount, expires_at };
-                        account.rare_mut().holds.push(hold);
+                        account.rare_mut(spare).holds.push(hold);
                     } else {
-                        charge(account, id.lsn, input.channel, input.amount, approval.month, approval.due);
+                        let purchase = (input.channel, input.amount, approval.month);
+                        account.charge(spare, id.lsn, purchase, approval.due);
                     }
                 }
                 order.state = approval
@@ -287,11 +308,11 @@ impl State {
     }
 
     fn give_back(&mut self, undone: &Undone) {
-        let account = self.account_mut(undone.customer);
+        let (account, spare) = self.account_and_spare(undone.customer);
         if undone.was_hold {
-            account.rare_mut().holds.retain(|hold| hold.order != undone.order);
+            account.rare_mut(spare).holds.retain(|hold| hold.order != undone.order);
         } else {
-            discharge(account, undone.order, undone.channel, undone.amount, undone.month);
+            account.discharge(spare, undone.order, (undone.channel, undone.amount, undone.month));
         }
         account.tidy();
     }
@@ -305,20 +326,21 @@ impl State {
     }
 
     fn captured(&mut self, captured: &Captured, now: &Now) {
-        let account = self.account_mut(captured.customer);
-        account.rare_mut().holds.retain(|hold| hold.order != captured.order);
-        charge(account, captured.order, captured.channel, captured.amount, captured.month, captured.due);
+        let (account, spare) = self.account_and_spare(captured.customer);
+        account.rare_mut(spare).holds.retain(|hold| hold.order != captured.order);
+        let purchase = (captured.channel, captured.amount, captured.month);
+        account.charge(spare, captured.order, purchase, captured.due);
         account.tidy();
         self.change_order(captured.order, now, |order| {
             order.state = OrderState::Captured { amount: captured.amount, refunded: Yen::ZERO };
             let &Captured { month, due, points, .. } = captured;
-            order.capture = Some(CaptureTerms { at: now.at, month, due, points });
+            order.capture = Some(Box::new(CaptureTerms { at: now.at, month, due, points }));
         });
     }
 
     fn refunded(&mut self, refund: &Refunded, now: &Now) {
-        let account = self.account_mut(refund.customer);
-        discharge(account, refund.order, refund.channel, refund.amount, refund.month);
+        let (account, spare) = self.account_and_spare(refund.customer);
+        account.discharge(spare, refund.order, (refund.channel, refund.amount, refund.month));
         account.tidy();
         self.change_order(refund.order, now, |order| {
             let mut left = Yen::ZERO;
@@ -348,27 +370,5 @@ fn blank_order(id: AuthorizationId, decided: &Decided, now: &Now) -> Order {
         fingerprint: fingerprint(input),
         room: decided.room,
         ..Order::tombstone(id, key, now)
-    }
-}
-
-/// Adds a captured purchase to what the customer owes.
-fn charge(account: &mut Account, order: Lsn, channel: Channel, amount: Yen, month: Month, due: Date) {
-    match channel {
-        Channel::InStore => account.month_mut(month).in_store += amount,
-        Channel::Online => account.month_mut(month).online += amount,
-        Channel::NpAtobarai => account.rare_mut().np.push(NpBill { order, due, unpaid: amount }),
-    }
-}
-
-/// Takes principal off what the customer owes.
-fn discharge(account: &mut Account, order: Lsn, channel: Channel, amount: Yen, month: Month) {
-    match channel {
-        Channel::InStore => account.month_mut(month).in_store -= amount,
-        Channel::Online => account.month_mut(month).online -= amount,
-        Channel::NpAtobarai => {
-            for bill in account.rare_mut().np.iter_mut().filter(|bill| bill.order == order) {
-                bill.unpaid -= amount;
-            }
-        }
     }
 }

@@ -98,7 +98,7 @@ mod tests {
 
     fn buy(inbox: &Inbox, order: &str) {
         let payer = Payer::Customer(CustomerId::new("c").unwrap());
-        let input = Box::new(Authorize::new(key(order), payer, Channel::Online, Yen::new(1)));
+        let input = std::sync::Arc::new(Authorize::new(key(order), payer, Channel::Online, Yen::new(1)));
         drop(inbox.submit(Request::Authorize { input, throttled: false }, None).unwrap());
     }
 

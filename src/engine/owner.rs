@@ -108,6 +108,7 @@ impl Owner {
             self.now = Now::at(at);
         }
         self.state.forget(at, Lsn(self.posted.load(Ordering::Acquire)), FORGET_A_BATCH);
+        self.state.make_room();
         for _ in 0..PAPERS_A_BATCH {
             let Some(hold) = self.holds.first().copied().filter(|(expires, ..)| *expires <= at) else { break };
             self.holds.remove(&hold);

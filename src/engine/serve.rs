@@ -166,6 +166,6 @@ fn turn_away(ticket: Ticket) {
 
 fn mark_late(request: &mut Request) {
     if let Request::Authorize { input, .. } = request {
-        input.late = true;
+        Arc::make_mut(input).late = true;
     }
 }

@@ -4,6 +4,8 @@
 //! Numbers of kinds and of enum values are part of the format; `docs/journal-format.md` lists them and
 //! golden files hold every released version. A new field goes to a new kind, never into an old one.
 
+use std::sync::Arc;
+
 use crate::domain::account::{Channel, Identity, Limits, Profile, Status};
 use crate::domain::bill::PaymentMethod;
 use crate::domain::denial::Reason;
@@ -17,7 +19,7 @@ use crate::domain::ids::{
 use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::money::Yen;
-use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade};
+use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade, Sequence};
 use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Proof, Scanned};
 
 /// Bytes that are no event of this version. The record itself was intact, so this is a newer version's
@@ -101,6 +103,15 @@ impl<T: Field> Field for Box<T> {
     }
 }
 
+impl<T: Field> Field for Arc<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.as_ref().put(out);
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        T::get(input).map(Arc::new)
+    }
+}
+
 /// A list is its length (u16) and its items; none has room for more than 65,535.
 impl<T: Field> Field for Vec<T> {
     fn put(&self, out: &mut Vec<u8>) {
@@ -177,6 +188,7 @@ fn numbered<T: Copy>(all: &[T], number: u8) -> Option<T> {
 wrapped! {
     Yen: u64, |yen| yen.get(), |n| Some(Yen::new(n));
     Lsn: u64, |lsn| lsn.0, |n| Some(Lsn(n));
+    Sequence: u64, |sequence| sequence.get(), |n| Some(Sequence::new(n));
     CustomerIx: u32, |ix| ix.0, |n| Some(CustomerIx(n));
     Handle: u32, |handle| handle.get(), Handle::new;
     Part: u8, |part| part.get(), |n| (n < Part::COUNT).then(|| Part::from_number(u64::from(n)));
@@ -339,7 +351,7 @@ mod tests {
         };
         let outcome = Outcome::Denied { reason: Reason::CodeUsed, first: Some(Box::new(first)) };
         let customer = Some(CustomerIx(3));
-        Event::Decided(Box::new(Decided { random: 42, policy: 1, input, customer, room: Yen::new(9), outcome }))
+        Event::Decided(Decided { random: 42, policy: 1, input: Arc::new(input), customer, room: Yen::new(9), outcome })
     }
 
     fn order() -> Order {
@@ -359,12 +371,12 @@ mod tests {
             points: 10,
             room: Yen::ZERO,
             first: None,
-            capture: Some(CaptureTerms {
+            capture: Some(Box::new(CaptureTerms {
                 at: Millis(1_795_423_500_500),
                 month: Month::parse("2026-12").unwrap(),
                 due: Date::new(2027, 1, 10).unwrap(),
                 points: 9,
-            }),
+            })),
             refunds: Some(Box::new(vec![RefundMade {
                 id: RefundId::new("F-1").unwrap(),
                 amount: Yen::new(1_000),
@@ -387,7 +399,7 @@ mod tests {
         let limits = MerchantLimits { per_payment: Some(Yen::new(5_000)), in_store: None };
         let profile = Profile {
             identity: Identity::Rejected,
-            identity_reason: Some("書類不鮮明".into()),
+            identity_reason: Some(Box::new("書類不鮮明".into())),
             birth_date: Date::new(1990, 4, 1),
             limits: Some(Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) }),
             ..Profile::newcomer()

@@ -150,7 +150,7 @@ pub fn entries_sum_to_the_accounts<L: Ledger>(make: impl Fn() -> L) {
             assert_eq!(sum(&entries, held), signed(exposure.held.get()));
             assert!(entries.iter().filter(|entry| held(entry)).all(|entry| entry.month.is_none()));
             let is_np = |entry: &Entry| entry.purchase.is_some_and(|sale| sale.channel == Channel::NpAtobarai);
-            for month in &account.months {
+            for month in account.months() {
                 let of_month = |e: &Entry| on_exposure(e) && e.month == Some(month.month) && !is_np(e);
                 assert_eq!(sum(&entries, of_month), signed(month.principal().get()));
             }

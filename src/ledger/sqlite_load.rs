@@ -144,7 +144,7 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
     };
     let profile = Profile {
         identity: cells.one_of(2, &Identity::ALL, |identity| identity as u8)?,
-        identity_reason: cells.0.get::<_, Option<Box<str>>>(3)?,
+        identity_reason: cells.0.get::<_, Option<Box<str>>>(3)?.map(Box::new),
         birth_date: cells.opt_made(4, Date::from_number)?,
         guardian_consent: cells.int(5)? != 0,
         payment_method: cells.one_of(6, &PaymentMethod::ALL, |method| method as u8)?,
@@ -155,7 +155,6 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
     let mut account = Account::new(cells.text(1, |text| CustomerId::new(text).ok())?, profile);
     account.codes_issued = cells.num(11)?;
     account.live_code = cells.opt_made(12, Handle::new)?;
-    account.credit = cells.yen(13)?;
     Ok(account)
 }
 
@@ -191,8 +190,10 @@ fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<(CustomerIx, Acco
         if let Some(held) = held_month(&cells)? {
             open.insert(open.partition_point(|other| other.month < held.month), held);
         }
-        account.months = open.into_iter().collect();
-        let rare = Rare { holds: holds.of(ix)?, np: bills.of(ix)? };
+        let mut open = open.into_iter();
+        account.month = open.next();
+        let (later, credit) = (open.collect(), cells.yen(13)?);
+        let rare = Rare { later, holds: holds.of(ix)?.into(), np: bills.of(ix)?.into(), credit };
         account.rare = (rare != Rare::default()).then(|| Box::new(rare));
         read.push((ix, account));
     }

@@ -149,7 +149,7 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
         points: cells.bits(17)?,
         room: cells.yen(18)?,
         first: first(&cells)?,
-        capture: capture(&cells)?,
+        capture: capture(&cells)?.map(Box::new),
         refunds: if was_refunded { Some(Box::new(refunds(db, lsn)?)) } else { None },
         touched: cells.opt(19)?.map_or(lsn, |touched| Lsn(touched.cast_unsigned())),
         touched_at: Millis(cells.opt(20)?.unwrap_or(decided_at.0)),

@@ -1,5 +1,6 @@
 //! `/v1/authorizations`: decide, and look a decision up.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::header::HeaderName;
@@ -155,7 +156,7 @@ pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let verify = asked.received.elapsed().saturating_sub(parse);
 
     let deadline = asked.received + Duration::from_millis(purchase.deadline_ms.map_or(DEADLINE_MS, |ms| ms.0));
-    let input = Box::new(purchase.into_input(payer, channel, scanned_as));
+    let input = Arc::new(purchase.into_input(payer, channel, scanned_as));
     decide(asked, &source, input, deadline, [parse, verify]).await
 }
 
@@ -163,7 +164,7 @@ pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
 async fn decide(
     asked: &Asked<'_>,
     source: &Source,
-    input: Box<Authorize>,
+    input: Arc<Authorize>,
     deadline: Instant,
     early: [Duration; 2],
 ) -> Result<Answer, Problem> {

@@ -184,7 +184,7 @@ fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
     let (exposure, room) = (account.exposure(now), account.spendable(now, policy));
     let blocked = |channel| account.blocked_by(channel, now, policy, calendar).map(|reason| reason.row().name);
     let profile = &account.profile;
-    let next_bill = account.months.iter().find(|month| !month.principal().is_zero()).map(|month| NextBill {
+    let next_bill = account.months().find(|month| !month.principal().is_zero()).map(|month| NextBill {
         month: month.month.to_string(),
         due: account.method_of(month).due(month.month, calendar).to_string(),
         principal: month.principal().get(),
@@ -199,7 +199,7 @@ fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
         customer_id: account.id.to_string(),
         status: profile.status.name(),
         identity: profile.identity.name(),
-        identity_reason: profile.identity_reason.clone(),
+        identity_reason: profile.identity_reason.as_deref().cloned(),
         birth_date: profile.birth_date.map(|date| date.to_string()),
         guardian_consent: profile.guardian_consent,
         minor: account.is_minor(now, policy),
@@ -218,7 +218,7 @@ fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
             unbilled: exposure.unbilled.get(),
             billed: exposure.billed.get(),
         },
-        credit: account.credit.get(),
+        credit: account.credit().get(),
         spendable: SpendableShown { in_store: room.in_store.get(), online: room.online.get() },
         blocked_by: blocked(Channel::InStore),
         blocked_channels: BlockedChannels {

@@ -9,7 +9,7 @@ use crate::domain::denial::{APPROVED_CLERK, Reason, Words};
 use crate::domain::event::FirstSale;
 use crate::domain::ids::{AuthorizationId, MerchantId, OrderId};
 use crate::domain::jst::{Date, Millis, Month};
-use crate::domain::orders::{CaptureTerms, Order, OrderState};
+use crate::domain::orders::{CaptureTerms, Order, OrderState, Told};
 
 /// A value that is written as its text, without a text of its own in between.
 pub(super) struct Shown<T>(pub(super) T);
@@ -120,7 +120,7 @@ pub(super) struct Decision {
 impl Decision {
     /// The answer to an authorization. Once a sale is cancelled, its retry is a denial: a late retry must never
     /// print a paid receipt.
-    pub(super) fn answered(order: &Order, replayed: bool, now: Millis) -> Self {
+    pub(super) fn answered(order: &Told, replayed: bool, now: Millis) -> Self {
         let reason = match order.state {
             OrderState::Denied(reason) => Some(reason),
             OrderState::Cancelled | OrderState::Tombstone => Some(Reason::Cancelled),
@@ -143,17 +143,17 @@ impl Decision {
         };
         let merchant_id = Shown(order.key.merchant);
         let movements = Some(Movements { merchant_id, captured_amount, refunded_amount });
-        Self { movements, ..Self::new(order, &order.terms(), reason, replayed, now) }
+        Self { movements, ..Self::new(&order.told(), &order.terms(), reason, replayed, now) }
     }
 
-    fn new(order: &Order, terms: &CaptureTerms, reason: Option<Reason>, replayed: bool, now: Millis) -> Self {
+    fn new(order: &Told, terms: &CaptureTerms, reason: Option<Reason>, replayed: bool, now: Millis) -> Self {
         let row = reason.map(Reason::row);
         let approved = reason.is_none();
-        let approval_code = ApprovalCode(order.approval_code());
+        let approval_code = ApprovalCode(order.id.approval_code());
         let bill = Bill { month: Shown(terms.month), due: Shown(terms.due) };
         Self {
             authorization_id: Shown(order.id),
-            order_id: Shown(order.key.order_id),
+            order_id: Shown(order.order_id),
             decision: if approved { "approved" } else { "denied" },
             status: order.status(now).name(),
             amount: order.amount.get(),
@@ -216,7 +216,7 @@ pub(super) mod tests {
     #[test]
     fn an_approval_as_in_the_contract() {
         let order = order(OrderState::Captured { amount: Yen::new(1_980), refunded: Yen::ZERO });
-        let body = shown(&Decision::answered(&order, false, order.decided_at));
+        let body = shown(&Decision::answered(&order.told(), false, order.decided_at));
         assert_eq!((&body["decision"], &body["status"]), (&"approved".into(), &"captured".into()));
         assert_eq!(
             (&body["response_code"], &body["retry"], &body["points"]),
@@ -231,7 +231,7 @@ pub(super) mod tests {
     #[test]
     fn a_retry_of_a_cancelled_sale_is_denied_and_a_look_is_not() {
         let order = order(OrderState::Cancelled);
-        let retry = shown(&Decision::answered(&order, true, order.decided_at));
+        let retry = shown(&Decision::answered(&order.told(), true, order.decided_at));
         assert_eq!((&retry["decision"], &retry["reason"]), (&"denied".into(), &"cancelled".into()));
         assert_eq!((&retry["status"], &retry["approval_code"]), (&"cancelled".into(), &serde_json::Value::Null));
         let look = shown(&Decision::stored(&order, true, order.decided_at));

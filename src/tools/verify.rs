@@ -195,7 +195,7 @@ fn check_books(ledger: &SqliteReader, at: &State, decided: u64, report: &mut Rep
     for account in at.accounts() {
         // Holds count until their paper is posted, whether their time has run out or not.
         let held: u64 = account.holds().iter().map(|hold| hold.amount.get()).sum();
-        let months: u64 = account.months.iter().map(|month| month.principal().get()).sum();
+        let months: u64 = account.months().map(|month| month.principal().get()).sum();
         let np: u64 = account.np_bills().iter().map(|bill| bill.unpaid.get()).sum();
         let sum = sums.get(&account.id).copied().unwrap_or(0);
         if i64::try_from(held + months + np) != Ok(sum) {

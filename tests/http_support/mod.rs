@@ -28,7 +28,6 @@ use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::money::Yen;
 use sokketsu::domain::orders::Order;
 use sokketsu::domain::request::{Authorize, CustomerChange, OrderKey, Payer, Request};
-use sokketsu::domain::rule::Reply;
 use sokketsu::domain::state::{Settings, State};
 use sokketsu::engine::board::Board;
 use sokketsu::engine::inbox::{Bounds, queues};
@@ -133,7 +132,7 @@ fn old_purchase() -> Request {
         Channel::Online,
         Yen::new(3_000),
     );
-    Request::Authorize { input: Box::new(input), throttled: false }
+    Request::Authorize { input: Arc::new(input), throttled: false }
 }
 
 fn callers() -> Callers {
@@ -202,7 +201,8 @@ impl House {
         engine.record(&Event::HolidaysSet { text: HOLIDAYS.into() });
         seed().iter().for_each(|request| engine.take(request));
         engine.take(&old_purchase());
-        let Some(Reply::Decision { order, .. }) = engine.commit().unwrap().pop() else { panic!("no decision") };
+        engine.commit().unwrap();
+        let old = engine.state().orders.newest().unwrap().clone();
         let (inbox, queues) = queues(plan.bounds, std::time::Duration::ZERO);
         if plan.engine {
             let forever = std::future::pending();
@@ -227,7 +227,7 @@ impl House {
             tls: None,
             metrics: plan.metrics,
             events: Some(Arc::new(move || Ok(Box::new(Listed(Arc::clone(&listed))) as Box<dyn EventSource>))),
-            past_orders: Some(Arc::new(OneOld(order.as_ref().clone()))),
+            past_orders: Some(Arc::new(OneOld(old.clone()))),
             clock_setter: Some(Arc::new(move |wanted| {
                 let mut present = present.lock();
                 if wanted < *present {
@@ -244,7 +244,6 @@ impl House {
             (public.local_addr().unwrap(), admin.as_ref().map(|admin| admin.local_addr().unwrap()));
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(run(edge, public, admin, async move { drop(stopped.await) }));
-        let old = *order;
         Self { address, admin: admin_address, readiness, events, old, records, stop: Some(stop), running }
     }
 

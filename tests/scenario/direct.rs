@@ -12,7 +12,7 @@ use sokketsu::domain::ids::{Category, CodeId, CustomerId, MerchantId, OrderId, R
 use sokketsu::domain::jst::{Date, Millis, Now};
 use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::money::Yen;
-use sokketsu::domain::orders::{Order, OrderState};
+use sokketsu::domain::orders::{Order, OrderState, Told};
 use sokketsu::domain::request::{
     Authorize, Cancel, Capture, CustomerChange, OrderKey, Payer, Proof, Refund, Request, Scanned,
 };
@@ -307,7 +307,7 @@ impl<C: Core> Direct<C> {
             requested_at: None,
             late: step.has("late"),
         };
-        let reply = self.ask(Request::Authorize { input: Box::new(input), throttled: step.has("throttled") });
+        let reply = self.ask(Request::Authorize { input: Arc::new(input), throttled: step.has("throttled") });
         let now = self.now;
         match reply {
             Reply::Decision { order, replayed } => decision(&order, replayed, now),
@@ -418,7 +418,7 @@ fn refused(refusal: Refusal) -> String {
     format!("refused {name}")
 }
 
-fn decision(order: &Order, replayed: bool, now: Millis) -> String {
+fn decision(order: &Told, replayed: bool, now: Millis) -> String {
     let first = order.first.as_ref().map(|first| format!(" first={}", first.order_id)).unwrap_or_default();
     let what = match order.state {
         OrderState::Denied(reason) => format!("denied {} retry={}", reason.row().name, reason.row().retry.name()),

@@ -57,7 +57,7 @@ fn buy(order: &str, yen: u64) -> Request {
             Yen::new(yen),
         )
     };
-    Request::Authorize { input: Box::new(input), throttled: false }
+    Request::Authorize { input: Arc::new(input), throttled: false }
 }
 
 fn cancel(order: &str) -> Request {
@@ -127,7 +127,7 @@ fn every_order_of_authorize_retry_cancel_cancel_inquire_ends_uncharged() {
         let Reply::Decision { order: last, .. } = ask(&mut engine, &[buy("R-1", 700)]).pop().unwrap() else {
             panic!("{order:?}")
         };
-        assert!(!last.stands(Millis(START + 1_000)), "{order:?}");
+        assert!(!last.status(Millis(START + 1_000)).stands(), "{order:?}");
     }
 }
 

@@ -217,7 +217,8 @@ impl Model {
         };
         let (expired, now) = (self.expired(&self.sales[at]), self.now);
         let sale = &mut self.sales[at];
-        let next_day = (day_of(sale.at).0 + 1) * DAY - 9 * 3_600_000;
+        let bought = sale.captured.map_or(sale.at, |(_, at)| at);
+        let next_day = (day_of(bought).0 + 1) * DAY - 9 * 3_600_000;
         match (&sale.fate, sale.cancelled) {
             (Fate::Tombstone, _) => String::from("blocked replayed"),
             (Fate::Denied(..), _) => String::from("none"),

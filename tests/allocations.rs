@@ -1,0 +1,168 @@
+//! An approval asks the allocator for nothing: judging it, making its event and applying it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
+
+mod memory;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use allocation_counter::measure;
+use sokketsu::domain::account::{Channel, Identity, Profile};
+use sokketsu::domain::event::{CodeIssued, Decided, Event, Outcome};
+use sokketsu::domain::ids::{Category, CustomerId, CustomerIx, Handle, MerchantId, OrderId, Part};
+use sokketsu::domain::jst::{DAY, Date, Millis, Now};
+use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::money::Yen;
+use sokketsu::domain::request::{Authorize, OrderKey, Payer, Proof, Request, Scanned};
+use sokketsu::domain::rule::{Reply, Ruling, reply_after, rule};
+use sokketsu::domain::state::{Settings, State};
+use sokketsu::engine::board::Board;
+use sokketsu::engine::{Engine, Sync};
+
+const CUSTOMERS: u32 = 2_000;
+/// 2026-11-23 in Japan.
+const START: i64 = 1_795_423_500_000;
+/// Requests between two calls of `make_room`: the engine's batch.
+const BATCH: u32 = 256;
+
+fn id(n: u32) -> CustomerId {
+    CustomerId::new(&format!("{n:08}")).unwrap()
+}
+
+fn state() -> State {
+    let mut state = State::new(Settings::default());
+    let now = Now::at(Millis(START));
+    state.apply(&Event::PolicySet { version: 1, text: include_str!("../config/policy.toml").into() }, &now);
+    let merchant = Merchant {
+        id: MerchantId::new("mrc_konbini").unwrap(),
+        name: "konbini".into(),
+        mcc: 5_499,
+        status: MerchantStatus::Active,
+        limits: MerchantLimits::default(),
+    };
+    state.apply(&Event::MerchantSet(Box::new(merchant)), &now);
+    for n in 0..CUSTOMERS {
+        let profile =
+            Profile { identity: Identity::Verified, birth_date: Date::new(1990, 4, 1), rung: 3, ..Profile::newcomer() };
+        state.apply(&Event::CustomerSet { ix: CustomerIx(n), id: id(n), profile: Box::new(profile) }, &now);
+    }
+    state
+}
+
+/// One purchase of the given kind; the number makes it unlike any other.
+fn purchase(payer: Payer, channel: Channel, number: u32) -> Authorize {
+    let order_id = OrderId::new(&format!("R-{number:012}")).unwrap();
+    let key = OrderKey { merchant: MerchantId::new("mrc_konbini").unwrap(), order_id };
+    let categories = vec![Category::new("food").unwrap()];
+    Authorize { confirm_repeat: true, categories, ..Authorize::new(key, payer, channel, Yen::new(1)) }
+}
+
+/// A fresh code and the purchase that shows it.
+fn with_code(state: &mut State, n: u32, number: u32, now: &Now) -> Authorize {
+    let handle = Handle::draw(Part::of(&id(n)), u64::from(number));
+    let expires_at = now.at.plus(300_000);
+    let (customer, generation, id_random, counter, random) = (CustomerIx(n), 1, 1, 1, 2);
+    state.apply(
+        &Event::CodeIssued(CodeIssued { customer, handle, generation, id_random, counter, random, expires_at }),
+        now,
+    );
+    let proof = Proof::Barcode { epoch: u64::try_from(now.at.0 / 1_000).unwrap() / 600 };
+    purchase(Payer::Code(Scanned::Sealed { handle, proof }), Channel::InStore, number)
+}
+
+/// Judges a purchase and makes it true, as the engine does; it must be approved.
+fn buy(state: &mut State, request: &Request, now: &Now) {
+    let Ruling::Record(event) = rule(state, request, now, &mut || 7) else { panic!("not a new decision") };
+    assert!(matches!(event, Event::Decided(Decided { outcome: Outcome::Approved(_), .. })), "{event:?}");
+    state.apply(&event, now);
+    let reply = reply_after(state, request, &event, true, now);
+    assert!(matches!(reply, Reply::Decision { replayed: false, .. }));
+}
+
+/// Allocations of `rounds` purchases of each customer, with room made between the batches or not.
+fn allocations(room: bool, rounds: u32, at: i64, make: impl Fn(&mut State, u32, u32, &Now) -> Authorize) -> u64 {
+    let mut state = state();
+    let mut counted = 0;
+    let now = Now::at(Millis(START + at));
+    for number in 0..rounds * CUSTOMERS {
+        if room && number % BATCH == 0 {
+            state.make_room();
+        }
+        let input = Arc::new(make(&mut state, number % CUSTOMERS, number, &now));
+        let request = Request::Authorize { input, throttled: false };
+        counted += measure(|| buy(&mut state, &request, &now)).count_total;
+    }
+    counted
+}
+
+/// 180,000 orders start 43 chunks and grow each of the index's 4,096 shards, which have room for 28 at first.
+#[test]
+fn approvals_that_start_chunks_and_grow_shards_allocate_nothing() {
+    let online = |_: &mut State, n, number, _: &Now| purchase(Payer::Customer(id(n)), Channel::Online, number);
+    assert_eq!(allocations(true, 90, 0, online), 0);
+    assert!(allocations(false, 90, 0, online) > 43, "the counter counts");
+}
+
+#[test]
+fn an_approval_with_a_code_allocates_nothing() {
+    assert_eq!(allocations(true, 20, 0, with_code), 0);
+}
+
+#[test]
+fn a_hold_and_an_invoice_of_its_own_allocate_nothing() {
+    let hold = |_: &mut State, n, number, _: &Now| Authorize {
+        capture: false,
+        ..purchase(Payer::Customer(id(n)), Channel::Online, number)
+    };
+    assert_eq!(allocations(true, 2, 0, hold), 0, "up to two holds open at once");
+    let np = |_: &mut State, n, number, _: &Now| purchase(Payer::Customer(id(n)), Channel::NpAtobarai, number);
+    assert_eq!(allocations(true, 4, 0, np), 0, "up to four invoices open at once");
+}
+
+#[test]
+fn the_first_purchase_of_the_next_month_allocates_nothing() {
+    let mut state = state();
+    let mut number = 0;
+    let mut counted = 0;
+    // November, then December before the bill of November is due.
+    for at in [0, 8 * DAY] {
+        let now = Now::at(Millis(START + at));
+        for n in 0..CUSTOMERS {
+            if number % BATCH == 0 {
+                state.make_room();
+            }
+            let input = Arc::new(with_code(&mut state, n, number, &now));
+            let request = Request::Authorize { input, throttled: false };
+            counted += measure(|| buy(&mut state, &request, &now)).count_total;
+            number += 1;
+        }
+    }
+    assert!(state.accounts().all(|account| account.months().count() == 2));
+    assert_eq!(counted, 0);
+}
+
+/// A batch asks for the list of its replies, which grows by doubling and is given away; a decision for nothing.
+#[test]
+fn the_engine_allocates_by_the_batch() {
+    let (mut state, now) = (state(), Now::at(Millis(START)));
+    let batches: Vec<Vec<_>> = (0..8)
+        .map(|batch| {
+            (0..BATCH).map(|n| n + batch * BATCH).map(|n| with_code(&mut state, n % CUSTOMERS, n, &now)).collect()
+        })
+        .collect();
+    let journal = memory::MemoryJournal::default();
+    let (board, posted) = (Arc::new(Board::default()), Arc::new(AtomicU64::new(0)));
+    let mut engine = Engine::new(state, journal.clone(), Sync::BeforeAnswer, [1; 32], board, posted);
+    for (at, batch) in batches.into_iter().enumerate() {
+        let batch: Vec<_> =
+            batch.into_iter().map(|input| Request::Authorize { input: Arc::new(input), throttled: false }).collect();
+        engine.begin(now.at);
+        let counted = measure(|| batch.iter().for_each(|request| engine.take(request))).count_total;
+        assert!(engine.commit().unwrap().iter().all(|reply| matches!(reply, Reply::Decision { replayed: false, .. })));
+        // The first batch also makes the engine's own lists, once, and registers the metrics.
+        assert!(at == 0 || counted <= 10, "{counted} allocations in batch {at}");
+    }
+    let sales = journal.durable().iter().filter(|(_, event)| matches!(event, Event::Decided(_))).count();
+    assert_eq!(sales, 8 * usize::try_from(BATCH).unwrap());
+}
