@@ -18,6 +18,16 @@ const POLL: Duration = Duration::from_millis(500);
 /// The lowest there is, on Linux for this thread alone: posting comes in bursts, and while the cores are full it may
 /// wait. It drains some 200,000 records a second once there is room.
 const NICE: i32 = 19;
+/// While more records a second than this come in, the ledger takes a tenth of the time: it shares cores and disk with
+/// the answers, and the dirty pages of its transactions hold the journal's syncs up (`docs/decisions/0010`). An
+/// authorization with its code makes two records, so up to 15,000 of them a second nothing is held back.
+const RUSH: u64 = 30_000;
+/// Behind by so many records it works on all the same: some ten seconds of draining, a gigabyte of journal.
+const MOST_BEHIND: u64 = 2_000_000;
+/// Rests of a tenth's worker, for each time it worked.
+const RESTS: u32 = 9;
+/// The rate is counted over at least so long, and a rest is looked at again after it.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -28,6 +38,33 @@ pub trait Source {
     /// Adds the records after `after` to `out`, at most `max`, in order; none when there are none yet.
     /// An error is one that waiting does not mend: the journal is damaged.
     fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error>;
+
+    /// The last record there is.
+    fn last(&self) -> Lsn;
+}
+
+/// How fast records come in.
+pub(super) struct Rate {
+    since: Instant,
+    last: Lsn,
+    /// Records a second, lately.
+    rate: u64,
+}
+
+impl Rate {
+    pub(super) fn new(last: Lsn, now: Instant) -> Self {
+        Self { since: now, last, rate: 0 }
+    }
+
+    pub(super) fn at(&mut self, last: Lsn, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.since);
+        if passed >= LOOK {
+            let records = last.0.saturating_sub(self.last.0);
+            self.rate = records.saturating_mul(1_000) / u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
+            (self.since, self.last) = (now, last);
+        }
+        self.rate
+    }
 }
 
 /// How the writer is doing.
@@ -50,6 +87,8 @@ pub enum Condition {
 struct Desk {
     condition: Condition,
     stop: bool,
+    /// How many wait for the books to catch up.
+    hurry: u32,
 }
 
 struct Shared {
@@ -95,7 +134,7 @@ impl Writer {
         let shared = Arc::new(Shared {
             posted,
             rung: AtomicBool::new(false),
-            desk: Mutex::new(Desk { condition: Condition::Working, stop: false }),
+            desk: Mutex::new(Desk { condition: Condition::Working, stop: false, hurry: 0 }),
             bell: Condvar::new(),
             moved: Condvar::new(),
         });
@@ -128,13 +167,16 @@ impl Writer {
     pub fn drain(&self, until: Lsn, deadline: Instant) -> bool {
         self.bell().ring();
         let mut desk = self.shared.desk.lock();
+        desk.hurry += 1;
+        self.shared.bell.notify_one();
         while self.posted() < until {
             let ended = matches!(desk.condition, Condition::Failed { .. } | Condition::Stopped);
             if ended || self.shared.moved.wait_until(&mut desk, deadline).timed_out() {
-                return self.posted() >= until;
+                break;
             }
         }
-        true
+        desk.hurry -= 1;
+        self.posted() >= until
     }
 
     /// Stops after the present chunk and waits for the thread. What is not posted stays in the journal.
@@ -178,6 +220,18 @@ impl Shared {
         }
     }
 
+    /// Rests for a while; a stop or somebody who waits for the books cuts it short. Whether it was cut short.
+    fn rest(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut desk = self.desk.lock();
+        while !desk.stop && desk.hurry == 0 {
+            if self.bell.wait_until(&mut desk, until).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Waits out a pause; only a stop cuts it short.
     fn wait_for_ledger(&self, pause: Duration) {
         let until = Instant::now() + pause;
@@ -219,6 +273,7 @@ impl<L: Ledger, S: Source> Loop<L, S> {
             Err(end) => return end,
         }
         let mut chunk = Vec::with_capacity(self.chunk);
+        let mut rate = Rate::new(self.source.last(), Instant::now());
         while !self.shared.is_stopping() {
             chunk.clear();
             // Before looking, so that what comes after the look rings again.
@@ -230,12 +285,30 @@ impl<L: Ledger, S: Source> Loop<L, S> {
                 self.shared.wait_for_records();
                 continue;
             };
+            let began = Instant::now();
             match self.insist(|ledger| ledger.post(&chunk)) {
                 Ok(()) => self.moved_to(last),
                 Err(end) => return end,
             }
+            self.give_way(&mut rate, began.elapsed() * RESTS);
         }
         End::Told
+    }
+
+    /// In a rush the answers go first.
+    fn give_way(&self, rate: &mut Rate, mut rest: Duration) {
+        while !rest.is_zero() {
+            let last = self.source.last();
+            let behind = last.0.saturating_sub(self.position.0);
+            if rate.at(last, Instant::now()) <= RUSH || behind >= MOST_BEHIND {
+                return;
+            }
+            let slice = rest.min(LOOK);
+            if self.shared.rest(slice) {
+                return;
+            }
+            rest -= slice;
+        }
     }
 
     fn moved_to(&mut self, position: Lsn) {

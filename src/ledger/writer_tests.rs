@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::contract_tests::{loaded, postings};
 use super::sqlite::SqliteLedger;
-use super::writer::{Condition, Source, Writer};
+use super::writer::{Condition, LOOK, Rate, Source, Writer};
 use super::{Entry, Ledger, LedgerError, Posting};
 use crate::domain::event::Event;
 use crate::domain::history::{History, assert_alike};
@@ -41,6 +41,9 @@ impl Source for Tape {
         out.extend(self.0.lock().iter().skip(skip).take(max).cloned());
         Ok(())
     }
+    fn last(&self) -> Lsn {
+        self.0.lock().last().map_or(Lsn::ZERO, |posting| posting.lsn)
+    }
 }
 
 struct Damaged;
@@ -49,6 +52,9 @@ impl Source for Damaged {
     type Error = &'static str;
     fn next_chunk(&mut self, _: Lsn, _: usize, _: &mut Vec<Posting>) -> Result<(), Self::Error> {
         Err("record 7 is damaged")
+    }
+    fn last(&self) -> Lsn {
+        Lsn(7)
     }
 }
 
@@ -193,4 +199,38 @@ fn a_writer_that_is_stopped_anywhere_is_followed_by_another() {
     drop(writer);
     let mut ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
     assert_alike(&loaded(&mut ledger), &history.state, history.now(), "posted by several writers");
+}
+
+#[test]
+fn the_rate_is_that_of_the_last_look() {
+    let start = Instant::now();
+    let mut rate = Rate::new(Lsn(1_000), start);
+    assert_eq!(rate.at(Lsn(9_000), start + LOOK / 2), 0, "too early to tell");
+    assert_eq!(rate.at(Lsn(5_000), start + LOOK), 40_000);
+    assert_eq!(rate.at(Lsn(5_000), start + LOOK * 3 / 2), 40_000);
+    assert_eq!(rate.at(Lsn(5_000), start + LOOK * 3), 0, "it has ended");
+}
+
+/// Records that come in faster than anybody could look.
+struct Flood(Tape, std::sync::atomic::AtomicU64);
+
+impl Source for Flood {
+    type Error = &'static str;
+    fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error> {
+        self.0.next_chunk(after, max, out)
+    }
+    fn last(&self) -> Lsn {
+        // A million more at each look, far more than the rush.
+        Lsn(self.1.fetch_add(1_000_000, Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn in_a_rush_whoever_waits_for_the_books_still_gets_them() {
+    let (tape, shelf) = (Tape::default(), Shelf::default());
+    tape.grow(40);
+    let flood = Flood(tape, std::sync::atomic::AtomicU64::new(0));
+    let writer = Writer::start(shelf.clone(), flood, Arc::default(), 4).unwrap();
+    assert!(writer.drain(Lsn(40), soon()));
+    assert_eq!(writer.stop(), Condition::Stopped);
 }

@@ -73,6 +73,10 @@ impl Source for Follower {
     fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), TailError> {
         self.read(after, max, |lsn, time, event| out.push(Posting { lsn, time, event }))
     }
+
+    fn last(&self) -> Lsn {
+        self.durable.get()
+    }
 }
 
 impl EventSource for Follower {
