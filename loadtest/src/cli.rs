@@ -35,6 +35,8 @@ pub enum Command {
     /// Sokketsu beside a bare hyper, Redis and PostgreSQL, in alternating rounds of one run; loadtest/peers/run
     /// installs and builds what it needs
     Peers(Peers),
+    /// How memory, start-up time and throughput grow with the number of customers
+    Scale(Scale),
 }
 
 #[derive(Args)]
@@ -268,6 +270,42 @@ impl Peers {
         ensure!((1..=1_000).contains(&self.connections), "--connections: 1 to 1,000");
         ensure!((1..=200).contains(&self.postgres_connections), "--postgres-connections: 1 to 200");
         ensure!((100..=1_000_000).contains(&self.customers), "--customers: 100 to 1,000,000");
+        Ok(())
+    }
+}
+
+#[derive(Args)]
+pub struct Scale {
+    /// Sizes to measure, customers
+    #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "10000,1000000,10000000")]
+    pub customers: Vec<u32>,
+    /// Sales, with codes prepared; they are retained when it is started again
+    #[arg(long, default_value_t = 1_000_000)]
+    pub orders: u64,
+    /// Keep each size's data in a folder below this one; customers that are there already are not made again
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Only make the customers; another call with the same --data measures
+    #[arg(long, requires = "data")]
+    pub fill: bool,
+    /// The server to measure [default: the one built beside this program]
+    #[arg(long, value_name = "BINARY")]
+    pub serve: Option<PathBuf>,
+    /// Write all figures as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Tell nothing meanwhile
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl Scale {
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            self.customers.iter().all(|customers| (1_000..=50_000_000).contains(customers)),
+            "--customers: each 1,000 to 50,000,000"
+        );
+        ensure!((1_000..=10_000_000).contains(&self.orders), "--orders: 1,000 to 10,000,000");
         Ok(())
     }
 }

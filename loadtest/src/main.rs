@@ -17,6 +17,7 @@ mod peers;
 mod probe;
 mod profile;
 mod report;
+mod scale;
 mod schedule;
 mod server;
 mod session;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use cli::{Capacity, Cli, Command, Output, Peers, Run, Shape, Smoke};
+use cli::{Capacity, Cli, Command, Output, Peers, Run, Scale, Shape, Smoke};
 use profile::{Mode, Profile, Stair};
 use report::{Report, Verdict};
 use session::{Loop, Session};
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Command::Capacity(capacity) => closed(capacity),
         Command::Smoke(smoke) => smoke_test(smoke),
         Command::Peers(options) => compare(options),
+        Command::Scale(options) => grow(options),
     };
     match report {
         Ok(code) => ExitCode::from(code),
@@ -137,6 +139,17 @@ fn compare(options: &Peers) -> Result<u8> {
     }
     print(&page);
     Ok(if table.books_agree() { 0 } else { Verdict::BooksDiffer.exit_code() })
+}
+
+/// How cost grows with the number of customers.
+fn grow(options: &Scale) -> Result<u8> {
+    let sizes = scale::run(options)?;
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&sizes)?;
+        std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+    }
+    print(&scale::render(&sizes));
+    Ok(if scale::books_agree(&sizes) { 0 } else { Verdict::BooksDiffer.exit_code() })
 }
 
 /// Writes the report, and gives the exit code.

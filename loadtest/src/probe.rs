@@ -151,11 +151,16 @@ pub fn cpu_time(pid: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
-/// Resident memory of a process, MiB.
-pub fn resident_mib(pid: u32) -> Option<u64> {
+/// Resident memory of a process, bytes.
+pub fn resident(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib / 1_024)
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1_024)
+}
+
+/// The same in MiB.
+pub fn resident_mib(pid: u32) -> Option<u64> {
+    resident(pid).map(|bytes| bytes / (1_024 * 1_024))
 }
 
 #[cfg(test)]

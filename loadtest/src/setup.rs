@@ -60,7 +60,7 @@ pub fn merchants(target: &Target, ids: &[String]) -> Result<()> {
 }
 
 /// A verified adult with these limits, yen.
-fn standing(limit: u64) -> String {
+pub fn standing(limit: u64) -> String {
     format!(
         r#"{{"identity":"verified","birth_date":"1990-04-01","status":"active","limits":{{"total":{limit},"in_store":{limit}}}}}"#
     )
