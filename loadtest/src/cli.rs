@@ -14,7 +14,7 @@ Exit codes: 0 all is well; 1 the books differ from the answers (of peers: any of
 missed; 4 the run is void: too few of the intended approvals; 64 usage.
 
 A server of its own (--serve, or the one built beside this program) gets config/policy.load.toml; a service given by
---url should run under it too. Its environment is passed on: SOKKETSU_JOURNAL__MIN_GAP_US=500 loadtest run ...";
+--url should run under it too. Its environment is passed on: SOKKETSU_JOURNAL__MAX_GAP_US=500 loadtest run ...";
 
 /// Load for Sokketsu, and an audit of the books at the end
 #[derive(Parser)]
