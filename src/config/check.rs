@@ -139,7 +139,7 @@ impl Check {
                 Sync::Bounded { at_risk_yen }
             }
         };
-        let max_gap_us = self.within("journal.max_gap_us", raw.max_gap_us, 1_000, 0..=100_000);
+        let max_gap_us = self.within("journal.max_gap_us", raw.max_gap_us, 500, 0..=100_000);
         Journal {
             segment_bytes: self.within("journal.segment_mib", raw.segment_mib, 64, 1..=1_024) * MIB,
             sync,

@@ -109,7 +109,7 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!(config.records.ledger, Ledger { place: ledger, chunk_records: 20_000 });
     let journal = &config.records.journal;
     assert_eq!((journal.segment_bytes, journal.sync), (64 << 20, Sync::BeforeAnswer));
-    assert_eq!((journal.max_gap, journal.retain_days), (Duration::from_millis(1), 400));
+    assert_eq!((journal.max_gap, journal.retain_days), (Duration::from_micros(500), 400));
     assert_eq!(config.server.http.to_string(), "127.0.0.1:8080");
     assert_eq!((config.server.admin, config.server.tls.clone(), config.server.insecure), (None, None, false));
     assert_eq!(config.bad_codes, BadCodes { per_terminal: 5, per_key: 5 });
