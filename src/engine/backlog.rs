@@ -33,12 +33,19 @@ impl Backlog {
     }
 
     /// The next to be judged, urgent ones first. Those turned away on the way to it are handed to `shed`.
-    pub fn next(&mut self, queues: &Queues, now: Instant, mut shed: impl FnMut(Ticket)) -> Option<Ticket> {
+    pub fn next(
+        &mut self,
+        queues: &Queues,
+        now: Instant,
+        is_known: impl Fn(&Ticket) -> bool,
+        mut shed: impl FnMut(Ticket),
+    ) -> Option<Ticket> {
         if let Some(ticket) = self.urgent.pop_front().or_else(|| queues.urgent()) {
             return Some(ticket);
         }
         while let Some(ticket) = self.normal.pop_front().or_else(|| queues.normal()) {
-            if !self.is_too_late(&ticket, now) {
+            // It may have become known since it was parked.
+            if !self.is_too_late(&ticket, now) || is_known(&ticket) {
                 return Some(ticket);
             }
             shed(ticket);
@@ -66,12 +73,15 @@ impl Backlog {
             let queue = if is_known(&ticket) { &mut self.urgent } else { &mut self.normal };
             queue.push_back(ticket);
         }
-        while let Some(ticket) = self.normal.pop_front() {
-            if !self.is_too_late(&ticket, now) {
-                self.normal.push_front(ticket);
-                break;
+        // The oldest are in front.
+        while self.normal.front().is_some_and(|ticket| self.is_too_late(ticket, now))
+            && let Some(ticket) = self.normal.pop_front()
+        {
+            if is_known(&ticket) {
+                self.urgent.push_back(ticket);
+            } else {
+                shed(ticket);
             }
-            shed(ticket);
         }
     }
 
@@ -129,10 +139,11 @@ mod tests {
         let later = start + 300 * MS;
         backlog.park(&queues, later, |_| false, |ticket| shed.push(name(&ticket)));
         assert_eq!((shed.as_slice(), backlog.len()), (&["a".to_owned(), "b".to_owned()][..], 0));
-        assert!(backlog.next(&queues, later, |_| panic!("nobody is left")).is_none());
+        assert!(backlog.next(&queues, later, |_| false, |_| panic!("nobody is left")).is_none());
         buy(&inbox, "c");
         let soon = later + 50 * MS;
-        assert_eq!(backlog.next(&queues, soon, |_| panic!("it was empty lately")).map(|t| name(&t)), Some("c".into()));
+        let next = backlog.next(&queues, soon, |_| false, |_| panic!("it was empty lately"));
+        assert_eq!(next.map(|ticket| name(&ticket)), Some("c".into()));
     }
 
     #[test]
@@ -147,7 +158,30 @@ mod tests {
         let mut shed = Vec::new();
         backlog.park(&queues, later, |ticket| name(ticket) == "known", |ticket| shed.push(name(&ticket)));
         assert_eq!(shed, ["new"]);
-        let mut next = || backlog.next(&queues, later, |_| panic!("none of these")).map(|ticket| name(&ticket));
+        let mut next =
+            || backlog.next(&queues, later, |_| false, |_| panic!("none of these")).map(|ticket| name(&ticket));
         assert_eq!((next(), next(), next()), (Some("cancel x".into()), Some("known".into()), None));
+    }
+    #[test]
+    fn a_known_order_is_not_cut_where_there_is_room_or_where_it_became_known_while_it_waited() {
+        let (inbox, queues) = house();
+        let start = Instant::now();
+        let mut backlog = Backlog::new(5 * MS, start);
+        let is_known = |ticket: &Ticket| name(ticket).starts_with("known");
+        for order in ["known-a", "new", "known-b"] {
+            buy(&inbox, order);
+        }
+        let later = start + 300 * MS;
+        let mut shed = Vec::new();
+        let first = backlog.next(&queues, later, is_known, |ticket| shed.push(name(&ticket)));
+        let second = backlog.next(&queues, later, is_known, |ticket| shed.push(name(&ticket)));
+        let order = |ticket: Option<Ticket>| ticket.map(|ticket| name(&ticket));
+        assert_eq!((order(first), order(second)), (Some("known-a".into()), Some("known-b".into())));
+        assert_eq!(shed, ["new"]);
+        assert!(backlog.next(&queues, later, is_known, |_| panic!("nobody is left")).is_none());
+        buy(&inbox, "known-c");
+        backlog.park(&queues, later + MS, |_| false, |_| panic!("it was empty lately"));
+        backlog.park(&queues, later + 300 * MS, is_known, |_| panic!("it is known by now"));
+        assert_eq!(order(backlog.next(&queues, later + 301 * MS, |_| false, |_| ())), Some("known-c".into()));
     }
 }

@@ -110,7 +110,8 @@ impl Service {
         self.owner.begin(self.clock.now(), group);
         let before = waiting.len();
         while waiting.len() < self.queues.most
-            && let Some(ticket) = self.backlog.next(&self.queues, picked_up, turn_away)
+            && let Some(ticket) =
+                self.backlog.next(&self.queues, picked_up, |ticket| self.owner.knows(&ticket.request), turn_away)
         {
             let Ticket { mut request, queued, deadline, reply } = ticket;
             if deadline.is_some_and(|deadline| picked_up >= deadline) {
@@ -125,8 +126,7 @@ impl Service {
             waiting.iter_mut().skip(before).for_each(|waiting| waiting.decided = decided);
         }
         if waiting.len() >= self.queues.most {
-            let owner = &self.owner;
-            self.backlog.park(&self.queues, picked_up, |ticket| owner.knows(&ticket.request), turn_away);
+            self.backlog.park(&self.queues, picked_up, |ticket| self.owner.knows(&ticket.request), turn_away);
         }
     }
 
