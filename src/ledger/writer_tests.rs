@@ -63,6 +63,8 @@ impl Source for Damaged {
 struct Shelf {
     posted: Arc<Mutex<Vec<Lsn>>>,
     errors: Arc<Mutex<VecDeque<LedgerError>>>,
+    /// How long it takes to post.
+    takes: Arc<Mutex<Duration>>,
 }
 
 impl Ledger for Shelf {
@@ -72,6 +74,10 @@ impl Ledger for Shelf {
     fn post(&mut self, postings: &[Posting]) -> Result<(), LedgerError> {
         if let Some(error) = self.errors.lock().pop_front() {
             return Err(error);
+        }
+        let until = Instant::now() + *self.takes.lock();
+        while Instant::now() < until {
+            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
         }
         self.posted.lock().extend(postings.iter().map(|posting| posting.lsn));
         Ok(())
@@ -108,7 +114,7 @@ fn wait_for(writer: &Writer, wanted: impl Fn(&Condition) -> bool) -> Condition {
             return condition;
         }
         assert!(Instant::now() < deadline, "still {condition:?}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 
@@ -211,8 +217,8 @@ fn the_rate_is_that_of_the_last_look() {
     assert_eq!(rate.at(Lsn(5_000), start + LOOK * 3), 0, "it has ended");
 }
 
-/// Records that come in faster than anybody could look.
-struct Flood(Tape, std::sync::atomic::AtomicU64);
+/// Records that come in faster than the rush allows: fifty thousand more at each look.
+struct Flood(Tape, AtomicU64);
 
 impl Source for Flood {
     type Error = &'static str;
@@ -220,17 +226,30 @@ impl Source for Flood {
         self.0.next_chunk(after, max, out)
     }
     fn last(&self) -> Lsn {
-        // A million more at each look, far more than the rush.
-        Lsn(self.1.fetch_add(1_000_000, Ordering::Relaxed))
+        Lsn(self.1.fetch_add(50_000, Ordering::Relaxed))
     }
 }
 
 #[test]
-fn in_a_rush_whoever_waits_for_the_books_still_gets_them() {
-    let (tape, shelf) = (Tape::default(), Shelf::default());
-    tape.grow(40);
-    let flood = Flood(tape, std::sync::atomic::AtomicU64::new(0));
-    let writer = Writer::start(shelf.clone(), flood, Arc::default(), 4).unwrap();
-    assert!(writer.drain(Lsn(40), soon()));
-    assert_eq!(writer.stop(), Condition::Stopped);
+fn in_a_rush_it_rests_unless_somebody_waits_for_the_books() {
+    let start = |shelf: &Shelf| {
+        let tape = Tape::default();
+        tape.grow(8);
+        // Two chunks of 200 ms each; the rest after the first is nine times as long.
+        *shelf.takes.lock() = Duration::from_millis(200);
+        Writer::start(shelf.clone(), Flood(tape, AtomicU64::new(0)), Arc::default(), 4).unwrap()
+    };
+    let (resting, hurried) = (Shelf::default(), Shelf::default());
+    let began = Instant::now();
+    let (left_alone, waited_for) = (start(&resting), start(&hurried));
+    assert!(waited_for.drain(Lsn(8), soon()));
+    let drained = began.elapsed();
+    while left_alone.posted() < Lsn(8) {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let rested = began.elapsed();
+    let one_chunk_and_its_rest = Duration::from_millis(200 + 9 * 200);
+    assert!(rested >= one_chunk_and_its_rest, "it rests after each chunk: {rested:?}");
+    assert!(drained < one_chunk_and_its_rest, "and not while somebody waits: {drained:?}");
+    assert_eq!(waited_for.stop(), Condition::Stopped);
 }
