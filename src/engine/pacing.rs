@@ -1,7 +1,7 @@
 //! How far apart syncs begin.
 //!
 //! A sync as soon as the one before has ended is best for an idle machine and bad for a busy one: with several thousand
-//! syncs a second beside other work, this kind of disk stalls for 10 ms and more (`docs/decisions/0009`). So the gap
+//! syncs a second beside other work, some disks stall for 10 ms and more (`docs/decisions/0009`). So the gap
 //! grows with the load, up to a longest one. And it never waits for nobody: when as many requests wait in the group
 //! as there were callers lately, half of them in this group and half in the one on its way, no more will come before
 //! some are answered.

@@ -153,8 +153,8 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     Ok(())
 }
 
-/// One thread serves the sockets and the engine, or several share them. One is the fastest as long as it is enough:
-/// nothing crosses from core to core.
+/// One thread serves the sockets and the engine, or several share them. With one, a request
+/// never crosses from core to core; on two cores, which others need too, two were no faster.
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
     let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     if threads > 1 {
