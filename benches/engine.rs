@@ -8,6 +8,8 @@
 #![allow(clippy::disallowed_methods, reason = "a bench reads its own size from the environment")]
 #![allow(clippy::print_stdout, reason = "it is what a bench is for")]
 
+mod shop;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -15,21 +17,21 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use sokketsu::domain::account::{Channel, Identity, Profile};
-use sokketsu::domain::event::{CodeIssued, Event};
-use sokketsu::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId, OrderId, Part};
-use sokketsu::domain::jst::{Date, Millis, Now};
-use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
-use sokketsu::domain::money::Yen;
-use sokketsu::domain::request::{Authorize, OrderKey, Payer, Proof, Request, Scanned};
+use sokketsu::domain::jst::Millis;
+use sokketsu::domain::request::Request;
 use sokketsu::domain::rule::Reply;
-use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::state::State;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
 use sokketsu::journal::disk::{Disk, DiskFile};
 use sokketsu::journal::{Journal, LocalJournal, Options};
 
-const START: i64 = 1_795_423_500_000;
+use shop::{START, purchase, visit, with_codes};
+
+/// As in the product.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Requests judged and committed together.
 const GROUP: usize = 256;
 const RUNS: usize = 5;
@@ -100,47 +102,9 @@ impl DiskFile for RamFile {
     }
 }
 
-fn customer(n: u32) -> CustomerId {
-    CustomerId::new(&format!("{n:08}")).unwrap()
-}
-
-fn handle(n: u32) -> Handle {
-    Handle::draw(Part::of(&customer(n)), u64::from(n))
-}
-
-/// Everybody with a live code.
-fn state(customers: u32) -> State {
-    let mut state = State::new(Settings::default());
-    let now = Now::at(Millis(START));
-    state.apply(&Event::PolicySet { version: 1, text: include_str!("../config/policy.toml").into() }, &now);
-    let id = MerchantId::new("mrc_konbini").unwrap();
-    let (status, limits) = (MerchantStatus::Active, MerchantLimits::default());
-    let merchant = Merchant { id, name: "konbini".into(), mcc: 5_499, status, limits };
-    state.apply(&Event::MerchantSet(Box::new(merchant)), &now);
-    for n in 0..customers {
-        let profile =
-            Profile { identity: Identity::Verified, birth_date: Date::new(1990, 4, 1), rung: 3, ..Profile::newcomer() };
-        state.apply(&Event::CustomerSet { ix: CustomerIx(n), id: customer(n), profile: Box::new(profile) }, &now);
-        let expires_at = Millis(START + 300_000);
-        let (customer, handle) = (CustomerIx(n), handle(n));
-        let issued = CodeIssued { customer, handle, generation: 1, id_random: 1, counter: 1, random: 2, expires_at };
-        state.apply(&Event::CodeIssued(issued), &now);
-    }
-    state
-}
-
 fn purchases(customers: u32) -> Vec<Request> {
-    let epoch = u64::try_from(START / 1_000).unwrap() / 600;
-    let purchase = |order: u32| {
-        // A stride prime to the number of customers.
-        let n = u32::try_from(u64::from(order) * 7_919 % u64::from(customers)).unwrap();
-        let order_id = OrderId::new(&format!("R-{order:012}")).unwrap();
-        let key = OrderKey { merchant: MerchantId::new("mrc_konbini").unwrap(), order_id };
-        let payer = Payer::Code(Scanned::Sealed { handle: handle(n), proof: Proof::Barcode { epoch } });
-        let input = Authorize::new(key, payer, Channel::InStore, Yen::new(1_980));
-        Request::Authorize { input: Arc::new(input), throttled: false }
-    };
-    (0..customers).map(purchase).collect()
+    let input = |order| Arc::new(purchase(visit(order, customers), order));
+    (0..customers).map(|order| Request::Authorize { input: input(order), throttled: false }).collect()
 }
 
 /// Decisions a second; all must be approved.
@@ -167,7 +131,7 @@ fn report(what: &str, mut runs: Vec<u128>) {
 
 fn main() {
     let customers = std::env::var("CUSTOMERS").map_or(100_000, |text| text.parse().expect("a number of customers"));
-    let (fresh, purchases) = (state(customers), purchases(customers));
+    let (fresh, purchases) = (with_codes(customers), purchases(customers));
     println!("{customers} customers, groups of {GROUP}, one thread");
     let in_memory = |_| {
         let (journal, _) = LocalJournal::open_on(Ram::default(), &Options::default(), 0).unwrap();

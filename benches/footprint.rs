@@ -6,24 +6,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 #![allow(clippy::float_arithmetic, clippy::print_stdout, reason = "it prints averages; no money is in them")]
 
+mod shop;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sokketsu::domain::account::{Channel, Identity, Limits, Profile};
-use sokketsu::domain::event::{CodeIssued, Event};
-use sokketsu::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId, OrderId, Part};
-use sokketsu::domain::jst::{Date, Millis, Now};
-use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::account::{Limits, Profile};
+use sokketsu::domain::event::Event;
+use sokketsu::domain::jst::{Millis, Now};
 use sokketsu::domain::money::Yen;
-use sokketsu::domain::request::{Authorize, OrderKey, Payer, Proof, Request, Scanned};
+use sokketsu::domain::request::Request;
 use sokketsu::domain::rule::{Ruling, reply_after, rule};
-use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::state::State;
+
+use shop::{START, customer, issued, open, purchase, verified, visit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// 2026-11-23 in Japan.
-const START: i64 = 1_795_423_500_000;
 /// Requests between two calls of `make_room`: the engine's batch.
 const BATCH: u32 = 256;
 
@@ -31,39 +31,6 @@ const BATCH: u32 = 256;
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
-}
-
-fn id(n: u32) -> CustomerId {
-    CustomerId::new(&format!("{n:08}")).unwrap()
-}
-
-fn issued(n: u32) -> CodeIssued {
-    let handle = Handle::draw(Part::of(&id(n)), u64::from(n));
-    let expires_at = Millis(START + 300_000);
-    CodeIssued { customer: CustomerIx(n), handle, generation: 1, id_random: 1, counter: 1, random: 2, expires_at }
-}
-
-fn rules(state: &mut State, now: &Now) {
-    state.apply(&Event::PolicySet { version: 1, text: include_str!("../config/policy.toml").into() }, now);
-    let merchant = Merchant {
-        id: MerchantId::new("mrc_konbini").unwrap(),
-        name: "konbini".into(),
-        mcc: 5_499,
-        status: MerchantStatus::Active,
-        limits: MerchantLimits::default(),
-    };
-    state.apply(&Event::MerchantSet(Box::new(merchant)), now);
-}
-
-fn purchase(n: u32, order: u32) -> Request {
-    let epoch = u64::try_from(START / 1_000).unwrap() / 600;
-    let key = OrderKey {
-        merchant: MerchantId::new("mrc_konbini").unwrap(),
-        order_id: OrderId::new(&format!("R-{order:012}")).unwrap(),
-    };
-    let payer = Payer::Code(Scanned::Sealed { handle: issued(n).handle, proof: Proof::Barcode { epoch } });
-    let input = Authorize::new(key, payer, Channel::InStore, Yen::new(1_980));
-    Request::Authorize { input: Arc::new(input), throttled: false }
 }
 
 /// Times of single steps.
@@ -109,10 +76,12 @@ fn sell(state: &mut State, customers: u32, sales: u32) {
     let (before, now) = (resident(), Now::at(Millis(START + 1_000)));
     let (mut batches, mut requests) = (Times::default(), Vec::new());
     for first in (0..sales).step_by(usize::try_from(BATCH).unwrap()) {
-        // A stride prime to the number of customers visits them in an order that caches do not guess.
-        let visit = |order: u32| u32::try_from(u64::from(order) * 7_919 % u64::from(customers)).unwrap();
+        let request = |order| {
+            let input = Arc::new(purchase(visit(order, customers), order));
+            Request::Authorize { input, throttled: false }
+        };
         requests.clear();
-        requests.extend((first..sales.min(first + BATCH)).map(|order| purchase(visit(order), order)));
+        requests.extend((first..sales.min(first + BATCH)).map(request));
         batches.time(|| {
             state.make_room();
             for request in &requests {
@@ -134,18 +103,10 @@ fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
     let customers = numbers.next().unwrap_or(1_000_000);
     let sales = numbers.next().unwrap_or(1_000_000).min(customers);
-    let mut state = State::new(Settings::default());
-    rules(&mut state, &Now::at(Millis(START)));
+    let mut state = open();
     grow(&mut state, "customers", customers, |n| {
         let limits = Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) };
-        let profile = Profile {
-            identity: Identity::Verified,
-            birth_date: Date::new(1990, 4, 1),
-            rung: 3,
-            limits: (n % 2 == 0).then_some(limits),
-            ..Profile::newcomer()
-        };
-        Event::CustomerSet { ix: CustomerIx(n), id: id(n), profile: Box::new(profile) }
+        customer(n, Profile { limits: (n % 2 == 0).then_some(limits), ..verified() })
     });
     println!("{} bytes of the whole process a customer", resident() / u64::from(customers));
     grow(&mut state, "codes", customers, |n| Event::CodeIssued(issued(n)));

@@ -3,59 +3,42 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
 mod memory;
+#[path = "../benches/shop/mod.rs"]
+mod shop;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use allocation_counter::measure;
-use sokketsu::domain::account::{Channel, Identity, Profile};
+use sokketsu::domain::account::Channel;
 use sokketsu::domain::event::{CodeIssued, Decided, Event, Outcome};
-use sokketsu::domain::ids::{Category, CustomerId, CustomerIx, Handle, MerchantId, OrderId, Part};
-use sokketsu::domain::jst::{DAY, Date, Millis, Now};
-use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::ids::{Category, CustomerIx, Handle, Part};
+use sokketsu::domain::jst::{DAY, Millis, Now};
 use sokketsu::domain::money::Yen;
-use sokketsu::domain::request::{Authorize, OrderKey, Payer, Proof, Request, Scanned};
+use sokketsu::domain::request::{Authorize, Payer, Proof, Request, Scanned};
 use sokketsu::domain::rule::{Reply, Ruling, reply_after, rule};
-use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::state::State;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
 
+use shop::{START, customer, id, key, open, verified};
+
 const CUSTOMERS: u32 = 2_000;
-/// 2026-11-23 in Japan.
-const START: i64 = 1_795_423_500_000;
 /// Requests between two calls of `make_room`: the engine's batch.
 const BATCH: u32 = 256;
 
-fn id(n: u32) -> CustomerId {
-    CustomerId::new(&format!("{n:08}")).unwrap()
-}
-
 fn state() -> State {
-    let mut state = State::new(Settings::default());
-    let now = Now::at(Millis(START));
-    state.apply(&Event::PolicySet { version: 1, text: include_str!("../config/policy.toml").into() }, &now);
-    let merchant = Merchant {
-        id: MerchantId::new("mrc_konbini").unwrap(),
-        name: "konbini".into(),
-        mcc: 5_499,
-        status: MerchantStatus::Active,
-        limits: MerchantLimits::default(),
-    };
-    state.apply(&Event::MerchantSet(Box::new(merchant)), &now);
+    let (mut state, now) = (open(), Now::at(Millis(START)));
     for n in 0..CUSTOMERS {
-        let profile =
-            Profile { identity: Identity::Verified, birth_date: Date::new(1990, 4, 1), rung: 3, ..Profile::newcomer() };
-        state.apply(&Event::CustomerSet { ix: CustomerIx(n), id: id(n), profile: Box::new(profile) }, &now);
+        state.apply(&customer(n, verified()), &now);
     }
     state
 }
 
 /// One purchase of the given kind; the number makes it unlike any other.
 fn purchase(payer: Payer, channel: Channel, number: u32) -> Authorize {
-    let order_id = OrderId::new(&format!("R-{number:012}")).unwrap();
-    let key = OrderKey { merchant: MerchantId::new("mrc_konbini").unwrap(), order_id };
     let categories = vec![Category::new("food").unwrap()];
-    Authorize { confirm_repeat: true, categories, ..Authorize::new(key, payer, channel, Yen::new(1)) }
+    Authorize { confirm_repeat: true, categories, ..Authorize::new(key(number), payer, channel, Yen::new(1)) }
 }
 
 /// A fresh code and the purchase that shows it.
