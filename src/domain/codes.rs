@@ -222,7 +222,7 @@ impl CodeBook {
         queue.push((code.forget_at(), code.handle));
     }
 
-    /// Makes ahead what the next codes need; see [`Index::make_room`].
+    /// Makes ahead what the next codes need; see `Index::make_room`.
     pub fn make_room(&mut self) {
         self.slots.make_room();
         self.by_handle.make_room();

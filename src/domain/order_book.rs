@@ -92,7 +92,7 @@ impl OrderBook {
         self.recent.get(self.recent.end().checked_sub(1)?)
     }
 
-    /// Makes ahead what the next orders need; see [`Index::make_room`].
+    /// Makes ahead what the next orders need; see `Index::make_room`.
     pub fn make_room(&mut self) {
         self.recent.make_room();
         self.by_key.make_room();
