@@ -119,7 +119,8 @@ fn run<J: Journal>(state: State, journal: J, purchases: &[Request]) -> u128 {
         assert!(replies.iter().all(|reply| matches!(reply, Reply::Decision { replayed: false, .. })));
     }
     let took = began.elapsed();
-    let owed: u64 = engine.state().accounts().map(|a| a.exposure(&engine.now()).total.get()).sum();
+    let rules = engine.state().rules().unwrap();
+    let owed: u64 = engine.state().accounts().map(|a| a.exposure(&engine.now(), rules).total.get()).sum();
     assert_eq!(owed, 1_980 * purchases.len() as u64, "everything was approved");
     purchases.len() as u128 * 1_000_000_000 / took.as_nanos()
 }

@@ -92,7 +92,7 @@ mod tests {
         for _ in 0..800 {
             let bought = crate::domain::jst::Now::at(day.start().plus(-OVERDUE_SINCE));
             for method in crate::domain::bill::PaymentMethod::ALL {
-                assert!(method.due(bought.month, &calendar) < day, "{day}");
+                assert!(crate::domain::terms::Billing::default().due(method, bought.month, &calendar) < day, "{day}");
             }
             day = day.plus_days(1);
         }

@@ -2,13 +2,14 @@
 
 use smallvec::SmallVec;
 
-use super::bill::{NpBill, OpenMonth, PaymentMethod};
+use super::bill::{Bill, BillKey, NpBill, OpenMonth, PaymentMethod};
 use super::denial::Reason;
-use super::ids::{CustomerId, Handle, Lsn};
-use super::jst::{BankCalendar, Date, Millis, Month, Now};
+use super::ids::{CustomerId, Handle, Lsn, OfficeId};
+use super::jst::{Date, Millis, Month, Now};
+use super::lateness::Rules;
 use super::money::Yen;
 use super::orders::Sequence;
-use super::policy::Policy;
+use super::policy::{Conditions, Policy};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -94,8 +95,8 @@ pub struct Profile {
     pub guardian_consent: bool,
     pub payment_method: PaymentMethod,
     pub status: Status,
-    /// Set by staff; `None` follows the ladder.
-    pub limits: Option<Limits>,
+    /// Set by staff; `None` follows the ladder. Boxed, as most customers have none.
+    pub limits: Option<Box<Limits>>,
     /// Rung of the ladder, from 0.
     pub rung: u8,
 }
@@ -134,28 +135,101 @@ pub struct Rare {
     pub later: SmallVec<[OpenMonth; 2]>,
     pub holds: SmallVec<[Hold; 2]>,
     pub np: SmallVec<[NpBill; 4]>,
+    /// Months and NP purchases with a story; they are in none of the other lists.
+    pub bills: SmallVec<[Box<Bill>; 2]>,
     /// Overpaid money. Never a negative exposure.
     pub credit: Yen,
+    /// Since when there is credit.
+    pub credit_since: Option<Millis>,
+    pub notes: Option<Box<Notes>>,
+}
+
+/// What staff and banks told us of a customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    pub pending: Vec<Pending>,
+    /// Blocks by staff that were not released.
+    pub blocks: Vec<OfficeId>,
+    /// Payment slips that money may still come on.
+    pub slips: Vec<Slip>,
+}
+
+/// Provisional news of a payment: it lifts the block and stops fees, and gives room only when it is final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub id: OfficeId,
+    pub amount: Yen,
+    pub paid_at: Millis,
+    /// From here on it is as if it had never been.
+    pub expires_at: Millis,
+}
+
+/// A slip that a customer can pay with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slip {
+    pub number: u64,
+    pub amount: Yen,
+    /// Money that was paid on it later settles principal first.
+    pub expires_at: Millis,
+}
+
+/// What the ladder counts, up to 65,535 of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    pub on_time_bills: u16,
+    pub purchases: u16,
+    pub months_active: u16,
+    /// The latest month with a purchase.
+    pub latest: Option<Month>,
+}
+
+impl Record {
+    fn bought(&mut self, month: Month) {
+        self.purchases = self.purchases.saturating_add(1);
+        if self.latest.is_none_or(|latest| latest < month) {
+            self.months_active = self.months_active.saturating_add(1);
+            self.latest = Some(month);
+        }
+    }
+
+    pub const fn meets(&self, needs: &Conditions) -> bool {
+        self.on_time_bills >= needs.on_time_bills
+            && self.purchases >= needs.purchases
+            && self.months_active >= needs.months_active
+    }
 }
 
 /// Boxes made ahead, so that no approval waits for the allocator.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::vec_box, reason = "the boxes are what is handed out")]
-pub struct Spare(Vec<Box<Rare>>);
+pub struct Spare {
+    rare: Vec<Box<Rare>>,
+    bills: Vec<Box<Bill>>,
+}
 
 impl Spare {
-    /// More than the approvals of a batch take; 160 kB.
+    /// More than the approvals of a batch take; 350 kB.
     const ENOUGH: usize = 512;
 
     pub fn make_room(&mut self) {
-        self.0.reserve(Self::ENOUGH - self.0.len());
-        while self.0.len() < Self::ENOUGH {
-            self.0.push(Box::default());
-        }
+        self.rare.reserve(Self::ENOUGH - self.rare.len());
+        self.bills.reserve(Self::ENOUGH - self.bills.len());
+        self.rare.resize_with(Self::ENOUGH, Box::default);
+        self.bills.resize_with(Self::ENOUGH, || Box::new(Bill::empty(BillKey::Np(Lsn::ZERO))));
     }
 
-    fn take(&mut self) -> Box<Rare> {
-        self.0.pop().unwrap_or_default()
+    fn rare(&mut self) -> Box<Rare> {
+        self.rare.pop().unwrap_or_default()
+    }
+
+    fn bill(&mut self, bill: Bill) -> Box<Bill> {
+        match self.bills.pop() {
+            Some(mut boxed) => {
+                *boxed = bill;
+                boxed
+            }
+            None => Box::new(bill),
+        }
     }
 }
 
@@ -171,15 +245,34 @@ pub struct Account {
     /// The oldest month with unpaid principal; later ones are in [`Rare`]. Read them by [`Account::months`].
     pub month: Option<OpenMonth>,
     pub rare: Option<Box<Rare>>,
+    pub record: Record,
     /// The customer's latest approval in the order book, from where earlier ones are linked.
     pub latest_approval: Option<Sequence>,
 }
 
 /// Ten million customers are to fit into 1.6 GB, the index to them (up to 21 bytes a customer) included.
-const _: () = assert!(size_of::<Account>() == 128 && size_of::<Rare>() <= 320);
+const _: () = assert!(size_of::<Account>() == 128 && size_of::<Rare>() <= 384);
 
-/// Where something was bought, how much of it is owed more or less, and the month that bills it.
-pub type Purchase = (Channel, Yen, Month);
+/// A captured purchase, or a part of it that goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purchase {
+    pub order: Lsn,
+    pub channel: Channel,
+    pub amount: Yen,
+    /// The month that bills it.
+    pub month: Month,
+    /// When it was captured.
+    pub at: Millis,
+}
+
+impl Purchase {
+    pub const fn bill(&self) -> BillKey {
+        match self.channel {
+            Channel::InStore | Channel::Online => BillKey::Month(self.month),
+            Channel::NpAtobarai => BillKey::Np(self.order),
+        }
+    }
+}
 
 /// What a customer owes and holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -188,15 +281,28 @@ pub struct Exposure {
     pub in_store: Yen,
     /// Of `total`: open holds.
     pub held: Yen,
-    /// Of `total`: captured in a month that has not closed, and NP purchases before their due date.
+    /// Of `total`: captured in a month that has not closed.
     pub unbilled: Yen,
     /// Of `total`: on a bill.
     pub billed: Yen,
 }
 
+impl Exposure {
+    fn add(&mut self, bill: BillKey, in_store: Yen, principal: Yen, now: &Now) {
+        self.in_store += in_store;
+        self.total += principal;
+        let is_billed = match bill {
+            BillKey::Month(month) => month < now.month,
+            BillKey::Np(_) => true,
+        };
+        *(if is_billed { &mut self.billed } else { &mut self.unbilled }) += principal;
+    }
+}
+
 impl Account {
     pub fn new(id: CustomerId, profile: Profile) -> Self {
-        Self { id, profile, codes_issued: 0, live_code: None, month: None, rare: None, latest_approval: None }
+        let record = Record::default();
+        Self { id, profile, codes_issued: 0, live_code: None, month: None, rare: None, record, latest_approval: None }
     }
 
     pub fn holds(&self) -> &[Hold] {
@@ -211,27 +317,40 @@ impl Account {
         self.rare.as_ref().map_or(Yen::ZERO, |rare| rare.credit)
     }
 
-    /// Unpaid principal by month, oldest first. Usually none or one.
+    /// Months without a story, oldest first. Usually none or one.
     pub fn months(&self) -> impl Iterator<Item = &OpenMonth> {
         self.month.iter().chain(self.rare.iter().flat_map(|rare| &rare.later))
     }
 
     pub fn rare_mut(&mut self, spare: &mut Spare) -> &mut Rare {
-        self.rare.get_or_insert_with(|| spare.take())
+        self.rare.get_or_insert_with(|| spare.rare())
     }
 
-    /// Outstanding principal plus open holds: the one definition of exposure.
-    pub fn exposure(&self, now: &Now) -> Exposure {
+    /// Bills with a story, in no order.
+    pub fn stories(&self) -> &[Box<Bill>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.bills)
+    }
+
+    pub fn notes(&self) -> Option<&Notes> {
+        self.rare.as_ref()?.notes.as_deref()
+    }
+
+    pub fn notes_mut(&mut self, spare: &mut Spare) -> &mut Notes {
+        self.rare_mut(spare).notes.get_or_insert_default()
+    }
+
+    /// Outstanding principal plus open holds: the one definition of exposure. Credit that has met a bill since is not in
+    /// it: see [`Account::as_of`](super::settle).
+    fn exposure_as_it_stands(&self, now: &Now) -> Exposure {
         let mut sum = Exposure::default();
         for month in self.months() {
-            let principal = month.principal();
-            sum.in_store += month.in_store;
-            sum.total += principal;
-            *(if month.month < now.month { &mut sum.billed } else { &mut sum.unbilled }) += principal;
+            sum.add(BillKey::Month(month.month), month.in_store, month.principal(), now);
         }
         for bill in self.np_bills() {
-            sum.total += bill.unpaid;
-            sum.billed += bill.unpaid;
+            sum.add(BillKey::Np(bill.order), Yen::ZERO, bill.unpaid, now);
+        }
+        for bill in self.stories() {
+            sum.add(bill.key, bill.unpaid_of(Channel::InStore), bill.unpaid(), now);
         }
         for hold in self.holds().iter().filter(|hold| now.at < hold.expires_at) {
             sum.total += hold.amount;
@@ -243,13 +362,17 @@ impl Account {
         sum
     }
 
+    pub fn exposure(&self, now: &Now, rules: Rules<'_>) -> Exposure {
+        self.as_of(now, rules).exposure_as_it_stands(now)
+    }
+
     pub fn limits(&self, policy: &Policy) -> Limits {
-        self.profile.limits.unwrap_or_else(|| policy.rung(self.profile.rung).limits)
+        self.profile.limits.as_deref().copied().unwrap_or_else(|| policy.rung(self.profile.rung).limits)
     }
 
     /// What could be bought now in store, and online.
-    pub fn spendable(&self, now: &Now, policy: &Policy) -> Spendable {
-        let (limits, exposure) = (self.limits(policy), self.exposure(now));
+    pub fn spendable(&self, now: &Now, rules: Rules<'_>) -> Spendable {
+        let (limits, exposure) = (self.limits(rules.policy), self.exposure(now, rules));
         let online = limits.total.minus_or_zero(exposure.total);
         Spendable { in_store: limits.in_store.minus_or_zero(exposure.in_store).min(online), online }
     }
@@ -259,14 +382,22 @@ impl Account {
         month.billed_by.unwrap_or(self.profile.payment_method)
     }
 
-    /// The oldest due date that has passed with principal unpaid.
-    pub fn overdue_since(&self, now: &Now, calendar: &BankCalendar) -> Option<Date> {
+    /// The oldest due date that has passed with principal unpaid. Provisional news of a payment counts, as does credit.
+    pub fn overdue_since(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
+        let overdue = self.overdue_as_it_stands(now, rules)?;
+        let may_be_paid = self.rare.as_ref().is_some_and(|rare| !rare.credit.is_zero() || rare.notes.is_some());
+        if may_be_paid { self.as_if_paid(now, rules).overdue_as_it_stands(now, rules) } else { Some(overdue) }
+    }
+
+    fn overdue_as_it_stands(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
         let months = self
             .months()
             .filter(|month| month.month < now.month && !month.principal().is_zero())
-            .map(|month| self.method_of(month).due(month.month, calendar));
+            .map(|month| rules.policy.terms.billing.due(self.method_of(month), month.month, rules.calendar));
         let np = self.np_bills().iter().filter(|bill| !bill.unpaid.is_zero()).map(|bill| bill.due);
-        months.chain(np).filter(|due| *due < now.date).min()
+        let by = rules.bills_by(self.profile.payment_method);
+        let stories = self.stories().iter().filter(|bill| !bill.unpaid().is_zero()).map(|bill| bill.due(&by));
+        months.chain(np).chain(stories).filter(|due| *due < now.date).min()
     }
 
     pub fn is_minor(&self, now: &Now, policy: &Policy) -> bool {
@@ -274,11 +405,15 @@ impl Account {
     }
 
     /// Why this customer may not buy through `channel` now, in the order in which standing is judged.
-    pub fn blocked_by(&self, channel: Channel, now: &Now, policy: &Policy, calendar: &BankCalendar) -> Option<Reason> {
+    pub fn blocked_by(&self, channel: Channel, now: &Now, rules: Rules<'_>) -> Option<Reason> {
+        let policy = rules.policy;
         match self.profile.status {
             Status::Closed => return Some(Reason::Closed),
             Status::Suspended => return Some(Reason::Suspended),
             Status::Active => {}
+        }
+        if self.notes().is_some_and(|notes| !notes.blocks.is_empty()) {
+            return Some(Reason::Suspended);
         }
         let in_store = channel == Channel::InStore;
         if in_store && policy.customers.identity_required_in_store && self.profile.identity != Identity::Verified {
@@ -288,16 +423,16 @@ impl Account {
         if channel != Channel::NpAtobarai && !self.profile.guardian_consent && self.is_minor(now, policy) {
             return Some(Reason::ConsentRequired);
         }
-        self.overdue_since(now, calendar).map(|_| Reason::Overdue)
+        self.overdue_since(now, rules).map(|_| Reason::Overdue)
     }
 
     /// Where a captured purchase of `month` is added.
-    pub fn month_mut(&mut self, month: Month, spare: &mut Spare) -> &mut OpenMonth {
+    fn month_mut(&mut self, month: Month, spare: &mut Spare) -> &mut OpenMonth {
         let first = self.month.get_or_insert(OpenMonth::new(month));
         if first.month == month {
             return first;
         }
-        let later = &mut self.rare.get_or_insert_with(|| spare.take()).later;
+        let later = &mut self.rare.get_or_insert_with(|| spare.rare()).later;
         if month < first.month {
             later.insert(0, std::mem::replace(first, OpenMonth::new(month)));
             return first;
@@ -309,23 +444,98 @@ impl Account {
         &mut later[at]
     }
 
-    /// Adds a captured purchase to what the customer owes.
-    pub fn charge(&mut self, spare: &mut Spare, order: Lsn, purchase: Purchase, due: Date) {
-        match purchase {
-            (Channel::InStore, amount, month) => self.month_mut(month, spare).in_store += amount,
-            (Channel::Online, amount, month) => self.month_mut(month, spare).online += amount,
-            (Channel::NpAtobarai, unpaid, _) => self.rare_mut(spare).np.push(NpBill { order, due, unpaid }),
+    fn story(&self, key: BillKey) -> Option<usize> {
+        self.stories().iter().position(|bill| bill.key == key)
+    }
+
+    /// The bill with its story; from here on it has one.
+    pub fn bill_mut(&mut self, key: BillKey, spare: &mut Spare) -> &mut Bill {
+        let at = match self.story(key) {
+            Some(at) => at,
+            None => {
+                let bill = self.take_plain(key);
+                let boxed = spare.bill(bill);
+                let bills = &mut self.rare_mut(spare).bills;
+                bills.push(boxed);
+                bills.len() - 1
+            }
+        };
+        &mut self.rare_mut(spare).bills[at]
+    }
+
+    /// Takes a month or an NP purchase out of the plain sums.
+    fn take_plain(&mut self, key: BillKey) -> Bill {
+        match key {
+            BillKey::Month(month) => {
+                let later = self.rare.as_mut().map(|rare| &mut rare.later);
+                if self.month.as_ref().is_some_and(|open| open.month == month) {
+                    let next = later.filter(|later| !later.is_empty()).map(|later| later.remove(0));
+                    return std::mem::replace(&mut self.month, next)
+                        .map_or(Bill::empty(key), |open| Bill::of_month(&open));
+                }
+                let at = later.as_ref().and_then(|later| later.iter().position(|open| open.month == month));
+                let taken = later.zip(at).map(|(later, at)| later.remove(at));
+                taken.map_or(Bill::empty(key), |open| Bill::of_month(&open))
+            }
+            BillKey::Np(order) => {
+                let np = self.rare.as_mut().map(|rare| &mut rare.np);
+                let at = np.as_ref().and_then(|np| np.iter().position(|bill| bill.order == order));
+                np.zip(at).map_or(Bill::empty(key), |(np, at)| Bill::of_np(&np.remove(at)))
+            }
         }
     }
 
-    /// Takes principal off what the customer owes.
-    pub fn discharge(&mut self, spare: &mut Spare, order: Lsn, purchase: Purchase) {
-        match purchase {
-            (Channel::InStore, amount, month) => self.month_mut(month, spare).in_store -= amount,
-            (Channel::Online, amount, month) => self.month_mut(month, spare).online -= amount,
-            (Channel::NpAtobarai, amount, _) => {
-                for bill in self.rare_mut(spare).np.iter_mut().filter(|bill| bill.order == order) {
-                    bill.unpaid -= amount;
+    /// All bills with their stories, the oldest due date first.
+    pub fn bills(&self) -> Vec<Bill> {
+        let months = self.months().map(Bill::of_month);
+        let np = self.np_bills().iter().map(Bill::of_np);
+        months.chain(np).chain(self.stories().iter().map(|bill| bill.as_ref().clone())).collect()
+    }
+
+    /// Adds a captured purchase to what the customer owes. The second channel in a month gives it a story, because
+    /// payments settle purchase by purchase.
+    pub fn charge(&mut self, spare: &mut Spare, purchase: &Purchase, due: Date) {
+        self.record.bought(purchase.month);
+        self.owe(spare, purchase, due);
+    }
+
+    /// The same, but the ladder takes no notice.
+    pub fn owe(&mut self, spare: &mut Spare, purchase: &Purchase, due: Date) {
+        let Purchase { order, channel, amount, month, at } = *purchase;
+        if channel == Channel::NpAtobarai {
+            return self.rare_mut(spare).np.push(NpBill { order, due, unpaid: amount });
+        }
+        let key = BillKey::Month(month);
+        if self.story(key).is_none() {
+            let open = self.month_mut(month, spare);
+            let (own, other) = match channel {
+                Channel::InStore => (&mut open.in_store, open.online),
+                Channel::Online | Channel::NpAtobarai => (&mut open.online, open.in_store),
+            };
+            if other.is_zero() {
+                *own += amount;
+                return;
+            }
+        }
+        self.bill_mut(key, spare).charge(channel, at, amount);
+    }
+
+    /// Takes a part of a purchase off what the customer owes, or off what was paid where it is no longer owed.
+    pub fn discharge(&mut self, spare: &mut Spare, purchase: &Purchase, now: &Now) {
+        let Purchase { order, channel, amount, month, at } = *purchase;
+        let key = purchase.bill();
+        if self.story(key).is_some() {
+            return self.bill_mut(key, spare).reduce(channel, at, amount, now.at);
+        }
+        match channel {
+            Channel::NpAtobarai => {
+                let np = self.rare.iter_mut().flat_map(|rare| &mut rare.np);
+                np.filter(|bill| bill.order == order).for_each(|bill| bill.unpaid -= amount);
+            }
+            Channel::InStore | Channel::Online => {
+                let later = self.rare.iter_mut().flat_map(|rare| &mut rare.later);
+                for open in self.month.iter_mut().chain(later).filter(|open| open.month == month) {
+                    *(if channel == Channel::InStore { &mut open.in_store } else { &mut open.online }) -= amount;
                 }
             }
         }
@@ -334,19 +544,31 @@ impl Account {
     /// A change of method at `month` leaves the bills already issued as they were.
     pub fn set_payment_method(&mut self, method: PaymentMethod, month: Month) {
         let before = self.profile.payment_method;
+        if method == before {
+            return;
+        }
         let later = self.rare.iter_mut().flat_map(|rare| &mut rare.later);
         for open in self.month.iter_mut().chain(later).filter(|open| open.month < month) {
             open.billed_by.get_or_insert(before);
+        }
+        for bill in self.rare.iter_mut().flat_map(|rare| &mut rare.bills) {
+            if matches!(bill.key, BillKey::Month(closed) if closed < month) {
+                bill.billed_by.get_or_insert(before);
+            }
         }
         self.profile.payment_method = method;
     }
 
     /// Drops what no longer says anything, so that an idle customer costs the least memory.
-    pub fn tidy(&mut self) {
+    pub fn tidy(&mut self, today: Date) {
         let is_paid = |open: &OpenMonth| open.principal().is_zero();
         if let Some(rare) = &mut self.rare {
             rare.later.retain(|open| !is_paid(open));
             rare.np.retain(|bill| !bill.unpaid.is_zero());
+            rare.bills.retain(|bill| !bill.is_over(today));
+            if rare.notes.as_deref() == Some(&Notes::default()) {
+                rare.notes = None;
+            }
         }
         if self.month.as_ref().is_some_and(is_paid) {
             let later = self.rare.as_mut().map(|rare| &mut rare.later).filter(|later| !later.is_empty());
@@ -392,7 +614,7 @@ mod tests {
             assert_eq!(billed, [Some(PaymentMethod::Konbini), Some(PaymentMethod::Konbini), None]);
             for (text, left) in [("2026-10", 2), ("2026-12", 1), ("2026-11", 0)] {
                 *account.month_mut(month(text), &mut spare) = OpenMonth::new(month(text));
-                account.tidy();
+                account.tidy(Date::parse("2027-06-01").unwrap());
                 assert_eq!(owed(&account).len(), left);
             }
             assert_eq!((account.month, account.rare), (None, None), "nothing is left behind");

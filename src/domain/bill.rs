@@ -1,6 +1,15 @@
-//! From a purchase to its due date: which month bills it, by which method, until when.
+//! What a customer is billed: the purchases of a month, or one NP Atobarai purchase, and what was paid of them.
+//!
+//! While nothing but purchases happens to it, a month is an [`OpenMonth`] and an NP purchase an [`NpBill`]: a few sums.
+//! Anything more (an issued bill, a payment, a second channel) makes it a [`Bill`], which knows its whole story, so
+//! that everything about it is a function of the time asked about. What lateness costs stands in
+//! [`lateness`](super::lateness).
 
-use super::jst::{BankCalendar, Date, Month};
+use smallvec::SmallVec;
+
+use super::account::Channel;
+use super::ids::Lsn;
+use super::jst::{Date, Millis, Month};
 use super::money::Yen;
 
 /// How a customer pays the month's bill.
@@ -25,25 +34,14 @@ impl PaymentMethod {
             Self::Debit => "debit",
         }
     }
-
-    /// Due date of the bill of `month`. Konbini the 10th and postcard the 20th stay where they fall;
-    /// a draw on the 27th moves to the next day on which banks are open.
-    pub fn due(self, month: Month, calendar: &BankCalendar) -> Date {
-        let next = month.next();
-        match self {
-            Self::Konbini => next.day(10),
-            Self::Postcard => next.day(20),
-            Self::Debit => calendar.next_business_day(next.day(27)),
-        }
-    }
 }
 
-/// What one month's purchases still owe.
+/// What one month's purchases owe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenMonth {
     pub month: Month,
-    /// The method the bill was issued with; `None` while the customer's present method applies.
-    /// Frozen when the method changes after the month's bill was issued.
+    /// The method the bill is issued with; `None` while the customer's present method applies.
+    /// Frozen when the method changes after the month has closed.
     pub billed_by: Option<PaymentMethod>,
     /// Unpaid principal of in-store purchases.
     pub in_store: Yen,
@@ -66,24 +64,333 @@ impl OpenMonth {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NpBill {
     /// Record of the purchase.
-    pub order: super::ids::Lsn,
+    pub order: Lsn,
     pub due: Date,
     pub unpaid: Yen,
+}
+
+/// Which bill of a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BillKey {
+    Month(Month),
+    /// The NP Atobarai purchase of this record.
+    Np(Lsn),
+}
+
+/// The four lines of a bill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Line {
+    Principal = 1,
+    BillFee,
+    LateFees,
+    Damages,
+}
+
+impl Line {
+    pub const ALL: [Self; 4] = [Self::Principal, Self::BillFee, Self::LateFees, Self::Damages];
+    /// In which order money is put on them.
+    pub const FEES_FIRST: [Self; 4] = [Self::LateFees, Self::BillFee, Self::Damages, Self::Principal];
+    /// The order of money that came on an old slip.
+    pub const PRINCIPAL_FIRST: [Self; 4] = [Self::Principal, Self::LateFees, Self::BillFee, Self::Damages];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::BillFee => "bill_fee",
+            Self::LateFees => "late_fees",
+            Self::Damages => "damages",
+        }
+    }
+}
+
+/// A sum for each line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    pub principal: Yen,
+    pub bill_fee: Yen,
+    pub late_fees: Yen,
+    pub damages: Yen,
+}
+
+impl Lines {
+    pub const fn get(&self, line: Line) -> Yen {
+        match line {
+            Line::Principal => self.principal,
+            Line::BillFee => self.bill_fee,
+            Line::LateFees => self.late_fees,
+            Line::Damages => self.damages,
+        }
+    }
+
+    pub const fn get_mut(&mut self, line: Line) -> &mut Yen {
+        match line {
+            Line::Principal => &mut self.principal,
+            Line::BillFee => &mut self.bill_fee,
+            Line::LateFees => &mut self.late_fees,
+            Line::Damages => &mut self.damages,
+        }
+    }
+
+    pub fn total(&self) -> Yen {
+        self.principal + self.bill_fee + self.late_fees + self.damages
+    }
+
+    /// Line by line, zero where `other` is larger.
+    #[must_use]
+    pub fn minus_or_zero(&self, other: &Self) -> Self {
+        let mut left = *self;
+        for line in Line::ALL {
+            *left.get_mut(line) = left.get(line).minus_or_zero(other.get(line));
+        }
+        left
+    }
+}
+
+/// Purchases of one channel, one after the other, less what was refunded or cancelled of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    pub channel: Channel,
+    /// When the first of them was captured.
+    pub since: Millis,
+    pub amount: Yen,
+}
+
+/// What happened to the principal after the bill was issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ChangeKind {
+    Paid = 1,
+    /// Money that had been paid went elsewhere, because a refund made it too much.
+    Moved,
+    Refunded,
+}
+
+impl ChangeKind {
+    pub const ALL: [Self; 3] = [Self::Paid, Self::Moved, Self::Refunded];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// From when it counts: the day the customer paid, not the day we heard.
+    pub at: Millis,
+    pub kind: ChangeKind,
+    pub amount: Yen,
+}
+
+/// A late fee of one fee day, as posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateFee {
+    pub date: Date,
+    pub amount: Yen,
+}
+
+/// A bill with its story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bill {
+    pub key: BillKey,
+    /// See [`OpenMonth::billed_by`].
+    pub billed_by: Option<PaymentMethod>,
+    /// Fixed when the bill is issued.
+    pub due: Option<Date>,
+    /// The bill fee; set when the bill is issued, and zero once it is waived.
+    pub fee: Option<Yen>,
+    /// In order of capture.
+    pub purchases: SmallVec<[Stretch; 3]>,
+    /// Since it was issued, in the order in which we heard of them.
+    pub changes: Vec<Change>,
+    /// Posted and not taken back, by date.
+    pub late_fees: Vec<LateFee>,
+    /// `damages`: as posted by staff. The other lines follow from the rest.
+    pub damages: Yen,
+    /// What was paid of each line but the principal, whose payments are among `changes`.
+    pub paid_fees: Lines,
+    /// Whether the ladder has taken notice of how it was paid.
+    pub counted: bool,
+}
+
+impl Bill {
+    /// One in which nothing was bought yet.
+    pub fn empty(key: BillKey) -> Self {
+        Self {
+            key,
+            billed_by: None,
+            due: None,
+            fee: None,
+            purchases: SmallVec::new(),
+            changes: Vec::new(),
+            late_fees: Vec::new(),
+            damages: Yen::ZERO,
+            paid_fees: Lines::default(),
+            counted: false,
+        }
+    }
+
+    /// The story begins: what was bought so far in a month. Called before a second channel comes to it.
+    pub fn of_month(open: &OpenMonth) -> Self {
+        let mut bill = Self { billed_by: open.billed_by, ..Self::empty(BillKey::Month(open.month)) };
+        for (channel, amount) in [(Channel::InStore, open.in_store), (Channel::Online, open.online)] {
+            if !amount.is_zero() {
+                bill.purchases.push(Stretch { channel, since: Millis(0), amount });
+            }
+        }
+        bill
+    }
+
+    pub fn of_np(np: &NpBill) -> Self {
+        let stretch = Stretch { channel: Channel::NpAtobarai, since: Millis(0), amount: np.unpaid };
+        let purchases = SmallVec::from_iter([stretch]);
+        Self { due: Some(np.due), fee: Some(Yen::ZERO), purchases, counted: true, ..Self::empty(BillKey::Np(np.order)) }
+    }
+
+    pub const fn is_issued(&self) -> bool {
+        self.fee.is_some()
+    }
+
+    /// A purchase captured at `at`.
+    pub fn charge(&mut self, channel: Channel, at: Millis, amount: Yen) {
+        match self.purchases.last_mut() {
+            Some(last) if last.channel == channel => last.amount += amount,
+            _ => self.purchases.push(Stretch { channel, since: at, amount }),
+        }
+    }
+
+    /// Takes a refund or a cancellation off the purchase that was captured at `bought_at`. On an issued bill it is part
+    /// of the story; before, the usage is simply less.
+    pub fn reduce(&mut self, channel: Channel, bought_at: Millis, amount: Yen, now: Millis) {
+        let mut left = amount;
+        let own = self.purchases.iter_mut().filter(|stretch| stretch.channel == channel);
+        for stretch in own.rev().skip_while(|stretch| stretch.since > bought_at) {
+            let taken = stretch.amount.min(left);
+            stretch.amount -= taken;
+            left -= taken;
+        }
+        assert!(left.is_zero(), "a refund takes more off a bill than was bought");
+        self.purchases.retain(|stretch| !stretch.amount.is_zero());
+        if self.is_issued() {
+            self.changes.push(Change { at: now, kind: ChangeKind::Refunded, amount });
+        }
+    }
+
+    fn sum(&self, kind: ChangeKind) -> Yen {
+        self.changes.iter().filter(|change| change.kind == kind).map(|change| change.amount).sum()
+    }
+
+    /// Purchases less refunds.
+    pub fn net(&self) -> Yen {
+        self.purchases.iter().map(|stretch| stretch.amount).sum()
+    }
+
+    /// What the bill was issued with.
+    pub fn principal_at_issue(&self) -> Yen {
+        self.net() + self.sum(ChangeKind::Refunded)
+    }
+
+    pub fn paid_principal(&self) -> Yen {
+        self.sum(ChangeKind::Paid) - self.sum(ChangeKind::Moved)
+    }
+
+    pub fn unpaid(&self) -> Yen {
+        self.net().minus_or_zero(self.paid_principal())
+    }
+
+    /// Unpaid principal of one channel: payments settle purchase by purchase, oldest first.
+    pub fn unpaid_of(&self, channel: Channel) -> Yen {
+        let mut paid = self.paid_principal();
+        let mut unpaid = Yen::ZERO;
+        for stretch in &self.purchases {
+            let left = stretch.amount.minus_or_zero(paid);
+            paid = paid.minus_or_zero(stretch.amount);
+            if stretch.channel == channel {
+                unpaid += left;
+            }
+        }
+        unpaid
+    }
+
+    /// Principal open just before `at`, as we know it today.
+    pub fn open_before(&self, at: Millis) -> Yen {
+        let before = self.changes.iter().filter(|change| change.at < at);
+        let (mut up, mut down) = (self.principal_at_issue(), Yen::ZERO);
+        for change in before {
+            *(if change.kind == ChangeKind::Moved { &mut up } else { &mut down }) += change.amount;
+        }
+        up.minus_or_zero(down)
+    }
+
+    /// What was paid of each line.
+    pub fn paid(&self) -> Lines {
+        Lines { principal: self.paid_principal(), ..self.paid_fees }
+    }
+
+    /// Whether it says nothing any more: paid, past its due date, and if it was late, so long ago that no late news of
+    /// a payment is to be expected.
+    pub fn is_over(&self, today: Date) -> bool {
+        /// Days; a quarter of a year.
+        const LATE_NEWS: i32 = 92;
+        let (Some(fee), Some(due)) = (self.fee, self.due) else { return self.net().is_zero() };
+        let late_fees: Yen = self.late_fees.iter().map(|late| late.amount).sum();
+        let charged = Lines { principal: Yen::ZERO, bill_fee: fee, late_fees, damages: self.damages };
+        if !self.unpaid().is_zero() || charged.minus_or_zero(&self.paid_fees) != Lines::default() {
+            return false;
+        }
+        let was_late = !self.open_before(due.plus_days(1).start()).is_zero();
+        let latest = self.changes.iter().map(|change| change.at.date()).max().unwrap_or(due);
+        today > if was_late { due.max(latest).plus_days(LATE_NEWS) } else { due }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn bill(purchases: &[(Channel, i64, u64)]) -> Bill {
+        let mut bill = Bill::of_month(&OpenMonth::new(Month::parse("2026-10").unwrap()));
+        for (channel, at, amount) in purchases {
+            bill.charge(*channel, Millis(*at), Yen::new(*amount));
+        }
+        bill
+    }
+
+    fn pay(bill: &mut Bill, amount: u64) {
+        bill.changes.push(Change { at: Millis(100), kind: ChangeKind::Paid, amount: Yen::new(amount) });
+    }
+
+    fn unpaid(bill: &Bill) -> (u64, u64) {
+        (bill.unpaid_of(Channel::InStore).get(), bill.unpaid_of(Channel::Online).get())
+    }
+
     #[test]
-    fn due_dates_by_method() {
-        let june = Month::parse("2021-06").unwrap();
-        let calendar = BankCalendar::default();
-        let due = |method: PaymentMethod| method.due(june, &calendar).to_string();
-        assert_eq!(due(PaymentMethod::Konbini), "2021-07-10", "a Saturday stays");
-        assert_eq!(due(PaymentMethod::Postcard), "2021-07-20");
-        assert_eq!(due(PaymentMethod::Debit), "2021-07-27");
-        let may = Month::parse("2021-05").unwrap();
-        assert_eq!(PaymentMethod::Debit.due(may, &calendar).to_string(), "2021-06-28", "the 27th is a Sunday");
+    fn money_settles_the_oldest_purchases_first_whatever_their_channel() {
+        use Channel::{InStore, Online};
+        let purchases = [(InStore, 1, 1_000), (Online, 2, 2_000), (InStore, 3, 500), (InStore, 4, 500)];
+        let mut one = bill(&purchases);
+        assert_eq!(one.purchases.len(), 3);
+        pay(&mut one, 1_500);
+        assert_eq!(unpaid(&one), (1_000, 1_500));
+        // Back goes the first purchase, which had been paid: its money now pays for the next.
+        one.fee = Some(Yen::ZERO);
+        one.reduce(InStore, Millis(1), Yen::new(1_000), Millis(200));
+        assert_eq!(unpaid(&one), (1_000, 500));
+        assert_eq!((one.principal_at_issue(), one.net(), one.unpaid()), (4_000.into(), 3_000.into(), 1_500.into()));
+        assert_eq!(one.open_before(Millis(100)), 4_000.into(), "a payment counts from its moment on");
+        assert_eq!(one.open_before(Millis(101)), 2_500.into());
+        // The last two are one stretch; a refund of the later one leaves the first alone.
+        one.reduce(InStore, Millis(4), Yen::new(500), Millis(300));
+        assert_eq!(unpaid(&one), (500, 500));
+    }
+
+    #[test]
+    fn before_it_is_issued_a_bill_only_shrinks() {
+        let mut one = bill(&[(Channel::InStore, 1, 300), (Channel::Online, 2, 700)]);
+        one.reduce(Channel::Online, Millis(2), Yen::new(700), Millis(3));
+        assert_eq!((one.principal_at_issue(), one.purchases.len()), (300.into(), 1));
+        assert!(one.changes.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "more off a bill than was bought")]
+    fn more_than_was_bought_can_not_come_off() {
+        bill(&[(Channel::InStore, 1, 300)]).reduce(Channel::InStore, Millis(1), Yen::new(301), Millis(2));
     }
 }

@@ -12,6 +12,7 @@ use super::denial::Reason;
 use super::event::{Approval, FirstSale, Outcome};
 use super::ids::CustomerIx;
 use super::jst::Now;
+use super::lateness::Rules;
 use super::merchant::{Merchant, MerchantStatus};
 use super::money::Yen;
 use super::orders::{Order, fingerprint};
@@ -70,7 +71,8 @@ pub fn decide<'a>(state: &'a State, input: &Authorize, now: &Now, policy: &Polic
 pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, policy: &Policy) -> Judgement {
     let payer = find_payer(state, input, now);
     let customer = payer.map(|found| found.ix);
-    let room = |account: &Account| room_in(account, input.channel, now, policy);
+    let rules = Rules { policy, calendar: &state.calendar };
+    let room = |account: &Account| room_in(account, input.channel, now, rules);
     match climb(state, input, tombstone, payer, now, policy) {
         Ok((approval, account)) => {
             let room = room(account).minus_or_zero(input.amount);
@@ -83,8 +85,8 @@ pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, polic
     }
 }
 
-fn room_in(account: &Account, channel: Channel, now: &Now, policy: &Policy) -> Yen {
-    let spendable = account.spendable(now, policy);
+fn room_in(account: &Account, channel: Channel, now: &Now, rules: Rules<'_>) -> Yen {
+    let spendable = account.spendable(now, rules);
     if channel == Channel::InStore { spendable.in_store } else { spendable.online }
 }
 
@@ -137,14 +139,15 @@ fn climb<'a>(
     deny_if(input.currency != JPY, Reason::CurrencyNotSupported)?;
     let account = payer_may_be_known(state, input, payer, now)?;
     let merchant = merchant_is_active(state, input)?;
-    if let Some(reason) = account.blocked_by(input.channel, now, policy, &state.calendar) {
+    let rules = Rules { policy, calendar: &state.calendar };
+    if let Some(reason) = account.blocked_by(input.channel, now, rules) {
         return Err(reason.into());
     }
     category_is_allowed(input, merchant, account, policy)?;
     within_payment_caps(input, merchant, policy)?;
     within_velocity(state, input, account, now, policy)?;
     not_the_same_basket(state, input, account, now, policy)?;
-    within_limits(input, merchant, account, now, policy)?;
+    within_limits(input, merchant, account, now, rules)?;
     // From here on the answer is yes.
     Ok((approval(state, input, account, now, policy), account))
 }
@@ -247,8 +250,8 @@ fn not_the_same_basket(state: &State, input: &Authorize, account: &Account, now:
     }
 }
 
-fn within_limits(input: &Authorize, merchant: &Merchant, account: &Account, now: &Now, policy: &Policy) -> Rung {
-    let (limits, exposure) = (account.limits(policy), account.exposure(now));
+fn within_limits(input: &Authorize, merchant: &Merchant, account: &Account, now: &Now, rules: Rules<'_>) -> Rung {
+    let (limits, exposure) = (account.limits(rules.policy), account.exposure(now, rules));
     if input.channel == Channel::InStore {
         let limit = merchant.limits.in_store.map_or(limits.in_store, |shop| shop.min(limits.in_store));
         deny_if(exposure.in_store + input.amount > limit, Reason::OverInStoreLimit)?;
@@ -270,6 +273,6 @@ fn approval(state: &State, input: &Authorize, account: &Account, now: &Now, poli
 pub fn due_of(state: &State, channel: Channel, method: PaymentMethod, now: &Now, policy: &Policy) -> super::jst::Date {
     match channel {
         Channel::NpAtobarai => now.date.plus_days(policy.np_due_days),
-        Channel::InStore | Channel::Online => method.due(now.month, &state.calendar),
+        Channel::InStore | Channel::Online => policy.terms.billing.due(method, now.month, &state.calendar),
     }
 }

@@ -32,6 +32,9 @@ impl State {
                 self.describe_order(order, now, out)?;
             }
         }
+        for receipt in self.receipts.all().filter(|receipt| now < receipt.at.plus(self.settings.orders_retain)) {
+            writeln!(out, "{receipt:?}")?;
+        }
         let mut codes: Vec<_> = self.codes.iter().filter(|code| now < code.forget_at()).collect();
         codes.sort_by_key(|code| code.id.lsn);
         for code in codes {
@@ -42,10 +45,15 @@ impl State {
 
     fn describe_account(&self, account: &Account, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
         // Every field by name, so that a new one can't be forgotten here.
-        let Account { id, profile, codes_issued, live_code, month: _, rare: _, latest_approval: _ } = account;
+        let Account { id, profile, codes_issued, live_code, month: _, rare: _, record, latest_approval: _ } = account;
         let live = live_code.map(super::ids::Handle::get);
         let (credit, months) = (account.credit(), account.months().collect::<Vec<_>>());
-        write!(out, "customer {id} {profile:?} codes {codes_issued} live {live:?} credit {credit} {months:?} ")?;
+        let since = account.rare.as_ref().and_then(|rare| rare.credit_since);
+        write!(out, "customer {id} {profile:?} {record:?} codes {codes_issued} live {live:?} ")?;
+        write!(out, "credit {credit} {since:?} {months:?} {:?} ", account.notes())?;
+        let mut stories: Vec<_> = account.stories().iter().filter(|bill| !bill.is_over(now.date())).collect();
+        stories.sort_by_key(|bill| bill.key);
+        write!(out, "{stories:?} ")?;
         let (mut holds, mut np) = (account.holds().to_vec(), account.np_bills().to_vec());
         holds.sort_by_key(|hold| hold.order);
         np.sort_by_key(|bill| bill.order);

@@ -6,6 +6,7 @@ use super::denial::Reason;
 use super::event::{CodeIssued, Event};
 use super::ids::{CodeId, CustomerId, Handle, Part};
 use super::jst::{Now, SECOND};
+use super::lateness::Rules;
 use super::policy::Policy;
 use super::request::CustomerChange;
 use super::state::State;
@@ -32,7 +33,7 @@ fn changed(before: &Profile, change: &CustomerChange) -> Profile {
         guardian_consent: change.guardian_consent.unwrap_or(before.guardian_consent),
         payment_method: change.payment_method.unwrap_or(before.payment_method),
         status: change.status.unwrap_or(before.status),
-        limits: change.limits.unwrap_or(before.limits),
+        limits: change.limits.map_or_else(|| before.limits.clone(), |limits| limits.map(Box::new)),
         rung: change.rung.unwrap_or(before.rung),
     }
 }
@@ -49,7 +50,8 @@ pub fn issue_code(
 ) -> Result<CodeIssued, Reason> {
     let customer = state.customer_ix(id).ok_or(Reason::CustomerUnknown)?;
     let account = state.account(customer).ok_or(Reason::CustomerUnknown)?;
-    if let Some(reason) = account.blocked_by(Channel::InStore, now, policy, &state.calendar) {
+    let rules = Rules { policy, calendar: &state.calendar };
+    if let Some(reason) = account.blocked_by(Channel::InStore, now, rules) {
         return Err(reason);
     }
     Ok(CodeIssued {

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use super::account::{Channel, Profile};
+use super::bill::Lines;
 use super::denial::Reason;
-use super::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, OrderId, RefundId};
+use super::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, OfficeId, OrderId, RefundId};
 use super::jst::{Date, Millis, Month};
 use super::merchant::Merchant;
 use super::money::Yen;
 use super::orders::Order;
 use super::request::{Authorize, OrderKey};
+use super::settle::Settlement;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -50,6 +52,16 @@ pub enum Event {
     HoldExpired(Undone),
     /// An order read back from the ledger because something old is to be refunded.
     Recalled(Box<Order>),
+    /// Money met bills, or fees were charged.
+    Settled {
+        cause: Cause,
+        books: Box<Settlement>,
+    },
+    /// Something about a customer that moves no money yet.
+    Noted {
+        customer: CustomerIx,
+        note: Note,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +129,8 @@ pub struct Undone {
     pub was_hold: bool,
     /// Month that had billed it, for a captured one.
     pub month: Month,
+    /// When it was captured.
+    pub bought_at: Millis,
     pub points: u64,
 }
 
@@ -133,7 +147,7 @@ pub struct Captured {
     pub points: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refunded {
     pub order: Lsn,
     pub refund_id: RefundId,
@@ -141,9 +155,99 @@ pub struct Refunded {
     pub channel: Channel,
     pub amount: Yen,
     pub month: Month,
+    /// When it was captured.
+    pub bought_at: Millis,
     pub destination: Destination,
     /// Points taken back with it.
     pub points: u64,
+    /// What its money did besides making the purchase smaller.
+    pub books: Box<Settlement>,
+}
+
+/// Why money met bills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Time passed: bills were issued, fees fell due, credit is to be paid out.
+    Calendar,
+    Repayment(Payment),
+    /// Staff posts damages; the charge is in the books.
+    Damages {
+        id: OfficeId,
+        month: Month,
+        amount: Yen,
+    },
+    /// Credit is paid out.
+    Payout {
+        id: OfficeId,
+        amount: Yen,
+    },
+    /// Provisional news of a payment became final; its id is that of the news.
+    Final(Payment),
+}
+
+/// Money from a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payment {
+    pub id: OfficeId,
+    pub amount: Yen,
+    /// When the customer paid: what counts for lateness.
+    pub paid_at: Millis,
+    /// The slip it was paid on, where that is known.
+    pub slip: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Provisional news of a payment, or a submitted debit.
+    Pending {
+        id: OfficeId,
+        amount: Yen,
+        paid_at: Millis,
+        expires_at: Millis,
+    },
+    /// It did not come.
+    Withdrawn {
+        id: OfficeId,
+    },
+    Blocked {
+        id: OfficeId,
+        reason: Box<str>,
+    },
+    Released {
+        id: OfficeId,
+    },
+    SlipIssued(SlipIssued),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlipIssued {
+    pub kind: SlipKind,
+    pub number: u64,
+    /// What was owed when it was issued, by line; its amount is their sum.
+    pub lines: Lines,
+    pub expires_at: Millis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SlipKind {
+    /// GS1-128 on the phone.
+    AppBarcode = 1,
+    /// 受付番号
+    TerminalNumber,
+    Postcard,
+}
+
+impl SlipKind {
+    pub const ALL: [Self; 3] = [Self::AppBarcode, Self::TerminalNumber, Self::Postcard];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AppBarcode => "app_barcode",
+            Self::TerminalNumber => "terminal_number",
+            Self::Postcard => "postcard",
+        }
+    }
 }
 
 /// Where refunded money goes first.
@@ -154,15 +258,25 @@ pub enum Destination {
     UsageReduced = 1,
     /// The bill is not paid: the bill shrinks.
     BillReduced,
+    /// It was paid: the money goes to other unpaid bills, oldest first.
+    OtherBill,
+    /// Nothing is unpaid: it waits for the next bill.
+    Credited,
+    /// There will be no next bill: it is paid out.
+    PayoutDue,
 }
 
 impl Destination {
-    pub const ALL: [Self; 2] = [Self::UsageReduced, Self::BillReduced];
+    pub const ALL: [Self; 5] =
+        [Self::UsageReduced, Self::BillReduced, Self::OtherBill, Self::Credited, Self::PayoutDue];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::UsageReduced => "usage_reduced",
             Self::BillReduced => "bill_reduced",
+            Self::OtherBill => "other_bill",
+            Self::Credited => "credited",
+            Self::PayoutDue => "payout_due",
         }
     }
 }

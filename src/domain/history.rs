@@ -9,17 +9,19 @@ use rand::{Rng, SeedableRng};
 
 use super::account::{Channel, Identity, Limits, Status};
 use super::bill::PaymentMethod;
-use super::event::Event;
+use super::event::{Event, SlipKind};
 use super::ids::{
-    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, RefundId, StoreId,
-    TerminalId,
+    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId,
+    StoreId, TerminalId,
 };
 use super::jst::{DAY, Date, HOUR, MINUTE, Millis, Now, SECOND};
 use super::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use super::money::Yen;
+use super::office::calendar;
 use super::orders::Order;
 use super::request::{
-    Authorize, Cancel, Capture, CustomerChange, EntryMode, JPY, OrderKey, Payer, Proof, Refund, Request, Scanned,
+    Authorize, Cancel, Capture, CustomerChange, EntryMode, Instruction, JPY, OrderKey, Payer, Proof, Refund, Request,
+    Scanned,
 };
 use super::rule::{Ruling, rule};
 use super::state::{Settings, State};
@@ -124,10 +126,15 @@ impl History {
             },
             35..72 => self.authorize(),
             72..78 => Request::Cancel(Cancel { key: self.order_key(), handle: None }),
-            78..98 => match self.after_the_sale() {
+            78..90 => match self.after_the_sale() {
                 Some(request) => request,
                 None => return,
             },
+            90..97 => match self.instruct() {
+                Some(request) => request,
+                None => return,
+            },
+            97 => return self.calendar(),
             98 => return self.set_rules(),
             _ => return self.record_recall(),
         };
@@ -190,6 +197,41 @@ impl History {
                 self.record(event);
             }
         }
+    }
+
+    /// What time made due, for everybody.
+    pub fn calendar(&mut self) {
+        let now = Now::at(self.now);
+        for ix in (0..self.state.next_customer().0).map(CustomerIx) {
+            if let Some(event) = calendar(&self.state, ix, &now) {
+                self.record(event);
+            }
+        }
+    }
+
+    /// The office, with ids that come again and money that fits or does not.
+    fn instruct(&mut self) -> Option<Request> {
+        let customer = self.customer();
+        // Past the retention the front end asks the ledger before an id comes here again.
+        let (number, day) = (self.below(12), self.now.0 / DAY);
+        let id = OfficeId::new(&format!("office-{day}-{number}")).unwrap();
+        let amount = Yen::new(if self.one_in(3) { 209 } else { 1 + self.below(9_000) });
+        let days_ago = i64::try_from(self.below(50)).unwrap() * DAY;
+        let paid_at = (!self.one_in(3)).then(|| self.now.plus(-days_ago));
+        let month = Now::at(self.now.plus(-40 * DAY)).month;
+        let slip = self.one_in(4).then_some(123_456_789_012);
+        let instruction = match self.below(16) {
+            0..6 => Instruction::Repay { id, amount, paid_at, slip },
+            6..8 => Instruction::Expect { id, amount, paid_at, expires_at: self.now.plus(days_ago + 1) },
+            8 => Instruction::Confirm { id },
+            9 => Instruction::Withdraw { id },
+            10..12 => Instruction::PostDamages { id, month, amount: Yen::new(1 + self.below(9)) },
+            12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)) },
+            13 => Instruction::Block { id, reason: Box::from("電話番号") },
+            14 => Instruction::Release { id },
+            _ => Instruction::IssueSlip { kind: self.pick(&SlipKind::ALL) },
+        };
+        self.state.customer_ix(&customer).map(|_| Request::Instruct { customer, instruction })
     }
 
     fn customer(&mut self) -> CustomerId {
@@ -331,7 +373,10 @@ impl History {
         if self.one_in(2) {
             let version = self.state.policy.as_ref().unwrap().version + 1;
             let basket = format!("window_seconds = {}", 60 + version);
-            let text = POLICY.replace("window_seconds = 180", &basket);
+            let late_bill = self.pick(&["late_bill = \"keep\"", "late_bill = \"down\"", "late_bill = \"reset\""]);
+            let ceiling = self.pick(&["ceiling = false", "ceiling = true"]);
+            let text = POLICY.replace("window_seconds = 180", &basket).replace("late_bill = \"keep\"", late_bill);
+            let text = text.replace("ceiling = false", ceiling);
             self.record(Event::PolicySet { version, text: text.into() });
         } else {
             self.record(Event::HolidaysSet { text: Box::from("2026-12-28,another\n2027-01-27,day off\n") });
@@ -374,8 +419,8 @@ fn what_is_remembered_does_not_depend_on_what_was_freed() {
             *kinds.entry(word).or_default() += count;
         }
     }
-    for word in ["Decided", "Tombstoned", "Cancelled", "Captured", "Refunded", "HoldExpired", "Recalled", "CodeVoided"]
-    {
+    let all = "Decided Tombstoned Cancelled Captured Refunded HoldExpired Recalled CodeVoided Settled Noted";
+    for word in all.split(' ') {
         assert!(kinds.get(word).is_some_and(|count| *count > 10), "{word} is rare in {kinds:?}");
     }
 }

@@ -95,6 +95,8 @@ names! {
     /// The register's own id of a sale; unique with the merchant within the retention.
     OrderId = 64;
     RefundId = 64;
+    /// The back office's own id of what it tells us: a repayment, a block, a payout.
+    OfficeId = 64;
     /// An item's category as the register names it.
     Category = 32;
 }

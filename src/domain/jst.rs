@@ -29,6 +29,11 @@ impl Millis {
         Self(self.0.saturating_add(ms))
     }
 
+    /// The day in Japan on which it falls.
+    pub fn date(self) -> Date {
+        Date(self.civil().date())
+    }
+
     fn civil(self) -> civil::DateTime {
         let at = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
         JST.to_datetime(at)
@@ -69,6 +74,9 @@ fn put_digits(text: &mut [u8], at: usize, count: usize, number: i16) {
 pub struct Date(civil::Date);
 
 impl Date {
+    /// The last day there is.
+    pub const MAX: Self = Self(civil::Date::MAX);
+
     pub fn new(year: i16, month: i8, day: i8) -> Option<Self> {
         civil::Date::new(year, month, day).ok().map(Self)
     }
@@ -93,6 +101,17 @@ impl Date {
     #[must_use]
     pub fn plus_years(self, years: i16) -> Self {
         Self(self.0.saturating_add(jiff::Span::new().years(years)))
+    }
+
+    /// The same day `months` later, or the last of that month.
+    #[must_use]
+    pub fn plus_months(self, months: i8) -> Self {
+        Self(self.0.saturating_add(jiff::Span::new().months(months)))
+    }
+
+    /// Days from `earlier` to here; negative if that is later.
+    pub fn days_since(self, earlier: Self) -> i32 {
+        self.0.since(earlier.0).map_or(0, |span| span.get_days())
     }
 
     pub fn is_weekend(self) -> bool {

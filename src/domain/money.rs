@@ -40,6 +40,12 @@ impl Yen {
     }
 }
 
+impl From<u64> for Yen {
+    fn from(yen: u64) -> Self {
+        Self(yen)
+    }
+}
+
 impl Add for Yen {
     type Output = Self;
     #[expect(clippy::expect_used, reason = "2^64 yen cannot occur: amounts are capped at 9,999,999 at the edge")]

@@ -6,6 +6,7 @@ use std::num::NonZero;
 use foldhash::fast::FixedState;
 
 use super::account::Channel;
+use super::bill::BillKey;
 use super::denial::Reason;
 use super::event::{Destination, FirstSale};
 use super::ids::{AuthorizationId, CustomerIx, Handle, Lsn, OrderId, Part, RefundId};
@@ -54,6 +55,24 @@ pub struct RefundMade {
     /// What could still be refunded after it.
     pub left: Yen,
     pub destination: Destination,
+    /// Where its money went, the first destination first.
+    pub applied: Vec<Applied>,
+    /// Room that came back with it.
+    pub restored: Yen,
+}
+
+/// A part of a refund and what it was put on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    pub to: AppliedTo,
+    pub amount: Yen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppliedTo {
+    Bill(BillKey),
+    Credit,
+    Payout,
 }
 
 /// What a hold's capture settled. The order keeps what was first answered beside it.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::account::Limits;
 use super::ids::Category;
 use super::money::Yen;
+use super::terms::{Billing, RawLateness, Slips, Terms};
 
 /// A policy, checked. `label` is the credit team's own name of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,22 @@ pub struct Policy {
     pub categories: Vec<CategoryRule>,
     pub yen_per_point: u64,
     pub np_due_days: i32,
+    pub terms: Terms,
+    /// What a bill that was paid late does to its customer's rung.
+    pub late_bill: LateBill,
+    /// Months after which credit that met no bill is paid out.
+    pub payout_after_months: i8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LateBill {
+    #[default]
+    Keep,
+    /// One rung down; its conditions have to be met again.
+    Down,
+    /// Back to the first rung, as on the first day.
+    Reset,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -110,6 +127,28 @@ struct Raw {
     category: Vec<RawCategory>,
     points: RawPoints,
     np_atobarai: RawNp,
+    #[serde(default)]
+    billing: Billing,
+    #[serde(default)]
+    lateness: RawLateness,
+    #[serde(default)]
+    slips: Slips,
+    #[serde(default)]
+    late_bill: LateBill,
+    #[serde(default)]
+    credit: RawCredit,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCredit {
+    payout_after_months: i8,
+}
+
+impl Default for RawCredit {
+    fn default() -> Self {
+        Self { payout_after_months: 3 }
+    }
 }
 
 #[derive(Deserialize)]
@@ -219,6 +258,7 @@ fn check(raw: &Raw) -> Result<(), BadPolicy> {
         (!(1..=24).contains(&raw.velocity.window_hours), "velocity.window_hours", "must be 1 to 24"),
         (raw.same_basket.window_seconds > 86_400, "same_basket.window_seconds", "must be at most 86,400"),
         (raw.points.yen_per_point == 0, "points.yen_per_point", "must be at least 1"),
+        (!(1..=60).contains(&raw.credit.payout_after_months), "credit.payout_after_months", "must be 1 to 60"),
         (raw.np_atobarai.due_days > 365, "np_atobarai.due_days", "must be at most 365"),
     ];
     match checks.into_iter().find(|(wrong, ..)| *wrong) {
@@ -270,6 +310,9 @@ impl Policy {
             categories: raw.category.into_iter().map(category).collect::<Result<_, _>>()?,
             yen_per_point: raw.points.yen_per_point,
             np_due_days: i32::from(raw.np_atobarai.due_days),
+            terms: Terms::new(raw.billing, raw.lateness, raw.slips).map_err(|(key, problem)| bad(key, problem))?,
+            late_bill: raw.late_bill,
+            payout_after_months: raw.credit.payout_after_months,
         })
     }
 

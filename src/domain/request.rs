@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::account::{Channel, Identity, Limits, Status};
 use super::bill::PaymentMethod;
+use super::event::SlipKind;
 use super::ids::{
-    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, MerchantId, OrderId, RefundId, StoreId,
-    TerminalId,
+    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, MerchantId, OfficeId, OrderId, RefundId,
+    StoreId, TerminalId,
 };
-use super::jst::{Date, Millis};
+use super::jst::{Date, Millis, Month};
 use super::merchant::Merchant;
 use super::money::Yen;
 use super::orders::Order;
@@ -183,6 +184,52 @@ pub struct CustomerChange {
     pub rung: Option<u8>,
 }
 
+/// What the back office, or the customer's app, wants done. Each but a slip has an id of the caller's: the same id again
+/// only repeats the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instruction {
+    Repay {
+        id: OfficeId,
+        amount: Yen,
+        paid_at: Option<Millis>,
+        slip: Option<u64>,
+    },
+    /// Provisional news of a payment.
+    Expect {
+        id: OfficeId,
+        amount: Yen,
+        paid_at: Option<Millis>,
+        expires_at: Millis,
+    },
+    /// The money came.
+    Confirm {
+        id: OfficeId,
+    },
+    /// It did not.
+    Withdraw {
+        id: OfficeId,
+    },
+    PostDamages {
+        id: OfficeId,
+        month: Month,
+        amount: Yen,
+    },
+    PayOut {
+        id: OfficeId,
+        amount: Yen,
+    },
+    Block {
+        id: OfficeId,
+        reason: Box<str>,
+    },
+    Release {
+        id: OfficeId,
+    },
+    IssueSlip {
+        kind: SlipKind,
+    },
+}
+
 /// Everything that can be asked of the engine. Each is answered once, after what it changed is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -209,6 +256,11 @@ pub enum Request {
         change: Box<CustomerChange>,
     },
     PutMerchant(Box<Merchant>),
+    /// What the back office says of a customer's money.
+    Instruct {
+        customer: CustomerId,
+        instruction: Instruction,
+    },
     FindOrder(AuthorizationId),
     FindOrderByKey(OrderKey),
     FindCode(CodeId),

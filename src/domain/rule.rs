@@ -12,7 +12,9 @@ use super::event::{Decided, Event};
 use super::ids::{AuthorizationId, CustomerId};
 use super::jst::Now;
 use super::merchant::Merchant;
+use super::office::instruct;
 use super::orders::{Order, RefundMade, Told};
+use super::receipts::{Receipt, Receipts};
 use super::request::{Authorize, OrderKey, Request};
 use super::state::State;
 use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
@@ -68,6 +70,12 @@ pub enum Reply {
     },
     Order(Box<Order>),
     Names(Vec<Option<CustomerId>>),
+    /// What the office said is in the books, and what it came to.
+    Booked {
+        account: Box<Account>,
+        receipt: Box<Receipt>,
+        replayed: bool,
+    },
     Unknown,
 }
 
@@ -146,6 +154,12 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
             answer(Reply::Merchant { merchant: merchant.clone(), created: false })
         }
         Request::PutMerchant(merchant) => Ruling::Record(Event::MerchantSet(merchant.clone())),
+        Request::Instruct { .. } if state.receipts.len() >= Receipts::MOST => answer(Reply::Full),
+        Request::Instruct { customer, instruction } => match instruct(state, customer, instruction, now, draw) {
+            Ok(Step::Record(event)) => Ruling::Record(event),
+            Ok(Step::Answer(receipt)) => answer(booked(state, receipt, true).unwrap_or(Reply::Unknown)),
+            Err(refusal) => answer(Reply::Refused(refusal)),
+        },
         Request::FindOrder(_)
         | Request::FindOrderByKey(_)
         | Request::FindCode(_)
@@ -158,6 +172,17 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
 fn recorded(input: Arc<Authorize>, judgement: Judgement, policy: u32, random: u64) -> Event {
     let Judgement { customer, room, outcome } = judgement;
     Event::Decided(Decided { random, policy, input, customer, room, outcome })
+}
+
+/// The customer of an office's fact as it is now, with the fact.
+fn booked(state: &State, receipt: &Receipt, replayed: bool) -> Option<Reply> {
+    let customer = match receipt.event.as_ref() {
+        Event::Settled { books, .. } => books.customer,
+        Event::Noted { customer, .. } => *customer,
+        _ => return None,
+    };
+    let account = Box::new(state.account(customer)?.clone());
+    Some(Reply::Booked { account, receipt: Box::new(receipt.clone()), replayed })
 }
 
 fn refunded(order: &Order, made: &RefundMade, replayed: bool) -> Reply {
@@ -231,6 +256,10 @@ pub fn reply_after(state: &State, request: &Request, event: &Event, existed: boo
             state.account(*ix).map(|account| Reply::Customer { account: Box::new(account.clone()), created: !existed })
         }
         Event::MerchantSet(merchant) => Some(Reply::Merchant { merchant: merchant.clone(), created: !existed }),
+        Event::Settled { .. } | Event::Noted { .. } => {
+            let receipt = Receipt { lsn: state.lsn, at: now.at, event: Box::new(event.clone()) };
+            booked(state, &receipt, false)
+        }
         Event::Opened { .. } | Event::PolicySet { .. } | Event::HolidaysSet { .. } | Event::HoldExpired(_) => None,
     };
     reply.unwrap_or_else(|| look(state, request, now))

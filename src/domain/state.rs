@@ -7,20 +7,23 @@ use std::sync::Arc;
 
 use foldhash::fast::{FixedState, RandomState};
 
-use super::account::{Account, Hold, Spare};
+use super::account::{Account, Hold, Purchase, Spare};
 use super::chunks::Chunks;
 use super::codes::{CodeBook, Ending};
 use super::denial::Reason;
-use super::event::{Captured, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
+use super::event::{Captured, Cause, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, MerchantId, Part};
 use super::index::Index;
 use super::jst::{BankCalendar, Millis, Now};
+use super::lateness::Rules;
 use super::merchant::Merchant;
 use super::money::Yen;
 use super::order_book::OrderBook;
 use super::orders::{CaptureTerms, Order, OrderState, RefundMade, fingerprint, part_of};
 use super::policy::Policy;
+use super::receipts::{Receipt, Receipts};
 use super::request::{OrderKey, Payer, Scanned};
+use super::settle::Settlement;
 
 /// Numbers of the installation that decisions use; from `config/sokketsu.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub struct State {
     pub merchants: HashMap<MerchantId, Merchant, RandomState>,
     pub orders: OrderBook,
     pub codes: CodeBook,
+    pub receipts: Receipts,
 }
 
 fn customer_hash(id: &CustomerId) -> u64 {
@@ -89,7 +93,13 @@ impl State {
             merchants: HashMap::default(),
             orders: OrderBook::new(settings.orders_retain),
             codes: CodeBook::default(),
+            receipts: Receipts::default(),
         }
+    }
+
+    /// What accounts are judged by; nothing is, before there is a policy.
+    pub fn rules(&self) -> Option<Rules<'_>> {
+        self.policy.as_ref().map(|in_force| Rules { policy: &in_force.policy, calendar: &self.calendar })
     }
 
     pub fn customer_ix(&self, id: &CustomerId) -> Option<CustomerIx> {
@@ -156,6 +166,7 @@ impl State {
     pub fn forget(&mut self, now: Millis, posted: Lsn, most: usize) {
         self.orders.forget(now, posted, most);
         self.codes.forget(now, most);
+        self.receipts.forget(now.plus(-self.settings.orders_retain), posted, most);
     }
 
     /// Makes ahead what the next requests need, so that deciding and applying an approval never waits for the
@@ -199,10 +210,10 @@ impl State {
             Event::Decided(decided) => self.decided(decided, now),
             Event::Tombstoned { key } => self.tombstoned(*key, now),
             Event::Cancelled(undone) => {
-                self.give_back(undone);
+                self.give_back(undone, now);
                 self.change_order(undone.order, now, |order| order.state = OrderState::Cancelled);
             }
-            Event::HoldExpired(undone) => self.give_back(undone),
+            Event::HoldExpired(undone) => self.give_back(undone, now),
             Event::Captured(captured) => self.captured(captured, now),
             Event::Refunded(refunded) => self.refunded(refunded, now),
             Event::Recalled(order) => {
@@ -210,7 +221,26 @@ impl State {
                 (order.touched, order.touched_at) = (self.lsn, now.at);
                 self.orders.recall(order);
             }
+            Event::Settled { cause, books } => self.settled(cause, books, now),
+            Event::Noted { customer, note } => {
+                let (account, spare) = self.account_and_spare(*customer);
+                account.note(spare, note, now.date);
+                account.tidy(now.date);
+            }
         }
+        if let Some(key) = event.receipt_key() {
+            let receipt = Receipt { lsn: self.lsn, at: now.at, event: Box::new(event.clone()) };
+            self.receipts.push(key, receipt);
+        }
+    }
+
+    fn settled(&mut self, cause: &Cause, books: &Settlement, now: &Now) {
+        let (account, spare) = self.account_and_spare(books.customer);
+        if let Cause::Final(payment) = cause {
+            account.forget_pending(payment.id);
+        }
+        account.settle(spare, books, None, now);
+        account.tidy(now.date);
     }
 
     #[expect(
@@ -263,8 +293,9 @@ impl State {
                         let hold = Hold { order: id.lsn, channel: input.channel, amount: input.amount, expires_at };
                         account.rare_mut(spare).holds.push(hold);
                     } else {
-                        let purchase = (input.channel, input.amount, approval.month);
-                        account.charge(spare, id.lsn, purchase, approval.due);
+                        let (channel, amount, month) = (input.channel, input.amount, approval.month);
+                        let purchase = Purchase { order: id.lsn, channel, amount, month, at: now.at };
+                        account.charge(spare, &purchase, approval.due);
                     }
                 }
                 order.state = approval
@@ -307,14 +338,15 @@ impl State {
         self.orders.push(Order::tombstone(id, key, now));
     }
 
-    fn give_back(&mut self, undone: &Undone) {
+    fn give_back(&mut self, undone: &Undone, now: &Now) {
         let (account, spare) = self.account_and_spare(undone.customer);
         if undone.was_hold {
             account.rare_mut(spare).holds.retain(|hold| hold.order != undone.order);
         } else {
-            account.discharge(spare, undone.order, (undone.channel, undone.amount, undone.month));
+            account.discharge(spare, &undone.purchase(), now);
+            account.record.purchases = account.record.purchases.saturating_sub(1);
         }
-        account.tidy();
+        account.tidy(now.date);
     }
 
     fn change_order(&mut self, order: Lsn, now: &Now, change: impl FnOnce(&mut Order)) {
@@ -328,9 +360,9 @@ impl State {
     fn captured(&mut self, captured: &Captured, now: &Now) {
         let (account, spare) = self.account_and_spare(captured.customer);
         account.rare_mut(spare).holds.retain(|hold| hold.order != captured.order);
-        let purchase = (captured.channel, captured.amount, captured.month);
-        account.charge(spare, captured.order, purchase, captured.due);
-        account.tidy();
+        let &Captured { order, channel, amount, month, .. } = captured;
+        account.charge(spare, &Purchase { order, channel, amount, month, at: now.at }, captured.due);
+        account.tidy(now.date);
         self.change_order(captured.order, now, |order| {
             order.state = OrderState::Captured { amount: captured.amount, refunded: Yen::ZERO };
             let &Captured { month, due, points, .. } = captured;
@@ -340,8 +372,8 @@ impl State {
 
     fn refunded(&mut self, refund: &Refunded, now: &Now) {
         let (account, spare) = self.account_and_spare(refund.customer);
-        account.discharge(spare, refund.order, (refund.channel, refund.amount, refund.month));
-        account.tidy();
+        account.settle(spare, &refund.books, Some(&refund.purchase()), now);
+        account.tidy(now.date);
         self.change_order(refund.order, now, |order| {
             let mut left = Yen::ZERO;
             if let OrderState::Captured { amount, refunded } = &mut order.state {
@@ -349,7 +381,8 @@ impl State {
                 left = amount.minus_or_zero(*refunded);
             }
             let (id, amount, destination) = (refund.refund_id, refund.amount, refund.destination);
-            let made = RefundMade { id, amount, left, destination };
+            let (applied, restored) = (refund.applied(), refund.restored());
+            let made = RefundMade { id, amount, left, destination, applied, restored };
             order.refunds.get_or_insert_default().push(made);
         });
     }

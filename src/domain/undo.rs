@@ -1,12 +1,16 @@
 //! After the decision: cancel, capture, refund. Each reads the order and says what is to be recorded.
 
+use super::account::Purchase;
+use super::bill::{BillKey, Line};
 use super::event::{Captured, Destination, Event, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerIx, Lsn};
-use super::jst::{Now, void_window_end};
+use super::jst::{Date, Millis, Now, void_window_end};
+use super::lateness::Rules;
 use super::money::Yen;
-use super::orders::{Order, OrderState, OrderStatus, RefundMade};
+use super::orders::{Applied, AppliedTo, Order, OrderState, OrderStatus, RefundMade};
 use super::policy::Policy;
 use super::request::{Cancel, Capture, Refund};
+use super::settle::{Draft, Pot, Settlement, Transfer};
 use super::state::State;
 
 /// What a cancellation did.
@@ -58,6 +62,32 @@ pub enum Refusal {
     OverRefundable {
         left: Yen,
     },
+    CustomerUnknown,
+    /// The id stands for something else; its amount, if it has one.
+    IdReused {
+        amount: Option<Yen>,
+    },
+    PaidInFuture {
+        now: Millis,
+    },
+    ExpiryPassed,
+    PaymentUnknown,
+    PaymentFinal,
+    PaymentWithdrawn,
+    BlockUnknown,
+    /// No such bill, or it was paid long ago.
+    BillUnknown,
+    /// More damages than have accrued and are not posted.
+    OverDamages {
+        left: Yen,
+    },
+    OverCredit {
+        credit: Yen,
+    },
+    NothingOwed,
+    SlipTooLate {
+        last_day: Date,
+    },
 }
 
 /// Either a fact to record, or an answer with nothing to record.
@@ -102,6 +132,7 @@ fn undone(order: &Order, amount: Yen, was_hold: bool) -> Option<Undone> {
         amount,
         was_hold,
         month: order.terms().month,
+        bought_at: order.terms().at,
         points: if was_hold { 0 } else { order.terms().points },
     })
 }
@@ -117,6 +148,7 @@ pub fn hold_expired(state: &State, customer: CustomerIx, order: Lsn, now: &Now) 
         amount: hold.amount,
         was_hold: true,
         month: now.month,
+        bought_at: now.at,
         points: 0,
     }))
 }
@@ -181,17 +213,115 @@ pub fn refund<'a>(
     };
     let left = amount.minus_or_zero(refunded);
     let kept = left.checked_sub(request.amount).ok_or(Refusal::OverRefundable { left })?;
-    let destination =
-        if order.terms().month < now.month { Destination::BillReduced } else { Destination::UsageReduced };
+    let customer = order.customer.ok_or(Refusal::AuthorizationUnknown)?;
+    let terms = order.terms();
+    let purchase = Purchase {
+        order: order.id.lsn,
+        channel: order.channel,
+        amount: request.amount,
+        month: terms.month,
+        at: terms.at,
+    };
+    let books = refund_books(state, customer, &purchase, now).ok_or(Refusal::AuthorizationUnknown)?;
     Ok(Step::Record(Event::Refunded(Refunded {
         order: order.id.lsn,
         refund_id: request.refund_id,
-        customer: order.customer.ok_or(Refusal::AuthorizationUnknown)?,
+        customer,
         channel: order.channel,
         amount: request.amount,
-        month: order.terms().month,
-        destination,
+        month: terms.month,
+        bought_at: terms.at,
+        destination: destination(&purchase, &books, now),
         // Points go down to those of what is kept, as if only that had been bought.
         points: policy.points(left) - policy.points(kept),
+        books: Box::new(books),
     })))
+}
+
+/// What the money of a refund does: nothing more while the month is open, where the usage only shrinks.
+fn refund_books(state: &State, customer: CustomerIx, purchase: &Purchase, now: &Now) -> Option<Settlement> {
+    let (account, in_force) = (state.account(customer)?, state.policy.as_ref()?);
+    let rules = Rules { policy: &in_force.policy, calendar: &state.calendar };
+    let mut draft = Draft::new(customer, account.clone(), now, rules, in_force.version);
+    if purchase.bill() != BillKey::Month(now.month) {
+        draft.catch_up();
+        draft.refund(purchase);
+    }
+    Some(draft.finish())
+}
+
+/// Money that a refund set free on the purchase's own bill, or that met no bill of its own.
+fn freed<'a>(bill: BillKey, books: &'a Settlement) -> impl Iterator<Item = &'a Transfer> {
+    let own = Pot::Bill { bill, line: Line::Principal };
+    books.transfers.iter().filter(move |transfer| transfer.from == own || transfer.from == Pot::Refund)
+}
+
+fn destination(purchase: &Purchase, books: &Settlement, now: &Now) -> Destination {
+    let mut freed = freed(purchase.bill(), books);
+    if purchase.bill() == BillKey::Month(now.month) {
+        return Destination::UsageReduced;
+    }
+    match freed.next() {
+        Some(first)
+            if freed.map(|transfer| transfer.amount).fold(first.amount, |sum, amount| sum + amount)
+                >= purchase.amount =>
+        {
+            match first.to {
+                Pot::Bill { .. } => Destination::OtherBill,
+                Pot::Payout => Destination::PayoutDue,
+                Pot::Credit | Pot::Received | Pot::Refund => Destination::Credited,
+            }
+        }
+        Some(_) | None => Destination::BillReduced,
+    }
+}
+
+impl Refunded {
+    /// Where its money went, the first destination first.
+    pub fn applied(&self) -> Vec<Applied> {
+        let purchase = self.purchase();
+        let mut applied: Vec<Applied> = Vec::new();
+        let mut add = |to, amount: Yen| match applied.iter_mut().find(|part| part.to == to) {
+            Some(part) => part.amount += amount,
+            None => applied.push(Applied { to, amount }),
+        };
+        let freed: Vec<_> = freed(purchase.bill(), &self.books).collect();
+        let own = self.amount.minus_or_zero(freed.iter().map(|transfer| transfer.amount).sum());
+        if !own.is_zero() {
+            add(AppliedTo::Bill(purchase.bill()), own);
+        }
+        for transfer in freed {
+            add(
+                match transfer.to {
+                    Pot::Bill { bill, .. } => AppliedTo::Bill(bill),
+                    Pot::Payout => AppliedTo::Payout,
+                    Pot::Credit | Pot::Received | Pot::Refund => AppliedTo::Credit,
+                },
+                transfer.amount,
+            );
+        }
+        applied
+    }
+
+    /// Room that came back: principal that is no longer owed, here or on another bill.
+    pub fn restored(&self) -> Yen {
+        let freed: Vec<_> = freed(self.purchase().bill(), &self.books).collect();
+        let own = self.amount.minus_or_zero(freed.iter().map(|transfer| transfer.amount).sum());
+        let principal = self.books.transfers.iter().filter(|transfer| {
+            matches!(transfer.to, Pot::Bill { line: Line::Principal, .. }) && transfer.from != Pot::Credit
+        });
+        own + principal.map(|transfer| transfer.amount).sum()
+    }
+
+    pub fn purchase(&self) -> Purchase {
+        let &Self { order, channel, amount, month, bought_at: at, .. } = self;
+        Purchase { order, channel, amount, month, at }
+    }
+}
+
+impl Undone {
+    pub fn purchase(&self) -> Purchase {
+        let &Self { order, channel, amount, month, bought_at: at, .. } = self;
+        Purchase { order, channel, amount, month, at }
+    }
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::domain::account::Account;
 use crate::domain::ids::{CodeId, CustomerId};
 use crate::domain::jst::{BankCalendar, Millis};
+use crate::domain::lateness;
 use crate::domain::policy::Policy;
 
 /// The rules in force, to show a standing by.
@@ -18,6 +19,13 @@ use crate::domain::policy::Policy;
 pub struct Rules {
     pub policy: Arc<Policy>,
     pub calendar: Arc<BankCalendar>,
+}
+
+impl Rules {
+    /// As the core takes them.
+    pub fn by(&self) -> lateness::Rules<'_> {
+        lateness::Rules { policy: &self.policy, calendar: &self.calendar }
+    }
 }
 
 /// Many, so that one that grows moves few entries.

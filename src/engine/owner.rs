@@ -59,6 +59,12 @@ impl Group {
     }
 }
 
+/// Of all customers, yen. Before there is a policy nobody owes anything.
+fn total_exposure(state: &State, now: &Now) -> u64 {
+    let Some(rules) = state.rules() else { return 0 };
+    state.accounts().map(|account| account.exposure(now, rules).total.get()).sum()
+}
+
 pub struct Owner {
     state: State,
     random: StdRng,
@@ -81,7 +87,7 @@ impl Owner {
         let indexed = (0..state.next_customer().0).map(CustomerIx).zip(state.accounts());
         let holds = indexed.flat_map(|(ix, account)| account.holds().iter().map(move |h| (h.expires_at, h.order, ix)));
         let holds = holds.collect();
-        let exposure = state.accounts().map(|account| account.exposure(&now).total.get()).sum();
+        let exposure = total_exposure(&state, &now);
         let random = StdRng::from_seed(seed);
         let owner = Self { state, random, board, posted, now, holds, exposure, followed: HashSet::default() };
         owner.show_rules();
@@ -213,8 +219,13 @@ impl Owner {
             }
             Event::Refunded(refunded) => {
                 self.note_customer(refunded.customer, group);
-                self.exposure = self.exposure.saturating_sub(refunded.amount.get());
+                self.exposure = self.exposure.saturating_sub(refunded.restored().get());
             }
+            Event::Settled { books, .. } => {
+                self.note_customer(books.customer, group);
+                self.exposure = self.exposure.saturating_sub(books.principal_paid().get());
+            }
+            Event::Noted { customer, .. } => self.note_customer(*customer, group),
             Event::PolicySet { .. } | Event::HolidaysSet { .. } => group.rules = true,
             Event::Opened { .. } | Event::MerchantSet(_) | Event::Tombstoned { .. } | Event::Recalled(_) => {}
         }
@@ -240,8 +251,8 @@ impl Owner {
     /// the rules, and the process stops before the answer leaves.
     fn assert_within_limits(&self, decided: &Decided) {
         let account = decided.customer.and_then(|ix| self.state.account(ix));
-        let (Some(account), Some(in_force)) = (account, &self.state.policy) else { return };
-        let (limits, exposure) = (account.limits(&in_force.policy), account.exposure(&self.now));
+        let (Some(account), Some(rules)) = (account, self.state.rules()) else { return };
+        let (limits, exposure) = (account.limits(rules.policy), account.exposure(&self.now, rules));
         assert!(exposure.total <= limits.total, "an approval went above the total limit");
         let in_store = decided.input.channel == Channel::InStore;
         assert!(!in_store || exposure.in_store <= limits.in_store, "an approval went above the in-store limit");

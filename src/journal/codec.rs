@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::domain::account::{Channel, Identity, Limits, Profile, Status};
 use crate::domain::bill::PaymentMethod;
 use crate::domain::denial::Reason;
@@ -125,6 +127,19 @@ impl<T: Field> Field for Vec<T> {
     }
 }
 
+impl<T: Field, const N: usize> Field for SmallVec<[T; N]>
+where
+    [T; N]: smallvec::Array<Item = T>,
+{
+    fn put(&self, out: &mut Vec<u8>) {
+        u16::try_from(self.len()).unwrap_or(u16::MAX).put(out);
+        self.iter().take(usize::from(u16::MAX)).for_each(|item| item.put(out));
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        (0..u16::get(input)?).map(|_| T::get(input)).collect()
+    }
+}
+
 /// A text is its length (u32) and its UTF-8.
 impl Field for Box<str> {
     fn put(&self, out: &mut Vec<u8>) {
@@ -234,11 +249,11 @@ records! {
     AuthorizationId { part, lsn, random }
     FirstSale { authorization, order_id, decided_at, amount }
     Decided { random, policy, input, customer, room, outcome }
-    Undone { order, customer, channel, amount, was_hold, month, points }
+    Undone { order, customer, channel, amount, was_hold, month, bought_at, points }
     Captured { order, customer, channel, amount, released, month, due, points }
-    Refunded { order, refund_id, customer, channel, amount, month, destination, points }
+    Refunded { order, refund_id, customer, channel, amount, month, bought_at, destination, points, books }
     CaptureTerms { at, month, due, points }
-    RefundMade { id, amount, left, destination }
+    RefundMade { id, amount, left, destination, applied, restored }
     Order {
         id, key, customer, channel, handle, amount, fingerprint, decided_at, state, month, due, points, room, first, capture,
         refunds, touched, touched_at, earlier,
@@ -271,6 +286,11 @@ macro_rules! choices {
         }
     )*};
 }
+
+// After the macros, which it uses.
+#[path = "codec_books.rs"]
+mod books;
+pub use books::{Dossier, applied_from_bytes, applied_to_bytes};
 
 choices! {
     Proof {
@@ -316,12 +336,16 @@ choices! {
         12 = Refunded(refunded),
         13 = HoldExpired(undone),
         14 = Recalled(order),
+        15 = Settled { cause, books },
+        16 = Noted { customer, note },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::bill::BillKey;
+    use crate::domain::orders::{Applied, AppliedTo};
 
     fn decided() -> Event {
         let input = Authorize {
@@ -381,7 +405,15 @@ mod tests {
                 id: RefundId::new("F-1").unwrap(),
                 amount: Yen::new(1_000),
                 left: Yen::new(2_000),
-                destination: Destination::UsageReduced,
+                destination: Destination::OtherBill,
+                applied: vec![
+                    Applied {
+                        to: AppliedTo::Bill(BillKey::Month(Month::parse("2026-10").unwrap())),
+                        amount: Yen::new(600),
+                    },
+                    Applied { to: AppliedTo::Credit, amount: Yen::new(400) },
+                ],
+                restored: Yen::new(600),
             }])),
             touched: Lsn(78),
             touched_at: Millis(1_795_423_501_000),
@@ -395,13 +427,14 @@ mod tests {
         let month = Month::parse("2026-11").unwrap();
         let due = Date::new(2026, 12, 10).unwrap();
         let (customer, channel, amount) = (CustomerIx(3), Channel::InStore, Yen::new(1_980));
-        let undone = Undone { order: Lsn(9), customer, channel, amount, was_hold: true, month, points: 9 };
+        let bought_at = Millis(1_795_423_500_000);
+        let undone = Undone { order: Lsn(9), customer, channel, amount, was_hold: true, month, bought_at, points: 9 };
         let limits = MerchantLimits { per_payment: Some(Yen::new(5_000)), in_store: None };
         let profile = Profile {
             identity: Identity::Rejected,
             identity_reason: Some(Box::new("書類不鮮明".into())),
             birth_date: Date::new(1990, 4, 1),
-            limits: Some(Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) }),
+            limits: Some(Box::new(Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) })),
             ..Profile::newcomer()
         };
         vec![
@@ -446,11 +479,18 @@ mod tests {
                 channel,
                 amount,
                 month,
+                bought_at,
                 destination: Destination::BillReduced,
                 points: 9,
+                books: Box::new(books::example(customer)),
             }),
             Event::HoldExpired(undone),
             Event::Recalled(Box::new(order())),
+            Event::Settled {
+                cause: crate::domain::event::Cause::Repayment(books::payment()),
+                books: Box::new(books::example(customer)),
+            },
+            Event::Noted { customer, note: books::note() },
         ]
     }
 

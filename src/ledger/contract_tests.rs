@@ -7,11 +7,13 @@ use rand::{Rng, SeedableRng};
 
 use super::{Book, Entry, EntryKind, Ledger, LedgerError, Posting};
 use crate::domain::account::Channel;
+use crate::domain::bill::{BillKey, Line};
 use crate::domain::event::{Event, Outcome};
 use crate::domain::history::{History, assert_alike, replay};
 use crate::domain::ids::Lsn;
 use crate::domain::jst::{HOUR, Millis, Now};
 use crate::domain::request::OrderKey;
+use crate::domain::settle::{Pot, Settlement, Transfer};
 use crate::domain::state::{Settings, State};
 
 const START: Millis = Millis(0);
@@ -137,12 +139,13 @@ pub fn entries_sum_to_the_accounts<L: Ledger>(make: impl Fn() -> L) {
     for seed in 40..46 {
         let mut history = History::new(seed, 1_500);
         history.papers();
+        history.calendar();
         let mut ledger = make();
         ledger.post(&postings(&history)).unwrap();
         let now = Now::at(history.now());
         for account in history.state.accounts() {
             let entries = ledger.entries(&account.id, START, END).unwrap();
-            let exposure = account.exposure(&now);
+            let exposure = account.exposure(&now, history.state.rules().unwrap());
             let signed = |yen: u64| i64::try_from(yen).unwrap();
             let on_exposure = |entry: &Entry| entry.account == Book::Exposure;
             assert_eq!(sum(&entries, on_exposure), signed(exposure.total.get()), "{} of seed {seed}", account.id);
@@ -160,10 +163,42 @@ pub fn entries_sum_to_the_accounts<L: Ledger>(make: impl Fn() -> L) {
                 };
                 assert_eq!(sum(&entries, of_bill), signed(bill.unpaid.get()));
             }
+            for at in account.bills_at(&now, history.state.rules().unwrap()) {
+                let (bill, owed) = (&at.bill, at.owed);
+                let of_bill = |e: &Entry| match bill.key {
+                    BillKey::Month(month) => e.month == Some(month) && !is_np(e),
+                    BillKey::Np(order) => e.purchase.is_some_and(|sale| sale.authorization.lsn == order),
+                };
+                let open = |e: &Entry| on_exposure(e) && !held(e) && of_bill(e);
+                assert_eq!(sum(&entries, open), signed(bill.unpaid().get()), "{bill:?} of seed {seed}");
+                if !bill.is_issued() {
+                    continue;
+                }
+                for (book, owed) in
+                    [(Book::BillFee, owed.bill_fee), (Book::LateFee, owed.late_fees), (Book::Damages, owed.damages)]
+                {
+                    let on_line = |e: &Entry| e.account == book && of_bill(e);
+                    assert_eq!(sum(&entries, on_line), signed(owed.get()), "{book:?} of {bill:?} of seed {seed}");
+                }
+            }
+            let credit = |entry: &Entry| entry.account == Book::Credit;
+            assert_eq!(sum(&entries, credit), signed(account.credit().get()));
             let points = |entry: &Entry| entry.account == Book::Points;
             assert!(sum(&entries, points) >= 0, "no more points go back than were given");
         }
     }
+}
+
+/// Principal that payments settled, less what refunds took back out of it.
+fn principal(books: &Settlement) -> i64 {
+    let is_principal = |pot: Pot| matches!(pot, Pot::Bill { line: Line::Principal, .. });
+    let signed = |transfer: &Transfer| {
+        let amount = i64::try_from(transfer.amount.get()).unwrap();
+        let into = if is_principal(transfer.to) { amount } else { 0 };
+        let out = if is_principal(transfer.from) || transfer.from == Pot::Refund { amount } else { 0 };
+        into - out
+    };
+    books.transfers.iter().map(signed).sum()
 }
 
 /// Money is conserved over the whole run (I17), and no sale gives back more than it took (I8): entries against
@@ -172,10 +207,12 @@ pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
     for seed in 60..66 {
         let mut history = History::new(seed, 1_500);
         history.papers();
+        history.calendar();
         let mut ledger = make();
         ledger.post(&postings(&history)).unwrap();
         let mut folded: HashMap<&str, u64> = HashMap::new();
         let mut left: HashMap<Lsn, u64> = HashMap::new();
+        let mut repaid = 0;
         let mut add = |what, amount: u64| *folded.entry(what).or_default() += amount;
         for (lsn, _, event) in &history.events {
             match event {
@@ -204,7 +241,9 @@ pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
                     add("refund", refund.amount.get());
                     let left = left.get_mut(&refund.order).unwrap();
                     *left = left.checked_sub(refund.amount.get()).expect("a refund takes what is there");
+                    repaid += principal(&refund.books);
                 }
+                Event::Settled { books, .. } => repaid += principal(books),
                 _ => {}
             }
         }
@@ -215,10 +254,15 @@ pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
         }
         let get = |kind| folded.get(kind).copied().unwrap_or(0);
         let now = Now::at(history.now());
-        let exposure: u64 = history.state.accounts().map(|account| account.exposure(&now).total.get()).sum();
+        let exposure: u64 = {
+            let rules = history.state.rules().unwrap();
+            history.state.accounts().map(|account| account.exposure(&now, rules).total.get()).sum()
+        };
         let back = get("cancel") + get("refund") + get("hold_released");
-        assert_eq!(exposure + back, get("purchase") + get("capture") + get("hold"), "seed {seed}");
-        assert_eq!(left.values().sum::<u64>() + get("hold") - get("hold_released"), exposure);
+        let (out, repaid) = (get("purchase") + get("capture") + get("hold"), u64::try_from(repaid).unwrap());
+        assert!(repaid > 0, "somebody paid");
+        assert_eq!(exposure + back + repaid, out, "seed {seed}");
+        assert_eq!(left.values().sum::<u64>() + get("hold") - get("hold_released"), exposure + repaid);
     }
 }
 

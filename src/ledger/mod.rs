@@ -3,7 +3,7 @@
 //! It is written behind the decisions, never read on their way, and may be gone for an hour.
 //!
 //! [`writer`] tails the journal; [`sqlite`] is the default ledger: `sqlite_post` writes what a fact comes to (with
-//! `sqlite_people`, `sqlite_codes` and `sqlite_standing`), `sqlite_load` rebuilds the engine's state (with
+//! `sqlite_people`, `sqlite_codes`, `sqlite_standing` and `sqlite_money`), `sqlite_load` rebuilds the engine's state (with
 //! `sqlite_parallel`), `sqlite_read` answers questions about the past.
 
 #[cfg(test)]
@@ -13,6 +13,7 @@ mod schema;
 pub mod sqlite;
 mod sqlite_codes;
 mod sqlite_load;
+mod sqlite_money;
 mod sqlite_parallel;
 mod sqlite_people;
 mod sqlite_post;
@@ -28,9 +29,10 @@ pub use error::LedgerError;
 
 use crate::domain::account::Channel;
 use crate::domain::event::Event;
-use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId};
+use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
 use crate::domain::jst::{Millis, Month};
 use crate::domain::orders::Order;
+use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
 use crate::domain::state::State;
 
@@ -60,6 +62,14 @@ pub trait Ledger: Send {
 
     /// An order of any age, as [`Event::Recalled`] takes it.
     fn past_order(&mut self, id: AuthorizationId) -> Result<Option<Order>, LedgerError>;
+
+    /// The fact that answers for an id of the office, of any age.
+    fn receipt(
+        &mut self,
+        customer: &CustomerId,
+        kind: ReceiptKind,
+        id: OfficeId,
+    ) -> Result<Option<Receipt>, LedgerError>;
 
     /// The latest decision with this key. Tombstones are none: past the retention they bind nobody.
     fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError>;
@@ -101,10 +111,22 @@ pub enum EntryKind {
     Refund,
     PointsEarned,
     PointsTakenBack,
+    BillFee,
+    BillFeeWaived,
+    LateFee,
+    LateFeeTakenBack,
+    DamagesPosted,
+    /// Money from the customer.
+    Repayment,
+    /// Credit met a bill.
+    CreditApplied,
+    /// Money that was too much on one bill went elsewhere.
+    Moved,
+    Payout,
 }
 
 impl EntryKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 17] = [
         Self::Purchase,
         Self::Hold,
         Self::HoldReleased,
@@ -113,6 +135,15 @@ impl EntryKind {
         Self::Refund,
         Self::PointsEarned,
         Self::PointsTakenBack,
+        Self::BillFee,
+        Self::BillFeeWaived,
+        Self::LateFee,
+        Self::LateFeeTakenBack,
+        Self::DamagesPosted,
+        Self::Repayment,
+        Self::CreditApplied,
+        Self::Moved,
+        Self::Payout,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -125,6 +156,15 @@ impl EntryKind {
             Self::Refund => "refund",
             Self::PointsEarned => "points_earned",
             Self::PointsTakenBack => "points_taken_back",
+            Self::BillFee => "bill_fee",
+            Self::BillFeeWaived => "bill_fee_waived",
+            Self::LateFee => "late_fee",
+            Self::LateFeeTakenBack => "late_fee_taken_back",
+            Self::DamagesPosted => "damages",
+            Self::Repayment => "repayment",
+            Self::CreditApplied => "credit_applied",
+            Self::Moved => "moved",
+            Self::Payout => "payout",
         }
     }
 }
@@ -146,10 +186,15 @@ pub enum Book {
     /// Room set aside; nobody is owed anything yet.
     HeldRoom,
     PointsGranted,
+    FeeIncome,
+    /// What customers paid in, and what was paid out to them.
+    Cash,
+    /// Between two accounts of one customer; zero after every fact.
+    Clearing,
 }
 
 impl Book {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Exposure,
         Self::BillFee,
         Self::LateFee,
@@ -159,6 +204,9 @@ impl Book {
         Self::MerchantPayable,
         Self::HeldRoom,
         Self::PointsGranted,
+        Self::FeeIncome,
+        Self::Cash,
+        Self::Clearing,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -172,6 +220,9 @@ impl Book {
             Self::MerchantPayable => "merchant_payable",
             Self::HeldRoom => "held_room",
             Self::PointsGranted => "points_granted",
+            Self::FeeIncome => "fee_income",
+            Self::Cash => "cash",
+            Self::Clearing => "clearing",
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::domain::bill::PaymentMethod;
 use crate::domain::denial::Reason;
 use crate::domain::event::Destination;
 use crate::domain::jst::Millis;
+use crate::domain::settle::StepReason;
 
 struct Migration {
     version: i64,
@@ -17,7 +18,10 @@ struct Migration {
 }
 
 /// Applied ones never change: their hash is in every ledger. A change of the tables is a new file.
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql") },
+    Migration { version: 2, name: "money", sql: include_str!("schema/0002_money.sql") },
+];
 
 /// The schema this program was written for.
 pub(super) const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -80,6 +84,7 @@ fn name_numbers(db: &mut Connection) -> Result<(), LedgerError> {
     words.extend(PaymentMethod::ALL.map(|x| ("payment_method", x as u8, x.name())));
     words.extend(Destination::ALL.map(|x| ("destination", x as u8, x.name())));
     words.extend(Reason::ALL.map(|x| ("reason", x.number(), x.row().name)));
+    words.extend(StepReason::ALL.map(|x| ("step", x as u8, x.name())));
     words.extend(EntryKind::ALL.map(|x| ("kind", x as u8, x.name())));
     words.extend(Book::ALL.map(|x| ("account", x as u8, x.name())));
     let tx = db.transaction()?;

@@ -8,9 +8,10 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::sqlite_post::Poster;
 use super::{Entry, Ledger, LedgerError, Posting, schema, sqlite_load, sqlite_read};
-use crate::domain::ids::{AuthorizationId, CustomerId, Lsn};
+use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
+use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
 use crate::domain::state::State;
 
@@ -23,7 +24,7 @@ const CACHE_KIB: i64 = 64 * 1_024;
 /// with 64 MiB and 8 ms with 1 MiB (one pair of runs; `docs/decisions/0008-the-ledger-shares-the-machine.md`).
 const CHECKPOINT_PAGES: i64 = 256;
 /// More statements than there are.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 96;
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
     let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -120,6 +121,15 @@ impl Ledger for SqliteLedger {
     fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
         sqlite_read::past_order_by_key(&self.db, key)
     }
+
+    fn receipt(
+        &mut self,
+        customer: &CustomerId,
+        kind: ReceiptKind,
+        id: OfficeId,
+    ) -> Result<Option<Receipt>, LedgerError> {
+        sqlite_read::receipt(&self.db, customer, kind, id)
+    }
 }
 
 /// A reader's handle on its own connection: it never waits for the writer, nor the writer for it. Calls from
@@ -154,6 +164,15 @@ impl SqliteReader {
 
     pub fn past_order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
         sqlite_read::past_order_by_key(&self.db.lock(), key)
+    }
+
+    pub fn receipt(
+        &self,
+        customer: &CustomerId,
+        kind: ReceiptKind,
+        id: OfficeId,
+    ) -> Result<Option<Receipt>, LedgerError> {
+        sqlite_read::receipt(&self.db.lock(), customer, kind, id)
     }
 
     /// Decisions posted up to a record, for `verify`.

@@ -7,15 +7,16 @@ use rusqlite::{Connection, OptionalExtension, Rows};
 use super::LedgerError;
 use super::sqlite_codes::{Codes, code_facts, oldest_code};
 use super::sqlite_parallel::Readers;
-use super::sqlite_read::{Cells, DECIDED_FROM, first_since, order, orders};
-use crate::domain::account::{Account, Hold, Identity, Limits, Profile, Rare, Status};
+use super::sqlite_read::{Cells, DECIDED_FROM, first_since, order, orders, receipt_of};
+use crate::domain::account::{Account, Hold, Identity, Limits, Notes, Profile, Rare, Record, Status};
 use crate::domain::bill::{NpBill, OpenMonth, PaymentMethod};
 use crate::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId};
-use crate::domain::jst::{BankCalendar, Date, Millis};
+use crate::domain::jst::{BankCalendar, Date, Millis, Month};
 use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::orders::Order;
 use crate::domain::policy::Policy;
 use crate::domain::state::State;
+use crate::journal::codec::Dossier;
 
 /// Customers, or records, decoded at once: some milliseconds' work.
 const BLOCK: i64 = 8_192;
@@ -37,7 +38,21 @@ pub(super) fn load(path: &Path, state: &mut State) -> Result<(), LedgerError> {
     load_merchants(db, state)?;
     load_accounts(&mut readers, state)?;
     load_codes(&mut readers, state)?;
-    load_orders(&mut readers, state)
+    load_orders(&mut readers, state)?;
+    load_receipts(readers.one()?, state)
+}
+
+/// The office's facts of the last days.
+fn load_receipts(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
+    let recent = "SELECT lsn, recorded_at, event FROM receipt WHERE recorded_at > ?1 ORDER BY lsn";
+    let mut query = db.prepare_cached(recent)?;
+    let mut rows = query.query([state.time.plus(-state.settings.orders_retain).0])?;
+    while let Some(row) = rows.next()? {
+        let receipt = receipt_of(&Cells(row))?;
+        let key = receipt.event.receipt_key();
+        state.receipts.push(key.ok_or_else(|| LedgerError::Corrupt("a receipt is of no fact".to_owned()))?, receipt);
+    }
+    Ok(())
 }
 
 /// The texts are read with care first: taking them in stops the process if they no longer parse.
@@ -139,7 +154,7 @@ fn np_bill(cells: &Cells<'_>) -> Result<NpBill, LedgerError> {
 
 fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
     let limits = match (cells.opt_yen(8)?, cells.opt_yen(9)?) {
-        (Some(total), Some(in_store)) => Some(Limits { total, in_store }),
+        (Some(total), Some(in_store)) => Some(Box::new(Limits { total, in_store })),
         _ => None,
     };
     let profile = Profile {
@@ -155,14 +170,21 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
     let mut account = Account::new(cells.text(1, |text| CustomerId::new(text).ok())?, profile);
     account.codes_issued = cells.num(11)?;
     account.live_code = cells.opt_made(12, Handle::new)?;
+    account.record = Record {
+        on_time_bills: cells.num(17)?,
+        purchases: cells.num(18)?,
+        months_active: cells.num(19)?,
+        latest: cells.opt_made(20, Month::from_number)?,
+    };
     Ok(account)
 }
 
 /// The accounts from customer `from` to before `to`.
-fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<(CustomerIx, Account)>, LedgerError> {
+pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<(CustomerIx, Account)>, LedgerError> {
     let mut accounts = db.prepare_cached(
         "SELECT customer, customer_id, identity, identity_reason, birth_date, guardian_consent, payment_method,
-        status, limit_total, limit_in_store, rung, codes_issued, live_code, credit, month, in_store, online
+        status, limit_total, limit_in_store, rung, codes_issued, live_code, credit, month, in_store, online,
+        on_time_bills, purchases, months_active, latest_month
         FROM account WHERE customer >= ?1 AND customer < ?2 ORDER BY customer",
     )?;
     let mut months = db.prepare_cached(
@@ -177,6 +199,10 @@ fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<(CustomerIx, Acco
         "SELECT customer, order_lsn, due, unpaid FROM np_bill
         WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, charged_lsn",
     )?;
+    let mut dossiers = db.prepare_cached(
+        "SELECT customer, body FROM dossier WHERE customer >= ?1 AND customer < ?2 ORDER BY customer",
+    )?;
+    let mut dossiers = Beside::new(dossiers.query([from, to])?, |cells| cells.blob(1, Dossier::from_bytes))?;
     let mut months = Beside::new(months.query([from, to])?, open_month)?;
     let mut holds = Beside::new(holds.query([from, to])?, hold)?;
     let mut bills = Beside::new(bills.query([from, to])?, np_bill)?;
@@ -193,11 +219,20 @@ fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<(CustomerIx, Acco
         let mut open = open.into_iter();
         account.month = open.next();
         let (later, credit) = (open.collect(), cells.yen(13)?);
-        let rare = Rare { later, holds: holds.of(ix)?.into(), np: bills.of(ix)?.into(), credit };
+        let Dossier { bills: stories, credit_since, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
+        let rare = Rare {
+            later,
+            holds: holds.of(ix)?.into(),
+            np: bills.of(ix)?.into(),
+            bills: stories.into_iter().map(Box::new).collect(),
+            credit,
+            credit_since,
+            notes: (notes != Notes::default()).then(|| Box::new(notes)),
+        };
         account.rare = (rare != Rare::default()).then(|| Box::new(rare));
         read.push((ix, account));
     }
-    if months.next.is_some() || holds.next.is_some() || bills.next.is_some() {
+    if dossiers.next.is_some() || months.next.is_some() || holds.next.is_some() || bills.next.is_some() {
         return Err(stray());
     }
     Ok(read)

@@ -27,8 +27,8 @@ impl Poster<'_> {
             .prepare_cached("SELECT payment_method FROM account WHERE customer = ?1")?
             .query_row([ix.0], |row| row.get(0))
             .optional()?;
-        if let Some(before) = before {
-            self.freeze_bills(ix, before)?;
+        if before.is_some_and(|before| before != profile.payment_method as u8) {
+            self.freeze_bills(ix, profile.payment_method)?;
         }
         let sql = "INSERT INTO account (customer, customer_id, identity, identity_reason, birth_date,
             guardian_consent, payment_method, status, limit_total, limit_in_store, rung)

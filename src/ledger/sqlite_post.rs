@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 use super::sqlite_codes::{CODE, trial};
 use super::sqlite_standing::Standings;
 use super::{Book, EntryKind, LedgerError, Posting};
-use crate::domain::account::Channel;
+use crate::domain::account::{Channel, Purchase};
 use crate::domain::denial::Reason;
 use crate::domain::event::{Approval, Captured, Decided, Event, Outcome, Refunded, Undone};
 use crate::domain::ids::{AuthorizationId, CustomerIx, Handle, Lsn, Part};
@@ -14,6 +14,7 @@ use crate::domain::jst::{Date, Millis, Month, Now};
 use crate::domain::money::Yen;
 use crate::domain::orders::{Order, fingerprint, part_of};
 use crate::domain::request::{OrderKey, Payer};
+use crate::journal::codec::applied_to_bytes;
 
 /// `decision.state`.
 pub(super) mod order_state {
@@ -115,6 +116,8 @@ impl<'c> Poster<'c> {
             Event::Captured(captured) => self.captured(captured, lsn),
             Event::Refunded(refund) => self.refunded(refund, lsn),
             Event::Recalled(order) => self.recalled(order, lsn),
+            Event::Settled { cause, books } => self.settled(cause, books, &posting.event, lsn),
+            Event::Noted { customer, note } => self.noted(*customer, note, &posting.event, lsn),
         }
     }
 
@@ -178,8 +181,8 @@ impl<'c> Poster<'c> {
         approval: &Approval,
     ) -> Result<(), LedgerError> {
         let Some(expires_at) = approval.hold_expires_at else {
-            let about = About { lsn, customer, order: lsn, channel, month: approval.month };
-            return self.charge(about, amount, approval.due);
+            let purchase = Purchase { order: lsn, channel, amount, month: approval.month, at: self.now.at };
+            return self.charge(customer, purchase, approval.due, lsn);
         };
         let row = params![customer.0, bits(lsn.0), channel as u8, yen(amount), expires_at.0];
         self.run("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5)", row).map(drop)
@@ -218,12 +221,13 @@ impl<'c> Poster<'c> {
     }
 
     fn give_back(&mut self, undone: &Undone, lsn: Lsn) -> Result<(), LedgerError> {
-        let &Undone { order, customer, channel, amount, was_hold, month, points } = undone;
+        let &Undone { order, customer, channel, amount, was_hold, month, bought_at: _, points } = undone;
         let about = About { lsn, customer, order, channel, month };
         if was_hold {
             return self.release_hold(about);
         }
-        self.discharge(about, amount)?;
+        self.discharge(customer, undone.purchase())?;
+        self.count_purchase(customer, month, -1)?;
         self.movement(about, EntryKind::Cancel, -yen(amount))?;
         self.movement(about, EntryKind::PointsTakenBack, -bits(points))
     }
@@ -240,7 +244,7 @@ impl<'c> Poster<'c> {
         let &Captured { order, customer, channel, amount, released: _, month, due, points } = captured;
         let about = About { lsn, customer, order, channel, month };
         self.release_hold(about)?;
-        self.charge(about, amount, due)?;
+        self.charge(customer, Purchase { order, channel, amount, month, at: self.now.at }, due, lsn)?;
         self.movement(about, EntryKind::Capture, yen(amount))?;
         self.movement(about, EntryKind::PointsEarned, bits(points))?;
         let sql = "UPDATE decision SET state = ?2, captured = ?3, refunded = 0, capture_month = ?4, capture_due = ?5,
@@ -252,16 +256,27 @@ impl<'c> Poster<'c> {
     }
 
     fn refunded(&mut self, refund: &Refunded, lsn: Lsn) -> Result<(), LedgerError> {
-        let &Refunded { order, refund_id, customer, channel, amount, month, destination, points } = refund;
+        let &Refunded { order, refund_id, customer, channel, amount, month, destination, points, .. } = refund;
         let about = About { lsn, customer, order, channel, month };
-        self.discharge(about, amount)?;
+        let purchase = refund.purchase();
+        if refund.books.is_empty() {
+            self.discharge(customer, purchase)?;
+        } else {
+            self.write_standing(customer)?;
+            self.move_money(&refund.books, Some(purchase.bill()), lsn)?;
+            self.rewrite(customer, &self.now, |account, spare| {
+                account.settle(spare, &refund.books, Some(&purchase), &self.now);
+            })?;
+        }
         self.movement(about, EntryKind::Refund, -yen(amount))?;
         self.movement(about, EntryKind::PointsTakenBack, -bits(points))?;
         let (order, lsn, amount) = (bits(order.0), bits(lsn.0), yen(amount));
         let sql = "UPDATE decision SET refunded = refunded + ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
         self.change("an order", sql, params![order, amount, lsn, self.now.at.0])?;
-        let row = params![order, lsn, refund_id.as_str(), amount, destination as u8];
-        let insert = "INSERT INTO refund SELECT ?1, ?2, ?3, ?4, captured - refunded, ?5 FROM decision WHERE lsn = ?1";
+        let (applied, restored) = (applied_to_bytes(&refund.applied()), yen(refund.restored()));
+        let row = params![order, lsn, refund_id.as_str(), amount, destination as u8, applied, restored];
+        let insert = "INSERT INTO refund SELECT ?1, ?2, ?3, ?4, captured - refunded, ?5, ?6, ?7 FROM decision
+            WHERE lsn = ?1";
         self.run(insert, row).map(drop)
     }
 
@@ -272,26 +287,31 @@ impl<'c> Poster<'c> {
     }
 
     /// Adds a captured purchase to what the customer owes.
-    fn charge(&mut self, about: About, amount: Yen, due: Date) -> Result<(), LedgerError> {
-        if about.channel == Channel::NpAtobarai {
-            let (order, lsn) = (bits(about.order.0), bits(about.lsn.0));
-            let row = params![about.customer.0, order, lsn, due.to_number(), yen(amount)];
+    fn charge(&mut self, customer: CustomerIx, purchase: Purchase, due: Date, lsn: Lsn) -> Result<(), LedgerError> {
+        self.count_purchase(customer, purchase.month, 1)?;
+        if purchase.channel == Channel::NpAtobarai {
+            let (order, lsn) = (bits(purchase.order.0), bits(lsn.0));
+            let row = params![customer.0, order, lsn, due.to_number(), yen(purchase.amount)];
             return self.run("INSERT INTO np_bill VALUES (?1, ?2, ?3, ?4, ?5)", row).map(drop);
         }
-        self.owe(about.customer, about.month, about.channel, yen(amount))
+        self.owe(customer, purchase, false)
     }
 
-    /// Takes principal off what the customer owes.
-    fn discharge(&mut self, about: About, amount: Yen) -> Result<(), LedgerError> {
-        if about.channel == Channel::NpAtobarai {
-            let (customer, order) = (about.customer.0, bits(about.order.0));
-            let take = "UPDATE np_bill SET unpaid = unpaid - ?3 WHERE customer = ?1 AND order_lsn = ?2";
-            self.change("an NP bill", take, params![customer, order, yen(amount)])?;
+    /// Takes a part of a purchase off what the customer owes.
+    fn discharge(&mut self, customer: CustomerIx, purchase: Purchase) -> Result<(), LedgerError> {
+        if purchase.channel != Channel::NpAtobarai {
+            return self.owe(customer, purchase, true);
+        }
+        let np = params![customer.0, bits(purchase.order.0), yen(purchase.amount)];
+        let take = "UPDATE np_bill SET unpaid = unpaid - ?3 WHERE customer = ?1 AND order_lsn = ?2";
+        if self.run(take, np)? > 0 {
             // The row goes when nothing is left.
             let tidy = "DELETE FROM np_bill WHERE customer = ?1 AND order_lsn = ?2 AND unpaid = 0";
-            return self.run(tidy, params![customer, order]).map(drop);
+            return self.run(tidy, params![customer.0, bits(purchase.order.0)]).map(drop);
         }
-        self.owe(about.customer, about.month, about.channel, -yen(amount))
+        // It has a story, or was paid long ago.
+        self.write_standing(customer)?;
+        self.rewrite(customer, &self.now, |account, spare| account.discharge(spare, &purchase, &self.now))
     }
 
     /// One movement and its far side. Nothing moves nothing.
@@ -304,9 +324,7 @@ impl<'c> Poster<'c> {
             EntryKind::PointsEarned | EntryKind::PointsTakenBack => {
                 (Book::Points, Book::PointsGranted, Some(about.month))
             }
-            EntryKind::Purchase | EntryKind::Capture | EntryKind::Cancel | EntryKind::Refund => {
-                (Book::Exposure, Book::MerchantPayable, Some(about.month))
-            }
+            _ => (Book::Exposure, Book::MerchantPayable, Some(about.month)),
         };
         let row = params![
             bits(about.lsn.0),

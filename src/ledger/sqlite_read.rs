@@ -8,11 +8,15 @@ use super::{Book, Entry, EntryKind, LedgerError, Purchase};
 use crate::domain::account::Channel;
 use crate::domain::denial::Reason;
 use crate::domain::event::{Destination, FirstSale};
-use crate::domain::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, RefundId};
+use crate::domain::ids::{
+    AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId,
+};
 use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::money::Yen;
 use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade};
+use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
+use crate::journal::codec;
 
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
 const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, d.customer, d.channel, d.handle,
@@ -111,6 +115,11 @@ impl Cells<'_> {
         self.one_of(column, &Channel::ALL, |channel| channel as u8)
     }
 
+    pub fn blob<T, E>(&self, column: usize, parse: impl Fn(&[u8]) -> Result<T, E>) -> Result<T, LedgerError> {
+        let cell = self.0.get_ref(column)?;
+        cell.as_blob().ok().and_then(|bytes| parse(bytes).ok()).ok_or_else(|| damaged(column, self.0))
+    }
+
     pub fn text<T>(&self, column: usize, parse: impl Fn(&str) -> Option<T>) -> Result<T, LedgerError> {
         let cell = self.0.get_ref(column)?;
         cell.as_str().ok().and_then(parse).ok_or_else(|| damaged(column, self.0))
@@ -179,7 +188,8 @@ fn capture(cells: &Cells<'_>) -> Result<Option<CaptureTerms>, LedgerError> {
 }
 
 fn refunds(db: &Connection, order: Lsn) -> Result<Vec<RefundMade>, LedgerError> {
-    let sql = "SELECT refund_id, amount, destination, left_after FROM refund WHERE order_lsn = ?1 ORDER BY lsn";
+    let sql = "SELECT refund_id, amount, destination, left_after, applied, restored FROM refund
+        WHERE order_lsn = ?1 ORDER BY lsn";
     let mut query = db.prepare_cached(sql)?;
     let mut rows = query.query([order.0.cast_signed()])?;
     let mut made = Vec::new();
@@ -190,6 +200,8 @@ fn refunds(db: &Connection, order: Lsn) -> Result<Vec<RefundMade>, LedgerError> 
             amount: cells.yen(1)?,
             left: cells.yen(3)?,
             destination: cells.one_of(2, &Destination::ALL, |destination| destination as u8)?,
+            applied: cells.blob(4, codec::applied_from_bytes)?,
+            restored: cells.yen(5)?,
         });
     }
     Ok(made)
@@ -267,6 +279,24 @@ pub(super) fn entries(
         }
     }
     Ok(found)
+}
+
+pub(super) fn receipt(
+    db: &Connection,
+    customer: &CustomerId,
+    kind: ReceiptKind,
+    id: OfficeId,
+) -> Result<Option<Receipt>, LedgerError> {
+    let sql = "SELECT r.lsn, r.recorded_at, r.event FROM receipt r JOIN account a ON a.customer = r.customer
+        WHERE a.customer_id = ?1 AND r.kind = ?2 AND r.id = ?3";
+    let mut query = db.prepare_cached(sql)?;
+    let mut rows = query.query(params![customer.as_str(), kind as u8, id.as_str()])?;
+    rows.next()?.map(|row| receipt_of(&Cells(row))).transpose()
+}
+
+/// Of lsn, time and event.
+pub(super) fn receipt_of(cells: &Cells<'_>) -> Result<Receipt, LedgerError> {
+    Ok(Receipt { lsn: cells.lsn(0)?, at: cells.millis(1)?, event: Box::new(cells.blob(2, codec::decode)?) })
 }
 
 /// Rows of decisions up to a record; tombstones are none.

@@ -5,27 +5,42 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 use rusqlite::params;
+use smallvec::SmallVec;
 
 use super::LedgerError;
-use super::sqlite_post::Poster;
-use crate::domain::account::Channel;
+use super::sqlite_post::{Poster, yen};
+use crate::domain::account::{Channel, Purchase};
 use crate::domain::event::CodeIssued;
 use crate::domain::ids::CustomerIx;
-use crate::domain::jst::Month;
+use crate::domain::jst::{Month, Now};
 
-/// The month's principal moves only if the row holds that month.
+/// The month's principal moves only if the row holds that month, and nothing of the other channel: a second channel
+/// gives the month a story.
 const CHANGE: &str = "UPDATE account SET codes_issued = ifnull(?2, codes_issued), live_code = ifnull(?3, live_code),
-    in_store = in_store + ?5, online = online + ?6 WHERE customer = ?1 AND (?4 IS NULL OR month = ?4)";
+    in_store = in_store + ?5, online = online + ?6, purchases = min(65535, max(0, purchases + ?7)),
+    months_active = min(65535, months_active + (ifnull(?8, 0) > ifnull(latest_month, 0))),
+    latest_month = iif(ifnull(?8, 0) > ifnull(latest_month, 0), ?8, latest_month)
+    WHERE customer = ?1 AND (?4 IS NULL OR month = ?4 AND iif(?9, online, in_store) = 0)";
+
+/// A purchase, or a part of one that goes back.
+#[derive(Clone, Copy, Debug)]
+struct Delta {
+    purchase: Purchase,
+    goes_back: bool,
+    now: Now,
+}
 
 /// What one customer's row is still to be told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Standing {
     /// Number and handle of the latest code.
     code: Option<(u16, u32)>,
-    month: Option<Month>,
-    /// Yen to be added to the month's unpaid principal.
-    in_store: i64,
-    online: i64,
+    /// All of one month, in their order.
+    deltas: SmallVec<[Delta; 1]>,
+    /// Purchases made, less those cancelled.
+    bought: i64,
+    /// The month of the latest purchase.
+    active: Option<Month>,
 }
 
 /// By customer.
@@ -38,21 +53,29 @@ impl Poster<'_> {
         self.standings.0.entry(issued.customer.0).or_default().code = Some((issued.counter, issued.handle.get()));
     }
 
-    /// Adds yen to a month's unpaid principal, or takes them off.
-    pub(super) fn owe(
-        &mut self,
-        customer: CustomerIx,
-        month: Month,
-        channel: Channel,
-        amount: i64,
-    ) -> Result<(), LedgerError> {
-        let waiting = self.standings.0.get(&customer.0).and_then(|standing| standing.month);
-        if waiting.is_some_and(|waiting| waiting != month) {
-            self.settle(customer)?;
+    /// Counts purchases for the ladder: one, or minus one for a cancelled one.
+    pub(super) fn count_purchase(&mut self, customer: CustomerIx, month: Month, count: i64) -> Result<(), LedgerError> {
+        let active = self.standings.0.get(&customer.0).and_then(|standing| standing.active);
+        if active.is_some_and(|active| active != month) {
+            self.write_standing(customer)?;
         }
         let standing = self.standings.0.entry(customer.0).or_default();
-        standing.month = Some(month);
-        *(if channel == Channel::InStore { &mut standing.in_store } else { &mut standing.online }) += amount;
+        standing.bought += count;
+        if count > 0 {
+            standing.active = Some(month);
+        }
+        Ok(())
+    }
+
+    /// Adds a purchase to a month's unpaid principal, or takes a part of one off.
+    pub(super) fn owe(&mut self, customer: CustomerIx, purchase: Purchase, goes_back: bool) -> Result<(), LedgerError> {
+        let waiting = self.standings.0.get(&customer.0).and_then(|standing| standing.deltas.first());
+        if waiting.is_some_and(|delta| delta.purchase.month != purchase.month) {
+            self.write_standing(customer)?;
+        }
+        let now = self.now;
+        let standing = self.standings.0.entry(customer.0).or_default();
+        standing.deltas.push(Delta { purchase, goes_back, now });
         Ok(())
     }
 
@@ -62,38 +85,61 @@ impl Poster<'_> {
         all.sort_unstable_by_key(|(customer, _)| *customer);
         let mut change = self.db.prepare_cached(CHANGE)?;
         for (customer, standing) in all {
-            if change.execute(standing.row(customer))? == 0 {
-                self.place_month(customer, standing)?;
+            if standing.is_plain() && change.execute(standing.row(customer))? == 1 {
+                continue;
             }
+            self.place_month(CustomerIx(customer), &standing)?;
         }
         Ok(())
     }
 
     /// Writes what was gathered of one customer, for a fact that needs the row as it is.
-    fn settle(&mut self, customer: CustomerIx) -> Result<(), LedgerError> {
+    pub(super) fn write_standing(&mut self, customer: CustomerIx) -> Result<(), LedgerError> {
         let Some(standing) = self.standings.0.remove(&customer.0) else { return Ok(()) };
-        match self.run(CHANGE, standing.row(customer.0))? {
-            0 => self.place_month(customer.0, standing),
-            _ => Ok(()),
+        if standing.is_plain() && self.run(CHANGE, standing.row(customer.0))? == 1 {
+            return Ok(());
         }
+        self.place_month(customer, &standing)
     }
 
-    /// The row does not hold the month: another table does, or it is new.
-    fn place_month(&self, customer: u32, standing: Standing) -> Result<(), LedgerError> {
-        let Standing { month, in_store, online, .. } = standing;
-        let number = month.map(Month::to_number);
-        let rest = Standing { month: None, in_store: 0, online: 0, ..standing };
-        self.change("a customer", CHANGE, rest.row(customer))?;
+    /// The row does not hold the month: another table does, or it is new, or it has a story.
+    fn place_month(&self, customer: CustomerIx, standing: &Standing) -> Result<(), LedgerError> {
+        let mut rest = standing.clone();
+        rest.deltas.clear();
+        self.change("a customer", CHANGE, rest.row(customer.0))?;
+        if !standing.is_plain() || self.has_story(customer, standing)? {
+            return self.rewrite(customer, &self.now, |account, spare| {
+                for delta in &standing.deltas {
+                    if delta.goes_back {
+                        account.discharge(spare, &delta.purchase, &delta.now);
+                    } else {
+                        account.owe(spare, &delta.purchase, delta.now.date);
+                    }
+                    account.tidy(delta.now.date);
+                }
+            });
+        }
+        let (customer, month) = (customer.0, standing.month().map(Month::to_number));
+        let (in_store, online) = standing.sums();
         let add = "UPDATE open_month SET in_store = in_store + ?3, online = online + ?4
             WHERE customer = ?1 AND month = ?2";
-        if self.run(add, params![customer, number, in_store, online])? > 0 {
+        if self.run(add, params![customer, month, in_store, online])? > 0 {
             // The row goes when nothing is unpaid.
             let tidy = "DELETE FROM open_month WHERE customer = ?1 AND month = ?2 AND in_store = 0 AND online = 0";
-            return self.run(tidy, params![customer, number]).map(drop);
+            return self.run(tidy, params![customer, month]).map(drop);
         }
         self.move_month(customer, None)?;
         let take = "UPDATE account SET month = ?2, in_store = ?3, online = ?4 WHERE customer = ?1";
-        self.change("a customer", take, params![customer, number, in_store, online])
+        self.change("a customer", take, params![customer, month, in_store, online])
+    }
+
+    /// Whether the month has a story, or gets one by a second channel.
+    fn has_story(&self, customer: CustomerIx, standing: &Standing) -> Result<bool, LedgerError> {
+        let other_channel = "SELECT 1 FROM dossier WHERE customer = ?1
+            UNION ALL SELECT 1 FROM account WHERE customer = ?1 AND month = ?2 AND iif(?3, online, in_store) > 0
+            UNION ALL SELECT 1 FROM open_month WHERE customer = ?1 AND month = ?2 AND iif(?3, online, in_store) > 0";
+        let asked = params![customer.0, standing.month().map(Month::to_number), standing.is_in_store()];
+        Ok(self.db.prepare_cached(other_channel)?.exists(asked)?)
     }
 
     /// Moves the month that the customer's row holds to its own table.
@@ -104,23 +150,35 @@ impl Poster<'_> {
         let clear = "UPDATE account SET month = NULL, in_store = 0, online = 0 WHERE customer = ?1";
         self.change("a customer", clear, [customer])
     }
-
-    /// The bills already issued keep the method they were issued with.
-    pub(super) fn freeze_bills(&mut self, customer: CustomerIx, method: u8) -> Result<(), LedgerError> {
-        self.settle(customer)?;
-        let this_month = self.now.month.to_number();
-        let held = "SELECT 1 FROM account WHERE customer = ?1 AND month < ?2 AND in_store + online > 0";
-        if self.db.prepare_cached(held)?.exists(params![customer.0, this_month])? {
-            self.move_month(customer.0, Some(method))?;
-        }
-        let freeze = "UPDATE open_month SET billed_by = ?3 WHERE customer = ?1 AND month < ?2 AND billed_by IS NULL";
-        self.run(freeze, params![customer.0, this_month, method]).map(drop)
-    }
 }
 
 impl Standing {
-    fn row(self, customer: u32) -> (u32, Option<u16>, Option<u32>, Option<u16>, i64, i64) {
-        let Self { code, month, in_store, online } = self;
-        (customer, code.map(|code| code.0), code.map(|code| code.1), month.map(Month::to_number), in_store, online)
+    fn month(&self) -> Option<Month> {
+        self.deltas.first().map(|delta| delta.purchase.month)
+    }
+
+    fn is_in_store(&self) -> bool {
+        self.deltas.first().is_some_and(|delta| delta.purchase.channel == Channel::InStore)
+    }
+
+    /// All of one channel.
+    fn is_plain(&self) -> bool {
+        self.deltas.windows(2).all(|pair| pair[0].purchase.channel == pair[1].purchase.channel)
+    }
+
+    /// Yen to be added to the month's unpaid principal, in store and online, where all is of one channel.
+    fn sums(&self) -> (i64, i64) {
+        let signed = |delta: &Delta| if delta.goes_back { -1 } else { 1 } * yen(delta.purchase.amount);
+        let sum = self.deltas.iter().map(signed).sum();
+        if self.is_in_store() { (sum, 0) } else { (0, sum) }
+    }
+
+    #[expect(clippy::type_complexity, reason = "the parameters of one statement, in their order")]
+    fn row(&self, customer: u32) -> (u32, Option<u16>, Option<u32>, Option<u16>, i64, i64, i64, Option<u16>, bool) {
+        let (in_store, online) = self.sums();
+        let code = self.code;
+        let (month, active) = (self.month().map(Month::to_number), self.active.map(Month::to_number));
+        let (counter, handle) = (code.map(|code| code.0), code.map(|code| code.1));
+        (customer, counter, handle, month, in_store, online, self.bought, active, self.is_in_store())
     }
 }

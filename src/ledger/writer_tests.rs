@@ -13,9 +13,10 @@ use super::writer::{Condition, LOOK, Rate, Source, Writer};
 use super::{Entry, Ledger, LedgerError, Posting};
 use crate::domain::event::Event;
 use crate::domain::history::{History, assert_alike};
-use crate::domain::ids::{AuthorizationId, CustomerId, Lsn};
+use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
+use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
 use crate::domain::state::State;
 
@@ -87,6 +88,9 @@ impl Ledger for Shelf {
     }
     fn entries(&mut self, _: &CustomerId, _: Millis, _: Millis) -> Result<Vec<Entry>, LedgerError> {
         Ok(Vec::new())
+    }
+    fn receipt(&mut self, _: &CustomerId, _: ReceiptKind, _: OfficeId) -> Result<Option<Receipt>, LedgerError> {
+        Ok(None)
     }
     fn past_order(&mut self, _: AuthorizationId) -> Result<Option<Order>, LedgerError> {
         Ok(None)

@@ -5,46 +5,19 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::authorizations::{id_in_path, verify};
 use super::decision::Decision;
+use super::event_json_books::bill_name;
 use super::fields::{self, Amount, Text};
 use super::flow::{Asked, ask, out_of_place};
-use super::past::{Which, find, look, unknown};
-use super::problem::{
-    ALREADY_REFUNDED, CAPTURED_OTHERWISE, NOT_CAPTURED, NOT_STANDING, OVER_HOLD, OVER_REFUNDABLE, Problem,
-    REFUND_ID_REUSED, USE_REFUND,
-};
+use super::past::{Which, find, look};
+use super::problem::Problem;
+use super::refusal::refused;
+use crate::domain::bill::BillKey;
 use crate::domain::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
 use crate::domain::money::Yen;
-use crate::domain::orders::{Order, OrderState, RefundMade};
+use crate::domain::orders::{AppliedTo, Order, OrderState, RefundMade};
 use crate::domain::request::{Cancel, Capture, OrderKey, Refund, Request};
 use crate::domain::rule::Reply;
 use crate::domain::undo::{CancelAction, Refusal};
-
-/// A refusal of the core as an error of the call, with what to do instead.
-fn refused(refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::AuthorizationUnknown => unknown(),
-        Refusal::UseRefund => Problem::new(&USE_REFUND, "The void window is over. Refund the sale instead."),
-        Refusal::AlreadyRefunded => Problem::new(&ALREADY_REFUNDED, "Refund what is left of the sale instead."),
-        Refusal::CapturedOtherwise { amount } => {
-            let detail = "A hold is captured once. Refund the difference if there is one.";
-            Problem::new(&CAPTURED_OTHERWISE, detail).with("captured_amount", amount.get())
-        }
-        Refusal::OverHold { amount } => Problem::new(&OVER_HOLD, "")
-            .with_field("/amount", "must not be more than was authorized")
-            .with("authorized_amount", amount.get()),
-        Refusal::NotStanding { status } => {
-            Problem::new(&NOT_STANDING, "It was denied, cancelled or has expired; nothing was done.")
-                .with("authorization_status", status.name())
-        }
-        Refusal::NotCaptured => Problem::new(&NOT_CAPTURED, "Cancel the hold, or capture less of it, instead."),
-        Refusal::RefundIdReused { amount } => {
-            Problem::new(&REFUND_ID_REUSED, "Use a new refund id for another refund.").with("amount", amount.get())
-        }
-        Refusal::OverRefundable { left } => Problem::new(&OVER_REFUNDABLE, "")
-            .with_field("/amount", "must not be more than is left to refund")
-            .with("refundable_left", left.get()),
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +75,16 @@ struct RefundShown {
     replayed: bool,
 }
 
+/// A month, `credit`, `payout`, or the purchase itself where that is its own bill.
+fn applied_to(order: &Order, to: AppliedTo) -> String {
+    match to {
+        AppliedTo::Bill(BillKey::Np(np)) if np == order.id.lsn => order.id.to_string(),
+        AppliedTo::Bill(bill) => bill_name(bill),
+        AppliedTo::Credit => "credit".to_owned(),
+        AppliedTo::Payout => "payout".to_owned(),
+    }
+}
+
 fn show_refund(order: &Order, made: &RefundMade, replayed: bool) -> RefundShown {
     RefundShown {
         refund_id: made.id.to_string(),
@@ -109,9 +92,12 @@ fn show_refund(order: &Order, made: &RefundMade, replayed: bool) -> RefundShown 
         amount: made.amount.get(),
         refundable_left: made.left.get(),
         outcome: made.destination.name(),
-        applied: vec![Applied { to: order.terms().month.to_string(), amount: made.amount.get() }],
-        // Both destinations take principal off, so all of it is room again.
-        spendable_restored: made.amount.get(),
+        applied: made
+            .applied
+            .iter()
+            .map(|part| Applied { to: applied_to(order, part.to), amount: part.amount.get() })
+            .collect(),
+        spendable_restored: made.restored.get(),
         replayed,
     }
 }
@@ -221,30 +207,5 @@ fn settled_long_ago(asked: &Asked<'_>, order: &Order) -> Result<Answer, Problem>
         }
         // An open hold is always in memory; the ledger is behind.
         OrderState::Held { .. } => Err(Problem::not_ready()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::orders::OrderStatus;
-
-    #[test]
-    fn every_refusal_has_its_error() {
-        let yen = Yen::new(5);
-        for (refusal, status, reason) in [
-            (Refusal::AuthorizationUnknown, 404, "authorization_unknown"),
-            (Refusal::UseRefund, 409, "use_refund"),
-            (Refusal::AlreadyRefunded, 409, "already_refunded"),
-            (Refusal::CapturedOtherwise { amount: yen }, 409, "captured_otherwise"),
-            (Refusal::OverHold { amount: yen }, 422, "over_hold"),
-            (Refusal::NotStanding { status: OrderStatus::Denied }, 409, "not_standing"),
-            (Refusal::NotCaptured, 409, "not_captured"),
-            (Refusal::RefundIdReused { amount: yen }, 409, "refund_id_reused"),
-            (Refusal::OverRefundable { left: yen }, 422, "over_refundable"),
-        ] {
-            let problem = refused(refusal);
-            assert_eq!((problem.status(), problem.reason()), (status, reason));
-        }
     }
 }

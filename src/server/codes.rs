@@ -24,6 +24,7 @@ use crate::domain::policy::Policy;
 use crate::domain::request::Request;
 use crate::domain::rule::{CodeView, Reply, Tried};
 use crate::engine::board::Board;
+use crate::engine::board::Rules;
 
 /// Longest wait of a long poll, ms.
 const LONGEST_WAIT: u64 = 30_000;
@@ -86,8 +87,8 @@ struct Mirror {
     spendable: SpendableShown,
 }
 
-fn spendable(view: &CodeView, now: &Now, policy: &Policy) -> SpendableShown {
-    let room = view.account.spendable(now, policy);
+fn spendable(view: &CodeView, now: &Now, rules: &Rules) -> SpendableShown {
+    let room = view.account.spendable(now, rules.by());
     SpendableShown { in_store: room.in_store.get(), online: room.online.get() }
 }
 
@@ -136,7 +137,7 @@ pub(super) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
         issued_at: view.code.issued_at.to_string(),
         refresh_at: refresh_at(&view.code, &rules.policy),
         expires_at: view.code.expires_at.to_string(),
-        spendable: spendable(&view, &answered.now, &rules.policy),
+        spendable: spendable(&view, &answered.now, &rules),
     };
     let place = format!("/v1/codes/{}", issued.code_id);
     Ok(Answer::json(StatusCode::CREATED, &issued)?.with_header(header::LOCATION, place))
@@ -241,7 +242,7 @@ fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
         decision: sale.as_ref().or(last_attempt.as_ref()).map(|attempt| attempt.decision),
         sale,
         last_attempt,
-        spendable: spendable(view, now, &rules.policy),
+        spendable: spendable(view, now, &rules),
     })
 }
 

@@ -12,6 +12,7 @@ use crate::domain::account::{Account, Channel, Identity, Limits, Status};
 use crate::domain::bill::PaymentMethod;
 use crate::domain::ids::CustomerId;
 use crate::domain::jst::{Date, Month, Now};
+use crate::domain::lateness;
 use crate::domain::money::Yen;
 use crate::domain::policy::Conditions;
 use crate::domain::request::{CustomerChange, Request};
@@ -84,8 +85,8 @@ impl ChangeBody {
 /// Due date of the present month's bill, the first that a change of method applies to: it is issued on the 1st of
 /// the next month. A debit whose banking day is not known is refused.
 fn first_due(method: PaymentMethod, month: Month, rules: &Rules) -> Result<Date, Problem> {
-    let due = method.due(month, &rules.calendar);
-    if method == PaymentMethod::Debit && !(rules.calendar.covers(month.next().day(27)) && rules.calendar.covers(due)) {
+    let due = rules.policy.terms.billing.due(method, month, &rules.calendar);
+    if method == PaymentMethod::Debit && !rules.calendar.covers(due) {
         let problem = Problem::new(&DUE_DATE_UNKNOWN, "The bank calendar ends before the draw. Choose another method.");
         return Err(problem.with_field("/payment_method", "cannot be `debit` beyond the bank calendar"));
     }
@@ -152,6 +153,8 @@ struct NextBill {
     month: String,
     due: String,
     principal: u64,
+    /// Fees included.
+    total_due: u64,
     payment_method: &'static str,
 }
 
@@ -180,16 +183,12 @@ struct Standing {
 }
 
 fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
-    let (policy, calendar) = (rules.policy.as_ref(), rules.calendar.as_ref());
-    let (exposure, room) = (account.exposure(now), account.spendable(now, policy));
-    let blocked = |channel| account.blocked_by(channel, now, policy, calendar).map(|reason| reason.row().name);
+    let (policy, by) = (rules.policy.as_ref(), rules.by());
+    let account = &account.as_of(now, by);
+    let (exposure, room) = (account.exposure(now, by), account.spendable(now, by));
+    let blocked = |channel| account.blocked_by(channel, now, by).map(|reason| reason.row().name);
     let profile = &account.profile;
-    let next_bill = account.months().find(|month| !month.principal().is_zero()).map(|month| NextBill {
-        month: month.month.to_string(),
-        due: account.method_of(month).due(month.month, calendar).to_string(),
-        principal: month.principal().get(),
-        payment_method: account.method_of(month).name(),
-    });
+    let next_bill = next_bill(account, now, by);
     let next_rung = policy.next_rung(profile.rung).map(|rung| NextRung {
         number: profile.rung + 1,
         limits: rung.limits.into(),
@@ -230,15 +229,29 @@ fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
     }
 }
 
-fn customer_id(asked: &Asked<'_>) -> Result<CustomerId, Problem> {
+/// The month's bill with the oldest due date of those that are not paid.
+fn next_bill(account: &Account, now: &Now, by: lateness::Rules<'_>) -> Option<NextBill> {
+    let bills = account.bills_at(now, by);
+    let months = bills.iter().filter_map(|at| Some((at.bill.key.month()?, at)));
+    let (month, at) = months.into_iter().find(|(_, at)| !at.owed.total().is_zero())?;
+    Some(NextBill {
+        month: month.to_string(),
+        due: at.due.to_string(),
+        principal: at.owed.principal.get(),
+        total_due: at.owed.total().get(),
+        payment_method: at.method.name(),
+    })
+}
+
+pub(super) fn customer_id(asked: &Asked<'_>) -> Result<CustomerId, Problem> {
     CustomerId::new(asked.param("customer_id")).map_err(|bad| Problem::parameter("customer_id", bad.to_string()))
 }
 
-fn unknown() -> Problem {
+pub(super) fn unknown() -> Problem {
     Problem::new(&CUSTOMER_UNKNOWN, "Check the id, or create the customer first.")
 }
 
-fn rules(asked: &Asked<'_>) -> Result<std::sync::Arc<Rules>, Problem> {
+pub(super) fn rules(asked: &Asked<'_>) -> Result<std::sync::Arc<Rules>, Problem> {
     asked.edge.board.rules().ok_or_else(Problem::not_ready)
 }
 
@@ -312,7 +325,7 @@ pub(super) async fn put_payment_method(asked: &Asked<'_>) -> Result<Answer, Prob
     first_due(method, answered.now.month, &rules)?;
     let wanted = CustomerChange { payment_method: Some(method), ..CustomerChange::default() };
     let (_, _, now) = change(asked, id, wanted).await?;
-    let due = method.due(now.month, &rules.calendar);
+    let due = rules.policy.terms.billing.due(method, now.month, &rules.calendar);
     let first_bill = FirstBill { month: now.month.to_string(), due: due.to_string() };
     Answer::ok(&MethodShown { payment_method: method.name(), first_bill })
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::event_json_books::{books_json, noted_json, settled_json};
 use super::fields::merchant_status;
 use crate::domain::account::Profile;
 use crate::domain::event::{Captured, Decided, Event, FirstSale, Outcome, Refunded, Undone};
@@ -23,6 +24,8 @@ pub(super) fn customers_of(event: &Event) -> Option<CustomerIx> {
         Event::Cancelled(undone) | Event::HoldExpired(undone) => Some(undone.customer),
         Event::Captured(captured) => Some(captured.customer),
         Event::Refunded(refunded) => Some(refunded.customer),
+        Event::Settled { books, .. } => Some(books.customer),
+        Event::Noted { customer, .. } => Some(*customer),
         Event::Recalled(order) => order.customer,
         Event::Opened { .. }
         | Event::PolicySet { .. }
@@ -75,6 +78,8 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         Event::Captured(captured) => ("captured", captured_json(captured, name)),
         Event::Refunded(refunded) => ("refunded", refunded_json(refunded, name)),
         Event::Recalled(order) => ("recalled", recalled_json(order, name)),
+        Event::Settled { cause, books } => settled_json(cause, books, name),
+        Event::Noted { customer, note } => noted_json(note, *customer, name),
     }
 }
 
@@ -100,7 +105,7 @@ fn profile_json(id: CustomerId, profile: &Profile) -> Value {
         "guardian_consent": profile.guardian_consent,
         "payment_method": profile.payment_method.name(),
         "status": profile.status.name(),
-        "limits": profile.limits.map(|limits| json!({
+        "limits": profile.limits.as_deref().map(|limits| json!({
             "total": limits.total.get(), "in_store": limits.in_store.get(),
         })),
         "rung": profile.rung,
@@ -219,6 +224,7 @@ fn refunded_json(refunded: &Refunded, name: Namer<'_>) -> Value {
         "month": refunded.month.to_string(),
         "outcome": refunded.destination.name(),
         "points": refunded.points,
+        "books": books_json(&refunded.books),
     })
 }
 

@@ -10,7 +10,8 @@ use serde_path_to_error::Segment;
 use super::problem::{INVALID_FIELD, MALFORMED, Problem};
 use crate::domain::account::{Channel, Identity, Status};
 use crate::domain::bill::PaymentMethod;
-use crate::domain::ids::{Category, CustomerId, MerchantId, OrderId, RefundId, StoreId, TerminalId};
+use crate::domain::event::SlipKind;
+use crate::domain::ids::{Category, CustomerId, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId};
 use crate::domain::jst::{Date, Millis};
 use crate::domain::merchant::MerchantStatus;
 use crate::domain::request::{Currency, EntryMode};
@@ -97,7 +98,7 @@ macro_rules! ids {
         }
     )*};
 }
-ids!(CustomerId, MerchantId, OrderId, RefundId, StoreId, TerminalId, Category);
+ids!(CustomerId, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId, Category);
 
 fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, String> {
     all.iter().copied().find(|value| name(*value) == text).ok_or_else(|| {
@@ -115,7 +116,7 @@ macro_rules! choices {
         }
     )*};
 }
-choices!(Channel, Identity, Status, PaymentMethod, EntryMode);
+choices!(Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind);
 
 pub(super) const fn merchant_status(status: MerchantStatus) -> &'static str {
     match status {

@@ -145,7 +145,9 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
     }
     let now = Now::at(state.time.max(Millis(0)));
     report.customers = u64::from(state.next_customer().0);
-    report.exposure = state.accounts().map(|account| account.exposure(&now).total.get()).sum();
+    report.exposure = state
+        .rules()
+        .map_or(0, |rules| state.accounts().map(|account| account.exposure(&now, rules).total.get()).sum());
     Ok(report)
 }
 

@@ -377,9 +377,9 @@ impl<C: Core> Direct<C> {
         };
         let now = Now::at(self.now);
         let state = self.core.state();
-        let policy = &state.policy.as_ref().unwrap().policy;
-        let (room, exposure) = (account.spendable(&now, policy), account.exposure(&now));
-        let blocked = account.blocked_by(Channel::InStore, &now, policy, &state.calendar);
+        let rules = state.rules().unwrap();
+        let (room, exposure) = (account.spendable(&now, rules), account.exposure(&now, rules));
+        let blocked = account.blocked_by(Channel::InStore, &now, rules);
         format!(
             "in_store={} online={} exposure={} held={} billed={} blocked={}",
             room.in_store,
@@ -414,6 +414,7 @@ fn refused(refusal: Refusal) -> String {
         Refusal::NotCaptured => "not_captured",
         Refusal::RefundIdReused { .. } => "refund_id_reused",
         Refusal::OverRefundable { .. } => "over_refundable",
+        other => panic!("{other:?} is no refusal of these scenarios"),
     };
     format!("refused {name}")
 }

@@ -74,7 +74,8 @@ fn ask(engine: &mut Engine<MemoryJournal>, requests: &[Request]) -> Vec<Reply> {
 
 fn exposure(engine: &Engine<MemoryJournal>) -> u64 {
     let now = Now::at(Millis(START + 1_000));
-    engine.state().accounts().map(|account| account.exposure(&now).total.get()).sum()
+    let rules = engine.state().rules().unwrap();
+    engine.state().accounts().map(|account| account.exposure(&now, rules).total.get()).sum()
 }
 
 #[test]

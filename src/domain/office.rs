@@ -1,0 +1,268 @@
+//! What the back office tells us of a customer's money, and what it comes to.
+
+use super::account::{Account, Pending, Slip};
+use super::bill::{BillKey, Line, Lines};
+use super::event::{Cause, Event, Note, Payment, SlipIssued, SlipKind};
+use super::ids::{CustomerId, CustomerIx, OfficeId};
+use super::jst::{Date, Millis, Month, Now};
+use super::lateness::Rules;
+use super::money::Yen;
+use super::receipts::{Receipt, ReceiptKey, ReceiptKind};
+use super::request::Instruction;
+use super::settle::Draft;
+use super::state::State;
+use super::undo::{Refusal, Step};
+
+/// What a fact of the office is made from.
+struct Office<'a> {
+    state: &'a State,
+    ix: CustomerIx,
+    account: &'a Account,
+    now: &'a Now,
+    rules: Rules<'a>,
+    version: u32,
+}
+
+/// A new fact, or the receipt of the one that the id stands for.
+pub fn instruct<'a>(
+    state: &'a State,
+    customer: &CustomerId,
+    instruction: &Instruction,
+    now: &'a Now,
+    draw: &mut dyn FnMut() -> u64,
+) -> Result<Step<&'a Receipt>, Refusal> {
+    let found = state.customer_ix(customer).and_then(|ix| Some((ix, state.account(ix)?)));
+    let (Some((ix, account)), Some(in_force)) = (found, &state.policy) else { return Err(Refusal::CustomerUnknown) };
+    let rules = Rules { policy: &in_force.policy, calendar: &state.calendar };
+    let office = Office { state, ix, account, now, rules, version: in_force.version };
+    if let Some(receipt) = instruction.receipt().and_then(|(kind, id)| office.receipt(kind, id)) {
+        check_same(&receipt.event, instruction)?;
+        return Ok(Step::Answer(receipt));
+    }
+    office.fact(instruction, draw).map(Step::Record)
+}
+
+impl Instruction {
+    /// The id that makes it the same as an earlier one.
+    pub const fn receipt(&self) -> Option<(ReceiptKind, OfficeId)> {
+        Some(match self {
+            Self::Repay { id, .. } => (ReceiptKind::Repayment, *id),
+            Self::Expect { id, .. } => (ReceiptKind::Pending, *id),
+            Self::Confirm { id } | Self::Withdraw { id } => (ReceiptKind::Ending, *id),
+            Self::PostDamages { id, .. } => (ReceiptKind::Damages, *id),
+            Self::PayOut { id, .. } => (ReceiptKind::Payout, *id),
+            Self::Block { id, .. } => (ReceiptKind::Block, *id),
+            Self::Release { id } => (ReceiptKind::Release, *id),
+            Self::IssueSlip { .. } => return None,
+        })
+    }
+}
+
+/// Whether a known id says the same again.
+pub fn check_same(event: &Event, instruction: &Instruction) -> Result<(), Refusal> {
+    let (Event::Settled {
+        cause: Cause::Repayment(Payment { amount: known, .. }) | Cause::Payout { amount: known, .. },
+        ..
+    }
+    | Event::Noted { note: Note::Pending { amount: known, .. }, .. }) = event
+    else {
+        return match (event, instruction) {
+            (
+                Event::Settled { cause: Cause::Damages { month, amount, .. }, .. },
+                Instruction::PostDamages { month: m, amount: a, .. },
+            ) if (month, amount) != (m, a) => Err(Refusal::IdReused { amount: Some(*amount) }),
+            (Event::Settled { .. }, Instruction::Withdraw { .. }) => Err(Refusal::PaymentFinal),
+            (Event::Noted { .. }, Instruction::Confirm { .. }) => Err(Refusal::PaymentWithdrawn),
+            _ => Ok(()),
+        };
+    };
+    match instruction {
+        Instruction::Repay { amount, .. } | Instruction::PayOut { amount, .. } | Instruction::Expect { amount, .. }
+            if amount != known =>
+        {
+            Err(Refusal::IdReused { amount: Some(*known) })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl<'a> Office<'a> {
+    fn receipt(&self, kind: ReceiptKind, id: OfficeId) -> Option<&'a Receipt> {
+        self.state.receipts.get(&ReceiptKey { customer: self.ix, kind, id })
+    }
+
+    fn draft(&self) -> Draft<'_> {
+        let mut draft = Draft::new(self.ix, self.account.clone(), self.now, self.rules, self.version);
+        draft.catch_up();
+        draft
+    }
+
+    fn note(&self, note: Note) -> Event {
+        Event::Noted { customer: self.ix, note }
+    }
+
+    fn fact(&self, instruction: &Instruction, draw: &mut dyn FnMut() -> u64) -> Result<Event, Refusal> {
+        match *instruction {
+            Instruction::Repay { id, amount, paid_at, slip } => {
+                let payment = Payment { id, amount, paid_at: self.paid_at(paid_at)?, slip };
+                Ok(self.repaid(payment, Cause::Repayment(payment)))
+            }
+            Instruction::Expect { id, amount, paid_at, expires_at } => {
+                let paid_at = self.paid_at(paid_at)?;
+                if expires_at <= self.now.at {
+                    return Err(Refusal::ExpiryPassed);
+                }
+                Ok(self.note(Note::Pending { id, amount, paid_at, expires_at }))
+            }
+            Instruction::Confirm { id } => {
+                let Pending { amount, paid_at, .. } = *self.pending(id)?;
+                let payment = Payment { id, amount, paid_at, slip: None };
+                Ok(self.repaid(payment, Cause::Final(payment)))
+            }
+            Instruction::Withdraw { id } => {
+                self.pending(id)?;
+                Ok(self.note(Note::Withdrawn { id }))
+            }
+            Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount),
+            Instruction::PayOut { id, amount } => self.payout(id, amount),
+            Instruction::Block { id, ref reason } => Ok(self.note(Note::Blocked { id, reason: reason.clone() })),
+            Instruction::Release { id } => {
+                let is_there = self.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
+                if is_there { Ok(self.note(Note::Released { id })) } else { Err(Refusal::BlockUnknown) }
+            }
+            Instruction::IssueSlip { kind } => self.slip(kind, draw()),
+        }
+    }
+
+    /// When the customer paid; now, if nobody said.
+    fn paid_at(&self, told: Option<Millis>) -> Result<Millis, Refusal> {
+        let paid_at = told.unwrap_or(self.now.at);
+        if paid_at > self.now.at { Err(Refusal::PaidInFuture { now: self.now.at }) } else { Ok(paid_at) }
+    }
+
+    fn pending(&self, id: OfficeId) -> Result<&'a Pending, Refusal> {
+        let pending = self.account.notes().and_then(|notes| notes.pending.iter().find(|pending| pending.id == id));
+        pending.ok_or(Refusal::PaymentUnknown)
+    }
+
+    fn repaid(&self, payment: Payment, cause: Cause) -> Event {
+        let mut draft = self.draft();
+        if matches!(cause, Cause::Final(_)) {
+            draft.account.forget_pending(payment.id);
+        }
+        let order = if payment.slip.is_some_and(|slip| self.is_old(slip, payment.paid_at)) {
+            Line::PRINCIPAL_FIRST
+        } else {
+            Line::FEES_FIRST
+        };
+        draft.receive(super::settle::Pot::Received, payment.amount, payment.paid_at, &order);
+        Event::Settled { cause, books: Box::new(draft.finish()) }
+    }
+
+    /// A slip that had expired when it was paid; one we do not know any more has.
+    fn is_old(&self, number: u64, paid_at: Millis) -> bool {
+        let slip = self.account.notes().and_then(|notes| notes.slips.iter().find(|slip| slip.number == number));
+        slip.is_none_or(|slip| slip.expires_at <= paid_at)
+    }
+
+    fn damages(&self, id: OfficeId, month: Month, amount: Yen) -> Result<Event, Refusal> {
+        let mut draft = self.draft();
+        let by = draft.account.bill_rules(self.rules);
+        let key = BillKey::Month(month);
+        let bill = draft.account.bills().into_iter().find(|bill| bill.key == key && bill.is_issued());
+        let bill = bill.ok_or(Refusal::BillUnknown)?;
+        let left = bill.damages_accrued(&by, self.now).minus_or_zero(bill.damages);
+        if amount > left {
+            return Err(Refusal::OverDamages { left });
+        }
+        draft.post_damages(key, amount);
+        draft.reconcile();
+        Ok(Event::Settled { cause: Cause::Damages { id, month, amount }, books: Box::new(draft.finish()) })
+    }
+
+    fn payout(&self, id: OfficeId, amount: Yen) -> Result<Event, Refusal> {
+        let mut draft = self.draft();
+        let credit = draft.account.credit();
+        if amount > credit {
+            return Err(Refusal::OverCredit { credit });
+        }
+        draft.pay_out(amount);
+        draft.reconcile();
+        Ok(Event::Settled { cause: Cause::Payout { id, amount }, books: Box::new(draft.finish()) })
+    }
+
+    /// What is owed on all bills, until the day before it grows.
+    fn slip(&self, kind: SlipKind, random: u64) -> Result<Event, Refusal> {
+        let by = self.account.bill_rules(self.rules);
+        let mut bills = self.draft().account.bills_at(self.now, self.rules);
+        bills.retain(|at| at.bill.is_issued() && !at.owed.total().is_zero());
+        let oldest = bills.first().ok_or(Refusal::NothingOwed)?.due;
+        let mut lines = Lines::default();
+        for at in &bills {
+            Line::ALL.into_iter().for_each(|line| *lines.get_mut(line) += at.owed.get(line));
+        }
+        let last_day = oldest.plus_days(i32::from(by.terms.slips.late_days));
+        if self.now.date > last_day {
+            return Err(Refusal::SlipTooLate { last_day });
+        }
+        let grows = by.terms.lateness.next_fee_day(oldest, self.now.date);
+        let expires_at = grows.map_or_else(|| self.now.date.plus_months(1), |day| day).start().plus(-1);
+        // Twelve digits: what a terminal in a shop asks for.
+        let number = 100_000_000_000 + random % 900_000_000_000;
+        Ok(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at })))
+    }
+}
+
+impl Account {
+    /// Takes in what a note says.
+    pub fn note(&mut self, spare: &mut super::account::Spare, note: &Note, today: Date) {
+        /// How long after its expiry a slip is remembered, days; one that is not counts as expired too.
+        const SLIPS_KEPT: i32 = 92;
+        let notes = self.notes_mut(spare);
+        match note {
+            Note::Pending { id, amount, paid_at, expires_at } => {
+                let (id, amount, paid_at, expires_at) = (*id, *amount, *paid_at, *expires_at);
+                notes.pending.push(Pending { id, amount, paid_at, expires_at });
+            }
+            Note::Withdrawn { id } => self.forget_pending(*id),
+            Note::Blocked { id, reason: _ } => notes.blocks.push(*id),
+            Note::Released { id } => notes.blocks.retain(|block| block != id),
+            Note::SlipIssued(issued) => {
+                notes.slips.retain(|slip| slip.expires_at.date().plus_days(SLIPS_KEPT) >= today);
+                let (number, amount, expires_at) = (issued.number, issued.lines.total(), issued.expires_at);
+                notes.slips.push(Slip { number, amount, expires_at });
+            }
+        }
+    }
+
+    /// What was provisional has ended.
+    pub fn forget_pending(&mut self, id: OfficeId) {
+        if let Some(notes) = self.rare.as_mut().and_then(|rare| rare.notes.as_mut()) {
+            notes.pending.retain(|pending| pending.id != id);
+        }
+    }
+}
+
+/// What time alone makes due in a customer's books; nothing when everything is posted.
+pub fn calendar(state: &State, ix: CustomerIx, now: &Now) -> Option<Event> {
+    let (account, in_force) = (state.account(ix)?, state.policy.as_ref()?);
+    if !account.may_owe(now) {
+        return None;
+    }
+    let rules = Rules { policy: &in_force.policy, calendar: &state.calendar };
+    let mut draft = Draft::new(ix, account.clone(), now, rules, in_force.version);
+    draft.catch_up();
+    draft.reconcile();
+    draft.pay_out_old_credit();
+    let books = draft.finish();
+    (!books.is_empty()).then(|| Event::Settled { cause: Cause::Calendar, books: Box::new(books) })
+}
+
+impl Account {
+    /// Whether time could have changed anything: cheap, because it is asked of everybody every day.
+    fn may_owe(&self, now: &Now) -> bool {
+        let rare = self.rare.as_ref();
+        self.months().any(|open| open.month < now.month)
+            || rare.is_some_and(|rare| !rare.np.is_empty() || !rare.bills.is_empty() || !rare.credit.is_zero())
+    }
+}

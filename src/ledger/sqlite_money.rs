@@ -1,0 +1,262 @@
+//! Money against bills, in the tables. A customer with a story is read, changed by the same functions as in memory, and
+//! written back: it is rare beside purchases, and so the two can't come apart.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::sqlite_load::accounts;
+use super::sqlite_post::{Poster, bits, yen};
+use super::{Book, EntryKind, LedgerError};
+use crate::domain::account::{Account, Channel, Spare};
+use crate::domain::bill::{BillKey, Line, OpenMonth};
+use crate::domain::event::{Cause, Event, Note};
+use crate::domain::ids::{CustomerIx, Lsn};
+use crate::domain::jst::{Month, Now};
+use crate::domain::settle::{Charge, Pot, Settlement, Transfer};
+use crate::journal::codec::{self, Dossier};
+
+/// One row of `movement`, but for what all rows of a fact share.
+#[derive(Clone, Copy)]
+struct Leg {
+    kind: EntryKind,
+    account: Book,
+    counter: Book,
+    amount: i64,
+    bill: Option<BillKey>,
+}
+
+const fn book(line: Line) -> Book {
+    match line {
+        Line::Principal => Book::Exposure,
+        Line::BillFee => Book::BillFee,
+        Line::LateFees => Book::LateFee,
+        Line::Damages => Book::Damages,
+    }
+}
+
+impl Poster<'_> {
+    pub(super) fn settled(
+        &mut self,
+        cause: &Cause,
+        books: &Settlement,
+        event: &Event,
+        lsn: Lsn,
+    ) -> Result<(), LedgerError> {
+        self.write_standing(books.customer)?;
+        self.move_money(books, None, lsn)?;
+        self.rewrite(books.customer, &self.now, |account, spare| {
+            if let Cause::Final(payment) = cause {
+                account.forget_pending(payment.id);
+            }
+            account.settle(spare, books, None, &self.now);
+        })?;
+        self.receipt(event, lsn)
+    }
+
+    pub(super) fn noted(
+        &mut self,
+        customer: CustomerIx,
+        note: &Note,
+        event: &Event,
+        lsn: Lsn,
+    ) -> Result<(), LedgerError> {
+        self.write_standing(customer)?;
+        self.rewrite(customer, &self.now, |account, spare| account.note(spare, note, self.now.date))?;
+        self.receipt(event, lsn)
+    }
+
+    fn receipt(&self, event: &Event, lsn: Lsn) -> Result<(), LedgerError> {
+        let Some(key) = event.receipt_key() else { return Ok(()) };
+        let mut bytes = Vec::new();
+        codec::encode(event, &mut bytes);
+        let row = params![key.customer.0, key.kind as u8, key.id.as_str(), bits(lsn.0), self.now.at.0, bytes];
+        self.run("INSERT OR REPLACE INTO receipt VALUES (?1, ?2, ?3, ?4, ?5, ?6)", row).map(drop)
+    }
+
+    /// The rows of charges and transfers. `refunded` is the bill whose purchase went back, if one did.
+    pub(super) fn move_money(
+        &self,
+        books: &Settlement,
+        refunded: Option<BillKey>,
+        lsn: Lsn,
+    ) -> Result<(), LedgerError> {
+        let customer = books.customer;
+        for charge in &books.charges {
+            if let Some(leg) = self.charged(customer, charge, lsn)? {
+                self.leg(customer, leg, lsn)?;
+            }
+        }
+        for transfer in &books.transfers {
+            for leg in legs(transfer, refunded) {
+                self.leg(customer, leg, lsn)?;
+            }
+        }
+        for step in &books.steps {
+            let row = params![bits(lsn.0), customer.0, step.from, step.to, step.why as u8, step.policy];
+            self.run("INSERT INTO ladder_step VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6)", row)?;
+        }
+        Ok(())
+    }
+
+    fn charged(&self, customer: CustomerIx, charge: &Charge, lsn: Lsn) -> Result<Option<Leg>, LedgerError> {
+        let fee = |kind, account, amount: i64, bill| {
+            Some(Leg { kind, account, counter: Book::FeeIncome, amount, bill: Some(bill) })
+        };
+        Ok(match *charge {
+            Charge::Issued { month, method, due, fee: amount, principal } => {
+                let (month_number, due) = (month.to_number(), due.to_number());
+                let row =
+                    params![customer.0, month_number, method as u8, due, yen(amount), yen(principal), bits(lsn.0)];
+                self.run("INSERT INTO bill VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", row)?;
+                fee(EntryKind::BillFee, Book::BillFee, yen(amount), BillKey::Month(month))
+            }
+            Charge::BillFeeWaived { month, amount } => {
+                fee(EntryKind::BillFeeWaived, Book::BillFee, -yen(amount), BillKey::Month(month))
+            }
+            Charge::LateFee { bill, amount, .. } => fee(EntryKind::LateFee, Book::LateFee, yen(amount), bill),
+            Charge::LateFeeTakenBack { bill, amount, .. } => {
+                fee(EntryKind::LateFeeTakenBack, Book::LateFee, -yen(amount), bill)
+            }
+            Charge::Damages { bill, amount } => fee(EntryKind::DamagesPosted, Book::Damages, yen(amount), bill),
+        })
+    }
+
+    fn leg(&self, customer: CustomerIx, leg: Leg, lsn: Lsn) -> Result<(), LedgerError> {
+        if leg.amount == 0 {
+            return Ok(());
+        }
+        let (month, channel, order) = match leg.bill {
+            Some(BillKey::Month(month)) => (Some(month.to_number()), Channel::InStore, 0),
+            Some(BillKey::Np(order)) => (self.billed_in(order)?, Channel::NpAtobarai, bits(order.0)),
+            None => (None, Channel::InStore, 0),
+        };
+        let (kind, account, counter) = (leg.kind as u8, leg.account as u8, leg.counter as u8);
+        let (lsn, at) = (bits(lsn.0), self.now.at.0);
+        let row = params![lsn, kind, customer.0, account, counter, leg.amount, month, channel as u8, order, at];
+        self.run("INSERT INTO movement VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)", row).map(drop)
+    }
+
+    /// The month of an NP purchase.
+    fn billed_in(&self, order: Lsn) -> Result<Option<u16>, LedgerError> {
+        let sql = "SELECT coalesce(capture_month, month) FROM decision WHERE lsn = ?1";
+        Ok(self.db.prepare_cached(sql)?.query_row([bits(order.0)], |row| row.get(0)).optional()?)
+    }
+
+    /// Reads a customer, changes it and writes it back.
+    pub(super) fn rewrite(
+        &self,
+        customer: CustomerIx,
+        now: &Now,
+        change: impl FnOnce(&mut Account, &mut Spare),
+    ) -> Result<(), LedgerError> {
+        let at = i64::from(customer.0);
+        let Some((_, before)) = accounts(self.db, at, at + 1)?.pop() else {
+            return Err(LedgerError::Corrupt("money moves for a customer who is not there".to_owned()));
+        };
+        let mut after = before.clone();
+        change(&mut after, &mut Spare::default());
+        after.tidy(now.date);
+        self.write_months(customer, &after)?;
+        self.write_np(customer, &before, &after)?;
+        self.write_dossier(customer, &after)?;
+        let (record, profile) = (&after.record, &after.profile);
+        let set = "UPDATE account SET credit = ?2, rung = ?3, on_time_bills = ?4, purchases = ?5, months_active = ?6,
+            latest_month = ?7, story_principal = ?8 WHERE customer = ?1";
+        let latest = record.latest.map(Month::to_number);
+        let counts = (record.on_time_bills, record.purchases, record.months_active);
+        let unpaid = yen(after.stories().iter().map(|bill| bill.unpaid()).sum());
+        let row = params![customer.0, yen(after.credit()), profile.rung, counts.0, counts.1, counts.2, latest, unpaid];
+        self.change("a customer", set, row)
+    }
+
+    /// The newest month is in the customer's row, if nothing has fixed its method.
+    fn write_months(&self, customer: CustomerIx, account: &Account) -> Result<(), LedgerError> {
+        self.run("DELETE FROM open_month WHERE customer = ?1", [customer.0])?;
+        let months: Vec<&OpenMonth> = account.months().collect();
+        let newest = months.last().filter(|month| month.billed_by.is_none());
+        let set = "UPDATE account SET month = ?2, in_store = ?3, online = ?4 WHERE customer = ?1";
+        let in_row = newest.map_or((None, 0, 0), |m| (Some(m.month.to_number()), yen(m.in_store), yen(m.online)));
+        self.change("a customer", set, params![customer.0, in_row.0, in_row.1, in_row.2])?;
+        for month in months.iter().filter(|month| Some(*month) != newest) {
+            let billed_by = month.billed_by.map(|method| method as u8);
+            let row = params![customer.0, month.month.to_number(), billed_by, yen(month.in_store), yen(month.online)];
+            self.run("INSERT INTO open_month VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
+        }
+        Ok(())
+    }
+
+    fn write_np(&self, customer: CustomerIx, before: &Account, after: &Account) -> Result<(), LedgerError> {
+        for bill in before.np_bills() {
+            let left = after.np_bills().iter().find(|left| left.order == bill.order);
+            let order = bits(bill.order.0);
+            match left {
+                Some(left) => {
+                    let set = "UPDATE np_bill SET unpaid = ?3 WHERE customer = ?1 AND order_lsn = ?2";
+                    self.run(set, params![customer.0, order, yen(left.unpaid)])?;
+                }
+                None => {
+                    let gone = "DELETE FROM np_bill WHERE customer = ?1 AND order_lsn = ?2";
+                    self.run(gone, params![customer.0, order])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_dossier(&self, customer: CustomerIx, account: &Account) -> Result<(), LedgerError> {
+        let dossier = Dossier {
+            bills: account.stories().iter().map(|bill| bill.as_ref().clone()).collect(),
+            credit_since: account.rare.as_ref().and_then(|rare| rare.credit_since),
+            notes: account.notes().cloned().unwrap_or_default(),
+        };
+        if dossier == Dossier::default() {
+            return self.run("DELETE FROM dossier WHERE customer = ?1", [customer.0]).map(drop);
+        }
+        let row = params![customer.0, dossier.to_bytes()];
+        self.run("INSERT OR REPLACE INTO dossier VALUES (?1, ?2)", row).map(drop)
+    }
+
+    /// The bills of months that have closed keep the method they had.
+    pub(super) fn freeze_bills(
+        &mut self,
+        customer: CustomerIx,
+        after: crate::domain::bill::PaymentMethod,
+    ) -> Result<(), LedgerError> {
+        self.write_standing(customer)?;
+        self.rewrite(customer, &self.now, |account, _| account.set_payment_method(after, self.now.month))
+    }
+}
+
+/// A transfer is one row for each account of the customer's that it touches.
+fn legs(transfer: &Transfer, refunded: Option<BillKey>) -> impl Iterator<Item = Leg> {
+    let Transfer { from, to, amount, at: _ } = *transfer;
+    let amount = yen(amount);
+    // Money for a purchase whose bill was paid long ago: it had been put on that bill.
+    let from = match (from, refunded) {
+        (Pot::Refund, Some(bill)) => Pot::Bill { bill, line: Line::Principal },
+        (from, _) => from,
+    };
+    let kind = match (from, to) {
+        (Pot::Received, _) => EntryKind::Repayment,
+        (Pot::Credit, Pot::Bill { .. }) => EntryKind::CreditApplied,
+        (_, Pot::Payout) => EntryKind::Payout,
+        _ => EntryKind::Moved,
+    };
+    let far = |pot: Pot| match pot {
+        Pot::Received | Pot::Payout => Book::Cash,
+        Pot::Refund => Book::MerchantPayable,
+        Pot::Bill { .. } | Pot::Credit => Book::Clearing,
+    };
+    let out = match from {
+        Pot::Bill { bill, line } => Some(Leg { kind, account: book(line), counter: far(to), amount, bill: Some(bill) }),
+        Pot::Credit => Some(Leg { kind, account: Book::Credit, counter: far(to), amount: -amount, bill: None }),
+        Pot::Received | Pot::Refund | Pot::Payout => None,
+    };
+    let into = match to {
+        Pot::Bill { bill, line } => {
+            Some(Leg { kind, account: book(line), counter: far(from), amount: -amount, bill: Some(bill) })
+        }
+        Pot::Credit => Some(Leg { kind, account: Book::Credit, counter: far(from), amount, bill: None }),
+        Pot::Received | Pot::Refund | Pot::Payout => None,
+    };
+    out.into_iter().chain(into)
+}

@@ -1,0 +1,102 @@
+//! What the core refuses, as errors of the call that say what to do instead.
+
+use super::past::unknown;
+use super::problem::{
+    ALREADY_REFUNDED, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, ID_REUSED, NOT_CAPTURED, NOT_STANDING,
+    NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN,
+    PAYMENT_WITHDRAWN, Problem, REFUND_ID_REUSED, SLIP_TOO_LATE, USE_REFUND,
+};
+use crate::domain::undo::Refusal;
+
+/// A refusal of the core as an error of the call, with what to do instead.
+pub(super) fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::AuthorizationUnknown => unknown(),
+        Refusal::UseRefund => Problem::new(&USE_REFUND, "The void window is over. Refund the sale instead."),
+        Refusal::AlreadyRefunded => Problem::new(&ALREADY_REFUNDED, "Refund what is left of the sale instead."),
+        Refusal::CapturedOtherwise { amount } => {
+            let detail = "A hold is captured once. Refund the difference if there is one.";
+            Problem::new(&CAPTURED_OTHERWISE, detail).with("captured_amount", amount.get())
+        }
+        Refusal::OverHold { amount } => Problem::new(&OVER_HOLD, "")
+            .with_field("/amount", "must not be more than was authorized")
+            .with("authorized_amount", amount.get()),
+        Refusal::NotStanding { status } => {
+            Problem::new(&NOT_STANDING, "It was denied, cancelled or has expired; nothing was done.")
+                .with("authorization_status", status.name())
+        }
+        Refusal::NotCaptured => Problem::new(&NOT_CAPTURED, "Cancel the hold, or capture less of it, instead."),
+        Refusal::RefundIdReused { amount } => {
+            Problem::new(&REFUND_ID_REUSED, "Use a new refund id for another refund.").with("amount", amount.get())
+        }
+        Refusal::OverRefundable { left } => Problem::new(&OVER_REFUNDABLE, "")
+            .with_field("/amount", "must not be more than is left to refund")
+            .with("refundable_left", left.get()),
+        Refusal::CustomerUnknown => super::customers::unknown(),
+        Refusal::IdReused { amount } => {
+            let problem = Problem::new(&ID_REUSED, "Use a new id for something else.");
+            amount.into_iter().fold(problem, |problem, amount| problem.with("amount", amount.get()))
+        }
+        Refusal::PaidInFuture { now } => {
+            Problem::field("/paid_at", "must not be later than now").with("now", now.to_string())
+        }
+        Refusal::ExpiryPassed => Problem::field("/expires_at", "must be later than now"),
+        Refusal::PaymentUnknown => Problem::new(&PAYMENT_UNKNOWN, "Check the id, or post it as a repayment."),
+        Refusal::PaymentFinal => Problem::new(&PAYMENT_FINAL, "The money came. Pay it out if it has to go back."),
+        Refusal::PaymentWithdrawn => {
+            Problem::new(&PAYMENT_WITHDRAWN, "Post the money as a repayment if it came after all.")
+        }
+        Refusal::BlockUnknown => Problem::new(&BLOCK_UNKNOWN, "Check the id: there is no such block, or no more."),
+        Refusal::BillUnknown => Problem::new(&BILL_UNKNOWN, "There is no unpaid bill of this month."),
+        Refusal::OverDamages { left } => Problem::new(&OVER_DAMAGES, "")
+            .with_field("/amount", "must not be more than has accrued and is not posted")
+            .with("damages_left", left.get()),
+        Refusal::OverCredit { credit } => Problem::new(&OVER_CREDIT, "")
+            .with_field("/amount", "must not be more than the credit")
+            .with("credit", credit.get()),
+        Refusal::NothingOwed => Problem::new(&NOTHING_OWED, "No bill is unpaid, so there is nothing to pay."),
+        Refusal::SlipTooLate { last_day } => {
+            Problem::new(&SLIP_TOO_LATE, "Take the money by repayment.").with("last_day", last_day.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::jst::{Date, Millis};
+    use crate::domain::money::Yen;
+    use crate::domain::orders::OrderStatus;
+
+    #[test]
+    fn every_refusal_has_its_error() {
+        let yen = Yen::new(5);
+        for (refusal, status, reason) in [
+            (Refusal::AuthorizationUnknown, 404, "authorization_unknown"),
+            (Refusal::UseRefund, 409, "use_refund"),
+            (Refusal::AlreadyRefunded, 409, "already_refunded"),
+            (Refusal::CapturedOtherwise { amount: yen }, 409, "captured_otherwise"),
+            (Refusal::OverHold { amount: yen }, 422, "over_hold"),
+            (Refusal::NotStanding { status: OrderStatus::Denied }, 409, "not_standing"),
+            (Refusal::NotCaptured, 409, "not_captured"),
+            (Refusal::RefundIdReused { amount: yen }, 409, "refund_id_reused"),
+            (Refusal::OverRefundable { left: yen }, 422, "over_refundable"),
+            (Refusal::CustomerUnknown, 404, "customer_unknown"),
+            (Refusal::IdReused { amount: Some(yen) }, 409, "id_reused"),
+            (Refusal::PaidInFuture { now: Millis(0) }, 422, "invalid_field"),
+            (Refusal::ExpiryPassed, 422, "invalid_field"),
+            (Refusal::PaymentUnknown, 404, "payment_unknown"),
+            (Refusal::PaymentFinal, 409, "payment_final"),
+            (Refusal::PaymentWithdrawn, 409, "payment_withdrawn"),
+            (Refusal::BlockUnknown, 404, "block_unknown"),
+            (Refusal::BillUnknown, 404, "bill_unknown"),
+            (Refusal::OverDamages { left: yen }, 422, "over_damages"),
+            (Refusal::OverCredit { credit: yen }, 422, "over_credit"),
+            (Refusal::NothingOwed, 409, "nothing_owed"),
+            (Refusal::SlipTooLate { last_day: Date::MAX }, 409, "slip_too_late"),
+        ] {
+            let problem = refused(refusal);
+            assert_eq!((problem.status(), problem.reason()), (status, reason));
+        }
+    }
+}
