@@ -7,6 +7,7 @@
 
 mod backlog;
 pub mod board;
+mod calendar;
 pub mod committer;
 pub mod inbox;
 pub mod owner;

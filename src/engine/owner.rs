@@ -13,6 +13,7 @@ use crate::domain::account::{Account, Channel};
 use crate::domain::event::{Decided, Event, Outcome};
 use crate::domain::ids::{CodeId, CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::jst::{Millis, Now};
+use crate::domain::office::calendar;
 use crate::domain::request::{Payer, Request};
 use crate::domain::rule::{Reply, Ruling, existed, order_key, reply_after, rule};
 use crate::domain::state::State;
@@ -21,6 +22,7 @@ use crate::journal::{Batch, codec};
 use crate::metrics::{gauge_value, metrics};
 
 use super::board::{Board, Rules};
+use super::calendar::{Calendar, PAPERS_A_STEP};
 
 /// Expired holds that get their paper in one batch. The room came back by itself; this is only paperwork.
 const PAPERS_A_BATCH: usize = 64;
@@ -78,6 +80,7 @@ pub struct Owner {
     exposure: u64,
     /// Whose standing readers see on the board.
     followed: HashSet<CustomerIx, RandomState>,
+    calendar: Calendar,
 }
 
 impl Owner {
@@ -89,7 +92,8 @@ impl Owner {
         let holds = holds.collect();
         let exposure = total_exposure(&state, &now);
         let random = StdRng::from_seed(seed);
-        let owner = Self { state, random, board, posted, now, holds, exposure, followed: HashSet::default() };
+        let (followed, calendar) = (HashSet::default(), Calendar::default());
+        let owner = Self { state, random, board, posted, now, holds, exposure, followed, calendar };
         owner.show_rules();
         owner
     }
@@ -115,6 +119,7 @@ impl Owner {
         }
         self.state.forget(at, Lsn(self.posted.load(Ordering::Acquire)), FORGET_A_BATCH);
         self.state.make_room();
+        self.calendar_step(group);
         for _ in 0..PAPERS_A_BATCH {
             let Some(hold) = self.holds.first().copied().filter(|(expires, ..)| *expires <= at) else { break };
             self.holds.remove(&hold);
@@ -123,6 +128,25 @@ impl Owner {
                 self.record(&event, group);
             }
         }
+    }
+
+    /// A step of the day's round, if one is under way.
+    fn calendar_step(&mut self, group: &mut Group) {
+        let mut papers = 0;
+        for ix in self.calendar.step(&self.now, self.state.next_customer()).map(CustomerIx) {
+            if papers == PAPERS_A_STEP {
+                return self.calendar.stopped_at(ix);
+            }
+            if let Some(event) = calendar(&self.state, ix, &self.now) {
+                self.record(&event, group);
+                papers += 1;
+            }
+        }
+    }
+
+    /// Whether the papers of the calendar want more steps soon.
+    pub fn has_papers(&self) -> bool {
+        self.calendar.is_busy()
     }
 
     /// Judges one request and makes its fact true; its answer waits until the group is durable.

@@ -175,6 +175,11 @@ impl SqliteReader {
         sqlite_read::receipt(&self.db.lock(), customer, kind, id)
     }
 
+    /// A customer's facts of some kinds, oldest first.
+    pub fn receipts(&self, customer: &CustomerId, kinds: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
+        sqlite_read::receipts(&self.db.lock(), customer, kinds)
+    }
+
     /// Decisions posted up to a record, for `verify`.
     pub fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError> {
         sqlite_read::count_decisions(&self.db.lock(), upto)

@@ -294,6 +294,25 @@ pub(super) fn receipt(
     rows.next()?.map(|row| receipt_of(&Cells(row))).transpose()
 }
 
+pub(super) fn receipts(
+    db: &Connection,
+    customer: &CustomerId,
+    kinds: &[ReceiptKind],
+) -> Result<Vec<Receipt>, LedgerError> {
+    let sql = "SELECT r.lsn, r.recorded_at, r.event FROM receipt r JOIN account a ON a.customer = r.customer
+        WHERE a.customer_id = ?1 AND r.kind = ?2";
+    let mut query = db.prepare_cached(sql)?;
+    let mut found = Vec::new();
+    for kind in kinds {
+        let mut rows = query.query(params![customer.as_str(), *kind as u8])?;
+        while let Some(row) = rows.next()? {
+            found.push(receipt_of(&Cells(row))?);
+        }
+    }
+    found.sort_by_key(|receipt| receipt.lsn);
+    Ok(found)
+}
+
 /// Of lsn, time and event.
 pub(super) fn receipt_of(cells: &Cells<'_>) -> Result<Receipt, LedgerError> {
     Ok(Receipt { lsn: cells.lsn(0)?, at: cells.millis(1)?, event: Box::new(cells.blob(2, codec::decode)?) })

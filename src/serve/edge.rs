@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
-use super::follow::{Follower, LedgerOrders};
+use super::follow::{Follower, LedgerPast};
 use crate::clock::Clock;
 use crate::config::{ApiKey, Config};
 use crate::domain::jst::Millis;
@@ -29,6 +29,7 @@ pub(super) fn parts(
     durable: &Durable,
     ledger_file: PathBuf,
 ) -> Result<server::Parts, ServeError> {
+    let past = LedgerPast { file: ledger_file, durable: durable.clone() };
     let (dir, durable) = (journal_dir.to_owned(), durable.clone());
     Ok(server::Parts {
         inbox,
@@ -41,7 +42,7 @@ pub(super) fn parts(
         tls: tls(config)?,
         metrics: None,
         events: Some(Arc::new(move || Ok(Box::new(Follower::new(&dir, &durable)) as Box<dyn EventSource>))),
-        past_orders: Some(Arc::new(LedgerOrders { file: ledger_file })),
+        past: Some(Arc::new(past)),
         clock_setter: None,
         options: edge_options(config),
     })

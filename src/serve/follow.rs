@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use crate::domain::event::Event;
-use crate::domain::ids::{AuthorizationId, Lsn};
+use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
+use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
 use crate::journal::{Durable, JournalError, Reader, Record, codec};
-use crate::ledger::Posting;
 use crate::ledger::sqlite::SqliteReader;
 use crate::ledger::writer::Source;
-use crate::server::{EventSource, PastOrders};
+use crate::ledger::{Entry, EntryKind, LedgerError, Posting};
+use crate::server::{CustomerPast, EventSource, Past};
 
 /// The journal as the write-behind worker and the events feed read it.
 struct Tail {
@@ -87,19 +88,44 @@ impl EventSource for Follower {
     }
 }
 
-/// Old orders, from the ledger's own reader.
-pub(super) struct LedgerOrders {
+/// What the ledger remembers, from its own reader.
+pub(super) struct LedgerPast {
     pub file: PathBuf,
+    pub durable: Durable,
 }
 
-impl PastOrders for LedgerOrders {
-    fn by_id(&self, id: AuthorizationId) -> Result<Option<Order>, String> {
-        let reader = SqliteReader::open(&self.file).map_err(|error| error.to_string())?;
-        reader.past_order(id).map_err(|error| error.to_string())
+impl LedgerPast {
+    fn read<T>(&self, ask: impl FnOnce(&SqliteReader) -> Result<T, LedgerError>) -> Result<T, String> {
+        SqliteReader::open(&self.file).and_then(|reader| ask(&reader)).map_err(|error| error.to_string())
+    }
+}
+
+impl Past for LedgerPast {
+    fn order(&self, id: AuthorizationId) -> Result<Option<Order>, String> {
+        self.read(|reader| reader.past_order(id))
     }
 
-    fn by_key(&self, key: &OrderKey) -> Result<Option<Order>, String> {
-        let reader = SqliteReader::open(&self.file).map_err(|error| error.to_string())?;
-        reader.past_order_by_key(key).map_err(|error| error.to_string())
+    fn order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, String> {
+        self.read(|reader| reader.past_order_by_key(key))
+    }
+
+    fn receipt(&self, customer: &CustomerId, kind: ReceiptKind, id: OfficeId) -> Result<Option<Receipt>, String> {
+        self.read(|reader| reader.receipt(customer, kind, id))
+    }
+
+    fn customer(&self, customer: &CustomerId) -> Result<CustomerPast, String> {
+        self.read(|reader| {
+            let entries = reader.entries(customer, Millis(0), Millis(i64::MAX))?;
+            let captured = |entry: &&Entry| matches!(entry.kind, EntryKind::Purchase | EntryKind::Capture);
+            let ids = entries.iter().filter(captured).filter_map(|entry| Some(entry.purchase?.authorization));
+            let orders = ids.map(|id| reader.past_order(id)).filter_map(Result::transpose).collect::<Result<_, _>>()?;
+            let payments = reader.receipts(customer, &[ReceiptKind::Repayment, ReceiptKind::Ending])?;
+            Ok(CustomerPast { entries, orders, payments })
+        })
+    }
+
+    fn is_caught_up(&self) -> Result<bool, String> {
+        let durable = self.durable.get();
+        self.read(|reader| Ok(reader.position()? >= durable))
     }
 }

@@ -123,6 +123,23 @@ pub(super) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
     }
 }
 
+/// A refund by staff, who see all; gives whether it was known already.
+pub(super) async fn refund_by(asked: &Asked<'_>, refund: Refund) -> Result<bool, Problem> {
+    let authorization = refund.authorization;
+    let answered = match ask(asked.edge, Request::Refund(refund), None).await?.reply {
+        Reply::Refused(Refusal::AuthorizationUnknown) => {
+            recall_if_past(asked, authorization).await?;
+            ask(asked.edge, Request::Refund(refund), None).await?.reply
+        }
+        reply => reply,
+    };
+    match answered {
+        Reply::Refunded { replayed, .. } => Ok(replayed),
+        Reply::Refused(refusal) => Err(refused(refusal)),
+        other => Err(out_of_place(&other)),
+    }
+}
+
 async fn recall_if_past(asked: &Asked<'_>, authorization: AuthorizationId) -> Result<(), Problem> {
     let found = find(asked, Which::Id(authorization)).await?;
     if found.is_past {
@@ -185,7 +202,7 @@ pub(super) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
 /// The decision of an order that only the ledger remembers. If the ledger can't tell, the cancel goes on: a
 /// tombstone for an order of long ago does no harm, a cancel that is not heard does.
 async fn past_sale(asked: &Asked<'_>, key: OrderKey) -> Result<Option<Order>, Problem> {
-    if asked.edge.past_orders.is_none() {
+    if asked.edge.past.is_none() {
         return Ok(None);
     }
     match ask(asked.edge, Request::FindOrderByKey(key), None).await?.reply {

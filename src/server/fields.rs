@@ -12,7 +12,7 @@ use crate::domain::account::{Channel, Identity, Status};
 use crate::domain::bill::PaymentMethod;
 use crate::domain::event::SlipKind;
 use crate::domain::ids::{Category, CustomerId, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId};
-use crate::domain::jst::{Date, Millis};
+use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::merchant::MerchantStatus;
 use crate::domain::request::{Currency, EntryMode};
 
@@ -122,6 +122,12 @@ pub(super) const fn merchant_status(status: MerchantStatus) -> &'static str {
     match status {
         MerchantStatus::Active => "active",
         MerchantStatus::Inactive => "inactive",
+    }
+}
+
+impl FromText for Month {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| "must be `YYYY-MM`".to_owned())
     }
 }
 

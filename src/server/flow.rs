@@ -14,7 +14,9 @@ use super::callers::{Known, Role};
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
 use super::request_guard::{check_head, check_media_type, linger, read_body};
 use super::router::{Call, Route, UNMATCHED, timer_of};
-use super::{Edge, afterwards, authorizations, codes, customers, events, health, merchants, sandbox};
+use super::{
+    Edge, afterwards, authorizations, codes, customers, events, health, imports, merchants, office, sandbox, statements,
+};
 use crate::domain::request::Request as Question;
 use crate::domain::rule::Reply;
 use crate::engine::inbox::{Answered, Shed};
@@ -106,8 +108,11 @@ async fn serve(
         may_call(edge, door, route, known.as_deref())?;
     }
     let bytes = if route.takes_body {
-        check_media_type(&head.headers)?;
-        read_body(body, edge.options.body_timeout).await?
+        let kind = route.body();
+        if body.is_some() || !kind.may_be_absent {
+            check_media_type(&head.headers, kind)?;
+        }
+        read_body(body, kind.most, edge.options.body_timeout).await?
     } else if body.is_some() {
         return Err(Problem::new(&MALFORMED, "This call takes no body. Leave it out."));
     } else {
@@ -149,6 +154,19 @@ async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
         Call::PutCustomer => customers::put(asked).await,
         Call::GetCustomer => customers::get(asked).await,
         Call::PutPaymentMethod => customers::put_payment_method(asked).await,
+        Call::Repay => office::repay(asked).await,
+        Call::IssueSlip => office::slip(asked).await,
+        Call::PostDamages => office::damages(asked).await,
+        Call::Block => office::block(asked).await,
+        Call::ReleaseBlock => office::release(asked).await,
+        Call::PayOut => office::pay_out(asked).await,
+        Call::ExpectPayment => office::expect(asked).await,
+        Call::ConfirmPayment => office::confirm(asked).await,
+        Call::WithdrawPayment => office::withdraw(asked).await,
+        Call::ListStatements => statements::list(asked).await,
+        Call::GetStatement => statements::get(asked).await,
+        Call::History => statements::history(asked).await,
+        Call::Import => Box::pin(imports::import(asked)).await,
         Call::PutMerchant => merchants::put(asked).await,
         Call::Events => events::follow(asked).await,
         Call::Livez => health::livez(),

@@ -6,7 +6,8 @@
 //! - [`router`]: every call with its roles in one table;
 //! - [`callers`]: who calls; [`signature`] (and `signature_input`, `nonces`): whether it is the caller who calls, for
 //!   keys that sign; [`bad_codes`]: who sends too many bad codes;
-//! - `authorizations`, `afterwards`, `codes`, `customers`, `merchants`, `events`, `health`, `sandbox`: the calls;
+//! - `authorizations`, `afterwards`, `codes`, `customers`, `office`, `statements`, `imports`, `merchants`, `events`,
+//!   `health`, `sandbox`: the calls;
 //! - `answer`, `problem`, `decision`: how answers look.
 //!
 //! Nothing here decides: a call is parsed, checked, put into the engine's inbox, and its answer is put in words.
@@ -27,9 +28,11 @@ mod fields;
 mod flow;
 mod framing;
 mod health;
+mod imports;
 pub mod listener;
 mod merchants;
 mod nonces;
+mod office;
 mod past;
 pub mod problem;
 mod refusal;
@@ -38,6 +41,7 @@ pub mod router;
 mod sandbox;
 pub mod signature;
 mod signature_input;
+mod statements;
 pub mod tls;
 
 use std::hash::{BuildHasher, Hasher};
@@ -65,8 +69,9 @@ use bad_codes::BadCodes;
 use callers::Callers;
 pub use health::{Condition, Readiness};
 pub use listener::{bind, run};
-pub use past::PastOrders;
+pub use past::Past;
 use router::Router;
+pub use statements::CustomerPast;
 
 /// The OpenAPI description, as served.
 pub const OPENAPI: &str = include_str!("openapi.json");
@@ -90,8 +95,8 @@ pub struct Options {
     pub bad_codes_per_terminal: usize,
     /// Sources counted at once.
     pub bad_code_sources: usize,
-    /// How long the ledger may take to look up an old order.
-    pub past_order_timeout: Duration,
+    /// How long the ledger may take to answer.
+    pub past_timeout: Duration,
     /// Event feeds followed at once.
     pub event_feeds: usize,
     /// Whether `/metrics` is served without an ops key where there is no admin address: on loopback only.
@@ -110,7 +115,7 @@ impl Default for Options {
             drain_deadline: Duration::from_millis(4_000),
             bad_codes_per_terminal: 5,
             bad_code_sources: 65_536,
-            past_order_timeout: Duration::from_millis(500),
+            past_timeout: Duration::from_millis(500),
             event_feeds: 16,
             open_metrics: true,
         }
@@ -144,7 +149,7 @@ pub struct Parts {
     pub tls: Option<TlsAcceptor>,
     pub metrics: Option<PrometheusHandle>,
     pub events: Option<EventSources>,
-    pub past_orders: Option<Arc<dyn PastOrders>>,
+    pub past: Option<Arc<dyn Past>>,
     /// Present in the sandbox only; without it the call does not exist.
     pub clock_setter: Option<ClockSetter>,
     pub options: Options,
@@ -162,7 +167,7 @@ pub struct Edge {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) events: Option<EventSources>,
-    pub(crate) past_orders: Option<Arc<dyn PastOrders>>,
+    pub(crate) past: Option<Arc<dyn Past>>,
     pub(crate) clock_setter: Option<ClockSetter>,
     pub(crate) options: Options,
     pub(crate) bad_codes: BadCodes,
@@ -193,7 +198,7 @@ impl Edge {
             tls: parts.tls,
             metrics: parts.metrics,
             events: parts.events,
-            past_orders: parts.past_orders,
+            past: parts.past,
             clock_setter: parts.clock_setter,
             bad_codes,
             router: Router::new(),

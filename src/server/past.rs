@@ -1,22 +1,35 @@
-//! Orders older than the engine remembers, read from the ledger off the hot path.
+//! What the engine does not remember, read from the ledger off the hot path: old orders, old facts of the office, a
+//! customer's history.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Edge;
 use super::flow::{Asked, ask, out_of_place};
 use super::problem::{AUTHORIZATION_UNKNOWN, Problem};
-use crate::domain::ids::AuthorizationId;
+use super::statements::CustomerPast;
+use crate::domain::ids::{AuthorizationId, CustomerId, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
+use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::{OrderKey, Request};
 use crate::domain::rule::Reply;
 
-/// The ledger's memory of orders. Blocking; called from threads that may block.
-pub trait PastOrders: Send + Sync {
-    fn by_id(&self, id: AuthorizationId) -> Result<Option<Order>, String>;
+/// What the ledger remembers. Blocking; called from threads that may block.
+pub trait Past: Send + Sync {
+    fn order(&self, id: AuthorizationId) -> Result<Option<Order>, String>;
     /// The newest decision with this key.
-    fn by_key(&self, key: &OrderKey) -> Result<Option<Order>, String>;
+    fn order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, String>;
+    /// The fact that answers for an id of the office.
+    fn receipt(&self, customer: &CustomerId, kind: ReceiptKind, id: OfficeId) -> Result<Option<Receipt>, String>;
+    fn customer(&self, customer: &CustomerId) -> Result<CustomerPast, String>;
+    /// Whether everything that is durable now is posted.
+    fn is_caught_up(&self) -> Result<bool, String>;
 }
+
+/// How long a bill may wait for the ledger.
+const CATCH_UP: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy)]
 pub(super) enum Which {
@@ -27,25 +40,64 @@ pub(super) enum Which {
 /// The ledger did not answer, or not in time.
 pub(super) struct Unavailable;
 
-/// Looks an old order up. Nothing is known where there is no ledger.
-pub(super) async fn look(edge: &Edge, which: Which) -> Result<Option<Order>, Unavailable> {
-    let Some(past) = edge.past_orders.as_ref().map(Arc::clone) else { return Ok(None) };
+/// Asks the ledger, on a thread that may block. `None` where there is no ledger.
+async fn read<T: Send + 'static>(
+    edge: &Edge,
+    ask: impl FnOnce(&dyn Past) -> Result<T, String> + Send + 'static,
+) -> Result<Option<T>, Unavailable> {
+    let Some(past) = edge.past.as_ref().map(Arc::clone) else { return Ok(None) };
     let Ok(permit) = Arc::clone(&edge.past_permits).try_acquire_owned() else { return Err(Unavailable) };
     let look = tokio::task::spawn_blocking(move || {
         // Held until the ledger lets go, also when nobody waits any more.
         let _permit = permit;
-        match which {
-            Which::Id(id) => past.by_id(id),
-            Which::Key(key) => past.by_key(&key),
-        }
+        ask(past.as_ref())
     });
-    match tokio::time::timeout(edge.options.past_order_timeout, look).await {
-        Ok(Ok(Ok(order))) => Ok(order),
+    match tokio::time::timeout(edge.options.past_timeout, look).await {
+        Ok(Ok(Ok(found))) => Ok(Some(found)),
         Ok(Ok(Err(error))) => {
-            tracing::warn!(error, "an old order could not be read");
+            tracing::warn!(error, "the ledger could not be read");
             Err(Unavailable)
         }
         Ok(Err(_)) | Err(_) => Err(Unavailable),
+    }
+}
+
+/// Looks an old order up. Nothing is known where there is no ledger.
+pub(super) async fn look(edge: &Edge, which: Which) -> Result<Option<Order>, Unavailable> {
+    let look = move |past: &dyn Past| match which {
+        Which::Id(id) => past.order(id),
+        Which::Key(key) => past.order_by_key(&key),
+    };
+    Ok(read(edge, look).await?.flatten())
+}
+
+/// An old fact of the office. Where the ledger can't tell, nothing may be posted: it could be posted twice.
+pub(super) async fn receipt(
+    edge: &Edge,
+    customer: CustomerId,
+    kind: ReceiptKind,
+    id: OfficeId,
+) -> Result<Option<Receipt>, Problem> {
+    let found = read(edge, move |past| past.receipt(&customer, kind, id)).await;
+    found.map(Option::flatten).map_err(|Unavailable| Problem::not_ready())
+}
+
+/// All that the ledger has of a customer.
+pub(super) async fn customer_past(edge: &Edge, customer: CustomerId) -> Result<CustomerPast, Problem> {
+    let found = read(edge, move |past| past.customer(&customer)).await;
+    found.map(Option::unwrap_or_default).map_err(|Unavailable| Problem::not_ready())
+}
+
+/// Waits until the ledger knows everything that was answered before. It is behind by some 0.5 s at most, unless the
+/// database is away or much is waiting.
+pub(super) async fn caught_up(edge: &Edge) -> Result<(), Problem> {
+    let deadline = tokio::time::Instant::now() + CATCH_UP;
+    loop {
+        match read(edge, |past| past.is_caught_up()).await {
+            Ok(Some(false)) if tokio::time::Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            Ok(Some(true) | None) => return Ok(()),
+            Ok(Some(false)) | Err(Unavailable) => return Err(Problem::not_ready()),
+        }
     }
 }
 

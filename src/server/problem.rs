@@ -204,6 +204,10 @@ impl Problem {
         self.0.reason
     }
 
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     pub fn status(&self) -> u16 {
         self.0.status
     }

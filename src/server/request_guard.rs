@@ -14,9 +14,8 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 
 use super::problem::{BODY_TIMEOUT, MALFORMED, Problem, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use super::router::BodyKind;
 
-/// Largest body: a purchase with a long list of items has about 8 KiB.
-pub(super) const MAX_BODY: usize = 16 * 1024;
 /// What is still read of a body that was refused, so that the answer reaches a caller who is still sending.
 const LINGER: usize = 256 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -42,28 +41,32 @@ pub(super) fn check_head(head: &Parts, suspicious: bool) -> Result<(), Problem> 
     }
 }
 
-pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_media_type(headers: &HeaderMap, body: &BodyKind) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
-    let json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    let utf8 = parts.all(|part| part.is_empty() || part.to_ascii_lowercase().replace('"', "") == "charset=utf-8");
-    if json && utf8 {
+    let wanted = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(body.media_type));
+    let harmless = |part: &str| {
+        let part = part.to_ascii_lowercase().replace('"', "");
+        part.is_empty() || part == "charset=utf-8" || (part == "header=present" && body.media_type == "text/csv")
+    };
+    if wanted && parts.all(harmless) {
         return Ok(());
     }
-    Err(Problem::new(&UNSUPPORTED_MEDIA_TYPE, "Send the body as `Content-Type: application/json` in UTF-8."))
+    let detail = format!("Send the body as `Content-Type: {}` in UTF-8.", body.media_type);
+    Err(Problem::new(&UNSUPPORTED_MEDIA_TYPE, detail))
 }
 
-fn too_large() -> Problem {
-    Problem::new(&TOO_LARGE, format!("Send at most {MAX_BODY} bytes."))
+fn too_large(most: usize) -> Problem {
+    Problem::new(&TOO_LARGE, format!("Send at most {most} bytes."))
 }
 
 /// Reads the whole body. `body` is taken once nothing of it is left.
-pub(super) async fn read_body(body: &mut Option<Incoming>, timeout: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn read_body(body: &mut Option<Incoming>, most: usize, timeout: Duration) -> Result<Bytes, Problem> {
     let Some(incoming) = body.as_mut() else { return Ok(Bytes::new()) };
-    if incoming.size_hint().lower() > u64::try_from(MAX_BODY).unwrap_or(u64::MAX) {
-        return Err(too_large());
+    if incoming.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
+        return Err(too_large(most));
     }
-    let whole = tokio::time::timeout(timeout, collect(incoming)).await;
+    let whole = tokio::time::timeout(timeout, collect(incoming, most)).await;
     let whole = whole.unwrap_or_else(|_| {
         let detail = format!("Send the body within {} seconds of its head.", timeout.as_secs());
         Err(Problem::new(&BODY_TIMEOUT, detail))
@@ -72,14 +75,14 @@ pub(super) async fn read_body(body: &mut Option<Incoming>, timeout: Duration) ->
     Ok(whole)
 }
 
-async fn collect(incoming: &mut Incoming) -> Result<Bytes, Problem> {
+async fn collect(incoming: &mut Incoming, most: usize) -> Result<Bytes, Problem> {
     let mut whole = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|_| malformed("The body ended before its length or is not framed as it says."))?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + more.len() + data.len() > MAX_BODY {
-            return Err(too_large());
+        if whole.len() + more.len() + data.len() > most {
+            return Err(too_large(most));
         }
         if whole.is_empty() {
             whole = data;
@@ -152,6 +155,8 @@ mod tests {
 
     use super::*;
 
+    const JSON: BodyKind = BodyKind { media_type: "application/json", most: 1_024, may_be_absent: false };
+
     fn head(uri: &str, hosts: &[&'static str]) -> Parts {
         let mut request = Request::builder().uri(uri);
         for host in hosts {
@@ -175,11 +180,11 @@ mod tests {
         let with = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(value));
-            check_media_type(&headers).is_ok()
+            check_media_type(&headers, &JSON).is_ok()
         };
         assert!(with("application/json") && with("Application/JSON; charset=\"UTF-8\""));
         assert!(!with("text/plain") && !with("application/json; charset=sjis") && !with("application/jsonp"));
-        assert!(check_media_type(&HeaderMap::new()).is_err());
+        assert!(check_media_type(&HeaderMap::new(), &JSON).is_err());
     }
 
     #[test]

@@ -14,6 +14,19 @@ pub enum Call {
     PutCustomer,
     GetCustomer,
     PutPaymentMethod,
+    Repay,
+    IssueSlip,
+    PostDamages,
+    Block,
+    ReleaseBlock,
+    PayOut,
+    ExpectPayment,
+    ConfirmPayment,
+    WithdrawPayment,
+    ListStatements,
+    GetStatement,
+    History,
+    Import,
     PutMerchant,
     IssueCode,
     GetCode,
@@ -37,6 +50,22 @@ pub enum Call {
 /// The metric's label for what is no call of ours.
 pub const UNMATCHED: &str = "unmatched";
 
+/// What is accepted as a body.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BodyKind {
+    pub media_type: &'static str,
+    /// Bytes.
+    pub most: usize,
+    /// The call says all without one.
+    pub may_be_absent: bool,
+}
+
+/// A purchase with a long list of items has about 8 KiB.
+const JSON: BodyKind = BodyKind { media_type: "application/json", most: 16 * 1_024, may_be_absent: false };
+const MAYBE_JSON: BodyKind = BodyKind { may_be_absent: true, ..JSON };
+/// Some 50,000 lines.
+const CSV: BodyKind = BodyKind { media_type: "text/csv", most: 4 * 1_024 * 1_024, may_be_absent: false };
+
 /// One row of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
@@ -51,6 +80,15 @@ pub struct Route {
 }
 
 impl Route {
+    /// What a body of this call is.
+    pub fn body(&self) -> &'static BodyKind {
+        match self.call {
+            Call::Import => &CSV,
+            Call::ReleaseBlock | Call::ConfirmPayment | Call::WithdrawPayment => &MAYBE_JSON,
+            _ => &JSON,
+        }
+    }
+
     /// Calls that tell how the service is, before it is ready too.
     pub fn is_open(&self) -> bool {
         self.roles.is_empty()
@@ -80,6 +118,19 @@ routes! {
     PUT "/v1/customers/{customer_id}" PutCustomer [Office];
     GET "/v1/customers/{customer_id}" GetCustomer [Office Wallet];
     PUT "/v1/customers/{customer_id}/payment-method" PutPaymentMethod [Wallet Office];
+    POST "/v1/customers/{customer_id}/repayments" Repay [Office];
+    POST "/v1/customers/{customer_id}/payment-slips" IssueSlip [Office Wallet];
+    POST "/v1/customers/{customer_id}/damages" PostDamages [Office];
+    POST "/v1/customers/{customer_id}/blocks" Block [Office];
+    POST "/v1/customers/{customer_id}/blocks/{block_id}/release" ReleaseBlock [Office];
+    POST "/v1/customers/{customer_id}/payouts" PayOut [Office];
+    POST "/v1/customers/{customer_id}/payments-pending" ExpectPayment [Office];
+    POST "/v1/customers/{customer_id}/payments-pending/{payment_id}/final" ConfirmPayment [Office];
+    POST "/v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn" WithdrawPayment [Office];
+    GET "/v1/customers/{customer_id}/statements" ListStatements [Office Wallet];
+    GET "/v1/customers/{customer_id}/statements/{month}" GetStatement [Office Wallet];
+    GET "/v1/customers/{customer_id}/history" History [Office Wallet];
+    POST "/v1/imports" Import [Office];
     PUT "/v1/merchants/{merchant_id}" PutMerchant [Office];
     POST "/v1/codes" IssueCode [Wallet];
     GET "/v1/codes/{code_id}" GetCode [Wallet];

@@ -1,0 +1,433 @@
+//! The back office about a customer's money: repayments, slips, damages, blocks, payouts, provisional payments. Each
+//! call is idempotent by its own id, of any age: what the engine no longer remembers is in the ledger.
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+use super::codes::SpendableShown;
+use super::customers::{customer_id, rules};
+use super::event_json_books::bill_name;
+use super::fields::{self, Amount, Text, Words};
+use super::flow::{Asked, ask, out_of_place};
+use super::past::receipt;
+use super::problem::{ID_REUSED, Problem, REPAYMENT_ID_REUSED};
+use super::refusal::refused;
+use crate::domain::account::Account;
+use crate::domain::bill::{BillKey, Line, Lines};
+use crate::domain::event::{Cause, Event, Note, SlipKind};
+use crate::domain::ids::{CustomerId, OfficeId};
+use crate::domain::jst::{Millis, Month, Now};
+use crate::domain::money::Yen;
+use crate::domain::office::check_same;
+use crate::domain::receipts::Receipt;
+use crate::domain::request::{Instruction, Request};
+use crate::domain::rule::Reply;
+use crate::domain::settle::{Pot, Settlement};
+
+/// What came of an instruction.
+pub(super) struct Booked {
+    pub(super) account: Box<Account>,
+    pub(super) receipt: Receipt,
+    pub(super) replayed: bool,
+    pub(super) now: Now,
+}
+
+/// Puts an instruction to the engine, once its id is known not to be an old one.
+pub(super) async fn instruct(asked: &Asked<'_>, customer: CustomerId, told: Instruction) -> Result<Booked, Problem> {
+    if let Some((kind, id)) = told.receipt()
+        && let Some(old) = receipt(asked.edge, customer, kind, id).await?
+    {
+        check_same(&old.event, &told).map_err(refused)?;
+        let answered = ask(asked.edge, Request::FindCustomer(customer), None).await?;
+        let Reply::Customer { account, .. } = answered.reply else { return Err(out_of_place(&answered.reply)) };
+        return Ok(Booked { account, receipt: old, replayed: true, now: answered.now });
+    }
+    let answered = ask(asked.edge, Request::Instruct { customer, instruction: told }, None).await?;
+    match answered.reply {
+        Reply::Booked { account, receipt, replayed } => {
+            Ok(Booked { account, receipt: *receipt, replayed, now: answered.now })
+        }
+        Reply::Refused(refusal) => Err(refused(refusal)),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+impl Booked {
+    fn spendable(&self, asked: &Asked<'_>) -> Result<SpendableShown, Problem> {
+        let room = self.account.spendable(&self.now, rules(asked)?.by());
+        Ok(SpendableShown { in_store: room.in_store.get(), online: room.online.get() })
+    }
+
+}
+
+/// What of a payment went onto one bill.
+#[derive(Serialize)]
+pub(super) struct Applied {
+    /// `YYYY-MM`, or `np:` and the number of an NP Atobarai purchase's record.
+    pub(super) month: String,
+    pub(super) principal: u64,
+    pub(super) bill_fee: u64,
+    pub(super) late_fees: u64,
+    pub(super) damages: u64,
+}
+
+/// Where the money of a settlement came to rest, bill by bill: what moved on is counted where it went.
+pub(super) fn applied(books: &Settlement) -> Vec<Applied> {
+    let mut bills: Vec<(BillKey, Lines, Lines)> = Vec::new();
+    for transfer in &books.transfers {
+        for (pot, is_in) in [(transfer.from, false), (transfer.to, true)] {
+            let Pot::Bill { bill, line } = pot else { continue };
+            let at = bills.iter().position(|(key, ..)| *key == bill).unwrap_or_else(|| {
+                bills.push((bill, Lines::default(), Lines::default()));
+                bills.len() - 1
+            });
+            let (_, into, out) = &mut bills[at];
+            *(if is_in { into } else { out }).get_mut(line) += transfer.amount;
+        }
+    }
+    let rest = bills.iter().map(|(bill, into, out)| (bill, into.minus_or_zero(out)));
+    rest.filter(|(_, lines)| !lines.total().is_zero())
+        .map(|(bill, lines)| Applied {
+            month: bill_name(*bill),
+            principal: lines.principal.get(),
+            bill_fee: lines.bill_fee.get(),
+            late_fees: lines.late_fees.get(),
+            damages: lines.damages.get(),
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepaymentBody {
+    repayment_id: Text<OfficeId>,
+    amount: Amount,
+    paid_at: Option<Text<Millis>>,
+    /// The slip it was paid on.
+    slip: Option<Text<SlipNumber>>,
+}
+
+/// A slip's number, as text because it is twelve digits.
+#[derive(Clone, Copy)]
+pub(super) struct SlipNumber(pub(super) u64);
+
+impl fields::FromText for SlipNumber {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| digits);
+        number.map(Self).ok_or_else(|| "must be 1 to 15 digits".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct RepaymentShown {
+    repayment_id: String,
+    amount: u64,
+    paid_at: String,
+    applied: Vec<Applied>,
+    credit: u64,
+    spendable: SpendableShown,
+    replayed: bool,
+}
+
+fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentShown, Problem> {
+    let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } =
+        booked.receipt.event.as_ref()
+    else {
+        return Err(Problem::internal());
+    };
+    Ok(RepaymentShown {
+        repayment_id: payment.id.to_string(),
+        amount: payment.amount.get(),
+        paid_at: payment.paid_at.to_string(),
+        applied: applied(books),
+        credit: booked.account.credit().get(),
+        spendable: booked.spendable(asked)?,
+        replayed: booked.replayed,
+    })
+}
+
+/// `POST /v1/customers/{customer_id}/repayments`
+pub(super) async fn repay(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let customer = customer_id(asked)?;
+    let body: RepaymentBody = fields::read(asked.body)?;
+    let told = Instruction::Repay {
+        id: body.repayment_id.0,
+        amount: Yen::new(body.amount.0),
+        paid_at: body.paid_at.map(|at| at.0),
+        slip: body.slip.map(|slip| slip.0.0),
+    };
+    let booked = instruct(asked, customer, told).await.map_err(repayment_id_reused)?;
+    Answer::ok(&show_payment(asked, &booked)?)
+}
+
+/// The contract has a name of its own for it.
+fn repayment_id_reused(problem: Problem) -> Problem {
+    if problem.reason() != ID_REUSED.reason {
+        return problem;
+    }
+    Problem::new(&REPAYMENT_ID_REUSED, "Use a new repayment id for another repayment.")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PendingBody {
+    payment_id: Text<OfficeId>,
+    amount: Amount,
+    paid_at: Option<Text<Millis>>,
+    expires_at: Text<Millis>,
+}
+
+#[derive(Serialize)]
+struct PendingShown {
+    payment_id: String,
+    amount: u64,
+    paid_at: String,
+    expires_at: String,
+    status: &'static str,
+    spendable: SpendableShown,
+    /// Why a code would be refused now; null where none.
+    blocked_by: Option<&'static str>,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/payments-pending`
+pub(super) async fn expect(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let customer = customer_id(asked)?;
+    let body: PendingBody = fields::read(asked.body)?;
+    let told = Instruction::Expect {
+        id: body.payment_id.0,
+        amount: Yen::new(body.amount.0),
+        paid_at: body.paid_at.map(|at| at.0),
+        expires_at: body.expires_at.0,
+    };
+    let booked = instruct(asked, customer, told).await?;
+    let Event::Noted { note: Note::Pending { id, amount, paid_at, expires_at }, .. } = booked.receipt.event.as_ref()
+    else {
+        return Err(Problem::internal());
+    };
+    Answer::ok(&PendingShown {
+        payment_id: id.to_string(),
+        amount: amount.get(),
+        paid_at: paid_at.to_string(),
+        expires_at: expires_at.to_string(),
+        status: "pending",
+        spendable: booked.spendable(asked)?,
+        blocked_by: blocked_by(asked, &booked)?,
+        replayed: booked.replayed,
+    })
+}
+
+fn blocked_by(asked: &Asked<'_>, booked: &Booked) -> Result<Option<&'static str>, Problem> {
+    let channel = crate::domain::account::Channel::InStore;
+    let reason = booked.account.blocked_by(channel, &booked.now, rules(asked)?.by());
+    Ok(reason.map(|reason| reason.row().name))
+}
+
+fn office_id(asked: &Asked<'_>, name: &str) -> Result<OfficeId, Problem> {
+    OfficeId::new(asked.param(name)).map_err(|bad| Problem::parameter(name, bad.to_string()))
+}
+
+/// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
+pub(super) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let id = office_id(asked, "payment_id")?;
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id }).await?;
+    Answer::ok(&show_payment(asked, &booked)?)
+}
+
+#[derive(Serialize)]
+struct WithdrawnShown {
+    payment_id: String,
+    status: &'static str,
+    blocked_by: Option<&'static str>,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn`
+pub(super) async fn withdraw(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let id = office_id(asked, "payment_id")?;
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id }).await?;
+    let (status, replayed) = ("withdrawn", booked.replayed);
+    Answer::ok(&WithdrawnShown {
+        payment_id: id.to_string(),
+        status,
+        blocked_by: blocked_by(asked, &booked)?,
+        replayed,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DamagesBody {
+    posting_id: Text<OfficeId>,
+    month: Text<Month>,
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+struct DamagesShown {
+    posting_id: String,
+    month: String,
+    amount: u64,
+    /// What is owed on this bill now.
+    total_due: u64,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/damages`
+pub(super) async fn damages(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: DamagesBody = fields::read(asked.body)?;
+    let (id, month, amount) = (body.posting_id.0, body.month.0, Yen::new(body.amount.0));
+    let booked = instruct(asked, customer_id(asked)?, Instruction::PostDamages { id, month, amount }).await?;
+    let bills = booked.account.bills_at(&booked.now, rules(asked)?.by());
+    let owed = bills.iter().find(|at| at.bill.key == BillKey::Month(month)).map(|at| at.owed.total());
+    Answer::ok(&DamagesShown {
+        posting_id: id.to_string(),
+        month: month.to_string(),
+        amount: amount.get(),
+        total_due: owed.unwrap_or_default().get(),
+        replayed: booked.replayed,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayoutBody {
+    payout_id: Text<OfficeId>,
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+struct PayoutShown {
+    payout_id: String,
+    amount: u64,
+    /// What is left.
+    credit: u64,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/payouts`
+pub(super) async fn pay_out(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: PayoutBody = fields::read(asked.body)?;
+    let (id, amount) = (body.payout_id.0, Yen::new(body.amount.0));
+    let booked = instruct(asked, customer_id(asked)?, Instruction::PayOut { id, amount }).await?;
+    let (credit, replayed) = (booked.account.credit().get(), booked.replayed);
+    Answer::ok(&PayoutShown { payout_id: id.to_string(), amount: amount.get(), credit, replayed })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlockBody {
+    block_id: Text<OfficeId>,
+    reason: Text<Words<200>>,
+}
+
+#[derive(Serialize)]
+struct BlockShown {
+    block_id: String,
+    status: &'static str,
+    blocked_by: Option<&'static str>,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/blocks`
+pub(super) async fn block(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: BlockBody = fields::read(asked.body)?;
+    let (id, reason) = (body.block_id.0, body.reason.0.0);
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Block { id, reason }).await?;
+    show_block(asked, &booked, id, "blocked")
+}
+
+/// `POST /v1/customers/{customer_id}/blocks/{block_id}/release`
+pub(super) async fn release(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let id = office_id(asked, "block_id")?;
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Release { id }).await?;
+    show_block(asked, &booked, id, "released")
+}
+
+fn show_block(asked: &Asked<'_>, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
+    let (blocked_by, replayed) = (blocked_by(asked, booked)?, booked.replayed);
+    Answer::ok(&BlockShown { block_id: id.to_string(), status, blocked_by, replayed })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SlipBody {
+    kind: Text<SlipKind>,
+}
+
+#[derive(Serialize)]
+struct LinesShown {
+    principal: u64,
+    bill_fee: u64,
+    late_fees: u64,
+    damages: u64,
+}
+
+#[derive(Serialize)]
+struct SlipShown {
+    slip: &'static str,
+    number: String,
+    /// The GS1-128 text of `app_barcode`, application identifier 91.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    barcode: Option<String>,
+    amount: u64,
+    lines: LinesShown,
+    expires_at: String,
+}
+
+/// `POST /v1/customers/{customer_id}/payment-slips`
+pub(super) async fn slip(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: SlipBody = fields::read(asked.body)?;
+    let booked = instruct(asked, customer_id(asked)?, Instruction::IssueSlip { kind: body.kind.0 }).await?;
+    let Event::Noted { note: Note::SlipIssued(slip), .. } = booked.receipt.event.as_ref() else {
+        return Err(Problem::internal());
+    };
+    let line = |line| slip.lines.get(line).get();
+    Answer::ok(&SlipShown {
+        slip: slip.kind.name(),
+        number: slip.number.to_string(),
+        barcode: (slip.kind == SlipKind::AppBarcode)
+            .then(|| slip_barcode(slip.number, slip.lines.total(), slip.expires_at)),
+        amount: slip.lines.total().get(),
+        lines: LinesShown {
+            principal: line(Line::Principal),
+            bill_fee: line(Line::BillFee),
+            late_fees: line(Line::LateFees),
+            damages: line(Line::Damages),
+        },
+        expires_at: slip.expires_at.to_string(),
+    })
+}
+
+/// 44 digits, as convenience stores read them: 91, the biller (a placeholder until the issuer has one), our number in
+/// 21, reissue 0, the last day as YYMMDD, stamp duty 1 from 50,000 yen, the amount in 6, and a modulus-10 check digit
+/// with weights 3 and 1 from the right.
+fn slip_barcode(number: u64, amount: Yen, expires_at: Millis) -> String {
+    /// 9 and five digits that a collecting agency assigns.
+    const BILLER: &str = "900000";
+    let day = expires_at.date().to_number() % 1_000_000;
+    let stamp = u8::from(amount.get() >= 50_000);
+    let body = format!("91{BILLER}{number:021}0{day:06}{stamp}{:06}", amount.get() % 1_000_000);
+    let weighted = body.bytes().rev().enumerate().map(|(at, digit)| {
+        let weight = if at.is_multiple_of(2) { 3 } else { 1 };
+        weight * u32::from(digit - b'0')
+    });
+    let check = (10 - weighted.sum::<u32>() % 10) % 10;
+    format!("{body}{check}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_has_44_digits_and_its_check_digit_holds() {
+        let expires_at = Millis::parse("2026-12-09T23:59:59.999+09:00").unwrap();
+        let text = slip_barcode(123_456_789_012, Yen::new(30_209), expires_at);
+        assert_eq!(text.len(), 44);
+        assert!(text.starts_with("91900000") && text.contains("123456789012") && text.contains("2612090030209"));
+        let sum: u32 = text.bytes().rev().enumerate().map(|(at, d)| [1, 3][at % 2] * u32::from(d - b'0')).sum();
+        assert!(sum.is_multiple_of(10));
+    }
+}
