@@ -106,7 +106,7 @@ fn main() {
     let mut state = open();
     grow(&mut state, "customers", customers, |n| {
         let limits = Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) };
-        customer(n, Profile { limits: (n % 2 == 0).then_some(limits), ..verified() })
+        customer(n, Profile { limits: (n % 2 == 0).then(|| Box::new(limits)), ..verified() })
     });
     println!("{} bytes of the whole process a customer", resident() / u64::from(customers));
     grow(&mut state, "codes", customers, |n| Event::CodeIssued(issued(n)));

@@ -55,9 +55,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &["domain"]),
     ("code", &["domain"]),
     ("journal", &["domain"]),
-    ("ledger", &["domain"]),
+    // Stories and receipts are kept in the journal's bytes (docs/decisions/0011).
+    ("ledger", &["domain", "journal"]),
     ("engine", &["domain", "journal", "ledger", "clock", "metrics", "code"]),
-    ("server", &["domain", "journal", "ledger", "clock", "metrics", "code", "engine"]),
+    ("server", &["domain", "journal", "ledger", "clock", "metrics", "code", "engine", "hex"]),
 ];
 
 #[test]

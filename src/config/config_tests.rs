@@ -447,7 +447,7 @@ fn the_policy_and_the_holidays_are_checked_too() {
         (
             "action = \"block\"",
             "action = \"cap\"",
-            "DIR/policy.toml:47:1: `category \"gift cards\".cap_yen`: is missing",
+            "DIR/policy.toml:49:1: `category \"gift cards\".cap_yen`: is missing",
         ),
     ];
     for (from, to, expected) in cases {

@@ -3,13 +3,13 @@
 use smallvec::SmallVec;
 
 use super::bill::{Bill, BillKey, NpBill, OpenMonth, PaymentMethod};
-use super::denial::Reason;
-use super::ids::{CustomerId, Handle, Lsn, OfficeId};
+use super::ids::{CustomerId, Handle, Lsn};
 use super::jst::{Date, Millis, Month, Now};
-use super::lateness::Rules;
+use super::ladder::Record;
 use super::money::Yen;
+use super::notes::Notes;
 use super::orders::Sequence;
-use super::policy::{Conditions, Policy};
+use super::spare::Spare;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -144,95 +144,6 @@ pub struct Rare {
     pub notes: Option<Box<Notes>>,
 }
 
-/// What staff and banks told us of a customer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
-    pub pending: Vec<Pending>,
-    /// Blocks by staff that were not released.
-    pub blocks: Vec<OfficeId>,
-    /// Payment slips that money may still come on.
-    pub slips: Vec<Slip>,
-}
-
-/// Provisional news of a payment: it lifts the block and stops fees, and gives room only when it is final.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pending {
-    pub id: OfficeId,
-    pub amount: Yen,
-    pub paid_at: Millis,
-    /// From here on it is as if it had never been.
-    pub expires_at: Millis,
-}
-
-/// A slip that a customer can pay with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slip {
-    pub number: u64,
-    pub amount: Yen,
-    /// Money that was paid on it later settles principal first.
-    pub expires_at: Millis,
-}
-
-/// What the ladder counts, up to 65,535 of each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Record {
-    pub on_time_bills: u16,
-    pub purchases: u16,
-    pub months_active: u16,
-    /// The latest month with a purchase.
-    pub latest: Option<Month>,
-}
-
-impl Record {
-    fn bought(&mut self, month: Month) {
-        self.purchases = self.purchases.saturating_add(1);
-        if self.latest.is_none_or(|latest| latest < month) {
-            self.months_active = self.months_active.saturating_add(1);
-            self.latest = Some(month);
-        }
-    }
-
-    pub const fn meets(&self, needs: &Conditions) -> bool {
-        self.on_time_bills >= needs.on_time_bills
-            && self.purchases >= needs.purchases
-            && self.months_active >= needs.months_active
-    }
-}
-
-/// Boxes made ahead, so that no approval waits for the allocator.
-#[derive(Clone, Debug, Default)]
-#[expect(clippy::vec_box, reason = "the boxes are what is handed out")]
-pub struct Spare {
-    rare: Vec<Box<Rare>>,
-    bills: Vec<Box<Bill>>,
-}
-
-impl Spare {
-    /// More than the approvals of a batch take; 350 kB.
-    const ENOUGH: usize = 512;
-
-    pub fn make_room(&mut self) {
-        self.rare.reserve(Self::ENOUGH - self.rare.len());
-        self.bills.reserve(Self::ENOUGH - self.bills.len());
-        self.rare.resize_with(Self::ENOUGH, Box::default);
-        self.bills.resize_with(Self::ENOUGH, || Box::new(Bill::empty(BillKey::Np(Lsn::ZERO))));
-    }
-
-    fn rare(&mut self) -> Box<Rare> {
-        self.rare.pop().unwrap_or_default()
-    }
-
-    fn bill(&mut self, bill: Bill) -> Box<Bill> {
-        match self.bills.pop() {
-            Some(mut boxed) => {
-                *boxed = bill;
-                boxed
-            }
-            None => Box::new(bill),
-        }
-    }
-}
-
 /// One entry of the dense table, two lines of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(align(64))]
@@ -274,31 +185,6 @@ impl Purchase {
     }
 }
 
-/// What a customer owes and holds at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Exposure {
-    pub total: Yen,
-    pub in_store: Yen,
-    /// Of `total`: open holds.
-    pub held: Yen,
-    /// Of `total`: captured in a month that has not closed.
-    pub unbilled: Yen,
-    /// Of `total`: on a bill.
-    pub billed: Yen,
-}
-
-impl Exposure {
-    fn add(&mut self, bill: BillKey, in_store: Yen, principal: Yen, now: &Now) {
-        self.in_store += in_store;
-        self.total += principal;
-        let is_billed = match bill {
-            BillKey::Month(month) => month < now.month,
-            BillKey::Np(_) => true,
-        };
-        *(if is_billed { &mut self.billed } else { &mut self.unbilled }) += principal;
-    }
-}
-
 impl Account {
     pub fn new(id: CustomerId, profile: Profile) -> Self {
         let record = Record::default();
@@ -337,93 +223,6 @@ impl Account {
 
     pub fn notes_mut(&mut self, spare: &mut Spare) -> &mut Notes {
         self.rare_mut(spare).notes.get_or_insert_default()
-    }
-
-    /// Outstanding principal plus open holds: the one definition of exposure. Credit that has met a bill since is not in
-    /// it: see [`Account::as_of`](super::settle).
-    fn exposure_as_it_stands(&self, now: &Now) -> Exposure {
-        let mut sum = Exposure::default();
-        for month in self.months() {
-            sum.add(BillKey::Month(month.month), month.in_store, month.principal(), now);
-        }
-        for bill in self.np_bills() {
-            sum.add(BillKey::Np(bill.order), Yen::ZERO, bill.unpaid, now);
-        }
-        for bill in self.stories() {
-            sum.add(bill.key, bill.unpaid_of(Channel::InStore), bill.unpaid(), now);
-        }
-        for hold in self.holds().iter().filter(|hold| now.at < hold.expires_at) {
-            sum.total += hold.amount;
-            sum.held += hold.amount;
-            if hold.channel == Channel::InStore {
-                sum.in_store += hold.amount;
-            }
-        }
-        sum
-    }
-
-    pub fn exposure(&self, now: &Now, rules: Rules<'_>) -> Exposure {
-        self.as_of(now, rules).exposure_as_it_stands(now)
-    }
-
-    pub fn limits(&self, policy: &Policy) -> Limits {
-        self.profile.limits.as_deref().copied().unwrap_or_else(|| policy.rung(self.profile.rung).limits)
-    }
-
-    /// What could be bought now in store, and online.
-    pub fn spendable(&self, now: &Now, rules: Rules<'_>) -> Spendable {
-        let (limits, exposure) = (self.limits(rules.policy), self.exposure(now, rules));
-        let online = limits.total.minus_or_zero(exposure.total);
-        Spendable { in_store: limits.in_store.minus_or_zero(exposure.in_store).min(online), online }
-    }
-
-    /// The method by which a month's bill is, or will be, paid.
-    pub fn method_of(&self, month: &OpenMonth) -> PaymentMethod {
-        month.billed_by.unwrap_or(self.profile.payment_method)
-    }
-
-    /// The oldest due date that has passed with principal unpaid. Provisional news of a payment counts, as does credit.
-    pub fn overdue_since(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
-        let overdue = self.overdue_as_it_stands(now, rules)?;
-        let may_be_paid = self.rare.as_ref().is_some_and(|rare| !rare.credit.is_zero() || rare.notes.is_some());
-        if may_be_paid { self.as_if_paid(now, rules).overdue_as_it_stands(now, rules) } else { Some(overdue) }
-    }
-
-    fn overdue_as_it_stands(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
-        let months = self
-            .months()
-            .filter(|month| month.month < now.month && !month.principal().is_zero())
-            .map(|month| rules.policy.terms.billing.due(self.method_of(month), month.month, rules.calendar));
-        let np = self.np_bills().iter().filter(|bill| !bill.unpaid.is_zero()).map(|bill| bill.due);
-        let by = rules.bills_by(self.profile.payment_method);
-        let stories = self.stories().iter().filter(|bill| !bill.unpaid().is_zero()).map(|bill| bill.due(&by));
-        months.chain(np).chain(stories).filter(|due| *due < now.date).min()
-    }
-
-    pub fn is_minor(&self, now: &Now, policy: &Policy) -> bool {
-        self.profile.birth_date.is_none_or(|born| now.date < born.plus_years(policy.customers.adult_age))
-    }
-
-    /// Why this customer may not buy through `channel` now, in the order in which standing is judged.
-    pub fn blocked_by(&self, channel: Channel, now: &Now, rules: Rules<'_>) -> Option<Reason> {
-        let policy = rules.policy;
-        match self.profile.status {
-            Status::Closed => return Some(Reason::Closed),
-            Status::Suspended => return Some(Reason::Suspended),
-            Status::Active => {}
-        }
-        if self.notes().is_some_and(|notes| !notes.blocks.is_empty()) {
-            return Some(Reason::Suspended);
-        }
-        let in_store = channel == Channel::InStore;
-        if in_store && policy.customers.identity_required_in_store && self.profile.identity != Identity::Verified {
-            return Some(Reason::IdentityRequired);
-        }
-        // A guest who pays NP invoices is no member; consent belongs to membership.
-        if channel != Channel::NpAtobarai && !self.profile.guardian_consent && self.is_minor(now, policy) {
-            return Some(Reason::ConsentRequired);
-        }
-        self.overdue_since(now, rules).map(|_| Reason::Overdue)
     }
 
     /// Where a captured purchase of `month` is added.
@@ -578,12 +377,6 @@ impl Account {
             self.rare = None;
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spendable {
-    pub in_store: Yen,
-    pub online: Yen,
 }
 
 #[cfg(test)]

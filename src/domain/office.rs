@@ -1,15 +1,16 @@
 //! What the back office tells us of a customer's money, and what it comes to.
 
-use super::account::{Account, Pending, Slip};
+use super::account::Account;
 use super::bill::{BillKey, Line, Lines};
+use super::draft::Draft;
 use super::event::{Cause, Event, Note, Payment, SlipIssued, SlipKind};
 use super::ids::{CustomerId, CustomerIx, OfficeId};
-use super::jst::{Date, Millis, Month, Now};
+use super::jst::{Millis, Month, Now};
 use super::lateness::Rules;
 use super::money::Yen;
+use super::notes::Pending;
 use super::receipts::{Receipt, ReceiptKey, ReceiptKind};
 use super::request::Instruction;
-use super::settle::Draft;
 use super::state::State;
 use super::undo::{Refusal, Step};
 
@@ -206,40 +207,10 @@ impl<'a> Office<'a> {
             return Err(Refusal::SlipTooLate { last_day });
         }
         let grows = by.terms.lateness.next_fee_day(oldest, self.now.date);
-        let expires_at = grows.map_or_else(|| self.now.date.plus_months(1), |day| day).start().plus(-1);
+        let expires_at = grows.unwrap_or_else(|| self.now.date.plus_months(1)).start().plus(-1);
         // Twelve digits: what a terminal in a shop asks for.
         let number = 100_000_000_000 + random % 900_000_000_000;
         Ok(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at })))
-    }
-}
-
-impl Account {
-    /// Takes in what a note says.
-    pub fn note(&mut self, spare: &mut super::account::Spare, note: &Note, today: Date) {
-        /// How long after its expiry a slip is remembered, days; one that is not counts as expired too.
-        const SLIPS_KEPT: i32 = 92;
-        let notes = self.notes_mut(spare);
-        match note {
-            Note::Pending { id, amount, paid_at, expires_at } => {
-                let (id, amount, paid_at, expires_at) = (*id, *amount, *paid_at, *expires_at);
-                notes.pending.push(Pending { id, amount, paid_at, expires_at });
-            }
-            Note::Withdrawn { id } => self.forget_pending(*id),
-            Note::Blocked { id, reason: _ } => notes.blocks.push(*id),
-            Note::Released { id } => notes.blocks.retain(|block| block != id),
-            Note::SlipIssued(issued) => {
-                notes.slips.retain(|slip| slip.expires_at.date().plus_days(SLIPS_KEPT) >= today);
-                let (number, amount, expires_at) = (issued.number, issued.lines.total(), issued.expires_at);
-                notes.slips.push(Slip { number, amount, expires_at });
-            }
-        }
-    }
-
-    /// What was provisional has ended.
-    pub fn forget_pending(&mut self, id: OfficeId) {
-        if let Some(notes) = self.rare.as_mut().and_then(|rare| rare.notes.as_mut()) {
-            notes.pending.retain(|pending| pending.id != id);
-        }
     }
 }
 

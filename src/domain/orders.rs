@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use super::account::Channel;
 use super::bill::BillKey;
 use super::denial::Reason;
-use super::event::{Destination, FirstSale};
+use super::event::{Decided, Destination, FirstSale};
 use super::ids::{AuthorizationId, CustomerIx, Handle, Lsn, OrderId, Part, RefundId};
 use super::jst::{Date, Millis, Month, Now};
 use super::money::Yen;
@@ -199,6 +199,25 @@ impl Order {
             touched: id.lsn,
             touched_at: now.at,
             earlier: None,
+        }
+    }
+
+    /// What a decision is about, before its outcome.
+    pub fn undecided(id: AuthorizationId, decided: &Decided, now: &Now) -> Self {
+        let input = &decided.input;
+        let handle = match &input.payer {
+            Payer::Code(scanned) => scanned.handle(),
+            Payer::Customer(_) => None,
+        };
+        let key = OrderKey { merchant: input.merchant, order_id: input.order_id };
+        Self {
+            customer: decided.customer,
+            channel: input.channel,
+            handle,
+            amount: input.amount,
+            fingerprint: fingerprint(input),
+            room: decided.room,
+            ..Self::tombstone(id, key, now)
         }
     }
 

@@ -22,21 +22,8 @@ pub struct Policy {
     pub yen_per_point: u64,
     pub np_due_days: i32,
     pub terms: Terms,
-    /// What a bill that was paid late does to its customer's rung.
-    pub late_bill: LateBill,
     /// Months after which credit that met no bill is paid out.
     pub payout_after_months: i8,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LateBill {
-    #[default]
-    Keep,
-    /// One rung down; its conditions have to be met again.
-    Down,
-    /// Back to the first rung, as on the first day.
-    Reset,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -133,8 +120,6 @@ struct Raw {
     lateness: RawLateness,
     #[serde(default)]
     slips: Slips,
-    #[serde(default)]
-    late_bill: LateBill,
     #[serde(default)]
     credit: RawCredit,
 }
@@ -311,7 +296,6 @@ impl Policy {
             yen_per_point: raw.points.yen_per_point,
             np_due_days: i32::from(raw.np_atobarai.due_days),
             terms: Terms::new(raw.billing, raw.lateness, raw.slips).map_err(|(key, problem)| bad(key, problem))?,
-            late_bill: raw.late_bill,
             payout_after_months: raw.credit.payout_after_months,
         })
     }

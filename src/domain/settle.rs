@@ -1,15 +1,13 @@
 //! Money against bills. A [`Settlement`] is what a fact changes in one customer's books, figure by figure, so that
-//! nothing is judged again when it is applied; a [`Draft`] works it out on a copy of the account.
+//! nothing is judged again when it is applied; a [`Draft`](super::draft::Draft) works it out.
 
-use std::borrow::Cow;
-
-use super::account::{Account, Purchase, Record, Spare, Status};
-use super::bill::{Bill, BillKey, Change, ChangeKind, LateFee, Line, Lines, PaymentMethod};
+use super::account::{Account, Purchase};
+use super::bill::{BillKey, Change, ChangeKind, LateFee, Line, PaymentMethod};
 use super::ids::CustomerIx;
-use super::jst::{Date, MINUTE, Millis, Month, Now};
-use super::lateness::{BillRules, Rules, is_closed};
+use super::jst::{Date, Millis, Month, Now};
+use super::ladder::Record;
 use super::money::Yen;
-use super::policy::LateBill;
+use super::spare::Spare;
 
 /// What changes in one customer's books.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +116,7 @@ impl StepReason {
 }
 
 impl Settlement {
-    fn nothing(customer: CustomerIx) -> Self {
+    pub fn nothing(customer: CustomerIx) -> Self {
         let (charges, transfers, counted, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { customer, charges, transfers, counted, steps, record: None }
     }
@@ -161,7 +159,7 @@ impl Account {
         self.record = books.record.unwrap_or(self.record);
     }
 
-    fn take_charge(&mut self, spare: &mut Spare, charge: &Charge) {
+    pub(super) fn take_charge(&mut self, spare: &mut Spare, charge: &Charge) {
         match *charge {
             Charge::Issued { month, method, due, fee, principal: _ } => {
                 let bill = self.bill_mut(BillKey::Month(month), spare);
@@ -180,7 +178,7 @@ impl Account {
         }
     }
 
-    fn take_transfer(&mut self, spare: &mut Spare, transfer: &Transfer) {
+    pub(super) fn take_transfer(&mut self, spare: &mut Spare, transfer: &Transfer) {
         let Transfer { from, to, amount, at } = *transfer;
         match from {
             Pot::Bill { bill, line: Line::Principal } => {
@@ -211,75 +209,6 @@ impl Account {
             Pot::Received | Pot::Refund | Pot::Payout => {}
         }
     }
-
-    /// The account as it is at `now`: bills that have closed since its last fact are issued, and credit has met them.
-    pub fn as_of(&self, now: &Now, rules: Rules<'_>) -> Cow<'_, Self> {
-        let has_credit = self.rare.as_ref().is_some_and(|rare| !rare.credit.is_zero());
-        if !has_credit || !self.owes_a_closed_month(now) {
-            return Cow::Borrowed(self);
-        }
-        let mut draft = Draft::new(CustomerIx(0), self.clone(), now, rules, 0);
-        draft.catch_up();
-        Cow::Owned(draft.account)
-    }
-
-    fn owes_a_closed_month(&self, now: &Now) -> bool {
-        let stories = self.stories().iter().filter(|bill| !bill.is_issued()).filter_map(|bill| bill.key.month());
-        self.months().map(|open| open.month).chain(stories).any(|month| is_closed(month, now))
-    }
-
-    /// As if the payments that are only provisional news had come.
-    pub fn as_if_paid(&self, now: &Now, rules: Rules<'_>) -> Self {
-        let mut account = self.clone();
-        let news = account.rare.as_mut().and_then(|rare| rare.notes.as_mut());
-        let pending = news.map(|notes| std::mem::take(&mut notes.pending)).unwrap_or_default();
-        let mut draft = Draft::new(CustomerIx(0), account, now, rules, 0);
-        draft.catch_up();
-        for pending in pending.iter().filter(|pending| now.at < pending.expires_at) {
-            draft.receive(Pot::Received, pending.amount, pending.paid_at, &Line::FEES_FIRST);
-        }
-        draft.account
-    }
-
-    /// Its bills as they are at `now`, the oldest due date first. While there is provisional news of a payment, lateness
-    /// is judged as if it had come.
-    pub fn bills_at(&self, now: &Now, rules: Rules<'_>) -> Vec<BillAt> {
-        let present = self.as_of(now, rules);
-        let by = present.bill_rules(rules);
-        let is_pending = self.notes().is_some_and(|notes| !notes.pending.is_empty());
-        let shadow = is_pending.then(|| self.as_if_paid(now, rules).bills());
-        let at = |bill: Bill| {
-            let judged = shadow.iter().flatten().find(|shadow| shadow.key == bill.key).unwrap_or(&bill);
-            let late_fees = judged.late_fees(&by, now).iter().map(|late| late.amount).sum();
-            let (accrued, is_overdue) = (judged.damages_accrued(&by, now), judged.is_overdue(&by, now));
-            let charged = Lines { late_fees, ..bill.lines(&by, now) };
-            let (due, method, owed) = (bill.due(&by), bill.method(&by), charged.minus_or_zero(&bill.paid()));
-            BillAt { due, method, charged, owed, accrued, is_overdue, bill }
-        };
-        let bills = present.bills().into_iter().filter(|bill| !bill.is_over(now.date));
-        let mut bills: Vec<_> = bills.map(at).collect();
-        bills.sort_by_key(|at| (at.due, at.bill.key));
-        bills
-    }
-
-    /// How its bills are judged.
-    pub fn bill_rules<'a>(&self, rules: Rules<'a>) -> BillRules<'a> {
-        rules.bills_by(self.profile.payment_method)
-    }
-}
-
-/// A bill at one moment.
-#[derive(Clone, Debug)]
-pub struct BillAt {
-    pub bill: Bill,
-    pub due: Date,
-    pub method: PaymentMethod,
-    /// As charged less refunds; damages as far as they are posted.
-    pub charged: Lines,
-    pub owed: Lines,
-    /// Damages by now, posted or not.
-    pub accrued: Yen,
-    pub is_overdue: bool,
 }
 
 impl BillKey {
@@ -287,235 +216,6 @@ impl BillKey {
         match self {
             Self::Month(month) => Some(month),
             Self::Np(_) => None,
-        }
-    }
-}
-
-/// A settlement in the making. Every step is also made on the copy of the account.
-pub struct Draft<'a> {
-    pub account: Account,
-    pub books: Settlement,
-    spare: Spare,
-    now: &'a Now,
-    rules: Rules<'a>,
-    policy: u32,
-}
-
-impl<'a> Draft<'a> {
-    /// `policy` is the version of the policy in force.
-    pub fn new(customer: CustomerIx, mut account: Account, now: &'a Now, rules: Rules<'a>, policy: u32) -> Self {
-        account.tidy(now.date);
-        Self { account, books: Settlement::nothing(customer), spare: Spare::default(), now, rules, policy }
-    }
-
-    fn by(&self) -> BillRules<'a> {
-        self.account.bill_rules(self.rules)
-    }
-
-    fn charge(&mut self, charge: Charge) {
-        self.account.take_charge(&mut self.spare, &charge);
-        self.books.charges.push(charge);
-    }
-
-    fn transfer(&mut self, from: Pot, to: Pot, amount: Yen, at: Millis) {
-        let transfer = Transfer { from, to, amount, at };
-        self.account.take_transfer(&mut self.spare, &transfer);
-        self.books.transfers.push(transfer);
-    }
-
-    /// The oldest due date first.
-    fn bills(&self) -> Vec<Bill> {
-        let by = self.by();
-        let mut bills = self.account.bills();
-        bills.sort_by_key(|bill| (bill.due(&by), bill.key));
-        bills
-    }
-
-    /// Issues the bills of months that have closed, and puts credit on each at the moment it was issued.
-    pub fn catch_up(&mut self) {
-        let by = self.by();
-        let unissued = |bill: &Bill| Some((bill.key.month().filter(|_| !bill.is_issued())?, bill.clone()));
-        let mut closed: Vec<_> = self.account.bills().iter().filter_map(unissued).collect();
-        closed.retain(|(month, bill)| is_closed(*month, self.now) && !bill.net().is_zero());
-        closed.sort_by_key(|(month, _)| *month);
-        for (month, bill) in closed {
-            let (method, due) = (bill.method(&by), bill.due(&by));
-            let fee = by.terms.billing.fee(method);
-            self.charge(Charge::Issued { month, method, due, fee, principal: bill.net() });
-            let credit = self.account.credit();
-            if !credit.is_zero() {
-                let issued_at = month.next().day(1).start().plus(15 * MINUTE);
-                self.put_on(Pot::Credit, credit, issued_at, BillKey::Month(month), &Line::FEES_FIRST);
-            }
-        }
-    }
-
-    /// Puts money on one bill as far as it goes; what is left is given back. What is owed is judged as of `at`, when the
-    /// money was paid.
-    fn put_on(&mut self, from: Pot, money: Yen, at: Millis, key: BillKey, order: &[Line]) -> Yen {
-        let by = self.by();
-        let Some(bill) = self.account.bills().into_iter().find(|bill| bill.key == key) else { return money };
-        let then = Now::at(at.min(self.now.at));
-        let owed = Lines { late_fees: bill.owed(&by, &then).late_fees, ..bill.owed(&by, self.now) };
-        let mut left = money;
-        for line in order {
-            let part = owed.get(*line).min(left);
-            if !part.is_zero() {
-                self.transfer(from, Pot::Bill { bill: key, line: *line }, part, at);
-                left -= part;
-            }
-        }
-        left
-    }
-
-    /// Allocates money to the bills that can be paid, oldest first; gives back what no bill takes.
-    fn allocate(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) -> Yen {
-        let payable = self.bills().into_iter().filter(Bill::is_issued).map(|bill| bill.key);
-        payable.fold(money, |left, key| if left.is_zero() { left } else { self.put_on(from, left, at, key, order) })
-    }
-
-    /// Money that came from outside: to the bills, then to credit.
-    pub fn receive(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) {
-        let left = self.allocate(from, money, at, order);
-        if !left.is_zero() {
-            self.transfer(from, self.spare_pot(), left, self.now.at);
-        }
-        self.reconcile();
-    }
-
-    /// Where money goes that meets no bill. A closed account has no next bill.
-    fn spare_pot(&self) -> Pot {
-        if self.account.profile.status == Status::Closed { Pot::Payout } else { Pot::Credit }
-    }
-
-    /// Posts the late fees that are due and takes back those that no longer are; then money that became too much on its
-    /// bill goes to the next. Each round moves money to where it is owed, so it ends.
-    pub fn reconcile(&mut self) {
-        loop {
-            self.post_fees();
-            let by = self.by();
-            let over = |bill: &Bill| (bill.key, bill.overpaid(&by, self.now));
-            let freed: Vec<_> = self.bills().iter().map(over).filter(|(_, over)| !over.total().is_zero()).collect();
-            if freed.is_empty() {
-                return;
-            }
-            for (bill, over) in freed {
-                for line in Line::ALL.into_iter().filter(|line| !over.get(*line).is_zero()) {
-                    let (from, amount) = (Pot::Bill { bill, line }, over.get(line));
-                    let left = self.allocate(from, amount, self.now.at, &Line::FEES_FIRST);
-                    if !left.is_zero() {
-                        self.transfer(from, self.spare_pot(), left, self.now.at);
-                    }
-                }
-            }
-        }
-    }
-
-    fn post_fees(&mut self) {
-        let by = self.by();
-        // Provisional news of a payment stops fees.
-        let is_pending = self.account.notes().is_some_and(|notes| !notes.pending.is_empty());
-        let shadow = is_pending.then(|| self.account.as_if_paid(self.now, self.rules).bills());
-        for bill in self.bills().iter().filter(|bill| bill.is_issued()) {
-            let key = bill.key;
-            let judged = shadow.iter().flatten().find(|shadow| shadow.key == key).unwrap_or(bill);
-            let due = judged.late_fees(&by, self.now);
-            let is_in = |list: &[LateFee], date| list.iter().any(|late| late.date == date);
-            for late in bill.late_fees.iter().filter(|late| !is_in(&due, late.date)) {
-                self.charge(Charge::LateFeeTakenBack { bill: key, date: late.date, amount: late.amount });
-            }
-            for late in due.iter().filter(|late| !is_in(&bill.late_fees, late.date)) {
-                self.charge(Charge::LateFee { bill: key, date: late.date, amount: late.amount });
-            }
-            let fee = bill.fee.unwrap_or_default();
-            if let Some(month) = key.month()
-                && !fee.is_zero()
-                && bill.bill_fee(&by, self.now).is_zero()
-            {
-                self.charge(Charge::BillFeeWaived { month, amount: fee });
-            }
-        }
-    }
-
-    /// Takes a part of a purchase back, as [`Account::discharge`] will: what had been paid of it is free for other bills.
-    pub fn refund(&mut self, purchase: &Purchase) {
-        let is_here = self.account.bills().iter().any(|bill| bill.key == purchase.bill());
-        if is_here {
-            self.account.discharge(&mut self.spare, purchase, self.now);
-            self.reconcile();
-        } else {
-            self.receive(Pot::Refund, purchase.amount, self.now.at, &Line::FEES_FIRST);
-        }
-    }
-
-    pub fn post_damages(&mut self, bill: BillKey, amount: Yen) {
-        self.charge(Charge::Damages { bill, amount });
-    }
-
-    /// Gives credit out.
-    pub fn pay_out(&mut self, amount: Yen) {
-        self.transfer(Pot::Credit, Pot::Payout, amount, self.now.at);
-    }
-
-    /// Credit that met no bill for some months is owed in cash.
-    pub fn pay_out_old_credit(&mut self) {
-        let since = self.account.rare.as_ref().and_then(|rare| rare.credit_since);
-        let months = self.rules.policy.payout_after_months;
-        if since.is_some_and(|since| since.date().plus_months(months) <= self.now.date) {
-            self.pay_out(self.account.credit());
-        }
-    }
-
-    /// The ladder takes notice of what was paid; gives the settlement.
-    pub fn finish(mut self) -> Settlement {
-        let by = self.by();
-        let before = self.account.record;
-        let is_settled = |bill: &Bill| bill.is_issued() && !bill.counted && bill.unpaid().is_zero();
-        for bill in self.bills().iter().filter(|bill| is_settled(bill)) {
-            let on_time = bill.open_before(bill.due(&by).plus_days(1).start()).is_zero();
-            self.count(bill, on_time);
-        }
-        self.climb();
-        self.books.record = (self.account.record != before).then_some(self.account.record);
-        self.books
-    }
-
-    fn count(&mut self, bill: &Bill, on_time: bool) {
-        self.account.bill_mut(bill.key, &mut self.spare).counted = true;
-        self.books.counted.push(Counted { bill: bill.key, on_time });
-        let record = &mut self.account.record;
-        if on_time {
-            // One that refunds emptied was not paid.
-            record.on_time_bills = record.on_time_bills.saturating_add(u16::from(!bill.net().is_zero()));
-            return;
-        }
-        let rung = self.account.profile.rung;
-        match self.rules.policy.late_bill {
-            LateBill::Keep => {}
-            LateBill::Down => {
-                let to = rung.saturating_sub(1);
-                record.on_time_bills = self.rules.policy.rung(to).conditions.on_time_bills;
-                self.step(to, StepReason::LateBill);
-            }
-            LateBill::Reset => {
-                self.account.record = Record { latest: record.latest, ..Record::default() };
-                self.step(0, StepReason::LateBill);
-            }
-        }
-    }
-
-    fn climb(&mut self) {
-        while let Some(next) = self.rules.policy.next_rung(self.account.profile.rung)
-            && self.account.record.meets(&next.conditions)
-        {
-            self.step(self.account.profile.rung + 1, StepReason::ConditionsMet);
-        }
-    }
-
-    fn step(&mut self, to: u8, why: StepReason) {
-        let from = std::mem::replace(&mut self.account.profile.rung, to);
-        if from != to {
-            self.books.steps.push(LadderStep { from, to, why, policy: self.policy });
         }
     }
 }

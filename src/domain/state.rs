@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foldhash::fast::{FixedState, RandomState};
 
-use super::account::{Account, Hold, Purchase, Spare};
+use super::account::{Account, Hold, Purchase};
 use super::chunks::Chunks;
 use super::codes::{CodeBook, Ending};
 use super::denial::Reason;
@@ -19,11 +19,12 @@ use super::lateness::Rules;
 use super::merchant::Merchant;
 use super::money::Yen;
 use super::order_book::OrderBook;
-use super::orders::{CaptureTerms, Order, OrderState, RefundMade, fingerprint, part_of};
+use super::orders::{CaptureTerms, Order, OrderState, RefundMade, part_of};
 use super::policy::Policy;
 use super::receipts::{Receipt, Receipts};
 use super::request::{OrderKey, Payer, Scanned};
 use super::settle::Settlement;
+use super::spare::Spare;
 
 /// Numbers of the installation that decisions use; from `config/sokketsu.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,7 +278,7 @@ impl State {
         let input = &decided.input;
         let customer_part = decided.customer.and_then(|ix| self.account(ix)).map(|account| Part::of(&account.id));
         let id = AuthorizationId { part: part_of(input, customer_part), lsn: self.lsn, random: decided.random };
-        let mut order = blank_order(id, decided, now);
+        let mut order = Order::undecided(id, decided, now);
         match &decided.outcome {
             Outcome::Denied { reason, first } => {
                 order.state = OrderState::Denied(*reason);
@@ -385,23 +386,5 @@ impl State {
             let made = RefundMade { id, amount, left, destination, applied, restored };
             order.refunds.get_or_insert_default().push(made);
         });
-    }
-}
-
-fn blank_order(id: AuthorizationId, decided: &Decided, now: &Now) -> Order {
-    let input = &decided.input;
-    let handle = match &input.payer {
-        Payer::Code(scanned) => scanned.handle(),
-        Payer::Customer(_) => None,
-    };
-    let key = OrderKey { merchant: input.merchant, order_id: input.order_id };
-    Order {
-        customer: decided.customer,
-        channel: input.channel,
-        handle,
-        amount: input.amount,
-        fingerprint: fingerprint(input),
-        room: decided.room,
-        ..Order::tombstone(id, key, now)
     }
 }

@@ -83,6 +83,19 @@ pub struct Lateness {
     pub damages_rate: Decimal,
     /// Whether late fees and damages together stay below what `damages_rate` makes of the unpaid principal.
     pub ceiling: bool,
+    pub late_bill: LateBill,
+}
+
+/// What a bill that was paid late does to its customer's rung.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LateBill {
+    #[default]
+    Keep,
+    /// One rung down; its conditions have to be met again.
+    Down,
+    /// Back to the first rung, as on the first day.
+    Reset,
 }
 
 #[derive(Deserialize)]
@@ -92,13 +105,15 @@ pub(super) struct RawLateness {
     np_fee_yen: u64,
     fee_days: Vec<i8>,
     damages_percent_a_year: String,
+    late_bill: LateBill,
     ceiling: bool,
 }
 
 impl Default for RawLateness {
     fn default() -> Self {
         let damages_percent_a_year = "14.6".to_owned();
-        Self { fee_yen: 100, np_fee_yen: 0, fee_days: vec![10, 25], damages_percent_a_year, ceiling: false }
+        let (fee_days, late_bill) = (vec![10, 25], LateBill::Keep);
+        Self { fee_yen: 100, np_fee_yen: 0, fee_days, damages_percent_a_year, late_bill, ceiling: false }
     }
 }
 
@@ -141,6 +156,7 @@ impl Terms {
             fee_days: raw.fee_days,
             damages_rate: percent / Decimal::ONE_HUNDRED,
             ceiling: raw.ceiling,
+            late_bill: raw.late_bill,
         };
         Ok(Self { billing, lateness, slips })
     }

@@ -2,6 +2,7 @@
 
 use super::account::Purchase;
 use super::bill::{BillKey, Line};
+use super::draft::Draft;
 use super::event::{Captured, Destination, Event, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerIx, Lsn};
 use super::jst::{Date, Millis, Now, void_window_end};
@@ -10,7 +11,7 @@ use super::money::Yen;
 use super::orders::{Applied, AppliedTo, Order, OrderState, OrderStatus, RefundMade};
 use super::policy::Policy;
 use super::request::{Cancel, Capture, Refund};
-use super::settle::{Draft, Pot, Settlement, Transfer};
+use super::settle::{Pot, Settlement, Transfer};
 use super::state::State;
 
 /// What a cancellation did.
@@ -251,7 +252,7 @@ fn refund_books(state: &State, customer: CustomerIx, purchase: &Purchase, now: &
 }
 
 /// Money that a refund set free on the purchase's own bill, or that met no bill of its own.
-fn freed<'a>(bill: BillKey, books: &'a Settlement) -> impl Iterator<Item = &'a Transfer> {
+fn freed(bill: BillKey, books: &Settlement) -> impl Iterator<Item = &Transfer> {
     let own = Pot::Bill { bill, line: Line::Principal };
     books.transfers.iter().filter(move |transfer| transfer.from == own || transfer.from == Pot::Refund)
 }

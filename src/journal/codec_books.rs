@@ -2,11 +2,13 @@
 //! bytes.
 
 use super::{BadEvent, Field, Got, numbered, take};
-use crate::domain::account::{Notes, Pending, Record, Slip};
+
 use crate::domain::bill::{Bill, BillKey, Change, ChangeKind, LateFee, Line, Lines, Stretch};
 use crate::domain::event::{Cause, Note, Payment, SlipIssued, SlipKind};
 use crate::domain::ids::OfficeId;
 use crate::domain::jst::Millis;
+use crate::domain::ladder::Record;
+use crate::domain::notes::{Notes, Pending, Slip};
 use crate::domain::orders::{Applied, AppliedTo};
 use crate::domain::settle::{Charge, Counted, LadderStep, Pot, Settlement, StepReason, Transfer};
 

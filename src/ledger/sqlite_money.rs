@@ -6,12 +6,13 @@ use rusqlite::{OptionalExtension, params};
 use super::sqlite_load::accounts;
 use super::sqlite_post::{Poster, bits, yen};
 use super::{Book, EntryKind, LedgerError};
-use crate::domain::account::{Account, Channel, Spare};
+use crate::domain::account::{Account, Channel};
 use crate::domain::bill::{BillKey, Line, OpenMonth};
 use crate::domain::event::{Cause, Event, Note};
 use crate::domain::ids::{CustomerIx, Lsn};
 use crate::domain::jst::{Month, Now};
 use crate::domain::settle::{Charge, Pot, Settlement, Transfer};
+use crate::domain::spare::Spare;
 use crate::journal::codec::{self, Dossier};
 
 /// One row of `movement`, but for what all rows of a fact share.

@@ -15,7 +15,8 @@ use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
 use super::request_guard::{check_head, check_media_type, linger, read_body};
 use super::router::{Call, Route, UNMATCHED, timer_of};
 use super::{
-    Edge, afterwards, authorizations, codes, customers, events, health, imports, merchants, office, sandbox, statements,
+    Edge, afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office, sandbox,
+    slips, statements,
 };
 use crate::domain::request::Request as Question;
 use crate::domain::rule::Reply;
@@ -155,7 +156,7 @@ async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
         Call::GetCustomer => customers::get(asked).await,
         Call::PutPaymentMethod => customers::put_payment_method(asked).await,
         Call::Repay => office::repay(asked).await,
-        Call::IssueSlip => office::slip(asked).await,
+        Call::IssueSlip => slips::issue(asked).await,
         Call::PostDamages => office::damages(asked).await,
         Call::Block => office::block(asked).await,
         Call::ReleaseBlock => office::release(asked).await,
@@ -165,7 +166,7 @@ async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
         Call::WithdrawPayment => office::withdraw(asked).await,
         Call::ListStatements => statements::list(asked).await,
         Call::GetStatement => statements::get(asked).await,
-        Call::History => statements::history(asked).await,
+        Call::History => history::get(asked).await,
         Call::Import => Box::pin(imports::import(asked)).await,
         Call::PutMerchant => merchants::put(asked).await,
         Call::Events => events::follow(asked).await,

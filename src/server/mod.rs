@@ -28,6 +28,7 @@ mod fields;
 mod flow;
 mod framing;
 mod health;
+mod history;
 mod imports;
 pub mod listener;
 mod merchants;
@@ -41,6 +42,7 @@ pub mod router;
 mod sandbox;
 pub mod signature;
 mod signature_input;
+mod slips;
 mod statements;
 pub mod tls;
 

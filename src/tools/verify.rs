@@ -199,9 +199,10 @@ fn check_books(ledger: &SqliteReader, at: &State, decided: u64, report: &mut Rep
         let held: u64 = account.holds().iter().map(|hold| hold.amount.get()).sum();
         let months: u64 = account.months().map(|month| month.principal().get()).sum();
         let np: u64 = account.np_bills().iter().map(|bill| bill.unpaid.get()).sum();
-        let sum = sums.get(&account.id).copied().unwrap_or(0);
-        if i64::try_from(held + months + np) != Ok(sum) {
-            report.note(format!("a customer's entries sum to {sum}, the account holds {}", held + months + np));
+        let stories: u64 = account.stories().iter().map(|bill| bill.unpaid().get()).sum();
+        let (sum, holds) = (sums.get(&account.id).copied().unwrap_or(0), held + months + np + stories);
+        if i64::try_from(holds) != Ok(sum) {
+            report.note(format!("a customer's entries sum to {sum}, the account holds {holds}"));
         }
     }
     Ok(())

@@ -1,0 +1,67 @@
+//! What staff and banks told us of a customer that moves no money yet: provisional payments, blocks, slips.
+
+use super::account::Account;
+use super::event::Note;
+use super::ids::OfficeId;
+use super::jst::{Date, Millis};
+use super::money::Yen;
+use super::spare::Spare;
+
+/// What staff and banks told us of a customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    pub pending: Vec<Pending>,
+    /// Blocks by staff that were not released.
+    pub blocks: Vec<OfficeId>,
+    /// Payment slips that money may still come on.
+    pub slips: Vec<Slip>,
+}
+
+/// Provisional news of a payment: it lifts the block and stops fees, and gives room only when it is final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub id: OfficeId,
+    pub amount: Yen,
+    pub paid_at: Millis,
+    /// From here on it is as if it had never been.
+    pub expires_at: Millis,
+}
+
+/// A slip that a customer can pay with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slip {
+    pub number: u64,
+    pub amount: Yen,
+    /// Money that was paid on it later settles principal first.
+    pub expires_at: Millis,
+}
+
+impl Account {
+    /// Takes in what a note says.
+    pub fn note(&mut self, spare: &mut Spare, note: &Note, today: Date) {
+        /// How long after its expiry a slip is remembered, days; one that is not counts as expired too.
+        const SLIPS_KEPT: i32 = 92;
+        let notes = self.notes_mut(spare);
+        match note {
+            Note::Pending { id, amount, paid_at, expires_at } => {
+                let (id, amount, paid_at, expires_at) = (*id, *amount, *paid_at, *expires_at);
+                notes.pending.push(Pending { id, amount, paid_at, expires_at });
+            }
+            Note::Withdrawn { id } => self.forget_pending(*id),
+            Note::Blocked { id, reason: _ } => notes.blocks.push(*id),
+            Note::Released { id } => notes.blocks.retain(|block| block != id),
+            Note::SlipIssued(issued) => {
+                notes.slips.retain(|slip| slip.expires_at.date().plus_days(SLIPS_KEPT) >= today);
+                let (number, amount, expires_at) = (issued.number, issued.lines.total(), issued.expires_at);
+                notes.slips.push(Slip { number, amount, expires_at });
+            }
+        }
+    }
+
+    /// What was provisional has ended.
+    pub fn forget_pending(&mut self, id: OfficeId) {
+        if let Some(notes) = self.rare.as_mut().and_then(|rare| rare.notes.as_mut()) {
+            notes.pending.retain(|pending| pending.id != id);
+        }
+    }
+}
