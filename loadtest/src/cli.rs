@@ -282,7 +282,7 @@ pub struct Scale {
     /// Orders that a start is to find, besides the measured sales
     #[arg(long, default_value_t = 1_000_000)]
     pub orders: u64,
-    /// Measured sales in a closed loop, of each size, in three rounds
+    /// Measured sales in a closed loop, of each size, in five rounds
     #[arg(long, default_value_t = 300_000)]
     pub sales: u64,
     /// Seconds of sales at a fixed rate, alone and while customers are made; 0 leaves them out

@@ -41,10 +41,15 @@ struct Task {
 struct Calls<'c, C> {
     call: &'c mut C,
     numbers: Range<u64>,
+    /// Turned away with 503, which says that nothing was done: to be made again.
+    again: VecDeque<u64>,
+    turned_away: u64,
     arrivals: VecDeque<Arrival>,
     /// Steps before this one are the warm-up.
     measured_from: usize,
     latencies: Latencies,
+    /// A schedule says when the next one begins, also one that is made again.
+    is_paced: bool,
     /// Nothing more is begun.
     is_over: bool,
     failure: Option<anyhow::Error>,
@@ -52,8 +57,18 @@ struct Calls<'c, C> {
 
 impl<'c, C: Call> Calls<'c, C> {
     fn new(call: &'c mut C, numbers: Range<u64>, measured_from: usize) -> Self {
-        let (arrivals, latencies) = (VecDeque::new(), Latencies::new());
-        Self { call, numbers, arrivals, measured_from, latencies, is_over: false, failure: None }
+        Self {
+            call,
+            numbers,
+            again: VecDeque::new(),
+            turned_away: 0,
+            arrivals: VecDeque::new(),
+            measured_from,
+            latencies: Latencies::new(),
+            is_paced: false,
+            is_over: false,
+            failure: None,
+        }
     }
 
     fn fail(&mut self, error: anyhow::Error) {
@@ -66,7 +81,7 @@ impl<'c, C: Call> Calls<'c, C> {
         if self.is_over {
             return None;
         }
-        let number = self.numbers.next()?;
+        let number = self.again.pop_front().or_else(|| self.numbers.next())?;
         Some(Task { number, intended: arrival.at, is_measured: arrival.step >= self.measured_from })
     }
 }
@@ -90,7 +105,7 @@ impl<C: Call> Player for Calls<'_, C> {
     }
 
     fn next_in_loop(&mut self, now: Nanos, step: usize, begins: bool) -> Option<Task> {
-        if begins { self.begin(Arrival { at: now, step }) } else { None }
+        if begins || !self.again.is_empty() { self.begin(Arrival { at: now, step }) } else { None }
     }
 
     fn write(&mut self, task: Task, _now: Nanos, out: &mut Vec<u8>) {
@@ -100,6 +115,13 @@ impl<C: Call> Player for Calls<'_, C> {
     fn hear(&mut self, sent: &Sent<Task>, outcome: Outcome<'_>, now: Nanos) {
         let task = sent.tag;
         match outcome {
+            Outcome::Answer(answer) if answer.status == 503 => {
+                self.turned_away += 1;
+                self.again.push_back(task.number);
+                if task.is_measured {
+                    self.latencies.record_infinite();
+                }
+            }
             Outcome::Answer(answer) => match self.call.read(task.number, answer) {
                 Ok(()) if task.is_measured => self.latencies.record(now.saturating_sub(task.intended)),
                 Ok(()) => (),
@@ -119,7 +141,7 @@ impl<C: Call> Player for Calls<'_, C> {
     }
 
     fn is_still(&self) -> bool {
-        self.arrivals.is_empty()
+        self.arrivals.is_empty() && (self.is_over || self.again.is_empty() || self.is_paced)
     }
 
     fn is_spent(&self) -> bool {
@@ -129,14 +151,22 @@ impl<C: Call> Player for Calls<'_, C> {
     fn tick(&mut self, _now: Nanos) {}
 }
 
-/// Makes these calls, the next one on a connection when its last is answered. Gives the seconds it took.
-pub fn as_fast_as_answered<C: Call>(to: &Peer, connections: usize, call: &mut C, numbers: Range<u64>) -> Result<f64> {
+/// What a closed loop took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    pub seconds: f64,
+    /// Answers of 503; each call was made again.
+    pub turned_away: u64,
+}
+
+/// Makes these calls, the next one on a connection when its last is answered.
+pub fn as_fast_as_answered<C: Call>(to: &Peer, connections: usize, call: &mut C, numbers: Range<u64>) -> Result<Took> {
     let clock = Clock::start();
     let mut wire = Wire::new(to, http::read, clock, connections, 1, TIMEOUT)?;
     let mut calls = Calls::new(call, numbers, 0);
     let began = clock.now();
     let ended = closed_loop(clock, &mut calls, &mut wire, &[began + LONGEST], &mut |_, _| ());
-    let took = seconds(clock.now() - began);
+    let took = Took { seconds: seconds(clock.now() - began), turned_away: calls.turned_away };
     if let Some(failure) = calls.failure {
         return Err(failure);
     }
@@ -145,7 +175,7 @@ pub fn as_fast_as_answered<C: Call>(to: &Peer, connections: usize, call: &mut C,
         Err(_) if call.may_break() => Ok(took),
         Err(error) => Err(error),
         Ok(_) => {
-            ensure!(call.may_break() || took < seconds(LONGEST), "it took longer than {} s", LONGEST / SECOND);
+            ensure!(call.may_break() || took.seconds < seconds(LONGEST), "it took longer than {} s", LONGEST / SECOND);
             Ok(took)
         }
     }
@@ -162,7 +192,8 @@ pub struct Pace {
     pub seconds: f64,
 }
 
-/// Makes calls from number `from` on at this pace. Gives the latencies, from the intended moments, and how many.
+/// Makes calls from number `from` on at this pace. Gives the latencies, from the intended moments, and the first
+/// number not made. What is turned away is infinitely slow, and is made again in the place of a next one.
 pub fn at_pace<C: Call>(to: &Peer, pace: Pace, call: &mut C, from: u64) -> Result<(Latencies, u64)> {
     let clock = Clock::start();
     let mut wire = Wire::new(to, http::read, clock, pace.connections, 1, TIMEOUT)?;
@@ -172,7 +203,8 @@ pub fn at_pace<C: Call>(to: &Peer, pace: Pace, call: &mut C, from: u64) -> Resul
     let steps = vec![step(pace.warmup, false), step(pace.seconds, true)];
     let mut schedule = Schedule::new(steps, Spacing::Fixed, clock.now() + BREATH, 1);
     let mut calls = Calls::new(call, from..u64::MAX, 1);
+    calls.is_paced = true;
     open_loop(clock, &mut calls, &mut wire, &mut schedule, TIMEOUT, &mut |_, _| ())?;
-    let made = calls.numbers.start - from;
-    calls.failure.map_or(Ok((calls.latencies, made)), Err)
+    let next = calls.numbers.start;
+    calls.failure.map_or(Ok((calls.latencies, next)), Err)
 }

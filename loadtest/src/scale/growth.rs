@@ -1,15 +1,17 @@
 //! Whether growing shows: sales at a fixed rate, alone, and while new customers are made on another connection.
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
 use super::calls::{Call, Pace, at_pace};
 use super::sales::{Sales, Sample};
 use super::site::Site;
 use crate::cli::Scale;
+use crate::clock::{Clock, SECOND, from_seconds};
 use crate::crowd::LIMIT;
 use crate::http::{Requests, Role};
 use crate::latency::Percentiles;
+use crate::probe::Probe;
 use crate::setup::{said, standing};
 use crate::wire::Answer;
 
@@ -18,13 +20,22 @@ const CONNECTIONS: usize = 64;
 /// Played before what is measured, s.
 const WARMUP: f64 = 1.0;
 
-/// Latencies of sales, from the intended moment.
+/// How long sales took, and the disk meanwhile: a slow disk and a slow server look alike.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Sold {
+    /// From the intended moment.
+    pub latency: Percentiles,
+    /// `fdatasync` of 4 KiB beside the data, some twenty a second.
+    pub disk: Percentiles,
+}
+
+/// The same sales twice.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Growth {
     /// Sales a second.
     pub rate: f64,
-    pub alone: Percentiles,
-    pub growing: Percentiles,
+    pub alone: Sold,
+    pub growing: Sold,
     /// Customers made meanwhile, and how many a second.
     pub created: u64,
     pub created_per_s: f64,
@@ -55,9 +66,12 @@ pub fn measure(options: &Scale, site: &Site, run: &str, next: &mut u64, sample: 
     let pace = Pace { connections: CONNECTIONS, rate, warmup: WARMUP, seconds: options.growth_seconds };
     let mut sell = |next: &mut u64| {
         let mut sales = Sales::online(site, run, sample)?;
-        let (latencies, made) = at_pace(&target.http, pace, &mut sales, *next)?;
-        *next += made;
-        Ok::<_, anyhow::Error>(latencies.percentiles())
+        let clock = Clock::start();
+        let probe = Probe::start(Some(&site.data()), clock, from_seconds(WARMUP), SECOND)?;
+        let (latencies, after) = at_pace(&target.http, pace, &mut sales, *next)?;
+        *next = after;
+        let disk = probe.stop()?.disk.context("the disk was not probed")?;
+        Ok::<_, anyhow::Error>(Sold { latency: latencies.percentiles(), disk })
     };
     let alone = sell(next)?;
     site.settle()?;

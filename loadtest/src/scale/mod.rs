@@ -22,7 +22,7 @@ pub use table::render as table;
 /// Keep-alive connections of the closed loop, one request on each.
 const CONNECTIONS: usize = 64;
 /// Rounds of the closed loop. Each size has a turn in each, so that the machine's drift meets all of them.
-const ROUNDS: u64 = 3;
+const ROUNDS: u64 = 5;
 /// Sales with a code that are under way when the server is killed half-way, if there are so many customers.
 const INTERRUPTED: u64 = 40_000;
 
@@ -34,6 +34,8 @@ pub struct Size {
     orders: u64,
     /// Decisions a second, round by round.
     rounds: Vec<f64>,
+    /// Of the sales in these, answered with 503 and made again.
+    turned_away: u64,
     /// Of the stop, s.
     stop_s: f64,
     after_stop: Start,
@@ -54,13 +56,14 @@ struct Course {
     /// The next order.
     next: u64,
     rounds: Vec<f64>,
+    turned_away: u64,
 }
 
 impl Course {
     fn new(site: Site, filled: Filled) -> Result<Self> {
         let customers = u64::from(filled.customers);
         let sample = Sample::take(&site, customers)?;
-        Ok(Self { site, customers, sample, next: filled.orders, filled, rounds: Vec::new() })
+        Ok(Self { site, customers, sample, next: filled.orders, filled, rounds: Vec::new(), turned_away: 0 })
     }
 
     /// Sells so often in a closed loop, each customer once at most before the codes are issued anew, and notes the
@@ -72,12 +75,15 @@ impl Course {
             let mut calls = Sales::prepared(&self.site, run, orders.clone(), &mut self.sample)?;
             // What the codes left for the ledger to do is not part of the turn.
             self.site.settle()?;
-            seconds += as_fast_as_answered(&self.site.target()?.http, CONNECTIONS, &mut calls, orders.clone())?;
+            let took = as_fast_as_answered(&self.site.target()?.http, CONNECTIONS, &mut calls, orders.clone())?;
+            seconds += took.seconds;
+            self.turned_away += took.turned_away;
             left -= orders.end - orders.start;
             self.next = orders.end;
         }
         self.rounds.push(sales as f64 / seconds);
-        Ok(())
+        // Nor is what they left part of the next one's.
+        self.site.settle()
     }
 
     /// Kills the server in the middle of sales; gives its next start, and what the books say of those sales.
@@ -103,8 +109,22 @@ impl Course {
         let (after_kill, interruption) = self.interrupt(run)?;
         let (sampled, wrong) = (self.sample.len(), self.sample.wrong(&self.site)?);
         self.site.stop()?;
-        let (filled, rounds) = (self.filled, self.rounds);
-        Ok(Size { filled, orders, rounds, stop_s, after_stop, growth, interruption, after_kill, sampled, wrong })
+        let (filled, rounds, turned_away) =
+            (Filled { orders: self.next, ..self.filled }, self.rounds, self.turned_away);
+        self.site.note(&filled)?;
+        Ok(Size {
+            filled,
+            orders,
+            rounds,
+            turned_away,
+            stop_s,
+            after_stop,
+            growth,
+            interruption,
+            after_kill,
+            sampled,
+            wrong,
+        })
     }
 }
 
@@ -136,10 +156,6 @@ pub fn run(options: &Scale) -> Result<Vec<Size>> {
             let last = course.rounds.last().copied().unwrap_or(0.0);
             say(format!("round {round}: {} customers, {last:.0} decisions/s", course.customers));
         }
-    }
-    // The others take no part in a start.
-    for course in &mut courses {
-        course.site.settle()?;
     }
     courses.into_iter().map(|course| course.finish(options, &run)).collect()
 }
@@ -191,6 +207,7 @@ mod tests {
             filled: Filled { customers, empty_bytes: 20_000_000, idle_bytes, took_s: 1.0, orders: 1_000 },
             orders: 1_300,
             rounds: rounds.to_vec(),
+            turned_away: 0,
             stop_s: 0.1,
             after_stop: start,
             growth: None,

@@ -121,12 +121,18 @@ fn panel(out: &mut String, at: f64, panel: &Panel, sizes: &[Size]) {
         put(out, format_args!(r#"<path d="M{left:.1} {at:.1}H{right:.1}" stroke="{SOFT}" stroke-dasharray="5 4"/>"#));
         put(out, format_args!(r#"<text x="{:.1}" y="{:.1}">{text}</text>"#, left + 4.0, at - 5.0));
     }
-    line(out, panel, sizes, (&x, &y));
+    line(out, panel, sizes, (&x, &y), (left, right));
     put(out, format_args!(r#"<path d="M{left:.1} {bottom}H{right:.1}" stroke="{SOFT}"/>"#));
 }
 
 /// The line itself, each point with its value; a point above the panel is an arrow with its value.
-fn line(out: &mut String, panel: &Panel, sizes: &[Size], (x, y): (&dyn Fn(f64) -> f64, &dyn Fn(f64) -> f64)) {
+fn line(
+    out: &mut String,
+    panel: &Panel,
+    sizes: &[Size],
+    (x, y): (&dyn Fn(f64) -> f64, &dyn Fn(f64) -> f64),
+    (first, last): (f64, f64),
+) {
     let mut sizes: Vec<&Size> = sizes.iter().collect();
     sizes.sort_by(|a, b| a.customers().total_cmp(&b.customers()));
     let color = panel.color;
@@ -142,8 +148,16 @@ fn line(out: &mut String, panel: &Panel, sizes: &[Size], (x, y): (&dyn Fn(f64) -
         let pen = if path.is_empty() { 'M' } else { 'L' };
         put(&mut path, format_args!("{pen}{at:.1} {height:.1}"));
         put(out, format_args!(r#"<circle cx="{at:.1}" cy="{height:.1}" r="4" fill="{color}"/>"#));
+        // Beside the axis and the edge a label leans inwards.
+        let anchor = if at < first + 20.0 {
+            "start"
+        } else if at > last - 20.0 {
+            "end"
+        } else {
+            "middle"
+        };
         let above = height - 10.0;
-        put(out, format_args!(r#"<text x="{at:.1}" y="{above:.1}" text-anchor="middle" fill="{INK}">{text}</text>"#));
+        put(out, format_args!(r#"<text x="{at:.1}" y="{above:.1}" text-anchor="{anchor}" fill="{INK}">{text}</text>"#));
     }
     put(out, format_args!(r#"<path d="{path}" fill="none" stroke="{color}" stroke-width="2"/>"#));
 }

@@ -23,6 +23,8 @@ pub const MERCHANT: &str = "load-mrc-001";
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// The ledger's work behind 10 million customers takes about a minute.
 const SETTLE: Duration = Duration::from_secs(600);
+/// What is known of the customers, beside the data.
+const NOTE: &str = "filled.json";
 /// Customers between two lines of progress.
 const LINE: usize = 500_000;
 /// Sales between two notes of how many there are.
@@ -41,7 +43,7 @@ pub struct Filled {
     pub idle_bytes: u64,
     /// s
     pub took_s: f64,
-    /// Sales made after that, for a start to find them.
+    /// Sales made since, by all calls together. The next one has this number: no basket comes twice.
     #[serde(default)]
     pub orders: u64,
 }
@@ -142,7 +144,7 @@ impl Site {
     /// Makes the customers by the office's calls and sells to them, unless a call before has; the server runs
     /// afterwards.
     pub fn fill(&mut self, customers: u32, orders: u64, run: &str, is_quiet: bool) -> Result<Filled> {
-        let note = self.folder.join("filled.json");
+        let note = self.folder.join(NOTE);
         let mut filled: Filled = match std::fs::read(&note) {
             Ok(text) => {
                 let filled = serde_json::from_slice(&text).with_context(|| note.display().to_string())?;
@@ -160,8 +162,14 @@ impl Site {
             filled.orders = turn.end;
         }
         self.settle()?;
-        std::fs::write(&note, serde_json::to_vec(&filled)?).with_context(|| note.display().to_string())?;
+        self.note(&filled)?;
         Ok(filled)
+    }
+
+    /// Keeps it for a later call.
+    pub fn note(&self, filled: &Filled) -> Result<()> {
+        let note = self.folder.join(NOTE);
+        std::fs::write(&note, serde_json::to_vec(filled)?).with_context(|| note.display().to_string())
     }
 
     fn make(&mut self, customers: u32, is_quiet: bool) -> Result<Filled> {

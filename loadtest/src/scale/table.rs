@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Size;
+use super::growth::{Growth, Sold};
 use crate::text::{count, ms, whole};
 
 /// One row: what it is, and its cell for each size.
@@ -26,6 +27,7 @@ pub fn render(sizes: &[Size]) -> String {
     });
     row(&mut page, "decisions/s, closed loop", sizes, |size| whole(size.decisions_per_s()));
     row(&mut page, "over that of the first size, round by round", sizes, |size| format!("{:.2}", size.over(first)));
+    row(&mut page, "of these turned away once (503)", sizes, |size| count(size.turned_away));
     row(&mut page, "orders retained", sizes, |size| count(size.orders));
     row(&mut page, "start after a stop, s", sizes, |size| format!("{:.1}", size.after_stop.seconds));
     row(&mut page, "start after kill -9 in mid-sale, s", sizes, |size| format!("{:.1}", size.after_kill.seconds));
@@ -33,13 +35,21 @@ pub fn render(sizes: &[Size]) -> String {
         format!("{}, {}", count(size.interruption.answered), size.interruption.missing)
     });
     if let Some(growth) = first.growth {
-        let three = |told: crate::latency::Percentiles| {
-            format!("{}, {}, {}", ms(told.p50_ms), ms(told.p999_ms), ms(told.max_ms))
+        let cell = |size: &Size, of: fn(&Growth) -> Sold| {
+            size.growth.as_ref().map(of).map_or_else(
+                || "-".to_owned(),
+                |Sold { latency, disk }| {
+                    format!(
+                        "{}, {}, {}; {}",
+                        ms(latency.p50_ms),
+                        ms(latency.p999_ms),
+                        ms(latency.max_ms),
+                        ms(disk.max_ms)
+                    )
+                },
+            )
         };
-        let cell = |size: &Size, of: fn(&super::Growth) -> crate::latency::Percentiles| {
-            size.growth.as_ref().map_or_else(|| "-".to_owned(), |growth| three(of(growth)))
-        };
-        let name = format!("{:.0} sales/s: p50, p99.9, max, ms", growth.rate);
+        let name = format!("{:.0} sales/s: p50, p99.9, max, ms; the disk's own slowest sync", growth.rate);
         row(&mut page, &name, sizes, |size| cell(size, |growth| growth.alone));
         let name = format!("the same while {:.0} customers/s are made", growth.created_per_s);
         row(&mut page, &name, sizes, |size| cell(size, |growth| growth.growing));
