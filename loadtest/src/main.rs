@@ -148,7 +148,13 @@ fn grow(options: &Scale) -> Result<u8> {
         let text = serde_json::to_string_pretty(&sizes)?;
         std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
     }
-    print(&scale::render(&sizes));
+    let page = scale::table(&sizes);
+    for (file, text) in [(&options.markdown, &page), (&options.svg, &scale::picture(&sizes))] {
+        if let Some(file) = file {
+            std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+        }
+    }
+    print(&page);
     Ok(if scale::books_agree(&sizes) { 0 } else { Verdict::BooksDiffer.exit_code() })
 }
 

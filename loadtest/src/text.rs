@@ -23,6 +23,12 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A figure to the nearest whole number, with commas. A negative one is zero.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+pub fn whole(value: f64) -> String {
+    count(value.round() as u64)
+}
+
 fn percentiles(out: &mut String, name: &str, told: &Percentiles) {
     line(
         out,

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 /// Entries a chunk. With 256-byte entries a chunk is 1 MiB.
-const CHUNK: usize = 4_096;
+pub const CHUNK: usize = 4_096;
 
 /// Entries are numbered from 0 for ever; the oldest may be dropped, the numbers of the others stay.
 #[derive(Clone, Debug)]
@@ -55,6 +55,20 @@ impl<T> Chunks<T> {
         }
         self.end += 1;
         self.end - 1
+    }
+
+    /// Adds these. A vector with room for exactly [`CHUNK`] entries becomes the next chunk as it is, if the last one
+    /// is full: nothing is moved.
+    pub fn append(&mut self, entries: Vec<T>) {
+        let fits = entries.capacity() == CHUNK && self.chunks.back().is_none_or(|chunk| chunk.len() == CHUNK);
+        if fits && !entries.is_empty() {
+            self.end += entries.len() as u64;
+            self.chunks.push_back(entries);
+        } else {
+            for entry in entries {
+                self.push(entry);
+            }
+        }
     }
 
     fn place(&self, number: u64) -> Option<(usize, usize)> {
@@ -148,5 +162,25 @@ mod tests {
         }
         assert_eq!(chunks.push(7), 10_000);
         assert_eq!(chunks.get(10_000), Some(&7));
+    }
+    #[test]
+    fn whole_chunks_are_taken_over_and_others_are_added() {
+        let block = |from: usize, to: usize| {
+            let mut block = Vec::with_capacity(CHUNK);
+            block.extend(from..to);
+            block
+        };
+        let mut chunks = Chunks::default();
+        let first = block(0, CHUNK);
+        let place = first.as_ptr();
+        chunks.append(first);
+        assert_eq!(chunks.get(0).map(std::ptr::from_ref), Some(place), "nothing was moved");
+        chunks.append(block(CHUNK, CHUNK + 10));
+        chunks.append(block(CHUNK + 10, CHUNK + 20));
+        chunks.append((CHUNK + 20..3 * CHUNK).collect());
+        chunks.append(Vec::new());
+        chunks.push(3 * CHUNK);
+        assert_eq!(chunks.iter().copied().collect::<Vec<_>>(), (0..=3 * CHUNK).collect::<Vec<_>>());
+        assert!((0..=3 * CHUNK).all(|n| chunks.get(n as u64) == Some(&n)));
     }
 }

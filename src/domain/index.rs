@@ -82,6 +82,22 @@ impl<V: Copy> Index<V> {
         }
     }
 
+    /// Adds many, whose keys are not there. They are put in order of their shards first, so that each shard is visited
+    /// once and grown once: with millions of entries a visit is a miss of every cache.
+    pub fn insert_all(&mut self, entries: &mut [(u64, V)]) {
+        entries.sort_unstable_by_key(|(hash, _)| split(*hash).0);
+        for of_one in entries.chunk_by(|(a, _), (b, _)| split(*a).0 == split(*b).0) {
+            let Some((hash, _)) = of_one.first() else { continue };
+            let table = &mut self.shards[usize::from(split(*hash).0)];
+            table.reserve(of_one.len() + SLACK, spread);
+            for (hash, value) in of_one {
+                let tag = split(*hash).1;
+                table.insert_unique(spread(&(tag, ())), (tag, *value), spread);
+            }
+        }
+        self.len += entries.len();
+    }
+
     /// Removes the entry for which `same` holds and gives its value.
     pub fn remove(&mut self, hash: u64, mut same: impl FnMut(V) -> bool) -> Option<V> {
         let (shard, tag) = split(hash);
@@ -145,6 +161,22 @@ mod tests {
         assert_eq!(index.remove(hash(8), |v| v == 8), Some(8));
         assert_eq!((index.remove(hash(8), |v| v == 8), index.find(hash(8), |v| v == 8)), (None, None));
         assert_eq!(index.len(), 300_000);
+    }
+
+    #[test]
+    fn many_at_once_are_found_as_if_put_in_one_by_one() {
+        let mut index = Index::default();
+        index.insert(hash(MANY), MANY);
+        let mut entries: Vec<_> = (0..MANY).map(|n| (hash(n), n)).collect();
+        index.insert_all(&mut entries[..1_000]);
+        index.insert_all(&mut entries[1_000..]);
+        index.insert_all(&mut []);
+        assert_eq!(index.len(), 300_001);
+        for n in 0..=MANY {
+            assert_eq!(index.find(hash(n), |v| v == n), Some(n));
+        }
+        assert!(index.tight.is_empty(), "each shard has room for what comes next");
+        assert!(index.shards.iter().all(|shard| shard.capacity() - shard.len() >= SLACK));
     }
 
     #[test]

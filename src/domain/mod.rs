@@ -20,6 +20,7 @@ mod index;
 pub mod jst;
 pub mod ladder;
 pub mod lateness;
+pub mod load;
 pub mod merchant;
 pub mod money;
 pub mod notes;

@@ -63,8 +63,8 @@ pub struct State {
     pub policy: Option<PolicyInForce>,
     pub calendar: Arc<BankCalendar>,
     pub calendar_text: Box<str>,
-    accounts: Chunks<Account>,
-    by_customer: Index<u32>,
+    pub(super) accounts: Chunks<Account>,
+    pub(super) by_customer: Index<u32>,
     spare: Spare,
     pub merchants: HashMap<MerchantId, Merchant, RandomState>,
     pub orders: OrderBook,
@@ -72,7 +72,7 @@ pub struct State {
     pub receipts: Receipts,
 }
 
-fn customer_hash(id: &CustomerId) -> u64 {
+pub(super) fn customer_hash(id: &CustomerId) -> u64 {
     let mut hasher = FixedState::with_seed(0x6375_7374).build_hasher();
     hasher.write(id.as_bytes());
     hasher.finish()
@@ -113,7 +113,7 @@ impl State {
     }
 
     /// The account of an index that an event or a code carries.
-    fn account_mut(&mut self, ix: CustomerIx) -> &mut Account {
+    pub(super) fn account_mut(&mut self, ix: CustomerIx) -> &mut Account {
         self.account_and_spare(ix).0
     }
 
@@ -132,29 +132,10 @@ impl State {
         CustomerIx(u32::try_from(self.accounts.end()).unwrap_or(u32::MAX))
     }
 
-    /// Takes in an account read back from the ledger; they come in order of their index.
-    pub fn load_account(&mut self, account: Account) {
+    fn add_account(&mut self, account: Account) {
         let hash = customer_hash(&account.id);
         let ix = self.accounts.push(account);
         self.by_customer.insert(hash, u32::try_from(ix).unwrap_or(u32::MAX));
-    }
-
-    /// Takes in an order read back from the ledger; they come in order of decision. One that was `recalled`
-    /// no longer owns its key; any other that outlived the retention (an open hold, say) still does.
-    pub fn load_order(&mut self, mut order: Order, recalled: bool) {
-        let approved = !matches!(order.state, OrderState::Denied(_) | OrderState::Tombstone);
-        let recent = self.time < order.decided_at.plus(self.settings.orders_retain);
-        if !recent {
-            return if recalled { self.orders.recall(order) } else { self.orders.keep(order) };
-        }
-        match order.customer {
-            Some(ix) if approved => {
-                let sequence = self.orders.next_sequence();
-                order.earlier = self.account_mut(ix).latest_approval.replace(sequence);
-            }
-            Some(_) | None => order.earlier = None,
-        }
-        self.orders.push(order);
     }
 
     /// A customer's approvals, latest first, as far as they are in memory.
@@ -195,7 +176,7 @@ impl State {
             }
             Event::CustomerSet { ix, id, profile } => {
                 if *ix == self.next_customer() {
-                    self.load_account(Account::new(*id, profile.as_ref().clone()));
+                    self.add_account(Account::new(*id, profile.as_ref().clone()));
                 } else {
                     let account = self.account_mut(*ix);
                     account.set_payment_method(profile.payment_method, now.month);

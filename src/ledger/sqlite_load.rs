@@ -13,6 +13,7 @@ use crate::domain::bill::{NpBill, OpenMonth, PaymentMethod};
 use crate::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId};
 use crate::domain::jst::{BankCalendar, Date, Millis, Month};
 use crate::domain::ladder::Record;
+use crate::domain::load;
 use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::notes::Notes;
 use crate::domain::orders::Order;
@@ -20,7 +21,7 @@ use crate::domain::policy::Policy;
 use crate::domain::state::State;
 use crate::journal::codec::Dossier;
 
-/// Customers, or records, decoded at once: some milliseconds' work.
+/// Records decoded at once: some milliseconds' work.
 const BLOCK: i64 = 8_192;
 
 /// Fills a fresh state. Accounts come before orders, which are chained to them.
@@ -181,8 +182,8 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
     Ok(account)
 }
 
-/// The accounts from customer `from` to before `to`.
-pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<(CustomerIx, Account)>, LedgerError> {
+/// The accounts from customer `from` to before `to`, all of them.
+pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Account>, LedgerError> {
     let mut accounts = db.prepare_cached(
         "SELECT customer, customer_id, identity, identity_reason, birth_date, guardian_consent, payment_method,
         status, limit_total, limit_in_store, rung, codes_issued, live_code, credit, month, in_store, online,
@@ -209,9 +210,10 @@ pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Custo
     let mut holds = Beside::new(holds.query([from, to])?, hold)?;
     let mut bills = Beside::new(bills.query([from, to])?, np_bill)?;
     let mut rows = accounts.query([from, to])?;
-    let mut read = Vec::with_capacity(usize::try_from(to - from).unwrap_or(0));
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
+    let mut read = Vec::with_capacity(load::BLOCK);
+    for number in from..to {
+        let row = rows.next()?.filter(|row| row.get(0) == Ok(number));
+        let cells = Cells(row.ok_or_else(|| LedgerError::Corrupt("customers are missing".to_owned()))?);
         let ix = cells.customer(0)?;
         let mut account = account(&cells)?;
         let mut open = months.of(ix)?;
@@ -232,7 +234,7 @@ pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Custo
             notes: (notes != Notes::default()).then(|| Box::new(notes)),
         };
         account.rare = (rare != Rare::default()).then(|| Box::new(rare));
-        read.push((ix, account));
+        read.push(account);
     }
     if dossiers.next.is_some() || months.next.is_some() || holds.next.is_some() || bills.next.is_some() {
         return Err(stray());
@@ -254,22 +256,18 @@ fn load_accounts(readers: &mut Readers, state: &mut State) -> Result<(), LedgerE
         .one()?
         .prepare_cached("SELECT coalesce(max(customer), -1) + 1 FROM account")?
         .query_row([], |row| row.get(0))?;
-    readers.in_blocks(0..end, BLOCK, accounts, |(ix, account)| {
-        if ix != state.next_customer() {
-            return Err(LedgerError::Corrupt("customers are missing".to_owned()));
-        }
-        state.load_account(account);
-        Ok(())
-    })
+    let mut load = state.load_accounts();
+    readers.in_blocks(0..end, load::BLOCK as i64, accounts, |accounts| load.take(accounts))?;
+    load.finish();
+    Ok(())
 }
 
 /// The codes still remembered.
 fn load_codes(readers: &mut Readers, state: &mut State) -> Result<(), LedgerError> {
     let Some(oldest) = oldest_code(readers.one()?)? else { return Ok(()) };
     let mut codes = Codes::default();
-    readers.in_blocks(oldest..state.lsn.next().0.cast_signed(), BLOCK, code_facts, |(_, fact)| {
-        codes.take(fact);
-        Ok(())
+    readers.in_blocks(oldest..state.lsn.next().0.cast_signed(), BLOCK, code_facts, |facts| {
+        facts.into_iter().for_each(|(_, fact)| codes.take(fact));
     })?;
     codes.give(state);
     Ok(())
@@ -295,9 +293,8 @@ fn load_orders(readers: &mut Readers, state: &mut State) -> Result<(), LedgerErr
     }
     drop(rows);
     drop(kept);
-    readers.in_blocks(recent..end, BLOCK, recent_orders, |(order, recalled)| {
-        state.load_order(order, recalled);
-        Ok(())
+    readers.in_blocks(recent..end, BLOCK, recent_orders, |orders| {
+        orders.into_iter().for_each(|(order, recalled)| state.load_order(order, recalled));
     })
 }
 

@@ -150,7 +150,7 @@ impl Poster<'_> {
         change: impl FnOnce(&mut Account, &mut Spare),
     ) -> Result<(), LedgerError> {
         let at = i64::from(customer.0);
-        let Some((_, before)) = accounts(self.db, at, at + 1)?.pop() else {
+        let Some(before) = accounts(self.db, at, at + 1)?.pop() else {
             return Err(LedgerError::Corrupt("money moves for a customer who is not there".to_owned()));
         };
         let mut after = before.clone();

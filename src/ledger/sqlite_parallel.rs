@@ -44,13 +44,13 @@ impl Readers {
         self.0.first().ok_or_else(|| LedgerError::Io("no reader is open".to_owned()))
     }
 
-    /// Reads the numbers of `whole` in blocks of `size`, the readers in turns, and hands the rows to `take` in order.
-    pub(super) fn in_blocks<T: Send>(
+    /// Reads the numbers of `whole` in blocks of `size`, the readers in turns, and hands them to `take` in order.
+    pub(super) fn in_blocks<B: Send>(
         &mut self,
         whole: Range<i64>,
         size: i64,
-        read: impl Fn(&Connection, i64, i64) -> Result<Vec<T>, LedgerError> + Sync,
-        mut take: impl FnMut(T) -> Result<(), LedgerError>,
+        read: impl Fn(&Connection, i64, i64) -> Result<B, LedgerError> + Sync,
+        mut take: impl FnMut(B),
     ) -> Result<(), LedgerError> {
         let blocks: Vec<i64> = (whole.start..whole.end).step_by(usize::try_from(size).unwrap_or(1)).collect();
         let (count, read) = (self.0.len(), &read);
@@ -72,8 +72,7 @@ impl Readers {
             }
             for (block, _) in blocks.iter().enumerate() {
                 let Some(desk) = desks.get(block % count) else { break };
-                let rows = desk.recv().map_err(|_| LedgerError::Io("a reader has gone".to_owned()))??;
-                rows.into_iter().try_for_each(&mut take)?;
+                take(desk.recv().map_err(|_| LedgerError::Io("a reader has gone".to_owned()))??);
             }
             Ok(())
         })

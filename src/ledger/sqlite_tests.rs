@@ -355,25 +355,31 @@ fn blocks_come_in_order_and_the_first_error_ends_them() {
     let Temporary { ledger: _ledger, dir } = temporary();
     let mut readers = Readers::open(&dir.path().join("ledger.db")).unwrap();
     let mut taken = Vec::new();
-    let take = |n| {
-        taken.push(n);
-        Ok(())
-    };
-    readers.in_blocks(3..100, 7, |_, from, to| Ok((from..to).collect()), take).unwrap();
+    readers
+        .in_blocks(3..100, 7, |_, from, to| Ok((from..to).collect::<Vec<_>>()), |block| taken.extend(block))
+        .unwrap();
     assert_eq!(taken, (3..100).collect::<Vec<i64>>());
 
     let mut count = 0;
     let read = |_: &Connection, from, to| match from {
         35.. => Err(LedgerError::Corrupt(format!("block {from}"))),
-        _ => Ok(vec![(); usize::try_from(to - from).unwrap()]),
+        _ => Ok(to - from),
     };
-    let take = |()| {
-        count += 1;
-        Ok(())
-    };
-    let error = readers.in_blocks(0..1_000, 7, read, take).unwrap_err();
+    let error = readers.in_blocks(0..1_000, 7, read, |numbers| count += numbers).unwrap_err();
     assert!(matches!(&error, LedgerError::Corrupt(what) if what == "block 35"), "{error}");
     assert_eq!(count, 35);
+}
+
+#[test]
+fn a_missing_customer_stops_the_load() {
+    let history = History::new(3, 300);
+    for gone in ["customer = 1", "customer = (SELECT max(customer) - 1 FROM account)"] {
+        let Temporary { mut ledger, dir: _dir } = temporary();
+        ledger.post(&postings(&history)).unwrap();
+        ledger.connection().execute(&format!("DELETE FROM account WHERE {gone}"), []).unwrap();
+        let error = ledger.load(&mut State::new(Settings::default())).unwrap_err();
+        assert!(matches!(&error, LedgerError::Corrupt(what) if what == "customers are missing"), "{error}");
+    }
 }
 
 #[test]

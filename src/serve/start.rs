@@ -18,8 +18,9 @@ use crate::engine::Engine;
 use crate::engine::board::Board;
 use crate::engine::recovery::{RecoveryError, recover};
 use crate::journal::recover::examine;
-use crate::journal::{DirLock, Durable, LocalJournal, Options, lock};
-use crate::ledger::sqlite::{SqliteLedger, SqliteReader};
+use crate::journal::{DirLock, Durable, JournalError, LocalJournal, Options, lock};
+use crate::ledger::Ledger;
+use crate::ledger::sqlite::SqliteLedger;
 use crate::sandbox;
 
 /// The durable half: everything below the sockets.
@@ -42,13 +43,15 @@ pub(super) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     let clock = if config.sandbox { Clock::sandbox(data, start)? } else { Clock::system() };
     let journal_dir = data.join("journal");
     let LedgerPlace::Embedded(ledger_file) = &config.records.ledger.place;
-    journal_is_there(&journal_dir, ledger_file)?;
-    let options = Options { segment_size: config.records.journal.segment_bytes, ..Options::default() };
+    let mut ledger = SqliteLedger::open(ledger_file, clock.now())?;
+    let posted = ledger.position()?;
+    journal_is_there(&journal_dir, posted)?;
+    let segment_size = config.records.journal.segment_bytes;
+    let options = Options { segment_size, scan_from: posted, ..Options::default() };
     let (journal, found) = LocalJournal::open(&journal_dir, &options, clock.now().0)?;
     if let Some(torn) = &found.torn {
         tracing::warn!(bytes = torn.bytes, lsn = torn.lsn.0, "cut an unanswered tail off the journal");
     }
-    let mut ledger = SqliteLedger::open(ledger_file, clock.now())?;
     let began = Instant::now();
     let mut tell = |records: u64| tracing::info!(records, "recovering");
     let (state, replayed) = recover(config.records.settings, &mut ledger, &journal_dir, found.last, &mut tell)?;
@@ -72,13 +75,9 @@ pub(super) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
 }
 
 /// A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place.
-fn journal_is_there(journal: &Path, ledger: &Path) -> Result<(), ServeError> {
-    let is_new = !journal.exists() || examine(journal, Lsn::ZERO)?.last == Lsn::ZERO;
-    if !is_new || !ledger.exists() {
-        return Ok(());
-    }
-    let posted = SqliteReader::open(ledger)?.position()?;
-    if posted == Lsn::ZERO {
+fn journal_is_there(journal: &Path, posted: Lsn) -> Result<(), ServeError> {
+    let is_new = || Ok::<_, JournalError>(!journal.exists() || examine(journal, posted)?.last == Lsn::ZERO);
+    if posted == Lsn::ZERO || !is_new()? {
         return Ok(());
     }
     Err(RecoveryError::LedgerAhead { ledger: posted, journal: Lsn::ZERO }.into())

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::CONNECTIONS;
+use super::calls::as_fast_as_answered;
+use super::sales::{Sales, Sample};
 use crate::bulk::{bulk, once};
 use crate::cli::Scale;
 use crate::crowd::LIMIT;
@@ -20,8 +23,12 @@ pub const MERCHANT: &str = "load-mrc-001";
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// The ledger's work behind 10 million customers takes about a minute.
 const SETTLE: Duration = Duration::from_secs(600);
+/// What is known of the customers, beside the data.
+const NOTE: &str = "filled.json";
 /// Customers between two lines of progress.
 const LINE: usize = 500_000;
+/// Sales between two notes of how many there are.
+const TURN: u64 = 250_000;
 
 pub fn customer_id(number: u64) -> String {
     format!("scale-{number:08}")
@@ -36,6 +43,9 @@ pub struct Filled {
     pub idle_bytes: u64,
     /// s
     pub took_s: f64,
+    /// Sales made since, by all calls together. The next one has this number: no basket comes twice.
+    #[serde(default)]
+    pub orders: u64,
 }
 
 /// How long one start took.
@@ -113,9 +123,12 @@ impl Site {
         Ok(Start { seconds, resident_bytes: self.resident()? })
     }
 
-    pub fn stop(&mut self) -> Result<()> {
+    /// Gives the seconds it took.
+    pub fn stop(&mut self) -> Result<f64> {
         self.target = None;
-        self.server.take().map_or(Ok(()), |mut server| server.stop())
+        let began = Instant::now();
+        self.server.take().map_or(Ok(()), |mut server| server.stop())?;
+        Ok(began.elapsed().as_secs_f64())
     }
 
     /// As rudely as it goes: dropping a server kills it by SIGKILL.
@@ -128,20 +141,46 @@ impl Site {
         setup::settle(self.target()?, Some(&self.data()), SETTLE).map(drop)
     }
 
-    /// Makes the customers by the office's calls, unless a call before has; the server runs afterwards.
-    pub fn fill(&mut self, customers: u32, is_quiet: bool) -> Result<Filled> {
-        let note = self.folder.join("filled.json");
-        if let Ok(text) = std::fs::read(&note) {
-            let filled: Filled = serde_json::from_slice(&text).with_context(|| note.display().to_string())?;
-            ensure!(filled.customers == customers, "{} customers are there, {customers} asked for", filled.customers);
-            self.start()?;
-            return Ok(filled);
+    /// Makes the customers by the office's calls and sells to them, unless a call before has; the server runs
+    /// afterwards.
+    pub fn fill(&mut self, customers: u32, orders: u64, run: &str, is_quiet: bool) -> Result<Filled> {
+        let note = self.folder.join(NOTE);
+        let mut filled: Filled = match std::fs::read(&note) {
+            Ok(text) => {
+                let filled = serde_json::from_slice(&text).with_context(|| note.display().to_string())?;
+                self.start()?;
+                filled
+            }
+            Err(_) => self.make(customers, is_quiet)?,
+        };
+        ensure!(filled.customers == customers, "{} customers are there, {customers} asked for", filled.customers);
+        while filled.orders < orders {
+            let mut sample = Sample::none(u64::from(customers));
+            let turn = filled.orders..orders.min(filled.orders + TURN);
+            let mut sales = Sales::online(self, run, &mut sample)?;
+            as_fast_as_answered(&self.target()?.http, CONNECTIONS, &mut sales, turn.clone())?;
+            filled.orders = turn.end;
         }
+        self.settle()?;
+        self.note(&filled)?;
+        Ok(filled)
+    }
+
+    /// Keeps it for a later call.
+    pub fn note(&self, filled: &Filled) -> Result<()> {
+        let note = self.folder.join(NOTE);
+        std::fs::write(&note, serde_json::to_vec(filled)?).with_context(|| note.display().to_string())
+    }
+
+    fn make(&mut self, customers: u32, is_quiet: bool) -> Result<Filled> {
         let began = Instant::now();
         let empty_bytes = self.start()?.resident_bytes;
         let target = self.target()?;
         let body = standing(LIMIT);
-        let write = |at: usize, out: &mut Vec<u8>| write_customer(target, &body, at as u64, out);
+        let write = |at: usize, out: &mut Vec<u8>| {
+            let path = format_args!("/v1/customers/{}", customer_id(at as u64));
+            target.requests.send(out, "PUT", Role::Office, path, body.as_bytes());
+        };
         let mut done = 0_usize;
         bulk(&target.admin, usize::try_from(customers)?, write, |_, answer| {
             ensure!(matches!(answer.status, 200 | 201), "make a customer: {}", said(answer.status, answer.body));
@@ -152,10 +191,8 @@ impl Site {
             Ok(())
         })?;
         self.settle()?;
-        let filled =
-            Filled { customers, empty_bytes, idle_bytes: self.resident()?, took_s: began.elapsed().as_secs_f64() };
-        std::fs::write(&note, serde_json::to_vec(&filled)?).with_context(|| note.display().to_string())?;
-        Ok(filled)
+        let took_s = began.elapsed().as_secs_f64();
+        Ok(Filled { customers, empty_bytes, idle_bytes: self.resident()?, took_s, orders: 0 })
     }
 
     /// What these customers owe, yen.
@@ -175,10 +212,4 @@ impl Site {
         })?;
         Ok(owed)
     }
-}
-
-/// The office's call that makes a customer.
-pub fn write_customer(target: &Target, body: &str, number: u64, out: &mut Vec<u8>) {
-    let path = format_args!("/v1/customers/scale-{number:08}");
-    target.requests.send(out, "PUT", Role::Office, path, body.as_bytes());
 }
