@@ -17,6 +17,7 @@ pub mod history;
 pub mod ids;
 mod index;
 pub mod jst;
+pub mod look_ahead;
 pub mod merchant;
 pub mod money;
 pub mod order_book;
