@@ -114,7 +114,7 @@ fn run<J: Journal>(state: State, journal: J, purchases: &[Request]) -> u128 {
     let began = Instant::now();
     for group in purchases.chunks(GROUP) {
         engine.begin(Millis(START + 1_000));
-        group.iter().for_each(|request| engine.take(request));
+        engine.take_all(group);
         let replies = engine.commit().unwrap();
         assert!(replies.iter().all(|reply| matches!(reply, Reply::Decision { replayed: false, .. })));
     }

@@ -138,6 +138,11 @@ impl CodeBook {
         self.by_handle.find(hash(u64::from(handle.get())), same)
     }
 
+    /// See [`Index::touch`].
+    pub(super) fn touch(&self, handle: Handle) -> bool {
+        self.by_handle.touch(hash(u64::from(handle.get())))
+    }
+
     /// Whether the handle is alive or still resting: it may not be issued again. Judged by time alone, so that
     /// it does not matter how much memory was freed.
     pub fn holds(&self, handle: Handle, now: Millis) -> bool {

@@ -61,6 +61,12 @@ impl<V: Copy> Index<V> {
         found.map(|(_, value)| *value)
     }
 
+    /// Reads the lines of memory in which [`Self::find`] and [`Self::insert`] will look.
+    pub fn touch(&self, hash: u64) -> bool {
+        let (shard, tag) = split(hash);
+        self.shards[usize::from(shard)].find(spread(&(tag, ())), |(t, _)| *t == tag).is_some()
+    }
+
     /// Puts a value in the place of the one for which `same` holds, or adds it.
     pub fn put(&mut self, hash: u64, value: V, mut same: impl FnMut(V) -> bool) {
         let (shard, tag) = split(hash);

@@ -21,6 +21,7 @@ pub mod jst;
 pub mod ladder;
 pub mod lateness;
 pub mod load;
+pub mod look_ahead;
 pub mod merchant;
 pub mod money;
 pub mod notes;

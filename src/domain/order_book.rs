@@ -127,6 +127,11 @@ impl OrderBook {
         now < order.settled_at().plus(self.retain)
     }
 
+    /// See [`Index::touch`].
+    pub(super) fn touch(&self, key: &OrderKey) -> bool {
+        self.by_key.touch(key_hash(key))
+    }
+
     /// The order with this key, within the retention.
     pub fn by_key(&self, key: &OrderKey, now: Millis) -> Option<&Order> {
         at(&self.recent, &self.kept, self.place_of_key(key)?).filter(|order| self.is_remembered(order, now))
@@ -149,8 +154,10 @@ impl OrderBook {
 
     /// Adds a decision or a tombstone; it takes over the key.
     pub fn push(&mut self, order: Order) {
-        self.own_key(&order.key, Place::Recent(self.recent.end()));
-        self.recent.push(order);
+        let key = order.key;
+        // The order first: its copy would otherwise wait for the index's lines of memory.
+        let sequence = self.recent.push(order);
+        self.own_key(&key, Place::Recent(sequence));
     }
 
     /// Takes back an order that is older than the retention. Its key is free for others, for good.

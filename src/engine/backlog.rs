@@ -32,6 +32,26 @@ impl Backlog {
         self.urgent.len() + self.normal.len()
     }
 
+    /// The next ones to be judged, at most `most`, in their order.
+    pub fn pick(
+        &mut self,
+        queues: &Queues,
+        now: Instant,
+        most: usize,
+        is_known: impl Fn(&Ticket) -> bool,
+        mut shed: impl FnMut(Ticket),
+        picked: &mut Vec<Ticket>,
+    ) {
+        // Where somebody may be turned away, one by one: what was picked is known only once it is judged, and its retry
+        // must not be told that no decision was made.
+        let most = if self.stands(now) { 1 } else { most };
+        while picked.len() < most
+            && let Some(ticket) = self.next(queues, now, &is_known, &mut shed)
+        {
+            picked.push(ticket);
+        }
+    }
+
     /// The next to be judged, urgent ones first. Those turned away on the way to it are handed to `shed`.
     pub fn next(
         &mut self,
@@ -85,9 +105,12 @@ impl Backlog {
         }
     }
 
+    fn stands(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_empty) > STANDING
+    }
+
     fn is_too_late(&self, ticket: &Ticket, now: Instant) -> bool {
-        let stands = now.saturating_duration_since(self.last_empty) > STANDING;
-        stands && now.saturating_duration_since(ticket.queued) > self.target
+        self.stands(now) && now.saturating_duration_since(ticket.queued) > self.target
     }
 }
 
@@ -183,5 +206,20 @@ mod tests {
         backlog.park(&queues, later + MS, |_| false, |_| panic!("it was empty lately"));
         backlog.park(&queues, later + 300 * MS, is_known, |_| panic!("it is known by now"));
         assert_eq!(order(backlog.next(&queues, later + 301 * MS, |_| false, |_| ())), Some("known-c".into()));
+    }
+
+    #[test]
+    fn many_are_picked_at_once_only_where_nobody_is_turned_away() {
+        let (inbox, queues) = house();
+        let start = Instant::now();
+        let mut backlog = Backlog::new(5 * MS, start);
+        ["a", "b", "c", "d"].iter().for_each(|order| buy(&inbox, order));
+        let mut pick = |now, most| {
+            let mut picked = Vec::new();
+            backlog.pick(&queues, now, most, |_| true, |_| panic!("all are known"), &mut picked);
+            picked.iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(pick(start, 2), ["a", "b"]);
+        assert_eq!(pick(start + 300 * MS, 9), ["c"], "the queue stands: d's fate may hang on c's");
     }
 }

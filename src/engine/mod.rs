@@ -83,6 +83,12 @@ impl<J: Journal> Engine<J> {
         self.owner.take(request, &mut self.group);
     }
 
+    /// Judges these one after the other, having looked ahead at all of them.
+    pub fn take_all(&mut self, requests: &[Request]) {
+        self.owner.look_ahead(requests.iter());
+        requests.iter().for_each(|request| self.take(request));
+    }
+
     /// Makes a fact true.
     pub fn record(&mut self, event: &Event) {
         self.owner.record(event, &mut self.group);

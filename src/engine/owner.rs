@@ -13,6 +13,7 @@ use crate::domain::account::{Account, Channel};
 use crate::domain::event::{Decided, Event, Outcome};
 use crate::domain::ids::{CodeId, CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::jst::{Millis, Now};
+use crate::domain::look_ahead::look_ahead;
 use crate::domain::office::calendar;
 use crate::domain::request::{Payer, Request};
 use crate::domain::rule::{Reply, Ruling, existed, order_key, reply_after, rule};
@@ -147,6 +148,11 @@ impl Owner {
     /// Whether the papers of the calendar want more steps soon.
     pub fn has_papers(&self) -> bool {
         self.calendar.is_busy()
+    }
+
+    /// See [`look_ahead`].
+    pub fn look_ahead<'a>(&self, requests: impl Iterator<Item = &'a Request> + Clone) {
+        look_ahead(&self.state, requests);
     }
 
     /// Judges one request and makes its fact true; its answer waits until the group is durable.

@@ -41,7 +41,7 @@ pub async fn serve<J: Journal + 'static>(
     let thread = thread.map_err(|source| JournalError::Failed { doing: "start its thread", source })?;
     let (now, target) = (Instant::now(), queues.target);
     let (callers, backlog) = (Callers::new(now), Backlog::new(target, now));
-    let mut service = Service { owner, queues, backlog, clock, line, callers };
+    let mut service = Service { owner, queues, backlog, clock, line, callers, picked: Vec::new() };
     let mut idle = tokio::time::interval(IDLE_TICK);
     let mut papers = tokio::time::interval(PAPERS_TICK);
     papers.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -72,6 +72,8 @@ struct Service {
     clock: Clock,
     line: Arc<Line>,
     callers: Callers,
+    /// Picked and not yet judged; empty between turns.
+    picked: Vec<Ticket>,
 }
 
 impl Service {
@@ -114,17 +116,21 @@ impl Service {
         let Pending { group, waiting, .. } = &mut desk.open;
         self.owner.begin(self.clock.now(), group);
         let before = waiting.len();
-        while waiting.len() < self.queues.most
-            && let Some(ticket) =
-                self.backlog.next(&self.queues, picked_up, |ticket| self.owner.knows(&ticket.request), turn_away)
-        {
-            let Ticket { mut request, queued, deadline, reply } = ticket;
-            if deadline.is_some_and(|deadline| picked_up >= deadline) {
-                mark_late(&mut request);
+        while waiting.len() < self.queues.most {
+            let (room, knows) = (self.queues.most - waiting.len(), |ticket: &Ticket| self.owner.knows(&ticket.request));
+            self.backlog.pick(&self.queues, picked_up, room, knows, turn_away, &mut self.picked);
+            if self.picked.is_empty() {
+                break;
             }
-            self.owner.take(&request, group);
-            let now = self.owner.now();
-            waiting.push(Waiting { reply, now, queued, picked_up, decided: picked_up });
+            self.owner.look_ahead(self.picked.iter().map(|ticket| &ticket.request));
+            for Ticket { mut request, queued, deadline, reply } in self.picked.drain(..) {
+                if deadline.is_some_and(|deadline| picked_up >= deadline) {
+                    mark_late(&mut request);
+                }
+                self.owner.take(&request, group);
+                let now = self.owner.now();
+                waiting.push(Waiting { reply, now, queued, picked_up, decided: picked_up });
+            }
         }
         if waiting.len() > before {
             let decided = Instant::now();
