@@ -14,7 +14,7 @@ fn every_figure_is_found_and_the_books_agree() {
     let brief = ["scale", "--customers", "2000", "--orders", "3000", "--sales", "6000", "--growth-seconds", "1"];
     let rates = ["--growth-rate", "300", "--growth-customers", "500"];
     let files = ["--markdown", &markdown, "--svg", &svg, "--data", &data];
-    let (code, said, report) = loadtest(&[&brief[..], &rates, &files].concat(), &folder.path().join("scale.json"));
+    let (code, said, report) = loadtest(&[], &[&brief[..], &rates, &files].concat(), &folder.path().join("scale.json"));
     assert_eq!(code, Some(0), "{said}");
     let size = &report[0];
     assert_eq!(size["filled"]["customers"], 2_000);
@@ -39,7 +39,7 @@ fn every_figure_is_found_and_the_books_agree() {
     assert!(picture.starts_with("<svg") && picture.contains("Throughput"), "{picture}");
     // A later call measures the same customers, and makes neither them nor their orders again.
     let again = ["scale", "--customers", "2000", "--orders", "3000", "--data", &data, "--fill"];
-    let (code, said, _) = loadtest(&again, &folder.path().join("none.json"));
+    let (code, said, _) = loadtest(&[], &again, &folder.path().join("none.json"));
     assert_eq!(code, Some(0), "{said}");
     let kept = std::fs::read_to_string(folder.path().join("data/2000/filled.json")).unwrap();
     let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();

@@ -29,6 +29,8 @@ use super::calendar::{Calendar, PAPERS_A_STEP};
 const PAPERS_A_BATCH: usize = 64;
 /// Customers on the board, at most: some 200 bytes each. For others the engine is asked each time.
 const MOST_FOLLOWED: usize = 1_000_000;
+/// With so many records in the open group no papers are added to it.
+const ENOUGH_RECORDS: usize = 256;
 /// Entries freed in one batch: more than one batch can add, so memory does not lag.
 const FORGET_A_BATCH: usize = 2_048;
 
@@ -133,6 +135,10 @@ impl Owner {
 
     /// A step of the day's round, if one is under way.
     fn calendar_step(&mut self, group: &mut Group) {
+        // While the disk stalls, papers wait too.
+        if group.records.len() >= ENOUGH_RECORDS {
+            return;
+        }
         let mut papers = 0;
         for ix in self.calendar.step(&self.now, self.state.next_customer()).map(CustomerIx) {
             if papers == PAPERS_A_STEP {
