@@ -7,7 +7,8 @@
 //! - [`callers`]: who calls; [`signature`] (and `signature_input`, `nonces`): whether it is the caller who calls, for
 //!   keys that sign; [`bad_codes`]: who sends too many bad codes;
 //! - `authorizations`, `afterwards`, `codes`, `customers`, `merchants`, `events`, `health`, `sandbox`: the calls;
-//! - `answer`, `problem`, `decision`: how answers look.
+//! - `answer`, `problem`, `decision`: how answers look;
+//! - [`steps`]: steps of a call by themselves, for benches.
 //!
 //! Nothing here decides: a call is parsed, checked, put into the engine's inbox, and its answer is put in words.
 //! No log line holds a code, a key or a customer id.
@@ -36,6 +37,7 @@ pub mod router;
 mod sandbox;
 pub mod signature;
 mod signature_input;
+pub mod steps;
 pub mod tls;
 
 use std::hash::{BuildHasher, Hasher};
