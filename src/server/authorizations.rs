@@ -74,6 +74,27 @@ enum Means<'a> {
     Named(CustomerId, Channel),
 }
 
+impl Means<'_> {
+    const fn channel(&self) -> Channel {
+        match self {
+            Self::Code(_) => Channel::InStore,
+            Self::Named(_, channel) => *channel,
+        }
+    }
+
+    /// Who pays, and how a scanned code must have come.
+    fn payer(self, verify: impl FnOnce(&str) -> Scanned) -> (Payer, Option<EntryMode>) {
+        match self {
+            Self::Code(text) => {
+                let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+                let mode = if digits { EntryMode::Barcode } else { EntryMode::Qr };
+                (Payer::Code(verify(text)), Some(mode))
+            }
+            Self::Named(customer, _) => (Payer::Customer(customer), None),
+        }
+    }
+}
+
 impl Purchase {
     /// A code, or a customer with a channel that needs none; not both, not neither.
     fn means(&self) -> Result<Means<'_>, Problem> {
@@ -128,6 +149,15 @@ pub(super) fn verify(asked: &Asked<'_>, text: &str) -> Scanned {
     code::read(text, &asked.edge.issuers, &keys, asked.edge.clock.now().0).into()
 }
 
+/// A body into the question, for [`super::steps`]: as in [`authorize`], without what the caller may.
+pub(super) fn read_input(body: &[u8], verify: impl FnOnce(&str) -> Scanned) -> Result<Authorize, Problem> {
+    let purchase: Purchase = fields::read(body)?;
+    let means = purchase.means()?;
+    let channel = means.channel();
+    let (payer, scanned_as) = means.payer(verify);
+    Ok(purchase.into_input(payer, channel, scanned_as))
+}
+
 /// `POST /v1/authorizations`
 pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let purchase: Purchase = fields::read(asked.body)?;
@@ -141,18 +171,11 @@ pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
         terminal,
     };
     known.caller.may_speak_for(&source.merchant, terminal.as_ref())?;
-    let channel = if let Means::Named(_, channel) = means { channel } else { Channel::InStore };
+    let channel = means.channel();
     known.caller.may_sell_through(channel)?;
     let parse = asked.received.elapsed();
 
-    let (payer, scanned_as) = match means {
-        Means::Code(text) => {
-            let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
-            let mode = if digits { EntryMode::Barcode } else { EntryMode::Qr };
-            (Payer::Code(verify(asked, text)), Some(mode))
-        }
-        Means::Named(customer, _) => (Payer::Customer(customer), None),
-    };
+    let (payer, scanned_as) = means.payer(|text| verify(asked, text));
     let verify = asked.received.elapsed().saturating_sub(parse);
 
     let deadline = asked.received + Duration::from_millis(purchase.deadline_ms.map_or(DEADLINE_MS, |ms| ms.0));
@@ -209,7 +232,7 @@ fn not_decided(reply: &Reply, pass: Pass) -> Problem {
 }
 
 /// `Server-Timing` of a decision, also kept as metrics. The answer's own share is what is left of the whole.
-fn timing(received: Instant, [parse, verify]: [Duration; 2], stages: &Stages) -> String {
+pub(super) fn timing(received: Instant, [parse, verify]: [Duration; 2], stages: &Stages) -> String {
     let known = parse + verify + stages.queue + stages.decide + stages.journal;
     let answer = received.elapsed().saturating_sub(known);
     let all = [

@@ -158,6 +158,16 @@ fn chunk_after(line: &[u8]) -> At {
     }
 }
 
+/// How many heads of one connection must be refused, from its bytes as they were read; for [`super::steps`].
+pub(super) fn refused<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> usize {
+    let mut framing = Framing::new();
+    let of_read = |bytes| {
+        framing.feed(bytes);
+        framing.heads.drain(..).filter(|refused| *refused).count()
+    };
+    reads.into_iter().map(of_read).sum()
+}
+
 /// What was seen of a connection's heads; asked once for each request, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Heads(Arc<Mutex<Framing>>);

@@ -8,7 +8,8 @@
 //!   keys that sign; [`bad_codes`]: who sends too many bad codes;
 //! - `authorizations`, `afterwards`, `codes`, `customers`, `office`, `statements`, `imports`, `merchants`, `events`,
 //!   `health`, `sandbox`: the calls;
-//! - `answer`, `problem`, `decision`: how answers look.
+//! - `answer`, `problem`, `decision`: how answers look;
+//! - [`steps`]: steps of a call by themselves, for benches.
 //!
 //! Nothing here decides: a call is parsed, checked, put into the engine's inbox, and its answer is put in words.
 //! No log line holds a code, a key or a customer id.
@@ -44,6 +45,7 @@ pub mod signature;
 mod signature_input;
 mod slips;
 mod statements;
+pub mod steps;
 pub mod tls;
 
 use std::hash::{BuildHasher, Hasher};
