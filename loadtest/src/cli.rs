@@ -11,7 +11,8 @@ use crate::schedule::Spacing;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 all is well; 1 the books differ from the answers (of peers: any of theirs); 2 the run could not be made; 3 a target of --slo was
-missed; 4 the run is void: too few of the intended approvals; 64 usage.
+missed, or one of `overload`; 4 the run is void: too few of the intended approvals, or less than intended was
+offered; 64 usage.
 
 A server of its own (--serve, or the one built beside this program) gets config/policy.load.toml; a service given by
 --url should run under it too. Its environment is passed on: SOKKETSU_JOURNAL__MAX_GAP_US=500 loadtest run ...";
@@ -30,6 +31,8 @@ pub enum Command {
     Run(Run),
     /// Find out how much it can do: the next request goes out when an answer has come (closed loop)
     Capacity(Capacity),
+    /// Many times what it can do, and back: what is still done, how fast the rest is refused, how soon all is as before
+    Overload(Overload),
     /// A few seconds of everything, with an audit
     Smoke(Smoke),
     /// Sokketsu beside a bare hyper, Redis and PostgreSQL, in alternating rounds of one run; loadtest/peers/run
@@ -75,6 +78,28 @@ pub struct Capacity {
     /// Length of the measurement
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
+    #[command(flatten)]
+    pub shape: Shape,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Args)]
+pub struct Overload {
+    /// What is offered, in peaks
+    #[arg(long, default_value_t = 10.0)]
+    pub times: f64,
+    /// Length of the overload
+    #[arg(long, default_value_t = 20.0)]
+    pub seconds: f64,
+    /// Length of the normal load before it, and after it: half the peak
+    #[arg(long, default_value_t = 10.0)]
+    pub normal_seconds: f64,
+    /// The peak, flows a second; measured first if not given
+    #[arg(long)]
+    pub capacity: Option<f64>,
     #[command(flatten)]
     pub shape: Shape,
     #[command(flatten)]
@@ -162,6 +187,9 @@ pub struct Place {
     /// It speaks TLS, with a certificate made for the run
     #[arg(long, conflicts_with = "url")]
     pub tls: bool,
+    /// Each of its syncs takes so much longer, µs, as on a slower disk; needs strace
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "url")]
+    pub sync_delay_us: Option<u32>,
     /// Measure a running service, for example http://127.0.0.1:8080; or by https, with --ca
     #[arg(long, env = "LOADTEST_URL")]
     pub url: Option<String>,

@@ -12,7 +12,9 @@ mod game;
 mod html;
 mod http;
 mod json;
+mod lag;
 mod latency;
+mod overload;
 mod peers;
 mod probe;
 mod profile;
@@ -32,10 +34,11 @@ mod wire;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
 use cli::{Capacity, Cli, Command, Output, Peers, Run, Scale, Shape, Smoke};
+use overload::Overload;
 use profile::{Mode, Profile, Stair};
 use report::{Report, Verdict};
 use session::{Loop, Session};
@@ -43,6 +46,7 @@ use session::{Loop, Session};
 /// The run could not be made.
 const FAILED: u8 = 2;
 const SMOKE: &str = include_str!("../../config/load/smoke.toml");
+const OVERLOAD: &str = include_str!("../../config/load/overload-10x.toml");
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
     let report = match &cli.command {
         Command::Run(run) => open(run),
         Command::Capacity(capacity) => closed(capacity),
+        Command::Overload(options) => overload_and_back(options),
         Command::Smoke(smoke) => smoke_test(smoke),
         Command::Peers(options) => compare(options),
         Command::Scale(options) => grow(options),
@@ -114,6 +119,22 @@ fn closed(capacity: &Capacity) -> Result<u8> {
     profile.check()?;
     let session = Session::open(&capacity.place, &capacity.output, &profile, capacity.shape.seed)?;
     tell(&session.run(profile, Loop::Closed, None)?, &capacity.output)
+}
+
+fn overload_and_back(options: &cli::Overload) -> Result<u8> {
+    let mut profile: Profile = toml::from_str(OVERLOAD).context("config/load/overload-10x.toml")?;
+    shape(&mut profile, &options.shape, true);
+    profile.name = format!("overload, {} times the peak", options.times);
+    let [normal, overload, after] = profile.steps.as_mut_slice() else {
+        bail!("config/load/overload-10x.toml: 3 steps")
+    };
+    (overload.rate, overload.seconds) = (options.times, options.seconds);
+    (normal.seconds, after.seconds) = (options.normal_seconds, options.normal_seconds);
+    profile.check()?;
+    let session = Session::open(&options.place, &options.output, &profile, options.shape.seed)?;
+    let mut report = session.run(profile, Loop::Open, options.capacity)?;
+    Overload::judge(&mut report)?;
+    tell(&report, &options.output)
 }
 
 fn smoke_test(smoke: &Smoke) -> Result<u8> {

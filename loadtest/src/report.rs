@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::audit::Audit;
+use crate::lag::Lag;
 use crate::latency::{Latencies, Percentiles};
+use crate::overload::Overload;
 use crate::probe::Machine;
 use crate::profile::Profile;
 use crate::slo::Target;
@@ -24,6 +26,8 @@ pub struct Stair {
     pub decisions_per_s: f64,
     pub approvals_per_s: f64,
     pub calls: BTreeMap<&'static str, Percentiles>,
+    /// By call, answers that say that nothing was done: 503, 429, errors.
+    pub not_done: BTreeMap<&'static str, u64>,
     /// How fast 503 and 429 were said.
     pub turned_away: Percentiles,
 }
@@ -41,6 +45,7 @@ impl Stair {
             decisions_per_s: decisions as f64 / seconds,
             approvals_per_s: counts.approved as f64 / seconds,
             calls: calls.map(|(call, latencies)| (call.name(), latencies.percentiles())).collect(),
+            not_done: Call::ALL.iter().map(|call| call.name()).zip(stats.turned_away).collect(),
             turned_away: stats.shed.percentiles(),
         }
     }
@@ -74,6 +79,8 @@ pub struct Ledger {
     pub lag_at_end: Option<u64>,
     /// How long it took to post them, s.
     pub drained_in_s: Option<f64>,
+    /// Seen meanwhile, where more is offered than can be done.
+    pub lags: Vec<Lag>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,7 +107,7 @@ impl Verdict {
             Self::Good => "all is well",
             Self::BooksDiffer => "THE BOOKS DIFFER FROM THE ANSWERS",
             Self::TargetMissed => "a target was missed",
-            Self::Void => "void: too few of the intended approvals",
+            Self::Void => "void: too little of what was intended took place",
         }
     }
 }
@@ -139,6 +146,8 @@ pub struct Report {
     pub costs: Costs,
     pub ledger: Ledger,
     pub audit: Audit,
+    /// Of `loadtest overload` only.
+    pub overload: Option<Overload>,
     pub targets: Vec<Target>,
     pub verdict: Verdict,
 }
@@ -165,7 +174,7 @@ impl Report {
     pub fn judge(&mut self) {
         self.verdict = if self.audit.differences > 0 {
             Verdict::BooksDiffer
-        } else if self.approval_ratio < LEAST_APPROVALS {
+        } else if self.approval_ratio < LEAST_APPROVALS || self.overload.as_ref().is_some_and(Overload::is_void) {
             Verdict::Void
         } else if self.targets.iter().any(|target| !target.is_met) {
             Verdict::TargetMissed

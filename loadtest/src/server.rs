@@ -37,6 +37,18 @@ pub struct Options<'a> {
     /// With the secret in this file; one is made if not given.
     pub secret: Option<&'a Path>,
     pub register_key: &'a str,
+    /// Every sync takes so much longer, µs.
+    pub sync_delay_us: Option<u32>,
+}
+
+/// The server, on a disk that is slower if it is to be: `strace` holds each `fdatasync` up, and nothing else. It leaves
+/// the process that was started to the server.
+fn program(options: &Options<'_>) -> Command {
+    let Some(delay) = options.sync_delay_us else { return Command::new(options.binary) };
+    let mut command = Command::new("strace");
+    command.args(["-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"]);
+    command.arg(format!("inject=fdatasync:delay_exit={delay}")).arg(options.binary);
+    command
 }
 
 /// A running server. Dropping it kills it.
@@ -95,7 +107,7 @@ impl Server {
         let data = options.data.map_or_else(|| folder.path().join("data"), Path::to_owned);
         std::fs::create_dir_all(&data).with_context(|| format!("make {}", data.display()))?;
         let log = folder.path().join("server.log");
-        let mut command = Command::new(options.binary);
+        let mut command = program(options);
         command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(&data);
         if let Some(config) = options.config {
             command.arg("--config").arg(config);
@@ -116,7 +128,7 @@ impl Server {
         };
         let log_file = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
-        let child = command.spawn().with_context(|| format!("start {}", options.binary.display()))?;
+        let child = command.spawn().with_context(|| format!("start {}", command.get_program().display()))?;
         let http = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { child, http, data, identity, secret, folder: Some(folder) };
         server.http = spoken_address(&mut server.child).with_context(|| {

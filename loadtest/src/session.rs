@@ -13,6 +13,7 @@ use crate::crowd::{Crowd, Customer};
 use crate::drive::{Progress, closed_loop, open_loop};
 use crate::game::{Game, Rules};
 use crate::http::{self, Keys, Requests};
+use crate::lag::{Lag, LagWatch};
 use crate::probe::{Machine, Probe, cpu_time, resident_mib};
 use crate::profile::{Mode, Profile};
 use crate::report::{Costs, Ledger, Report, Stair, Verdict, approval_ratio, stages};
@@ -35,6 +36,8 @@ const RESERVE: f64 = 1.05;
 const GUESSED_CAPACITY: f64 = 60_000.0;
 /// How long a relative profile's capacity is measured.
 const GAUGE_SECONDS: f64 = 3.0;
+/// By how many callers, at most: those of an overload would be one themselves.
+const GAUGE_CONNECTIONS: usize = 64;
 
 /// How a run is driven.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,7 @@ struct Played {
     seconds: f64,
     machine: Machine,
     costs: Costs,
+    lags: Vec<Lag>,
     reconnects: u64,
 }
 
@@ -83,6 +87,7 @@ fn own_server(place: &Place, profile: &Profile) -> Result<Server> {
         signs: place.sign.as_deref().filter(|_| place.server_config.is_none()),
         secret: place.sign_secret.as_deref(),
         register_key: &place.key_register,
+        sync_delay_us: place.sync_delay_us,
     })
 }
 
@@ -173,6 +178,7 @@ impl<'a> Session<'a> {
         let stats = Stats::new(&measured, begins, every);
         let mut game = Game::new(rules, crowd, self.books(), stats, self.target.requests.clone());
         let probe = Probe::start(self.probe_folder(), clock, begins, every)?;
+        let watch_lag = profile.expects_shedding.then(|| LagWatch::start(&self.target, clock, begins));
         let pids = [Some(std::process::id()), self.server.as_ref().map(Server::pid)];
         let cpu = || pids.map(|pid| pid.and_then(cpu_time));
         let before = cpu();
@@ -189,6 +195,7 @@ impl<'a> Session<'a> {
         progress.end();
         let played = seconds(clock.now().saturating_sub(first));
         let machine = probe.stop()?;
+        let lags = watch_lag.map(LagWatch::stop).unwrap_or_default();
         let [generator, server] = std::array::from_fn(|at| {
             let (before, after) = (before.get(at).copied().flatten()?, cpu().get(at).copied().flatten()?);
             Some(after.saturating_sub(before).as_secs_f64())
@@ -205,7 +212,8 @@ impl<'a> Session<'a> {
             bail!("the customers were used up before the measurement began: give more with --customers");
         }
         let crowd = std::mem::take(&mut game.crowd.all);
-        Ok(Played { game, crowd, seconds: seconds(ended - begins), machine, costs, reconnects: wire.reconnects })
+        let seconds = seconds(ended - begins);
+        Ok(Played { game, crowd, seconds, machine, costs, lags, reconnects: wire.reconnects })
     }
 
     /// Customers of the run, with codes if those are to be prepared.
@@ -229,10 +237,11 @@ impl<'a> Session<'a> {
         Ok(crowd)
     }
 
-    /// What this server can do, flows a second; the customers as they are afterwards.
+    /// What this server can do, flows a second.
     fn gauge(&self, profile: &Profile) -> Result<f64> {
         let mut profile = profile.clone();
-        profile.mix = crate::profile::Mix::PLAIN;
+        profile.expects_shedding = false;
+        profile.connections = profile.connections.min(GAUGE_CONNECTIONS);
         let step = |seconds, is_measured| Step { rate: 0.0, seconds, is_measured };
         let steps = [step(1.0, false), step(GAUGE_SECONDS, true)];
         let crowd = self.crowd(&mut profile, &steps, Loop::Closed)?;
@@ -293,8 +302,9 @@ impl<'a> Session<'a> {
             points: stats.points.clone(),
             machine: played.machine,
             costs: played.costs,
-            ledger: Ledger { lag_at_end, drained_in_s },
+            ledger: Ledger { lag_at_end, drained_in_s, lags: played.lags },
             audit,
+            overload: None,
             targets: Vec::new(),
             verdict: Verdict::Good,
         };

@@ -94,6 +94,8 @@ impl Counts {
 pub struct StepStats {
     pub is_measured: bool,
     pub calls: [Latencies; 6],
+    /// Answers by call that say that nothing was done.
+    pub turned_away: [u64; 6],
     /// How fast 503 and 429 were said.
     pub shed: Latencies,
     pub counts: Counts,
@@ -102,12 +104,15 @@ pub struct StepStats {
 impl StepStats {
     pub fn new(is_measured: bool) -> Self {
         let calls = std::array::from_fn(|_| Latencies::new());
-        Self { is_measured, calls, shed: Latencies::new(), counts: Counts::default() }
+        Self { is_measured, calls, turned_away: [0; 6], shed: Latencies::new(), counts: Counts::default() }
     }
 
     pub fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.calls.iter_mut().zip(&other.calls) {
             mine.add(theirs);
+        }
+        for (mine, theirs) in self.turned_away.iter_mut().zip(other.turned_away) {
+            *mine += theirs;
         }
         self.shed.add(&other.shed);
         self.counts.add(&other.counts);
@@ -208,13 +213,14 @@ impl Stats {
     }
 
     /// An answer that says that nothing was done: it stays out of the latencies of what was done.
-    pub fn turned_away(&mut self, step: usize, took: Nanos) {
+    pub fn turned_away(&mut self, step: usize, call: Call, took: Nanos) {
         if self.is_measured(step) {
             self.current.answers += 1;
             self.current.errors += 1;
         }
         let step = self.step(step);
         step.counts.answers += 1;
+        step.turned_away[call as usize] += 1;
         step.shed.record(took);
     }
 

@@ -210,6 +210,9 @@ pub fn render(report: &Report) -> String {
     machine(&mut out, report);
     books(&mut out, report);
     line(&mut out, format_args!("approvals   {:.2} % of those intended", report.approval_ratio * 100.0));
+    if let Some(overload) = &report.overload {
+        line(&mut out, format_args!("overload\n{}", overload.render().trim_end()));
+    }
     line(&mut out, format_args!("verdict     {}", report.verdict.text()));
     out
 }

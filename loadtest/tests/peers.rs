@@ -16,7 +16,7 @@ fn play(peers: &str, more: &[&str]) -> (String, Value) {
     let brief = ["peers", "--peers", peers, "--rounds", "1", "--seconds", "0.5", "--warmup", "0.05"];
     // Few, so that setting up is short: a turn ends when each has bought once.
     let arguments = [&brief[..], &["--customers", "20000", "--wait-idle", "0"], more].concat();
-    let (code, said, report) = loadtest(&arguments, &folder.path().join("peers.json"));
+    let (code, said, report) = loadtest(&[], &arguments, &folder.path().join("peers.json"));
     assert_eq!(code, Some(0), "{said}");
     (said, report)
 }

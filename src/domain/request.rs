@@ -218,9 +218,23 @@ pub enum Request {
     NameCustomers(Box<[CustomerIx]>),
 }
 
+/// Who goes before whom when more is asked than can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Settles what is already uncertain.
+    Urgent,
+    /// A customer stands at the register.
+    Sale,
+    /// A customer may be on the way there: a code that is issued and then not judged was work for nothing.
+    Code,
+}
+
 impl Request {
-    /// Whether it goes before new authorizations: it settles what is already uncertain.
-    pub const fn is_urgent(&self) -> bool {
-        !matches!(self, Self::Authorize { .. } | Self::IssueCode { .. })
+    pub const fn rank(&self) -> Rank {
+        match self {
+            Self::Authorize { .. } => Rank::Sale,
+            Self::IssueCode { .. } => Rank::Code,
+            _ => Rank::Urgent,
+        }
     }
 }

@@ -1,60 +1,68 @@
-//! What waits while the open group is full, and who of it is told to come again.
+//! What waits while the open group is full, who of it is next, and who is told to come again.
 //!
-//! A burst may wait: a disk that pauses for a moment is no reason to send anybody away. A queue that stands is one:
-//! everybody in it waits for nothing but the others. So once the queue has not been empty for [`STANDING`], whoever
-//! waited longer than the target is turned away, and those who are served are served fast. (The idea is CoDel's, as
-//! servers use it.) What settles uncertainty is never turned away and goes first: cancels, inquiries, and retries of
-//! orders that are known.
+//! A burst may wait, and is served in its order: a disk that pauses for a moment is no reason to send anybody away. A
+//! queue that stands is one: everybody in it waits for nothing but the others. So once the queue has not been empty for
+//! [`STANDING`], the newest is served first, and whoever has waited longer than the target is turned away. Served in
+//! order, everybody would wait just as long as the target; so nearly all who are served hardly wait at all. (The ideas
+//! are CoDel's and of adaptive LIFO, as servers use them.)
+//!
+//! What settles uncertainty is never turned away and goes first, in its order: cancels, inquiries, and retries of orders
+//! that are known. Sales go before new codes.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::inbox::{Queues, Ticket};
 
-/// A queue that was never empty for so long stands.
+/// A queue that was never empty for so long stands; and it does until nobody had to be turned away for so long.
 const STANDING: Duration = Duration::from_millis(100);
 
 pub(super) struct Backlog {
     urgent: VecDeque<Ticket>,
-    normal: VecDeque<Ticket>,
-    /// When nobody waited last.
+    sales: VecDeque<Ticket>,
+    codes: VecDeque<Ticket>,
+    /// When nobody waited last, and not because all had been turned away.
     last_empty: Instant,
+    last_shed: Option<Instant>,
     /// Longest wait in a queue that stands.
     target: Duration,
 }
 
 impl Backlog {
     pub fn new(target: Duration, now: Instant) -> Self {
-        Self { urgent: VecDeque::new(), normal: VecDeque::new(), last_empty: now, target }
+        let [urgent, sales, codes] = std::array::from_fn(|_| VecDeque::new());
+        Self { urgent, sales, codes, last_empty: now, last_shed: None, target }
     }
 
     pub fn len(&self) -> usize {
-        self.urgent.len() + self.normal.len()
+        self.urgent.len() + self.sales.len() + self.codes.len()
     }
 
-    /// The next to be judged, urgent ones first. Those turned away on the way to it are handed to `shed`.
+    /// The next to be judged. Those turned away on the way to it are handed to `shed`.
     pub fn next(
         &mut self,
         queues: &Queues,
         now: Instant,
         is_known: impl Fn(&Ticket) -> bool,
-        mut shed: impl FnMut(Ticket),
+        shed: impl FnMut(Ticket),
     ) -> Option<Ticket> {
-        if let Some(ticket) = self.urgent.pop_front().or_else(|| queues.urgent()) {
-            return Some(ticket);
+        let urgent = self.urgent.pop_front().or_else(|| queues.urgent());
+        let next = if urgent.is_some() {
+            urgent
+        } else if self.stands(now) {
+            self.park(queues, now, is_known, shed);
+            self.urgent.pop_front().or_else(|| self.sales.pop_back()).or_else(|| self.codes.pop_back())
+        } else {
+            let sale = self.sales.pop_front().or_else(|| queues.sale());
+            sale.or_else(|| self.codes.pop_front()).or_else(|| queues.code())
+        };
+        if next.is_none() {
+            self.is_empty_at(now);
         }
-        while let Some(ticket) = self.normal.pop_front().or_else(|| queues.normal()) {
-            // It may have become known since it was parked.
-            if !self.is_too_late(&ticket, now) || is_known(&ticket) {
-                return Some(ticket);
-            }
-            shed(ticket);
-        }
-        self.last_empty = now;
-        None
+        next
     }
 
-    /// The group is full: what waits in the queues is put in order, and whoever waits for nothing is turned away.
+    /// What waits in the queues is put in order, and if the queue stands, whoever waits for nothing is turned away.
     pub fn park(
         &mut self,
         queues: &Queues,
@@ -62,32 +70,60 @@ impl Backlog {
         is_known: impl Fn(&Ticket) -> bool,
         mut shed: impl FnMut(Ticket),
     ) {
-        while self.len() < queues.most_waiting
+        self.take_in(queues, &is_known);
+        if self.len() == 0 {
+            self.is_empty_at(now);
+        }
+        if !self.stands(now) {
+            return;
+        }
+        let target = self.target;
+        let is_too_late = |ticket: &mut Ticket| now.saturating_duration_since(ticket.queued) > target;
+        // The oldest are in front.
+        while let Some(ticket) = self.sales.pop_front_if(is_too_late) {
+            // It may have become known since it was parked.
+            if is_known(&ticket) {
+                self.urgent.push_back(ticket);
+            } else {
+                self.last_shed = Some(now);
+                shed(ticket);
+            }
+        }
+        while let Some(ticket) = self.codes.pop_front_if(is_too_late) {
+            self.last_shed = Some(now);
+            shed(ticket);
+        }
+    }
+
+    fn take_in(&mut self, queues: &Queues, is_known: &impl Fn(&Ticket) -> bool) {
+        let has_room = |backlog: &Self| backlog.len() < queues.most_waiting;
+        while has_room(self)
             && let Some(ticket) = queues.urgent()
         {
             self.urgent.push_back(ticket);
         }
-        while self.len() < queues.most_waiting
-            && let Some(ticket) = queues.normal()
+        while has_room(self)
+            && let Some(ticket) = queues.sale()
         {
-            let queue = if is_known(&ticket) { &mut self.urgent } else { &mut self.normal };
+            let queue = if is_known(&ticket) { &mut self.urgent } else { &mut self.sales };
             queue.push_back(ticket);
         }
-        // The oldest are in front.
-        while self.normal.front().is_some_and(|ticket| self.is_too_late(ticket, now))
-            && let Some(ticket) = self.normal.pop_front()
+        while has_room(self)
+            && let Some(ticket) = queues.code()
         {
-            if is_known(&ticket) {
-                self.urgent.push_back(ticket);
-            } else {
-                shed(ticket);
-            }
+            self.codes.push_back(ticket);
         }
     }
 
-    fn is_too_late(&self, ticket: &Ticket, now: Instant) -> bool {
-        let stands = now.saturating_duration_since(self.last_empty) > STANDING;
-        stands && now.saturating_duration_since(ticket.queued) > self.target
+    fn is_empty_at(&mut self, now: Instant) {
+        let is_calm = self.last_shed.is_none_or(|shed| now.saturating_duration_since(shed) > STANDING);
+        if is_calm {
+            self.last_empty = now;
+        }
+    }
+
+    fn stands(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_empty) > STANDING
     }
 }
 
@@ -112,8 +148,14 @@ mod tests {
         drop(inbox.submit(Request::Authorize { input, throttled: false }, None).unwrap());
     }
 
+    fn show_code(inbox: &Inbox, customer: &str) {
+        let customer = CustomerId::new(customer).unwrap();
+        drop(inbox.submit(Request::IssueCode { customer, generation: 1 }, None).unwrap());
+    }
+
     fn name(ticket: &Ticket) -> String {
         match &ticket.request {
+            Request::IssueCode { customer, .. } => format!("code of {customer}"),
             Request::Authorize { input, .. } => input.order_id.to_string(),
             Request::Cancel(cancel) => format!("cancel {}", cancel.key.order_id),
             other => panic!("{other:?}"),
@@ -141,9 +183,13 @@ mod tests {
         assert_eq!((shed.as_slice(), backlog.len()), (&["a".to_owned(), "b".to_owned()][..], 0));
         assert!(backlog.next(&queues, later, |_| false, |_| panic!("nobody is left")).is_none());
         buy(&inbox, "c");
-        let soon = later + 50 * MS;
-        let next = backlog.next(&queues, soon, |_| false, |_| panic!("it was empty lately"));
-        assert_eq!(next.map(|ticket| name(&ticket)), Some("c".into()));
+        backlog.park(&queues, later + 50 * MS, |_| false, |ticket| shed.push(name(&ticket)));
+        assert_eq!(shed, ["a", "b", "c"], "it is empty because all were turned away: it still stands");
+        let calm = later + 151 * MS;
+        assert!(backlog.next(&queues, calm, |_| false, |_| panic!("nobody is left")).is_none());
+        buy(&inbox, "d");
+        let next = backlog.next(&queues, calm + 50 * MS, |_| false, |_| panic!("it was empty lately"));
+        assert_eq!(next.map(|ticket| name(&ticket)), Some("d".into()));
     }
 
     #[test]
@@ -162,6 +208,41 @@ mod tests {
             || backlog.next(&queues, later, |_| false, |_| panic!("none of these")).map(|ticket| name(&ticket));
         assert_eq!((next(), next(), next()), (Some("cancel x".into()), Some("known".into()), None));
     }
+
+    #[test]
+    fn a_burst_is_served_in_order_and_a_standing_queue_newest_first_sales_before_codes() {
+        let (inbox, queues) = house();
+        let start = Instant::now();
+        let mut backlog = Backlog::new(1_000 * MS, start);
+        show_code(&inbox, "1");
+        for order in ["a", "b", "c", "d"] {
+            buy(&inbox, order);
+        }
+        show_code(&inbox, "2");
+        let mut next =
+            |at| backlog.next(&queues, at, |_| false, |_| panic!("none is late")).map(|ticket| name(&ticket));
+        let (soon, later) = (start + 90 * MS, start + 300 * MS);
+        assert_eq!((next(soon), next(soon)), (Some("a".into()), Some("b".into())));
+        assert_eq!((next(later), next(later)), (Some("d".into()), Some("c".into())));
+        assert_eq!((next(later), next(later)), (Some("code of 2".into()), Some("code of 1".into())));
+        assert_eq!(next(later), None);
+        buy(&inbox, "e");
+        buy(&inbox, "f");
+        assert_eq!((next(later + 90 * MS), next(later + 90 * MS)), (Some("e".into()), Some("f".into())));
+    }
+
+    #[test]
+    fn a_queue_that_was_seen_empty_while_the_group_was_full_does_not_stand() {
+        let (inbox, queues) = house();
+        let start = Instant::now();
+        let mut backlog = Backlog::new(5 * MS, start);
+        let later = start + 300 * MS;
+        backlog.park(&queues, later, |_| false, |_| panic!("nobody is there"));
+        buy(&inbox, "a");
+        backlog.park(&queues, later + 50 * MS, |_| false, |_| panic!("it was empty lately"));
+        assert_eq!(backlog.len(), 1);
+    }
+
     #[test]
     fn a_known_order_is_not_cut_where_there_is_room_or_where_it_became_known_while_it_waited() {
         let (inbox, queues) = house();
@@ -179,9 +260,11 @@ mod tests {
         assert_eq!((order(first), order(second)), (Some("known-a".into()), Some("known-b".into())));
         assert_eq!(shed, ["new"]);
         assert!(backlog.next(&queues, later, is_known, |_| panic!("nobody is left")).is_none());
+        let calm = later + 101 * MS;
+        assert!(backlog.next(&queues, calm, is_known, |_| panic!("nobody is left")).is_none());
         buy(&inbox, "known-c");
-        backlog.park(&queues, later + MS, |_| false, |_| panic!("it was empty lately"));
-        backlog.park(&queues, later + 300 * MS, is_known, |_| panic!("it is known by now"));
-        assert_eq!(order(backlog.next(&queues, later + 301 * MS, |_| false, |_| ())), Some("known-c".into()));
+        backlog.park(&queues, calm + MS, |_| false, |_| panic!("it was empty lately"));
+        backlog.park(&queues, calm + 300 * MS, is_known, |_| panic!("it is known by now"));
+        assert_eq!(order(backlog.next(&queues, calm + 301 * MS, |_| false, |_| ())), Some("known-c".into()));
     }
 }

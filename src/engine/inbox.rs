@@ -1,13 +1,14 @@
-//! The way into the engine: two bounded queues.
+//! The way into the engine: three bounded queues, one for each rank of request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::{Notify, oneshot};
 
 use crate::domain::jst::Now;
-use crate::domain::request::Request;
+use crate::domain::request::{Rank, Request};
 use crate::domain::rule::Reply;
 
 /// Where an answered request's time went.
@@ -75,19 +76,27 @@ pub enum Shed {
 #[derive(Clone)]
 pub struct Inbox {
     urgent: Sender<Ticket>,
-    normal: Sender<Ticket>,
+    sales: Sender<Ticket>,
+    codes: Sender<Ticket>,
     news: Arc<Notify>,
+    is_full: Arc<AtomicBool>,
 }
 
 impl Inbox {
     /// Puts a request into the queue of its kind; never waits.
     pub fn submit(&self, request: Request, deadline: Option<Instant>) -> Result<oneshot::Receiver<Outcome>, Shed> {
         let (reply, answer) = oneshot::channel();
-        let queue = if request.is_urgent() { &self.urgent } else { &self.normal };
+        let queue = match request.rank() {
+            Rank::Urgent => &self.urgent,
+            Rank::Sale => &self.sales,
+            Rank::Code => &self.codes,
+        };
         let ticket = Ticket { request, queued: Instant::now(), deadline, reply };
         match queue.try_send(ticket) {
             Ok(()) => {
-                self.news.notify_one();
+                if !self.is_full.load(Ordering::SeqCst) {
+                    self.news.notify_one();
+                }
                 Ok(answer)
             }
             Err(TrySendError::Full(_)) => Err(Shed::Full),
@@ -96,16 +105,20 @@ impl Inbox {
     }
 
     pub fn depth(&self) -> usize {
-        self.urgent.len() + self.normal.len()
+        self.urgent.len() + self.sales.len() + self.codes.len()
     }
 }
 
 /// The engine's side.
 pub struct Queues {
     urgent: Receiver<Ticket>,
-    normal: Receiver<Ticket>,
+    sales: Receiver<Ticket>,
+    codes: Receiver<Ticket>,
     /// Told of every request, and of every group that became durable.
     pub(super) news: Arc<Notify>,
+    /// The open group is full: a request is no news until it is taken away. Woken all the same, the owner would stand
+    /// in line behind every request that is being read, and the disk would wait for it.
+    pub(super) is_full: Arc<AtomicBool>,
     /// Requests in one group, at most.
     pub(super) most: usize,
     /// Requests taken from the queues and not yet judged, at most.
@@ -116,7 +129,7 @@ pub struct Queues {
     pub(super) longest_gap: Duration,
 }
 
-/// Bounds: requests waiting in each queue, requests in one group, and the longest wait in a queue that stands
+/// Bounds: requests waiting in each queue (`normal` of sales, and as many of codes), requests in one group, and the longest wait in a queue that stands
 /// (`engine.queue_ms`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -130,11 +143,14 @@ pub struct Bounds {
 /// [`super::pacing`]).
 pub fn queues(bounds: Bounds, longest_gap: Duration) -> (Inbox, Queues) {
     let (urgent, urgent_out) = bounded(bounds.urgent);
-    let (normal, normal_out) = bounded(bounds.normal);
+    let (sales, sales_out) = bounded(bounds.normal);
+    let (codes, codes_out) = bounded(bounds.normal);
     let news = Arc::new(Notify::new());
-    let inbox = Inbox { urgent, normal, news: Arc::clone(&news) };
+    let is_full = Arc::new(AtomicBool::new(false));
+    let inbox = Inbox { urgent, sales, codes, news: Arc::clone(&news), is_full: Arc::clone(&is_full) };
     let (most, most_waiting, target) = (bounds.batch, bounds.normal, bounds.target);
-    (inbox, Queues { urgent: urgent_out, normal: normal_out, news, most, most_waiting, target, longest_gap })
+    let (urgent, sales, codes) = (urgent_out, sales_out, codes_out);
+    (inbox, Queues { urgent, sales, codes, news, is_full, most, most_waiting, target, longest_gap })
 }
 
 impl Queues {
@@ -142,11 +158,15 @@ impl Queues {
         self.urgent.try_recv().ok()
     }
 
-    pub(super) fn normal(&self) -> Option<Ticket> {
-        self.normal.try_recv().ok()
+    pub(super) fn sale(&self) -> Option<Ticket> {
+        self.sales.try_recv().ok()
+    }
+
+    pub(super) fn code(&self) -> Option<Ticket> {
+        self.codes.try_recv().ok()
     }
 
     pub(super) fn depth(&self) -> usize {
-        self.urgent.len() + self.normal.len()
+        self.urgent.len() + self.sales.len() + self.codes.len()
     }
 }

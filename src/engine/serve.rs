@@ -3,7 +3,10 @@
 //! committer is elsewhere.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::domain::request::Request;
@@ -41,6 +44,9 @@ pub async fn serve<J: Journal + 'static>(
     let (callers, backlog) = (Callers::new(now), Backlog::new(target, now));
     let mut service = Service { owner, queues, backlog, clock, line, callers };
     let mut idle = tokio::time::interval(IDLE_TICK);
+    // Also while a disk stalls, who waited too long is told so in time.
+    let mut look = tokio::time::interval(target);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = std::pin::pin!(stop);
     let mut stopping = false;
     while !(stopping && service.is_still()) {
@@ -48,6 +54,7 @@ pub async fn serve<J: Journal + 'static>(
             biased;
             () = news.notified() => {}
             _ = idle.tick() => {}
+            _ = look.tick(), if service.is_full() => {}
             () = stop.as_mut(), if !stopping => stopping = true,
         }
         service.turn()?;
@@ -75,6 +82,10 @@ impl Service {
         self.depth() == 0 && desk.flying == 0 && desk.open.group.is_empty()
     }
 
+    fn is_full(&self) -> bool {
+        self.queues.is_full.load(Ordering::SeqCst)
+    }
+
     /// Requests waiting to be judged.
     fn depth(&self) -> usize {
         self.queues.depth() + self.backlog.len()
@@ -91,6 +102,11 @@ impl Service {
             let mut open = std::mem::take(&mut desk.open);
             self.deliver(&mut open);
             desk.open = open;
+            if self.is_full() {
+                // It is empty again, and no committer will tell.
+                self.queues.is_full.store(false, Ordering::SeqCst);
+                self.queues.news.notify_one();
+            }
         } else {
             let waiting = desk.open.waiting.len();
             self.callers.saw(waiting + desk.flying_waiting, Instant::now());
@@ -105,6 +121,8 @@ impl Service {
 
     /// Judges what waits, urgent first, as far as the open group has room.
     fn judge(&mut self, desk: &mut Desk) {
+        // Before the queues are looked at: what comes after that look is news again.
+        self.queues.is_full.store(false, Ordering::SeqCst);
         let picked_up = Instant::now();
         let Pending { group, waiting, .. } = &mut desk.open;
         self.owner.begin(self.clock.now(), group);
@@ -126,6 +144,8 @@ impl Service {
             waiting.iter_mut().skip(before).for_each(|waiting| waiting.decided = decided);
         }
         if waiting.len() >= self.queues.most {
+            // The committer tells when it takes a full group; it can't before this turn lets go of the desk.
+            self.queues.is_full.store(true, Ordering::SeqCst);
             self.backlog.park(&self.queues, picked_up, |ticket| self.owner.knows(&ticket.request), turn_away);
         }
     }

@@ -37,6 +37,10 @@ use follow::Follower;
 const STOP_WITHIN: Duration = Duration::from_millis(4_800);
 /// Tasks that a thread runs before it looks at the sockets again.
 const TASKS_BETWEEN_LOOKS: u32 = 256;
+/// Tasks that a thread runs before it looks at what other threads woke: a group that is durable, and is to be answered
+/// and followed by the next. Of a request each costs some 15 µs, so with tokio's usual 31 a busy thread would leave the
+/// disk idle for half a millisecond.
+const TASKS_BEFORE_NEWS: u32 = 8;
 /// How often the exporter's samples are folded and old segments released.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -161,7 +165,7 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
         builder.worker_threads(threads);
     }
     // All that the sockets brought in one look is read before the next look, so that it is judged together.
-    builder.event_interval(TASKS_BETWEEN_LOOKS).enable_all().build()
+    builder.event_interval(TASKS_BETWEEN_LOOKS).global_queue_interval(TASKS_BEFORE_NEWS).enable_all().build()
 }
 
 /// What is done for the journal between its commits: a disk that is filling shows before a commit fails, and old

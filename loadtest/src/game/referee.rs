@@ -113,7 +113,7 @@ impl Game {
 
     /// Busy, or an error of the call.
     fn not_done(&mut self, task: Task, answer: Answer<'_>, took: Nanos) {
-        self.stats.turned_away(task.step, took);
+        self.stats.turned_away(task.step, task.call, took);
         let counts = &mut self.stats.step(task.step).counts;
         match answer.status {
             503 => counts.shed += 1,

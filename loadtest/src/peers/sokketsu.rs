@@ -48,6 +48,7 @@ impl Shared {
             signs: None,
             secret: None,
             register_key: "",
+            sync_delay_us: None,
         };
         let server = Rc::new(Server::start(&options)?);
         Ok(Rc::clone(self.0.get_or_init(|| server)))

@@ -94,6 +94,7 @@ impl Site {
             signs: None,
             secret: None,
             register_key: "",
+            sync_delay_us: None,
         };
         let began = Instant::now();
         let server = Server::start(&options)?;

@@ -29,9 +29,10 @@ fn server() -> PathBuf {
     path
 }
 
-/// Runs it with a server: exit code, what it said, and its JSON.
-pub fn loadtest(arguments: &[&str], json: &Path) -> (Option<i32>, String, Value) {
+/// Runs it with a server that is configured so: exit code, what it said, and its JSON.
+pub fn loadtest(settings: &[(&str, &str)], arguments: &[&str], json: &Path) -> (Option<i32>, String, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.envs(settings.iter().copied());
     command.args(arguments).arg("--serve").arg(server()).arg("--json").arg(json).arg("--quiet");
     // The server takes every SOKKETSU_ variable for configuration.
     let output = command.env_remove("SOKKETSU_BIN").output().expect("it starts");
