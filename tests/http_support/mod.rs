@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -48,8 +48,27 @@ fn clock() -> Clock {
     Clock::system()
 }
 
+/// A disk that can be made to stall.
+#[derive(Clone, Default)]
+pub struct Stall(Arc<(Mutex<bool>, Condvar)>);
+
+impl Stall {
+    pub fn begin(&self) {
+        *self.0.0.lock() = true;
+    }
+
+    pub fn end(&self) {
+        *self.0.0.lock() = false;
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        self.0.1.wait_while(&mut self.0.0.lock(), |stalls| *stalls);
+    }
+}
+
 /// Counts what would be on disk.
-struct Memory(Arc<AtomicU64>);
+struct Memory(Arc<AtomicU64>, Stall);
 
 impl Journal for Memory {
     fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
@@ -57,6 +76,7 @@ impl Journal for Memory {
         Ok(Lsn(self.0.fetch_add(count, Ordering::SeqCst) + count))
     }
     fn sync(&mut self) -> Result<(), JournalError> {
+        self.1.wait();
         Ok(())
     }
 }
@@ -163,6 +183,7 @@ pub struct Plan {
     pub bounds: Bounds,
     pub options: Options,
     pub metrics: Option<PrometheusHandle>,
+    pub disk: Stall,
 }
 
 impl Default for Plan {
@@ -170,7 +191,7 @@ impl Default for Plan {
         let bounds = Bounds { normal: 1_000, urgent: 1_000, batch: 64, target: Duration::from_millis(5) };
         let quick = Duration::from_millis(300);
         let options = Options { body_timeout: quick, header_timeout: quick, ..Options::default() };
-        Self { admin: false, engine: true, bounds, options, metrics: None }
+        Self { admin: false, engine: true, bounds, options, metrics: None, disk: Stall::default() }
     }
 }
 
@@ -191,7 +212,7 @@ impl House {
         let (records, board) = (Arc::new(AtomicU64::new(0)), Arc::new(Board::default()));
         // Everything is in the ledger at once.
         let posted = Arc::new(AtomicU64::new(u64::MAX));
-        let journal = Memory(Arc::clone(&records));
+        let journal = Memory(Arc::clone(&records), plan.disk);
         let state = State::new(Settings::default());
         let mut engine = Engine::new(state, journal, Sync::BeforeAnswer, [7; 32], Arc::clone(&board), posted);
         let now = clock().now();
