@@ -43,6 +43,10 @@ pub(super) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     let clock = if config.sandbox { Clock::sandbox(data, start)? } else { Clock::system() };
     let journal_dir = data.join("journal");
     let LedgerPlace::Embedded(ledger_file) = &config.records.ledger.place;
+    if !ledger_file.exists() && journal_dir.exists() {
+        // A damaged journal is refused before anything is made beside it.
+        examine(&journal_dir, Lsn::ZERO)?;
+    }
     let mut ledger = SqliteLedger::open(ledger_file, clock.now())?;
     let posted = ledger.position()?;
     journal_is_there(&journal_dir, posted)?;
