@@ -19,10 +19,11 @@ use crate::domain::ids::{CustomerId, OfficeId};
 use crate::domain::jst::{Millis, Month, Now};
 use crate::domain::money::Yen;
 use crate::domain::office::check_same;
-use crate::domain::receipts::Receipt;
+use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::{Instruction, Request};
 use crate::domain::rule::Reply;
 use crate::domain::settle::{Pot, Settlement};
+use crate::domain::undo::Refusal;
 
 /// What came of an instruction.
 pub(super) struct Booked {
@@ -34,13 +35,17 @@ pub(super) struct Booked {
 
 /// Puts an instruction to the engine, once its id is known not to be an old one.
 pub(super) async fn instruct(asked: &Asked<'_>, customer: CustomerId, told: Instruction) -> Result<Booked, Problem> {
-    if let Some((kind, id)) = told.receipt()
-        && let Some(old) = receipt(asked.edge, customer, kind, id).await?
-    {
-        check_same(&old.event, &told).map_err(refused)?;
-        let answered = ask(asked.edge, Request::FindCustomer(customer), None).await?;
-        let Reply::Customer { account, .. } = answered.reply else { return Err(out_of_place(&answered.reply)) };
-        return Ok(Booked { account, receipt: old, replayed: true, now: answered.now });
+    if let Some((kind, id)) = told.receipt() {
+        if let Some(old) = receipt(asked.edge, customer, kind, id).await? {
+            check_same(&old.event, &told).map_err(refused)?;
+            let answered = ask(asked.edge, Request::FindCustomer(customer), None).await?;
+            let Reply::Customer { account, .. } = answered.reply else { return Err(out_of_place(&answered.reply)) };
+            return Ok(Booked { account, receipt: old, replayed: true, now: answered.now });
+        }
+        // Provisional news that comes after the money, which was posted as a repayment.
+        if kind == ReceiptKind::Pending && receipt(asked.edge, customer, ReceiptKind::Repayment, id).await?.is_some() {
+            return Err(refused(Refusal::PaymentFinal));
+        }
     }
     let answered = ask(asked.edge, Request::Instruct { customer, instruction: told }, None).await?;
     match answered.reply {
