@@ -75,6 +75,11 @@ pub(super) struct Applied {
     pub(super) damages: u64,
 }
 
+/// What of a settlement is owed to the customer in cash.
+fn paid_back(books: &Settlement) -> Yen {
+    books.transfers.iter().filter(|transfer| transfer.to == Pot::Payout).map(|transfer| transfer.amount).sum()
+}
+
 /// Where the money of a settlement came to rest, bill by bill: what moved on is counted where it went.
 pub(super) fn applied(books: &Settlement) -> Vec<Applied> {
     let mut bills: Vec<(BillKey, Lines, Lines)> = Vec::new();
@@ -130,6 +135,8 @@ struct RepaymentShown {
     paid_at: String,
     applied: Vec<Applied>,
     credit: u64,
+    /// Of a closed account: what of this payment is owed back in cash.
+    payout_due: u64,
     spendable: SpendableShown,
     replayed: bool,
 }
@@ -146,6 +153,7 @@ fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentShown, Pr
         paid_at: payment.paid_at.to_string(),
         applied: applied(books),
         credit: booked.account.credit().get(),
+        payout_due: paid_back(books).get(),
         spendable: booked.spendable(asked)?,
         replayed: booked.replayed,
     })
