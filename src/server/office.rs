@@ -219,15 +219,25 @@ pub(super) async fn expect(asked: &Asked<'_>) -> Result<Answer, Problem> {
         return Err(Problem::internal());
     };
     Answer::ok(&PendingShown {
+        status: pending_status(&booked, *id),
         payment_id: id.to_string(),
         amount: amount.get(),
         paid_at: paid_at.to_string(),
         expires_at: expires_at.to_string(),
-        status: "pending",
         spendable: booked.spendable(asked)?,
         blocked_by: blocked_by(asked, &booked)?,
         replayed: booked.replayed,
     })
+}
+
+/// What it is by now: a repeated call may come after its end.
+fn pending_status(booked: &Booked, id: OfficeId) -> &'static str {
+    let notes = booked.account.notes();
+    match notes.and_then(|notes| notes.pending.iter().find(|pending| pending.id == id)) {
+        Some(pending) if booked.now.at < pending.expires_at => "pending",
+        Some(_) => "expired",
+        None => "ended",
+    }
 }
 
 fn blocked_by(asked: &Asked<'_>, booked: &Booked) -> Result<Option<&'static str>, Problem> {
@@ -243,6 +253,7 @@ fn office_id(asked: &Asked<'_>, name: &str) -> Result<OfficeId, Problem> {
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
 pub(super) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
+    fields::read_none(asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id }).await?;
     Answer::ok(&show_payment(asked, &booked)?)
 }
@@ -258,6 +269,7 @@ struct WithdrawnShown {
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn`
 pub(super) async fn withdraw(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
+    fields::read_none(asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id }).await?;
     let (status, replayed) = ("withdrawn", booked.replayed);
     Answer::ok(&WithdrawnShown {
@@ -347,12 +359,15 @@ pub(super) async fn block(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let body: BlockBody = fields::read(asked.body)?;
     let (id, reason) = (body.block_id.0, body.reason.0.0);
     let booked = instruct(asked, customer_id(asked)?, Instruction::Block { id, reason }).await?;
-    show_block(asked, &booked, id, "blocked")
+    // A repeated call may come after the release.
+    let stands = booked.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
+    show_block(asked, &booked, id, if stands { "blocked" } else { "released" })
 }
 
 /// `POST /v1/customers/{customer_id}/blocks/{block_id}/release`
 pub(super) async fn release(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "block_id")?;
+    fields::read_none(asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Release { id }).await?;
     show_block(asked, &booked, id, "released")
 }
