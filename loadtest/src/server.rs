@@ -28,6 +28,8 @@ pub struct Options<'a> {
     /// A folder of its own under the system's temporary one if not given.
     pub data: Option<&'a Path>,
     pub config: Option<&'a Path>,
+    /// The policy that a plain sandbox has, not the one of a load; and the time at which it is born.
+    pub plain_since: Option<&'a str>,
     /// Forged codes are part of the mix: the guard must let their source go on.
     pub takes_forged_codes: bool,
     /// By TLS, with a certificate made for it.
@@ -95,9 +97,12 @@ impl Server {
         let data = options.data.map_or_else(|| folder.path().join("data"), Path::to_owned);
         std::fs::create_dir_all(&data).with_context(|| format!("make {}", data.display()))?;
         let log = folder.path().join("server.log");
-        let mut command = Command::new(options.binary);
+        let mut command = Command::new(std::path::absolute(options.binary)?);
         command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(&data);
-        if let Some(config) = options.config {
+        if let Some(time) = options.plain_since {
+            // Here no configuration lies around that it would read.
+            command.args(["--sandbox-start", time]).current_dir(folder.path());
+        } else if let Some(config) = options.config {
             command.arg("--config").arg(config);
         } else {
             command.env("SOKKETSU_POLICY__FILE", &policy);
