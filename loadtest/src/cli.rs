@@ -40,6 +40,8 @@ pub enum Command {
     Peers(Peers),
     /// How memory, start-up time and throughput grow with the number of customers
     Scale(Scale),
+    /// The whole life of one customer over a year, and whether its sums add up to the yen
+    Year(Year),
 }
 
 #[derive(Args)]
@@ -358,6 +360,19 @@ impl Scale {
         ensure!((1.0..=1e6).contains(&self.growth_customers), "--growth-customers: 1 to 1,000,000");
         Ok(())
     }
+}
+
+#[derive(Args)]
+pub struct Year {
+    /// The server to live with [default: the one built beside this program]
+    #[arg(long, value_name = "BINARY")]
+    pub serve: Option<PathBuf>,
+    /// Write the story and its sums as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Tell the sums only
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Args)]

@@ -133,15 +133,25 @@ impl Requests {
     }
 
     pub fn get(&self, out: &mut Vec<u8>, role: Role, path: fmt::Arguments<'_>) {
-        self.head(out, "GET", role, path, b"");
+        self.bare(out, "GET", role, path);
+    }
+
+    /// A call without a body.
+    pub fn bare(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>) {
+        self.head(out, method, role, path, b"");
         out.extend_from_slice(b"\r\n");
     }
 
     /// `body` is JSON.
     pub fn send(&self, out: &mut Vec<u8>, method: &str, role: Role, path: fmt::Arguments<'_>, body: &[u8]) {
         self.head(out, method, role, path, body);
-        put(out, format_args!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len()));
-        out.extend_from_slice(body);
+        content(out, "application/json", body);
+    }
+
+    /// A POST of comma-separated values.
+    pub fn send_csv(&self, out: &mut Vec<u8>, role: Role, path: fmt::Arguments<'_>, body: &[u8]) {
+        self.head(out, "POST", role, path, body);
+        content(out, "text/csv", body);
     }
 
     /// A POST that is made very often, with JSON.
@@ -178,6 +188,11 @@ impl Requests {
         out.extend_from_slice(b"\r\n");
         target
     }
+}
+
+fn content(out: &mut Vec<u8>, media: &str, body: &[u8]) {
+    put(out, format_args!("Content-Type: {media}\r\nContent-Length: {}\r\n\r\n", body.len()));
+    out.extend_from_slice(body);
 }
 
 /// Appends a number, without the machinery of formatting.

@@ -30,6 +30,7 @@ mod stats;
 mod text;
 mod tls;
 mod wire;
+mod year;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,7 +38,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
-use cli::{Capacity, Cli, Command, Output, Peers, Run, Scale, Shape, Smoke};
+use cli::{Capacity, Cli, Command, Output, Peers, Run, Scale, Shape, Smoke, Year};
 use overload::Overload;
 use profile::{Mode, Profile, Stair};
 use report::{Report, Verdict};
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Command::Smoke(smoke) => smoke_test(smoke),
         Command::Peers(options) => compare(options),
         Command::Scale(options) => grow(options),
+        Command::Year(options) => live(options),
     };
     match report {
         Ok(code) => ExitCode::from(code),
@@ -177,6 +179,17 @@ fn grow(options: &Scale) -> Result<u8> {
     }
     print(&page);
     Ok(if scale::books_agree(&sizes) { 0 } else { Verdict::BooksDiffer.exit_code() })
+}
+
+/// One customer's year.
+fn live(options: &Year) -> Result<u8> {
+    let tale = year::run(options)?;
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&tale)?;
+        std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+    }
+    print(&tale.render(options.quiet));
+    Ok(if tale.adds_up() { 0 } else { Verdict::BooksDiffer.exit_code() })
 }
 
 /// Writes the report, and gives the exit code.

@@ -28,6 +28,8 @@ pub struct Options<'a> {
     /// A folder of its own under the system's temporary one if not given.
     pub data: Option<&'a Path>,
     pub config: Option<&'a Path>,
+    /// The policy that a plain sandbox has, not the one of a load; and the time at which it is born.
+    pub plain_since: Option<&'a str>,
     /// Forged codes are part of the mix: the guard must let their source go on.
     pub takes_forged_codes: bool,
     /// By TLS, with a certificate made for it.
@@ -43,12 +45,14 @@ pub struct Options<'a> {
 
 /// The server, on a disk that is slower if it is to be: `strace` holds each `fdatasync` up, and nothing else. It leaves
 /// the process that was started to the server.
-fn program(options: &Options<'_>) -> Command {
-    let Some(delay) = options.sync_delay_us else { return Command::new(options.binary) };
+fn program(options: &Options<'_>) -> Result<Command> {
+    // It may be started in a folder of its own.
+    let binary = std::path::absolute(options.binary)?;
+    let Some(delay) = options.sync_delay_us else { return Ok(Command::new(binary)) };
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"]);
-    command.arg(format!("inject=fdatasync:delay_exit={delay}")).arg(options.binary);
-    command
+    command.arg(format!("inject=fdatasync:delay_exit={delay}")).arg(binary);
+    Ok(command)
 }
 
 /// A running server. Dropping it kills it.
@@ -107,9 +111,12 @@ impl Server {
         let data = options.data.map_or_else(|| folder.path().join("data"), Path::to_owned);
         std::fs::create_dir_all(&data).with_context(|| format!("make {}", data.display()))?;
         let log = folder.path().join("server.log");
-        let mut command = program(options);
+        let mut command = program(options)?;
         command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(&data);
-        if let Some(config) = options.config {
+        if let Some(time) = options.plain_since {
+            // Here no configuration lies around that it would read.
+            command.args(["--sandbox-start", time]).current_dir(folder.path());
+        } else if let Some(config) = options.config {
             command.arg("--config").arg(config);
         } else {
             command.env("SOKKETSU_POLICY__FILE", &policy);

@@ -81,6 +81,7 @@ fn own_server(place: &Place, profile: &Profile) -> Result<Server> {
         binary: &binary,
         data: place.data.as_deref(),
         config: place.server_config.as_deref(),
+        plain_since: None,
         takes_forged_codes: profile.mix.forged > 0.0,
         tls: place.tls,
         // A configuration of its own has keys of its own.

@@ -113,6 +113,10 @@ impl<'a> Office<'a> {
                 if expires_at <= self.now.at {
                     return Err(Refusal::ExpiryPassed);
                 }
+                // The final news was heard first, and posted as a repayment.
+                if self.receipt(ReceiptKind::Repayment, id).is_some() {
+                    return Err(Refusal::PaymentFinal);
+                }
                 Ok(self.note(Note::Pending { id, amount, paid_at, expires_at }))
             }
             Instruction::Confirm { id } => {
@@ -235,5 +239,36 @@ impl Account {
         let rare = self.rare.as_ref();
         self.months().any(|open| open.month < now.month)
             || rare.is_some_and(|rare| !rare.np.is_empty() || !rare.bills.is_empty() || !rare.credit.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::Profile;
+    use crate::domain::state::Settings;
+
+    #[test]
+    fn provisional_news_after_the_money_is_refused() {
+        let now = Now::at(Millis::parse("2021-07-05T09:00:00+09:00").unwrap());
+        let customer = CustomerId::new("1001").unwrap();
+        let mut state = State::new(Settings::default());
+        let policy = Box::from(include_str!("../../config/policy.toml"));
+        let profile = Box::new(Profile::newcomer());
+        state.apply(&Event::PolicySet { version: 1, text: policy }, &now);
+        state.apply(&Event::CustomerSet { ix: CustomerIx(0), id: customer, profile }, &now);
+        let (id, amount) = (OfficeId::new("X-1").unwrap(), Yen::new(500));
+        let repay = Instruction::Repay { id, amount, paid_at: None, slip: None };
+        let expect = Instruction::Expect { id, amount, paid_at: None, expires_at: now.at.plus(1) };
+        let told = |state: &State, told| match instruct(state, &customer, told, &now, &mut || 0) {
+            Ok(Step::Record(event)) => Ok(Some(event)),
+            Ok(Step::Answer(_)) => Ok(None),
+            Err(refusal) => Err(refusal),
+        };
+        assert!(matches!(told(&state, &expect), Ok(Some(Event::Noted { .. }))), "alone it is news");
+        let paid = told(&state, &repay).unwrap().unwrap();
+        state.apply(&paid, &now);
+        assert_eq!(told(&state, &expect), Err(Refusal::PaymentFinal), "or its final news would be posted again");
+        assert_eq!(told(&state, &repay), Ok(None));
     }
 }

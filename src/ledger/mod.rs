@@ -28,9 +28,10 @@ mod writer_tests;
 pub use error::LedgerError;
 
 use crate::domain::account::Channel;
+use crate::domain::bill::PaymentMethod;
 use crate::domain::event::Event;
 use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
-use crate::domain::jst::{Millis, Month};
+use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::orders::Order;
 use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
@@ -95,6 +96,14 @@ pub struct Purchase {
     pub authorization: AuthorizationId,
     pub merchant: MerchantId,
     pub channel: Channel,
+}
+
+/// What was fixed when a month's bill was issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Issued {
+    pub month: Month,
+    pub method: PaymentMethod,
+    pub due: Date,
 }
 
 /// What moved.

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::sqlite_post::Poster;
-use super::{Entry, Ledger, LedgerError, Posting, schema, sqlite_load, sqlite_read};
+use super::{Entry, Issued, Ledger, LedgerError, Posting, schema, sqlite_load, sqlite_read};
 use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
@@ -178,6 +178,11 @@ impl SqliteReader {
     /// A customer's facts of some kinds, oldest first.
     pub fn receipts(&self, customer: &CustomerId, kinds: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
         sqlite_read::receipts(&self.db.lock(), customer, kinds)
+    }
+
+    /// The bills issued to a customer, oldest first.
+    pub fn issued(&self, customer: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
+        sqlite_read::issued(&self.db.lock(), customer)
     }
 
     /// Decisions posted up to a record, for `verify`.

@@ -4,8 +4,9 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::sqlite::position;
 use super::sqlite_post::{key_hash, order_state};
-use super::{Book, Entry, EntryKind, LedgerError, Purchase};
+use super::{Book, Entry, EntryKind, Issued, LedgerError, Purchase};
 use crate::domain::account::Channel;
+use crate::domain::bill::PaymentMethod;
 use crate::domain::denial::Reason;
 use crate::domain::event::{Destination, FirstSale};
 use crate::domain::ids::{
@@ -310,6 +311,20 @@ pub(super) fn receipts(
         }
     }
     found.sort_by_key(|receipt| receipt.lsn);
+    Ok(found)
+}
+
+pub(super) fn issued(db: &Connection, customer: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
+    let sql = "SELECT b.month, b.method, b.due FROM bill b JOIN account a ON a.customer = b.customer
+        WHERE a.customer_id = ?1 ORDER BY b.month";
+    let mut query = db.prepare_cached(sql)?;
+    let mut rows = query.query([customer.as_str()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let cells = Cells(row);
+        let method = cells.one_of(1, &PaymentMethod::ALL, |method| method as u8)?;
+        found.push(Issued { month: cells.month(0)?, method, due: cells.date(2)? });
+    }
     Ok(found)
 }
 

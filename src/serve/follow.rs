@@ -120,7 +120,7 @@ impl Past for LedgerPast {
             let ids = entries.iter().filter(captured).filter_map(|entry| Some(entry.purchase?.authorization));
             let orders = ids.map(|id| reader.past_order(id)).filter_map(Result::transpose).collect::<Result<_, _>>()?;
             let payments = reader.receipts(customer, &[ReceiptKind::Repayment, ReceiptKind::Ending])?;
-            Ok(CustomerPast { entries, orders, payments })
+            Ok(CustomerPast { entries, orders, payments, issued: reader.issued(customer)? })
         })
     }
 

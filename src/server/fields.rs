@@ -4,7 +4,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 use serde_path_to_error::Segment;
 
 use super::problem::{INVALID_FIELD, MALFORMED, Problem};
@@ -194,6 +195,14 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem>
     serde_json::from_slice::<Object<T>>(body).map(|value| value.0).or_else(|_| read_with_path(body))
 }
 
+/// The body of a call that says all by its path: absent, or an empty object.
+pub(super) fn read_none(body: &[u8]) -> Result<(), Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    if body.is_empty() { Ok(()) } else { read::<Nothing>(body).map(drop) }
+}
+
 fn read_with_path<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value: Object<T> = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))?;
@@ -264,8 +273,6 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Deserialize)]
@@ -323,6 +330,14 @@ mod tests {
             assert_eq!(status, 422, "{body}");
             assert_eq!(at, pointer, "{body}: {detail}");
             assert!(detail.contains(says), "{body}: {detail}");
+        }
+    }
+
+    #[test]
+    fn where_the_path_says_all_a_body_says_nothing() {
+        assert!(read_none(b"").is_ok() && read_none(b" {} ").is_ok());
+        for wrong in [r#"{"amount":5}"#, "[]", "5"] {
+            assert_eq!(read_none(wrong.as_bytes()).map_err(|problem| problem.status()), Err(422), "{wrong}");
         }
     }
 

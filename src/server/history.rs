@@ -56,7 +56,10 @@ pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let to = to.unwrap_or(now.date);
     let from = from.unwrap_or_else(|| to.plus_days(-30));
     if !(0..MOST_DAYS).contains(&to.days_since(from)) {
-        return Err(Problem::parameter("from", format!("must be at most {MOST_DAYS} days before `to`")));
+        return Err(Problem::parameter(
+            "from",
+            format!("must not be after `to`, and less than {MOST_DAYS} days before it"),
+        ));
     }
     let within = |entry: &&Entry| (from..=to).contains(&entry.recorded_at.date());
     let mut days: BTreeMap<Date, Day> = BTreeMap::new();

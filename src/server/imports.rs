@@ -7,13 +7,15 @@ use sha2::{Digest, Sha256};
 
 use super::afterwards::refund_by;
 use super::answer::Answer;
-use super::flow::Asked;
+use super::flow::{Asked, ask};
 use super::office::instruct;
-use super::problem::{MALFORMED, Problem};
+use super::problem::{MALFORMED, PAYMENT_FINAL, PAYMENT_UNKNOWN, Problem};
+use crate::domain::event::{Cause, Event};
 use crate::domain::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
-use crate::domain::request::{Instruction, Refund};
+use crate::domain::request::{Instruction, Refund, Request};
+use crate::domain::rule::Reply;
 use crate::hex;
 
 /// Largest amount of one line, yen.
@@ -73,9 +75,10 @@ pub(super) async fn import(asked: &Asked<'_>) -> Result<Answer, Problem> {
         let detail = format!("The column `{unknown}` is not known; known are {}.", COLUMNS.join(", "));
         return Err(Problem::new(&MALFORMED, detail));
     }
-    if !["id", "type"].iter().all(|needed| headers.iter().any(|name| name == *needed)) {
+    let column = |wanted: &str| headers.iter().position(|name| name == wanted);
+    let (Some(id_column), Some(_)) = (column("id"), column("type")) else {
         return Err(Problem::new(&MALFORMED, "The first line must name the columns, `id` and `type` among them."));
-    }
+    };
     let digest: [u8; 32] = Sha256::digest(asked.body).into();
     let digest = format!("sha256:{}", hex::encode(&digest).as_str());
     let mut shown = ImportShown { digest, ..ImportShown::default() };
@@ -84,7 +87,7 @@ pub(super) async fn import(asked: &Asked<'_>) -> Result<Answer, Problem> {
         let (line, id, outcome) = match &record {
             Ok(record) => {
                 let line = record.position().map_or(shown.lines + 1, csv::Position::line);
-                let id = record.get(0).unwrap_or_default().chars().take(64).collect();
+                let id = record.get(id_column).unwrap_or_default().chars().take(64).collect();
                 let told = record.deserialize(Some(&headers)).map_err(|error| bad(error.to_string())).and_then(read);
                 (
                     line,
@@ -163,15 +166,53 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
 /// Whether it was known already.
 async fn post(asked: &Asked<'_>, told: Told) -> Result<bool, Problem> {
     match told {
-        Told::Office(customer, instruction) => Ok(instruct(asked, customer, instruction).await?.replayed),
-        Told::Final(customer, id, money) => match (instruct(asked, customer, Instruction::Confirm { id }).await, money)
-        {
-            (Err(problem), Some((amount, paid_at))) if problem.reason() == "payment_unknown" => {
-                let repay = Instruction::Repay { id, amount, paid_at, slip: None };
-                Ok(instruct(asked, customer, repay).await?.replayed)
+        Told::Office(customer, instruction) => {
+            let is_pending = matches!(instruction, Instruction::Expect { .. });
+            match instruct(asked, customer, instruction).await {
+                // The money came before its provisional news, which says nothing any more.
+                Err(problem) if is_pending && problem.reason() == PAYMENT_FINAL.reason => Ok(true),
+                outcome => Ok(outcome?.replayed),
             }
-            (outcome, _) => Ok(outcome?.replayed),
-        },
+        }
+        Told::Final(customer, id, money) => came(asked, customer, id, money).await,
         Told::Refund(refund) => refund_by(asked, refund).await,
+    }
+}
+
+/// Final news. Money that says another amount than its provisional news is posted by nobody: somebody must look.
+async fn came(
+    asked: &Asked<'_>,
+    customer: CustomerId,
+    id: OfficeId,
+    money: Option<(Yen, Option<Millis>)>,
+) -> Result<bool, Problem> {
+    let answered = ask(asked.edge, Request::FindCustomer(customer), None).await?;
+    if let (Some((amount, _)), Reply::Customer { account, .. }) = (money, answered.reply) {
+        let news = account.notes().and_then(|notes| notes.pending.iter().find(|pending| pending.id == id));
+        same_amount(amount, news.map(|pending| pending.amount))?;
+    }
+    match (instruct(asked, customer, Instruction::Confirm { id }).await, money) {
+        (Err(problem), Some((amount, paid_at))) if problem.reason() == PAYMENT_UNKNOWN.reason => {
+            let repay = Instruction::Repay { id, amount, paid_at, slip: None };
+            Ok(instruct(asked, customer, repay).await?.replayed)
+        }
+        (Ok(booked), Some((amount, _))) => {
+            if let Event::Settled { cause: Cause::Final(payment), .. } = booked.receipt.event.as_ref() {
+                same_amount(amount, Some(payment.amount))?;
+            }
+            Ok(booked.replayed)
+        }
+        (outcome, _) => Ok(outcome?.replayed),
+    }
+}
+
+fn same_amount(told: Yen, known: Option<Yen>) -> Result<(), Problem> {
+    match known {
+        Some(known) if known != told => {
+            let wanted =
+                format!("must be the {known} yen of the provisional news; if that was wrong, withdraw it first");
+            Err(field("amount", &wanted))
+        }
+        _ => Ok(()),
     }
 }

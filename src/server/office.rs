@@ -19,10 +19,11 @@ use crate::domain::ids::{CustomerId, OfficeId};
 use crate::domain::jst::{Millis, Month, Now};
 use crate::domain::money::Yen;
 use crate::domain::office::check_same;
-use crate::domain::receipts::Receipt;
+use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::{Instruction, Request};
 use crate::domain::rule::Reply;
 use crate::domain::settle::{Pot, Settlement};
+use crate::domain::undo::Refusal;
 
 /// What came of an instruction.
 pub(super) struct Booked {
@@ -34,13 +35,17 @@ pub(super) struct Booked {
 
 /// Puts an instruction to the engine, once its id is known not to be an old one.
 pub(super) async fn instruct(asked: &Asked<'_>, customer: CustomerId, told: Instruction) -> Result<Booked, Problem> {
-    if let Some((kind, id)) = told.receipt()
-        && let Some(old) = receipt(asked.edge, customer, kind, id).await?
-    {
-        check_same(&old.event, &told).map_err(refused)?;
-        let answered = ask(asked.edge, Request::FindCustomer(customer), None).await?;
-        let Reply::Customer { account, .. } = answered.reply else { return Err(out_of_place(&answered.reply)) };
-        return Ok(Booked { account, receipt: old, replayed: true, now: answered.now });
+    if let Some((kind, id)) = told.receipt() {
+        if let Some(old) = receipt(asked.edge, customer, kind, id).await? {
+            check_same(&old.event, &told).map_err(refused)?;
+            let answered = ask(asked.edge, Request::FindCustomer(customer), None).await?;
+            let Reply::Customer { account, .. } = answered.reply else { return Err(out_of_place(&answered.reply)) };
+            return Ok(Booked { account, receipt: old, replayed: true, now: answered.now });
+        }
+        // Provisional news that comes after the money, which was posted as a repayment.
+        if kind == ReceiptKind::Pending && receipt(asked.edge, customer, ReceiptKind::Repayment, id).await?.is_some() {
+            return Err(refused(Refusal::PaymentFinal));
+        }
     }
     let answered = ask(asked.edge, Request::Instruct { customer, instruction: told }, None).await?;
     match answered.reply {
@@ -68,6 +73,11 @@ pub(super) struct Applied {
     pub(super) bill_fee: u64,
     pub(super) late_fees: u64,
     pub(super) damages: u64,
+}
+
+/// What of a settlement is owed to the customer in cash.
+fn paid_back(books: &Settlement) -> Yen {
+    books.transfers.iter().filter(|transfer| transfer.to == Pot::Payout).map(|transfer| transfer.amount).sum()
 }
 
 /// Where the money of a settlement came to rest, bill by bill: what moved on is counted where it went.
@@ -125,6 +135,8 @@ struct RepaymentShown {
     paid_at: String,
     applied: Vec<Applied>,
     credit: u64,
+    /// Of a closed account: what of this payment is owed back in cash.
+    payout_due: u64,
     spendable: SpendableShown,
     replayed: bool,
 }
@@ -141,6 +153,7 @@ fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentShown, Pr
         paid_at: payment.paid_at.to_string(),
         applied: applied(books),
         credit: booked.account.credit().get(),
+        payout_due: paid_back(books).get(),
         spendable: booked.spendable(asked)?,
         replayed: booked.replayed,
     })
@@ -206,15 +219,25 @@ pub(super) async fn expect(asked: &Asked<'_>) -> Result<Answer, Problem> {
         return Err(Problem::internal());
     };
     Answer::ok(&PendingShown {
+        status: pending_status(&booked, *id),
         payment_id: id.to_string(),
         amount: amount.get(),
         paid_at: paid_at.to_string(),
         expires_at: expires_at.to_string(),
-        status: "pending",
         spendable: booked.spendable(asked)?,
         blocked_by: blocked_by(asked, &booked)?,
         replayed: booked.replayed,
     })
+}
+
+/// What it is by now: a repeated call may come after its end.
+fn pending_status(booked: &Booked, id: OfficeId) -> &'static str {
+    let notes = booked.account.notes();
+    match notes.and_then(|notes| notes.pending.iter().find(|pending| pending.id == id)) {
+        Some(pending) if booked.now.at < pending.expires_at => "pending",
+        Some(_) => "expired",
+        None => "ended",
+    }
 }
 
 fn blocked_by(asked: &Asked<'_>, booked: &Booked) -> Result<Option<&'static str>, Problem> {
@@ -230,6 +253,7 @@ fn office_id(asked: &Asked<'_>, name: &str) -> Result<OfficeId, Problem> {
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
 pub(super) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
+    fields::read_none(asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id }).await?;
     Answer::ok(&show_payment(asked, &booked)?)
 }
@@ -245,6 +269,7 @@ struct WithdrawnShown {
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn`
 pub(super) async fn withdraw(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
+    fields::read_none(asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id }).await?;
     let (status, replayed) = ("withdrawn", booked.replayed);
     Answer::ok(&WithdrawnShown {
@@ -334,12 +359,15 @@ pub(super) async fn block(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let body: BlockBody = fields::read(asked.body)?;
     let (id, reason) = (body.block_id.0, body.reason.0.0);
     let booked = instruct(asked, customer_id(asked)?, Instruction::Block { id, reason }).await?;
-    show_block(asked, &booked, id, "blocked")
+    // A repeated call may come after the release.
+    let stands = booked.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
+    show_block(asked, &booked, id, if stands { "blocked" } else { "released" })
 }
 
 /// `POST /v1/customers/{customer_id}/blocks/{block_id}/release`
 pub(super) async fn release(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "block_id")?;
+    fields::read_none(asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Release { id }).await?;
     show_block(asked, &booked, id, "released")
 }

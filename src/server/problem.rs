@@ -58,7 +58,7 @@ kinds! {
     SLIP_TOO_LATE = 409 "slip_too_late" "The bill is too old for a slip";
     CODE_NOT_LIVE = 409 "code_not_live" "The code has ended";
     TOO_LARGE = 413 "too_large" "The body is too large";
-    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type" "The body must be JSON";
+    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type" "The body is of another kind";
     INVALID_FIELD = 422 "invalid_field" "A field is out of its range";
     OVER_HOLD = 422 "over_hold" "More than was authorized";
     OVER_REFUNDABLE = 422 "over_refundable" "More than is left to refund";

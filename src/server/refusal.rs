@@ -54,7 +54,10 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
         Refusal::OverCredit { credit } => Problem::new(&OVER_CREDIT, "")
             .with_field("/amount", "must not be more than the credit")
             .with("credit", credit.get()),
-        Refusal::NothingOwed => Problem::new(&NOTHING_OWED, "No bill is unpaid, so there is nothing to pay."),
+        Refusal::NothingOwed => Problem::new(
+            &NOTHING_OWED,
+            "No bill is unpaid. A month's new bill can be paid from 00:15 on the 1st, when its last sale can no longer be cancelled.",
+        ),
         Refusal::SlipTooLate { last_day } => {
             Problem::new(&SLIP_TOO_LATE, "Take the money by repayment.").with("last_day", last_day.to_string())
         }

@@ -16,12 +16,13 @@ use crate::domain::draft::BillAt;
 use crate::domain::event::{Cause, Event};
 use crate::domain::ids::CustomerId;
 use crate::domain::jst::{Millis, Month, Now};
+use crate::domain::money::Yen;
 use crate::domain::orders::{Order, OrderState};
 use crate::domain::receipts::Receipt;
 use crate::domain::request::Request;
 use crate::domain::rule::Reply;
 use crate::domain::settle::Pot;
-use crate::ledger::{Book, Entry, EntryKind};
+use crate::ledger::{Book, Entry, EntryKind, Issued};
 
 /// What the ledger knows of a customer.
 #[derive(Default)]
@@ -31,6 +32,7 @@ pub struct CustomerPast {
     pub orders: Vec<Order>,
     /// Repayments and provisional payments that became final.
     pub payments: Vec<Receipt>,
+    pub issued: Vec<Issued>,
 }
 
 #[derive(Serialize)]
@@ -162,8 +164,11 @@ fn summary(
         return Ok(None);
     }
     let rules = rules(asked)?;
-    let method = at.map_or(account.profile.payment_method, |at| at.method);
-    let due = at.map_or_else(|| rules.policy.terms.billing.due(method, month, &rules.calendar), |at| at.due);
+    let issued = past.issued.iter().find(|issued| issued.month == month).map(|issued| (issued.method, issued.due));
+    let (method, due) = at.map(|at| (at.method, at.due)).or(issued).unwrap_or_else(|| {
+        let method = account.profile.payment_method;
+        (method, rules.policy.terms.billing.due(method, month, &rules.calendar))
+    });
     let charged = at.map_or(posted.charged, |at| at.charged);
     let owed = at.map_or(Lines::default(), |at| at.owed).total().get();
     let status = if month >= now.month {
@@ -269,18 +274,23 @@ fn empty(account: &Account, month: Month, now: &Now, asked: &Asked<'_>) -> Resul
     })
 }
 
+/// What was captured, and what of it was refunded.
+fn purchased(order: &Order) -> (Yen, Yen) {
+    match order.state {
+        OrderState::Captured { amount, refunded } => (amount, refunded),
+        _ => (order.amount, Yen::ZERO),
+    }
+}
+
 fn purchase(order: &Order, now: Millis) -> PurchaseShown {
-    let (amount, refunded) = match order.state {
-        OrderState::Captured { amount, refunded } => (amount.get(), refunded.get()),
-        _ => (order.amount.get(), 0),
-    };
+    let (amount, refunded) = purchased(order);
     PurchaseShown {
         authorization_id: order.id.to_string(),
         merchant_id: order.key.merchant.to_string(),
         order_id: order.key.order_id.to_string(),
         channel: order.channel.name(),
-        amount,
-        refunded,
+        amount: amount.get(),
+        refunded: refunded.get(),
         status: order.status(now).name(),
         purchased_at: order.terms().at.to_string(),
         points: order.terms().points,
@@ -293,7 +303,8 @@ fn np_purchase(order: &Order, bills: &[BillAt]) -> NpShown {
     NpShown {
         authorization_id: order.id.to_string(),
         merchant_id: order.key.merchant.to_string(),
-        amount: order.amount.get(),
+        // Of a hold, what was captured.
+        amount: purchased(order).0.get(),
         due: order.terms().due.to_string(),
         late_fees: at.map_or(0, |at| at.charged.late_fees.get()),
         total_due: owed,

@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod faults;
 mod load;
+mod money;
 mod races;
 mod server;
 mod tls;

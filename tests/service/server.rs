@@ -18,14 +18,22 @@ pub struct Server {
     pub http: SocketAddr,
     pub data: PathBuf,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Server {
     /// Starts a sandbox on any free port and waits until it is ready.
     pub fn sandbox(data: &Path, options: &[&str]) -> Self {
+        Self::sandbox_in(data, options, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn sandbox_in(data: &Path, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
-        let (child, http) = start(data, &options);
-        Self { child, http, data: data.to_owned(), options }
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment: Vec<_> = environment.iter().map(own).collect();
+        let (child, http) = start(data, &options, &environment);
+        Self { child, http, data: data.to_owned(), options, environment }
     }
 
     pub fn pid(&self) -> u32 {
@@ -43,7 +51,7 @@ impl Server {
         if let Some(at) = self.options.iter().position(|option| option == "--sandbox-start") {
             self.options.drain(at..at + 2);
         }
-        let (child, http) = start(&self.data, &self.options);
+        let (child, http) = start(&self.data, &self.options, &self.environment);
         (self.child, self.http) = (child, http);
     }
 
@@ -82,8 +90,9 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 
-fn start(data: &Path, options: &[String]) -> (Child, SocketAddr) {
+fn start(data: &Path, options: &[String], environment: &[(String, String)]) -> (Child, SocketAddr) {
     let mut command = Command::new(BINARY);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(data).args(options);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary is built");
     // The server prints its address once every listener is bound.
@@ -137,9 +146,18 @@ impl Client {
     /// Sends a call with the sandbox's key of `role`. An error means that no whole answer came.
     pub fn call(&mut self, role: &str, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<Answer> {
         let body = body.map(Value::to_string).unwrap_or_default();
+        self.put(role, method, path, "application/json", &body)
+    }
+
+    /// Sends a file of comma-separated values.
+    pub fn import(&mut self, role: &str, csv: &str) -> Answer {
+        self.put(role, "POST", "/v1/imports", "text/csv", csv).expect("an answer")
+    }
+
+    fn put(&mut self, role: &str, method: &str, path: &str, media: &str, body: &str) -> std::io::Result<Answer> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: sokketsu\r\nauthorization: Bearer sandbox-{role}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+             content-type: {media}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         let result = self.exchange(format!("{head}{body}").as_bytes());

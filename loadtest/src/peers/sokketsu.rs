@@ -43,6 +43,7 @@ impl Shared {
             binary: &binary,
             data: Some(&data),
             config,
+            plain_since: None,
             takes_forged_codes: false,
             tls: false,
             signs: None,

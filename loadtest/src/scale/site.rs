@@ -99,6 +99,7 @@ impl Site {
             binary: &self.binary,
             data: Some(&data),
             config: None,
+            plain_since: None,
             takes_forged_codes: false,
             tls: false,
             signs: None,
