@@ -33,6 +33,7 @@ impl Site {
         let binary = options.serve.clone().or_else(crate::session::sibling);
         let binary = binary.context("give --serve BINARY: no sokketsu was built beside this program")?;
         let server = Server::start(&Options {
+            sync_delay_us: None,
             binary: &binary,
             data: None,
             config: None,
