@@ -323,7 +323,9 @@ impl Account {
     pub fn discharge(&mut self, spare: &mut Spare, purchase: &Purchase, now: &Now) {
         let Purchase { order, channel, amount, month, at } = *purchase;
         let key = purchase.bill();
-        if self.story(key).is_some() {
+        // A late NP bill gets a story: its damages go by what was open on each day.
+        let is_late_np = self.np_bills().iter().any(|bill| bill.order == order && bill.due < now.date);
+        if is_late_np || self.story(key).is_some() {
             return self.bill_mut(key, spare).reduce(channel, at, amount, now.at);
         }
         match channel {
@@ -412,5 +414,24 @@ mod tests {
             }
             assert_eq!((account.month, account.rare), (None, None), "nothing is left behind");
         }
+    }
+
+    #[test]
+    fn a_late_np_bill_that_is_refunded_keeps_the_days_before() {
+        let (mut spare, date) = (Spare::default(), |text| Date::parse(text).unwrap());
+        let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
+        let np = |amount| Purchase {
+            order: Lsn(7),
+            channel: Channel::NpAtobarai,
+            amount: Yen::new(amount),
+            month: month("2026-11"),
+            at: date("2026-11-01").start(),
+        };
+        account.owe(&mut spare, &np(10_000), date("2026-11-15"));
+        account.discharge(&mut spare, &np(1_000), &Now::at(date("2026-11-15").start()));
+        assert_eq!(account.np_bills().len(), 1, "in time it only shrinks");
+        account.discharge(&mut spare, &np(4_000), &Now::at(date("2026-11-25").start()));
+        let bill = account.bills().remove(0);
+        assert_eq!((bill.net(), bill.open_before(date("2026-11-25").start())), (5_000.into(), 9_000.into()));
     }
 }

@@ -77,7 +77,10 @@ impl<'a> Draft<'a> {
         let by = self.by();
         let Some(bill) = self.account.bills().into_iter().find(|bill| bill.key == key) else { return money };
         let then = Now::at(at.min(self.now.at));
-        let owed = Lines { late_fees: bill.owed(&by, &then).late_fees, ..bill.owed(&by, self.now) };
+        let shadow = self.account.shadow(self.now, self.rules);
+        let judged = shadow.iter().find(|shadow| shadow.key == key).unwrap_or(&bill);
+        let charged = Lines { late_fees: judged.lines(&by, &then).late_fees, ..bill.lines(&by, self.now) };
+        let owed = charged.minus_or_zero(&bill.paid());
         let mut left = money;
         for line in order {
             let part = owed.get(*line).min(left);
@@ -134,12 +137,10 @@ impl<'a> Draft<'a> {
 
     fn post_fees(&mut self) {
         let by = self.by();
-        // Provisional news of a payment stops fees.
-        let is_pending = self.account.notes().is_some_and(|notes| !notes.pending.is_empty());
-        let shadow = is_pending.then(|| self.account.as_if_paid(self.now, self.rules).bills());
+        let shadow = self.account.shadow(self.now, self.rules);
         for bill in self.bills().iter().filter(|bill| bill.is_issued()) {
             let key = bill.key;
-            let judged = shadow.iter().flatten().find(|shadow| shadow.key == key).unwrap_or(bill);
+            let judged = shadow.iter().find(|shadow| shadow.key == key).unwrap_or(bill);
             let due = judged.late_fees(&by, self.now);
             let is_in = |list: &[LateFee], date| list.iter().any(|late| late.date == date);
             for late in bill.late_fees.iter().filter(|late| !is_in(&due, late.date)) {
@@ -232,15 +233,20 @@ impl Account {
         draft.account
     }
 
+    /// The bills by which lateness is judged while there is provisional news of a payment, which stops fees; else none.
+    fn shadow(&self, now: &Now, rules: Rules<'_>) -> Vec<Bill> {
+        let is_pending = self.notes().is_some_and(|notes| !notes.pending.is_empty());
+        if is_pending { self.as_if_paid(now, rules).bills() } else { Vec::new() }
+    }
+
     /// Its bills as they are at `now`, the oldest due date first. While there is provisional news of a payment, lateness
     /// is judged as if it had come.
     pub fn bills_at(&self, now: &Now, rules: Rules<'_>) -> Vec<BillAt> {
         let present = self.as_of(now, rules);
         let by = present.bill_rules(rules);
-        let is_pending = self.notes().is_some_and(|notes| !notes.pending.is_empty());
-        let shadow = is_pending.then(|| self.as_if_paid(now, rules).bills());
+        let shadow = self.shadow(now, rules);
         let at = |bill: Bill| {
-            let judged = shadow.iter().flatten().find(|shadow| shadow.key == bill.key).unwrap_or(&bill);
+            let judged = shadow.iter().find(|shadow| shadow.key == bill.key).unwrap_or(&bill);
             let late_fees = judged.late_fees(&by, now).iter().map(|late| late.amount).sum();
             let (accrued, is_overdue) = (judged.damages_accrued(&by, now), judged.is_overdue(&by, now));
             let charged = Lines { late_fees, ..bill.lines(&by, now) };
@@ -256,5 +262,42 @@ impl Account {
     /// How its bills are judged.
     pub fn bill_rules<'a>(&self, rules: Rules<'a>) -> BillRules<'a> {
         rules.bills_by(self.profile.payment_method)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::{Channel, Profile, Purchase};
+    use crate::domain::ids::{CustomerId, Lsn, OfficeId};
+    use crate::domain::jst::{BankCalendar, Month};
+    use crate::domain::notes::Pending;
+    use crate::domain::policy::Policy;
+
+    #[test]
+    fn money_beside_provisional_news_pays_no_fee_that_the_news_stopped() {
+        let policy = Policy::parse(include_str!("../../config/policy.toml")).unwrap();
+        let rules = Rules { policy: &policy, calendar: &BankCalendar::default() };
+        let at = |text| Millis::parse(text).unwrap();
+        let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
+        let (amount, month) = (Yen::new(10_000), Month::parse("2021-06").unwrap());
+        let bought_at = at("2021-06-20T10:00:00+09:00");
+        let purchase = Purchase { order: Lsn(1), channel: Channel::InStore, amount, month, at: bought_at };
+        account.owe(&mut Spare::default(), &purchase, Date::MAX);
+        // Paid the day before the first fee day: the whole bill, by what the slip said.
+        account.notes_mut(&mut Spare::default()).pending.push(Pending {
+            id: OfficeId::new("news").unwrap(),
+            amount: Yen::new(10_209),
+            paid_at: at("2021-08-09T12:00:00+09:00"),
+            expires_at: at("2021-08-31T00:00:00+09:00"),
+        });
+        let now = Now::at(at("2021-08-12T12:00:00+09:00"));
+        let owed = account.bills_at(&now, rules).remove(0).owed;
+        assert_eq!((owed.late_fees, owed.total()), (Yen::ZERO, Yen::new(10_209)));
+        let mut draft = Draft::new(CustomerIx(0), account, &now, rules, 1);
+        draft.catch_up();
+        draft.receive(Pot::Received, owed.total(), now.at, &Line::FEES_FIRST);
+        let bill = draft.account.bills().remove(0);
+        assert_eq!(bill.paid(), Lines { bill_fee: Yen::new(209), principal: amount, ..Lines::default() });
     }
 }

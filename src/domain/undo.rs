@@ -1,7 +1,7 @@
 //! After the decision: cancel, capture, refund. Each reads the order and says what is to be recorded.
 
 use super::account::Purchase;
-use super::bill::{BillKey, Line};
+use super::bill::{Bill, BillKey, Line, Lines};
 use super::draft::Draft;
 use super::event::{Captured, Destination, Event, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerIx, Lsn};
@@ -39,7 +39,7 @@ impl CancelAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     AuthorizationUnknown,
-    /// Past the void window.
+    /// Past the void window, or paid by its customer.
     UseRefund,
     /// Some or all of it was refunded, so it can't be cancelled whole.
     AlreadyRefunded,
@@ -110,12 +110,20 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
         OrderState::Held { .. } => Ok(record_undone(order, order.amount, true)),
         OrderState::Captured { refunded, .. } if !refunded.is_zero() => Err(Refusal::AlreadyRefunded),
         OrderState::Captured { amount, .. } => {
-            if now.at >= void_window_end(order.terms().at) {
+            if now.at >= void_window_end(order.terms().at) || is_paid(state, order) {
                 return Err(Refusal::UseRefund);
             }
             Ok(record_undone(order, amount, false))
         }
     }
+}
+
+/// Whether money lies on the bill of an NP purchase: a refund says where it goes, a cancel could not.
+fn is_paid(state: &State, order: &Order) -> bool {
+    let account = order.customer.and_then(|ix| state.account(ix));
+    let is_its_own = |bill: &&Box<Bill>| bill.key == BillKey::Np(order.id.lsn);
+    let bill = account.and_then(|account| account.stories().iter().find(is_its_own));
+    bill.is_some_and(|bill| bill.paid() != Lines::default())
 }
 
 fn record_undone(order: &Order, amount: Yen, was_hold: bool) -> Step<CancelAction> {

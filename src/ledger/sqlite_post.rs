@@ -302,14 +302,14 @@ impl<'c> Poster<'c> {
         if purchase.channel != Channel::NpAtobarai {
             return self.owe(customer, purchase, true);
         }
-        let np = params![customer.0, bits(purchase.order.0), yen(purchase.amount)];
-        let take = "UPDATE np_bill SET unpaid = unpaid - ?3 WHERE customer = ?1 AND order_lsn = ?2";
+        let np = params![customer.0, bits(purchase.order.0), yen(purchase.amount), self.now.date.to_number()];
+        let take = "UPDATE np_bill SET unpaid = unpaid - ?3 WHERE customer = ?1 AND order_lsn = ?2 AND due >= ?4";
         if self.run(take, np)? > 0 {
             // The row goes when nothing is left.
             let tidy = "DELETE FROM np_bill WHERE customer = ?1 AND order_lsn = ?2 AND unpaid = 0";
             return self.run(tidy, params![customer.0, bits(purchase.order.0)]).map(drop);
         }
-        // It has a story, or was paid long ago.
+        // It has a story, or is late and gets one, or was paid long ago.
         self.write_standing(customer)?;
         self.rewrite(customer, &self.now, |account, spare| account.discharge(spare, &purchase, &self.now))
     }

@@ -1,0 +1,304 @@
+//! The product's side: its core driven by hand, and its figures in the model's units.
+
+use std::sync::Arc;
+
+use sokketsu::domain::account::{Account, Channel, Identity, Limits};
+use sokketsu::domain::bill::{BillKey, PaymentMethod};
+use sokketsu::domain::denial::Reason;
+use sokketsu::domain::draft::BillAt;
+use sokketsu::domain::event::{Event, Note, SlipIssued, SlipKind};
+use sokketsu::domain::ids::{CustomerId, CustomerIx, MerchantId, OfficeId, OrderId, RefundId};
+use sokketsu::domain::jst::{Date, Millis, Month, Now};
+use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::money::Yen;
+use sokketsu::domain::office::calendar;
+use sokketsu::domain::orders::{Order, OrderState};
+use sokketsu::domain::request::{
+    Authorize, Cancel, Capture, CustomerChange, Instruction, OrderKey, Payer, Proof, Refund, Request, Scanned,
+};
+use sokketsu::domain::rule::{Reply, Ruling, existed, reply_after, rule};
+use sokketsu::domain::settle::Pot;
+use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::undo::{CancelAction, Refusal};
+
+use super::books::{Key, Lines, Method, Way};
+
+const POLICY: &str = include_str!("../../config/policy.toml");
+pub const HOLIDAYS: &str = include_str!("../../config/holidays.csv");
+
+pub struct Product {
+    state: State,
+    history: Vec<(Millis, Event)>,
+    random: u64,
+    /// Order ids used.
+    tried: usize,
+    /// Approved ones as last seen: what the ledger would know of them.
+    orders: Vec<Order>,
+}
+
+/// One customer at one moment.
+pub struct Standing {
+    pub exposure: (u64, u64),
+    pub spendable: (u64, u64),
+    pub credit: u64,
+    pub overdue: bool,
+    pub bills: Vec<BillAt>,
+}
+
+fn customer(who: usize) -> CustomerId {
+    CustomerId::new(&format!("C{who}")).unwrap()
+}
+
+fn ix(who: usize) -> CustomerIx {
+    CustomerIx(u32::try_from(who).unwrap())
+}
+
+fn key(sale: usize) -> OrderKey {
+    OrderKey { merchant: MerchantId::new("M").unwrap(), order_id: OrderId::new(&format!("O-{sale}")).unwrap() }
+}
+
+fn office(number: usize) -> OfficeId {
+    OfficeId::new(&format!("F-{number}")).unwrap()
+}
+
+fn method(method: Method) -> PaymentMethod {
+    match method {
+        Method::Konbini => PaymentMethod::Konbini,
+        Method::Postcard => PaymentMethod::Postcard,
+        Method::Debit => PaymentMethod::Debit,
+    }
+}
+
+pub fn lines(lines: &sokketsu::domain::bill::Lines) -> Lines {
+    Lines {
+        principal: lines.principal.get(),
+        bill_fee: lines.bill_fee.get(),
+        late_fees: lines.late_fees.get(),
+        damages: lines.damages.get(),
+    }
+}
+
+fn month(number: i64) -> Month {
+    Month::parse(&format!("{:04}-{:02}", number / 12, number % 12 + 1)).unwrap()
+}
+
+impl Product {
+    pub fn new(limits: &[(u64, u64)], now: i64) -> Self {
+        let state = State::new(Settings::default());
+        let mut product = Self { state, history: Vec::new(), random: 1, tried: 0, orders: Vec::new() };
+        let opening = [
+            Event::Opened { sandbox: true },
+            Event::PolicySet { version: 1, text: POLICY.into() },
+            Event::HolidaysSet { text: HOLIDAYS.into() },
+        ];
+        opening.into_iter().for_each(|event| product.record(event, now));
+        let (id, name, limits_there) = (key(0).merchant, "M".into(), MerchantLimits::default());
+        let shop = Merchant { id, name, mcc: 5_499, status: MerchantStatus::Active, limits: limits_there };
+        product.ask(Request::PutMerchant(Box::new(shop)), now);
+        for (who, (total, in_store)) in limits.iter().enumerate() {
+            let limits = Limits { total: Yen::new(*total), in_store: Yen::new(*in_store) };
+            let change = CustomerChange {
+                identity: Some(Identity::Verified),
+                birth_date: Date::parse("1990-01-01"),
+                limits: Some(Some(limits)),
+                ..CustomerChange::default()
+            };
+            product.ask(Request::PutCustomer { id: customer(who), change: Box::new(change) }, now);
+        }
+        product
+    }
+
+    fn record(&mut self, event: Event, now: i64) {
+        self.state.apply(&event, &Now::at(Millis(now)));
+        self.history.push((Millis(now), event));
+    }
+
+    fn ask(&mut self, request: Request, now: i64) -> Reply {
+        let at = Now::at(Millis(now));
+        let mut random = self.random;
+        let mut draw = || {
+            // Weyl sequence: spread numbers from a counter.
+            random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            random
+        };
+        let ruling = rule(&self.state, &request, &at, &mut draw);
+        self.random = random;
+        match ruling {
+            Ruling::Answer(reply) => reply,
+            Ruling::Record(event) => {
+                let existed = existed(&self.state, &request);
+                self.record(event.clone(), now);
+                reply_after(&self.state, &request, &event, existed, &at)
+            }
+        }
+    }
+
+    /// Comes back from its journal, the same as it was.
+    pub fn restart(&mut self) -> Result<(), String> {
+        let mut state = State::new(Settings::default());
+        for (at, event) in &self.history {
+            state.apply(event, &Now::at(*at));
+        }
+        let differs = self.state.accounts().zip(state.accounts()).find(|(before, after)| before != after);
+        let differs = differs.map(|(before, after)| format!("{before:?}\nis after a restart\n{after:?}"));
+        self.state = state;
+        differs.map_or(Ok(()), Err)
+    }
+
+    /// Posts what time made due. Gives the credit that it pays out.
+    pub fn sweep(&mut self, who: usize, now: i64) -> u64 {
+        let Some(event) = calendar(&self.state, ix(who), &Now::at(Millis(now))) else { return 0 };
+        let Event::Settled { books, .. } = &event else { panic!("the calendar settles: {event:?}") };
+        let to_payout = books.transfers.iter().filter(|transfer| transfer.to == Pot::Payout);
+        let paid_out = to_payout.map(|transfer| transfer.amount.get()).sum();
+        self.record(event, now);
+        paid_out
+    }
+
+    /// Whether the purchase is approved; in store it is paid with a fresh code.
+    pub fn buy(&mut self, who: usize, way: Way, amount: u64, hold: bool, now: i64) -> Result<(), Reason> {
+        let (payer, channel) = match way {
+            Way::InStore => match self.ask(Request::IssueCode { customer: customer(who), generation: 1 }, now) {
+                Reply::Code(view) => {
+                    let epoch = u64::try_from(now / 600_000).unwrap();
+                    let (handle, proof) = (view.code.handle, Proof::Barcode { epoch });
+                    (Payer::Code(Scanned::Sealed { handle, proof }), Channel::InStore)
+                }
+                Reply::CodeRefused(reason) => return Err(reason),
+                other => panic!("{other:?}"),
+            },
+            Way::Online => (Payer::Customer(customer(who)), Channel::Online),
+            Way::Np => (Payer::Customer(customer(who)), Channel::NpAtobarai),
+        };
+        self.tried += 1;
+        let input = Authorize::new(key(self.tried), payer, channel, Yen::new(amount));
+        let input = Arc::new(Authorize { capture: !hold, confirm_repeat: true, ..input });
+        self.ask(Request::Authorize { input, throttled: false }, now);
+        let order = self.state.orders.newest().unwrap().clone();
+        match order.state {
+            OrderState::Denied(reason) => Err(reason),
+            _ => {
+                self.orders.push(order);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn capture(&mut self, sale: usize, amount: u64, now: i64) {
+        let capture = Capture { authorization: self.orders[sale].id, amount: Yen::new(amount) };
+        match self.ask(Request::Capture(capture), now) {
+            Reply::Captured { order, replayed: false } => self.orders[sale] = *order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn cancel(&mut self, sale: usize, now: i64) -> Result<(), Refusal> {
+        let cancel = Cancel { key: self.orders[sale].key, handle: None };
+        match self.ask(Request::Cancel(cancel), now) {
+            Reply::Cancelled { action: CancelAction::Reversed, replayed: false, .. } => Ok(()),
+            Reply::Refused(refusal) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// An order that is no longer in memory comes from the ledger, as the front end does it.
+    pub fn refund(&mut self, sale: usize, amount: u64, number: usize, now: i64) {
+        let authorization = self.orders[sale].id;
+        let refund_id = RefundId::new(&format!("R-{number}")).unwrap();
+        let refund = Refund { authorization, refund_id, amount: Yen::new(amount) };
+        if matches!(self.ask(Request::FindOrder(authorization), now), Reply::Unknown) {
+            self.ask(Request::Recall(Box::new(self.orders[sale].clone())), now);
+        }
+        match self.ask(Request::Refund(refund), now) {
+            Reply::Refunded { order, replayed: false, .. } => self.orders[sale] = *order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn set_method(&mut self, who: usize, to: Method, now: i64) {
+        let change = CustomerChange { payment_method: Some(method(to)), ..CustomerChange::default() };
+        self.ask(Request::PutCustomer { id: customer(who), change: Box::new(change) }, now);
+    }
+
+    fn instruct(&mut self, who: usize, instruction: Instruction, now: i64) -> Event {
+        match self.ask(Request::Instruct { customer: customer(who), instruction }, now) {
+            Reply::Booked { receipt, replayed: false, .. } => *receipt.event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn repay(&mut self, who: usize, number: usize, amount: u64, paid_at: i64, slip: Option<u64>, now: i64) {
+        let (id, amount, paid_at) = (office(number), Yen::new(amount), Some(Millis(paid_at)));
+        self.instruct(who, Instruction::Repay { id, amount, paid_at, slip }, now);
+    }
+
+    pub fn expect(&mut self, who: usize, number: usize, amount: u64, (paid_at, expires_at): (i64, i64), now: i64) {
+        let (id, amount, paid_at, expires_at) =
+            (office(number), Yen::new(amount), Some(Millis(paid_at)), Millis(expires_at));
+        self.instruct(who, Instruction::Expect { id, amount, paid_at, expires_at }, now);
+    }
+
+    pub fn end_news(&mut self, who: usize, number: usize, came: bool, now: i64) {
+        let id = office(number);
+        self.instruct(who, if came { Instruction::Confirm { id } } else { Instruction::Withdraw { id } }, now);
+    }
+
+    pub fn post_damages(&mut self, who: usize, number: usize, month_number: i64, amount: u64, now: i64) {
+        let (id, month, amount) = (office(number), month(month_number), Yen::new(amount));
+        self.instruct(who, Instruction::PostDamages { id, month, amount }, now);
+    }
+
+    pub fn pay_out(&mut self, who: usize, number: usize, amount: u64, now: i64) {
+        self.instruct(who, Instruction::PayOut { id: office(number), amount: Yen::new(amount) }, now);
+    }
+
+    pub fn issue_slip(&mut self, who: usize, now: i64) -> SlipIssued {
+        let instruction = Instruction::IssueSlip { kind: SlipKind::TerminalNumber };
+        match self.instruct(who, instruction, now) {
+            Event::Noted { note: Note::SlipIssued(slip), .. } => slip,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn standing(&self, who: usize, now: i64) -> Standing {
+        let (account, now) = (self.account(who), &Now::at(Millis(now)));
+        let rules = self.state.rules().unwrap();
+        let (exposure, spendable) = (account.exposure(now, rules), account.spendable(now, rules));
+        Standing {
+            exposure: (exposure.total.get(), exposure.in_store.get()),
+            spendable: (spendable.in_store.get(), spendable.online.get()),
+            credit: account.as_of(now, rules).credit().get(),
+            overdue: account.blocked_by(Channel::Online, now, rules) == Some(Reason::Overdue),
+            bills: account.bills_at(now, rules),
+        }
+    }
+
+    fn account(&self, who: usize) -> &Account {
+        self.state.account(ix(who)).unwrap()
+    }
+
+    /// The product's name of a bill; `order` is that of its first sale.
+    pub fn bill_key(&self, key: Key, order: usize) -> BillKey {
+        match key {
+            Key::Month(number) => BillKey::Month(month(number)),
+            Key::Np(_) => BillKey::Np(self.orders[order].id.lsn),
+        }
+    }
+
+    /// What the customer paid and what was paid out, by the journal.
+    pub fn money(&self, who: usize) -> (u64, u64) {
+        let (mut received, mut paid_out) = (0, 0);
+        for (_, event) in &self.history {
+            let books = match event {
+                Event::Settled { books, .. } => books,
+                Event::Refunded(refunded) => &refunded.books,
+                _ => continue,
+            };
+            for transfer in books.transfers.iter().filter(|_| books.customer == ix(who)) {
+                received += if transfer.from == Pot::Received { transfer.amount.get() } else { 0 };
+                paid_out += if transfer.to == Pot::Payout { transfer.amount.get() } else { 0 };
+            }
+        }
+        (received, paid_out)
+    }
+}

@@ -1,0 +1,103 @@
+//! The money calendar against an independent model: random histories of purchases, refunds, repayments and time must
+//! come to the same figures in both, to the yen, after every step.
+//!
+//! The model (`money/books.rs`) is written from the rules of the service and shares no arithmetic with the product:
+//! not its calendar, not its allocation, not its lateness. `PROPTEST_CASES` sets how many histories are played.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
+
+mod money;
+
+use money::books::{Method, Way};
+use money::calendar::{DAY, HOUR, MINUTE, date, start_of};
+use money::play::{Act, LIMITS, Part, Play, Until};
+use proptest::prelude::*;
+
+const AMOUNTS: [u64; 8] = [1, 150, 500, 1_000, 2_000, 3_125, 7_000, 15_000];
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![
+        4 => Just(Part::All),
+        2 => Just(Part::Half),
+        1 => Just(Part::AllButOne),
+        1 => Just(Part::More),
+        2 => prop::sample::select(vec![1, 100, 209, 1_000, 5_000]).prop_map(Part::Yen),
+    ]
+}
+
+fn until() -> impl Strategy<Value = Until> {
+    let later = prop::sample::select(vec![1, MINUTE, HOUR, DAY, 3 * DAY, 8 * DAY, 35 * DAY, 100 * DAY]);
+    let day = prop::sample::select(vec![1, 10, 11, 21, 25, 28, 29, 31]);
+    let moment = prop::sample::select(vec![-1, 0, 1, 15 * MINUTE - 1, 15 * MINUTE, 12 * HOUR]);
+    prop_oneof![later.prop_map(Until::Later), (day, moment).prop_map(|(day, ms)| Until::DayOfMonth(day, ms))]
+}
+
+/// How long after the payment we hear of it.
+fn late() -> impl Strategy<Value = i64> {
+    prop::sample::select(vec![0, 0, HOUR, 2 * DAY, 6 * DAY, 20 * DAY, 40 * DAY])
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let who = || 0..LIMITS.len();
+    let pick = || 0usize..1_000;
+    let way = prop_oneof![3 => Just(Way::InStore), 3 => Just(Way::Online), 2 => Just(Way::Np)];
+    let method = prop::sample::select(vec![Method::Konbini, Method::Postcard, Method::Debit]);
+    let life = prop::sample::select(vec![HOUR, 3 * DAY, 30 * DAY]);
+    let amount = prop::sample::select(AMOUNTS.to_vec());
+    prop_oneof![
+        12 => (who(), way, amount, prop::bool::weighted(0.2))
+            .prop_map(|(who, way, amount, hold)| Act::Buy { who, way, amount, hold }),
+        3 => (pick(), part()).prop_map(|(pick, part)| Act::Capture { pick, part }),
+        2 => pick().prop_map(|pick| Act::Cancel { pick }),
+        5 => (pick(), part()).prop_map(|(pick, part)| Act::Refund { pick, part }),
+        6 => (who(), part(), late(), any::<bool>())
+            .prop_map(|(who, part, late, slip)| Act::Pay { who, part, late, slip }),
+        1 => who().prop_map(|who| Act::Slip { who }),
+        2 => (who(), part(), late(), life).prop_map(|(who, part, late, life)| Act::News { who, part, late, life }),
+        2 => (who(), any::<bool>()).prop_map(|(who, came)| Act::EndNews { who, came }),
+        1 => (who(), method).prop_map(|(who, method)| Act::SetMethod { who, method }),
+        1 => (who(), part()).prop_map(|(who, part)| Act::PostDamages { who, part }),
+        1 => (who(), part()).prop_map(|(who, part)| Act::PayOut { who, part }),
+        12 => until().prop_map(Act::Wait),
+        3 => who().prop_map(|who| Act::Sweep { who }),
+        1 => Just(Act::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4_000, ..ProptestConfig::default() })]
+
+    /// From June 2021, the month of the worked numbers, and from before a year's end and a leap day.
+    #[test]
+    fn every_figure_agrees_with_the_model(
+        month in prop::sample::select(vec![2_021 * 12 + 5, 2_023 * 12 + 11, 2_024 * 12 + 1]),
+        acts in prop::collection::vec(act(), 1..60),
+    ) {
+        let mut play = Play::new(start_of(date(month, 20)) + 10 * HOUR);
+        for act in &acts {
+            play.step(act).map_err(TestCaseError::fail)?;
+        }
+    }
+}
+
+fn play(acts: &[Act]) -> Result<(), String> {
+    let mut play = Play::new(start_of(date(2_021 * 12 + 5, 20)) + 10 * HOUR);
+    acts.iter().try_for_each(|act| play.step(act))
+}
+
+/// Found by the property: the days before a refund went with it.
+#[test]
+fn a_late_np_invoice_keeps_its_damages_when_it_is_refunded() {
+    let buy = Act::Buy { who: 0, way: Way::Np, amount: 15_000, hold: false };
+    let wait = || Act::Wait(Until::Later(35 * DAY));
+    play(&[buy, wait(), Act::Refund { pick: 0, part: Part::Half }, wait()]).unwrap();
+}
+
+/// Found by the property: the money of a paid purchase was nowhere after its cancel.
+#[test]
+fn a_paid_np_purchase_can_not_be_cancelled_but_refunded() {
+    let buy = Act::Buy { who: 0, way: Way::Np, amount: 1_000, hold: false };
+    let pay = Act::Pay { who: 0, part: Part::All, late: 0, slip: false };
+    let refund = Act::Refund { pick: 0, part: Part::All };
+    play(&[buy, pay, Act::Cancel { pick: 0 }, refund, Act::Wait(Until::Later(35 * DAY))]).unwrap();
+}
