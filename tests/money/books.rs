@@ -1,5 +1,16 @@
 //! One customer's books by the rules of the service, from the plain list of what happened, day by day from the first
 //! one, whenever somebody asks. Nothing is kept between two questions.
+//!
+//! Where the rules leave a question open, the model follows the product in these readings:
+//! - A month's bill is issued on the 1st at 00:15, when nothing of the month can be cancelled any more. It can be paid
+//!   from then on, and credit meets it then: no other bill, no NP invoice, and no damages posted later.
+//! - The oldest bill is the one that is due first.
+//! - A payment at 00:00 belongs to the day that begins: the day's late fee and damages stand.
+//! - Money on an old slip goes bill by bill, and inside each to principal first.
+//! - Damages that were posted stand, also when late news makes the accrued ones less.
+//! - Credit is paid out whole, three months after it rose from nothing, when the calendar next runs.
+//! - While there is news of a payment, fees, damages and overdue are judged as if its money came now, counting from the
+//!   day it was paid.
 
 use super::calendar::{Banks, Day, MINUTE, MonthNo, civil, date, day_of, first_of, start_of};
 
