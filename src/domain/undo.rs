@@ -1,7 +1,7 @@
 //! After the decision: cancel, capture, refund. Each reads the order and says what is to be recorded.
 
 use super::account::Purchase;
-use super::bill::{Bill, BillKey, Line, Lines};
+use super::bill::{BillKey, Line, Lines};
 use super::draft::Draft;
 use super::event::{Captured, Destination, Event, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerIx, Lsn};
@@ -121,9 +121,8 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
 /// Whether money lies on the bill of an NP purchase: a refund says where it goes, a cancel could not.
 fn is_paid(state: &State, order: &Order) -> bool {
     let account = order.customer.and_then(|ix| state.account(ix));
-    let is_its_own = |bill: &&Box<Bill>| bill.key == BillKey::Np(order.id.lsn);
-    let bill = account.and_then(|account| account.stories().iter().find(is_its_own));
-    bill.is_some_and(|bill| bill.paid() != Lines::default())
+    let mut stories = account.into_iter().flat_map(|account| account.stories());
+    stories.any(|bill| bill.key == BillKey::Np(order.id.lsn) && bill.paid() != Lines::default())
 }
 
 fn record_undone(order: &Order, amount: Yen, was_hold: bool) -> Step<CancelAction> {
