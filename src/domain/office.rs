@@ -14,6 +14,9 @@ use super::request::Instruction;
 use super::state::State;
 use super::undo::{Refusal, Step};
 
+/// Yen: the amount has six digits in the barcode of a slip.
+const MOST_ON_BARCODE: u64 = 999_999;
+
 /// What a fact of the office is made from.
 struct Office<'a> {
     state: &'a State,
@@ -205,6 +208,10 @@ impl<'a> Office<'a> {
         let mut lines = Lines::default();
         for at in &bills {
             Line::ALL.into_iter().for_each(|line| *lines.get_mut(line) += at.owed.get(line));
+        }
+        let most = Yen::new(MOST_ON_BARCODE);
+        if kind == SlipKind::AppBarcode && lines.total() > most {
+            return Err(Refusal::SlipTooLarge { most });
         }
         let last_day = oldest.plus_days(i32::from(by.terms.slips.late_days));
         if self.now.date > last_day {

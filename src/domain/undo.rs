@@ -89,6 +89,10 @@ pub enum Refusal {
     SlipTooLate {
         last_day: Date,
     },
+    /// More than its barcode has digits for.
+    SlipTooLarge {
+        most: Yen,
+    },
 }
 
 /// Either a fact to record, or an answer with nothing to record.

@@ -56,6 +56,7 @@ kinds! {
     PAYMENT_WITHDRAWN = 409 "payment_withdrawn" "The payment was withdrawn";
     NOTHING_OWED = 409 "nothing_owed" "There is nothing to pay";
     SLIP_TOO_LATE = 409 "slip_too_late" "The bill is too old for a slip";
+    SLIP_TOO_LARGE = 409 "slip_too_large" "More than a barcode can say";
     CODE_NOT_LIVE = 409 "code_not_live" "The code has ended";
     TOO_LARGE = 413 "too_large" "The body is too large";
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type" "The body is of another kind";

@@ -4,7 +4,7 @@ use super::past::unknown;
 use super::problem::{
     ALREADY_REFUNDED, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, ID_REUSED, NOT_CAPTURED, NOT_STANDING,
     NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN,
-    PAYMENT_WITHDRAWN, Problem, REFUND_ID_REUSED, SLIP_TOO_LATE, USE_REFUND,
+    PAYMENT_WITHDRAWN, Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, USE_REFUND,
 };
 use crate::domain::undo::Refusal;
 
@@ -61,6 +61,9 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
         Refusal::SlipTooLate { last_day } => {
             Problem::new(&SLIP_TOO_LATE, "Take the money by repayment.").with("last_day", last_day.to_string())
         }
+        Refusal::SlipTooLarge { most } => {
+            Problem::new(&SLIP_TOO_LARGE, "Issue a slip of another kind.").with("most", most.get())
+        }
     }
 }
 
@@ -97,6 +100,7 @@ mod tests {
             (Refusal::OverCredit { credit: yen }, 422, "over_credit"),
             (Refusal::NothingOwed, 409, "nothing_owed"),
             (Refusal::SlipTooLate { last_day: Date::MAX }, 409, "slip_too_late"),
+            (Refusal::SlipTooLarge { most: yen }, 409, "slip_too_large"),
         ] {
             let problem = refused(refusal);
             assert_eq!((problem.status(), problem.reason()), (status, reason));

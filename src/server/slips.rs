@@ -72,7 +72,7 @@ fn slip_barcode(number: u64, amount: Yen, expires_at: Millis) -> String {
     const BILLER: &str = "900000";
     let day = expires_at.date().to_number() % 1_000_000;
     let stamp = u8::from(amount.get() >= 50_000);
-    let body = format!("91{BILLER}{number:021}0{day:06}{stamp}{:06}", amount.get() % 1_000_000);
+    let body = format!("91{BILLER}{number:021}0{day:06}{stamp}{:06}", amount.get());
     let weighted = body.bytes().rev().enumerate().map(|(at, digit)| {
         let weight = if at.is_multiple_of(2) { 3 } else { 1 };
         weight * u32::from(digit - b'0')

@@ -213,7 +213,14 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
     months.dedup();
     let mut statements = Vec::new();
     for month in months {
-        statements.extend(summary(&account, &bills, &past, month, &now, asked)?);
+        let is_np = |order: &Order| order.terms().month == month && order.channel == Channel::NpAtobarai;
+        let own = summary(&account, &bills, &past, month, &now, asked)?;
+        // Where nothing else was bought, the month's statement tells of NP Atobarai purchases all the same.
+        let other = own.is_none() && past.orders.iter().any(is_np);
+        statements.extend(own);
+        if other {
+            statements.push(empty(&account, month, &now, asked)?);
+        }
     }
     Answer::ok(&List { statements })
 }

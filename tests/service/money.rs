@@ -223,6 +223,10 @@ fn t_09_overdue_to_the_millisecond_on_either_product() {
     // Due 14 days after its capture: July 10 too, and overdue from day 15 on.
     house.at("2021-06-26");
     assert_eq!(month_and_due(&house.bought("2001", "np_atobarai", 2_000)), ("2021-06", "2021-07-10"));
+    // The list leads to it, although nothing else was bought in the month.
+    let list = house.client.get("wallet", "/v1/customers/2001/statements").json();
+    assert_eq!((&list["statements"][0]["month"], &list["statements"][0]["principal"]), (&json!("2021-06"), &json!(0)));
+    assert_eq!(house.statement("2001", "2021-06")["np_purchases"][0]["total_due"], 2_000);
     house.at("2021-07-10T23:59:59.999");
     for customer in ["2000", "2001"] {
         assert_eq!(house.refused_a_code(customer), None, "{customer}");
@@ -448,6 +452,23 @@ fn a_file_with_bad_lines_posts_the_good_ones_and_names_the_bad() {
     let again = house.client.import("office", &file).json();
     assert_eq!((number(&again["posted"]), number(&again["replayed"]), number(&again["failed"])), (0, 4, 13), "{again}");
     assert_eq!(house.late("2000", "2021-06").2, 2_709);
+}
+
+#[test]
+fn a_barcode_never_says_less_than_is_owed() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    let limits = json!({"limits": {"total": 2_000_000, "in_store": 15_000}});
+    assert_eq!(house.client.send("office", "PUT", "/v1/customers/2000", &limits).status, 200);
+    house.bought("2000", "online", 999_790);
+    house.at("2021-07-05");
+    let slip = house.office("2000", "payment-slips", &json!({"kind": "app_barcode"})).json();
+    assert_eq!((number(&slip["amount"]), text(&slip["barcode"]).len()), (999_999, 44));
+    house.bought("2000", "online", 1_000);
+    house.at("2021-08-05");
+    let refused = house.office("2000", "payment-slips", &json!({"kind": "app_barcode"}));
+    assert_eq!((refused.status, &refused.json()["reason"]), (409, &json!("slip_too_large")));
+    let slip = house.office("2000", "payment-slips", &json!({"kind": "terminal_number"})).json();
+    assert_eq!(number(&slip["amount"]), 999_999 + 1_209);
 }
 
 #[test]
