@@ -17,6 +17,9 @@ use super::undo::{Refusal, Step};
 /// Yen: the amount has six digits in the barcode of a slip.
 const MOST_ON_BARCODE: u64 = 999_999;
 
+/// Days; a year's news of a payment may be late, an older one is a mistake in the year and would take fees back.
+const OLDEST_PAYMENT: i32 = 400;
+
 /// What a fact of the office is made from.
 struct Office<'a> {
     state: &'a State,
@@ -145,7 +148,11 @@ impl<'a> Office<'a> {
     /// When the customer paid; now, if nobody said.
     fn paid_at(&self, told: Option<Millis>) -> Result<Millis, Refusal> {
         let paid_at = told.unwrap_or(self.now.at);
-        if paid_at > self.now.at { Err(Refusal::PaidInFuture { now: self.now.at }) } else { Ok(paid_at) }
+        if paid_at > self.now.at {
+            return Err(Refusal::PaidInFuture { now: self.now.at });
+        }
+        let oldest = self.now.date.plus_days(-OLDEST_PAYMENT);
+        if paid_at.date() < oldest { Err(Refusal::PaidTooLongAgo { oldest }) } else { Ok(paid_at) }
     }
 
     fn pending(&self, id: OfficeId) -> Result<&'a Pending, Refusal> {

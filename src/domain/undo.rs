@@ -71,6 +71,9 @@ pub enum Refusal {
     PaidInFuture {
         now: Millis,
     },
+    PaidTooLongAgo {
+        oldest: Date,
+    },
     ExpiryPassed,
     PaymentUnknown,
     PaymentFinal,

@@ -40,6 +40,9 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
         Refusal::PaidInFuture { now } => {
             Problem::field("/paid_at", "must not be later than now").with("now", now.to_string())
         }
+        Refusal::PaidTooLongAgo { oldest } => {
+            Problem::field("/paid_at", "must be a day of the last 400").with("oldest", oldest.to_string())
+        }
         Refusal::ExpiryPassed => Problem::field("/expires_at", "must be later than now"),
         Refusal::PaymentUnknown => Problem::new(&PAYMENT_UNKNOWN, "Check the id, or post it as a repayment."),
         Refusal::PaymentFinal => Problem::new(&PAYMENT_FINAL, "The money came. Pay it out if it has to go back."),
@@ -90,6 +93,7 @@ mod tests {
             (Refusal::CustomerUnknown, 404, "customer_unknown"),
             (Refusal::IdReused { amount: Some(yen) }, 409, "id_reused"),
             (Refusal::PaidInFuture { now: Millis(0) }, 422, "invalid_field"),
+            (Refusal::PaidTooLongAgo { oldest: Date::MAX }, 422, "invalid_field"),
             (Refusal::ExpiryPassed, 422, "invalid_field"),
             (Refusal::PaymentUnknown, 404, "payment_unknown"),
             (Refusal::PaymentFinal, 409, "payment_final"),
