@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::account::{Account, Purchase, Status};
-use super::bill::{Bill, BillKey, LateFee, Line, Lines, PaymentMethod};
+use super::bill::{Bill, BillKey, Change, ChangeKind, LateFee, Line, Lines, PaymentMethod};
 use super::ids::CustomerIx;
 use super::jst::{Date, MINUTE, Millis, Now};
 use super::lateness::{BillRules, Rules, is_closed};
@@ -101,10 +101,38 @@ impl<'a> Draft<'a> {
     /// Money that came from outside: to the bills, then to credit.
     pub fn receive(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) {
         let left = self.allocate(from, money, at, order);
+        let left = self.displace(from, left, at);
         if !left.is_zero() {
             self.transfer(from, self.spare_pot(), left, self.now.at);
         }
         self.reconcile();
+    }
+
+    /// Money that was paid before other money that has settled a bill takes its place there: the bill was paid when it
+    /// first was, and the later money is free. It matters only to bills that were charged for being late.
+    fn displace(&mut self, from: Pot, money: Yen, at: Millis) -> Yen {
+        let by = self.by();
+        let mut left = money;
+        for bill in self.bills().iter().filter(|bill| !bill.late_fees(&by, self.now).is_empty()) {
+            let own = Pot::Bill { bill: bill.key, line: Line::Principal };
+            let is_later = |change: &&Change| change.kind == ChangeKind::Paid && change.at > at;
+            let mut later: Vec<Change> = bill.changes.iter().filter(is_later).copied().collect();
+            later.sort_by_key(|change| std::cmp::Reverse(change.at));
+            let mut paid = bill.paid_principal();
+            for change in later {
+                let part = change.amount.min(left).min(paid);
+                if part.is_zero() {
+                    break;
+                }
+                self.transfer(from, own, part, at);
+                let free = self.allocate(own, part, change.at, &Line::FEES_FIRST);
+                if !free.is_zero() {
+                    self.transfer(own, self.spare_pot(), free, change.at);
+                }
+                (left, paid) = (left - part, paid - part);
+            }
+        }
+        left
     }
 
     /// Where money goes that meets no bill. A closed account has no next bill.
@@ -299,5 +327,30 @@ mod tests {
         draft.receive(Pot::Received, owed.total(), now.at, &Line::FEES_FIRST);
         let bill = draft.account.bills().remove(0);
         assert_eq!(bill.paid(), Lines { bill_fee: Yen::new(209), principal: amount, ..Lines::default() });
+    }
+
+    #[test]
+    fn money_that_was_first_takes_the_place_of_later_money() {
+        let policy = Policy::parse(include_str!("../../config/policy.toml")).unwrap();
+        let rules = Rules { policy: &policy, calendar: &BankCalendar::default() };
+        let at = |text| Millis::parse(text).unwrap();
+        let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
+        let (amount, month) = (Yen::new(30_000), Month::parse("2021-06").unwrap());
+        let bought_at = at("2021-06-20T10:00:00+09:00");
+        let purchase = Purchase { order: Lsn(1), channel: Channel::InStore, amount, month, at: bought_at };
+        account.owe(&mut Spare::default(), &purchase, Date::MAX);
+        let now = Now::at(at("2021-08-15T12:00:00+09:00"));
+        let mut draft = Draft::new(CustomerIx(0), account, &now, rules, 1);
+        draft.catch_up();
+        draft.receive(Pot::Received, Yen::new(30_309), now.at, &Line::FEES_FIRST);
+        assert_eq!(draft.account.bills()[0].paid().late_fees, Yen::new(100));
+        // The konbini reports days later what was paid there before the first fee day.
+        let now = Now::at(at("2021-08-20T12:00:00+09:00"));
+        let mut draft = Draft::new(CustomerIx(0), draft.account, &now, rules, 1);
+        draft.receive(Pot::Received, Yen::new(30_209), at("2021-08-05T12:00:00+09:00"), &Line::FEES_FIRST);
+        let bill = draft.account.bills().remove(0);
+        assert_eq!(bill.paid(), Lines { bill_fee: Yen::new(209), principal: amount, ..Lines::default() });
+        assert_eq!(draft.account.credit(), Yen::new(30_309), "all of the later money");
+        assert!(bill.late_fees.is_empty() && bill.open_before(at("2021-08-10T00:00:00+09:00")).is_zero());
     }
 }

@@ -41,11 +41,7 @@ impl Account {
     pub fn note(&mut self, spare: &mut Spare, note: &Note, today: Date) {
         /// How long after its expiry a slip is remembered, days; one that is not counts as expired too.
         const SLIPS_KEPT: i32 = 92;
-        /// How long after its expiry provisional news may still become final, days.
-        const NEWS_KEPT: i32 = 92;
         let notes = self.notes_mut(spare);
-        // News that ran out long ago and was never settled says nothing any more.
-        notes.pending.retain(|pending| pending.expires_at.date().plus_days(NEWS_KEPT) >= today);
         match note {
             Note::Pending { id, amount, paid_at, expires_at } => {
                 let (id, amount, paid_at, expires_at) = (*id, *amount, *paid_at, *expires_at);

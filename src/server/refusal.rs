@@ -12,7 +12,9 @@ use crate::domain::undo::Refusal;
 pub(super) fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::AuthorizationUnknown => unknown(),
-        Refusal::UseRefund => Problem::new(&USE_REFUND, "The void window is over. Refund the sale instead."),
+        Refusal::UseRefund => {
+            Problem::new(&USE_REFUND, "The void window is over, or the sale is paid already. Refund it instead.")
+        }
         Refusal::AlreadyRefunded => Problem::new(&ALREADY_REFUNDED, "Refund what is left of the sale instead."),
         Refusal::CapturedOtherwise { amount } => {
             let detail = "A hold is captured once. Refund the difference if there is one.";
