@@ -206,7 +206,7 @@ pub fn pack<'v>(
         map |= 1 << (128 - number);
         last = number;
     }
-    let has_second = map as u64 != 0;
+    let has_second = map & u128::from(u64::MAX) != 0;
     if has_second {
         map |= 1 << 127;
     }
