@@ -21,6 +21,7 @@ pub mod domain;
 pub mod engine;
 mod files;
 mod hex;
+pub mod iso8583;
 pub mod journal;
 pub mod keys;
 pub mod ledger;
