@@ -54,6 +54,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &["domain", "files"]),
     ("metrics", &["domain"]),
     ("code", &["domain"]),
+    ("iso8583", &[]),
     ("journal", &["domain"]),
     // Stories and receipts are kept in the journal's bytes (docs/decisions/0011).
     ("ledger", &["domain", "journal"]),
