@@ -76,6 +76,7 @@ impl<J: Journal> Engine<J> {
     /// Goes on at the time of the wall clock, or at the last recorded time if the clock went back.
     pub fn begin(&mut self, wall: Millis) {
         self.owner.begin(wall, &mut self.group);
+        self.owner.calendar_step(&mut self.group);
     }
 
     /// Judges one request and makes its fact true; its answer waits for [`Engine::commit`].

@@ -122,7 +122,6 @@ impl Owner {
         }
         self.state.forget(at, Lsn(self.posted.load(Ordering::Acquire)), FORGET_A_BATCH);
         self.state.make_room();
-        self.calendar_step(group);
         for _ in 0..PAPERS_A_BATCH {
             let Some(hold) = self.holds.first().copied().filter(|(expires, ..)| *expires <= at) else { break };
             self.holds.remove(&hold);
@@ -133,8 +132,9 @@ impl Owner {
         }
     }
 
-    /// A step of the day's round, if one is under way.
-    fn calendar_step(&mut self, group: &mut Group) {
+    /// A step of the day's round, if one is under way. Call it after [`Owner::begin`], no faster than the disk shall
+    /// bear: papers have no hurry.
+    pub fn calendar_step(&mut self, group: &mut Group) {
         // While the disk stalls, papers wait too.
         if group.records.len() >= ENOUGH_RECORDS {
             return;
