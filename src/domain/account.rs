@@ -284,7 +284,7 @@ impl Account {
         }
     }
 
-    /// All bills with their stories, the oldest due date first.
+    /// All bills with their stories, in no order.
     pub fn bills(&self) -> Vec<Bill> {
         let months = self.months().map(Bill::of_month);
         let np = self.np_bills().iter().map(Bill::of_np);

@@ -11,6 +11,7 @@ use super::lateness::{BillRules, Rules, is_closed};
 use super::money::Yen;
 use super::settle::{Charge, Pot, Settlement, Transfer};
 use super::spare::Spare;
+use super::state::State;
 
 /// A settlement in the making. Every step is also made on the copy of the account.
 pub struct Draft<'a> {
@@ -27,6 +28,12 @@ impl<'a> Draft<'a> {
     pub fn new(customer: CustomerIx, mut account: Account, now: &'a Now, rules: Rules<'a>, policy: u32) -> Self {
         account.tidy(now.date);
         Self { account, books: Settlement::nothing(customer), spare: Spare::default(), now, rules, policy }
+    }
+
+    /// Of a customer as it is; nothing before there is a policy.
+    pub fn of(state: &'a State, customer: CustomerIx, now: &'a Now) -> Option<Self> {
+        let version = state.policy.as_ref()?.version;
+        Some(Self::new(customer, state.account(customer)?.clone(), now, state.rules()?, version))
     }
 
     pub(super) fn by(&self) -> BillRules<'a> {

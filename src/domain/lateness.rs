@@ -4,7 +4,7 @@
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::bill::{Bill, BillKey, ChangeKind, LateFee, Line, Lines, PaymentMethod};
+use super::bill::{Bill, BillKey, ChangeKind, LateFee, Lines, PaymentMethod};
 use super::jst::{BankCalendar, Date, Month, Now, void_window_end};
 use super::money::Yen;
 use super::policy::Policy;
@@ -131,10 +131,9 @@ impl Bill {
 
     /// More paid than is charged, after a refund or late news of a payment.
     pub fn overpaid(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
+        // Posted damages stand.
         let posted = Lines { damages: self.paid().damages, ..self.lines(rules, now) };
-        let over = self.paid().minus_or_zero(&posted);
-        debug_assert!(over.get(Line::Damages).is_zero(), "posted damages stand");
-        over
+        self.paid().minus_or_zero(&posted)
     }
 
     pub fn is_overdue(&self, rules: &BillRules<'_>, now: &Now) -> bool {

@@ -27,7 +27,6 @@ struct Office<'a> {
     account: &'a Account,
     now: &'a Now,
     rules: Rules<'a>,
-    version: u32,
 }
 
 /// A new fact, or the receipt of the one that the id stands for.
@@ -39,9 +38,8 @@ pub fn instruct<'a>(
     draw: &mut dyn FnMut() -> u64,
 ) -> Result<Step<&'a Receipt>, Refusal> {
     let found = state.customer_ix(customer).and_then(|ix| Some((ix, state.account(ix)?)));
-    let (Some((ix, account)), Some(in_force)) = (found, &state.policy) else { return Err(Refusal::CustomerUnknown) };
-    let rules = Rules { policy: &in_force.policy, calendar: &state.calendar };
-    let office = Office { state, ix, account, now, rules, version: in_force.version };
+    let (Some((ix, account)), Some(rules)) = (found, state.rules()) else { return Err(Refusal::CustomerUnknown) };
+    let office = Office { state, ix, account, now, rules };
     if let Some(receipt) = instruction.receipt().and_then(|(kind, id)| office.receipt(kind, id)) {
         check_same(&receipt.event, instruction)?;
         return Ok(Step::Answer(receipt));
@@ -67,29 +65,42 @@ impl Instruction {
 
 /// Whether a known id says the same again.
 pub fn check_same(event: &Event, instruction: &Instruction) -> Result<(), Refusal> {
-    let (Event::Settled {
-        cause: Cause::Repayment(Payment { amount: known, .. }) | Cause::Payout { amount: known, .. },
-        ..
+    match (event, instruction) {
+        (Event::Settled { .. }, Instruction::Withdraw { .. }) => return Err(Refusal::PaymentFinal),
+        (Event::Noted { .. }, Instruction::Confirm { .. }) => return Err(Refusal::PaymentWithdrawn),
+        _ => {}
     }
-    | Event::Noted { note: Note::Pending { amount: known, .. }, .. }) = event
-    else {
-        return match (event, instruction) {
-            (
-                Event::Settled { cause: Cause::Damages { month, amount, .. }, .. },
-                Instruction::PostDamages { month: m, amount: a, .. },
-            ) if (month, amount) != (m, a) => Err(Refusal::IdReused { amount: Some(*amount) }),
-            (Event::Settled { .. }, Instruction::Withdraw { .. }) => Err(Refusal::PaymentFinal),
-            (Event::Noted { .. }, Instruction::Confirm { .. }) => Err(Refusal::PaymentWithdrawn),
-            _ => Ok(()),
-        };
-    };
-    match instruction {
-        Instruction::Repay { amount, .. } | Instruction::PayOut { amount, .. } | Instruction::Expect { amount, .. }
-            if amount != known =>
-        {
-            Err(Refusal::IdReused { amount: Some(*known) })
-        }
+    match (content(event), instruction.content()) {
+        (Some(known), Some(told)) if known != told => Err(Refusal::IdReused { amount: Some(known.0) }),
         _ => Ok(()),
+    }
+}
+
+/// What an id stands for: yen, and of damages the month.
+type Content = (Yen, Option<Month>);
+
+fn content(event: &Event) -> Option<Content> {
+    match event {
+        Event::Settled { cause, .. } => match cause {
+            Cause::Repayment(payment) => Some((payment.amount, None)),
+            Cause::Payout { amount, .. } => Some((*amount, None)),
+            Cause::Damages { amount, month, .. } => Some((*amount, Some(*month))),
+            Cause::Calendar | Cause::Final(_) => None,
+        },
+        Event::Noted { note: Note::Pending { amount, .. }, .. } => Some((*amount, None)),
+        _ => None,
+    }
+}
+
+impl Instruction {
+    const fn content(&self) -> Option<Content> {
+        match self {
+            Self::Repay { amount, .. } | Self::PayOut { amount, .. } | Self::Expect { amount, .. } => {
+                Some((*amount, None))
+            }
+            Self::PostDamages { amount, month, .. } => Some((*amount, Some(*month))),
+            _ => None,
+        }
     }
 }
 
@@ -98,10 +109,10 @@ impl<'a> Office<'a> {
         self.state.receipts.get(&ReceiptKey { customer: self.ix, kind, id })
     }
 
-    fn draft(&self) -> Draft<'_> {
-        let mut draft = Draft::new(self.ix, self.account.clone(), self.now, self.rules, self.version);
+    fn draft(&self) -> Result<Draft<'a>, Refusal> {
+        let mut draft = Draft::of(self.state, self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
         draft.catch_up();
-        draft
+        Ok(draft)
     }
 
     fn note(&self, note: Note) -> Event {
@@ -112,7 +123,7 @@ impl<'a> Office<'a> {
         match *instruction {
             Instruction::Repay { id, amount, paid_at, slip } => {
                 let payment = Payment { id, amount, paid_at: self.paid_at(paid_at)?, slip };
-                Ok(self.repaid(payment, Cause::Repayment(payment)))
+                self.repaid(payment, Cause::Repayment(payment))
             }
             Instruction::Expect { id, amount, paid_at, expires_at } => {
                 let paid_at = self.paid_at(paid_at)?;
@@ -128,7 +139,7 @@ impl<'a> Office<'a> {
             Instruction::Confirm { id } => {
                 let Pending { amount, paid_at, .. } = *self.pending(id)?;
                 let payment = Payment { id, amount, paid_at, slip: None };
-                Ok(self.repaid(payment, Cause::Final(payment)))
+                self.repaid(payment, Cause::Final(payment))
             }
             Instruction::Withdraw { id } => {
                 self.pending(id)?;
@@ -160,8 +171,8 @@ impl<'a> Office<'a> {
         pending.ok_or(Refusal::PaymentUnknown)
     }
 
-    fn repaid(&self, payment: Payment, cause: Cause) -> Event {
-        let mut draft = self.draft();
+    fn repaid(&self, payment: Payment, cause: Cause) -> Result<Event, Refusal> {
+        let mut draft = self.draft()?;
         if matches!(cause, Cause::Final(_)) {
             draft.account.forget_pending(payment.id);
         }
@@ -171,7 +182,7 @@ impl<'a> Office<'a> {
             Line::FEES_FIRST
         };
         draft.receive(super::settle::Pot::Received, payment.amount, payment.paid_at, &order);
-        Event::Settled { cause, books: Box::new(draft.finish()) }
+        Ok(Event::Settled { cause, books: Box::new(draft.finish()) })
     }
 
     /// A slip that had expired when it was paid; one we do not know any more has.
@@ -181,7 +192,7 @@ impl<'a> Office<'a> {
     }
 
     fn damages(&self, id: OfficeId, month: Month, amount: Yen) -> Result<Event, Refusal> {
-        let mut draft = self.draft();
+        let mut draft = self.draft()?;
         let by = draft.account.bill_rules(self.rules);
         let key = BillKey::Month(month);
         let bill = draft.account.bills().into_iter().find(|bill| bill.key == key && bill.is_issued());
@@ -196,7 +207,7 @@ impl<'a> Office<'a> {
     }
 
     fn payout(&self, id: OfficeId, amount: Yen) -> Result<Event, Refusal> {
-        let mut draft = self.draft();
+        let mut draft = self.draft()?;
         let credit = draft.account.credit();
         if amount > credit {
             return Err(Refusal::OverCredit { credit });
@@ -209,7 +220,7 @@ impl<'a> Office<'a> {
     /// What is owed on all bills, until the day before it grows.
     fn slip(&self, kind: SlipKind, random: u64) -> Result<Event, Refusal> {
         let by = self.account.bill_rules(self.rules);
-        let mut bills = self.draft().account.bills_at(self.now, self.rules);
+        let mut bills = self.draft()?.account.bills_at(self.now, self.rules);
         bills.retain(|at| at.bill.is_issued() && !at.owed.total().is_zero());
         let oldest = bills.first().ok_or(Refusal::NothingOwed)?.due;
         let mut lines = Lines::default();
@@ -234,12 +245,10 @@ impl<'a> Office<'a> {
 
 /// What time alone makes due in a customer's books; nothing when everything is posted.
 pub fn calendar(state: &State, ix: CustomerIx, now: &Now) -> Option<Event> {
-    let (account, in_force) = (state.account(ix)?, state.policy.as_ref()?);
-    if !account.may_owe(now) {
+    if !state.account(ix)?.may_owe(now) {
         return None;
     }
-    let rules = Rules { policy: &in_force.policy, calendar: &state.calendar };
-    let mut draft = Draft::new(ix, account.clone(), now, rules, in_force.version);
+    let mut draft = Draft::of(state, ix, now)?;
     draft.catch_up();
     draft.reconcile();
     draft.pay_out_old_credit();

@@ -71,6 +71,12 @@ pub enum Pot {
     Payout,
 }
 
+impl Pot {
+    fn is_principal(self) -> bool {
+        matches!(self, Self::Bill { line: Line::Principal, .. })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
     pub from: Pot,
@@ -121,13 +127,21 @@ impl Settlement {
         Self { customer, charges, transfers, counted, steps, record: None }
     }
 
-    /// Principal that is no longer owed.
+    /// Principal that is no longer owed, where nothing went back to a shop.
     pub fn principal_paid(&self) -> Yen {
-        let to_principal = |pot: &Pot| matches!(pot, Pot::Bill { line: Line::Principal, .. });
-        let sum = |is_in: &dyn Fn(&Transfer) -> bool| {
-            self.transfers.iter().filter(|transfer| is_in(transfer)).map(|transfer| transfer.amount).sum::<Yen>()
-        };
-        sum(&|transfer| to_principal(&transfer.to)).minus_or_zero(sum(&|transfer| to_principal(&transfer.from)))
+        self.principal_in(|_| true).minus_or_zero(self.principal_out())
+    }
+
+    /// Money that was put on principal, of the transfers that are meant.
+    pub fn principal_in(&self, is_meant: impl Fn(&Transfer) -> bool) -> Yen {
+        let into = self.transfers.iter().filter(|transfer| transfer.to.is_principal() && is_meant(transfer));
+        into.map(|transfer| transfer.amount).sum()
+    }
+
+    /// Money that had been put on principal and went elsewhere, also where the bill itself was let go since.
+    pub fn principal_out(&self) -> Yen {
+        let out = self.transfers.iter().filter(|transfer| transfer.from.is_principal() || transfer.from == Pot::Refund);
+        out.map(|transfer| transfer.amount).sum()
     }
 
     pub fn is_empty(&self) -> bool {

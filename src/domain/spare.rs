@@ -13,7 +13,7 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// More than the approvals of a batch take; 350 kB.
+    /// More than the approvals of a batch take; 250 kB.
     const ENOUGH: usize = 512;
 
     pub fn make_room(&mut self) {

@@ -6,7 +6,6 @@ use super::draft::Draft;
 use super::event::{Captured, Destination, Event, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerIx, Lsn};
 use super::jst::{Date, Millis, Now, void_window_end};
-use super::lateness::Rules;
 use super::money::Yen;
 use super::orders::{Applied, AppliedTo, Order, OrderState, OrderStatus, RefundMade};
 use super::policy::Policy;
@@ -255,9 +254,7 @@ pub fn refund<'a>(
 
 /// What the money of a refund does: nothing more while the month is open, where the usage only shrinks.
 fn refund_books(state: &State, customer: CustomerIx, purchase: &Purchase, now: &Now) -> Option<Settlement> {
-    let (account, in_force) = (state.account(customer)?, state.policy.as_ref()?);
-    let rules = Rules { policy: &in_force.policy, calendar: &state.calendar };
-    let mut draft = Draft::new(customer, account.clone(), now, rules, in_force.version);
+    let mut draft = Draft::of(state, customer, now)?;
     if purchase.bill() != BillKey::Month(now.month) {
         draft.catch_up();
         draft.refund(purchase);
@@ -318,14 +315,16 @@ impl Refunded {
         applied
     }
 
-    /// Room that came back: principal that is no longer owed, here or on another bill.
+    /// Room that came back: principal that is no longer owed, here or on another bill. What credit paid of a bill that
+    /// was issued with it is not the refund's doing.
     pub fn restored(&self) -> Yen {
-        let freed: Vec<_> = freed(self.purchase().bill(), &self.books).collect();
-        let own = self.amount.minus_or_zero(freed.iter().map(|transfer| transfer.amount).sum());
-        let principal = self.books.transfers.iter().filter(|transfer| {
-            matches!(transfer.to, Pot::Bill { line: Line::Principal, .. }) && transfer.from != Pot::Credit
-        });
-        own + principal.map(|transfer| transfer.amount).sum()
+        let by_credit = self.books.principal_in(|transfer| transfer.from == Pot::Credit);
+        self.principal_gone().minus_or_zero(by_credit)
+    }
+
+    /// By how much the customer's exposure is less than before.
+    pub fn principal_gone(&self) -> Yen {
+        (self.amount + self.books.principal_in(|_| true)).minus_or_zero(self.books.principal_out())
     }
 
     pub fn purchase(&self) -> Purchase {

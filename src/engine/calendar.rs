@@ -5,9 +5,9 @@
 use crate::domain::ids::CustomerIx;
 use crate::domain::jst::{Date, MINUTE, Now};
 
-/// Customers looked at in one step; most owe nothing, and looking takes some 20 ns.
+/// Customers looked at in one step; most owe nothing, and are not looked at closer.
 const LOOKED_AT: u32 = 512;
-/// Papers in one step: some 0.05 ms of work.
+/// Papers in one step.
 pub const PAPERS_A_STEP: usize = 2;
 /// After midnight, ms: yesterday's last sales can be cancelled until then.
 const BEGINS: i64 = 15 * MINUTE;

@@ -255,7 +255,7 @@ impl Owner {
             }
             Event::Refunded(refunded) => {
                 self.note_customer(refunded.customer, group);
-                self.exposure = self.exposure.saturating_sub(refunded.restored().get());
+                self.exposure = self.exposure.saturating_sub(refunded.principal_gone().get());
             }
             Event::Settled { books, .. } => {
                 self.note_customer(books.customer, group);

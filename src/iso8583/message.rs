@@ -194,7 +194,6 @@ pub fn pack<'v>(
 ) -> Result<(), BadValue> {
     let (begin, mut map, mut last) = (out.len(), 0_u128, 1);
     out.extend_from_slice(&mti);
-    let bitmaps = out.len();
     let mut body = Vec::with_capacity(256);
     for (number, value) in elements {
         let fits = element(number).filter(|element| number > last && element.class.allows(value));
@@ -212,7 +211,6 @@ pub fn pack<'v>(
     }
     let bytes = map.to_be_bytes();
     let bytes = if has_second { &bytes[..] } else { &bytes[..8] };
-    debug_assert_eq!(out.len(), bitmaps);
     if layout.hex_bitmap {
         out.extend(
             bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| b"0123456789ABCDEF"[usize::from(digit)]),

@@ -241,6 +241,8 @@ pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
                     add("refund", refund.amount.get());
                     let left = left.get_mut(&refund.order).unwrap();
                     *left = left.checked_sub(refund.amount.get()).expect("a refund takes what is there");
+                    let gone = i64::try_from(refund.amount.get()).unwrap() + principal(&refund.books);
+                    assert_eq!(i64::try_from(refund.principal_gone().get()), Ok(gone), "{refund:?}");
                     repaid += principal(&refund.books);
                 }
                 Event::Settled { books, .. } => repaid += principal(books),

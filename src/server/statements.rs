@@ -116,8 +116,6 @@ pub(super) async fn both(asked: &Asked<'_>, id: CustomerId) -> Result<(Box<Accou
 #[derive(Clone, Copy, Default)]
 struct Posted {
     charged: Lines,
-    /// May come to less than nothing between rows.
-    open: i64,
     points: i64,
     is_there: bool,
 }
@@ -135,9 +133,6 @@ fn posted(entries: &[Entry], month: Month) -> Posted {
             (Book::LateFee, Kind::LateFee | Kind::LateFeeTakenBack) => sums[2] += entry.amount,
             (Book::Damages, Kind::DamagesPosted) => sums[3] += entry.amount,
             _ => {}
-        }
-        if matches!(entry.account, Book::Exposure | Book::BillFee | Book::LateFee | Book::Damages) {
-            posted.open += entry.amount;
         }
     }
     let [principal, bill_fee, late_fees, damages] = sums.map(|sum| u64::try_from(sum).unwrap_or(0).into());
