@@ -54,7 +54,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &["domain", "files"]),
     ("metrics", &["domain"]),
     ("code", &["domain"]),
-    ("iso8583", &[]),
+    ("iso8583", &["domain"]),
     ("journal", &["domain"]),
     // Stories and receipts are kept in the journal's bytes (docs/decisions/0011).
     ("ledger", &["domain", "journal"]),

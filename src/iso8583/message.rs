@@ -133,9 +133,10 @@ impl<'a> Message<'a> {
         self.mti = mti;
         let first = cursor.bitmap(layout).map_err(whole)?;
         let second = if first >> 63 == 1 { cursor.bitmap(layout).map_err(whole)? } else { 0 };
-        let map = u128::from(first) << 64 | u128::from(second);
-        for element in ELEMENTS.iter().filter(|element| map >> (128 - element.number) & 1 == 1) {
-            let number = element.number;
+        // Bit 1 only tells that there is a second bitmap.
+        let map = (u128::from(first) << 64 | u128::from(second)) & !(1 << 127);
+        for number in numbers_of(map) {
+            let Some(element) = element(number) else { continue };
             let value = cursor.element(element.length).map_err(|problem| (Some(number), problem))?;
             if !element.class.allows(value) {
                 return Err((Some(number), Problem::BadCharacters));
@@ -145,6 +146,13 @@ impl<'a> Message<'a> {
             self.spans[usize::from(number)] = Span { begin, end };
         }
         if cursor.at == self.bytes.len() { Ok(()) } else { Err(whole(Problem::BytesLeftOver)) }
+    }
+
+    /// An element as it stands in the message, its length before it.
+    pub(super) fn packed(&self, number: u8) -> Option<&'a [u8]> {
+        let span = self.spans.get(usize::from(number)).filter(|span| span.begin > 0)?;
+        let prefix = element(number)?.length.digits();
+        self.bytes.get(usize::from(span.begin).checked_sub(prefix)?..usize::from(span.end))
     }
 
     /// The value of an element, if it is there.
@@ -162,6 +170,15 @@ impl<'a> Message<'a> {
     pub fn numbers(&self) -> impl Iterator<Item = u8> {
         ELEMENTS.iter().map(|element| element.number).filter(|number| self.get(*number).is_some())
     }
+}
+
+/// The numbers whose bits are set, rising; bit 1 is the highest.
+fn numbers_of(mut map: u128) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let at = u8::try_from(map.leading_zeros()).ok().filter(|at| *at < 128)?;
+        map &= !(1 << (127 - at));
+        Some(at + 1)
+    })
 }
 
 /// For logs: what is sensitive is masked.
@@ -205,11 +222,15 @@ pub fn pack<'v>(
         map |= 1 << (128 - number);
         last = number;
     }
+    put_bitmap(map, layout, out);
+    out.extend_from_slice(&body);
+    Ok(())
+}
+
+/// One bitmap, or two if an element above 64 is there.
+pub(super) fn put_bitmap(map: u128, layout: Layout, out: &mut Vec<u8>) {
     let has_second = map & u128::from(u64::MAX) != 0;
-    if has_second {
-        map |= 1 << 127;
-    }
-    let bytes = map.to_be_bytes();
+    let bytes = (map | u128::from(has_second) << 127).to_be_bytes();
     let bytes = if has_second { &bytes[..] } else { &bytes[..8] };
     if layout.hex_bitmap {
         out.extend(
@@ -218,8 +239,6 @@ pub fn pack<'v>(
     } else {
         out.extend_from_slice(bytes);
     }
-    out.extend_from_slice(&body);
-    Ok(())
 }
 
 fn put(length: Length, value: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {

@@ -41,6 +41,17 @@ pub enum Length {
     Lll(u16),
 }
 
+impl Length {
+    /// Digits of length before the value.
+    pub const fn digits(self) -> usize {
+        match self {
+            Self::Fixed(_) => 0,
+            Self::Ll(_) => 2,
+            Self::Lll(_) => 3,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Element {
     pub number: u8,
@@ -129,7 +140,8 @@ table! {
     53 "security control information" N Fixed(16) sensitive;
     54 "additional amounts" Ans Lll(120);
     55 "ICC data" B Lll(255) sensitive;
-    62 "scanned code" Ans Lll(999) sensitive;
+    // As the scanner gave it, whatever that is.
+    62 "scanned code" B Lll(999) sensitive;
     64 "message authentication code" B Fixed(8) sensitive;
     65 "bitmap, extended" B Fixed(1);
     66 "settlement code" N Fixed(1);
