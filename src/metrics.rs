@@ -19,7 +19,7 @@ const BUCKETS: [f64; 16] =
 const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Why work is refused without a decision.
-const SHED: [&str; 9] = [
+const SHED: [&str; 14] = [
     "inbox_full",
     "queue_time",
     "orders_full",
@@ -29,6 +29,11 @@ const SHED: [&str; 9] = [
     "accept",
     "tls_handshake",
     "slow_head",
+    "link_full",
+    "link_garbage",
+    "link_absurd_length",
+    "link_silent",
+    "link_stuck",
 ];
 
 /// Where a request's time goes; the same names as in `Server-Timing`.

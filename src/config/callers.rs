@@ -114,7 +114,7 @@ impl Check {
         Some(key)
     }
 
-    fn names<T>(&mut self, key: &str, names: &[String], parse: fn(&str) -> Result<T, BadText>) -> Vec<T> {
+    pub(super) fn names<T>(&mut self, key: &str, names: &[String], parse: fn(&str) -> Result<T, BadText>) -> Vec<T> {
         let mut parsed = Vec::new();
         for (at, name) in names.iter().enumerate() {
             let result = parse(name).map_err(|error| format!("{name:?} {error}"));

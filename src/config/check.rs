@@ -59,7 +59,7 @@ impl Check {
         default
     }
 
-    fn duration(&mut self, key: &str, value: Option<RawDuration>, seconds: i64) -> Duration {
+    pub(super) fn duration(&mut self, key: &str, value: Option<RawDuration>, seconds: i64) -> Duration {
         let range = RawDuration(100)..=RawDuration(3_600_000);
         let ms = self.within(key, value, RawDuration(seconds * 1_000), range).0;
         Duration::from_millis(ms.unsigned_abs())
@@ -160,6 +160,8 @@ impl Check {
             nonces: self.within("signatures.nonces", nonces, 1_048_576, 1_024..=16_777_216),
         };
         let server = self.server();
+        let link = self.link(bad_codes.per_key);
+        self.link_fits(&link, &server);
         let inbox = Bounds {
             normal: self.within("engine.inbox", self.raw.engine.inbox, 8_192, 1..=1_048_576),
             urgent: self.within("engine.urgent_inbox", self.raw.engine.urgent_inbox, 4_096, 1..=1_048_576),
@@ -178,6 +180,7 @@ impl Check {
             file: self.file.clone(),
             records,
             server,
+            link,
             inbox,
             bad_codes,
             signatures,
@@ -197,7 +200,7 @@ impl Check {
 
     fn server(&mut self) -> Server {
         let raw = std::mem::take(&mut self.raw.server);
-        let tls = raw.tls.and_then(|tls| self.tls(tls));
+        let tls = raw.tls.and_then(|tls| self.tls("server.tls", tls));
         let insecure = raw.insecure.unwrap_or(false);
         let http = raw.http.unwrap_or(DEFAULT_HTTP);
         let others = [("server.admin", raw.admin), ("server.iso8583", raw.iso8583)];
@@ -205,7 +208,8 @@ impl Check {
         let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
         for (key, address) in std::iter::once(("server.http", http)).chain(others) {
             let outside = !address.ip().to_canonical().is_loopback();
-            if outside && tls.is_none() && !insecure && !self.sandbox {
+            let has_tls = tls.is_some() || key == "server.iso8583" && self.raw.iso8583.tls.is_some();
+            if outside && !has_tls && !insecure && !self.sandbox {
                 let message = format!(
                     "{address} can be reached from other machines: set [server.tls], or `server.insecure = true` \
                      if something in front of it does the encryption"
@@ -236,22 +240,24 @@ impl Check {
         }
     }
 
-    fn tls(&mut self, raw: RawTls) -> Option<Tls> {
-        let cert = self.required("server.tls.cert_file", raw.cert_file, "the certificate chain, PEM");
-        let key = self.required("server.tls.key_file", raw.key_file, "the private key, PEM");
-        let mut readable = |name: &str, file: PathBuf| {
+    /// The files of a section.
+    pub(super) fn tls(&mut self, section: &str, raw: RawTls) -> Option<Tls> {
+        let of = |field: &str| format!("{section}.{field}");
+        let cert = self.required(&of("cert_file"), raw.cert_file, "the certificate chain, PEM");
+        let key = self.required(&of("key_file"), raw.key_file, "the private key, PEM");
+        let mut readable = |field: &str, file: PathBuf| {
             let path = self.folder.join(file);
             match File::open(&path) {
                 Ok(_) => Some(path),
                 Err(error) => {
-                    self.bad(name, format!("{} cannot be read: {error}", path.display()));
+                    self.bad(&of(field), format!("{} cannot be read: {error}", path.display()));
                     None
                 }
             }
         };
-        let cert_file = cert.and_then(|file| readable("server.tls.cert_file", file));
-        let key_file = key.and_then(|file| readable("server.tls.key_file", file));
-        let client_ca_file = raw.client_ca_file.and_then(|file| readable("server.tls.client_ca_file", file));
+        let cert_file = cert.and_then(|file| readable("cert_file", file));
+        let key_file = key.and_then(|file| readable("key_file", file));
+        let client_ca_file = raw.client_ca_file.and_then(|file| readable("client_ca_file", file));
         Some(Tls { cert_file: cert_file?, key_file: key_file?, client_ca_file })
     }
 

@@ -10,6 +10,9 @@ mod check;
 #[cfg(test)]
 mod config_tests;
 mod documents;
+mod link;
+#[cfg(test)]
+mod link_tests;
 mod problem;
 mod raw;
 mod source;
@@ -30,8 +33,11 @@ use crate::domain::policy::Policy;
 use crate::domain::state::Settings;
 use crate::engine::Sync;
 use crate::engine::inbox::Bounds;
+use crate::server::link::Options as LinkOptions;
+use crate::server::link::acquirers::AcquirerId;
 use crate::server::signature::Freshness;
 
+pub use crate::server::link::acquirers::Acquirer;
 pub use access::{ApiKey, KeyHash, Merchants, Role, SignatureSecret};
 pub use documents::Document;
 pub use problem::{ConfigError, EXIT_CONFIG, Place, Problem};
@@ -88,6 +94,7 @@ pub struct Config {
     pub file: Option<PathBuf>,
     pub records: Records,
     pub server: Server,
+    pub link: Link,
     pub inbox: Bounds,
     pub bad_codes: BadCodes,
     pub signatures: Freshness,
@@ -151,6 +158,16 @@ pub struct Server {
     pub idle_timeout: Duration,
     /// How long a stop waits for what is in flight.
     pub drain: Duration,
+}
+
+/// The network's link: how it speaks, and who.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub options: LinkOptions,
+    /// Its own certificate; the server's if it has none.
+    pub tls: Option<Tls>,
+    /// By element 32.
+    pub acquirers: Vec<(AcquirerId, Acquirer)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 use super::access::Role;
+use super::link::{RawAcquirer, RawLink};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +29,8 @@ pub struct RawConfig {
     pub policy: RawFile,
     pub holidays: RawFile,
     pub key: Vec<RawKey>,
+    pub iso8583: RawLink,
+    pub acquirer: Vec<RawAcquirer>,
 }
 
 #[derive(Default, Deserialize)]

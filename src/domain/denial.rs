@@ -1,37 +1,8 @@
 //! The one table of refusals: for each reason its codes, whether a retry is safe, and the words
 //! for the clerk and for the customer. `docs/denials.md` is printed from it.
 
+pub use super::next_step::{Remedy, Retry};
 pub use super::reason::Reason;
-
-/// What the register may do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Sending it again, even changed, will not help.
-    Never,
-    /// Scan a fresh code under a new order id.
-    NewCode,
-    /// Ask the customer, then send again under a new order id with `confirm_repeat`.
-    AfterConfirm,
-    /// Try again after some time.
-    Later,
-    /// Change the request (a smaller amount, say) and send it under a new order id.
-    FixRequest,
-    /// Ask for the order's outcome before anything else.
-    Inquire,
-}
-
-impl Retry {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Never => "never",
-            Self::NewCode => "new_code",
-            Self::AfterConfirm => "after_confirm",
-            Self::Later => "later",
-            Self::FixRequest => "fix_request",
-            Self::Inquire => "inquire",
-        }
-    }
-}
 
 /// A text in Japanese with English beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,6 +296,33 @@ impl Reason {
         Row { name, response_code, retry, http, clerk, customer }
     }
 
+    pub const fn remedy(self) -> Remedy {
+        match self {
+            Self::CodeInvalid | Self::CodeExpired | Self::CodeUsed | Self::CodeVoided => Remedy::ShowNewCode,
+            Self::IdentityRequired | Self::ConsentRequired => Remedy::CompleteAStep,
+            Self::Overdue => Remedy::PayTheBill,
+            Self::OverPaymentCap | Self::OverInStoreLimit | Self::OverTotalLimit => Remedy::BuyForLess,
+            Self::TooManyPayments => Remedy::TryLater,
+            Self::CustomerUnknown | Self::Closed | Self::Suspended => Remedy::ContactUs,
+            Self::DuplicateSuspect => Remedy::ConfirmAtRegister,
+            Self::IssuerUnknown
+            | Self::MerchantUnknown
+            | Self::MerchantInactive
+            | Self::CategoryNotAllowed
+            | Self::Cancelled
+            | Self::CurrencyNotSupported
+            | Self::TooLate => Remedy::Nothing,
+        }
+    }
+
+    /// What DE 44 says of it: the reason's number (DE 39 and its place within it), then `C` and the clerk's, `U` and the
+    /// customer's next step as digits.
+    pub fn details(self) -> String {
+        let row = self.row();
+        let (clerk, customer) = (row.retry.digit(), self.remedy() as u8);
+        format!("{}{:02}C{clerk}U{customer}", row.response_code, self.number_within_code())
+    }
+
     /// The reason's number within its response code, from 1: what DE 44 appends to DE 39.
     pub fn number_within_code(self) -> usize {
         let same = |reason: &&Self| reason.row().response_code == self.row().response_code;
@@ -337,16 +335,18 @@ pub fn as_markdown() -> String {
     let mut page = String::from(
         "# Denials\n\nPrinted from `src/domain/denial.rs`; `BLESS=1 cargo test --test tidy` writes it anew.\n\n\
          A register gets `reason`; only the clerk's text may be displayed there. The customer's text goes to the customer's own phone.\n\n\
+         DE 44 is the reason's number, `C` with the clerk's next step (1 none, 2 a new code, 3 ask the customer and confirm, \
+         4 try later, 5 change the purchase, 6 inquire) and `U` with the customer's (0 none, 1 show a new code, 2 complete a \
+         step in the app, 3 pay the bill, 4 buy for less, 5 try later, 6 contact us, 7 confirm at the register).\n\n\
          | reason | DE 39 | DE 44 | retry | clerk | customer |\n|---|---|---|---|---|---|\n",
     );
     for reason in Reason::ALL {
         let row = reason.row();
         page += &format!(
-            "| `{}` | {} | {}{:02} | `{}` | {}<br>{} | {}<br>{} |\n",
+            "| `{}` | {} | `{}` | `{}` | {}<br>{} | {}<br>{} |\n",
             row.name,
             row.response_code,
-            row.response_code,
-            reason.number_within_code(),
+            reason.details(),
             row.retry.name(),
             row.clerk.ja,
             row.clerk.en,
@@ -389,5 +389,7 @@ mod tests {
         assert_eq!(Reason::CodeInvalid.number_within_code(), 1);
         assert_eq!(Reason::CustomerUnknown.number_within_code(), 2);
         assert_eq!(Reason::CodeVoided.number_within_code(), 3);
+        assert_eq!(Reason::OverInStoreLimit.details(), "5101C5U4");
+        assert!(Reason::ALL.iter().all(|reason| reason.details().len() == 8));
     }
 }

@@ -34,6 +34,16 @@ impl Millis {
         Date(self.civil().date())
     }
 
+    /// Month, day, hour, minute, second in UTC, two digits each: how networks write the time of transmission.
+    pub fn utc_mmddhhmmss(self) -> [u8; 10] {
+        let t = Offset::UTC.to_datetime(jiff::Timestamp::from_millisecond(self.0).unwrap_or_default());
+        let mut text = [b'0'; 10];
+        for (at, number) in [(0, t.month()), (2, t.day()), (4, t.hour()), (6, t.minute()), (8, t.second())] {
+            put_digits(&mut text, at, 2, i16::from(number));
+        }
+        text
+    }
+
     fn civil(self) -> civil::DateTime {
         let at = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
         JST.to_datetime(at)

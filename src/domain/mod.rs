@@ -24,6 +24,7 @@ pub mod load;
 pub mod look_ahead;
 pub mod merchant;
 pub mod money;
+pub mod next_step;
 pub mod notes;
 pub mod office;
 pub mod order_book;

@@ -274,6 +274,16 @@ impl Order {
 }
 
 impl Told {
+    /// Why a register that asks again is told no; nothing of an approval that stands. Once a sale is cancelled its retry is
+    /// a denial: a late retry must never print a paid receipt.
+    pub fn denial(&self) -> Option<Reason> {
+        match self.state {
+            OrderState::Denied(reason) => Some(reason),
+            OrderState::Cancelled | OrderState::Tombstone => Some(Reason::Cancelled),
+            OrderState::Held { .. } | OrderState::Captured { .. } => None,
+        }
+    }
+
     pub fn status(&self, now: Millis) -> OrderStatus {
         self.state.status(now)
     }

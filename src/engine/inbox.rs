@@ -11,6 +11,8 @@ use crate::domain::jst::Now;
 use crate::domain::request::{Rank, Request};
 use crate::domain::rule::Reply;
 
+use super::outlet::{Outlet, ReplyTo};
+
 /// Where an answered request's time went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stages {
@@ -35,7 +37,7 @@ pub(super) struct Ticket {
     pub queued: Instant,
     /// Past it the engine no longer approves; monotonic.
     pub deadline: Option<Instant>,
-    pub reply: oneshot::Sender<Outcome>,
+    pub reply: ReplyTo,
 }
 
 /// What a request is told.
@@ -43,7 +45,7 @@ pub type Outcome = Result<Answered, Shed>;
 
 /// One who was judged and whose answer waits for the disk.
 pub(super) struct Waiting {
-    pub reply: oneshot::Sender<Outcome>,
+    pub reply: ReplyTo,
     /// The engine's time of the judgement.
     pub now: Now,
     pub queued: Instant,
@@ -86,6 +88,21 @@ impl Inbox {
     /// Puts a request into the queue of its kind; never waits.
     pub fn submit(&self, request: Request, deadline: Option<Instant>) -> Result<oneshot::Receiver<Outcome>, Shed> {
         let (reply, answer) = oneshot::channel();
+        self.enter(request, deadline, ReplyTo::One(reply)).map(|()| answer)
+    }
+
+    /// As [`Inbox::submit`]; the answer goes to `outlet` under `number`.
+    pub fn submit_to(
+        &self,
+        request: Request,
+        deadline: Option<Instant>,
+        outlet: &Outlet,
+        number: u32,
+    ) -> Result<(), Shed> {
+        self.enter(request, deadline, ReplyTo::Link(outlet.clone(), number))
+    }
+
+    fn enter(&self, request: Request, deadline: Option<Instant>, reply: ReplyTo) -> Result<(), Shed> {
         let queue = match request.rank() {
             Rank::Urgent => &self.urgent,
             Rank::Sale => &self.sales,
@@ -97,7 +114,7 @@ impl Inbox {
                 if !self.is_full.load(Ordering::SeqCst) {
                     self.news.notify_one();
                 }
-                Ok(answer)
+                Ok(())
             }
             Err(TrySendError::Full(_)) => Err(Shed::Full),
             Err(TrySendError::Disconnected(_)) => Err(Shed::Stopping),

@@ -2,7 +2,7 @@
 //! one write and one sync, shows the result to readers, and only then lets the answers go.
 //!
 //! [`owner`] judges; [`committer`] makes durable, on a thread of its own, at the pace of [`pacing`]; [`serve`] drives
-//! both from the queues of [`inbox`], as a task of the runtime that also serves the sockets, so that a request
+//! both from the queues of [`inbox`] to those who wait ([`outlet`]), as a task of the runtime that also serves the sockets, so that a request
 //! changes threads nowhere. [`Engine`] drives them by hand, step by step, as the tests do.
 
 mod backlog;
@@ -10,6 +10,7 @@ pub mod board;
 mod calendar;
 pub mod committer;
 pub mod inbox;
+pub mod outlet;
 pub mod owner;
 pub mod pacing;
 pub mod recovery;

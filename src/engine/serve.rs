@@ -192,8 +192,7 @@ impl Service {
         let durable = pending.durable.take();
         for (waiting, reply) in pending.waiting.drain(..).zip(pending.group.replies.drain(..)) {
             let stages = waiting.stages(durable.unwrap_or(waiting.decided));
-            // The caller may have gone; what was decided stays decided.
-            drop(waiting.reply.send(Ok(Answered { reply, now: waiting.now, stages })));
+            waiting.reply.send(Ok(Answered { reply, now: waiting.now, stages }));
         }
         pending.group.clear();
     }
@@ -201,7 +200,7 @@ impl Service {
 
 /// No decision was made; the caller may have gone anyway.
 fn turn_away(ticket: Ticket) {
-    drop(ticket.reply.send(Err(Shed::Waited)));
+    ticket.reply.send(Err(Shed::Waited));
 }
 
 fn mark_late(request: &mut Request) {

@@ -1,4 +1,4 @@
-//! What the HTTP edge is given: callers, bounds, readers, and in the sandbox the clock.
+//! What the edge is given: callers, bounds, readers, and in the sandbox the clock.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use tokio_rustls::TlsAcceptor;
 use super::ServeError;
 use super::follow::{Follower, LedgerPast};
 use crate::clock::Clock;
-use crate::config::{ApiKey, Config};
+use crate::config::{Acquirer, ApiKey, Config, Tls};
 use crate::domain::jst::Millis;
 use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
 use crate::journal::Durable;
 use crate::ledger::writer::Writer;
 use crate::server::callers::{Caller, Callers};
+use crate::server::link::acquirers::Acquirers;
 use crate::server::signature::Verifier;
 use crate::server::{self, EventSource, Readiness};
 
@@ -58,8 +59,26 @@ pub(super) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, durable: &Durabl
 }
 
 fn tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
-    let Some(files) = &config.server.tls else { return Ok(None) };
-    Ok(Some(server::tls::acceptor(&files.cert_file, &files.key_file, files.client_ca_file.as_deref())?))
+    acceptor(config.server.tls.as_ref(), server::tls::HTTP)
+}
+
+/// The link's own certificate, or the server's.
+pub(super) fn link_tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
+    acceptor(config.link.tls.as_ref().or(config.server.tls.as_ref()), server::tls::ANY)
+}
+
+fn acceptor(files: Option<&Tls>, protocols: &[&[u8]]) -> Result<Option<TlsAcceptor>, ServeError> {
+    let Some(files) = files else { return Ok(None) };
+    let client_ca = files.client_ca_file.as_deref();
+    Ok(Some(server::tls::acceptor(&files.cert_file, &files.key_file, client_ca, protocols)?))
+}
+
+/// Who may speak on the network's link; in a sandbox that names nobody, everybody.
+pub(super) fn acquirers(config: &Config) -> Acquirers {
+    let listed = &config.link.acquirers;
+    let per_key = usize::try_from(config.bad_codes.per_key).unwrap_or(usize::MAX);
+    let everybody = (config.sandbox && listed.is_empty()).then(|| Acquirer::unbound(per_key));
+    Acquirers::new(listed.iter().cloned(), everybody)
 }
 
 fn callers(config: &Config) -> Result<Callers, ServeError> {

@@ -1,7 +1,7 @@
 //! `sokketsu serve`: puts the parts together, runs them, and takes them apart in order.
 //!
-//! lock → clock → journal → ledger → recovery → policy → engine thread → write-behind → HTTP → signal →
-//! HTTP drains → engine finishes → ledger drains → exit 0.
+//! lock → clock → journal → ledger → recovery → policy → engine → write-behind → HTTP and links → signal →
+//! both drain → engine finishes → ledger drains → exit 0.
 
 mod edge;
 mod follow;
@@ -28,6 +28,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::writer::{Condition as LedgerCondition, Writer};
 use crate::metrics;
 use crate::server::callers::SameKey;
+use crate::server::link::Link;
 use crate::server::tls::TlsError;
 use crate::server::{self, Edge, Readiness};
 
@@ -59,13 +60,11 @@ pub enum ServeError {
     Ledger(#[from] LedgerError),
     #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
     WrongKind { data: PathBuf, what: &'static str, remedy: &'static str },
-    #[error("`{key}` is not supported by this version yet; take it out of the configuration")]
-    NotBuilt { key: &'static str },
     #[error("could not {doing}: {source}")]
     System { doing: String, source: std::io::Error },
     #[error(transparent)]
     SameKey(#[from] SameKey),
-    #[error("[server.tls]: {0}")]
+    #[error("TLS: {0}")]
     Tls(#[from] TlsError),
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -78,7 +77,7 @@ impl ServeError {
             Self::Config(error) => error.exit_code(),
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
-            Self::WrongKind { .. } | Self::SameKey(_) | Self::Tls(_) | Self::NotBuilt { .. } => 78,
+            Self::WrongKind { .. } | Self::SameKey(_) | Self::Tls(_) => 78,
             Self::Recovery(_) => 65,
             Self::Ledger(error) if error.is_retriable() => 75,
             Self::Ledger(_) => 65,
@@ -101,17 +100,8 @@ fn system(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError
     move |source| ServeError::System { doing: doing.into(), source }
 }
 
-/// Better no service than one that is less than its configuration says.
-fn refuse_what_is_not_built(config: &Config) -> Result<(), ServeError> {
-    match config.server.iso8583 {
-        Some(_) => Err(ServeError::NotBuilt { key: "server.iso8583" }),
-        None => Ok(()),
-    }
-}
-
 /// Runs the service until a signal. `start` is the sandbox's birth time.
 pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Result<(), ServeError> {
-    refuse_what_is_not_built(&config)?;
     let prometheus = metrics::install()?;
     let core = start::open(&config, start)?;
     let (inbox, queues) = queues(config.inbox, config.records.journal.max_gap);
@@ -142,7 +132,8 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
                 }
             }
         });
-        let stopped = run(&config, Edge::new(parts), &writer, &readiness, &prometheus, say).await?;
+        let edge = Edge::new(parts);
+        let stopped = run(&config, edge, &writer, &readiness, &prometheus, say).await?;
         // Whoever was connected is gone; what is queued is still made durable.
         drop(stop_engine);
         Ok::<_, ServeError>((stopped, engine.await.unwrap_or(Lsn::ZERO)))
@@ -198,6 +189,8 @@ async fn run(
     let bind = |address: SocketAddr| server::bind(address).map_err(system(format!("listen on {address}")));
     let http = bind(config.server.http)?;
     let admin = config.server.admin.map(bind).transpose()?;
+    let iso8583 = config.server.iso8583.map(bind).transpose()?;
+    let link = Link::new(Arc::clone(&edge), edge::acquirers(config), config.link.options, edge::link_tls(config)?);
     let mut term = signal(SignalKind::terminate()).map_err(system("listen for SIGTERM"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(system("listen for SIGINT"))?;
     use server::Condition::{JournalWritable, LeaseHeld, ListenersBound, Recovered};
@@ -205,10 +198,21 @@ async fn run(
         readiness.set(condition, true);
     }
     let local = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(system("read an address"));
-    say(&welcome(config, local(&http)?, admin.as_ref().map(local).transpose()?));
+    let others = [&admin, &iso8583].map(|listener| listener.as_ref().map(local).transpose());
+    let [admin_address, iso8583_address] = others;
+    say(&welcome(config, local(&http)?, admin_address?, iso8583_address?));
 
     let (told, stop) = oneshot::channel::<()>();
-    let listeners = server::run(edge, http, admin, async { drop(stop.await) });
+    let links = async {
+        match iso8583 {
+            Some(listener) => server::link::serve(link, listener).await,
+            None => 0,
+        }
+    };
+    let listeners = async {
+        let (calls, links) = tokio::join!(server::run(edge, http, admin, async { drop(stop.await) }), links);
+        calls + links
+    };
     let mut listeners = std::pin::pin!(listeners);
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
@@ -241,11 +245,15 @@ async fn run(
     Ok(stopped)
 }
 
-fn welcome(config: &Config, http: SocketAddr, admin: Option<SocketAddr>) -> String {
+fn welcome(config: &Config, http: SocketAddr, admin: Option<SocketAddr>, iso8583: Option<SocketAddr>) -> String {
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut text = format!("Sokketsu listens on {scheme}://{http}");
     if let Some(admin) = admin {
         text += &format!("\n  office, ops and metrics on {scheme}://{admin}");
+    }
+    if let Some(iso8583) = iso8583 {
+        let tls = config.link.tls.is_some() || config.server.tls.is_some();
+        text += &format!("\n  the network's link on iso8583://{iso8583}{}", if tls { " by TLS" } else { "" });
     }
     text += &format!("\n  data in {}", config.records.data.display());
     if config.sandbox {

@@ -7,17 +7,18 @@ use super::authorizations::{id_in_path, verify};
 use super::decision::Decision;
 use super::event_json_books::bill_name;
 use super::fields::{self, Amount, Text};
-use super::flow::{Asked, ask, out_of_place};
-use super::past::{Which, find, look};
+use super::flow::{Asked, out_of_place};
+use super::past::{Which, find};
 use super::problem::Problem;
 use super::refusal::refused;
+use super::undo;
 use crate::domain::bill::BillKey;
 use crate::domain::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
 use crate::domain::money::Yen;
-use crate::domain::orders::{AppliedTo, Order, OrderState, RefundMade};
-use crate::domain::request::{Cancel, Capture, OrderKey, Refund, Request};
+use crate::domain::orders::{AppliedTo, Order, RefundMade};
+use crate::domain::request::{OrderKey, Refund};
 use crate::domain::rule::Reply;
-use crate::domain::undo::{CancelAction, Refusal};
+use crate::domain::undo::CancelAction;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,20 +32,9 @@ pub(super) async fn capture(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let (authorization, amount) = (id_in_path(asked)?, Yen::new(body.amount.0));
     // Also for who sees all: an order that only the ledger knows may still be asked about.
     let found = find(asked, Which::Id(authorization)).await?;
-    if found.is_past {
-        return match found.order.state {
-            OrderState::Captured { amount: captured, .. } if captured == amount => {
-                Answer::ok(&Decision::stored(&found.order, true, found.at))
-            }
-            OrderState::Captured { amount, .. } => Err(refused(Refusal::CapturedOtherwise { amount })),
-            OrderState::Tombstone | OrderState::Denied(_) | OrderState::Held { .. } | OrderState::Cancelled => {
-                Err(refused(Refusal::NotStanding { status: found.order.status(found.at) }))
-            }
-        };
-    }
-    let answered = ask(asked.edge, Request::Capture(Capture { authorization, amount }), None).await?;
-    match answered.reply {
-        Reply::Captured { order, replayed } => Answer::ok(&Decision::stored(&order, replayed, answered.now.at)),
+    let (reply, at) = undo::capture(asked.edge, found, amount).await?;
+    match reply {
+        Reply::Captured { order, replayed } => Answer::ok(&Decision::stored(&order, replayed, at)),
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
     }
@@ -109,50 +99,21 @@ pub(super) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
     known.caller.may_refund()?;
     let authorization = id_in_path(asked)?;
     let refund = Refund { authorization, refund_id: body.refund_id.0, amount: Yen::new(body.amount.0) };
-    // Whose sale it is, where that matters; an order of the ledger is taken back into memory first.
+    // Whose sale it is, where that matters.
     if !known.caller.sees_all() {
-        recall_if_past(asked, authorization).await?;
-        return refund_now(asked, refund).await;
+        find(asked, Which::Id(authorization)).await?;
     }
-    match refund_now(asked, refund).await {
-        Err(problem) if problem.reason() == "authorization_unknown" => {
-            recall_if_past(asked, authorization).await?;
-            refund_now(asked, refund).await
-        }
-        outcome => outcome,
-    }
-}
-
-/// A refund by staff, who see all; gives whether it was known already.
-pub(super) async fn refund_by(asked: &Asked<'_>, refund: Refund) -> Result<bool, Problem> {
-    let authorization = refund.authorization;
-    let answered = match ask(asked.edge, Request::Refund(refund), None).await?.reply {
-        Reply::Refused(Refusal::AuthorizationUnknown) => {
-            recall_if_past(asked, authorization).await?;
-            ask(asked.edge, Request::Refund(refund), None).await?.reply
-        }
-        reply => reply,
-    };
-    match answered {
-        Reply::Refunded { replayed, .. } => Ok(replayed),
+    match undo::refund(asked.edge, refund).await? {
+        Reply::Refunded { order, made, replayed } => Answer::ok(&show_refund(&order, &made, replayed)),
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
     }
 }
 
-async fn recall_if_past(asked: &Asked<'_>, authorization: AuthorizationId) -> Result<(), Problem> {
-    let found = find(asked, Which::Id(authorization)).await?;
-    if found.is_past {
-        let answered = ask(asked.edge, Request::Recall(Box::new(found.order)), None).await?;
-        let Reply::Order(_) = answered.reply else { return Err(out_of_place(&answered.reply)) };
-    }
-    Ok(())
-}
-
-async fn refund_now(asked: &Asked<'_>, refund: Refund) -> Result<Answer, Problem> {
-    let answered = ask(asked.edge, Request::Refund(refund), None).await?;
-    match answered.reply {
-        Reply::Refunded { order, made, replayed } => Answer::ok(&show_refund(&order, &made, replayed)),
+/// A refund by staff, who see all; gives whether it was known already.
+pub(super) async fn refund_by(asked: &Asked<'_>, refund: Refund) -> Result<bool, Problem> {
+    match undo::refund(asked.edge, refund).await? {
+        Reply::Refunded { replayed, .. } => Ok(replayed),
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
     }
@@ -186,43 +147,11 @@ pub(super) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
         return Err(problem.with_field("/merchant_id", "is not one of this key's"));
     }
     let handle = body.code.and_then(|text| verify(asked, &text).handle());
-    if let Some(order) = past_sale(asked, key).await? {
-        return settled_long_ago(asked, &order);
-    }
-    let answered = ask(asked.edge, Request::Cancel(Cancel { key, handle }), None).await?;
-    match answered.reply {
+    match undo::cancel(asked.edge, key, handle).await? {
         Reply::Cancelled { action, authorization, replayed } => {
             Answer::ok(&show_cancel(action, authorization, replayed))
         }
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
-    }
-}
-
-/// The decision of an order that only the ledger remembers. If the ledger can't tell, the cancel goes on: a
-/// tombstone for an order of long ago does no harm, a cancel that is not heard does.
-async fn past_sale(asked: &Asked<'_>, key: OrderKey) -> Result<Option<Order>, Problem> {
-    if asked.edge.past.is_none() {
-        return Ok(None);
-    }
-    match ask(asked.edge, Request::FindOrderByKey(key), None).await?.reply {
-        Reply::Unknown => Ok(look(asked.edge, Which::Key(key)).await.unwrap_or(None)),
-        _ => Ok(None),
-    }
-}
-
-fn settled_long_ago(asked: &Asked<'_>, order: &Order) -> Result<Answer, Problem> {
-    let id = Some(order.id);
-    match order.state {
-        OrderState::Captured { refunded, .. } if !refunded.is_zero() => Err(refused(Refusal::AlreadyRefunded)),
-        OrderState::Captured { .. } => Err(refused(Refusal::UseRefund)),
-        OrderState::Cancelled => Answer::ok(&show_cancel(CancelAction::Reversed, id, true)),
-        OrderState::Denied(_) => Answer::ok(&show_cancel(CancelAction::None, id, true)),
-        OrderState::Tombstone => Answer::ok(&show_cancel(CancelAction::Blocked, None, true)),
-        OrderState::Held { expires_at } if asked.edge.clock.now() >= expires_at => {
-            Answer::ok(&show_cancel(CancelAction::None, id, true))
-        }
-        // An open hold is always in memory; the ledger is behind.
-        OrderState::Held { .. } => Err(Problem::not_ready()),
     }
 }

@@ -7,8 +7,9 @@ use hyper::header::HeaderName;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::admission::Admission;
 use super::answer::Answer;
-use super::bad_codes::{Pass, Source};
+use super::bad_codes::Source;
 use super::decision::Decision;
 use super::fields::{self, Amount, Object, Text, Whole};
 use super::flow::{Asked, ask, out_of_place, push_milliseconds};
@@ -22,7 +23,7 @@ use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
 use crate::domain::request::{Authorize, Currency, EntryMode, JPY, OrderKey, Payer, Request, Scanned};
 use crate::domain::rule::Reply;
-use crate::engine::inbox::{Answered, Stages};
+use crate::engine::inbox::Stages;
 use crate::metrics::{Metrics, Stage, metrics};
 
 const DEADLINE_MS: u64 = 1_000;
@@ -180,49 +181,38 @@ pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
     let deadline = asked.received + Duration::from_millis(purchase.deadline_ms.map_or(DEADLINE_MS, |ms| ms.0));
     let input = Arc::new(purchase.into_input(payer, channel, scanned_as));
-    decide(asked, &source, input, deadline, [parse, verify]).await
+    decide(asked, source, input, deadline, [parse, verify]).await
 }
 
 /// Past the parsing: the limit on bad codes, the engine, the answer.
 async fn decide(
     asked: &Asked<'_>,
-    source: &Source,
+    source: Source,
     input: Arc<Authorize>,
     deadline: Instant,
     early: [Duration; 2],
 ) -> Result<Answer, Problem> {
-    let limiter = &asked.edge.bad_codes;
-    let bad = matches!(input.payer, Payer::Code(scanned) if scanned.is_bad());
-    let pass = match input.payer {
-        Payer::Code(_) => limiter.check(source, bad, Instant::now()),
-        Payer::Customer(_) => Pass::Open,
-    };
-    let throttled = pass != Pass::Open;
-    let counted = bad && !throttled;
-    let answered = ask(asked.edge, Request::Authorize { input, throttled }, Some(deadline)).await;
-    let is_new = matches!(&answered, Ok(Answered { reply: Reply::Decision { replayed: false, .. }, .. }));
-    if counted && is_new {
-        metrics().bad_codes.increment(1);
-    } else if counted {
-        limiter.forgive(source);
-    }
+    let admission = Admission::of(asked.edge, source, &input);
+    let request = Request::Authorize { input, throttled: admission.is_throttled() };
+    let answered = ask(asked.edge, request, Some(deadline)).await;
+    admission.settle(asked.edge, answered.as_ref().ok().map(|answered| &answered.reply));
     let answered = answered?;
     let (order, replayed) = match answered.reply {
         Reply::Decision { order, replayed } => (order, replayed),
-        reply => return Err(not_decided(&reply, pass)),
+        reply => return Err(not_decided(&reply, &admission)),
     };
     let answer = Answer::ok(&Decision::answered(&order, replayed, answered.now.at))?;
     let timing = timing(asked.received, early, &answered.stages);
     Ok(answer.with_header(HeaderName::from_static("server-timing"), timing))
 }
 
-fn not_decided(reply: &Reply, pass: Pass) -> Problem {
-    match (reply, pass) {
+fn not_decided(reply: &Reply, admission: &Admission) -> Problem {
+    match (reply, admission.wait()) {
         (Reply::OrderIdReused { first }, _) => {
             let detail = "Nothing was recorded. Use a new order id for a new sale.";
             Problem::new(&ORDER_ID_REUSED, detail).with("authorization_id", first.to_string())
         }
-        (Reply::Throttled, Pass::Shut(wait)) => {
+        (Reply::Throttled, Some(wait)) => {
             Metrics::shed("bad_codes");
             let detail = "No decision was made. Check the scanner, and try again after Retry-After.";
             Problem::new(&TOO_MANY_BAD_CODES, detail).retry_after(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))

@@ -118,16 +118,10 @@ pub(super) struct Decision {
 }
 
 impl Decision {
-    /// The answer to an authorization. Once a sale is cancelled, its retry is a denial: a late retry must never
-    /// print a paid receipt.
+    /// The answer to an authorization.
     pub(super) fn answered(order: &Told, replayed: bool, now: Millis) -> Self {
-        let reason = match order.state {
-            OrderState::Denied(reason) => Some(reason),
-            OrderState::Cancelled | OrderState::Tombstone => Some(Reason::Cancelled),
-            OrderState::Held { .. } | OrderState::Captured { .. } => None,
-        };
         let first = CaptureTerms { at: order.decided_at, month: order.month, due: order.due, points: order.points };
-        Self::new(order, &first, reason, replayed, now)
+        Self::new(order, &first, order.denial(), replayed, now)
     }
 
     /// The decision with the present status, the terms it is billed under, and what was captured and refunded.

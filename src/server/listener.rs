@@ -34,9 +34,9 @@ const MAX_BUFFER: usize = 64 * 1_024;
 /// read would else keep its place forever; a feed of events is taken up again by its reader.
 const LAST_ANSWER: Duration = Duration::from_secs(60);
 /// Silence after which the kernel asks whether the peer is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long to wait when the process has no more file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
 
@@ -122,7 +122,7 @@ fn age(edge: &Edge, count: u64) -> Duration {
 }
 
 /// An accept never ends the loop: a peer that has gone is nothing, and files come back.
-async fn after_accept_error(error: &io::Error) {
+pub(super) async fn after_accept_error(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         return;
@@ -202,25 +202,25 @@ async fn too_slow(heads: &Heads, limit: Duration) {
 
 /// Bounds on connections, in total and for one address.
 #[derive(Clone)]
-struct Caps {
+pub(super) struct Caps {
     total: Arc<Semaphore>,
     per_ip: u32,
     by_ip: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
 /// One connection's place under the caps, given back when dropped.
-struct Place {
+pub(super) struct Place {
     _total: OwnedSemaphorePermit,
     ip: IpAddr,
     by_ip: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
 impl Caps {
-    fn new(total: usize, per_ip: u32) -> Self {
+    pub(super) fn new(total: usize, per_ip: u32) -> Self {
         Self { total: Arc::new(Semaphore::new(total)), per_ip, by_ip: Arc::default() }
     }
 
-    fn take(&self, ip: IpAddr) -> Option<Place> {
+    pub(super) fn take(&self, ip: IpAddr) -> Option<Place> {
         let total = Arc::clone(&self.total).try_acquire_owned().ok()?;
         let mut by_ip = self.by_ip.lock();
         let count = by_ip.entry(ip).or_insert(0);

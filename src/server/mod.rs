@@ -1,4 +1,4 @@
-//! The HTTP edge. In reading order:
+//! The edge: HTTP, and the network's link. In reading order:
 //!
 //! - [`listener`]: sockets, caps on connections, drain; `framing` watches what hyper hides;
 //! - `flow`: one call from head to answer, the only place where the steps are put in order;
@@ -8,12 +8,15 @@
 //!   keys that sign; [`bad_codes`]: who sends too many bad codes;
 //! - `authorizations`, `afterwards`, `codes`, `customers`, `office`, `statements`, `imports`, `merchants`, `events`,
 //!   `health`, `sandbox`: the calls;
+//! - `admission`, `undo`: what is the same whichever way it is asked;
 //! - `answer`, `problem`, `decision`: how answers look;
+//! - [`link`]: the same by ISO 8583;
 //! - [`steps`]: steps of a call by themselves, for benches.
 //!
 //! Nothing here decides: a call is parsed, checked, put into the engine's inbox, and its answer is put in words.
 //! No log line holds a code, a key or a customer id.
 
+mod admission;
 mod afterwards;
 mod answer;
 mod authorizations;
@@ -31,6 +34,7 @@ mod framing;
 mod health;
 mod history;
 mod imports;
+pub mod link;
 pub mod listener;
 mod merchants;
 mod nonces;
@@ -47,6 +51,7 @@ mod slips;
 mod statements;
 pub mod steps;
 pub mod tls;
+mod undo;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;

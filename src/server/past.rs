@@ -113,21 +113,26 @@ pub(super) fn unknown() -> Problem {
     Problem::new(&AUTHORIZATION_UNKNOWN, "Check the id. Orders of other merchants are not shown.")
 }
 
-/// An order that the caller may see, in memory or in the ledger.
-pub(super) async fn find(asked: &Asked<'_>, which: Which) -> Result<Found, Problem> {
+/// An order, in memory or in the ledger.
+pub(super) async fn order(edge: &Edge, which: Which) -> Result<Found, Problem> {
     let question = match which {
         Which::Id(id) => Request::FindOrder(id),
         Which::Key(key) => Request::FindOrderByKey(key),
     };
-    let answered = ask(asked.edge, question, None).await?;
-    let found = match answered.reply {
-        Reply::Order(order) => Found { order: *order, at: answered.now.at, is_past: false },
-        Reply::Unknown => match look(asked.edge, which).await {
-            Ok(Some(order)) if !order.is_tombstone() => Found { order, at: asked.edge.clock.now(), is_past: true },
-            Ok(_) => return Err(unknown()),
-            Err(Unavailable) => return Err(Problem::not_ready()),
+    let answered = ask(edge, question, None).await?;
+    match answered.reply {
+        Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at, is_past: false }),
+        Reply::Unknown => match look(edge, which).await {
+            Ok(Some(order)) if !order.is_tombstone() => Ok(Found { order, at: edge.clock.now(), is_past: true }),
+            Ok(_) => Err(unknown()),
+            Err(Unavailable) => Err(Problem::not_ready()),
         },
-        other => return Err(out_of_place(&other)),
-    };
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// An order that the caller may see.
+pub(super) async fn find(asked: &Asked<'_>, which: Which) -> Result<Found, Problem> {
+    let found = order(asked.edge, which).await?;
     if asked.known()?.caller.sees(&found.order.key.merchant) { Ok(found) } else { Err(unknown()) }
 }

@@ -31,8 +31,18 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if list.is_empty() { Err(bad(&"there is none in it")) } else { Ok(list) }
 }
 
+/// What is spoken inside, for those who ask (ALPN).
+pub const HTTP: &[&[u8]] = &[b"http/1.1"];
+/// ISO 8583 has no name there.
+pub const ANY: &[&[u8]] = &[];
+
 /// Makes the acceptor. With `client_ca` a caller without a certificate of that authority is turned away.
-pub fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<TlsAcceptor, TlsError> {
+pub fn acceptor(
+    cert: &Path,
+    key: &Path,
+    client_ca: Option<&Path>,
+    protocols: &[&[u8]],
+) -> Result<TlsAcceptor, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates(cert)?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, "private key")(&error))?;
@@ -49,6 +59,6 @@ pub fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Tls
         }
     };
     let mut config = builder.with_single_cert(chain, private)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

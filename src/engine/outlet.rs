@@ -1,0 +1,58 @@
+//! Where answers go: to one who waits for one, or to a link that asks much at once and takes what has come together.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::inbox::Outcome;
+
+/// The way back for one answer. Whoever asked may have gone; what was decided stays decided.
+pub enum ReplyTo {
+    One(oneshot::Sender<Outcome>),
+    /// The number by which the link knows what it asked.
+    Link(Outlet, u32),
+}
+
+impl ReplyTo {
+    pub(super) fn send(self, outcome: Outcome) {
+        match self {
+            Self::One(waiting) => drop(waiting.send(outcome)),
+            Self::Link(outlet, number) => outlet.put(number, outcome),
+        }
+    }
+}
+
+/// The answers for one link, gathered until it looks: a whole group of them wakes it once. It holds no more than the
+/// link has asked and not yet heard of, which the link bounds.
+#[derive(Clone, Default)]
+pub struct Outlet(Arc<Gathered>);
+
+#[derive(Default)]
+struct Gathered {
+    answers: Mutex<Vec<(u32, Outcome)>>,
+    news: Notify,
+}
+
+impl Outlet {
+    fn put(&self, number: u32, outcome: Outcome) {
+        let mut answers = self.0.answers.lock();
+        answers.push((number, outcome));
+        let is_first = answers.len() == 1;
+        drop(answers);
+        if is_first {
+            self.0.news.notify_one();
+        }
+    }
+
+    /// Ends when there is something to take.
+    pub async fn ready(&self) {
+        self.0.news.notified().await;
+    }
+
+    /// Exchanges what has come with `taken`, which must be empty: its memory is used again.
+    pub fn take(&self, taken: &mut Vec<(u32, Outcome)>) {
+        debug_assert!(taken.is_empty(), "answers would be given twice");
+        std::mem::swap(&mut *self.0.answers.lock(), taken);
+    }
+}

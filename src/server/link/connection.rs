@@ -1,0 +1,183 @@
+//! One connection: what comes is read and asked, what is answered is written, in whatever order it comes about.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::MissedTickBehavior;
+
+use super::Link;
+use super::acquirers::Fingerprint;
+use super::desk::Desk;
+use crate::iso8583::frame::Absurd;
+use crate::metrics::Metrics;
+use crate::server::listener::Place;
+
+/// Room for one read.
+const READ: usize = 64 * 1_024;
+/// Bytes of answers that a peer may leave unread before we stop reading from it.
+const MOST_UNREAD: usize = 256 * 1_024;
+/// How often silence is looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a peer has to answer our sign-off, and to close after us.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why a link ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The peer closed it, or all is said.
+    Closed,
+    /// A length that no message has: nothing behind it can be trusted.
+    Absurd,
+    /// Our question was not answered: it is half open.
+    Silent,
+    /// It does not take its answers, or stopped in the middle of a message.
+    Stuck,
+}
+
+impl End {
+    /// Among the reasons of `sokketsu_shed_total`.
+    const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Closed => None,
+            Self::Absurd => Some("link_absurd_length"),
+            Self::Silent => Some("link_silent"),
+            Self::Stuck => Some("link_stuck"),
+        }
+    }
+}
+
+/// When something last happened.
+struct Times {
+    heard: Instant,
+    /// The last byte was written, or nothing was to be.
+    written: Instant,
+    /// The last whole message, or nothing was begun.
+    whole: Instant,
+    asked: Option<Instant>,
+}
+
+impl Times {
+    fn new(now: Instant) -> Self {
+        Self { heard: now, written: now, whole: now, asked: None }
+    }
+}
+
+pub(super) async fn serve<S>(link: Arc<Link>, stream: S, certificate: Option<Fingerprint>, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut desk = Desk::new(Arc::clone(&link), certificate);
+    let end = run(&link, stream, &mut desk).await;
+    if let Some(reason) = end.name() {
+        Metrics::shed(reason);
+        tracing::warn!(reason, "a link was closed");
+    }
+    // What is under way goes on without its caller: a reversal that was heard is carried out.
+    desk.leave();
+    drop(place);
+}
+
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &mut Desk) -> End {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut stopping = link.edge.stopping();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut times = Times::new(Instant::now());
+    let mut input = Vec::with_capacity(READ);
+    let mut begin = 0;
+    let mut written = 0;
+    let mut stopped: Option<Instant> = None;
+    let outlet = desk.outlet();
+    loop {
+        if desk.output.len() == written {
+            (written, times.written) = (0, Instant::now());
+            desk.output.clear();
+            if stopped.is_some_and(|since| desk.is_done() || since.elapsed() > FAREWELL && desk.is_still()) {
+                return farewell(&mut reader, &mut writer).await;
+            }
+        }
+        let unwritten = desk.output.get(written..).unwrap_or_default();
+        let may_read = unwritten.len() < MOST_UNREAD && desk.has_room();
+        tokio::select! {
+            biased;
+            () = outlet.ready() => desk.take_answers(),
+            Some(done) = desk.afterwards.join_next(), if !desk.afterwards.is_empty() => desk.finish(done),
+            wrote = writer.write(unwritten), if !unwritten.is_empty() => match wrote {
+                Ok(count) if count > 0 => (written, times.written) = (written + count, Instant::now()),
+                _ => return End::Closed,
+            },
+            read = reader.read_buf(&mut input), if may_read => {
+                if !read.is_ok_and(|count| count > 0) {
+                    return End::Closed;
+                }
+                let now = Instant::now();
+                (times.heard, times.asked) = (now, None);
+                match hear(link, desk, input.get(begin..).unwrap_or_default(), now) {
+                    Ok(0) => {}
+                    Ok(taken) => (begin, times.whole) = (begin + taken, now),
+                    Err(Absurd) => return End::Absurd,
+                }
+                if begin == input.len() {
+                    (begin, times.whole) = (0, now);
+                    input.clear();
+                } else if input.capacity() - input.len() < READ / 2 {
+                    input.drain(..begin);
+                    begin = 0;
+                    input.reserve(READ);
+                }
+            }
+            _ = stopping.wait_for(|stopping| *stopping), if stopped.is_none() => {
+                stopped = Some(Instant::now());
+                desk.sign_off();
+            }
+            _ = tick.tick() => {
+                let now = Instant::now();
+                let begun = begin < input.len();
+                if let Some(end) = look(link, desk, &mut times, begun && may_read, now) {
+                    return end;
+                }
+            }
+        }
+    }
+}
+
+/// Takes the whole messages; gives how many bytes they were.
+fn hear(link: &Link, desk: &mut Desk, bytes: &[u8], now: Instant) -> Result<usize, Absurd> {
+    let mut taken = 0;
+    while let Some(frame) = link.options.framing.next(bytes.get(taken..).unwrap_or_default())? {
+        desk.hear(&frame, now);
+        taken += frame.taken;
+    }
+    Ok(taken)
+}
+
+/// Is anybody there?
+fn look(link: &Link, desk: &mut Desk, times: &mut Times, begun: bool, now: Instant) -> Option<End> {
+    let patience = link.options.patience;
+    if now - times.written > patience || begun && now - times.whole > patience {
+        return Some(End::Stuck);
+    }
+    match times.asked {
+        Some(asked) if now - asked > patience => Some(End::Silent),
+        None if now - times.heard > link.options.idle => {
+            times.asked = Some(now);
+            desk.ask_echo();
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Our end is closed first and the peer's waited for: closed at once, what it sent last would make its side forget our
+/// last answers.
+async fn farewell(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) -> End {
+    let close = async {
+        writer.shutdown().await.ok();
+        let mut rest = [0; 1_024];
+        while reader.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+    };
+    // Who does not close is closed upon.
+    drop(tokio::time::timeout(FAREWELL, close).await);
+    End::Closed
+}

@@ -1,0 +1,392 @@
+//! One connection's messages: from the bytes of a request to the engine, and from its answer to bytes again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinError, JoinSet};
+
+use super::Link;
+use super::acquirers::{Fingerprint, Known};
+use super::afterwards::{After, Doing};
+use super::verdict::Verdict;
+use crate::code;
+use crate::code::body::Body;
+use crate::domain::account::Channel;
+use crate::domain::ids::MerchantId;
+use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Request as Question, Scanned};
+use crate::domain::rule::Reply;
+use crate::engine::inbox::{Answered, Outcome, Shed};
+use crate::engine::outlet::Outlet;
+use crate::iso8583::frame::{Frame, Tpdu};
+use crate::iso8583::message::{Malformed, Message, pack};
+use crate::iso8583::profile::{Echo, Kind, request};
+use crate::iso8583::translate::{Asks, Presented, Request, Sale, Wrong, read};
+use crate::metrics::{Metrics, Stage, metrics};
+use crate::server::admission::Admission;
+use crate::server::bad_codes::Source;
+
+/// A message under way, by its place in [`Desk::slots`].
+#[derive(Default)]
+struct Slot {
+    echo: Echo,
+    tpdu: Option<Tpdu>,
+    kind: Option<Kind>,
+    /// Monotonic; nothing while the slot is free.
+    received: Option<Instant>,
+    /// Of a sale.
+    admission: Option<Admission>,
+    parse: Duration,
+    verify: Duration,
+}
+
+pub(super) struct Desk {
+    link: Arc<Link>,
+    certificate: Option<Fingerprint>,
+    /// Answers, framed, to be written.
+    pub output: Vec<u8>,
+    /// Where the engine puts its answers.
+    outlet: Outlet,
+    taken: Vec<(u32, Outcome)>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// What takes more than one question.
+    pub afterwards: JoinSet<(u32, Verdict)>,
+    message: Vec<u8>,
+    is_signed_on: bool,
+    /// We have signed off: nothing new is begun.
+    is_leaving: bool,
+    /// Of our own messages.
+    stan: u32,
+    /// Our own messages without an answer.
+    unanswered: u32,
+}
+
+/// What was asked is under way, or answered already.
+type Asked = Result<(), Verdict>;
+
+impl Desk {
+    pub fn new(link: Arc<Link>, certificate: Option<Fingerprint>) -> Self {
+        Self {
+            link,
+            certificate,
+            output: Vec::new(),
+            outlet: Outlet::default(),
+            taken: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            afterwards: JoinSet::new(),
+            message: Vec::new(),
+            is_signed_on: false,
+            is_leaving: false,
+            stan: 0,
+            unanswered: 0,
+        }
+    }
+
+    pub fn outlet(&self) -> Outlet {
+        self.outlet.clone()
+    }
+
+    fn under_way(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Nothing is under way.
+    pub fn is_still(&self) -> bool {
+        self.under_way() == 0
+    }
+
+    /// All is said, the sign-off answered.
+    pub fn is_done(&self) -> bool {
+        self.is_still() && self.unanswered == 0
+    }
+
+    /// Sales beyond the bound are answered 91; of the rest as much again is taken before we stop reading.
+    pub fn has_room(&self) -> bool {
+        self.under_way() < 2 * self.link.options.max_in_flight
+    }
+
+    /// One message, whatever it is.
+    pub fn hear(&mut self, frame: &Frame<'_>, received: Instant) {
+        match Message::unpack(frame.message, self.link.options.layout) {
+            Ok(message) => self.ask(&message, frame.tpdu, received),
+            Err(malformed) => self.refuse(&malformed, frame.tpdu, received),
+        }
+    }
+
+    /// What can't be read is answered if it can be said to whom, else counted.
+    fn refuse(&mut self, malformed: &Malformed<'_>, tpdu: Option<Tpdu>, received: Instant) {
+        tracing::debug!(problem = %malformed.problem, element = malformed.element, "a message that cannot be read");
+        let readable = malformed.read.get(11).is_some();
+        match request(malformed.read.mti).filter(|_| readable) {
+            Some((kind, answer)) => {
+                let number = self.occupy(&malformed.read, kind, answer, tpdu, received);
+                self.answer(number, &Verdict::unreadable(malformed.element));
+            }
+            None => Metrics::shed("link_garbage"),
+        }
+    }
+
+    fn ask(&mut self, message: &Message<'_>, tpdu: Option<Tpdu>, received: Instant) {
+        let Some((kind, answer)) = request(message.mti) else {
+            return match &message.mti {
+                b"0810" => self.unanswered = self.unanswered.saturating_sub(1),
+                _ => Metrics::shed("link_garbage"),
+            };
+        };
+        if message.get(11).is_none() {
+            return Metrics::shed("link_garbage");
+        }
+        let number = self.occupy(message, kind, answer, tpdu, received);
+        let asked = match kind {
+            Kind::Network => Err(self.network(message)),
+            _ => self.question(message, kind, number, received),
+        };
+        if let Err(verdict) = asked {
+            self.answer(number, &verdict);
+        }
+    }
+
+    fn network(&mut self, message: &Message<'_>) -> Verdict {
+        let codes = &self.link.options.codes;
+        match message.get(70) {
+            Some(code) if code == codes.sign_on => self.is_signed_on = true,
+            Some(code) if code == codes.sign_off => self.is_signed_on = false,
+            Some(code) if code == codes.echo => {}
+            Some(_) => return Verdict::wrong(Wrong { code: *b"12", element: 70 }),
+            None => return Verdict::wrong(Wrong { code: *b"30", element: 70 }),
+        }
+        Verdict::DONE
+    }
+
+    fn question(&mut self, message: &Message<'_>, kind: Kind, number: u32, received: Instant) -> Asked {
+        let link = Arc::clone(&self.link);
+        if link.options.requires_sign_on && !self.is_signed_on {
+            return Err(Verdict::not_signed_on());
+        }
+        if self.is_leaving || !link.edge.readiness.may_serve() {
+            return Err(Verdict::not_ready());
+        }
+        let request = read(message, kind).map_err(Verdict::wrong)?;
+        let known = link.acquirers.find(&request.acquirer, self.certificate.as_ref());
+        let known = known.ok_or_else(|| Verdict::not_permitted(32))?;
+        let merchant = known.acquirer.merchant(request.acceptor);
+        let merchant = merchant.ok_or_else(|| Verdict::wrong(Wrong { code: *b"30", element: 42 }))?;
+        if !known.acquirer.speaks_for(&merchant) {
+            return Err(Verdict::not_permitted(42));
+        }
+        match &request.asks {
+            Asks::Sale(_) if self.under_way() > link.options.max_in_flight => {
+                Metrics::shed("link_full");
+                Err(Verdict::busy())
+            }
+            Asks::Sale(sale) => self.sale(&request, sale, known, merchant, number, received),
+            _ => {
+                let after = self.after(&request, known, merchant)?;
+                self.afterwards.spawn(async move { (number, after.carry_out(&link.edge).await) });
+                Ok(())
+            }
+        }
+    }
+
+    fn sale(
+        &mut self,
+        request: &Request<'_>,
+        sale: &Sale<'_>,
+        known: &Known,
+        merchant: MerchantId,
+        number: u32,
+        received: Instant,
+    ) -> Asked {
+        let parsed = Instant::now();
+        let input = Arc::new(self.input(request, sale, merchant)?);
+        let verified = Instant::now();
+        let source = Source {
+            key: known.number,
+            key_limit: known.acquirer.bad_codes_per_minute,
+            merchant,
+            terminal: request.terminal,
+        };
+        let admission = Admission::of(&self.link.edge, source, &input);
+        let question = Question::Authorize { input, throttled: admission.is_throttled() };
+        let deadline = Some(received + self.link.options.deadline);
+        if let Err(shed) = self.link.edge.inbox.submit_to(question, deadline, &self.outlet, number) {
+            admission.settle(&self.link.edge, None);
+            return Err(turned_away(shed));
+        }
+        if let Some(slot) = self.slot(number) {
+            slot.admission = Some(admission);
+            (slot.parse, slot.verify) = (parsed - received, verified - parsed);
+        }
+        Ok(())
+    }
+
+    fn input(&self, request: &Request<'_>, sale: &Sale<'_>, merchant: MerchantId) -> Result<Authorize, Verdict> {
+        let (scanned, entry_mode) = self.scan(&sale.code)?;
+        let key = OrderKey { merchant, order_id: request.order_id };
+        Ok(Authorize {
+            terminal: request.terminal,
+            currency: sale.currency,
+            capture: sale.capture,
+            confirm_repeat: sale.confirm_repeat,
+            entry_mode: sale.entry_mode.or(Some(entry_mode)),
+            ..Authorize::new(key, Payer::Code(scanned), Channel::InStore, sale.amount)
+        })
+    }
+
+    /// The code as it came, judged by itself. An account number beside a scan must be of the same code.
+    fn scan(&self, code: &Presented<'_>) -> Result<(Scanned, EntryMode), Verdict> {
+        let edge = &self.link.edge;
+        let keys = edge.keyring.load();
+        match code {
+            Presented::Scan { text, pan } => {
+                let scanned: Scanned = code::read(text, &edge.issuers, &keys, edge.clock.now().0).into();
+                let same = |pan: &&str| {
+                    let body = pan.as_bytes().try_into().ok().and_then(|pan| Body::from_tok19(pan).ok());
+                    body.is_some_and(|body| Some(body.handle()) == scanned.handle())
+                };
+                if scanned.handle().is_some() && pan.as_ref().is_some_and(|pan| !same(pan)) {
+                    return Err(Verdict::wrong(Wrong { code: *b"30", element: 2 }));
+                }
+                let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+                Ok((scanned, if digits { EntryMode::Barcode } else { EntryMode::Qr }))
+            }
+            Presented::Split { pan, template } => {
+                let mode = if template.is_empty() { EntryMode::Barcode } else { EntryMode::Qr };
+                Ok((code::read_split(pan, template, &edge.issuers, &keys).into(), mode))
+            }
+        }
+    }
+
+    /// What is asked of an order that was decided before, ready to be carried out.
+    fn after(&self, request: &Request<'_>, known: &Known, merchant: MerchantId) -> Result<After, Verdict> {
+        let own = OrderKey { merchant, order_id: request.order_id };
+        let of = |order_id| OrderKey { merchant, order_id };
+        let handle = |code: Option<Presented<'_>>| code.and_then(|code| self.scan(&code).ok()?.0.handle());
+        let doing = match request.asks {
+            Asks::Refund { .. } if !known.acquirer.may_refund => return Err(Verdict::not_permitted(3)),
+            Asks::Refund { original, amount } => Doing::Refund { original: of(original), amount },
+            Asks::Reversal { original, of_refund, kept, code } => {
+                Doing::Reversal { original: of(original), of_refund, kept, handle: handle(code) }
+            }
+            Asks::Capture { original, amount, .. } => Doing::Capture { original: of(original), amount },
+            Asks::StandIn { .. } | Asks::Sale(_) => return Err(Verdict::not_ready()),
+        };
+        Ok(After { own, doing })
+    }
+
+    /// Writes down what the engine has answered.
+    pub fn take_answers(&mut self) {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.outlet.take(&mut taken);
+        for (number, outcome) in taken.drain(..) {
+            let Some(slot) = self.slots.get(number as usize) else { continue };
+            let reply = outcome.as_ref().ok().map(|answered| &answered.reply);
+            if let Some(admission) = &slot.admission {
+                admission.settle(&self.link.edge, reply);
+            }
+            let verdict = match &outcome {
+                Ok(Answered { reply: Reply::Decision { order, .. }, stages, .. }) => {
+                    let spent = slot.parse + slot.verify + stages.queue + stages.decide + stages.journal;
+                    let whole = slot.received.map_or(Duration::ZERO, |received| received.elapsed());
+                    let times = [slot.parse, slot.verify, stages.queue, stages.decide, stages.journal];
+                    for (stage, took) in Stage::ALL.into_iter().zip(times) {
+                        metrics().stage(stage, took);
+                    }
+                    metrics().stage(Stage::Answer, whole.saturating_sub(spent));
+                    Verdict::decided(order)
+                }
+                Ok(Answered { reply, .. }) => Verdict::of_other(reply),
+                Err(shed) => turned_away(*shed),
+            };
+            self.answer(number, &verdict);
+        }
+        self.taken = taken;
+    }
+
+    pub fn finish(&mut self, done: Result<(u32, Verdict), JoinError>) {
+        if let Ok((number, verdict)) = done {
+            self.answer(number, &verdict);
+        }
+    }
+
+    fn slot(&mut self, number: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(number as usize)
+    }
+
+    fn occupy(
+        &mut self,
+        message: &Message<'_>,
+        kind: Kind,
+        answer: [u8; 4],
+        tpdu: Option<Tpdu>,
+        received: Instant,
+    ) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(slot) = self.slot(number) {
+            slot.echo.fill(message, kind, answer);
+            (slot.tpdu, slot.kind, slot.received, slot.admission) = (tpdu, Some(kind), Some(received), None);
+        }
+        number
+    }
+
+    /// Appends the answer to what is to be written, and frees its slot.
+    fn answer(&mut self, number: u32, verdict: &Verdict) {
+        let Self { slots, free, message, output, link, .. } = self;
+        let Some(slot) = slots.get_mut(number as usize) else { return };
+        // The place of a slot is given back once.
+        let Some(received) = slot.received.take() else { return };
+        message.clear();
+        slot.echo.put(&verdict.answer(), link.options.layout, message);
+        link.options.framing.put(slot.tpdu, output, message);
+        if let Some(kind) = slot.kind {
+            link.timers.record(kind as usize, received.elapsed());
+        }
+        free.push(number);
+    }
+
+    /// Asks whether the peer is there.
+    pub fn ask_echo(&mut self) {
+        let code = self.link.options.codes.echo;
+        self.say(code);
+    }
+
+    /// Tells a peer that signed on that we are going.
+    pub fn sign_off(&mut self) {
+        self.is_leaving = true;
+        self.unanswered = 0;
+        if self.is_signed_on {
+            self.say(self.link.options.codes.sign_off);
+        }
+    }
+
+    fn say(&mut self, code: [u8; 3]) {
+        self.stan = self.stan % 999_999 + 1;
+        let stan = format!("{:06}", self.stan);
+        let sent = self.link.edge.clock.now().utc_mmddhhmmss();
+        let elements = [(7, &sent[..]), (11, stan.as_bytes()), (70, &code)];
+        self.message.clear();
+        if pack(*b"0800", elements, self.link.options.layout, &mut self.message).is_ok() {
+            self.link.options.framing.put(None, &mut self.output, &self.message);
+            self.unanswered += 1;
+        }
+    }
+
+    /// The peer is gone; what it asked is still done.
+    pub fn leave(&mut self) {
+        self.afterwards.detach_all();
+    }
+}
+
+/// No decision was made.
+fn turned_away(shed: Shed) -> Verdict {
+    match shed {
+        Shed::Full => Metrics::shed("inbox_full"),
+        Shed::Waited => Metrics::shed("queue_time"),
+        Shed::Stopping => return Verdict::not_ready(),
+    }
+    Verdict::busy()
+}

@@ -1,0 +1,122 @@
+//! What an answer says, in element 39 and, where it is no, element 44.
+
+use smallvec::SmallVec;
+
+use crate::domain::orders::Told;
+use crate::domain::rule::Reply;
+use crate::domain::undo::Refusal;
+use crate::iso8583::profile::Answer;
+use crate::iso8583::translate::Wrong;
+use crate::server::problem::Problem;
+
+/// The answer to one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    code: [u8; 2],
+    approval: Option<[u8; 6]>,
+    details: SmallVec<[u8; 16]>,
+}
+
+impl Verdict {
+    pub const DONE: Self = Self { code: *b"00", approval: None, details: SmallVec::new_const() };
+
+    /// A refusal that is no denial of the table: the number is the code and two digits, which name no reason of it.
+    fn refused(code: [u8; 2], details: &str) -> Self {
+        Self { code, approval: None, details: SmallVec::from_slice(details.as_bytes()) }
+    }
+
+    /// No decision was made; it may be sent again.
+    pub fn busy() -> Self {
+        Self::refused(*b"91", "9101")
+    }
+
+    /// As [`Verdict::busy`]: starting, stopping, or the ledger did not answer.
+    pub fn not_ready() -> Self {
+        Self::refused(*b"91", "9102")
+    }
+
+    /// As [`Verdict::busy`]: its source sent too many bad codes.
+    pub fn throttled() -> Self {
+        Self::refused(*b"91", "9103")
+    }
+
+    /// As [`Verdict::busy`]: this link wants a sign-on first.
+    pub fn not_signed_on() -> Self {
+        Self::refused(*b"91", "9104")
+    }
+
+    /// Not this acquirer's to ask: the element says for whom it spoke.
+    pub fn not_permitted(element: u8) -> Self {
+        Self::refused(*b"58", &format!("5800E{element:03}"))
+    }
+
+    /// An element is missing, not in its form, or asks for what we do not do.
+    pub fn wrong(wrong: Wrong) -> Self {
+        let [tens, ones] = wrong.code.map(char::from);
+        Self::refused(wrong.code, &format!("{tens}{ones}00E{:03}", wrong.element))
+    }
+
+    /// The message as a whole is wrong.
+    pub fn unreadable(element: Option<u8>) -> Self {
+        element.map_or_else(|| Self::refused(*b"30", "3000"), |element| Self::wrong(Wrong { code: *b"30", element }))
+    }
+
+    /// The answer to an authorization.
+    pub fn decided(order: &Told) -> Self {
+        match order.denial() {
+            None => Self { code: *b"00", approval: Some(order.id.approval_code()), details: SmallVec::new() },
+            Some(reason) => {
+                let code = reason.row().response_code.as_bytes().try_into().unwrap_or(*b"05");
+                Self::refused(code, &reason.details())
+            }
+        }
+    }
+
+    /// Done to a sale, whose approval code it repeats.
+    pub fn done_to(approval: [u8; 6]) -> Self {
+        Self { approval: Some(approval), ..Self::DONE }
+    }
+
+    /// What the core refuses where it may.
+    pub fn of_refusal(refusal: Refusal) -> Self {
+        let (code, details) = match refusal {
+            Refusal::AuthorizationUnknown => (b"25", "2500"),
+            Refusal::RefundIdReused { .. } => (b"94", "9400"),
+            Refusal::OverRefundable { .. } | Refusal::OverHold { .. } => (b"13", "1300E004"),
+            Refusal::CapturedOtherwise { .. } => (b"94", "9400"),
+            _ => (b"12", "1200"),
+        };
+        Self::refused(*code, details)
+    }
+
+    /// A reply that gives no decision.
+    pub fn of_other(reply: &Reply) -> Self {
+        match reply {
+            Reply::OrderIdReused { .. } => Self::refused(*b"94", "9400"),
+            Reply::Throttled => Self::throttled(),
+            Reply::Full => Self::busy(),
+            Reply::Refused(refusal) => Self::of_refusal(*refusal),
+            // Before a policy is in force the engine knows nothing at all.
+            Reply::Unknown => Self::not_ready(),
+            _ => Self::refused(*b"96", "9600"),
+        }
+    }
+
+    /// No answer could be had.
+    pub fn of_problem(problem: &Problem) -> Self {
+        match problem.reason() {
+            "busy" => Self::busy(),
+            "not_ready" => Self::not_ready(),
+            "authorization_unknown" => Self::of_refusal(Refusal::AuthorizationUnknown),
+            _ => Self::refused(*b"96", "9600"),
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.code == *b"00"
+    }
+
+    pub fn answer(&self) -> Answer<'_> {
+        Answer { code: self.code, approval: self.approval, details: &self.details }
+    }
+}

@@ -1,0 +1,95 @@
+//! After the decision, whichever way it is asked for: captures, refunds and cancellations, of the orders in memory and of
+//! those that only the ledger remembers. What comes back is the core's reply, to be put in words.
+
+use super::Edge;
+use super::flow::{ask, out_of_place};
+use super::past::{Found, Which, look, order};
+use super::problem::Problem;
+use crate::domain::ids::Handle;
+use crate::domain::jst::Millis;
+use crate::domain::money::Yen;
+use crate::domain::orders::{Order, OrderState};
+use crate::domain::request::{Cancel, Capture, OrderKey, Refund, Request};
+use crate::domain::rule::Reply;
+use crate::domain::undo::{CancelAction, Refusal};
+
+/// A reply and its time.
+pub(super) type Replied = (Reply, Millis);
+
+/// Captures a hold that was found.
+pub(super) async fn capture(edge: &Edge, found: Found, amount: Yen) -> Result<Replied, Problem> {
+    if found.is_past {
+        return Ok((captured_long_ago(found.order, amount, found.at), found.at));
+    }
+    let capture = Capture { authorization: found.order.id, amount };
+    let answered = ask(edge, Request::Capture(capture), None).await?;
+    Ok((answered.reply, answered.now.at))
+}
+
+/// A hold that is still open is in memory, always.
+fn captured_long_ago(order: Order, amount: Yen, now: Millis) -> Reply {
+    match order.state {
+        OrderState::Captured { amount: captured, .. } if captured == amount => {
+            Reply::Captured { order: Box::new(order), replayed: true }
+        }
+        OrderState::Captured { amount, .. } => Reply::Refused(Refusal::CapturedOtherwise { amount }),
+        OrderState::Tombstone | OrderState::Denied(_) | OrderState::Held { .. } | OrderState::Cancelled => {
+            Reply::Refused(Refusal::NotStanding { status: order.status(now) })
+        }
+    }
+}
+
+/// Refunds; an order of the ledger is taken back into memory first.
+pub(super) async fn refund(edge: &Edge, refund: Refund) -> Result<Reply, Problem> {
+    match ask(edge, Request::Refund(refund), None).await?.reply {
+        Reply::Refused(Refusal::AuthorizationUnknown) => {
+            let found = order(edge, Which::Id(refund.authorization)).await?;
+            if found.is_past {
+                recall(edge, found.order).await?;
+            }
+            Ok(ask(edge, Request::Refund(refund), None).await?.reply)
+        }
+        reply => Ok(reply),
+    }
+}
+
+async fn recall(edge: &Edge, order: Order) -> Result<(), Problem> {
+    match ask(edge, Request::Recall(Box::new(order)), None).await?.reply {
+        Reply::Order(_) => Ok(()),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// Takes an order back, seen or not. The code it came with, if it is known, speeds its way.
+pub(super) async fn cancel(edge: &Edge, key: OrderKey, handle: Option<Handle>) -> Result<Reply, Problem> {
+    if let Some(order) = past_sale(edge, key).await? {
+        return settled_long_ago(&order, edge.clock.now());
+    }
+    Ok(ask(edge, Request::Cancel(Cancel { key, handle }), None).await?.reply)
+}
+
+/// The decision of an order that only the ledger remembers. If the ledger can't tell, the cancel goes on: a
+/// tombstone for an order of long ago does no harm, a cancel that is not heard does.
+async fn past_sale(edge: &Edge, key: OrderKey) -> Result<Option<Order>, Problem> {
+    if edge.past.is_none() {
+        return Ok(None);
+    }
+    match ask(edge, Request::FindOrderByKey(key), None).await?.reply {
+        Reply::Unknown => Ok(look(edge, Which::Key(key)).await.unwrap_or(None)),
+        _ => Ok(None),
+    }
+}
+
+fn settled_long_ago(order: &Order, now: Millis) -> Result<Reply, Problem> {
+    let cancelled = |action, authorization| Reply::Cancelled { action, authorization, replayed: true };
+    Ok(match order.state {
+        OrderState::Captured { refunded, .. } if !refunded.is_zero() => Reply::Refused(Refusal::AlreadyRefunded),
+        OrderState::Captured { .. } => Reply::Refused(Refusal::UseRefund),
+        OrderState::Cancelled => cancelled(CancelAction::Reversed, Some(order.id)),
+        OrderState::Denied(_) => cancelled(CancelAction::None, Some(order.id)),
+        OrderState::Tombstone => cancelled(CancelAction::Blocked, None),
+        OrderState::Held { expires_at } if now >= expires_at => cancelled(CancelAction::None, Some(order.id)),
+        // An open hold is always in memory; the ledger is behind.
+        OrderState::Held { .. } => return Err(Problem::not_ready()),
+    })
+}
