@@ -31,7 +31,14 @@ macro_rules! scenarios {
             use super::*;
             $(#[test] fn $name() {
                 let text = include_str!(concat!("scenarios/", stringify!($name), ".txt"));
-                scenario::http::run(stringify!($name), text);
+                scenario::http::run(stringify!($name), text, false);
+            })*
+        }
+        mod iso8583 {
+            use super::*;
+            $(#[test] fn $name() {
+                let text = include_str!(concat!("scenarios/", stringify!($name), ".txt"));
+                scenario::http::run(stringify!($name), text, true);
             })*
         }
     };
@@ -49,12 +56,15 @@ scenarios! {
     limits
     retries
     cancels
+    void_window
     holds
+    capture_refusals
     refunds
     months
     overdue
     deadline
     old_orders
+    network_reversals
 }
 
 #[test]

@@ -1,27 +1,34 @@
-//! The outer depth: the real binary over HTTP, with the sandbox's clock. A restart is a SIGKILL.
+//! The two outer depths: the real binary over HTTP, and over the network's link with HTTP for what that cannot carry. They
+//! have the sandbox's clock; a restart is a SIGKILL.
 
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::iso::Link;
 use super::{Step, World, duration_ms};
 use crate::server::{Answer, Client, Server};
 use sokketsu::domain::jst::Millis;
 
-pub fn run(name: &str, text: &str) {
+pub fn run(name: &str, text: &str, by_link: bool) {
     let first_clock = text.lines().find_map(|line| line.trim().strip_prefix("clock "));
     let start = first_clock.and_then(|rest| rest.split_whitespace().next()).expect("a scenario sets the clock");
     let data = tempfile::tempdir().expect("a folder");
-    let server = Server::sandbox(data.path(), &["--sandbox-start", start]);
+    let mut options = vec!["--sandbox-start", start];
+    options.extend(by_link.then_some(["--iso8583", "127.0.0.1:0"]).into_iter().flatten());
+    let server = Server::sandbox(data.path(), &options);
     let client = server.client();
+    let link = server.iso8583.map(Link::to);
     let now = Millis::parse(start).expect("a time");
-    let mut world = Http { server, client, now, codes: HashMap::new(), orders: HashMap::new() };
+    let mut world = Http { server, client, link, now, codes: HashMap::new(), orders: HashMap::new() };
     super::run(name, text, &mut world);
 }
 
-struct Http {
+pub struct Http {
     server: Server,
-    client: Client,
+    pub client: Client,
+    /// Of the depth that speaks ISO 8583.
+    link: Option<Link>,
     now: Millis,
     /// Public id, barcode and QR of each code by its name.
     codes: HashMap<String, [String; 3]>,
@@ -29,7 +36,7 @@ struct Http {
     orders: HashMap<String, String>,
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
@@ -108,7 +115,24 @@ impl Http {
         }
     }
 
+    /// The order's id as the register has it: over the link it is made of other fields.
+    fn order_id(&self, step: &Step) -> String {
+        let named = self.link.as_ref().and_then(|link| link.order_id(step.word(0), step.word(1)));
+        named.unwrap_or_else(|| step.word(0).to_owned())
+    }
+
+    fn refund_id(&self, step: &Step) -> String {
+        let named = self.link.as_ref().and_then(|link| link.order_id(&refund_name(step), step.word(1)));
+        named.unwrap_or_else(|| step.word(2).to_owned())
+    }
+
     fn authorize(&mut self, step: &Step) -> String {
+        if self.link.as_ref().is_some_and(|link| link.can_carry(step)) {
+            return self.pay_by_link(step);
+        }
+        if let Some(link) = self.link.as_mut().filter(|link| link.order_id(step.word(0), step.word(1)).is_none()) {
+            link.leave(step);
+        }
         let mut merchant = json!({ "id": step.word(1) });
         // Terminals of their own keep the limiter of bad codes out of scenarios that are not about it.
         merchant["terminal_id"] = step.option("terminal").unwrap_or("T01").into();
@@ -116,7 +140,7 @@ impl Http {
             merchant["store_id"] = store.into();
         }
         let mut body = json!({
-            "order_id": step.word(0), "amount": step.amount(2), "merchant": merchant,
+            "order_id": self.order_id(step), "amount": step.amount(2), "merchant": merchant,
             "capture": !step.has("hold"), "confirm_repeat": step.has("confirm"), "deadline_ms": 30_000,
             "currency": step.option("currency").unwrap_or("JPY"),
         });
@@ -144,8 +168,62 @@ impl Http {
         }
     }
 
+    /// Over the link; what it says, and what was decided, must be the same over HTTP.
+    fn pay_by_link(&mut self, step: &Step) -> String {
+        let scan = self.scan(step.word(3));
+        let Some(link) = &mut self.link else { return String::new() };
+        let said = link.pay(step, &scan);
+        if said == "reused" {
+            return said;
+        }
+        let key = format!("{} {}", step.word(0), step.word(1));
+        let path = format!("/v1/authorizations?merchant_id={}&order_id={}", step.word(1), self.order_id(step));
+        let told = self.client.get("register", &path).json();
+        let id = text(&told, "authorization_id").to_owned();
+        let before = self.orders.insert(key, id.clone());
+        let replayed = if before == Some(id) { " replayed" } else { "" };
+        let first = told["first"]["order_id"].as_str().and_then(|id| self.link.as_ref()?.name_of(id));
+        let first = first.map(|name| format!(" first={name}")).unwrap_or_default();
+        let terms = if told["decision"] == "approved" {
+            let statement = &told["statement"];
+            format!(" month={} due={} points={}", text(statement, "month"), text(statement, "due"), told["points"])
+        } else {
+            String::new()
+        };
+        if let Some(approval) = said.strip_prefix("approved ") {
+            assert_eq!(told["approval_code"], approval, "{told}");
+        } else if told["decision"] == "denied" {
+            assert!(said.contains(text(&told, "reason")), "{said} over the link, {told} over HTTP");
+        }
+        format!("{said}{terms} status={}{first}{replayed}", text(&told, "status"))
+    }
+
     fn cancel(&mut self, step: &Step) -> String {
-        let body = json!({ "order_id": step.word(0), "merchant_id": step.word(1) });
+        if let Some(link) = &mut self.link
+            && link.may_know(step)
+        {
+            let path = format!(
+                "/v1/authorizations?merchant_id={}&order_id={}",
+                step.word(1),
+                link.name(step.word(0), step.word(1))
+            );
+            let before = self.client.get("register", &path).json();
+            let is_first = link.reverse(step);
+            // By HTTP it must then be a repeat.
+            let body = json!({ "order_id": link.name(step.word(0), step.word(1)), "merchant_id": step.word(1) });
+            let answer = self.client.send("register", "POST", "/v1/cancellations", &body);
+            if answer.status != 200 {
+                return refused(&answer);
+            }
+            let action = text(&answer.json(), "action").to_owned();
+            if action == "reversed" {
+                assert_eq!(text(&before, "decision"), "approved", "{before}");
+            }
+            assert!(action == "none" || answer.json()["replayed"] == true, "{answer:?}");
+            let again = action != "none" && (!is_first || text(&before, "status") == "cancelled");
+            return format!("{action}{}", if again { " replayed" } else { "" });
+        }
+        let body = json!({ "order_id": self.order_id(step), "merchant_id": step.word(1) });
         let answer = self.client.send("register", "POST", "/v1/cancellations", &body);
         if answer.status != 200 {
             return refused(&answer);
@@ -159,27 +237,54 @@ impl Http {
     }
 
     fn capture(&mut self, step: &Step) -> String {
+        let by_link = match &mut self.link {
+            Some(link) if link.order_id(step.word(0), step.word(1)).is_some() => Some(link.capture(step)),
+            _ => None,
+        };
         let path = format!("/v1/authorizations/{}/captures", self.authorization_id(step));
         let answer = self.client.send("register", "POST", &path, &json!({ "amount": step.amount(2) }));
         if answer.status != 200 {
             return refused(&answer);
         }
-        format!("captured {}{}", decision(&answer.json()), replayed(&answer.json()))
+        let told = answer.json();
+        let again = match by_link {
+            None => told["replayed"] == true,
+            Some(is_first) => {
+                assert_eq!(told["replayed"], true, "it was captured over the link: {told}");
+                !is_first
+            }
+        };
+        format!("captured {}{}", decision(&told), if again { " replayed" } else { "" })
     }
 
     fn refund(&mut self, step: &Step) -> String {
+        let by_link = match &mut self.link {
+            Some(link) if link.may_know(step) => Some(link.refund(step, &refund_name(step))),
+            _ => None,
+        };
         let path = format!("/v1/authorizations/{}/refunds", self.authorization_id(step));
-        let body = json!({ "refund_id": step.word(2), "amount": step.amount(3) });
+        let body = json!({ "refund_id": self.refund_id(step), "amount": step.amount(3) });
         let answer = self.client.send("register", "POST", &path, &body);
         if answer.status != 200 {
+            if let Some((said, _)) = by_link {
+                assert_eq!(said, refused(&answer), "over the link, and over HTTP");
+            }
             return refused(&answer);
         }
         let told = answer.json();
-        format!("{} left={}{}", text(&told, "outcome"), told["refundable_left"], replayed(&told))
+        let again = match by_link {
+            None => told["replayed"] == true,
+            Some((said, is_first)) => {
+                assert_eq!((said.as_str(), &told["replayed"]), ("done", &true.into()), "{told}");
+                !is_first
+            }
+        };
+        let again = if again { " replayed" } else { "" };
+        format!("{} left={}{again}", text(&told, "outcome"), told["refundable_left"])
     }
 
     fn inquire(&mut self, step: &Step) -> String {
-        let path = format!("/v1/authorizations?merchant_id={}&order_id={}", step.word(1), step.word(0));
+        let path = format!("/v1/authorizations?merchant_id={}&order_id={}", step.word(1), self.order_id(step));
         let answer = self.client.get("register", &path);
         if answer.status == 200 { text(&answer.json(), "status").to_owned() } else { String::from("unknown") }
     }
@@ -208,6 +313,11 @@ impl Http {
         assert!((200..300).contains(&answer.status), "{answer:?}");
         self.mirror(step)
     }
+}
+
+/// A refund is a message of its own, so it has a name of its own.
+fn refund_name(step: &Step) -> String {
+    format!("{}/{}", step.word(0), step.word(2))
 }
 
 fn made(answer: &Answer) -> String {
@@ -242,7 +352,7 @@ fn decision(told: &Value) -> String {
 
 impl World for Http {
     fn name(&self) -> &'static str {
-        "http"
+        if self.link.is_some() { "iso8583" } else { "http" }
     }
 
     fn step(&mut self, step: &Step) -> String {
@@ -253,6 +363,9 @@ impl World for Http {
                 self.server.kill();
                 self.server.start_again();
                 self.client = self.server.client();
+                if let (Some(link), Some(address)) = (&mut self.link, self.server.iso8583) {
+                    link.reconnect(address);
+                }
                 String::new()
             }
             "customer" => self.customer(step),

@@ -15,6 +15,7 @@
 pub mod direct;
 mod engine;
 pub mod http;
+mod iso;
 mod model;
 
 use std::collections::HashMap;

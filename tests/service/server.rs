@@ -16,6 +16,8 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_sokketsu");
 pub struct Server {
     child: Child,
     pub http: SocketAddr,
+    /// Where `--iso8583` was among the options.
+    pub iso8583: Option<SocketAddr>,
     pub data: PathBuf,
     options: Vec<String>,
     environment: Vec<(String, String)>,
@@ -32,8 +34,8 @@ impl Server {
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let environment: Vec<_> = environment.iter().map(own).collect();
-        let (child, http) = start(data, &options, &environment);
-        Self { child, http, data: data.to_owned(), options, environment }
+        let (child, http, iso8583) = start(data, &options, &environment);
+        Self { child, http, iso8583, data: data.to_owned(), options, environment }
     }
 
     pub fn pid(&self) -> u32 {
@@ -51,8 +53,7 @@ impl Server {
         if let Some(at) = self.options.iter().position(|option| option == "--sandbox-start") {
             self.options.drain(at..at + 2);
         }
-        let (child, http) = start(&self.data, &self.options, &self.environment);
-        (self.child, self.http) = (child, http);
+        (self.child, self.http, self.iso8583) = start(&self.data, &self.options, &self.environment);
     }
 
     pub fn signal(&self, name: &str) {
@@ -90,22 +91,24 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 
-fn start(data: &Path, options: &[String], environment: &[(String, String)]) -> (Child, SocketAddr) {
+fn start(data: &Path, options: &[String], environment: &[(String, String)]) -> (Child, SocketAddr, Option<SocketAddr>) {
     let mut command = Command::new(BINARY);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(data).args(options);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary is built");
-    // The server prints its address once every listener is bound.
+    // The server prints its addresses once every listener is bound.
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let address = loop {
+    let mut address = || loop {
         let line = lines.next().expect("the server says where it listens").expect("UTF-8");
         if let Some(address) = line.split("://").nth(1) {
             break address.split(['/', ' ']).next().and_then(|text| text.parse().ok()).expect("an address");
         }
     };
+    let http = address();
+    let iso8583 = options.iter().any(|option| option == "--iso8583").then(address);
     // Keep reading, or the server would one day wait for room in the pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    (child, address)
+    (child, http, iso8583)
 }
 
 /// One keep-alive connection.

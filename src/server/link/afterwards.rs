@@ -47,7 +47,11 @@ impl After {
     }
 
     async fn refund_rest(&self, edge: &Edge, original: OrderKey) -> Result<Verdict, Problem> {
-        let found = order(edge, Which::Key(original)).await?;
+        let mut found = order(edge, Which::Key(original)).await?;
+        if found.is_past {
+            // It may have been recalled for a refund that the ledger does not know of yet.
+            found = order(edge, Which::Id(found.order.id)).await?;
+        }
         let left = match found.order.state {
             OrderState::Captured { amount, refunded } => amount.minus_or_zero(refunded),
             _ => Yen::ZERO,

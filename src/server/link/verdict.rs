@@ -77,16 +77,20 @@ impl Verdict {
         Self { approval: Some(approval), ..Self::DONE }
     }
 
-    /// What the core refuses where it may.
+    /// What the core refuses where it may; numbers from 51 on, beyond those of the denials.
     pub fn of_refusal(refusal: Refusal) -> Self {
-        let (code, details) = match refusal {
-            Refusal::AuthorizationUnknown => (b"25", "2500"),
-            Refusal::RefundIdReused { .. } => (b"94", "9400"),
-            Refusal::OverRefundable { .. } | Refusal::OverHold { .. } => (b"13", "1300E004"),
-            Refusal::CapturedOtherwise { .. } => (b"94", "9400"),
-            _ => (b"12", "1200"),
+        let details = match refusal {
+            Refusal::NotCaptured => "1251",
+            Refusal::NotStanding { .. } => "1252",
+            Refusal::OverRefundable { .. } => "1351",
+            Refusal::OverHold { .. } => "1352",
+            Refusal::AuthorizationUnknown => "2551",
+            Refusal::RefundIdReused { .. } => "9400",
+            Refusal::CapturedOtherwise { .. } => "9451",
+            _ => "1200",
         };
-        Self::refused(*code, details)
+        let code = details.as_bytes().first_chunk().copied().unwrap_or(*b"12");
+        Self::refused(code, details)
     }
 
     /// A reply that gives no decision.

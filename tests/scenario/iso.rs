@@ -1,0 +1,235 @@
+//! Steps as ISO 8583 messages on one connection, and their answers in the words of scenarios.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use sokketsu::domain::denial::Reason;
+use sokketsu::iso8583::frame::Framing;
+use sokketsu::iso8583::message::{Layout, Message, pack};
+
+use super::Step;
+
+const LAYOUT: Layout = Layout { hex_bitmap: false };
+const SENT: &str = "1123084530";
+const ACQUIRER: &str = "353001";
+
+/// How an order is named over the link.
+#[derive(Clone, Debug)]
+struct Named {
+    stan: String,
+    terminal: String,
+    was_reversed: bool,
+    was_sent: bool,
+    was_captured: Option<u64>,
+}
+
+pub struct Link {
+    stream: TcpStream,
+    /// By order and merchant.
+    names: HashMap<(String, String), Named>,
+    /// Of orders that only HTTP can carry, and that it must then also cancel.
+    elsewhere: Vec<(String, String)>,
+    /// Of messages that have no order of their own.
+    spare: u32,
+}
+
+fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).expect("the link listens");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    stream
+}
+
+impl Named {
+    fn order_id(&self) -> String {
+        format!("{SENT}{}{ACQUIRER:0>11}{}", self.stan, self.terminal)
+    }
+
+    /// Element 90 of a message about it.
+    fn original(&self, mti: &str) -> String {
+        format!("{mti}{}{SENT}{ACQUIRER:0>11}{:0>11}", self.stan, "")
+    }
+}
+
+/// Elements 39 and 44, and 38.
+struct Said {
+    code: String,
+    details: String,
+    approval: String,
+}
+
+impl Link {
+    pub fn to(address: SocketAddr) -> Self {
+        Self { stream: connect(address), names: HashMap::new(), elsewhere: Vec::new(), spare: 900_000 }
+    }
+
+    pub fn reconnect(&mut self, address: SocketAddr) {
+        self.stream = connect(address);
+    }
+
+    /// Online sales have no code, items no element; one content under two terminals is two orders here.
+    pub fn can_carry(&self, step: &Step) -> bool {
+        let key = (step.word(0).to_owned(), step.word(1).to_owned());
+        let same_terminal = |named: &Named| step.option("terminal").is_none_or(|terminal| named.terminal == terminal);
+        step.verb == "pay"
+            && step.option("items").is_none()
+            && step.option("store").is_none()
+            && self.names.get(&key).is_none_or(same_terminal)
+    }
+
+    pub fn order_id(&self, order: &str, merchant: &str) -> Option<String> {
+        self.names.get(&(order.to_owned(), merchant.to_owned())).map(Named::order_id)
+    }
+
+    /// The scenario's name of an order, or the id itself where HTTP carried it.
+    pub fn name_of(&self, order_id: &str) -> Option<String> {
+        let found = self.names.iter().find(|(_, named)| named.order_id() == order_id);
+        Some(found.map_or_else(|| order_id.to_owned(), |((order, _), _)| order.clone()))
+    }
+
+    /// Notes that HTTP carries this order.
+    pub fn leave(&mut self, step: &Step) {
+        self.elsewhere.push((step.word(0).to_owned(), step.word(1).to_owned()));
+    }
+
+    /// Whether its order went over the link, or could have.
+    pub fn may_know(&self, step: &Step) -> bool {
+        !self.elsewhere.contains(&(step.word(0).to_owned(), step.word(1).to_owned()))
+    }
+
+    fn named(&mut self, order: &str, merchant: &str, terminal: &str) -> &mut Named {
+        let next = self.names.len() + 1;
+        self.names.entry((order.to_owned(), merchant.to_owned())).or_insert_with(|| Named {
+            stan: format!("{next:06}"),
+            terminal: terminal.to_owned(),
+            was_reversed: false,
+            was_sent: false,
+            was_captured: None,
+        })
+    }
+
+    /// The id that this order has, or will have.
+    pub fn name(&mut self, order: &str, merchant: &str) -> String {
+        self.named(order, merchant, "T01").order_id()
+    }
+
+    fn ask(&mut self, mti: &str, merchant: &str, named: &Named, more: &[(u8, String)]) -> Said {
+        let mut elements = vec![
+            (3, "000000".to_owned()),
+            (7, SENT.to_owned()),
+            (11, named.stan.clone()),
+            (12, "174530".to_owned()),
+            (13, "1123".to_owned()),
+            (22, "033".to_owned()),
+            (32, ACQUIRER.to_owned()),
+            (37, format!("632708{}", named.stan)),
+            (41, format!("{:<8}", named.terminal)),
+            (42, format!("{merchant:<15}")),
+            (49, "392".to_owned()),
+        ];
+        elements.retain(|(number, _)| more.iter().all(|(other, _)| other != number));
+        elements.extend_from_slice(more);
+        elements.sort_by_key(|(number, _)| *number);
+        let (mut message, mut frame) = (Vec::new(), Vec::new());
+        let mti: [u8; 4] = mti.as_bytes().try_into().expect("four digits");
+        let bytes = elements.iter().map(|(number, value)| (*number, value.as_bytes()));
+        pack(mti, bytes, LAYOUT, &mut message).expect("a message of the profile");
+        Framing::default().put(None, &mut frame, &message);
+        self.stream.write_all(&frame).expect("the link takes it");
+        let mut length = [0; 2];
+        self.stream.read_exact(&mut length).expect("an answer");
+        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+        self.stream.read_exact(&mut answer).expect("all of it");
+        let read = Message::unpack(&answer, LAYOUT).expect("an answer of the profile");
+        assert_eq!(read.mti, [mti[0], mti[1], if mti[2] == b'0' { b'1' } else { b'3' }, b'0'], "{read:?}");
+        for number in [7, 11, 32, 37, 41, 42, 49] {
+            let sent = elements.iter().find(|(other, _)| *other == number).map(|(_, value)| value.as_str());
+            assert_eq!(read.text(number), sent, "element {number} comes back");
+        }
+        let text = |number| read.text(number).unwrap_or_default().to_owned();
+        Said { code: text(39), details: text(44), approval: text(38) }
+    }
+
+    pub fn pay(&mut self, step: &Step, scan: &str) -> String {
+        let named = self.named(step.word(0), step.word(1), step.option("terminal").unwrap_or("T01"));
+        let is_repeat = std::mem::replace(&mut named.was_sent, true);
+        let named = named.clone();
+        let mti = match (step.has("hold"), is_repeat) {
+            (true, false) => "0100",
+            (true, true) => "0101",
+            (false, false) => "0200",
+            (false, true) => "0201",
+        };
+        let currency = if step.option("currency").is_some() { "840" } else { "392" };
+        let mut more = vec![(4, format!("{:012}", step.amount(2))), (49, currency.to_owned()), (62, scan.to_owned())];
+        if step.has("confirm") {
+            more.push((48, "R90011".to_owned()));
+        }
+        let Said { code, details, approval } = self.ask(mti, step.word(1), &named, &more);
+        match code.as_str() {
+            "00" => format!("approved {approval}"),
+            "91" => "throttled".to_owned(),
+            "94" if details == "9400" => "reused".to_owned(),
+            _ => {
+                let reason = Reason::ALL.into_iter().find(|reason| reason.details() == details);
+                let row = reason.unwrap_or_else(|| panic!("line {}: {code} {details}", step.line)).row();
+                assert_eq!(row.response_code, code);
+                format!("denied {} retry={}", row.name, row.retry.name())
+            }
+        }
+    }
+
+    /// Reverses as after a timeout, and again; whether it was the first time.
+    pub fn reverse(&mut self, step: &Step) -> bool {
+        let original = self.named(step.word(0), step.word(1), "T01");
+        let is_first = !std::mem::replace(&mut original.was_reversed, true);
+        let original = original.clone();
+        let own = self.spare(&original);
+        let about = [(39, "68".to_owned()), (90, original.original("0200"))];
+        for mti in ["0420", "0421", "0400", "0401"] {
+            let said = self.ask(mti, step.word(1), &own, &about);
+            assert_eq!((said.code.as_str(), said.details.as_str()), ("00", ""), "{mti}");
+        }
+        is_first
+    }
+
+    fn spare(&mut self, original: &Named) -> Named {
+        self.spare += 1;
+        Named { stan: self.spare.to_string(), ..original.clone() }
+    }
+
+    /// Captures by an advice, twice; whether this amount was not captured before.
+    pub fn capture(&mut self, step: &Step) -> bool {
+        let amount = step.amount(2);
+        let original = self.named(step.word(0), step.word(1), "T01");
+        let is_first = original.was_captured.replace(amount) != Some(amount);
+        let original = original.clone();
+        let own = self.spare(&original);
+        let more = [(4, format!("{amount:012}")), (90, original.original("0100"))];
+        for mti in ["0220", "0221"] {
+            assert_eq!(self.ask(mti, step.word(1), &own, &more).code, "00");
+        }
+        is_first
+    }
+
+    /// Refunds; what came of it, and whether it was the first time.
+    pub fn refund(&mut self, step: &Step, name: &str) -> (String, bool) {
+        let original = self.named(step.word(0), step.word(1), "T01").clone();
+        let named = self.named(name, step.word(1), &original.terminal);
+        let is_first = !std::mem::replace(&mut named.was_sent, true);
+        let named = named.clone();
+        let more = [(3, "200000".to_owned()), (4, format!("{:012}", step.amount(3))), (90, original.original("0200"))];
+        let said = self.ask(if is_first { "0200" } else { "0201" }, step.word(1), &named, &more);
+        let words = match said.details.as_str() {
+            "" if said.code == "00" => "done",
+            "1251" => "refused not_captured",
+            "1252" => "refused not_standing",
+            "1351" => "refused over_refundable",
+            "2551" => "refused authorization_unknown",
+            "9400" => "refused refund_id_reused",
+            other => panic!("line {}: {} {other}", step.line, said.code),
+        };
+        (words.to_owned(), is_first)
+    }
+}
