@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
+#[path = "service/iso.rs"]
+mod iso;
 mod memory;
 mod scenario;
 #[path = "service/server.rs"]

@@ -37,7 +37,7 @@ pub struct Malformed<'a> {
     /// The element that is wrong; none for the type and the bitmaps.
     pub element: Option<u8>,
     pub problem: Problem,
-    /// What came before it.
+    /// The elements that could be read all the same.
     pub read: Message<'a>,
 }
 
@@ -135,17 +135,22 @@ impl<'a> Message<'a> {
         let second = if first >> 63 == 1 { cursor.bitmap(layout).map_err(whole)? } else { 0 };
         // Bit 1 only tells that there is a second bitmap.
         let map = (u128::from(first) << 64 | u128::from(second)) & !(1 << 127);
+        // Wrong characters do not hide where the next element begins: what follows is still read, so that an answer can
+        // name the message.
+        let mut wrong = None;
         for number in numbers_of(map) {
             let Some(element) = element(number) else { continue };
-            let value = cursor.element(element.length).map_err(|problem| (Some(number), problem))?;
+            let value = cursor.element(element.length).map_err(|problem| wrong.unwrap_or((Some(number), problem)))?;
             if !element.class.allows(value) {
-                return Err((Some(number), Problem::BadCharacters));
+                wrong = wrong.or(Some((Some(number), Problem::BadCharacters)));
+                continue;
             }
             let end = u16::try_from(cursor.at).unwrap_or(u16::MAX);
             let begin = end - u16::try_from(value.len()).unwrap_or(0);
             self.spans[usize::from(number)] = Span { begin, end };
         }
-        if cursor.at == self.bytes.len() { Ok(()) } else { Err(whole(Problem::BytesLeftOver)) }
+        let all_read = cursor.at == self.bytes.len();
+        wrong.map_or_else(|| if all_read { Ok(()) } else { Err(whole(Problem::BytesLeftOver)) }, Err)
     }
 
     /// An element as it stands in the message, its length before it.

@@ -100,6 +100,8 @@ fn what_is_wrong_is_named_and_what_came_before_it_is_kept() {
     let amount = good.windows(12).position(|window| window == b"000000001980").unwrap();
     letters[amount] = b'x';
     assert_eq!(problem(&letters), (Some(4), Problem::BadCharacters));
+    let read = Message::unpack(&letters, BINARY).unwrap_err().read;
+    assert_eq!((read.get(4), read.text(11), read.text(49)), (None, Some("004217"), Some("392")));
     let mut long = good.to_vec();
     long[12..14].copy_from_slice(b"20");
     assert_eq!(problem(&long), (Some(2), Problem::BadLength), "an account number has 19 digits at most");

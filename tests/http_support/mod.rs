@@ -36,6 +36,8 @@ use sokketsu::engine::serve::serve;
 use sokketsu::engine::{Engine, Sync};
 use sokketsu::journal::{Batch, Journal, JournalError};
 use sokketsu::server::callers::{Caller, Callers, Merchants, Role, hash_key};
+use sokketsu::server::link::acquirers::{Acquirer, Acquirers};
+use sokketsu::server::link::{Link, Options as LinkOptions, serve as serve_links};
 use sokketsu::server::signature::{Freshness, Verifier};
 use sokketsu::server::{Condition, CustomerPast, Edge, EventSource, Options, Parts, Past, Readiness, bind, run};
 
@@ -194,6 +196,8 @@ pub struct Plan {
     pub options: Options,
     pub metrics: Option<PrometheusHandle>,
     pub disk: Stall,
+    /// The network's link, if it is served.
+    pub link: Option<LinkOptions>,
 }
 
 impl Default for Plan {
@@ -201,13 +205,14 @@ impl Default for Plan {
         let bounds = Bounds { normal: 1_000, urgent: 1_000, batch: 64, target: Duration::from_millis(5) };
         let quick = Duration::from_millis(300);
         let options = Options { body_timeout: quick, header_timeout: quick, ..Options::default() };
-        Self { admin: false, engine: true, bounds, options, metrics: None, disk: Stall::default() }
+        Self { admin: false, engine: true, bounds, options, metrics: None, disk: Stall::default(), link: None }
     }
 }
 
 pub struct House {
     pub address: SocketAddr,
     pub admin: Option<SocketAddr>,
+    pub link: Option<SocketAddr>,
     pub readiness: Arc<Readiness>,
     pub events: Events,
     /// The purchase that only the ledger remembers.
@@ -278,9 +283,16 @@ impl House {
         let (public, admin) = (local(), plan.admin.then(local));
         let (address, admin_address) =
             (public.local_addr().unwrap(), admin.as_ref().map(|admin| admin.local_addr().unwrap()));
+        let mut link = None;
+        if let Some(options) = plan.link {
+            let listener = local();
+            link = Some(listener.local_addr().unwrap());
+            let everybody = Acquirers::new([], Some(Acquirer::unbound(5)));
+            tokio::spawn(serve_links(Link::new(Arc::clone(&edge), everybody, options, None), listener));
+        }
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(run(edge, public, admin, async move { drop(stopped.await) }));
-        Self { address, admin: admin_address, readiness, events, old, records, stop: Some(stop), running }
+        Self { address, admin: admin_address, link, readiness, events, old, records, stop: Some(stop), running }
     }
 
     pub fn usual() -> Self {

@@ -1,19 +1,12 @@
 //! Steps as ISO 8583 messages on one connection, and their answers in the words of scenarios.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use sokketsu::domain::denial::Reason;
-use sokketsu::iso8583::frame::Framing;
-use sokketsu::iso8583::message::{Layout, Message, pack};
 
 use super::Step;
-
-const LAYOUT: Layout = Layout { hex_bitmap: false };
-const SENT: &str = "1123084530";
-const ACQUIRER: &str = "353001";
+use crate::iso::{ACQUIRER, Peer, SENT, Text, sale};
 
 /// How an order is named over the link.
 #[derive(Clone, Debug)]
@@ -26,19 +19,13 @@ struct Named {
 }
 
 pub struct Link {
-    stream: TcpStream,
+    peer: Peer,
     /// By order and merchant.
     names: HashMap<(String, String), Named>,
     /// Of orders that only HTTP can carry, and that it must then also cancel.
     elsewhere: Vec<(String, String)>,
     /// Of messages that have no order of their own.
     spare: u32,
-}
-
-fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(to).expect("the link listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-    stream
 }
 
 impl Named {
@@ -52,20 +39,13 @@ impl Named {
     }
 }
 
-/// Elements 39 and 44, and 38.
-struct Said {
-    code: String,
-    details: String,
-    approval: String,
-}
-
 impl Link {
     pub fn to(address: SocketAddr) -> Self {
-        Self { stream: connect(address), names: HashMap::new(), elsewhere: Vec::new(), spare: 900_000 }
+        Self { peer: Peer::to(address), names: HashMap::new(), elsewhere: Vec::new(), spare: 900_000 }
     }
 
     pub fn reconnect(&mut self, address: SocketAddr) {
-        self.stream = connect(address);
+        self.peer = Peer::to(address);
     }
 
     /// Online sales have no code, items no element; one content under two terminals is two orders here.
@@ -114,41 +94,17 @@ impl Link {
         self.named(order, merchant, "T01").order_id()
     }
 
-    fn ask(&mut self, mti: &str, merchant: &str, named: &Named, more: &[(u8, String)]) -> Said {
-        let mut elements = vec![
-            (3, "000000".to_owned()),
-            (7, SENT.to_owned()),
-            (11, named.stan.clone()),
-            (12, "174530".to_owned()),
-            (13, "1123".to_owned()),
-            (22, "033".to_owned()),
-            (32, ACQUIRER.to_owned()),
-            (37, format!("632708{}", named.stan)),
-            (41, format!("{:<8}", named.terminal)),
-            (42, format!("{merchant:<15}")),
-            (49, "392".to_owned()),
-        ];
-        elements.retain(|(number, _)| more.iter().all(|(other, _)| other != number));
-        elements.extend_from_slice(more);
-        elements.sort_by_key(|(number, _)| *number);
-        let (mut message, mut frame) = (Vec::new(), Vec::new());
-        let mti: [u8; 4] = mti.as_bytes().try_into().expect("four digits");
-        let bytes = elements.iter().map(|(number, value)| (*number, value.as_bytes()));
-        pack(mti, bytes, LAYOUT, &mut message).expect("a message of the profile");
-        Framing::default().put(None, &mut frame, &message);
-        self.stream.write_all(&frame).expect("the link takes it");
-        let mut length = [0; 2];
-        self.stream.read_exact(&mut length).expect("an answer");
-        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
-        self.stream.read_exact(&mut answer).expect("all of it");
-        let read = Message::unpack(&answer, LAYOUT).expect("an answer of the profile");
-        assert_eq!(read.mti, [mti[0], mti[1], if mti[2] == b'0' { b'1' } else { b'3' }, b'0'], "{read:?}");
+    fn ask(&mut self, mti: &str, merchant: &str, named: &Named, more: &[(u8, String)]) -> Text {
+        let (terminal, merchant) = (format!("{:<8}", named.terminal), format!("{merchant:<15}"));
+        let own = [(11, named.stan.as_str()), (41, &terminal), (42, &merchant), (4, ""), (62, "")];
+        let more: Vec<_> = more.iter().map(|(number, value)| (*number, value.as_str())).collect();
+        let message = sale(0, "", 0).with(&own).with(&more).as_type(mti);
+        let answer = self.peer.ask(&message);
+        assert_eq!(answer.mti, format!("0{}{}0", &mti[1..2], if &mti[2..3] == "0" { '1' } else { '3' }));
         for number in [7, 11, 32, 37, 41, 42, 49] {
-            let sent = elements.iter().find(|(other, _)| *other == number).map(|(_, value)| value.as_str());
-            assert_eq!(read.text(number), sent, "element {number} comes back");
+            assert_eq!(answer.get(number), message.get(number), "element {number} comes back");
         }
-        let text = |number| read.text(number).unwrap_or_default().to_owned();
-        Said { code: text(39), details: text(44), approval: text(38) }
+        answer
     }
 
     pub fn pay(&mut self, step: &Step, scan: &str) -> String {
@@ -166,8 +122,9 @@ impl Link {
         if step.has("confirm") {
             more.push((48, "R90011".to_owned()));
         }
-        let Said { code, details, approval } = self.ask(mti, step.word(1), &named, &more);
-        match code.as_str() {
+        let answer = self.ask(mti, step.word(1), &named, &more);
+        let (code, details, approval) = (answer.code(), answer.get(44), answer.get(38));
+        match code {
             "00" => format!("approved {approval}"),
             "91" => "throttled".to_owned(),
             "94" if details == "9400" => "reused".to_owned(),
@@ -189,7 +146,7 @@ impl Link {
         let about = [(39, "68".to_owned()), (90, original.original("0200"))];
         for mti in ["0420", "0421", "0400", "0401"] {
             let said = self.ask(mti, step.word(1), &own, &about);
-            assert_eq!((said.code.as_str(), said.details.as_str()), ("00", ""), "{mti}");
+            assert_eq!((said.code(), said.get(44)), ("00", ""), "{mti}");
         }
         is_first
     }
@@ -208,7 +165,7 @@ impl Link {
         let own = self.spare(&original);
         let more = [(4, format!("{amount:012}")), (90, original.original("0100"))];
         for mti in ["0220", "0221"] {
-            assert_eq!(self.ask(mti, step.word(1), &own, &more).code, "00");
+            assert_eq!(self.ask(mti, step.word(1), &own, &more).code(), "00");
         }
         is_first
     }
@@ -221,14 +178,14 @@ impl Link {
         let named = named.clone();
         let more = [(3, "200000".to_owned()), (4, format!("{:012}", step.amount(3))), (90, original.original("0200"))];
         let said = self.ask(if is_first { "0200" } else { "0201" }, step.word(1), &named, &more);
-        let words = match said.details.as_str() {
-            "" if said.code == "00" => "done",
+        let words = match said.get(44) {
+            "" if said.code() == "00" => "done",
             "1251" => "refused not_captured",
             "1252" => "refused not_standing",
             "1351" => "refused over_refundable",
             "2551" => "refused authorization_unknown",
             "9400" => "refused refund_id_reused",
-            other => panic!("line {}: {} {other}", step.line, said.code),
+            other => panic!("line {}: {} {other}", step.line, said.code()),
         };
         (words.to_owned(), is_first)
     }

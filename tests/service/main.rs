@@ -5,6 +5,10 @@
 mod crash;
 mod disk;
 mod faults;
+mod garbage;
+mod iso;
+mod link;
+mod link_orders;
 mod load;
 mod money;
 mod races;

@@ -1,0 +1,258 @@
+//! The link itself: what is no message, who may speak, silence, haste, and the end.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::iso::{Peer, Text, network, sale};
+use super::server::{Client, Server};
+
+fn server(data: &std::path::Path, environment: &[(&str, &str)]) -> (Server, Peer, Client) {
+    let server = Server::sandbox_in(data, &["--iso8583", "127.0.0.1:0"], environment);
+    let peer = Peer::to(server.iso8583.expect("a link"));
+    let client = server.client();
+    (server, peer, client)
+}
+
+fn code(client: &mut Client, customer: &str) -> String {
+    let answer = client.send("wallet", "POST", "/v1/codes", &json!({ "customer_id": customer })).json();
+    answer["barcode"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(message.len()).expect("short").to_be_bytes();
+    [&length[..], message].concat()
+}
+
+fn said(answer: &Text) -> (&str, &str) {
+    (answer.code(), answer.get(44))
+}
+
+#[test]
+fn one_bad_message_is_answered_or_dropped_and_closes_nothing() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (_server, mut peer, mut client) = server(data.path(), &[]);
+    let good = sale(1, &code(&mut client, "1001"), 1_980);
+    // Where the number of the message can be read, it is told what is wrong.
+    let mut letters = good.frame();
+    let merchant = letters.windows(3).position(|bytes| bytes == b"mrc").expect("element 42");
+    letters[merchant] = 7;
+    peer.stream.write_all(&letters).expect("sent");
+    assert_eq!(said(&peer.hear()), ("30", "3000E042"));
+    let mut letters = good.frame();
+    let amount = letters.windows(12).position(|bytes| bytes == b"000000001980").expect("element 4");
+    letters[amount] = b'x';
+    peer.stream.write_all(&letters).expect("sent");
+    let answer = peer.hear();
+    assert_eq!((said(&answer), answer.get(11)), (("30", "3000E004"), "000001"));
+    let mut cut = good.frame();
+    cut.truncate(cut.len() - 4);
+    peer.stream.write_all(&framed(&cut[2..])).expect("sent");
+    assert_eq!(said(&peer.hear()), ("30", "3000E062"));
+    peer.stream.write_all(&framed(&[&good.frame()[2..], b"more"].concat())).expect("sent");
+    assert_eq!(said(&peer.hear()), ("30", "3000"));
+    // Where it cannot, it is dropped.
+    for garbage in [&b"no message at all"[..], &[0xFF; 300], b"0200\0\0\0\0\0\0\0\0", b"0210\0\0\0\0\0\0\0\0"] {
+        peer.stream.write_all(&framed(garbage)).expect("sent");
+    }
+    for (changes, expected) in [
+        (&[(62, ""), (11, "000002")][..], ("30", "3000E062")),
+        (&[(4, "000000000000"), (11, "000003")], ("13", "1300E004")),
+        (&[(4, "000010000000"), (11, "000004")], ("13", "1300E004")),
+        (&[(3, "310000"), (11, "000005")], ("12", "1200E003")),
+        (&[(42, "what ever it is"), (11, "000006")], ("30", "3000E042")),
+        (&[(2, "9000999913141592657"), (11, "000007")], ("30", "3000E002")),
+        (&[(49, "840"), (11, "000008")], ("12", "1202C5U0")),
+        (&[(42, "mrc_giftcards  "), (11, "000009")], ("57", "5703C1U0")),
+        (&[(62, "315899007924294301234567"), (11, "000010")], ("15", "1501C1U0")),
+    ] {
+        assert_eq!(said(&peer.ask(&good.with(changes))), expected, "{changes:?}");
+    }
+    assert_eq!(said(&peer.ask(&network(11, "777"))), ("12", "1200E070"));
+    // The link stands, and the code was not used up.
+    let paid = peer.ask(&good);
+    assert_eq!((paid.code(), paid.get(38).len()), ("00", 6));
+    assert_eq!(peer.ask(&good.with(&[(4, "000000001981")])).get(44), "9400", "the same id with other content");
+    let metrics = client.get("ops", "/metrics").text;
+    assert!(metrics.contains("sokketsu_shed_total{reason=\"link_garbage\"} 4"), "{metrics}");
+    assert!(metrics.contains("sokketsu_request_seconds_count{interface=\"iso8583\",call=\"financial\"}"), "{metrics}");
+}
+
+#[test]
+fn an_absurd_length_closes_its_link_and_no_other() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (server, mut peer, _client) = server(data.path(), &[]);
+    for length in [[0_u8, 0], [0, 11], [0xFF, 0xFF], *b"GE"] {
+        let mut other = Peer::to(server.iso8583.expect("a link"));
+        other.stream.write_all(&length).expect("sent");
+        assert!(other.is_closed(), "{length:?}");
+    }
+    assert_eq!(peer.ask(&network(1, "301")).code(), "00");
+}
+
+#[test]
+fn messages_may_come_in_pieces_and_many_in_one() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (_server, mut peer, mut client) = server(data.path(), &[]);
+    let frame = sale(1, &code(&mut client, "1001"), 100).frame();
+    for byte in &frame {
+        peer.stream.write_all(&[*byte]).expect("sent");
+    }
+    assert_eq!(peer.hear().code(), "00");
+    let many: Vec<u8> = (1..=500).flat_map(|stan| network(stan, "301").frame()).collect();
+    peer.stream.write_all(&many).expect("sent");
+    let mut heard: Vec<_> = (1..=500).map(|_| peer.hear().get(11).to_owned()).collect();
+    heard.sort();
+    assert!(heard.iter().enumerate().all(|(at, stan)| *stan == format!("{:06}", at + 1)), "each once");
+}
+
+#[test]
+fn a_link_that_wants_a_sign_on_gets_one() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (_server, mut peer, mut client) = server(data.path(), &[("SOKKETSU_ISO8583__REQUIRE_SIGN_ON", "true")]);
+    let good = sale(1, &code(&mut client, "1001"), 100);
+    assert_eq!(said(&peer.ask(&good)), ("91", "9104"));
+    assert_eq!(peer.ask(&network(2, "301")).code(), "00", "an echo needs none");
+    assert_eq!(peer.ask(&network(3, "001")).code(), "00");
+    assert_eq!(peer.ask(&good).code(), "00", "91 was no decision");
+    assert_eq!(peer.ask(&network(4, "002")).code(), "00");
+    assert_eq!(said(&peer.ask(&good.as_type("0201"))), ("91", "9104"));
+}
+
+#[test]
+fn acquirers_speak_for_their_own_shops() {
+    let data = tempfile::tempdir().expect("a folder");
+    let acquirer = [
+        ("SOKKETSU_ACQUIRER__0__ID", "353001"),
+        ("SOKKETSU_ACQUIRER__0__MERCHANTS", r#"["mrc_konbini"]"#),
+        ("SOKKETSU_ACQUIRER__0__MERCHANT_IDS", r#"{ "JPM000000001234" = "mrc_konbini" }"#),
+        ("SOKKETSU_ACQUIRER__1__ID", "353002"),
+        ("SOKKETSU_ACQUIRER__1__MERCHANTS", "*"),
+        ("SOKKETSU_ACQUIRER__1__MAY_REFUND", "true"),
+    ];
+    let (_server, mut peer, mut client) = server(data.path(), &acquirer);
+    let good = sale(1, &code(&mut client, "1001"), 100);
+    assert_eq!(said(&peer.ask(&good.with(&[(42, "mrc_electronics")]))), ("58", "5800E042"));
+    assert_eq!(said(&peer.ask(&good.with(&[(32, "353003")]))), ("58", "5800E032"));
+    assert_eq!(said(&peer.ask(&good.with(&[(42, "JPM000000001234")]))), ("00", ""));
+    assert_eq!(said(&peer.ask(&good)), ("00", ""), "both names are the same shop's");
+    let refund = good.with(&[(3, "200000"), (11, "000002"), (62, ""), (90, &good.original())]);
+    assert_eq!(said(&peer.ask(&refund)), ("58", "5800E003"), "it was not granted refunds");
+    let other = refund.with(&[(32, "353002"), (42, "mrc_electronics")]);
+    assert_eq!(said(&peer.ask(&other)), ("25", "2551"), "no such sale at its shops");
+    let theirs = sale(3, &code(&mut client, "2001"), 100).with(&[(32, "353002"), (42, "mrc_electronics")]);
+    assert_eq!(peer.ask(&theirs).code(), "00");
+    let refund = refund.with(&[(32, "353002"), (42, "mrc_electronics"), (90, &theirs.original()), (48, "R9203T01")]);
+    assert_eq!(
+        (peer.ask(&refund).code(), client.get("office", "/v1/customers/2001").json()["exposure"]["total"].clone()),
+        ("00", json!(0))
+    );
+}
+
+#[test]
+fn too_many_bad_codes_are_answered_91_and_known_orders_still() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (_server, mut peer, mut client) = server(data.path(), &[]);
+    let good = sale(1, &code(&mut client, "1001"), 100);
+    assert_eq!(peer.ask(&good).code(), "00");
+    for stan in 2..7 {
+        assert_eq!(peer.ask(&sale(stan, "900099991", 100)).get(44), "1401C2U1");
+    }
+    assert_eq!(said(&peer.ask(&sale(7, "900099991", 100))), ("91", "9103"));
+    assert_eq!(peer.ask(&sale(6, "900099991", 100).as_type("0201")).get(44), "1401C2U1");
+    assert_eq!(peer.ask(&good.as_type("0201")).code(), "00");
+    assert_eq!(peer.ask(&good.reversal(8)).code(), "00");
+}
+
+#[test]
+fn a_silent_peer_is_asked_and_a_dead_one_let_go() {
+    let data = tempfile::tempdir().expect("a folder");
+    let haste = [("SOKKETSU_ISO8583__IDLE", "300ms"), ("SOKKETSU_ISO8583__PATIENCE", "1s")];
+    let (server, mut peer, _client) = server(data.path(), &haste);
+    let began = Instant::now();
+    for _ in 0..2 {
+        let asked = peer.hear();
+        assert_eq!((asked.mti.as_str(), asked.get(70)), ("0800", "301"));
+        peer.send(&asked.with(&[(39, "00")]).as_type("0810"));
+    }
+    let asked = peer.hear();
+    assert_eq!(asked.get(70), "301");
+    assert!(peer.is_closed(), "nobody answered");
+    assert!(began.elapsed() > Duration::from_millis(1_500), "{:?}", began.elapsed());
+    // Half a message is no sign of life.
+    let mut slow = Peer::to(server.iso8583.expect("a link"));
+    let begun = Instant::now();
+    slow.stream.write_all(&[0, 100, b'0']).expect("sent");
+    assert!(slow.is_closed() || slow.is_closed(), "at most an echo comes before");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let metrics = server.client().get("ops", "/metrics").text;
+    assert!(metrics.contains("sokketsu_shed_total{reason=\"link_silent\"} 1"), "{metrics}");
+    assert!(metrics.contains("sokketsu_shed_total{reason=\"link_stuck\"} 1"), "{metrics}");
+}
+
+#[test]
+fn a_full_link_answers_91_to_sales_and_still_hears_reversals() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (server, mut peer, mut client) = server(data.path(), &[("SOKKETSU_ISO8583__MAX_IN_FLIGHT", "8")]);
+    let codes: Vec<_> = (0..40).map(|n| code(&mut client, &(2_000 + n).to_string())).collect();
+    // The server stands still while everything is sent: nothing is answered before all has come.
+    server.signal("STOP");
+    let sales: Vec<_> = (1..).zip(&codes).map(|(stan, code)| sale(stan, code, 100)).collect();
+    for sale in &sales {
+        peer.send(sale);
+    }
+    let late = sale(900, &codes[39], 100);
+    peer.send(&late.reversal(901));
+    server.signal("CONT");
+    let mut codes: Vec<_> = (0..41)
+        .map(|_| peer.hear())
+        .map(|answer| (answer.mti.clone(), said(&answer).0.to_owned(), answer.get(44).to_owned()))
+        .collect();
+    codes.sort();
+    codes.dedup();
+    let expect = |mti: &str, code: &str, details: &str| (mti.to_owned(), code.to_owned(), details.to_owned());
+    assert_eq!(codes, [expect("0210", "00", ""), expect("0210", "91", "9101"), expect("0430", "00", "")]);
+    // 91 was no decision: all of them can still be paid.
+    for sale in &sales {
+        assert_eq!(peer.ask(&sale.as_type("0201")).code(), "00");
+    }
+}
+
+#[test]
+fn a_stop_signs_off_finishes_and_closes() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (mut server, mut peer, mut client) = server(data.path(), &[]);
+    let codes: Vec<_> = (0..50).map(|n| code(&mut client, &(2_000 + n).to_string())).collect();
+    assert_eq!(peer.ask(&network(1, "001")).code(), "00");
+    let mut quiet = Peer::to(server.iso8583.expect("a link"));
+    for (stan, code) in (2..).zip(&codes) {
+        peer.send(&sale(stan, code, 100));
+    }
+    let first = peer.hear();
+    server.signal("TERM");
+    let mut heard = vec![first];
+    let mut signed_off = false;
+    while heard.len() < 50 || !signed_off {
+        let message = peer.hear();
+        if message.mti == "0800" {
+            assert_eq!(message.get(70), "002");
+            signed_off = true;
+        } else {
+            heard.push(message);
+        }
+    }
+    assert!(heard.iter().all(|answer| answer.mti == "0210" && ["00", "91"].contains(&answer.code())), "{heard:?}");
+    // Who asks now is told to come again.
+    peer.send(&sale(900, &codes[0], 100));
+    assert_eq!(said(&peer.hear()), ("91", "9102"));
+    assert!(peer.is_closed() && quiet.is_closed(), "who had not signed on is not told, and closed too");
+    assert!(server.wait(Duration::from_secs(5)).success());
+    server.start_again();
+    let approved = heard.iter().filter(|answer| answer.code() == "00").count();
+    let (mut peer, mut again) = (Peer::to(server.iso8583.expect("a link")), 0);
+    for (stan, code) in (2..).zip(&codes) {
+        again += usize::from(peer.ask(&sale(stan, code, 100).as_type("0201")).code() == "00");
+    }
+    assert!(approved <= again && again == 50, "{approved} were approved before the stop, {again} of 50 after it");
+}
