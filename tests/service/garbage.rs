@@ -1,5 +1,5 @@
-//! Mutated messages against the real binary: none crashes it, closes a link, or leaves memory behind. A short run; for the
-//! long one: `SOKKETSU_GARBAGE=10000000 cargo test --release --test service garbage -- --nocapture`.
+//! Mutated messages against the real binary: none crashes it, closes a link, or leaves memory behind. The long run:
+//! `cargo test --release --test service ten_million -- --ignored --nocapture`.
 
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,9 +10,8 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 use super::iso::{Text, network, sale};
-use super::server::Server;
+use super::server::{Client, Server};
 
-const USUAL: usize = 200_000;
 /// Messages between two echo tests, whose answer shows that all before it were read.
 const BLOCK: usize = 1_000;
 /// Every well-formed reversal of something unknown leaves a tombstone, bytes, for 48 h.
@@ -60,7 +59,23 @@ fn read_until_echo(stream: &mut BufReader<TcpStream>, stan: &str) -> usize {
 
 #[test]
 fn mutated_messages_do_no_harm() {
-    let count = std::env::var("SOKKETSU_GARBAGE").map_or(USUAL, |text| text.parse().expect("a number"));
+    send_mutated(200_000);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn ten_million_mutated_messages_do_no_harm() {
+    send_mutated(10_000_000);
+}
+
+/// Orders in memory, by the metrics.
+fn orders(client: &mut Client) -> u64 {
+    let text = client.get("ops", "/metrics").text;
+    let line = text.lines().find_map(|line| line.strip_prefix("sokketsu_orders "));
+    line.and_then(|value| value.trim().parse().ok()).expect("a metric")
+}
+
+fn send_mutated(count: usize) {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::sandbox(data.path(), &["--iso8583", "127.0.0.1:0"]);
     let mut client = server.client();
@@ -90,11 +105,6 @@ fn mutated_messages_do_no_harm() {
     let mut random = StdRng::seed_from_u64(8_583);
     let (mut out, mut answered, mut before) = (Vec::new(), 0, 0);
     let mut records = 0;
-    let metric = |name: &str, client: &mut super::server::Client| {
-        let text = client.get("ops", "/metrics").text;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-        line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(0.0)
-    };
     for block in 0..count / BLOCK {
         out.clear();
         for _ in 0..BLOCK {
@@ -106,19 +116,16 @@ fn mutated_messages_do_no_harm() {
         writer.write_all(&out).expect("the link takes it");
         answered += read_until_echo(&mut reader, "900000");
         if block == count / BLOCK / 10 {
-            (before, records) = (resident_bytes(server.pid()), metric("sokketsu_orders ", &mut client) as u64);
+            (before, records) = (resident_bytes(server.pid()), orders(&mut client));
         }
     }
     let after = resident_bytes(server.pid());
-    let orders = metric("sokketsu_orders ", &mut client) as u64 - records;
-    println!(
-        "{count} mutated messages, {answered} answered; {} MiB, before {} MiB, {orders} orders more",
+    let more = orders(&mut client) - records;
+    eprintln!(
+        "{count} mutated messages, {answered} answered; {} MiB, before {} MiB, {more} orders more",
         after >> 20,
         before >> 20
     );
-    assert!(
-        after < before + (48 << 20) + orders * TOMBSTONE,
-        "{before} bytes became {after}, with {orders} orders more"
-    );
+    assert!(after < before + (48 << 20) + more * TOMBSTONE, "{before} bytes became {after}, with {more} orders more");
     assert!(answered > count / 10, "most are read far enough to be answered: {answered}");
 }
