@@ -139,6 +139,8 @@ impl Framing {
         let chunked = std::mem::take(&mut self.chunked);
         let suspicious = std::mem::take(&mut self.suspicious);
         self.heads.push_back(suspicious || (chunked && length.is_some()));
+        // Whatever follows it begins anew: a busy caller's reads may all end within some head.
+        self.half_sent = None;
         self.at = match length {
             _ if chunked => At::ChunkSize,
             Some(length) if length > 0 => At::Body(length),
@@ -248,6 +250,19 @@ mod tests {
             assert_eq!(cut.heads, whole.heads, "cut in pieces of {size}");
         }
         whole.heads.into()
+    }
+
+    #[test]
+    fn a_head_is_half_sent_only_since_its_own_begin() {
+        let mut framing = Framing::new();
+        framing.feed(b"GET / HTT");
+        let first = framing.half_sent.unwrap();
+        framing.feed(b"P/1.1\r\nHos");
+        assert_eq!(framing.half_sent, Some(first), "more of the same head");
+        framing.feed(b"t: a\r\n\r\nGET / HTT");
+        assert!(framing.half_sent.unwrap() > first, "another head");
+        framing.feed(b"P/1.1\r\n\r\n");
+        assert_eq!(framing.half_sent, None);
     }
 
     #[test]
