@@ -55,6 +55,7 @@ scenarios! {
     overdue
     deadline
     old_orders
+    advices
 }
 
 #[test]

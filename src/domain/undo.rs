@@ -108,6 +108,10 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
     let Some(order) = state.orders.by_key(&request.key, now.at) else {
         return Ok(Step::Record(Event::Tombstoned { key: request.key }));
     };
+    // No customer's bill is in the way, so it can be taken back at any age.
+    if order.is_suspense() {
+        return Ok(Step::Record(Event::SuspenseCleared { order: order.id.lsn, amount: order.amount }));
+    }
     match order.state {
         OrderState::Tombstone => Ok(Step::Answer(CancelAction::Blocked)),
         OrderState::Denied(_) => Ok(Step::Answer(CancelAction::None)),
@@ -167,8 +171,10 @@ pub fn hold_expired(state: &State, customer: CustomerIx, order: Lsn, now: &Now) 
     }))
 }
 
+/// The order to be captured or refunded; one in suspense is no customer's, so neither says anything.
 fn find<'a>(state: &'a State, id: AuthorizationId, now: &Now) -> Result<&'a Order, Refusal> {
-    state.orders.by_id(id, now.at).ok_or(Refusal::AuthorizationUnknown)
+    let order = state.orders.by_id(id, now.at).ok_or(Refusal::AuthorizationUnknown)?;
+    if order.is_suspense() { Err(Refusal::NotStanding { status: order.status(now.at) }) } else { Ok(order) }
 }
 
 /// One capture a hold; the rest of it is released.
