@@ -9,6 +9,7 @@ use metrics::{
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::domain::account::Channel;
+use crate::domain::advice::Booked;
 use crate::domain::denial::Reason;
 use crate::domain::event::{Decided, Outcome};
 
@@ -76,6 +77,9 @@ pub struct Metrics {
     pub customers: Gauge,
     pub orders: Gauge,
     pub exposure_yen: Gauge,
+    pub suspense_yen: Gauge,
+    /// Posted, above a limit, to suspense.
+    advices: [Counter; 3],
     pub bad_codes: Counter,
 }
 
@@ -100,6 +104,9 @@ impl Metrics {
             customers: gauge!("sokketsu_customers"),
             orders: gauge!("sokketsu_orders"),
             exposure_yen: gauge!("sokketsu_exposure_yen"),
+            suspense_yen: gauge!("sokketsu_suspense_yen"),
+            advices: ["posted", "over_limit", "suspense"]
+                .map(|outcome| counter!("sokketsu_advices_total", "outcome" => outcome)),
             bad_codes: counter!("sokketsu_bad_codes_total"),
         }
     }
@@ -113,6 +120,15 @@ impl Metrics {
         match &decided.outcome {
             Outcome::Approved(_) => self.approved[channel].increment(1),
             Outcome::Denied { reason, .. } => self.denied[usize::from(reason.number()) - 1][channel].increment(1),
+        }
+    }
+
+    pub fn advised(&self, booked: Booked) {
+        let [posted, over_limit, suspense] = &self.advices;
+        match booked {
+            Booked::Posted => posted.increment(1),
+            Booked::OverLimit => over_limit.increment(1),
+            Booked::Suspense(_) => suspense.increment(1),
         }
     }
 
@@ -180,6 +196,8 @@ fn describe() {
     describe_gauge!("sokketsu_customers", "Customers in memory");
     describe_gauge!("sokketsu_orders", "Orders in memory; bounded by orders.max");
     describe_gauge!("sokketsu_exposure_yen", "Unpaid principal and open holds of all customers");
+    describe_gauge!("sokketsu_suspense_yen", "Owed to the network for sales that no customer is charged for");
+    describe_counter!("sokketsu_advices_total", "Sales that the network approved for us, by how they were booked");
     describe_counter!("sokketsu_bad_codes_total", "Codes with a wrong seal, an unknown generation, or malformed");
     describe_counter!("sokketsu_shed_total", "Requests refused without a decision");
 }

@@ -22,6 +22,10 @@ async fn metrics_name_calls_and_stages_but_no_person() {
         r#"sokketsu_stage_seconds_count{stage="answer"}"#,
         r#"sokketsu_request_seconds_count{interface="http",call="POST /v1/authorizations"}"#,
         "sokketsu_inbox_depth",
+        r#"sokketsu_advices_total{outcome="posted"} 0"#,
+        r#"sokketsu_advices_total{outcome="over_limit"} 0"#,
+        r#"sokketsu_advices_total{outcome="suspense"} 0"#,
+        "sokketsu_suspense_yen 0",
     ] {
         assert!(page.contains(series), "{series} is missing in {page}");
     }

@@ -66,7 +66,9 @@ scenarios! {
     overdue
     deadline
     old_orders
+    advices
     network_reversals
+    network_advices
 }
 
 #[test]

@@ -76,6 +76,15 @@ impl Code {
         }
     }
 
+    /// It paid while it lived, and we hear of it now: whatever ended it since, it pays no more.
+    pub fn paid_before(&mut self, by: Lsn, now: Millis) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.latest_attempt = Some(by);
+        if !matches!(self.ending, Some(Ending::Used { .. })) {
+            self.ending = Some(Ending::Used { by, at: now });
+        }
+    }
+
     pub fn count_wrong_seal(&mut self, now: Millis) {
         self.wrong_seals = self.wrong_seals.saturating_add(1);
         if self.wrong_seals >= WRONG_SEALS {

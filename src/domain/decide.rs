@@ -85,20 +85,20 @@ pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, polic
     }
 }
 
-fn room_in(account: &Account, channel: Channel, now: &Now, rules: Rules<'_>) -> Yen {
+pub(super) fn room_in(account: &Account, channel: Channel, now: &Now, rules: Rules<'_>) -> Yen {
     let spendable = account.spendable(now, rules);
     if channel == Channel::InStore { spendable.in_store } else { spendable.online }
 }
 
 /// Who pays, and the record of the code that was shown.
 #[derive(Clone, Copy)]
-struct FoundPayer<'a> {
-    ix: CustomerIx,
-    account: &'a Account,
-    code: Option<&'a Code>,
+pub(super) struct FoundPayer<'a> {
+    pub ix: CustomerIx,
+    pub account: &'a Account,
+    pub code: Option<&'a Code>,
 }
 
-fn find_payer<'a>(state: &'a State, input: &Authorize, now: &Now) -> Option<FoundPayer<'a>> {
+pub(super) fn find_payer<'a>(state: &'a State, input: &Authorize, now: &Now) -> Option<FoundPayer<'a>> {
     let (ix, code) = match &input.payer {
         Payer::Customer(id) => (state.customer_ix(id)?, None),
         Payer::Code(scanned) => {
@@ -259,7 +259,18 @@ fn within_limits(input: &Authorize, merchant: &Merchant, account: &Account, now:
     deny_if(exposure.total + input.amount > limits.total, Reason::OverTotalLimit)
 }
 
-fn approval(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Approval {
+/// Whether an advice fits the customer's limits.
+pub(super) fn fits_limits(
+    input: &Authorize,
+    merchant: &Merchant,
+    account: &Account,
+    now: &Now,
+    rules: Rules<'_>,
+) -> bool {
+    within_limits(input, merchant, account, now, rules).is_ok()
+}
+
+pub(super) fn approval(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Approval {
     let hold_expires_at = (!input.capture).then(|| now.at.plus(state.settings.hold_life));
     Approval {
         month: now.month,

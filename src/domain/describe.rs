@@ -18,6 +18,7 @@ impl State {
         if let Some(policy) = &self.policy {
             writeln!(out, "policy {} {:?}", policy.version, policy.text)?;
         }
+        writeln!(out, "suspense {}", self.suspense)?;
         writeln!(out, "holidays {:?}", self.calendar_text)?;
         let mut merchants: Vec<_> = self.merchants.values().collect();
         merchants.sort_by_key(|merchant| merchant.id);

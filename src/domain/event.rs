@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::account::{Channel, Profile};
+use super::advice::Booked;
 use super::bill::Lines;
 use super::denial::Reason;
 use super::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, OfficeId, OrderId, RefundId};
@@ -11,7 +12,7 @@ use super::jst::{Date, Millis, Month};
 use super::merchant::Merchant;
 use super::money::Yen;
 use super::orders::Order;
-use super::request::{Authorize, OrderKey};
+use super::request::{Authorize, OrderKey, Post};
 use super::settle::Settlement;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,13 @@ pub enum Event {
         customer: CustomerIx,
         note: Note,
     },
+    /// A sale that the network approved for us. Boxed: it is rare and large.
+    Advised(Box<Advised>),
+    /// A sale in suspense was taken back.
+    SuspenseCleared {
+        order: Lsn,
+        amount: Yen,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +115,19 @@ pub struct Approval {
     pub points: u64,
     /// Set for a hold; `None` when captured at once.
     pub hold_expires_at: Option<Millis>,
+}
+
+/// What an advice came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advised {
+    /// An approval; without a customer in suspense.
+    pub decided: Decided,
+    pub original: Option<OrderKey>,
+    /// What its link might post.
+    pub post: Post,
+    pub booked: Booked,
+    /// The customer it names, charged or not.
+    pub known: Option<CustomerIx>,
 }
 
 /// The earlier sale that a denial points to.

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::account::{Channel, Identity, Limits, Status};
+use super::advice::Booked;
 use super::bill::PaymentMethod;
 use super::event::{Event, SlipKind};
 use super::ids::{
@@ -20,10 +21,10 @@ use super::money::Yen;
 use super::office::calendar;
 use super::orders::Order;
 use super::request::{
-    Authorize, Cancel, Capture, CustomerChange, EntryMode, Instruction, JPY, OrderKey, Payer, Proof, Refund, Request,
-    Scanned,
+    Advice, Authorize, Cancel, Capture, CustomerChange, EntryMode, Instruction, JPY, OrderKey, Payer, Post, Proof,
+    Refund, Request, Scanned,
 };
-use super::rule::{Ruling, rule};
+use super::rule::{Ruling, order_key, rule};
 use super::state::{Settings, State};
 use super::undo::hold_expired;
 
@@ -124,7 +125,8 @@ impl History {
                 Some((code, _)) => Request::VoidCode { code },
                 None => return,
             },
-            35..72 => self.authorize(),
+            35..68 => self.authorize(),
+            68..72 => self.advise(),
             72..78 => Request::Cancel(Cancel { key: self.order_key(), handle: None }),
             78..90 => match self.after_the_sale() {
                 Some(request) => request,
@@ -144,10 +146,42 @@ impl History {
     fn ask(&mut self, request: &Request) {
         let now = Now::at(self.now);
         let random = &mut self.random;
+        let key = order_key(request);
         // Small draws, so that handles come again after their rest.
         let ruling = rule(&self.state, request, &now, &mut || random.next_u64() % 200);
         if let Ruling::Record(event) = ruling {
+            self.advice_is_sound(key, &event);
             self.record(event);
+        }
+    }
+
+    /// What holds of every advice that is recorded, by a fold over what was recorded before.
+    fn advice_is_sound(&self, key: Option<OrderKey>, event: &Event) {
+        let Event::Advised(advised) = event else { return };
+        let (decided, now) = (&advised.decided, Now::at(self.now));
+        assert!(
+            key.is_some_and(|key| self.state.orders.by_key(&key, self.now).is_none()),
+            "a known order is only told"
+        );
+        assert_eq!(decided.customer.is_none(), advised.booked.suspense().is_some());
+        let Some(account) = decided.customer.and_then(|ix| self.state.account(ix)) else { return };
+        let rules = self.state.rules().unwrap();
+        let (limits, exposure) = (account.limits(rules.policy), account.exposure(&now, rules));
+        let in_store = decided.input.channel == Channel::InStore;
+        let fits = exposure.total + decided.input.amount <= limits.total
+            && (!in_store || exposure.in_store + decided.input.amount <= limits.in_store);
+        match (advised.booked, advised.post) {
+            (Booked::Posted, Post::WithinLimits | Post::UpTo(_)) => assert!(fits),
+            (Booked::OverLimit, Post::UpTo(cap)) => {
+                let today = self.events.iter().filter(|(_, at, _)| at.date() == now.date);
+                let posted = today.filter_map(|(lsn, _, event)| match event {
+                    Event::Advised(other) if other.decided.customer == decided.customer => Some(self.orders.get(lsn)?),
+                    _ => None,
+                });
+                let before: Yen = posted.filter(|order| order.stands(self.now)).map(|order| order.amount).sum();
+                assert!(before + decided.input.amount <= cap, "above the day's cap");
+            }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -158,7 +192,7 @@ impl History {
         let word = format!("{event:?}").split(['(', ' ', '{']).next().unwrap().to_owned();
         *self.kinds.entry(word).or_default() += 1;
         let touched = match &event {
-            Event::Decided(_) => {
+            Event::Decided(_) | Event::Advised(_) => {
                 let order = self.state.orders.by_lsn(lsn).unwrap();
                 self.ids.push(order.id);
                 self.keys.push(order.key);
@@ -173,6 +207,7 @@ impl History {
                 None
             }
             Event::Cancelled(undone) => Some(undone.order),
+            Event::SuspenseCleared { order, .. } => Some(*order),
             Event::Captured(captured) => Some(captured.order),
             Event::Refunded(refund) => Some(refund.order),
             Event::Recalled(order) => Some(order.id.lsn),
@@ -331,6 +366,23 @@ impl History {
         Request::Authorize { input: Arc::new(input), throttled: false }
     }
 
+    /// The network sold while we were silent: often with what a till of ours tried before.
+    fn advise(&mut self) -> Request {
+        let Request::Authorize { mut input, .. } = self.authorize() else { unreachable!("it authorizes") };
+        let sale = Arc::make_mut(&mut input);
+        sale.late = false;
+        if self.one_in(6) {
+            sale.merchant = MerchantId::new("shop_unknown").unwrap();
+        }
+        let original = self.one_in(3).then(|| self.order_key());
+        let post = match self.below(6) {
+            0..2 => Post::WithinLimits,
+            2..5 => Post::UpTo(Yen::new(self.below(30_000))),
+            _ => Post::Never,
+        };
+        Request::Advise(Advice { input, original, post })
+    }
+
     /// Somebody read a code from a screen and guesses its seal.
     fn guess_a_seal(&mut self) {
         let Some((_, handle)) = self.codes.last().copied() else { return };
@@ -419,7 +471,8 @@ fn what_is_remembered_does_not_depend_on_what_was_freed() {
             *kinds.entry(word).or_default() += count;
         }
     }
-    let all = "Decided Tombstoned Cancelled Captured Refunded HoldExpired Recalled CodeVoided Settled Noted";
+    let all = "Decided Tombstoned Cancelled Captured Refunded HoldExpired Recalled CodeVoided Settled Noted \
+               Advised SuspenseCleared";
     for word in all.split(' ') {
         assert!(kinds.get(word).is_some_and(|count| *count > 10), "{word} is rare in {kinds:?}");
     }

@@ -4,6 +4,7 @@
 //! [`state`] (`apply`, the only mutator), [`rule`] (request in, answer out).
 
 pub mod account;
+pub mod advice;
 pub mod bill;
 mod chunks;
 pub mod codes;

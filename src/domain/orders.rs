@@ -6,6 +6,7 @@ use std::num::NonZero;
 use foldhash::fast::FixedState;
 
 use super::account::Channel;
+use super::advice::Booked;
 use super::bill::BillKey;
 use super::denial::Reason;
 use super::event::{Decided, Destination, FirstSale};
@@ -111,6 +112,8 @@ pub struct Order {
     pub touched_at: Millis,
     /// The same customer's approval before this one.
     pub earlier: Option<Sequence>,
+    /// How it was booked, of one that the network told us of; let go of when it is recalled.
+    pub advice: Option<Booked>,
 }
 
 /// A day of a million orders is to fit into 300 MB, the index to them included.
@@ -143,6 +146,8 @@ pub struct Told {
     pub due: Date,
     pub points: u64,
     pub first: Option<Box<FirstSale>>,
+    /// Whether it is some customer's; a sale in suspense is on no statement.
+    pub billed: bool,
 }
 
 /// The present status, in the words of the contract.
@@ -199,6 +204,7 @@ impl Order {
             touched: id.lsn,
             touched_at: now.at,
             earlier: None,
+            advice: None,
         }
     }
 
@@ -237,6 +243,7 @@ impl Order {
             due: self.due,
             points: self.points,
             first: self.first.clone(),
+            billed: self.customer.is_some(),
         }
     }
 
@@ -248,6 +255,16 @@ impl Order {
 
     pub fn is_tombstone(&self) -> bool {
         self.state == OrderState::Tombstone
+    }
+
+    /// The network sold, and no customer is charged: an approval without one.
+    pub fn is_suspense(&self) -> bool {
+        self.customer.is_none() && matches!(self.state, OrderState::Held { .. } | OrderState::Captured { .. })
+    }
+
+    /// As it comes back from the ledger: chained to nothing, and nothing asks any more how it was booked.
+    pub fn as_recalled(&self) -> Self {
+        Self { earlier: None, advice: None, ..self.clone() }
     }
 
     /// See [`OrderStatus::stands`].

@@ -150,6 +150,27 @@ pub struct OrderKey {
     pub order_id: OrderId,
 }
 
+/// A sale that the network approved for us while we were silent. It is booked, never refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// The sale. Its deadline is not judged.
+    pub input: Arc<Authorize>,
+    /// The request that the network got no answer to, if the advice names one.
+    pub original: Option<OrderKey>,
+    pub post: Post,
+}
+
+/// What the link that an advice comes by may post to a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Post {
+    WithinLimits,
+    /// Also above the limits, while the advices posted to the customer on this JST day, this one included, are at most
+    /// so many yen.
+    UpTo(Yen),
+    /// Nothing.
+    Never,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cancel {
     pub key: OrderKey,
@@ -238,6 +259,7 @@ pub enum Request {
         input: Arc<Authorize>,
         throttled: bool,
     },
+    Advise(Advice),
     Cancel(Cancel),
     Capture(Capture),
     Refund(Refund),

@@ -4,18 +4,19 @@
 use std::sync::Arc;
 
 use super::account::Account;
+use super::advice::{AdviceOutcome, advise};
 use super::codes::{Code, Ending};
 use super::decide::{Judgement, Verdict, decide};
 use super::denial::Reason;
 use super::enroll::{issue_code, put_customer, void_code};
-use super::event::{Decided, Event};
+use super::event::{Decided, Event, Undone};
 use super::ids::{AuthorizationId, CustomerId};
 use super::jst::Now;
 use super::merchant::Merchant;
 use super::office::instruct;
 use super::orders::{Order, RefundMade, Told};
 use super::receipts::{Receipt, Receipts};
-use super::request::{Authorize, OrderKey, Request};
+use super::request::{Advice, Authorize, OrderKey, Request};
 use super::state::State;
 use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
 
@@ -32,6 +33,12 @@ pub enum Reply {
     /// A decision, new or known.
     Decision {
         order: Told,
+        replayed: bool,
+    },
+    /// What became of an advice.
+    Advised {
+        order: Told,
+        advice: AdviceOutcome,
         replayed: bool,
     },
     /// The order id was used with other content.
@@ -114,6 +121,10 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
                 Ruling::Record(recorded(Arc::clone(input), judgement, in_force.version, draw()))
             }
         },
+        Request::Advise(advice) => match advise(state, advice, now, in_force, draw) {
+            Step::Record(event) => Ruling::Record(event),
+            Step::Answer(known) => answer(known.reply(now)),
+        },
         Request::Cancel(request) => match cancel(state, request, now) {
             Ok(Step::Record(event)) => Ruling::Record(event),
             Ok(Step::Answer(action)) => {
@@ -137,8 +148,8 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         Request::Recall(order) => match state.orders.by_lsn(order.id.lsn) {
             Some(known) if state.orders.is_remembered(known, now.at) => answer(Reply::Order(Box::new(known.clone()))),
             // Past its time and not freed yet: memory is never behind the ledger, so its copy is the better one.
-            Some(known) => Ruling::Record(Event::Recalled(Box::new(Order { earlier: None, ..known.clone() }))),
-            None => Ruling::Record(Event::Recalled(order.clone())),
+            Some(known) => Ruling::Record(Event::Recalled(Box::new(known.as_recalled()))),
+            None => Ruling::Record(Event::Recalled(Box::new(order.as_recalled()))),
         },
         Request::IssueCode { customer, generation } => {
             match issue_code(state, customer, *generation, now, policy, draw) {
@@ -169,7 +180,7 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
     }
 }
 
-fn recorded(input: Arc<Authorize>, judgement: Judgement, policy: u32, random: u64) -> Event {
+pub(super) fn recorded(input: Arc<Authorize>, judgement: Judgement, policy: u32, random: u64) -> Event {
     let Judgement { customer, room, outcome } = judgement;
     Event::Decided(Decided { random, policy, input, customer, room, outcome })
 }
@@ -236,14 +247,21 @@ pub fn reply_after(state: &State, request: &Request, event: &Event, existed: boo
         Event::Decided(_) => {
             state.orders.newest().map(|order| Reply::Decision { order: order.told(), replayed: false })
         }
+        Event::Advised(advised) => state.orders.newest().map(|order| Reply::Advised {
+            order: order.told(),
+            advice: advised.booked.into(),
+            replayed: false,
+        }),
         Event::Tombstoned { .. } => {
             Some(Reply::Cancelled { action: CancelAction::Blocked, authorization: None, replayed: false })
         }
-        Event::Cancelled(undone) => state.orders.by_lsn(undone.order).map(|order| Reply::Cancelled {
-            action: CancelAction::Reversed,
-            authorization: Some(order.id),
-            replayed: false,
-        }),
+        Event::Cancelled(Undone { order, .. }) | Event::SuspenseCleared { order, .. } => {
+            state.orders.by_lsn(*order).map(|order| Reply::Cancelled {
+                action: CancelAction::Reversed,
+                authorization: Some(order.id),
+                replayed: false,
+            })
+        }
         Event::Captured(captured) => order(captured.order).map(|order| Reply::Captured { order, replayed: false }),
         Event::Refunded(refund) => state.orders.by_lsn(refund.order).and_then(|order| {
             let made = order.refunds.as_ref()?.last()?;
@@ -278,6 +296,7 @@ pub fn existed(state: &State, request: &Request) -> bool {
 pub fn order_key(request: &Request) -> Option<OrderKey> {
     match request {
         Request::Authorize { input, .. } => Some(OrderKey { merchant: input.merchant, order_id: input.order_id }),
+        Request::Advise(Advice { input, .. }) => Some(OrderKey { merchant: input.merchant, order_id: input.order_id }),
         Request::Cancel(cancel) => Some(cancel.key),
         Request::FindOrderByKey(key) => Some(*key),
         _ => None,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::{FixedState, RandomState};
 
 use super::account::{Account, Hold, Purchase};
+use super::advice::Booked;
 use super::chunks::Chunks;
 use super::codes::{CodeBook, Ending};
 use super::denial::Reason;
@@ -70,6 +71,8 @@ pub struct State {
     pub orders: OrderBook,
     pub codes: CodeBook,
     pub receipts: Receipts,
+    /// What is in suspense: owed to the network, and charged to nobody.
+    pub suspense: Yen,
 }
 
 pub(super) fn customer_hash(id: &CustomerId) -> u64 {
@@ -95,6 +98,7 @@ impl State {
             orders: OrderBook::new(settings.orders_retain),
             codes: CodeBook::default(),
             receipts: Receipts::default(),
+            suspense: Yen::ZERO,
         }
     }
 
@@ -189,7 +193,12 @@ impl State {
                     code.end(Ending::Voided { at: now.at }, now.at);
                 }
             }
-            Event::Decided(decided) => self.decided(decided, now),
+            Event::Decided(decided) => {
+                self.add_decision(decided, None, now);
+                self.mark_code(decided, self.lsn, now);
+            }
+            Event::Advised(advised) => self.advised(advised, now),
+            Event::SuspenseCleared { order, amount } => self.suspense_cleared(*order, *amount, now),
             Event::Tombstoned { key } => self.tombstoned(*key, now),
             Event::Cancelled(undone) => {
                 self.give_back(undone, now);
@@ -255,11 +264,13 @@ impl State {
         self.codes.issue(self.lsn, now.at, issued);
     }
 
-    fn decided(&mut self, decided: &Decided, now: &Now) {
+    /// The decision's order, and what it changes of its customer.
+    pub(super) fn add_decision(&mut self, decided: &Decided, advice: Option<Booked>, now: &Now) {
         let input = &decided.input;
         let customer_part = decided.customer.and_then(|ix| self.account(ix)).map(|account| Part::of(&account.id));
         let id = AuthorizationId { part: part_of(input, customer_part), lsn: self.lsn, random: decided.random };
         let mut order = Order::undecided(id, decided, now);
+        order.advice = advice;
         match &decided.outcome {
             Outcome::Denied { reason, first } => {
                 order.state = OrderState::Denied(*reason);
@@ -287,7 +298,6 @@ impl State {
                     });
             }
         }
-        self.mark_code(decided, id.lsn, now);
         self.orders.push(order);
     }
 
@@ -331,7 +341,7 @@ impl State {
         account.tidy(now.date);
     }
 
-    fn change_order(&mut self, order: Lsn, now: &Now, change: impl FnOnce(&mut Order)) {
+    pub(super) fn change_order(&mut self, order: Lsn, now: &Now, change: impl FnOnce(&mut Order)) {
         let lsn = self.lsn;
         if let Some(order) = self.orders.by_lsn_mut(order) {
             change(order);

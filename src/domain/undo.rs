@@ -4,12 +4,12 @@ use super::account::Purchase;
 use super::bill::{BillKey, Line, Lines};
 use super::draft::Draft;
 use super::event::{Captured, Destination, Event, Refunded, Undone};
-use super::ids::{AuthorizationId, CustomerIx, Lsn};
+use super::ids::{AuthorizationId, CustomerIx, Lsn, OrderId};
 use super::jst::{Date, Millis, Now, void_window_end};
 use super::money::Yen;
 use super::orders::{Applied, AppliedTo, Order, OrderState, OrderStatus, RefundMade};
 use super::policy::Policy;
-use super::request::{Cancel, Capture, Refund};
+use super::request::{Cancel, Capture, OrderKey, Refund};
 use super::settle::{Pot, Settlement, Transfer};
 use super::state::State;
 
@@ -56,6 +56,8 @@ pub enum Refusal {
     },
     /// A refund needs a capture.
     NotCaptured,
+    /// It was taken back before it came.
+    Cancelled,
     RefundIdReused {
         amount: Yen,
     },
@@ -108,6 +110,10 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
     let Some(order) = state.orders.by_key(&request.key, now.at) else {
         return Ok(Step::Record(Event::Tombstoned { key: request.key }));
     };
+    // No customer's bill is in the way, so it can be taken back at any age.
+    if order.is_suspense() {
+        return Ok(Step::Record(Event::SuspenseCleared { order: order.id.lsn, amount: order.amount }));
+    }
     match order.state {
         OrderState::Tombstone => Ok(Step::Answer(CancelAction::Blocked)),
         OrderState::Denied(_) => Ok(Step::Answer(CancelAction::None)),
@@ -167,8 +173,10 @@ pub fn hold_expired(state: &State, customer: CustomerIx, order: Lsn, now: &Now) 
     }))
 }
 
+/// The order to be captured or refunded; one in suspense is no customer's, so neither says anything.
 fn find<'a>(state: &'a State, id: AuthorizationId, now: &Now) -> Result<&'a Order, Refusal> {
-    state.orders.by_id(id, now.at).ok_or(Refusal::AuthorizationUnknown)
+    let order = state.orders.by_id(id, now.at).ok_or(Refusal::AuthorizationUnknown)?;
+    if order.is_suspense() { Err(Refusal::NotStanding { status: order.status(now.at) }) } else { Ok(order) }
 }
 
 /// One capture a hold; the rest of it is released.
@@ -217,6 +225,12 @@ pub fn refund<'a>(
             return Err(Refusal::RefundIdReused { amount: made.amount });
         }
         return Ok(Step::Answer((order, made)));
+    }
+    // A network names refunds as it names sales, and takes them back the same way.
+    let own =
+        OrderId::new(request.refund_id.as_str()).map(|order_id| OrderKey { merchant: order.key.merchant, order_id });
+    if own.is_ok_and(|own| state.orders.by_key(&own, now.at).is_some_and(Order::is_tombstone)) {
+        return Err(Refusal::Cancelled);
     }
     let (amount, refunded) = match order.state {
         OrderState::Captured { amount, refunded } => (amount, refunded),

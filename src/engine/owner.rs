@@ -10,7 +10,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::domain::account::{Account, Channel};
-use crate::domain::event::{Decided, Event, Outcome};
+use crate::domain::advice::Booked;
+use crate::domain::event::{Advised, Decided, Event, Outcome};
 use crate::domain::ids::{CodeId, CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::jst::{Millis, Now};
 use crate::domain::look_ahead::look_ahead;
@@ -187,7 +188,7 @@ impl Owner {
     /// At the bound of orders in memory only known orders are answered: refuse, never evict what is promised.
     fn is_full_for(&self, request: &Request) -> bool {
         self.state.orders.len() >= self.state.settings.orders_max
-            && matches!(request, Request::Authorize { .. } | Request::Cancel(_))
+            && matches!(request, Request::Authorize { .. } | Request::Advise(_) | Request::Cancel(_))
             && !self.knows(request)
     }
 
@@ -239,7 +240,11 @@ impl Owner {
 
     fn note_after(&mut self, event: &Event, group: &mut Group) {
         match event {
-            Event::Decided(decided) => self.note_decision(decided, group),
+            Event::Decided(decided) => {
+                self.assert_within_limits(decided);
+                self.note_decision(decided, group);
+            }
+            Event::Advised(advised) => self.note_advice(advised, group),
             Event::CodeIssued(issued) => self.note_customer(issued.customer, group),
             Event::CodeVoided { handle } => self.note_code(Some(*handle), group),
             Event::CustomerSet { ix, .. } => self.note_customer(*ix, group),
@@ -263,13 +268,16 @@ impl Owner {
             }
             Event::Noted { customer, .. } => self.note_customer(*customer, group),
             Event::PolicySet { .. } | Event::HolidaysSet { .. } => group.rules = true,
-            Event::Opened { .. } | Event::MerchantSet(_) | Event::Tombstoned { .. } | Event::Recalled(_) => {}
+            Event::Opened { .. }
+            | Event::MerchantSet(_)
+            | Event::Tombstoned { .. }
+            | Event::Recalled(_)
+            | Event::SuspenseCleared { .. } => {}
         }
     }
 
     fn note_decision(&mut self, decided: &Decided, group: &mut Group) {
         if let (Outcome::Approved(approval), Some(ix)) = (&decided.outcome, decided.customer) {
-            self.assert_within_limits(decided);
             self.note_customer(ix, group);
             group.approved_yen += decided.input.amount.get();
             self.exposure += decided.input.amount.get();
@@ -283,9 +291,25 @@ impl Owner {
         metrics().decided(decided);
     }
 
+    /// Only the link's own rule lets a sale go above a limit, and only the flagged one.
+    fn note_advice(&mut self, advised: &Advised, group: &mut Group) {
+        match advised.booked {
+            Booked::Posted => self.assert_within_limits(&advised.decided),
+            Booked::OverLimit => {}
+            Booked::Suspense(why) => {
+                let (reason, amount) = (why.name(), advised.decided.input.amount.get());
+                tracing::warn!(reason, amount, "a sale that the network approved went to suspense");
+                group.approved_yen += amount;
+            }
+        }
+        metrics().advised(advised.booked);
+        self.note_decision(&advised.decided, group);
+    }
+
     /// The promise above all but one: after an approval the exposure is within the limits. A breach is a bug in
     /// the rules, and the process stops before the answer leaves.
     fn assert_within_limits(&self, decided: &Decided) {
+        let Outcome::Approved(_) = decided.outcome else { return };
         let account = decided.customer.and_then(|ix| self.state.account(ix));
         let (Some(account), Some(rules)) = (account, self.state.rules()) else { return };
         let (limits, exposure) = (account.limits(rules.policy), account.exposure(&self.now, rules));
@@ -311,6 +335,7 @@ impl Owner {
         metrics.customers.set(gauge_value(self.state.next_customer().0));
         metrics.orders.set(gauge_value(self.state.orders.len()));
         metrics.exposure_yen.set(gauge_value(self.exposure));
+        metrics.suspense_yen.set(gauge_value(self.state.suspense.get()));
     }
 
     /// Also told by an idle engine, so that the lag is seen to fall when the traffic stops.

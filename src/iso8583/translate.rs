@@ -59,7 +59,6 @@ pub enum Asks<'m> {
         original: OrderId,
         amount: Yen,
         code: Option<Presented<'m>>,
-        currency: Currency,
     },
     Refund {
         original: OrderId,
@@ -68,9 +67,13 @@ pub enum Asks<'m> {
     /// `kept`: not all of it is taken back.
     Reversal {
         original: OrderId,
-        of_refund: bool,
         kept: Option<Yen>,
         code: Option<Presented<'m>>,
+    },
+    /// Of a refund, and its amount.
+    RefundReversal {
+        original: OrderId,
+        amount: Option<Yen>,
     },
 }
 
@@ -126,12 +129,13 @@ pub fn read<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
     let order_id = order_id(sent, stan, &acquirer, terminal_text).ok_or(bad(41))?;
     let original = || original(message, private, &acquirer, terminal_text);
     let asks = match kind {
-        Kind::Reversal | Kind::Network => Asks::Reversal {
-            original: original()?,
-            of_refund: is_refund,
-            kept: replacement(message)?,
-            code: presented(message),
-        },
+        Kind::Reversal if is_refund => {
+            let amount = message.get(4).is_some().then(|| amount(message)).transpose()?;
+            Asks::RefundReversal { original: original()?, amount }
+        }
+        Kind::Reversal | Kind::Network => {
+            Asks::Reversal { original: original()?, kept: replacement(message)?, code: presented(message) }
+        }
         Kind::Financial if is_refund => Asks::Refund { original: original()?, amount: amount(message)? },
         Kind::Hold | Kind::Financial => Asks::Sale(sale(message, private, kind == Kind::Financial)?),
         Kind::HoldAdvice | Kind::Advice if private.is_set(STAND_IN) => Asks::StandIn {
@@ -142,8 +146,11 @@ pub fn read<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
         Kind::HoldAdvice => return Err(bad(48)),
         Kind::Advice => {
             is_purchase(message)?;
-            let (original, amount, code) = (original()?, amount(message)?, presented(message));
-            Asks::Capture { original, amount, code, currency: currency(message)? }
+            // Only what was granted in yen can be captured.
+            if currency(message)? != JPY {
+                return Err(wrong(TRANSACTION, 49));
+            }
+            Asks::Capture { original: original()?, amount: amount(message)?, code: presented(message) }
         }
     };
     Ok(Request { acquirer, acceptor, terminal, order_id, asks })

@@ -106,12 +106,14 @@ fn what_names_an_original_finds_the_order_of_its_terminal() {
 fn a_reversal_may_be_of_a_part_or_of_a_refund() {
     let read = |changes: &[(u8, &'static str)]| {
         asked(b"0420", &with(with(purchase(), &[ORIGINAL]), changes), |request| match request.asks {
-            Asks::Reversal { of_refund, kept, .. } => (of_refund, kept),
+            Asks::Reversal { kept, .. } => (false, kept),
+            Asks::RefundReversal { amount, .. } => (true, amount),
             other => panic!("{other:?}"),
         })
     };
     assert_eq!(read(&[]), Ok((false, None)));
-    assert_eq!(read(&[(3, "200000")]), Ok((true, None)));
+    assert_eq!(read(&[(3, "200000")]), Ok((true, Some(Yen::new(1_980)))));
+    assert_eq!(read(&[(3, "200000"), (4, "")]), Ok((true, None)));
     assert_eq!(read(&[(95, "000000000500000000000000000000000000000000")]), Ok((false, Some(Yen::new(500)))));
     assert_eq!(read(&[(95, "000000000000000000000000000000000000000000")]), Ok((false, None)));
     assert_eq!(read(&[(95, "99999999999900000000000000000000000000000A")]), Err(Wrong { code: *b"30", element: 95 }));

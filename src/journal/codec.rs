@@ -9,10 +9,11 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::domain::account::{Channel, Identity, Limits, Profile, Status};
+use crate::domain::advice::Booked;
 use crate::domain::bill::PaymentMethod;
 use crate::domain::denial::Reason;
 use crate::domain::event::{
-    Approval, Captured, CodeIssued, Decided, Destination, Event, FirstSale, Outcome, Refunded, Undone,
+    Advised, Approval, Captured, CodeIssued, Decided, Destination, Event, FirstSale, Outcome, Refunded, Undone,
 };
 use crate::domain::ids::{
     AuthorizationId, Category, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, Part, RefundId, StoreId,
@@ -22,7 +23,7 @@ use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::money::Yen;
 use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade, Sequence};
-use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Proof, Scanned};
+use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Post, Proof, Scanned};
 
 /// Bytes that are no event of this version. The record itself was intact, so this is a newer version's
 /// journal or a bug; either way nothing may be guessed.
@@ -215,20 +216,21 @@ wrapped! {
     Identity: u8, |value| *value as u8, |n| numbered(&Identity::ALL, n);
     Status: u8, |value| *value as u8, |n| numbered(&Status::ALL, n);
     PaymentMethod: u8, |value| *value as u8, |n| numbered(&PaymentMethod::ALL, n);
+    Booked: u8, |booked| booked.number(), Booked::from_number;
     EntryMode: u8, |value| *value as u8, |n| numbered(&EntryMode::ALL, n);
     Destination: u8, |value| *value as u8, |n| numbered(&Destination::ALL, n);
     MerchantStatus: u8, |value| *value as u8, |n| numbered(&[MerchantStatus::Active, MerchantStatus::Inactive], n);
 }
 
-/// Structs: their fields in order.
+/// Structs: their fields in order. What stands behind the minus is not written; it is read as its default.
 macro_rules! records {
-    ($($name:ident { $($field:ident),* $(,)? })*) => {$(
+    ($($name:ident { $($field:ident),* $(,)? } $(- { $($left_out:ident),* })?)*) => {$(
         impl Field for $name {
             fn put(&self, out: &mut Vec<u8>) {
                 $(self.$field.put(out);)*
             }
             fn get(input: &mut &[u8]) -> Got<Self> {
-                Ok(Self { $($field: Field::get(input)?),* })
+                Ok(Self { $($field: Field::get(input)?,)* $($($left_out: Default::default(),)*)? })
             }
         }
     )*};
@@ -257,7 +259,8 @@ records! {
     Order {
         id, key, customer, channel, handle, amount, fingerprint, decided_at, state, month, due, points, room, first, capture,
         refunds, touched, touched_at, earlier,
-    }
+    } - { advice }
+    Advised { decided, original, post, booked, known }
 }
 
 /// Enums with content: a tag from 1, then the fields of the variant.
@@ -310,6 +313,11 @@ choices! {
         1 = Code(scanned),
         2 = Customer(id),
     }
+    Post {
+        1 = WithinLimits,
+        2 = UpTo(cap),
+        3 = Never,
+    }
     Outcome {
         1 = Approved(approval),
         2 = Denied { reason, first },
@@ -338,6 +346,8 @@ choices! {
         14 = Recalled(order),
         15 = Settled { cause, books },
         16 = Noted { customer, note },
+        17 = Advised(advised),
+        18 = SuspenseCleared { order, amount },
     }
 }
 
@@ -376,6 +386,24 @@ mod tests {
         let outcome = Outcome::Denied { reason: Reason::CodeUsed, first: Some(Box::new(first)) };
         let customer = Some(CustomerIx(3));
         Event::Decided(Decided { random: 42, policy: 1, input: Arc::new(input), customer, room: Yen::new(9), outcome })
+    }
+
+    fn advised() -> Advised {
+        use crate::domain::advice::SuspenseWhy;
+        let Event::Decided(decided) = decided() else { panic!("a decision") };
+        let approval = Approval {
+            month: Month::parse("2026-11").unwrap(),
+            due: Date::new(2026, 11, 23).unwrap(),
+            points: 0,
+            hold_expires_at: Some(Millis(1_796_028_300_000)),
+        };
+        Advised {
+            original: Some(OrderKey { merchant: decided.input.merchant, order_id: OrderId::new("R-1000").unwrap() }),
+            decided: Decided { customer: None, outcome: Outcome::Approved(approval), ..decided },
+            post: Post::UpTo(Yen::new(20_000)),
+            booked: Booked::Suspense(SuspenseWhy::OverDayCap),
+            known: Some(CustomerIx(3)),
+        }
     }
 
     fn order() -> Order {
@@ -418,10 +446,12 @@ mod tests {
             touched: Lsn(78),
             touched_at: Millis(1_795_423_501_000),
             earlier: None,
+            advice: None,
         }
     }
 
     /// One event of each kind, in order of their numbers.
+    #[expect(clippy::too_many_lines, reason = "a list: one event a kind")]
     fn one_of_each() -> Vec<Event> {
         let merchant = MerchantId::new("mrc_konbini").unwrap();
         let month = Month::parse("2026-11").unwrap();
@@ -491,6 +521,8 @@ mod tests {
                 books: Box::new(books::example(customer)),
             },
             Event::Noted { customer, note: books::note() },
+            Event::Advised(Box::new(advised())),
+            Event::SuspenseCleared { order: Lsn(9), amount },
         ]
     }
 

@@ -201,6 +201,22 @@ fn principal(books: &Settlement) -> i64 {
     books.transfers.iter().map(signed).sum()
 }
 
+/// What an approval adds to, and how much.
+fn sold(event: &Event) -> Option<(&'static str, u64)> {
+    let decided = match event {
+        Event::Decided(decided) => decided,
+        Event::Advised(advised) => &advised.decided,
+        _ => return None,
+    };
+    let kind = match &decided.outcome {
+        Outcome::Approved(_) if decided.customer.is_none() => "suspense",
+        Outcome::Approved(approval) if approval.hold_expires_at.is_some() => "hold",
+        Outcome::Approved(_) => "purchase",
+        Outcome::Denied { .. } => return None,
+    };
+    Some((kind, decided.input.amount.get()))
+}
+
 /// Money is conserved over the whole run (I17), and no sale gives back more than it took (I8): entries against
 /// a plain fold over the events.
 pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
@@ -216,16 +232,14 @@ pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
         let mut add = |what, amount: u64| *folded.entry(what).or_default() += amount;
         for (lsn, _, event) in &history.events {
             match event {
-                Event::Decided(decided) => match &decided.outcome {
-                    Outcome::Approved(approval) if approval.hold_expires_at.is_some() => {
-                        add("hold", decided.input.amount.get());
+                Event::Decided(_) | Event::Advised(_) => {
+                    let Some((kind, amount)) = sold(event) else { continue };
+                    add(kind, amount);
+                    if kind == "purchase" {
+                        left.insert(*lsn, amount);
                     }
-                    Outcome::Approved(_) => {
-                        add("purchase", decided.input.amount.get());
-                        left.insert(*lsn, decided.input.amount.get());
-                    }
-                    Outcome::Denied { .. } => {}
-                },
+                }
+                Event::SuspenseCleared { amount, .. } => add("suspense_cleared", amount.get()),
                 Event::Captured(captured) => {
                     add("capture", captured.amount.get());
                     add("hold_released", captured.amount.get() + captured.released.get());
@@ -249,12 +263,15 @@ pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
                 _ => {}
             }
         }
+        // What is in suspense is no customer's.
+        let get = |kind| folded.get(kind).copied().unwrap_or(0);
+        assert!(get("suspense_cleared") > 0);
+        assert_eq!(history.state.suspense.get(), get("suspense") - get("suspense_cleared"));
         let entries: Vec<Entry> = all_entries(&mut ledger, &history.state).into_iter().flatten().collect();
-        for (kind, amount) in &folded {
+        for (kind, amount) in folded.iter().filter(|(kind, _)| !kind.starts_with("suspense")) {
             let posted = sum(&entries, |entry| entry.kind.name() == *kind).unsigned_abs();
             assert_eq!(posted, *amount, "{kind} of seed {seed}");
         }
-        let get = |kind| folded.get(kind).copied().unwrap_or(0);
         let now = Now::at(history.now());
         let exposure: u64 = {
             let rules = history.state.rules().unwrap();

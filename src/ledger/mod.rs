@@ -3,7 +3,7 @@
 //! It is written behind the decisions, never read on their way, and may be gone for an hour.
 //!
 //! [`writer`] tails the journal; [`sqlite`] is the default ledger: `sqlite_post` writes what a fact comes to (with
-//! `sqlite_people`, `sqlite_codes`, `sqlite_standing` and `sqlite_money`), `sqlite_load` rebuilds the engine's state (with
+//! `sqlite_people`, `sqlite_codes`, `sqlite_standing`, `sqlite_advices` and `sqlite_money`), `sqlite_load` rebuilds the engine's state (with
 //! `sqlite_parallel`), `sqlite_read` answers questions about the past.
 
 #[cfg(test)]
@@ -11,6 +11,7 @@ mod contract_tests;
 mod error;
 mod schema;
 pub mod sqlite;
+mod sqlite_advices;
 mod sqlite_codes;
 mod sqlite_load;
 mod sqlite_money;
@@ -132,10 +133,14 @@ pub enum EntryKind {
     /// Money that was too much on one bill went elsewhere.
     Moved,
     Payout,
+    /// A sale that the network approved for us went to suspense.
+    Suspense,
+    /// It was taken back.
+    SuspenseCleared,
 }
 
 impl EntryKind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Purchase,
         Self::Hold,
         Self::HoldReleased,
@@ -153,6 +158,8 @@ impl EntryKind {
         Self::CreditApplied,
         Self::Moved,
         Self::Payout,
+        Self::Suspense,
+        Self::SuspenseCleared,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -174,6 +181,8 @@ impl EntryKind {
             Self::CreditApplied => "credit_applied",
             Self::Moved => "moved",
             Self::Payout => "payout",
+            Self::Suspense => "suspense",
+            Self::SuspenseCleared => "suspense_cleared",
         }
     }
 }
@@ -200,10 +209,12 @@ pub enum Book {
     Cash,
     /// Between two accounts of one customer; zero after every fact.
     Clearing,
+    /// What we owe the network for sales that no customer is charged for; its far side is what shops are to be paid.
+    Suspense,
 }
 
 impl Book {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Exposure,
         Self::BillFee,
         Self::LateFee,
@@ -216,6 +227,7 @@ impl Book {
         Self::FeeIncome,
         Self::Cash,
         Self::Clearing,
+        Self::Suspense,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -232,6 +244,7 @@ impl Book {
             Self::FeeIncome => "fee_income",
             Self::Cash => "cash",
             Self::Clearing => "clearing",
+            Self::Suspense => "suspense",
         }
     }
 }

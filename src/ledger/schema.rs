@@ -21,6 +21,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql") },
     Migration { version: 2, name: "money", sql: include_str!("schema/0002_money.sql") },
+    Migration { version: 3, name: "advices", sql: include_str!("schema/0003_advices.sql") },
 ];
 
 /// The schema this program was written for.

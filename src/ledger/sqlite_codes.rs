@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::LedgerError;
 use super::sqlite_post::{Poster, bits};
 use super::sqlite_read::Cells;
-use crate::domain::codes::{Code, Ending, FIRST_KEPT};
+use crate::domain::codes::{Code, Ending, FIRST_KEPT, REST};
 use crate::domain::denial::Reason;
 use crate::domain::event::{CodeIssued, Decided, Outcome};
 use crate::domain::ids::{CodeId, CustomerIx, Handle, Lsn};
@@ -22,6 +22,8 @@ pub(super) const CODE: &str = "INSERT INTO code VALUES (?1, ?2, ?3, ?4, ?5, ?6, 
 const PAID: u8 = 1;
 const REFUSED: u8 = 2;
 const WRONG_SEAL: u8 = 3;
+/// An advice told of it.
+pub(super) const PAID_BEFORE: u8 = 4;
 
 /// What the try with a code left on it.
 pub(super) fn trial(decided: &Decided) -> Option<u8> {
@@ -63,8 +65,8 @@ impl Poster<'_> {
         let oldest = "SELECT lsn, expires_at FROM code ORDER BY lsn LIMIT 1";
         let oldest: Option<(i64, i64)> =
             self.db.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        // One used at its very end is kept longest.
-        let gone = now.plus(-FIRST_KEPT).0;
+        // One that an advice used at the very end of its rest is kept longest.
+        let gone = now.plus(-FIRST_KEPT - REST).0;
         let Some((first, _)) = oldest.filter(|(_, expires_at)| *expires_at <= gone) else { return Ok(()) };
         let end = first.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
         self.run("DELETE FROM code WHERE lsn < ?1 AND expires_at <= ?2", [end, gone])?;
@@ -154,8 +156,10 @@ impl Codes {
             }
             CodeFact::Tried { handle, trial, by, at } => {
                 let Some(code) = self.by_handle.get_mut(&handle) else { return };
-                if trial == WRONG_SEAL {
-                    return code.count_wrong_seal(at);
+                match trial {
+                    WRONG_SEAL => return code.count_wrong_seal(at),
+                    PAID_BEFORE => return code.paid_before(by, at),
+                    _ => {}
                 }
                 code.attempts = code.attempts.saturating_add(1);
                 code.latest_attempt = Some(by);

@@ -15,6 +15,7 @@ use crate::domain::jst::{BankCalendar, Date, Millis, Month};
 use crate::domain::ladder::Record;
 use crate::domain::load;
 use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use crate::domain::money::Yen;
 use crate::domain::notes::Notes;
 use crate::domain::orders::Order;
 use crate::domain::policy::Policy;
@@ -37,12 +38,18 @@ pub(super) fn load(path: &Path, state: &mut State) -> Result<(), LedgerError> {
     (state.lsn, state.time, state.sandbox) = (cells.lsn(0)?, time, cells.int(2)? != 0);
     drop(rows);
     drop(query);
+    state.suspense = suspense(db)?;
     load_rules(db, state)?;
     load_merchants(db, state)?;
     load_accounts(&mut readers, state)?;
     load_codes(&mut readers, state)?;
     load_orders(&mut readers, state)?;
     load_receipts(readers.one()?, state)
+}
+
+fn suspense(db: &Connection) -> Result<Yen, LedgerError> {
+    let open = "SELECT coalesce(sum(amount), 0) FROM suspense WHERE cleared_lsn IS NULL";
+    db.query_row(open, [], |row| Ok(Cells(row).yen(0)))?
 }
 
 /// The office's facts of the last days.

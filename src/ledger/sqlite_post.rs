@@ -105,6 +105,8 @@ impl<'c> Poster<'c> {
             Event::CodeIssued(issued) => self.code_issued(issued, lsn),
             Event::CodeVoided { handle } => self.code_voided(*handle, lsn),
             Event::Decided(decided) => self.decided(decided, lsn),
+            Event::Advised(advised) => self.advised(advised, lsn),
+            Event::SuspenseCleared { order, amount } => self.suspense_cleared(*order, *amount, lsn),
             Event::Tombstoned { key } => self.tombstoned(key, lsn),
             Event::Cancelled(undone) => {
                 self.give_back(undone, lsn)?;
@@ -121,7 +123,7 @@ impl<'c> Poster<'c> {
         }
     }
 
-    fn decided(&mut self, decided: &Decided, lsn: Lsn) -> Result<(), LedgerError> {
+    pub(super) fn decided(&mut self, decided: &Decided, lsn: Lsn) -> Result<(), LedgerError> {
         let input = &decided.input;
         let key = OrderKey { merchant: input.merchant, order_id: input.order_id };
         // A handle is drawn in its customer's part, so the payer tells the part as well as the account does.

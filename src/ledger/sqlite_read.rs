@@ -6,6 +6,7 @@ use super::sqlite::position;
 use super::sqlite_post::{key_hash, order_state};
 use super::{Book, Entry, EntryKind, Issued, LedgerError, Purchase};
 use crate::domain::account::Channel;
+use crate::domain::advice::Booked;
 use crate::domain::bill::PaymentMethod;
 use crate::domain::denial::Reason;
 use crate::domain::event::{Destination, FirstSale};
@@ -24,7 +25,7 @@ const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id
     d.amount, d.fingerprint, d.decided_at, d.state, d.reason, d.hold_expires_at, d.captured, d.refunded, d.month, d.due,
     d.points, d.room, d.touched, d.touched_at, d.recalled,
     f.authorization_id, f.order_id, f.decided_at, f.amount,
-    d.capture_at, d.capture_month, d.capture_due, d.capture_points
+    d.capture_at, d.capture_month, d.capture_due, d.capture_points, d.advice
     FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
@@ -141,6 +142,7 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
     };
     let decided_at = cells.millis(9)?;
     let was_refunded = cells.int(14)? > 0;
+    let recalled = cells.int(21)? != 0;
     let order = Order {
         id: cells.text(1, AuthorizationId::parse)?,
         key: OrderKey {
@@ -164,8 +166,9 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
         touched: cells.opt(19)?.map_or(lsn, |touched| Lsn(touched.cast_unsigned())),
         touched_at: Millis(cells.opt(20)?.unwrap_or(decided_at.0)),
         earlier: None,
+        advice: if recalled { None } else { cells.opt_made(30, Booked::from_number)? },
     };
-    Ok((order, cells.int(21)? != 0))
+    Ok((order, recalled))
 }
 
 fn first(cells: &Cells<'_>) -> Result<Option<Box<FirstSale>>, LedgerError> {

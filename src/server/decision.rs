@@ -153,7 +153,7 @@ impl Decision {
             amount: order.amount.get(),
             approval_code: approved.then_some(approval_code),
             decided_at: Shown(order.decided_at),
-            statement: approved.then_some(bill),
+            statement: (approved && order.billed).then_some(bill),
             points: if approved { terms.points } else { 0 },
             response_code: row.map_or("00", |row| row.response_code),
             reason: row.map(|row| row.name),
@@ -170,7 +170,7 @@ impl Decision {
 pub(super) mod tests {
     use super::*;
     use crate::domain::account::Channel;
-    use crate::domain::ids::{AuthorizationId, Lsn, MerchantId, OrderId, Part};
+    use crate::domain::ids::{AuthorizationId, CustomerIx, Lsn, MerchantId, OrderId, Part};
     use crate::domain::jst::Now;
     use crate::domain::money::Yen;
     use crate::domain::request::OrderKey;
@@ -183,7 +183,7 @@ pub(super) mod tests {
                 merchant: MerchantId::new("mrc_konbini").unwrap(),
                 order_id: OrderId::new("R-1001").unwrap(),
             },
-            customer: None,
+            customer: Some(CustomerIx(0)),
             channel: Channel::InStore,
             handle: None,
             amount: Yen::new(1_980),
@@ -200,6 +200,7 @@ pub(super) mod tests {
             touched: Lsn(7),
             touched_at: now.at,
             earlier: None,
+            advice: None,
         }
     }
 

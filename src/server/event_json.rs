@@ -5,13 +5,14 @@ use serde_json::{Map, Value, json};
 use super::event_json_books::{books_json, noted_json, settled_json};
 use super::fields::merchant_status;
 use crate::domain::account::Profile;
-use crate::domain::event::{Captured, Decided, Event, FirstSale, Outcome, Refunded, Undone};
+use crate::domain::advice::Booked;
+use crate::domain::event::{Advised, Captured, Decided, Event, FirstSale, Outcome, Refunded, Undone};
 use crate::domain::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};
 use crate::domain::jst::Millis;
 use crate::domain::merchant::Merchant;
 use crate::domain::money::Yen;
 use crate::domain::orders::{Order, part_of};
-use crate::domain::request::{Payer, Proof, Scanned};
+use crate::domain::request::{Payer, Post, Proof, Scanned};
 
 /// Names a customer by index, if it can be named.
 pub(super) type Namer<'a> = &'a dyn Fn(CustomerIx) -> Option<CustomerId>;
@@ -21,6 +22,7 @@ pub(super) fn customers_of(event: &Event) -> Option<CustomerIx> {
     match event {
         Event::CodeIssued(issued) => Some(issued.customer),
         Event::Decided(decided) => decided.customer,
+        Event::Advised(advised) => advised.about(),
         Event::Cancelled(undone) | Event::HoldExpired(undone) => Some(undone.customer),
         Event::Captured(captured) => Some(captured.customer),
         Event::Refunded(refunded) => Some(refunded.customer),
@@ -33,6 +35,7 @@ pub(super) fn customers_of(event: &Event) -> Option<CustomerIx> {
         | Event::MerchantSet(_)
         | Event::CustomerSet { .. }
         | Event::CodeVoided { .. }
+        | Event::SuspenseCleared { .. }
         | Event::Tombstoned { .. } => None,
     }
 }
@@ -69,6 +72,10 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         }
         Event::CodeVoided { handle } => ("code_voided", json!({ "part": handle.part().get() })),
         Event::Decided(decided) => ("decided", decided_json(lsn, decided, name)),
+        Event::Advised(advised) => ("advised", advised_json(lsn, advised, name)),
+        Event::SuspenseCleared { order, amount } => {
+            ("suspense_cleared", json!({ "decided_lsn": order.0, "amount": amount.get() }))
+        }
         Event::Tombstoned { key } => {
             let facts = json!({ "merchant_id": key.merchant.as_str(), "order_id": key.order_id.as_str() });
             ("tombstoned", facts)
@@ -189,6 +196,32 @@ fn decided_json(lsn: Lsn, decided: &Decided, name: Namer<'_>) -> Value {
     facts
 }
 
+/// As a decision; `customer_id` is whom it names, charged or not.
+fn advised_json(lsn: Lsn, advised: &Advised, name: Namer<'_>) -> Value {
+    let (post, cap) = match advised.post {
+        Post::WithinLimits => ("within_limits", None),
+        Post::UpTo(cap) => ("up_to", Some(cap.get())),
+        Post::Never => ("never", None),
+    };
+    let mut facts = decided_json(lsn, &advised.decided, name);
+    let advice = json!({
+        "original": advised.original.map(|key| json!({
+            "merchant_id": key.merchant.as_str(), "order_id": key.order_id.as_str(),
+        })),
+        "post": post,
+        "post_cap": cap,
+        "over_limit": advised.booked == Booked::OverLimit,
+        "suspense": advised.booked.suspense().map(|why| why.name()),
+    });
+    if let (Value::Object(facts), Value::Object(advice)) = (&mut facts, advice) {
+        facts.extend(advice);
+        if let Some(id) = advised.about().and_then(name) {
+            facts.insert("customer_id".to_owned(), id.as_str().into());
+        }
+    }
+    facts
+}
+
 fn undone_json(undone: &Undone, name: Namer<'_>) -> Value {
     json!({
         "decided_lsn": undone.order.0,
@@ -246,6 +279,48 @@ mod tests {
     use super::*;
     use crate::domain::event::CodeIssued;
     use crate::domain::ids::Handle;
+
+    #[test]
+    fn an_advice_shows_whom_it_names_and_where_it_went() {
+        use std::sync::Arc;
+
+        use crate::domain::account::Channel;
+        use crate::domain::advice::SuspenseWhy;
+        use crate::domain::event::Approval;
+        use crate::domain::ids::{MerchantId, OrderId};
+        use crate::domain::jst::Now;
+        use crate::domain::request::{Authorize, OrderKey};
+        let merchant = MerchantId::new("mrc").unwrap();
+        let key = |id| OrderKey { merchant, order_id: OrderId::new(id).unwrap() };
+        let handle = Handle::new(314_159_265).unwrap();
+        let payer = Payer::Code(Scanned::Sealed { handle, proof: Proof::Tok19 });
+        let input = Arc::new(Authorize::new(key("A-1"), payer, Channel::InStore, Yen::new(1_980)));
+        let now = Now::at(Millis(1_795_423_500_000));
+        let approval = Approval { month: now.month, due: now.date, points: 0, hold_expires_at: None };
+        let outcome = Outcome::Approved(approval);
+        let decided = Decided { random: 9, policy: 1, input, customer: None, room: Yen::ZERO, outcome };
+        let mut advised = Advised {
+            decided,
+            original: Some(key("R-1")),
+            post: Post::UpTo(Yen::new(3_000)),
+            booked: Booked::Suspense(SuspenseWhy::OverDayCap),
+            known: Some(CustomerIx(3)),
+        };
+        let shown = |advised: &Advised| -> Value {
+            let event = Event::Advised(Box::new(advised.clone()));
+            let line = event_json(Lsn(5), now.at, &event, &|_| CustomerId::new("1001").ok());
+            assert!(!line.contains("314159265"), "{line}");
+            serde_json::from_str(&line).unwrap()
+        };
+        let line = shown(&advised);
+        assert_eq!((&line["kind"], &line["customer_id"]), (&"advised".into(), &"1001".into()));
+        assert_eq!((&line["suspense"], &line["over_limit"]), (&"over_day_cap".into(), &false.into()));
+        assert_eq!((&line["post"], &line["post_cap"]), (&"up_to".into(), &3_000.into()));
+        assert_eq!(line["original"]["order_id"], "R-1");
+        advised.booked = Booked::OverLimit;
+        let line = shown(&advised);
+        assert_eq!((&line["suspense"], &line["over_limit"]), (&Value::Null, &true.into()));
+    }
 
     #[test]
     fn no_handle_and_no_seal_ever_leaves() {

@@ -27,6 +27,7 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
             Problem::new(&NOT_STANDING, "It was denied, cancelled or has expired; nothing was done.")
                 .with("authorization_status", status.name())
         }
+        Refusal::Cancelled => Problem::new(&NOT_STANDING, "It was cancelled before it came; nothing was done."),
         Refusal::NotCaptured => Problem::new(&NOT_CAPTURED, "Cancel the hold, or capture less of it, instead."),
         Refusal::RefundIdReused { amount } => {
             Problem::new(&REFUND_ID_REUSED, "Use a new refund id for another refund.").with("amount", amount.get())
@@ -90,6 +91,7 @@ mod tests {
             (Refusal::OverHold { amount: yen }, 422, "over_hold"),
             (Refusal::NotStanding { status: OrderStatus::Denied }, 409, "not_standing"),
             (Refusal::NotCaptured, 409, "not_captured"),
+            (Refusal::Cancelled, 409, "not_standing"),
             (Refusal::RefundIdReused { amount: yen }, 409, "refund_id_reused"),
             (Refusal::OverRefundable { left: yen }, 422, "over_refundable"),
             (Refusal::CustomerUnknown, 404, "customer_unknown"),

@@ -7,14 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::config::{LedgerPlace, Records};
+use crate::domain::advice::advise;
 use crate::domain::decide::judge;
-use crate::domain::event::{Decided, Event, Outcome};
+use crate::domain::event::{Advised, Decided, Event, Outcome};
 use crate::domain::ids::Lsn;
 use crate::domain::jst::{Millis, Now};
-use crate::domain::request::OrderKey;
+use crate::domain::request::{Advice, OrderKey};
 use crate::domain::state::State;
+use crate::domain::undo::Step;
 use crate::engine::recovery::{RecoveryError, replay};
 use crate::journal::JournalError;
 use crate::journal::recover::examine;
@@ -34,10 +37,14 @@ pub struct Report {
     pub torn_bytes: u64,
     pub approved: u64,
     pub denied: u64,
+    /// Of those approved: by the network, for us.
+    pub advices: u64,
     pub judged_again: u64,
     pub customers: u64,
     /// Yen: all customers' exposure at the last record.
     pub exposure: u64,
+    /// Yen owed to the network and charged to nobody, at the last record.
+    pub suspense: u64,
     pub ledger: Lsn,
     /// Disagreements, the first few of each kind in words.
     pub wrong: Vec<String>,
@@ -84,6 +91,9 @@ impl fmt::Display for Report {
             "decisions {} approved, {} denied; {} judged again",
             self.approved, self.denied, self.judged_again
         )?;
+        if self.advices > 0 {
+            writeln!(f, "advices   {} of them, {} yen in suspense", self.advices, self.suspense)?;
+        }
         writeln!(f, "accounts  {} customers, exposure {} yen", self.customers, self.exposure)?;
         writeln!(f, "ledger    at record {}, {} behind", self.ledger, lag)?;
         for wrong in &self.wrong {
@@ -124,8 +134,12 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
     let mut state = State::new(records.settings);
     let mut decided_in_journal = 0;
     replay(&mut state, &journal, found.last, |state, lsn, event, now| {
-        if let Event::Decided(decided) = event {
-            judge_again(state, lsn, decided, now, &mut report);
+        match event {
+            Event::Decided(decided) => judge_again(state, lsn, decided, now, &mut report),
+            Event::Advised(advised) => advise_again(state, lsn, advised, now, &mut report),
+            _ => {}
+        }
+        if matches!(event, Event::Decided(_) | Event::Advised(_)) {
             decided_in_journal += u64::from(lsn <= checkpoint.lsn);
         }
         state.apply(event, now);
@@ -144,6 +158,7 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
         check_books(ledger, &checkpoint, decided_in_journal, &mut report)?;
     }
     let now = Now::at(state.time.max(Millis(0)));
+    report.suspense = state.suspense.get();
     report.customers = u64::from(state.next_customer().0);
     report.exposure = state
         .rules()
@@ -168,6 +183,26 @@ fn judge_again(state: &State, lsn: Lsn, decided: &Decided, now: &Now, report: &m
     let same = again.outcome == decided.outcome && again.customer == decided.customer && again.room == decided.room;
     if !same || in_force.version != decided.policy {
         report.note(format!("record {lsn}: recorded {:?}, judged again {:?}", decided.outcome, again.outcome));
+    }
+}
+
+/// The same advice, brought again to the books as they were, must be booked the same.
+fn advise_again(state: &State, lsn: Lsn, advised: &Advised, now: &Now, report: &mut Report) {
+    report.approved += 1;
+    report.advices += 1;
+    let Some(in_force) = &state.policy else {
+        report.note(format!("record {lsn} is an advice without a policy"));
+        return;
+    };
+    let Advised { decided, original, post, .. } = advised;
+    let advice = Advice { input: Arc::clone(&decided.input), original: *original, post: *post };
+    report.judged_again += 1;
+    match advise(state, &advice, now, in_force, &mut || decided.random) {
+        Step::Record(Event::Advised(again)) if *again == *advised => {}
+        Step::Record(Event::Advised(again)) => {
+            report.note(format!("record {lsn}: booked {:?}, judged again {:?}", advised.booked, again.booked));
+        }
+        _ => report.note(format!("record {lsn}: booked {:?}, now it is known", advised.booked)),
     }
 }
 
@@ -206,4 +241,66 @@ fn check_books(ledger: &SqliteReader, at: &State, decided: u64, report: &mut Rep
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Ledger as LedgerConfig};
+    use crate::domain::history::History;
+    use crate::domain::request::Post;
+    use crate::domain::state::Settings;
+    use crate::engine::Sync;
+    use crate::journal::local::{LocalJournal, Options};
+    use crate::journal::{Batch, Journal, codec};
+    use crate::ledger::sqlite::SqliteLedger;
+    use crate::ledger::{Ledger, Posting};
+
+    /// A random history as a service would have left it on disk.
+    fn on_disk(events: &[(Lsn, Millis, Event)], data: &std::path::Path) -> Records {
+        let options = Options { segment_size: 1 << 20, background: false, scan_from: Lsn::ZERO };
+        let (mut journal, _) = LocalJournal::open(&data.join("journal"), &options, 0).unwrap();
+        let mut batch = Batch::new();
+        for (_, at, event) in events {
+            batch.push(at.0, |bytes| codec::encode(event, bytes));
+        }
+        journal.commit(&batch).unwrap();
+        let place = data.join("ledger.db");
+        let mut ledger = SqliteLedger::open(&place, Millis(0)).unwrap();
+        let posting =
+            |(lsn, time, event): &(Lsn, Millis, Event)| Posting { lsn: *lsn, time: *time, event: event.clone() };
+        ledger.post(&events.iter().map(posting).collect::<Vec<_>>()).unwrap();
+        Records {
+            data: data.to_owned(),
+            journal: config::Journal {
+                segment_bytes: 1 << 20,
+                sync: Sync::BeforeAnswer,
+                max_gap: std::time::Duration::ZERO,
+                retain_days: 400,
+            },
+            ledger: LedgerConfig { place: LedgerPlace::Embedded(place), chunk_records: 1_000 },
+            settings: Settings::default(),
+        }
+    }
+
+    #[test]
+    fn a_random_history_agrees_and_an_advice_booked_otherwise_does_not() {
+        let history = History::new(31, 1_500);
+        let data = tempfile::tempdir().unwrap();
+        let report = verify(&on_disk(&history.events, data.path()), &mut |_, _| {}).unwrap();
+        assert!(report.agrees(), "{report}");
+        assert!(report.advices > 20, "{report}");
+        assert_eq!(report.suspense, history.state.suspense.get());
+
+        let mut events = history.events;
+        let booked = |event: &Event| matches!(event, Event::Advised(advised) if advised.decided.customer.is_some());
+        let at = events.iter().rposition(|(_, _, event)| booked(event)).unwrap();
+        if let (lsn, _, Event::Advised(advised)) = &mut events[at] {
+            advised.post = Post::Never;
+            let data = tempfile::tempdir().unwrap();
+            let lsn = *lsn;
+            let report = verify(&on_disk(&events, data.path()), &mut |_, _| {}).unwrap();
+            assert!(report.wrong[0].starts_with(&format!("record {lsn}: booked")), "{report}");
+        }
+    }
 }

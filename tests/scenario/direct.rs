@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use sokketsu::domain::account::{Channel, Identity, Limits, Status};
+use sokketsu::domain::advice::AdviceOutcome;
 use sokketsu::domain::bill::PaymentMethod;
 use sokketsu::domain::codes::Code;
 use sokketsu::domain::event::Event;
@@ -14,7 +15,7 @@ use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::money::Yen;
 use sokketsu::domain::orders::{Order, OrderState, Told};
 use sokketsu::domain::request::{
-    Authorize, Cancel, Capture, CustomerChange, OrderKey, Payer, Proof, Refund, Request, Scanned,
+    Advice, Authorize, Cancel, Capture, CustomerChange, OrderKey, Payer, Post, Proof, Refund, Request, Scanned,
 };
 use sokketsu::domain::rule::{Reply, Ruling, existed, reply_after, rule};
 use sokketsu::domain::state::{Settings, State};
@@ -277,21 +278,21 @@ impl<C: Core> Direct<C> {
         }
     }
 
-    fn authorize(&mut self, step: &Step) -> String {
-        let online = step.verb == "online";
-        let payer = if online {
-            Payer::Customer(CustomerId::new(step.word(3)).unwrap())
-        } else {
-            Payer::Code(self.scan(step.word(3)))
+    /// A sale as the register, or the network, tells it.
+    fn sale(&self, step: &Step) -> Authorize {
+        let named = step.word(3).strip_prefix("customer:").or((step.verb == "online").then_some(step.word(3)));
+        let payer = match named {
+            Some(customer) => Payer::Customer(CustomerId::new(customer).unwrap()),
+            None => Payer::Code(self.scan(step.word(3))),
         };
-        let channel = match (online, step.has("np")) {
+        let channel = match (step.verb == "online", step.has("np")) {
             (false, _) => Channel::InStore,
             (true, false) => Channel::Online,
             (true, true) => Channel::NpAtobarai,
         };
         let categories = step.option("items").map(|list| list.split(',').map(|c| Category::new(c).unwrap()).collect());
         let currency = step.option("currency").unwrap_or("JPY").as_bytes();
-        let input = Authorize {
+        Authorize {
             order_id: OrderId::new(step.word(0)).unwrap(),
             merchant: MerchantId::new(step.word(1)).unwrap(),
             store: step.option("store").map(|text| StoreId::new(text).unwrap()),
@@ -306,13 +307,45 @@ impl<C: Core> Direct<C> {
             categories: categories.unwrap_or_default(),
             requested_at: None,
             late: step.has("late"),
-        };
+        }
+    }
+
+    fn authorize(&mut self, step: &Step) -> String {
+        let input = self.sale(step);
         let reply = self.ask(Request::Authorize { input: Arc::new(input), throttled: step.has("throttled") });
         let now = self.now;
         match reply {
             Reply::Decision { order, replayed } => decision(&order, replayed, now),
             Reply::OrderIdReused { .. } => String::from("reused"),
             Reply::Throttled => String::from("throttled"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// `up_to=YEN` or `never` is what the link may post, `original=R-1` the request it got no answer to.
+    fn advice(&mut self, step: &Step) -> String {
+        let input = Arc::new(self.sale(step));
+        let merchant = input.merchant;
+        let original = step.option("original").map(|id| OrderKey { merchant, order_id: OrderId::new(id).unwrap() });
+        let post = match step.option("up_to") {
+            Some(yen) => Post::UpTo(Yen::new(yen.parse().unwrap())),
+            None if step.has("never") => Post::Never,
+            None => Post::WithinLimits,
+        };
+        let now = self.now;
+        match self.ask(Request::Advise(Advice { input, original, post })) {
+            Reply::Advised { order, advice, replayed } => {
+                let what = match advice {
+                    AdviceOutcome::Posted => String::from("posted"),
+                    AdviceOutcome::OverLimit => String::from("over_limit"),
+                    AdviceOutcome::Suspense(why) => format!("suspense {}", why.name()),
+                    AdviceOutcome::AlreadyCounted => format!("counted as={}", order.order_id),
+                };
+                assert_eq!(order.billed, !what.starts_with("suspense"), "{order:?}");
+                format!("{what} {}", decision(&order, replayed, now))
+            }
+            Reply::Decision { order, replayed } => decision(&order, replayed, now),
+            Reply::OrderIdReused { .. } => String::from("reused"),
             other => format!("{other:?}"),
         }
     }
@@ -458,6 +491,8 @@ impl<C: Core> World for Direct<C> {
                 self.mirror(step)
             }
             "pay" | "online" => self.authorize(step),
+            "advice" => self.advice(step),
+            "suspense" => format!("yen={}", self.core.state().suspense),
             "cancel" => self.cancel(step),
             "capture" => self.capture(step),
             "refund" => self.refund(step),

@@ -8,6 +8,7 @@
 //! code K C                  => issued                  C is shown a code, called K
 //! pay R-1 M 1980 K hold     => approved points=9       the register sends an order with the code K
 //! online R-2 M 500 C np     => denied over_total_limit
+//! advice A-1 M 1980 K up_to=20000 original=R-1 => posted     the network approved it (core and engine only)
 //! cancel R-1 M              => reversed
 //! ```
 //! Behind `=>` stand words that the outcome must contain; the outcome is a line of words too.

@@ -8,12 +8,10 @@ use tokio::task::{JoinError, JoinSet};
 use super::Link;
 use super::acquirers::{Fingerprint, Known};
 use super::afterwards::{After, Doing};
+use super::sale::{input, scan};
 use super::verdict::Verdict;
-use crate::code;
-use crate::code::body::Body;
-use crate::domain::account::Channel;
 use crate::domain::ids::MerchantId;
-use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Request as Question, Scanned};
+use crate::domain::request::{Advice, OrderKey, Post, Request as Question};
 use crate::domain::rule::Reply;
 use crate::engine::inbox::{Answered, Outcome, Shed};
 use crate::engine::outlet::Outlet;
@@ -199,7 +197,7 @@ impl Desk {
         received: Instant,
     ) -> Asked {
         let parsed = Instant::now();
-        let input = Arc::new(self.input(request, sale, merchant)?);
+        let input = Arc::new(input(&self.link.edge, request, sale, merchant)?);
         let verified = Instant::now();
         let source = Source {
             key: known.number,
@@ -221,58 +219,33 @@ impl Desk {
         Ok(())
     }
 
-    fn input(&self, request: &Request<'_>, sale: &Sale<'_>, merchant: MerchantId) -> Result<Authorize, Verdict> {
-        let (scanned, entry_mode) = self.scan(&sale.code)?;
-        let key = OrderKey { merchant, order_id: request.order_id };
-        Ok(Authorize {
-            terminal: request.terminal,
-            currency: sale.currency,
-            capture: sale.capture,
-            confirm_repeat: sale.confirm_repeat,
-            entry_mode: sale.entry_mode.or(Some(entry_mode)),
-            ..Authorize::new(key, Payer::Code(scanned), Channel::InStore, sale.amount)
-        })
-    }
-
-    /// The code as it came, judged by itself. An account number beside a scan must be of the same code.
-    fn scan(&self, code: &Presented<'_>) -> Result<(Scanned, EntryMode), Verdict> {
-        let edge = &self.link.edge;
-        let keys = edge.keyring.load();
-        match code {
-            Presented::Scan { text, pan } => {
-                let scanned: Scanned = code::read(text, &edge.issuers, &keys, edge.clock.now().0).into();
-                let same = |pan: &&str| {
-                    let body = pan.as_bytes().try_into().ok().and_then(|pan| Body::from_tok19(pan).ok());
-                    body.is_some_and(|body| Some(body.handle()) == scanned.handle())
-                };
-                if scanned.handle().is_some() && pan.as_ref().is_some_and(|pan| !same(pan)) {
-                    return Err(Verdict::wrong(Wrong { code: *b"30", element: 2 }));
-                }
-                let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
-                Ok((scanned, if digits { EntryMode::Barcode } else { EntryMode::Qr }))
-            }
-            Presented::Split { pan, template } => {
-                let mode = if template.is_empty() { EntryMode::Barcode } else { EntryMode::Qr };
-                Ok((code::read_split(pan, template, &edge.issuers, &keys).into(), mode))
-            }
-        }
-    }
-
-    /// What is asked of an order that was decided before, ready to be carried out.
+    /// What is asked of an order that was decided before, or is told of one, ready to be carried out.
     fn after(&self, request: &Request<'_>, known: &Known, merchant: MerchantId) -> Result<After, Verdict> {
         let own = OrderKey { merchant, order_id: request.order_id };
         let of = |order_id| OrderKey { merchant, order_id };
-        let handle = |code: Option<Presented<'_>>| code.and_then(|code| self.scan(&code).ok()?.0.handle());
-        let doing = match request.asks {
+        let scanned = |code: Option<Presented<'_>>| code.and_then(|code| Some(scan(&self.link.edge, &code).ok()?.0));
+        let post = known.acquirer.stand_in.map_or(Post::WithinLimits, Post::UpTo);
+        let doing = match &request.asks {
             Asks::Refund { .. } if !known.acquirer.may_refund => return Err(Verdict::not_permitted(3)),
-            Asks::Refund { original, amount } => Doing::Refund { original: of(original), amount },
-            Asks::Reversal { original, of_refund, kept, code } => {
-                Doing::Reversal { original: of(original), of_refund, kept, handle: handle(code) }
+            Asks::Refund { original, amount } => Doing::Refund { original: of(*original), amount: *amount },
+            Asks::Reversal { original, kept, code } => {
+                let handle = scanned(*code).and_then(|scanned| scanned.handle());
+                Doing::Reversal { original: of(*original), kept: *kept, handle }
             }
-            Asks::Capture { original, amount, .. } => Doing::Capture { original: of(original), amount },
-            Asks::StandIn { .. } | Asks::Sale(_) => return Err(Verdict::not_ready()),
+            Asks::RefundReversal { original, amount } => {
+                Doing::RefundReversal { original: of(*original), amount: *amount }
+            }
+            Asks::Capture { original, amount, code } => {
+                Doing::Capture { original: of(*original), amount: *amount, code: scanned(*code), post }
+            }
+            Asks::StandIn { sale, original } => {
+                let input = Arc::new(input(&self.link.edge, request, sale, merchant)?);
+                Doing::StandIn(Advice { input, original: original.map(of), post })
+            }
+            // A sale is one question.
+            Asks::Sale(_) => return Err(Verdict::not_ready()),
         };
-        Ok(After { own, doing })
+        Ok(After { own, terminal: request.terminal, doing })
     }
 
     /// Writes down what the engine has answered.

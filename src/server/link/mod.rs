@@ -3,6 +3,7 @@
 //! - this file: the listener, and the bounds of its connections;
 //! - `connection`: bytes in, bytes out, silence and the drain;
 //! - `desk`: one message from its bytes to the engine, and an answer from the engine to its bytes;
+//! - `sale`: what a sale's message says, its code judged by itself;
 //! - `afterwards`: what takes more than one question: reversals, captures, refunds, advices;
 //! - [`acquirers`]: who speaks; `verdict`: what an answer says.
 //!
@@ -12,8 +13,7 @@ pub mod acquirers;
 mod afterwards;
 mod connection;
 mod desk;
-#[cfg(test)]
-mod desk_tests;
+mod sale;
 mod verdict;
 
 use std::sync::Arc;

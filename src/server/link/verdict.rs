@@ -82,6 +82,8 @@ impl Verdict {
         let details = match refusal {
             Refusal::NotCaptured => "1251",
             Refusal::NotStanding { .. } => "1252",
+            // As of a late sale: it was taken back before it came.
+            Refusal::Cancelled => "1201",
             Refusal::OverRefundable { .. } => "1351",
             Refusal::OverHold { .. } => "1352",
             Refusal::AuthorizationUnknown => "2551",
@@ -114,10 +116,6 @@ impl Verdict {
             "authorization_unknown" => Self::of_refusal(Refusal::AuthorizationUnknown),
             _ => Self::refused(*b"96", "9600"),
         }
-    }
-
-    pub fn is_done(&self) -> bool {
-        self.code == *b"00"
     }
 
     pub fn answer(&self) -> Answer<'_> {

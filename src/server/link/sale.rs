@@ -1,0 +1,52 @@
+//! A sale as it came, with its code judged by itself.
+
+use crate::code;
+use crate::code::body::Body;
+use crate::domain::account::Channel;
+use crate::domain::ids::MerchantId;
+use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Scanned};
+use crate::iso8583::translate::{Presented, Request, Sale, Wrong};
+use crate::server::Edge;
+
+use super::verdict::Verdict;
+
+pub(super) fn input(
+    edge: &Edge,
+    request: &Request<'_>,
+    sale: &Sale<'_>,
+    merchant: MerchantId,
+) -> Result<Authorize, Verdict> {
+    let (scanned, entry_mode) = scan(edge, &sale.code)?;
+    let key = OrderKey { merchant, order_id: request.order_id };
+    Ok(Authorize {
+        terminal: request.terminal,
+        currency: sale.currency,
+        capture: sale.capture,
+        confirm_repeat: sale.confirm_repeat,
+        entry_mode: sale.entry_mode.or(Some(entry_mode)),
+        ..Authorize::new(key, Payer::Code(scanned), Channel::InStore, sale.amount)
+    })
+}
+
+/// An account number beside a scan must be of the same code.
+pub(super) fn scan(edge: &Edge, code: &Presented<'_>) -> Result<(Scanned, EntryMode), Verdict> {
+    let keys = edge.keyring.load();
+    match code {
+        Presented::Scan { text, pan } => {
+            let scanned: Scanned = code::read(text, &edge.issuers, &keys, edge.clock.now().0).into();
+            let same = |pan: &&str| {
+                let body = pan.as_bytes().try_into().ok().and_then(|pan| Body::from_tok19(pan).ok());
+                body.is_some_and(|body| Some(body.handle()) == scanned.handle())
+            };
+            if scanned.handle().is_some() && pan.as_ref().is_some_and(|pan| !same(pan)) {
+                return Err(Verdict::wrong(Wrong { code: *b"30", element: 2 }));
+            }
+            let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+            Ok((scanned, if digits { EntryMode::Barcode } else { EntryMode::Qr }))
+        }
+        Presented::Split { pan, template } => {
+            let mode = if template.is_empty() { EntryMode::Barcode } else { EntryMode::Qr };
+            Ok((code::read_split(pan, template, &edge.issuers, &keys).into(), mode))
+        }
+    }
+}
