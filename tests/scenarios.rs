@@ -56,6 +56,7 @@ scenarios! {
     deadline
     old_orders
     advices
+    tok19
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
 use crate::domain::request::{Authorize, Currency, EntryMode, JPY, OrderKey, Payer, Request, Scanned};
 use crate::domain::rule::Reply;
-use crate::engine::inbox::{Answered, Stages};
+use crate::engine::inbox::Stages;
 use crate::metrics::{Metrics, Stage, metrics};
 
 const DEADLINE_MS: u64 = 1_000;
@@ -191,21 +191,10 @@ async fn decide(
     deadline: Instant,
     early: [Duration; 2],
 ) -> Result<Answer, Problem> {
-    let limiter = &asked.edge.bad_codes;
-    let bad = matches!(input.payer, Payer::Code(scanned) if scanned.is_bad());
-    let pass = match input.payer {
-        Payer::Code(_) => limiter.check(source, bad, Instant::now()),
-        Payer::Customer(_) => Pass::Open,
-    };
-    let throttled = pass != Pass::Open;
-    let counted = bad && !throttled;
+    let entry = asked.edge.bad_codes.enter(source, &input.payer, Instant::now());
+    let (pass, throttled) = (entry.pass, entry.is_shut());
     let answered = ask(asked.edge, Request::Authorize { input, throttled }, Some(deadline)).await;
-    let is_new = matches!(&answered, Ok(Answered { reply: Reply::Decision { replayed: false, .. }, .. }));
-    if counted && is_new {
-        metrics().bad_codes.increment(1);
-    } else if counted {
-        limiter.forgive(source);
-    }
+    entry.leave(answered.as_ref().ok().map(|answered| &answered.reply), Instant::now());
     let answered = answered?;
     let (order, replayed) = match answered.reply {
         Reply::Decision { order, replayed } => (order, replayed),

@@ -194,6 +194,7 @@ pub struct Plan {
     pub options: Options,
     pub metrics: Option<PrometheusHandle>,
     pub disk: Stall,
+    pub issuers: Issuers,
 }
 
 impl Default for Plan {
@@ -201,7 +202,15 @@ impl Default for Plan {
         let bounds = Bounds { normal: 1_000, urgent: 1_000, batch: 64, target: Duration::from_millis(5) };
         let quick = Duration::from_millis(300);
         let options = Options { body_timeout: quick, header_timeout: quick, ..Options::default() };
-        Self { admin: false, engine: true, bounds, options, metrics: None, disk: Stall::default() }
+        Self {
+            admin: false,
+            engine: true,
+            bounds,
+            options,
+            metrics: None,
+            disk: Stall::default(),
+            issuers: Issuers::sandbox(),
+        }
     }
 }
 
@@ -256,7 +265,7 @@ impl House {
             inbox,
             board,
             keyring: Arc::new(ArcSwap::from_pointee(Keyring::sandbox())),
-            issuers: Arc::new(Issuers::sandbox()),
+            issuers: Arc::new(plan.issuers),
             clock: clock(),
             callers: Arc::new(ArcSwap::from_pointee(callers())),
             readiness: Arc::clone(&readiness),

@@ -7,6 +7,7 @@ mod disk;
 mod faults;
 mod load;
 mod money;
+mod pictures;
 mod races;
 mod server;
 mod tls;
