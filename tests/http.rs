@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use http_support::{Client, House, Plan, purchase, request};
 use serde_json::{Value, json};
+use sokketsu::code::{Aid, Application, Form, Issuers, Label, Prefix};
 use sokketsu::domain::event::{CodeIssued, Event};
 use sokketsu::domain::ids::{CustomerIx, Handle, Lsn};
 use sokketsu::domain::jst::Millis;
@@ -596,6 +597,79 @@ async fn large_and_slow_bodies_are_refused() {
     client.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\n[true\r\n1\r\n]\r\n0\r\n\r\n").as_bytes()).await;
     assert_eq!(client.answer().await.status, 422, "a chunked body is read");
     assert_eq!(house.records(), before, "nothing was recorded");
+}
+
+/// A prefix of each form.
+fn both_forms() -> Plan {
+    let prefix = |text| Prefix::parse(text).unwrap();
+    let aid = Aid::parse("F0000000000001").unwrap();
+    let application = Application { aid, form: Form::L24, label: Label::parse("TESTPAY").unwrap() };
+    let prefixes = vec![(prefix("90009999"), Form::L24), (prefix("90008888"), Form::Tok19)];
+    Plan { issuers: Issuers::new(prefixes, vec![application]).unwrap(), ..Plan::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_of_19_digits_is_issued_shown_and_paid_with() {
+    let usual = House::usual();
+    let tok19 = json!({"customer_id": "1001", "form": "tok19"});
+    let mut client = usual.client().await;
+    let refused = client.post("/v1/codes", WALLET, &tok19).await;
+    assert_eq!((refused.problem().0, refused.problem().2.as_str()), (422, "/form"), "no prefix has it");
+
+    let house = House::open(both_forms());
+    let mut client = house.client().await;
+    let unknown = client.post("/v1/codes", WALLET, &json!({"customer_id": "1001", "form": "l25"})).await;
+    assert_eq!((unknown.problem().0, unknown.problem().2.as_str()), (422, "/form"));
+    let code = client.code("1001").await;
+    assert_eq!(text(&code["barcode"]).len(), 24, "the form of the first prefix");
+    let code = client.post("/v1/codes", WALLET, &tok19).await.json();
+    let barcode = text(&code["barcode"]);
+    assert!(barcode.len() == 19 && barcode.starts_with("90008888"), "{code}");
+    let second = |key: &str| Millis::parse(text(&code[key])).unwrap().0;
+    assert_eq!(second("expires_at") - second("issued_at"), 60_000);
+    let path = format!("/v1/codes/{}", text(&code["code_id"]));
+    let mut pictures = Vec::new();
+    for picture in ["barcode.svg", "qr.svg"] {
+        let answer = client.get(&format!("{path}/{picture}"), WALLET).await;
+        assert_eq!(answer.status, 200);
+        pictures.push(answer.text());
+    }
+    assert_eq!(sokketsu::code::barcode::svg(barcode, 561).as_deref(), Some(pictures[0].as_str()));
+    assert_eq!(sokketsu::code::qr::svg(text(&code["qr"]), 360).as_deref(), Some(pictures[1].as_str()));
+    let over = client.post("/v1/authorizations", REGISTER, &purchase("T-1", &code, 3_001)).await.json();
+    assert_eq!(over["reason"], "over_payment_cap");
+    let paid = client.post("/v1/authorizations", REGISTER, &purchase("T-2", &code, 3_000)).await.json();
+    assert_eq!((&paid["decision"], &paid["response_code"]), (&json!("approved"), &json!("00")));
+    assert_eq!(client.get(&format!("{path}/barcode.svg"), WALLET).await.problem().1, "code_not_live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_guesses_of_19_digits_and_a_terminal_waits() {
+    let house = House::open(both_forms());
+    let mut client = house.client().await;
+    let guess = |n: u32, terminal: &str| {
+        let merchant = json!({"id": "mrc_konbini", "terminal_id": terminal});
+        // Well-formed, of a handle that nobody has.
+        json!({"order_id": format!("G-{n}"), "code": "9000888810000000000", "amount": 100, "merchant": merchant})
+    };
+    for n in 0..2 {
+        let answer = client.post("/v1/authorizations", REGISTER, &guess(n, "T01")).await.json();
+        assert_eq!((&answer["reason"], &answer["retry"]), (&json!("code_invalid"), &json!("new_code")));
+        let again = client.post("/v1/authorizations", REGISTER, &guess(n, "T01")).await.json();
+        assert_eq!(again["replayed"], true);
+    }
+    let before = house.records();
+    assert_eq!(client.post("/v1/authorizations", REGISTER, &guess(2, "T01")).await.problem().0, 429);
+    assert_eq!(house.records(), before, "it was not judged");
+    assert_eq!(client.post("/v1/authorizations", REGISTER, &guess(0, "T01")).await.json()["replayed"], true);
+    let mut code = client.code("1001").await;
+    let sealed = client.post("/v1/authorizations", REGISTER, &purchase("G-3", &code, 100)).await.json();
+    assert_eq!(sealed["decision"], "approved", "a sealed code is no guess");
+    code = client.post("/v1/codes", WALLET, &json!({"customer_id": "1001", "form": "tok19"})).await.json();
+    let good = client.post("/v1/authorizations", REGISTER, &purchase("G-4", &code, 200)).await;
+    assert_eq!(good.status, 429, "a good one of 19 digits would tell the guesser that it is good");
+    let other = client.post("/v1/authorizations", REGISTER, &guess(5, "T05")).await.json();
+    assert_eq!(other["reason"], "code_invalid", "another terminal is not slowed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

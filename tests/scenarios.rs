@@ -67,6 +67,7 @@ scenarios! {
     deadline
     old_orders
     advices
+    tok19
     network_reversals
     network_advices
 }

@@ -5,20 +5,12 @@ use std::fmt;
 use thiserror::Error;
 
 use super::body::Prefix;
+pub use crate::domain::codes::Form;
 
 /// Shortest and longest AID that EMV allows, in bytes.
 const AID_BYTES: std::ops::RangeInclusive<usize> = 5..=16;
 /// Longest application label that EMV allows.
 const LABEL_MAX: usize = 16;
-
-/// How a network takes our codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
-    /// 24 digits: the body and six digits of MAC. The default.
-    L24,
-    /// 19 digits: the body and a Luhn digit, no MAC; for a network that insists on 19.
-    Tok19,
-}
 
 /// An EMV application identifier, 5–16 bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -179,6 +171,11 @@ impl Issuers {
         Some(Issuer { prefix, form, application })
     }
 
+    /// The form of a code for which none was asked: that of the first prefix.
+    pub fn first_form(&self) -> Form {
+        self.prefixes.first().map_or(Form::L24, |(_, form)| *form)
+    }
+
     /// The form of a prefix, if it is ours.
     pub fn form_of(&self, prefix: Prefix) -> Option<Form> {
         self.prefixes.iter().find(|(one, _)| *one == prefix).map(|(_, form)| *form)
@@ -240,7 +237,7 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!(issuers.issuer(Form::L24).unwrap().prefix, l24);
+        assert_eq!((issuers.issuer(Form::L24).unwrap().prefix, issuers.first_form()), (l24, Form::L24));
         let issuer = issuers.issuer(Form::Tok19).unwrap();
         assert_eq!((issuer.prefix, issuer.application.label.as_bytes()), (tok19, &b"TWO"[..]));
         assert_eq!(issuers.issuer_of(second).unwrap().prefix, second);

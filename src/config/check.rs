@@ -149,9 +149,11 @@ impl Check {
     }
 
     pub fn service(&mut self, records: Records) -> Option<Config> {
+        let raw = std::mem::take(&mut self.raw.bad_codes);
         let bad_codes = BadCodes {
-            per_terminal: self.within("bad_codes.per_terminal", self.raw.bad_codes.per_terminal, 5, 1..=100_000),
-            per_key: self.within("bad_codes.per_key", self.raw.bad_codes.per_key, 5, 1..=100_000),
+            per_terminal: self.within("bad_codes.per_terminal", raw.per_terminal, 5, 1..=100_000),
+            tok19_per_terminal: self.within("bad_codes.tok19_per_terminal", raw.tok19_per_terminal, 2, 1..=100_000),
+            per_key: self.within("bad_codes.per_key", raw.per_key, 5, 1..=100_000),
         };
         let (tolerance, nonces) = (self.raw.signatures.tolerance, self.raw.signatures.nonces);
         let (least, most) = (RawDuration(1_000), RawDuration(300_000));

@@ -112,7 +112,7 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!((journal.max_gap, journal.retain_days), (Duration::from_micros(500), 400));
     assert_eq!(config.server.http.to_string(), "127.0.0.1:8080");
     assert_eq!((config.server.admin, config.server.tls.clone(), config.server.insecure), (None, None, false));
-    assert_eq!(config.bad_codes, BadCodes { per_terminal: 5, per_key: 5 });
+    assert_eq!(config.bad_codes, BadCodes { per_terminal: 5, tok19_per_terminal: 2, per_key: 5 });
     assert_eq!(config.keyring.active(), 0);
     assert_eq!(config.keys.len(), 1);
     assert!(config.holidays.content.covers(Date::parse("2030-06-01").unwrap()));
@@ -446,7 +446,7 @@ fn the_policy_and_the_holidays_are_checked_too() {
         (
             "action = \"block\"",
             "action = \"cap\"",
-            "DIR/policy.toml:49:1: `category \"gift cards\".cap_yen`: is missing",
+            "DIR/policy.toml:51:1: `category \"gift cards\".cap_yen`: is missing",
         ),
     ];
     for (from, to, expected) in cases {

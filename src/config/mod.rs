@@ -182,6 +182,8 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadCodes {
     pub per_terminal: u32,
+    /// Before codes of 19 digits, which carry no seal, are not judged any more.
+    pub tok19_per_terminal: u32,
     /// Of a key that does not say otherwise; see [`ApiKey::bad_codes_per_minute`].
     pub per_key: u32,
 }

@@ -108,6 +108,7 @@ pub struct RawEngine {
 #[serde(deny_unknown_fields, default)]
 pub struct RawBadCodes {
     pub per_terminal: Option<u32>,
+    pub tok19_per_terminal: Option<u32>,
     pub per_key: Option<u32>,
 }
 

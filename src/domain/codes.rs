@@ -17,6 +17,27 @@ pub const FIRST_KEPT: i64 = 48 * HOUR;
 /// Wrong seals on one live handle that void it: against someone who read a body and guesses the seal.
 pub const WRONG_SEALS: u8 = 3;
 
+/// How a code's digits are shown, as a network takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Form {
+    /// 24 digits: the body and six digits of MAC. The default.
+    L24 = 1,
+    /// 19 digits: the body and a Luhn digit, no MAC; for a network that insists on 19.
+    Tok19,
+}
+
+impl Form {
+    pub const ALL: [Self; 2] = [Self::L24, Self::Tok19];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::L24 => "l24",
+            Self::Tok19 => "tok19",
+        }
+    }
+}
+
 /// How a code ended before its time. The first ending is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -29,6 +50,7 @@ pub struct Code {
     pub id: CodeId,
     pub handle: Handle,
     pub customer: CustomerIx,
+    pub form: Form,
     pub generation: u8,
     pub counter: u16,
     pub random: u32,
@@ -183,11 +205,12 @@ impl CodeBook {
         })
     }
 
-    pub fn issue(&mut self, lsn: Lsn, issued_at: Millis, issued: &CodeIssued) {
+    pub fn issue(&mut self, lsn: Lsn, issued_at: Millis, issued: &CodeIssued, form: Form) {
         self.put(Code {
             id: CodeId { part: issued.handle.part(), lsn, random: issued.id_random },
             handle: issued.handle,
             customer: issued.customer,
+            form,
             generation: issued.generation,
             counter: issued.counter,
             random: issued.random,
@@ -296,7 +319,7 @@ mod tests {
             random: 2,
             expires_at: Millis(at + 300_000),
         };
-        book.issue(Lsn(lsn), Millis(at), &issued);
+        book.issue(Lsn(lsn), Millis(at), &issued, Form::L24);
         handle
     }
 

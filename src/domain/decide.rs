@@ -7,7 +7,7 @@
 
 use super::account::{Account, Channel, Identity};
 use super::bill::PaymentMethod;
-use super::codes::{Code, CodeState};
+use super::codes::{Code, CodeState, Form};
 use super::denial::Reason;
 use super::event::{Approval, FirstSale, Outcome};
 use super::ids::CustomerIx;
@@ -118,7 +118,8 @@ fn own_code<'a>(state: &'a State, scanned: &Scanned, now: &Now) -> Option<&'a Co
         Scanned::Sealed { proof: Proof::Qr { counter, random, issued_at, .. }, .. } => {
             *counter == code.counter && *random == code.random && u64::from(*issued_at) == issued_second
         }
-        Scanned::Sealed { proof: Proof::Tok19, .. } => true,
+        // Without a seal only a code that was issued without one.
+        Scanned::Sealed { proof: Proof::Tok19, .. } => code.form == Form::Tok19,
         // A seal this old can only be this code's if the code itself is that old.
         Scanned::Stale { .. } => code.state(now.at) != CodeState::Live,
         Scanned::Forged { .. } | Scanned::Unverifiable { .. } | Scanned::Invalid | Scanned::Foreign => false,
@@ -170,8 +171,9 @@ fn payer_may_be_known<'a>(
         }
         Scanned::Sealed { .. } | Scanned::Stale { .. } => {}
     }
-    // Our seal without its record: issued so long ago that it is forgotten.
-    let (code, account) = payer.and_then(|found| Some((found.code?, found.account))).ok_or(Reason::CodeExpired)?;
+    // Our seal without its record: issued so long ago that it is forgotten. Without a seal it may never have been.
+    let unknown = if scanned.is_bare() { Reason::CodeInvalid } else { Reason::CodeExpired };
+    let (code, account) = payer.and_then(|found| Some((found.code?, found.account))).ok_or(unknown)?;
     match code.state(now.at) {
         CodeState::Live => {}
         CodeState::Voided => return Err(Reason::CodeVoided.into()),
@@ -208,6 +210,9 @@ fn within_payment_caps(input: &Authorize, merchant: &Merchant, policy: &Policy) 
     let over = |cap: Yen| input.amount > cap;
     deny_if(policy.payment_cap.is_some_and(over), Reason::OverPaymentCap)?;
     deny_if(merchant.limits.per_payment.is_some_and(over), Reason::OverPaymentCap)?;
+    if let Payer::Code(scanned) = &input.payer {
+        deny_if(scanned.is_bare() && over(Yen::new(policy.codes.tok19_cap_yen)), Reason::OverPaymentCap)?;
+    }
     for rule in policy.rules_for(merchant.mcc, &input.categories) {
         if let CategoryAction::Cap(cap) = rule.action {
             deny_if(over(cap), Reason::OverPaymentCap)?;

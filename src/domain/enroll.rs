@@ -1,7 +1,7 @@
 //! Customers and their codes: who may be given one, and what a change of a customer comes to.
 
 use super::account::{Account, Channel, Profile};
-use super::codes::CodeState;
+use super::codes::{CodeState, Form};
 use super::denial::Reason;
 use super::event::{CodeIssued, Event};
 use super::ids::{CodeId, CustomerId, Handle, Part};
@@ -38,12 +38,13 @@ fn changed(before: &Profile, change: &CustomerChange) -> Profile {
     }
 }
 
-/// A code for a customer who may pay in store. `generation` is that of the keys that will seal it, `draw` gives
+/// A code of a form for a customer who may pay in store. `generation` is that of the keys that will seal it, `draw` gives
 /// random numbers.
 pub fn issue_code(
     state: &State,
     id: &CustomerId,
     generation: u8,
+    form: Form,
     now: &Now,
     policy: &Policy,
     draw: &mut dyn FnMut() -> u64,
@@ -54,6 +55,10 @@ pub fn issue_code(
     if let Some(reason) = account.blocked_by(Channel::InStore, now, rules) {
         return Err(reason);
     }
+    let life = match form {
+        Form::L24 => policy.codes.life_seconds,
+        Form::Tok19 => policy.codes.tok19_life_seconds,
+    };
     Ok(CodeIssued {
         customer,
         handle: free_handle(state, account, now, draw),
@@ -61,7 +66,7 @@ pub fn issue_code(
         id_random: draw(),
         counter: account.codes_issued.wrapping_add(1),
         random: u32::try_from(draw() >> 32).unwrap_or(0),
-        expires_at: now.at.plus(i64::from(policy.codes.life_seconds) * SECOND),
+        expires_at: now.at.plus(i64::from(life) * SECOND),
     })
 }
 

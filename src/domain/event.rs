@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::account::{Channel, Profile};
 use super::advice::Booked;
 use super::bill::Lines;
+use super::codes::Form;
 use super::denial::Reason;
 use super::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, OfficeId, OrderId, RefundId};
 use super::jst::{Date, Millis, Month};
@@ -37,6 +38,7 @@ pub enum Event {
         id: CustomerId,
         profile: Box<Profile>,
     },
+    /// Of 24 digits.
     CodeIssued(CodeIssued),
     CodeVoided {
         handle: Handle,
@@ -70,6 +72,17 @@ pub enum Event {
         order: Lsn,
         amount: Yen,
     },
+    /// A code of 19 digits, which carry no seal.
+    Tok19Issued(CodeIssued),
+}
+
+impl Event {
+    pub const fn issued(form: Form, issued: CodeIssued) -> Self {
+        match form {
+            Form::L24 => Self::CodeIssued(issued),
+            Form::Tok19 => Self::Tok19Issued(issued),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

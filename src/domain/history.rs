@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use super::account::{Channel, Identity, Limits, Status};
 use super::advice::Booked;
 use super::bill::PaymentMethod;
+use super::codes::Form;
 use super::event::{Event, SlipKind};
 use super::ids::{
     AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId,
@@ -119,7 +120,10 @@ impl History {
         let request = match self.below(100) {
             0..6 => self.put_customer(),
             6..8 => self.put_merchant(),
-            8..31 => Request::IssueCode { customer: self.customer(), generation: 1 },
+            8..31 => {
+                let form = if self.one_in(8) { Form::Tok19 } else { Form::L24 };
+                Request::IssueCode { customer: self.customer(), generation: 1, form }
+            }
             31 => return self.guess_a_seal(),
             32..35 => match self.pick_late(&self.codes.clone()) {
                 Some((code, _)) => Request::VoidCode { code },
@@ -202,7 +206,7 @@ impl History {
                 self.keys.push(*key);
                 Some(lsn)
             }
-            Event::CodeIssued(issued) => {
+            Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
                 self.codes.push((self.state.codes.get(issued.handle, self.now).unwrap().id, issued.handle));
                 None
             }
@@ -333,6 +337,9 @@ impl History {
             2..5 => Scanned::Forged { handle },
             5 => Scanned::Stale { handle },
             6 => Scanned::Sealed { handle, proof: Proof::Tok19 },
+            8.. if self.state.codes.get(handle, self.now).is_some_and(|code| code.form == Form::Tok19) => {
+                Scanned::Sealed { handle, proof: Proof::Tok19 }
+            }
             7 => Scanned::Sealed { handle, proof: Proof::Qr { counter: 9, random: 9, issued_at, ttl: 300 } },
             _ => Scanned::Sealed { handle, proof: Proof::Barcode { epoch: u64::from(issued_at) / 600 } },
         }
@@ -472,7 +479,7 @@ fn what_is_remembered_does_not_depend_on_what_was_freed() {
         }
     }
     let all = "Decided Tombstoned Cancelled Captured Refunded HoldExpired Recalled CodeVoided Settled Noted \
-               Advised SuspenseCleared";
+               Advised SuspenseCleared Tok19Issued";
     for word in all.split(' ') {
         assert!(kinds.get(word).is_some_and(|count| *count > 10), "{word} is rare in {kinds:?}");
     }

@@ -42,6 +42,20 @@ pub struct Codes {
     pub life_seconds: u16,
     /// When the app should show a fresh one, seconds after issue.
     pub refresh_seconds: u16,
+    /// Life of a code of 19 digits, seconds. They carry no seal, so it is short.
+    #[serde(default = "tok19_life_seconds")]
+    pub tok19_life_seconds: u16,
+    /// Most yen in one payment by 19 digits alone.
+    #[serde(default = "tok19_cap_yen")]
+    pub tok19_cap_yen: u64,
+}
+
+const fn tok19_life_seconds() -> u16 {
+    60
+}
+
+const fn tok19_cap_yen() -> u64 {
+    3_000
 }
 
 /// One step of the ladder of limits.
@@ -229,6 +243,7 @@ fn check(raw: &Raw) -> Result<(), BadPolicy> {
             "codes.refresh_seconds",
             "must be 1 to codes.life_seconds",
         ),
+        (!(10..=3_600).contains(&raw.codes.tok19_life_seconds), "codes.tok19_life_seconds", "must be 10 to 3,600"),
         (!(1..=32).contains(&ladder.len()), "ladder", "must have 1 to 32 rungs"),
         (
             ladder.windows(2).any(|pair| matches!(pair, [low, high] if low.in_store_yen > high.in_store_yen)),
@@ -339,7 +354,15 @@ mod tests {
         assert_eq!(policy.rung(policy.top_rung()).limits.in_store, Yen::new(15_000));
         assert_eq!(policy.rung(200).limits.in_store, Yen::new(15_000));
         assert_eq!(policy.velocity.max_count, Some(100));
-        assert_eq!(policy.codes.life_seconds, 300);
+        assert_eq!((policy.codes.life_seconds, policy.codes.tok19_life_seconds), (300, 60));
+        assert_eq!(policy.codes.tok19_cap_yen, 3_000);
+    }
+
+    #[test]
+    fn a_policy_of_before_the_19_digits_means_the_same() {
+        let older = SHIPPED.lines().filter(|line| !line.starts_with("tok19_")).collect::<Vec<_>>().join("\n");
+        assert_eq!(SHIPPED.lines().count(), older.lines().count() + 2);
+        assert_eq!(Policy::parse(&older).unwrap(), Policy::parse(SHIPPED).unwrap());
     }
 
     #[test]
@@ -359,6 +382,8 @@ mod tests {
             ("total_yen = 50_000", "total_yen = 100", "ladder.in_store_yen"),
             ("adult_age = 20", "adult_age = 200", "customers.adult_age"),
             ("adult_age = 20", "adult_age = 20\nadlut = 1", "adlut"),
+            ("tok19_life_seconds = 60", "tok19_life_seconds = 5", "codes.tok19_life_seconds"),
+            ("tok19_cap_yen = 3_000", "tok19_cap_yen = -1", "tok19_cap_yen"),
         ];
         for (from, to, key) in cases {
             assert!(SHIPPED.contains(from), "{from}");

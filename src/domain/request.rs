@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::account::{Channel, Identity, Limits, Status};
 use super::bill::PaymentMethod;
+use super::codes::Form;
 use super::event::SlipKind;
 use super::ids::{
     AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, MerchantId, OfficeId, OrderId, RefundId,
@@ -59,6 +60,11 @@ impl Scanned {
             | Self::Unverifiable { handle } => Some(*handle),
             Self::Invalid | Self::Foreign => None,
         }
+    }
+
+    /// Nineteen digits and nothing that vouches for them.
+    pub const fn is_bare(&self) -> bool {
+        matches!(self, Self::Sealed { proof: Proof::Tok19, .. })
     }
 
     /// Whether it slows its source: a wrong seal, an unknown generation, garbage.
@@ -269,6 +275,7 @@ pub enum Request {
         customer: CustomerId,
         /// Of the keys that will seal it.
         generation: u8,
+        form: Form,
     },
     VoidCode {
         code: CodeId,

@@ -151,9 +151,9 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
             Some(known) => Ruling::Record(Event::Recalled(Box::new(known.as_recalled()))),
             None => Ruling::Record(Event::Recalled(Box::new(order.as_recalled()))),
         },
-        Request::IssueCode { customer, generation } => {
-            match issue_code(state, customer, *generation, now, policy, draw) {
-                Ok(issued) => Ruling::Record(Event::CodeIssued(issued)),
+        Request::IssueCode { customer, generation, form } => {
+            match issue_code(state, customer, *generation, *form, now, policy, draw) {
+                Ok(issued) => Ruling::Record(Event::issued(*form, issued)),
                 Err(reason) => answer(Reply::CodeRefused(reason)),
             }
         }
@@ -268,7 +268,9 @@ pub fn reply_after(state: &State, request: &Request, event: &Event, existed: boo
             Some(refunded(order, made, false))
         }),
         Event::Recalled(recalled) => order(recalled.id.lsn).map(Reply::Order),
-        Event::CodeIssued(issued) => state.codes.get(issued.handle, now.at).and_then(|code| code_view(state, code)),
+        Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
+            state.codes.get(issued.handle, now.at).and_then(|code| code_view(state, code))
+        }
         Event::CodeVoided { handle } => state.codes.get(*handle, now.at).and_then(|code| code_view(state, code)),
         Event::CustomerSet { ix, .. } => {
             state.account(*ix).map(|account| Reply::Customer { account: Box::new(account.clone()), created: !existed })

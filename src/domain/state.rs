@@ -10,7 +10,7 @@ use foldhash::fast::{FixedState, RandomState};
 use super::account::{Account, Hold, Purchase};
 use super::advice::Booked;
 use super::chunks::Chunks;
-use super::codes::{CodeBook, Ending};
+use super::codes::{CodeBook, Ending, Form};
 use super::denial::Reason;
 use super::event::{Captured, Cause, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, MerchantId, Part};
@@ -187,7 +187,8 @@ impl State {
                     account.profile.clone_from(profile);
                 }
             }
-            Event::CodeIssued(issued) => self.code_issued(issued, now),
+            Event::CodeIssued(issued) => self.code_issued(issued, Form::L24, now),
+            Event::Tok19Issued(issued) => self.code_issued(issued, Form::Tok19, now),
             Event::CodeVoided { handle } => {
                 if let Some(code) = self.codes.get_mut(*handle) {
                     code.end(Ending::Voided { at: now.at }, now.at);
@@ -252,7 +253,7 @@ impl State {
         self.calendar_text = Box::from(text);
     }
 
-    fn code_issued(&mut self, issued: &CodeIssued, now: &Now) {
+    fn code_issued(&mut self, issued: &CodeIssued, form: Form, now: &Now) {
         let account = self.account_mut(issued.customer);
         account.codes_issued = issued.counter;
         let before = account.live_code.replace(issued.handle);
@@ -261,7 +262,7 @@ impl State {
         {
             code.end(Ending::Voided { at: now.at }, now.at);
         }
-        self.codes.issue(self.lsn, now.at, issued);
+        self.codes.issue(self.lsn, now.at, issued, form);
     }
 
     /// The decision's order, and what it changes of its customer.

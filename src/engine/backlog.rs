@@ -152,6 +152,7 @@ mod tests {
     use super::super::inbox::{Bounds, Inbox, queues};
     use super::*;
     use crate::domain::account::Channel;
+    use crate::domain::codes::Form;
     use crate::domain::ids::{CustomerId, MerchantId, OrderId};
     use crate::domain::money::Yen;
     use crate::domain::request::{Authorize, Cancel, OrderKey, Payer, Request};
@@ -170,7 +171,7 @@ mod tests {
 
     fn show_code(inbox: &Inbox, customer: &str) {
         let customer = CustomerId::new(customer).unwrap();
-        drop(inbox.submit(Request::IssueCode { customer, generation: 1 }, None).unwrap());
+        drop(inbox.submit(Request::IssueCode { customer, generation: 1, form: Form::L24 }, None).unwrap());
     }
 
     fn name(ticket: &Ticket) -> String {

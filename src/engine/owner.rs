@@ -207,7 +207,7 @@ impl Owner {
 
     /// A new code ends the one before it: whoever follows that one wants to know.
     fn note_before(&self, event: &Event, group: &mut Group) {
-        if let Event::CodeIssued(issued) = event {
+        if let Event::CodeIssued(issued) | Event::Tok19Issued(issued) = event {
             let before = self.state.account(issued.customer).and_then(|account| account.live_code);
             self.note_code(before, group);
         }
@@ -245,7 +245,7 @@ impl Owner {
                 self.note_decision(decided, group);
             }
             Event::Advised(advised) => self.note_advice(advised, group),
-            Event::CodeIssued(issued) => self.note_customer(issued.customer, group),
+            Event::CodeIssued(issued) | Event::Tok19Issued(issued) => self.note_customer(issued.customer, group),
             Event::CodeVoided { handle } => self.note_code(Some(*handle), group),
             Event::CustomerSet { ix, .. } => self.note_customer(*ix, group),
             Event::Cancelled(undone) | Event::HoldExpired(undone) => {

@@ -348,6 +348,7 @@ choices! {
         16 = Noted { customer, note },
         17 = Advised(advised),
         18 = SuspenseCleared { order, amount },
+        19 = Tok19Issued(issued),
     }
 }
 
@@ -523,6 +524,15 @@ mod tests {
             Event::Noted { customer, note: books::note() },
             Event::Advised(Box::new(advised())),
             Event::SuspenseCleared { order: Lsn(9), amount },
+            Event::Tok19Issued(CodeIssued {
+                customer,
+                handle: Handle::new(314_159_265).unwrap(),
+                generation: 1,
+                id_random: 42,
+                counter: 8,
+                random: 0xA1B2_C3D4,
+                expires_at: Millis(1_795_423_560_000),
+            }),
         ]
     }
 

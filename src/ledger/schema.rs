@@ -22,6 +22,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql") },
     Migration { version: 2, name: "money", sql: include_str!("schema/0002_money.sql") },
     Migration { version: 3, name: "advices", sql: include_str!("schema/0003_advices.sql") },
+    Migration { version: 4, name: "code form", sql: include_str!("schema/0004_code_form.sql") },
 ];
 
 /// The schema this program was written for.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::LedgerError;
 use super::sqlite_post::{Poster, bits};
 use super::sqlite_read::Cells;
-use crate::domain::codes::{Code, Ending, FIRST_KEPT, REST};
+use crate::domain::codes::{Code, Ending, FIRST_KEPT, Form, REST};
 use crate::domain::denial::Reason;
 use crate::domain::event::{CodeIssued, Decided, Outcome};
 use crate::domain::ids::{CodeId, CustomerIx, Handle, Lsn};
@@ -16,7 +16,7 @@ use crate::domain::jst::Millis;
 use crate::domain::request::{Payer, Scanned};
 use crate::domain::state::State;
 
-pub(super) const CODE: &str = "INSERT INTO code VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+pub(super) const CODE: &str = "INSERT INTO code VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 /// `decision.trial`.
 const PAID: u8 = 1;
@@ -38,7 +38,7 @@ pub(super) fn trial(decided: &Decided) -> Option<u8> {
 }
 
 impl Poster<'_> {
-    pub(super) fn code_issued(&mut self, issued: &CodeIssued, lsn: Lsn) -> Result<(), LedgerError> {
+    pub(super) fn code_issued(&mut self, issued: &CodeIssued, form: Form, lsn: Lsn) -> Result<(), LedgerError> {
         self.count_code(issued);
         self.code.execute(params![
             bits(lsn.0),
@@ -50,6 +50,7 @@ impl Poster<'_> {
             issued.random,
             self.now.at.0,
             issued.expires_at.0,
+            form as u8,
         ])?;
         Ok(())
     }
@@ -99,7 +100,7 @@ pub(super) fn code_facts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Lsn
         Ok::<_, LedgerError>(())
     };
     read(
-        "SELECT lsn, handle, id_random, customer, generation, counter, random, issued_at, expires_at FROM code
+        "SELECT lsn, handle, id_random, customer, generation, counter, random, issued_at, expires_at, form FROM code
         WHERE lsn >= ?1 AND lsn < ?2 ORDER BY lsn",
         |cells| code(cells).map(CodeFact::Issued),
     )?;
@@ -124,6 +125,7 @@ fn code(cells: &Cells<'_>) -> Result<Code, LedgerError> {
         id: CodeId { part: handle.part(), lsn: cells.lsn(0)?, random: cells.bits(2)? },
         handle,
         customer: cells.customer(3)?,
+        form: cells.one_of(9, &Form::ALL, |form| form as u8)?,
         generation: cells.num(4)?,
         counter: cells.num(5)?,
         random: cells.num(6)?,

@@ -7,6 +7,7 @@ use super::sqlite_codes::{CODE, trial};
 use super::sqlite_standing::Standings;
 use super::{Book, EntryKind, LedgerError, Posting};
 use crate::domain::account::{Channel, Purchase};
+use crate::domain::codes::Form;
 use crate::domain::denial::Reason;
 use crate::domain::event::{Approval, Captured, Decided, Event, Outcome, Refunded, Undone};
 use crate::domain::ids::{AuthorizationId, CustomerIx, Handle, Lsn, Part};
@@ -102,7 +103,8 @@ impl<'c> Poster<'c> {
             }
             Event::MerchantSet(merchant) => self.merchant_set(merchant),
             Event::CustomerSet { ix, id, profile } => self.customer_set(*ix, id, profile),
-            Event::CodeIssued(issued) => self.code_issued(issued, lsn),
+            Event::CodeIssued(issued) => self.code_issued(issued, Form::L24, lsn),
+            Event::Tok19Issued(issued) => self.code_issued(issued, Form::Tok19, lsn),
             Event::CodeVoided { handle } => self.code_voided(*handle, lsn),
             Event::Decided(decided) => self.decided(decided, lsn),
             Event::Advised(advised) => self.advised(advised, lsn),

@@ -16,6 +16,7 @@ use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
 use crate::journal::Durable;
 use crate::ledger::writer::Writer;
+use crate::server::bad_codes::PerTerminal;
 use crate::server::callers::{Caller, Callers};
 use crate::server::link::acquirers::Acquirers;
 use crate::server::signature::Verifier;
@@ -110,7 +111,10 @@ fn edge_options(config: &Config) -> server::Options {
         header_timeout: config.server.header_timeout,
         body_timeout: config.server.body_timeout,
         drain_deadline: config.server.drain.min(Duration::from_secs(4)),
-        bad_codes_per_terminal: count(config.bad_codes.per_terminal),
+        bad_codes_per_terminal: PerTerminal {
+            sealed: count(config.bad_codes.per_terminal),
+            tok19: count(config.bad_codes.tok19_per_terminal),
+        },
         open_metrics: config.server.http.ip().is_loopback(),
         ..server::Options::default()
     }

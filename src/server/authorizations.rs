@@ -7,9 +7,8 @@ use hyper::header::HeaderName;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::admission::Admission;
 use super::answer::Answer;
-use super::bad_codes::Source;
+use super::bad_codes::{Entry, Pass, Source};
 use super::decision::Decision;
 use super::fields::{self, Amount, Object, Text, Whole};
 use super::flow::{Asked, ask, out_of_place, push_milliseconds};
@@ -192,27 +191,28 @@ async fn decide(
     deadline: Instant,
     early: [Duration; 2],
 ) -> Result<Answer, Problem> {
-    let admission = Admission::of(asked.edge, source, &input);
-    let request = Request::Authorize { input, throttled: admission.is_throttled() };
+    let limiter = &asked.edge.bad_codes;
+    let entry = limiter.enter(source, &input.payer, Instant::now());
+    let request = Request::Authorize { input, throttled: entry.is_shut() };
     let answered = ask(asked.edge, request, Some(deadline)).await;
-    admission.settle(asked.edge, answered.as_ref().ok().map(|answered| &answered.reply));
+    limiter.leave(&entry, answered.as_ref().ok().map(|answered| &answered.reply), Instant::now());
     let answered = answered?;
     let (order, replayed) = match answered.reply {
         Reply::Decision { order, replayed } => (order, replayed),
-        reply => return Err(not_decided(&reply, &admission)),
+        reply => return Err(not_decided(&reply, &entry)),
     };
     let answer = Answer::ok(&Decision::answered(&order, replayed, answered.now.at))?;
     let timing = timing(asked.received, early, &answered.stages);
     Ok(answer.with_header(HeaderName::from_static("server-timing"), timing))
 }
 
-fn not_decided(reply: &Reply, admission: &Admission) -> Problem {
-    match (reply, admission.wait()) {
+fn not_decided(reply: &Reply, entry: &Entry) -> Problem {
+    match (reply, entry.pass) {
         (Reply::OrderIdReused { first }, _) => {
             let detail = "Nothing was recorded. Use a new order id for a new sale.";
             Problem::new(&ORDER_ID_REUSED, detail).with("authorization_id", first.to_string())
         }
-        (Reply::Throttled, Some(wait)) => {
+        (Reply::Throttled, Pass::Shut(wait)) => {
             Metrics::shed("bad_codes");
             let detail = "No decision was made. Check the scanner, and try again after Retry-After.";
             Problem::new(&TOO_MANY_BAD_CODES, detail).retry_after(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))

@@ -7,7 +7,12 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use crate::domain::denial::Reason;
 use crate::domain::ids::{MerchantId, TerminalId};
+use crate::domain::orders::OrderState;
+use crate::domain::request::Payer;
+use crate::domain::rule::Reply;
+use crate::metrics::metrics;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -28,7 +33,31 @@ pub enum Pass {
     Shut(Duration),
 }
 
-/// Times of one source's bad codes, oldest first; never more than the limit.
+/// What a code's text tells of it before it is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// No code is shown.
+    None,
+    /// A seal of ours, or another issuer's.
+    Good,
+    /// Nineteen digits without a seal: a guess, where there is no such code, and a guess that hits is worth money. So
+    /// their sources are told to wait sooner.
+    Bare,
+    Bad,
+}
+
+impl Kind {
+    const fn of(payer: &Payer) -> Self {
+        match payer {
+            Payer::Customer(_) => Self::None,
+            Payer::Code(scanned) if scanned.is_bad() => Self::Bad,
+            Payer::Code(scanned) if scanned.is_bare() => Self::Bare,
+            Payer::Code(_) => Self::Good,
+        }
+    }
+}
+
+/// Times of one source's bad codes, oldest first; never more than its highest limit.
 type Times = VecDeque<Instant>;
 
 #[derive(Default)]
@@ -37,15 +66,36 @@ struct Counts {
     by_key: HashMap<u32, Times, RandomState>,
 }
 
+/// Bad codes a minute from one key, merchant and terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerTerminal {
+    pub sealed: usize,
+    /// Before 19 digits are not judged any more.
+    pub tok19: usize,
+}
+
 pub struct BadCodes {
-    per_terminal: usize,
+    per_terminal: PerTerminal,
     /// Most terminals counted at once.
     most: usize,
     counts: Mutex<Counts>,
 }
 
-fn add(times: &mut Times, now: Instant) {
+/// One authorization on its way past the limit.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "how it was judged decides whether it counts"]
+pub struct Entry {
+    source: Source,
+    kind: Kind,
+    pub pass: Pass,
+}
+
+/// Above the limit the oldest goes: those that were judged at once are counted one after the other.
+fn add(times: &mut Times, limit: usize, now: Instant) {
     trim(times, now);
+    while times.len() >= limit.max(1) {
+        times.pop_front();
+    }
     times.push_back(now);
 }
 
@@ -57,48 +107,91 @@ fn trim(times: &mut Times, now: Instant) {
 
 /// How long until one more fits, if none does now.
 fn wait(times: Option<&Times>, limit: usize, now: Instant) -> Option<Duration> {
-    let times = times?;
-    let in_force = times.iter().filter(|at| now.saturating_duration_since(**at) < WINDOW);
-    let oldest = in_force.clone().next()?;
-    (in_force.count() >= limit).then(|| WINDOW.saturating_sub(now.saturating_duration_since(*oldest)))
+    let age = |at: &Instant| now.saturating_duration_since(*at);
+    let in_force = || times.into_iter().flatten().filter(|at| age(at) < WINDOW);
+    let too_many = in_force().count().checked_sub(limit)?;
+    in_force().nth(too_many).map(|at| WINDOW.saturating_sub(age(at)))
 }
 
 impl BadCodes {
-    pub fn new(per_terminal: usize, most: usize) -> Self {
+    pub fn new(per_terminal: PerTerminal, most: usize) -> Self {
         Self { per_terminal, most, counts: Mutex::default() }
     }
 
-    /// Whether a code from here may be judged, and counts it if it is bad. It counts before the judgement, so
-    /// that many at once do not slip through; [`BadCodes::forgive`] takes it back.
-    pub fn check(&self, source: &Source, is_bad: bool, now: Instant) -> Pass {
+    /// Before an authorization is judged: whether a code from here may be. Then call [`BadCodes::leave`].
+    pub fn enter(&self, source: Source, payer: &Payer, now: Instant) -> Entry {
+        let kind = Kind::of(payer);
+        let pass = if kind == Kind::None { Pass::Open } else { self.check(&source, kind, now) };
+        Entry { source, kind, pass }
+    }
+
+    /// After the judgement, with its reply if there is one. What turned out to be no new bad code is forgiven; nineteen
+    /// digits that are no code are counted.
+    pub fn leave(&self, entry: &Entry, reply: Option<&Reply>, now: Instant) {
+        let state = match reply {
+            Some(Reply::Decision { order, replayed: false }) => Some(order.state),
+            _ => None,
+        };
+        let is_bad = match entry.kind {
+            Kind::None | Kind::Good => false,
+            Kind::Bare => state == Some(OrderState::Denied(Reason::CodeInvalid)),
+            Kind::Bad => state.is_some(),
+        };
+        match entry.kind {
+            Kind::Bare if is_bad => {
+                let mut counts = self.counts.lock();
+                if !self.count(&mut counts, &entry.source, now) {
+                    // It is judged already; its key at least is told to wait.
+                    add(counts.by_key.entry(entry.source.key).or_default(), entry.source.key_limit, now);
+                }
+            }
+            Kind::Bad if !is_bad && !entry.is_shut() => self.forgive(&entry.source),
+            Kind::None | Kind::Good | Kind::Bare | Kind::Bad => {}
+        }
+        if is_bad {
+            metrics().bad_codes.increment(1);
+        }
+    }
+
+    /// What is bad by its text is counted before the judgement, so that many at once do not slip through;
+    /// [`BadCodes::forgive`] takes it back.
+    fn check(&self, source: &Source, kind: Kind, now: Instant) -> Pass {
+        let PerTerminal { sealed, tok19 } = self.per_terminal;
+        let per_terminal = if kind == Kind::Bare { tok19.min(sealed) } else { sealed };
         let mut counts = self.counts.lock();
         let waits = [
-            wait(counts.by_terminal.get(source), self.per_terminal, now),
+            wait(counts.by_terminal.get(source), per_terminal, now),
             wait(counts.by_key.get(&source.key), source.key_limit, now),
         ];
         if let Some(longest) = waits.into_iter().flatten().max() {
             return Pass::Shut(longest);
         }
-        if !is_bad {
-            return Pass::Open;
+        // No room to count one more source, and no count in force is given up for it.
+        if kind == Kind::Bad && !self.count(&mut counts, source, now) {
+            return Pass::Shut(WINDOW);
         }
-        if !counts.by_terminal.contains_key(source) && counts.by_terminal.len() >= self.most {
-            counts.by_terminal.retain(|_, times| {
-                trim(times, now);
-                !times.is_empty()
-            });
-            if counts.by_terminal.len() >= self.most {
-                // No room to count one more source, and no count in force is given up for it.
-                return Pass::Shut(WINDOW);
-            }
-        }
-        add(counts.by_terminal.entry(*source).or_default(), now);
-        add(counts.by_key.entry(source.key).or_default(), now);
         Pass::Open
     }
 
+    /// Adds a bad code, unless there is no room for its source.
+    fn count(&self, counts: &mut Counts, source: &Source, now: Instant) -> bool {
+        let Counts { by_terminal, by_key } = counts;
+        if !by_terminal.contains_key(source) && by_terminal.len() >= self.most {
+            by_terminal.retain(|_, times| {
+                trim(times, now);
+                !times.is_empty()
+            });
+            if by_terminal.len() >= self.most {
+                return false;
+            }
+        }
+        add(by_terminal.entry(*source).or_default(), self.per_terminal.sealed, now);
+        add(by_key.entry(source.key).or_default(), source.key_limit, now);
+        true
+    }
+
     /// Takes back the latest count: it was a known order sent again, not a new code.
-    pub fn forgive(&self, source: &Source) {
+    fn forgive(&self, source: &Source) {
         let mut counts = self.counts.lock();
         if let Some(times) = counts.by_terminal.get_mut(source) {
             times.pop_back();
@@ -109,11 +202,26 @@ impl BadCodes {
     }
 }
 
+impl Entry {
+    /// Only a known order may be answered.
+    pub fn is_shut(&self) -> bool {
+        self.pass != Pass::Open
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::{AuthorizationId, Handle, Lsn, OrderId, Part};
+    use crate::domain::jst::{Millis, Now};
+    use crate::domain::orders::Order;
+    use crate::domain::request::{OrderKey, Proof, Scanned};
 
     const KEY_LIMIT: usize = 7;
+
+    fn limiter(sealed: usize, most: usize) -> BadCodes {
+        BadCodes::new(PerTerminal { sealed, tok19: 2 }, most)
+    }
 
     fn source(key: u32, terminal: &str) -> Source {
         Source {
@@ -126,43 +234,99 @@ mod tests {
 
     #[test]
     fn the_sixth_bad_code_in_a_minute_waits() {
-        let (codes, start) = (BadCodes::new(5, 100), Instant::now());
+        let (codes, start) = (limiter(5, 100), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         for second in 0..5 {
-            assert_eq!(codes.check(&source(1, "T1"), true, after(second)), Pass::Open);
+            assert_eq!(codes.check(&source(1, "T1"), Kind::Bad, after(second)), Pass::Open);
         }
-        assert_eq!(codes.check(&source(1, "T1"), false, after(10)), Pass::Shut(Duration::from_secs(50)));
-        assert_eq!(codes.check(&source(1, "T2"), true, after(10)), Pass::Open, "another terminal is not slowed");
-        assert_eq!(codes.check(&source(1, "T1"), true, after(60)), Pass::Open, "the first has left the window");
-        assert_eq!(codes.check(&source(1, "T1"), true, after(60)), Pass::Shut(Duration::from_secs(1)));
+        assert_eq!(codes.check(&source(1, "T1"), Kind::Good, after(10)), Pass::Shut(Duration::from_secs(50)));
+        assert_eq!(codes.check(&source(1, "T2"), Kind::Bad, after(10)), Pass::Open, "another terminal is not slowed");
+        assert_eq!(codes.check(&source(1, "T1"), Kind::Bad, after(60)), Pass::Open, "the first has left the window");
+        assert_eq!(codes.check(&source(1, "T1"), Kind::Bad, after(60)), Pass::Shut(Duration::from_secs(1)));
     }
 
     #[test]
     fn made_up_terminals_are_counted_by_their_key() {
-        let (codes, now) = (BadCodes::new(5, 100), Instant::now());
+        let (codes, now) = (limiter(5, 100), Instant::now());
         for n in 0..7 {
-            assert_eq!(codes.check(&source(1, &format!("T{n}")), true, now), Pass::Open);
+            assert_eq!(codes.check(&source(1, &format!("T{n}")), Kind::Bad, now), Pass::Open);
         }
-        assert_eq!(codes.check(&source(1, "T9"), true, now), Pass::Shut(WINDOW));
-        assert_eq!(codes.check(&source(2, "T9"), true, now), Pass::Open);
+        assert_eq!(codes.check(&source(1, "T9"), Kind::Bad, now), Pass::Shut(WINDOW));
+        assert_eq!(codes.check(&source(2, "T9"), Kind::Bad, now), Pass::Open);
     }
 
     #[test]
     fn a_full_map_refuses_new_sources_and_keeps_its_counts() {
-        let (codes, now) = (BadCodes::new(1, 2), Instant::now());
-        assert_eq!(codes.check(&source(1, "T1"), true, now), Pass::Open);
-        assert_eq!(codes.check(&source(1, "T2"), true, now), Pass::Open);
-        assert_eq!(codes.check(&source(1, "T3"), true, now), Pass::Shut(WINDOW));
-        assert_eq!(codes.check(&source(1, "T3"), false, now), Pass::Open, "good codes pass");
-        assert_ne!(codes.check(&source(1, "T1"), true, now), Pass::Open, "the old count stands");
-        assert_eq!(codes.check(&source(1, "T3"), true, now + WINDOW), Pass::Open);
+        let (codes, now) = (limiter(1, 2), Instant::now());
+        assert_eq!(codes.check(&source(1, "T1"), Kind::Bad, now), Pass::Open);
+        assert_eq!(codes.check(&source(1, "T2"), Kind::Bad, now), Pass::Open);
+        assert_eq!(codes.check(&source(1, "T3"), Kind::Bad, now), Pass::Shut(WINDOW));
+        assert_eq!(codes.check(&source(1, "T3"), Kind::Good, now), Pass::Open, "good codes pass");
+        assert_ne!(codes.check(&source(1, "T1"), Kind::Bad, now), Pass::Open, "the old count stands");
+        assert_eq!(codes.check(&source(1, "T3"), Kind::Bad, now + WINDOW), Pass::Open);
     }
 
     #[test]
     fn a_replay_is_forgiven() {
-        let (codes, now) = (BadCodes::new(1, 2), Instant::now());
-        assert_eq!(codes.check(&source(1, "T1"), true, now), Pass::Open);
+        let (codes, now) = (limiter(1, 2), Instant::now());
+        assert_eq!(codes.check(&source(1, "T1"), Kind::Bad, now), Pass::Open);
         codes.forgive(&source(1, "T1"));
-        assert_eq!(codes.check(&source(1, "T1"), true, now), Pass::Open);
+        assert_eq!(codes.check(&source(1, "T1"), Kind::Bad, now), Pass::Open);
+    }
+
+    fn bare() -> Payer {
+        Payer::Code(Scanned::Sealed { handle: Handle::new(7).unwrap(), proof: Proof::Tok19 })
+    }
+
+    fn reply(state: OrderState, replayed: bool) -> Reply {
+        let now = Now::at(Millis(0));
+        let key = OrderKey { merchant: MerchantId::new("m").unwrap(), order_id: OrderId::new("R").unwrap() };
+        let id = AuthorizationId { part: Part::default(), lsn: Lsn(1), random: 1 };
+        let order = Order { state, ..Order::tombstone(id, key, &now) };
+        Reply::Decision { order: order.told(), replayed }
+    }
+
+    #[test]
+    fn two_wrong_guesses_of_19_digits_wait_and_no_good_code_does() {
+        let (codes, start) = (limiter(5, 100), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let (till, other) = (source(1, "T1"), source(1, "T2"));
+        let denied = |reason| reply(OrderState::Denied(reason), false);
+        // A live code that is refused for another reason is none of these, nor is an order known already.
+        for known in [denied(Reason::OverPaymentCap), denied(Reason::CodeExpired)] {
+            codes.leave(&codes.enter(till, &bare(), start), Some(&known), start);
+        }
+        codes.leave(
+            &codes.enter(till, &bare(), start),
+            Some(&reply(OrderState::Denied(Reason::CodeInvalid), true)),
+            start,
+        );
+        codes.leave(&codes.enter(till, &bare(), start), None, start);
+        for second in 0..2 {
+            let entry = codes.enter(till, &bare(), after(second));
+            assert!(!entry.is_shut());
+            codes.leave(&entry, Some(&denied(Reason::CodeInvalid)), after(second));
+        }
+        assert_eq!(codes.enter(till, &bare(), after(10)).pass, Pass::Shut(Duration::from_secs(50)));
+        assert_eq!(codes.check(&till, Kind::Good, after(10)), Pass::Open, "a sealed code is judged");
+        assert!(!codes.enter(other, &bare(), after(10)).is_shut(), "another terminal's too");
+        // One more bad code of any kind: both of the first two have to leave the window.
+        assert_eq!(codes.check(&till, Kind::Bad, after(10)), Pass::Open);
+        assert_eq!(codes.enter(till, &bare(), after(10)).pass, Pass::Shut(Duration::from_secs(51)));
+        assert!(!codes.enter(till, &bare(), after(61)).is_shut());
+    }
+
+    #[test]
+    fn guesses_judged_at_once_are_all_counted_by_their_key() {
+        let (codes, now) = (limiter(5, 1), Instant::now());
+        let sources: Vec<_> = (0..9).map(|n| source(1, &format!("T{n}"))).collect();
+        let entries: Vec<_> = sources.iter().map(|source| codes.enter(*source, &bare(), now)).collect();
+        assert!(entries.iter().all(|entry| !entry.is_shut()));
+        for entry in entries {
+            codes.leave(&entry, Some(&reply(OrderState::Denied(Reason::CodeInvalid), false)), now);
+        }
+        assert_eq!(codes.check(&sources[0], Kind::Good, now), Pass::Shut(WINDOW));
+        let counts = codes.counts.lock();
+        assert_eq!((counts.by_terminal.len(), counts.by_key[&1].len()), (1, KEY_LIMIT), "bounded");
     }
 }

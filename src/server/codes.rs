@@ -39,6 +39,7 @@ const QR_WIDTH: u64 = 360;
 #[serde(deny_unknown_fields)]
 struct IssueBody {
     customer_id: Text<CustomerId>,
+    form: Option<Text<Form>>,
 }
 
 #[derive(Serialize)]
@@ -99,8 +100,7 @@ fn refresh_at(code: &Code, policy: &Policy) -> String {
 /// The texts of a code, made again from its record.
 fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
     let keys = edge.keyring.load();
-    let issuer = edge.issuers.issuer(Form::L24).or_else(|| edge.issuers.issuer(Form::Tok19));
-    let issuer = issuer.ok_or_else(Problem::internal)?;
+    let issuer = edge.issuers.issuer(code.form).ok_or_else(Problem::internal)?;
     let life = u16::try_from((code.expires_at.0 - code.issued_at.0) / SECOND).unwrap_or(u16::MAX);
     let minted = code::mint_with_generation(
         &keys,
@@ -121,7 +121,12 @@ fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
 /// `POST /v1/codes`
 pub(super) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let body: IssueBody = fields::read(asked.body)?;
-    let request = Request::IssueCode { customer: body.customer_id.0, generation: asked.edge.keyring.load().active() };
+    let form = body.form.map_or_else(|| asked.edge.issuers.first_form(), |form| form.0);
+    if asked.edge.issuers.issuer(form).is_none() {
+        return Err(Problem::field("/form", "must be the form of one of our prefixes: leave it out for the usual one"));
+    }
+    let generation = asked.edge.keyring.load().active();
+    let request = Request::IssueCode { customer: body.customer_id.0, generation, form };
     let answered = ask(asked.edge, request, None).await?;
     let view = match answered.reply {
         Reply::Code(view) => view,

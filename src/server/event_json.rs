@@ -6,6 +6,7 @@ use super::event_json_books::{books_json, noted_json, settled_json};
 use super::fields::merchant_status;
 use crate::domain::account::Profile;
 use crate::domain::advice::Booked;
+use crate::domain::codes::Form;
 use crate::domain::event::{Advised, Captured, Decided, Event, FirstSale, Outcome, Refunded, Undone};
 use crate::domain::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};
 use crate::domain::jst::Millis;
@@ -20,7 +21,7 @@ pub(super) type Namer<'a> = &'a dyn Fn(CustomerIx) -> Option<CustomerId>;
 /// The customer whose name an event's JSON needs.
 pub(super) fn customers_of(event: &Event) -> Option<CustomerIx> {
     match event {
-        Event::CodeIssued(issued) => Some(issued.customer),
+        Event::CodeIssued(issued) | Event::Tok19Issued(issued) => Some(issued.customer),
         Event::Decided(decided) => decided.customer,
         Event::Advised(advised) => advised.about(),
         Event::Cancelled(undone) | Event::HoldExpired(undone) => Some(undone.customer),
@@ -61,11 +62,13 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         Event::HolidaysSet { text } => ("holidays_set", json!({ "text": text })),
         Event::MerchantSet(merchant) => ("merchant_set", merchant_json(merchant)),
         Event::CustomerSet { id, profile, .. } => ("customer_set", profile_json(*id, profile)),
-        Event::CodeIssued(issued) => {
+        Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
+            let form = if matches!(event, Event::Tok19Issued(_)) { Form::Tok19 } else { Form::L24 };
             let id = CodeId { part: issued.handle.part(), lsn, random: issued.id_random };
             let facts = json!({
                 "code_id": id.to_string(),
                 "customer_id": customer(issued.customer),
+                "form": form.name(),
                 "expires_at": issued.expires_at.to_string(),
             });
             ("code_issued", facts)

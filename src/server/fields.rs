@@ -11,6 +11,7 @@ use serde_path_to_error::Segment;
 use super::problem::{INVALID_FIELD, MALFORMED, Problem};
 use crate::domain::account::{Channel, Identity, Status};
 use crate::domain::bill::PaymentMethod;
+use crate::domain::codes::Form;
 use crate::domain::event::SlipKind;
 use crate::domain::ids::{Category, CustomerId, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId};
 use crate::domain::jst::{Date, Millis, Month};
@@ -117,7 +118,7 @@ macro_rules! choices {
         }
     )*};
 }
-choices!(Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind);
+choices!(Form, Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind);
 
 pub(super) const fn merchant_status(status: MerchantStatus) -> &'static str {
     match status {

@@ -8,7 +8,7 @@
 //!   keys that sign; [`bad_codes`]: who sends too many bad codes;
 //! - `authorizations`, `afterwards`, `codes`, `customers`, `office`, `statements`, `imports`, `merchants`, `events`,
 //!   `health`, `sandbox`: the calls;
-//! - `admission`, `undo`: what is the same whichever way it is asked;
+//! - `undo`: what is done after the decision, whichever way it is asked;
 //! - `answer`, `problem`, `decision`: how answers look;
 //! - [`link`]: the same by ISO 8583;
 //! - [`steps`]: steps of a call by themselves, for benches.
@@ -16,7 +16,6 @@
 //! Nothing here decides: a call is parsed, checked, put into the engine's inbox, and its answer is put in words.
 //! No log line holds a code, a key or a customer id.
 
-mod admission;
 mod afterwards;
 mod answer;
 mod authorizations;
@@ -74,7 +73,7 @@ use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
 use crate::metrics::CallTimers;
 
-use bad_codes::BadCodes;
+use bad_codes::{BadCodes, PerTerminal};
 use callers::Callers;
 pub use health::{Condition, Readiness};
 pub use listener::{bind, run};
@@ -101,7 +100,7 @@ pub struct Options {
     /// How long answers in flight may take after the stop. Below the 5 s in which the process exits.
     pub drain_deadline: Duration,
     /// Bad codes a minute from one key, merchant and terminal; the next one is refused.
-    pub bad_codes_per_terminal: usize,
+    pub bad_codes_per_terminal: PerTerminal,
     /// Sources counted at once.
     pub bad_code_sources: usize,
     /// How long the ledger may take to answer.
@@ -122,7 +121,7 @@ impl Default for Options {
             body_timeout: Duration::from_secs(5),
             connection_age: Duration::from_secs(3_600),
             drain_deadline: Duration::from_millis(4_000),
-            bad_codes_per_terminal: 5,
+            bad_codes_per_terminal: PerTerminal { sealed: 5, tok19: 2 },
             bad_code_sources: 65_536,
             past_timeout: Duration::from_millis(500),
             event_feeds: 16,

@@ -198,6 +198,7 @@ pub struct Plan {
     pub disk: Stall,
     /// The network's link, if it is served.
     pub link: Option<LinkOptions>,
+    pub issuers: Issuers,
 }
 
 impl Default for Plan {
@@ -205,7 +206,16 @@ impl Default for Plan {
         let bounds = Bounds { normal: 1_000, urgent: 1_000, batch: 64, target: Duration::from_millis(5) };
         let quick = Duration::from_millis(300);
         let options = Options { body_timeout: quick, header_timeout: quick, ..Options::default() };
-        Self { admin: false, engine: true, bounds, options, metrics: None, disk: Stall::default(), link: None }
+        Self {
+            admin: false,
+            engine: true,
+            bounds,
+            options,
+            metrics: None,
+            disk: Stall::default(),
+            link: None,
+            issuers: Issuers::sandbox(),
+        }
     }
 }
 
@@ -261,7 +271,7 @@ impl House {
             inbox,
             board,
             keyring: Arc::new(ArcSwap::from_pointee(Keyring::sandbox())),
-            issuers: Arc::new(Issuers::sandbox()),
+            issuers: Arc::new(plan.issuers),
             clock: clock(),
             callers: Arc::new(ArcSwap::from_pointee(callers())),
             readiness: Arc::clone(&readiness),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sokketsu::domain::account::{Account, Channel, Identity, Limits};
 use sokketsu::domain::bill::{BillKey, PaymentMethod};
+use sokketsu::domain::codes::Form;
 use sokketsu::domain::denial::Reason;
 use sokketsu::domain::draft::BillAt;
 use sokketsu::domain::event::{Event, Note, SlipIssued, SlipKind};
@@ -158,15 +159,17 @@ impl Product {
     /// Whether the purchase is approved; in store it is paid with a fresh code.
     pub fn buy(&mut self, who: usize, way: Way, amount: u64, hold: bool, now: i64) -> Result<(), Reason> {
         let (payer, channel) = match way {
-            Way::InStore => match self.ask(Request::IssueCode { customer: customer(who), generation: 1 }, now) {
-                Reply::Code(view) => {
-                    let epoch = u64::try_from(now / 600_000).unwrap();
-                    let (handle, proof) = (view.code.handle, Proof::Barcode { epoch });
-                    (Payer::Code(Scanned::Sealed { handle, proof }), Channel::InStore)
+            Way::InStore => {
+                match self.ask(Request::IssueCode { customer: customer(who), generation: 1, form: Form::L24 }, now) {
+                    Reply::Code(view) => {
+                        let epoch = u64::try_from(now / 600_000).unwrap();
+                        let (handle, proof) = (view.code.handle, Proof::Barcode { epoch });
+                        (Payer::Code(Scanned::Sealed { handle, proof }), Channel::InStore)
+                    }
+                    Reply::CodeRefused(reason) => return Err(reason),
+                    other => panic!("{other:?}"),
                 }
-                Reply::CodeRefused(reason) => return Err(reason),
-                other => panic!("{other:?}"),
-            },
+            }
             Way::Online => (Payer::Customer(customer(who)), Channel::Online),
             Way::Np => (Payer::Customer(customer(who)), Channel::NpAtobarai),
         };

@@ -11,6 +11,7 @@ mod link;
 mod link_orders;
 mod load;
 mod money;
+mod pictures;
 mod races;
 mod server;
 mod tls;

@@ -20,8 +20,7 @@ use crate::iso8583::message::{Malformed, Message, pack};
 use crate::iso8583::profile::{Echo, Kind, request};
 use crate::iso8583::translate::{Asks, Presented, Request, Sale, Wrong, read};
 use crate::metrics::{Metrics, Stage, metrics};
-use crate::server::admission::Admission;
-use crate::server::bad_codes::Source;
+use crate::server::bad_codes::{Entry, Source};
 
 /// A message under way, by its place in [`Desk::slots`].
 #[derive(Default)]
@@ -32,7 +31,7 @@ struct Slot {
     /// Monotonic; nothing while the slot is free.
     received: Option<Instant>,
     /// Of a sale.
-    admission: Option<Admission>,
+    entry: Option<Entry>,
     parse: Duration,
     verify: Duration,
 }
@@ -205,15 +204,16 @@ impl Desk {
             merchant,
             terminal: request.terminal,
         };
-        let admission = Admission::of(&self.link.edge, source, &input);
-        let question = Question::Authorize { input, throttled: admission.is_throttled() };
+        let limiter = &self.link.edge.bad_codes;
+        let entry = limiter.enter(source, &input.payer, verified);
+        let question = Question::Authorize { input, throttled: entry.is_shut() };
         let deadline = Some(received + self.link.options.deadline);
         if let Err(shed) = self.link.edge.inbox.submit_to(question, deadline, &self.outlet, number) {
-            admission.settle(&self.link.edge, None);
+            limiter.leave(&entry, None, verified);
             return Err(turned_away(shed));
         }
         if let Some(slot) = self.slot(number) {
-            slot.admission = Some(admission);
+            slot.entry = Some(entry);
             (slot.parse, slot.verify) = (parsed - received, verified - parsed);
         }
         Ok(())
@@ -255,8 +255,8 @@ impl Desk {
         for (number, outcome) in taken.drain(..) {
             let Some(slot) = self.slots.get(number as usize) else { continue };
             let reply = outcome.as_ref().ok().map(|answered| &answered.reply);
-            if let Some(admission) = &slot.admission {
-                admission.settle(&self.link.edge, reply);
+            if let Some(entry) = &slot.entry {
+                self.link.edge.bad_codes.leave(entry, reply, Instant::now());
             }
             let verdict = match &outcome {
                 Ok(Answered { reply: Reply::Decision { order, .. }, stages, .. }) => {
@@ -301,7 +301,7 @@ impl Desk {
         });
         if let Some(slot) = self.slot(number) {
             slot.echo.fill(message, kind, answer);
-            (slot.tpdu, slot.kind, slot.received, slot.admission) = (tpdu, Some(kind), Some(received), None);
+            (slot.tpdu, slot.kind, slot.received, slot.entry) = (tpdu, Some(kind), Some(received), None);
         }
         number
     }
