@@ -26,7 +26,8 @@ pub fn run(name: &str, text: &str, by_link: bool) {
     let client = server.client();
     let link = server.iso8583.map(Link::to);
     let now = Millis::parse(start).expect("a time");
-    let mut world = Http { server, client, link, now, codes: HashMap::new(), orders: HashMap::new() };
+    let mut world =
+        Http { server, client, link, now, codes: HashMap::new(), orders: HashMap::new(), events: (0, HashMap::new()) };
     super::run(name, text, &mut world);
 }
 
@@ -40,6 +41,8 @@ pub struct Http {
     codes: HashMap<String, [String; 3]>,
     /// Authorization ids by order and merchant.
     orders: HashMap<String, String>,
+    /// How far the feed of events was read, and how advices were booked, by order id.
+    events: (u64, HashMap<String, String>),
 }
 
 pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -294,6 +297,55 @@ impl Http {
         format!("{} left={}{again}", text(&told, "outcome"), told["refundable_left"])
     }
 
+    /// How an advice was booked, by the feed of events; it is told 00 in any case.
+    fn booked(&mut self, order_id: &str) -> String {
+        loop {
+            let feed = self.client.get("ops", &format!("/v1/events?after={}&limit=1000", self.events.0)).text;
+            let Some(last) = feed.lines().last() else { break };
+            for line in feed.lines() {
+                let event: Value = serde_json::from_str(line).expect("JSON");
+                if event["kind"] == "advised" {
+                    let words = match event["suspense"].as_str() {
+                        Some(why) => format!("suspense {why}"),
+                        None if event["over_limit"] == true => "over_limit".to_owned(),
+                        None => "posted".to_owned(),
+                    };
+                    let earlier = self.events.1.insert(text(&event, "order_id").to_owned(), words);
+                    assert_eq!(earlier, None, "an advice is booked once: {event}");
+                }
+            }
+            self.events.0 = serde_json::from_str::<Value>(last).expect("JSON")["lsn"].as_u64().expect("a position");
+        }
+        self.events.1.get(order_id).cloned().unwrap_or_else(|| "counted".to_owned())
+    }
+
+    fn advise(&mut self, step: &Step) -> String {
+        let scan = self.scan(step.word(3));
+        let link = self.link.as_mut().expect("advices come over the link");
+        if link.advise(step, &scan).is_none() {
+            return "reused".to_owned();
+        }
+        let order_id = self.order_id(step);
+        let path = format!("/v1/authorizations?merchant_id={}&order_id={order_id}", step.word(1));
+        let told = self.client.get("register", &path).json();
+        let key = format!("{} {}", step.word(0), step.word(1));
+        self.orders.insert(key, text(&told, "authorization_id").to_owned());
+        format!("{} status={}", self.booked(&order_id), text(&told, "status"))
+    }
+
+    fn post(&mut self, step: &Step) -> String {
+        let link = self.link.as_mut().expect("advices come over the link");
+        link.post(step);
+        let order_id = link.name(step.option("as").unwrap_or_default(), step.word(1));
+        self.booked(&order_id)
+    }
+
+    fn suspense(&mut self) -> String {
+        let text = self.client.get("ops", "/metrics").text;
+        let yen = text.lines().find_map(|line| line.strip_prefix("sokketsu_suspense_yen ")).expect("a metric");
+        format!("yen={}", yen.trim())
+    }
+
     fn inquire(&mut self, step: &Step) -> String {
         let path = format!("/v1/authorizations?merchant_id={}&order_id={}", step.word(1), self.order_id(step));
         let answer = self.client.get("register", &path);
@@ -395,6 +447,18 @@ impl World for Http {
             "code" => self.issue(step),
             "void" => self.void(step),
             "pay" | "online" => self.authorize(step),
+            "advice" => self.advise(step),
+            "post" => self.post(step),
+            "part" | "unrefund" => {
+                let link = self.link.as_mut().expect("it comes over the link");
+                if step.verb == "part" {
+                    link.part(step)
+                } else {
+                    link.unrefund(step, &refund_name(step))
+                }
+                String::from("done")
+            }
+            "suspense" => self.suspense(),
             "cancel" => self.cancel(step),
             "capture" => self.capture(step),
             "refund" => self.refund(step),

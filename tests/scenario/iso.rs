@@ -181,12 +181,58 @@ impl Link {
         let words = match said.get(44) {
             "" if said.code() == "00" => "done",
             "1251" => "refused not_captured",
-            "1252" => "refused not_standing",
+            "1252" | "1201C1U0" | "1201" => "refused not_standing",
             "1351" => "refused over_refundable",
             "2551" => "refused authorization_unknown",
             "9400" => "refused refund_id_reused",
             other => panic!("line {}: {} {other}", step.line, said.code()),
         };
         (words.to_owned(), is_first)
+    }
+
+    /// What the network approved itself, told; nothing if it is told as another sale's.
+    pub fn advise(&mut self, step: &Step, scan: &str) -> Option<()> {
+        let original = step.option("original").map(|name| self.named(name, step.word(1), "T01").original("0200"));
+        let named = self.named(step.word(0), step.word(1), "T01");
+        let is_repeat = std::mem::replace(&mut named.was_sent, true);
+        let named = named.clone();
+        let mti = match (step.has("hold"), is_repeat) {
+            (true, false) => "0120",
+            (true, true) => "0121",
+            (false, false) => "0220",
+            (false, true) => "0221",
+        };
+        let mut more = vec![(4, format!("{:012}", step.amount(2))), (48, "R91011".to_owned()), (62, scan.to_owned())];
+        more.extend(original.map(|original| (90, original)));
+        let said = self.ask(mti, step.word(1), &named, &more);
+        match (said.code(), said.get(44)) {
+            ("00", "") => Some(()),
+            ("94", "9400") => None,
+            other => panic!("line {}: {other:?}", step.line),
+        }
+    }
+
+    /// A capture that may not fit its hold, under a name of its own.
+    pub fn post(&mut self, step: &Step) {
+        let original = self.named(step.word(0), step.word(1), "T01").original("0100");
+        let own = self.named(step.option("as").expect("as="), step.word(1), "T01").clone();
+        let more = [(4, format!("{:012}", step.amount(2))), (90, original)];
+        assert_eq!(self.ask("0220", step.word(1), &own, &more).code(), "00");
+    }
+
+    /// Takes a part of a sale back: all but this.
+    pub fn part(&mut self, step: &Step) {
+        let original = self.named(step.word(0), step.word(1), "T01").original("0200");
+        let own = self.named(&format!("{}/part", step.word(0)), step.word(1), "T01").clone();
+        let more = [(90, original), (95, format!("{:012}{:030}", step.amount(2), 0))];
+        assert_eq!(self.ask("0420", step.word(1), &own, &more).code(), "00");
+    }
+
+    /// Takes a refund back.
+    pub fn unrefund(&mut self, step: &Step, name: &str) {
+        let original = self.named(name, step.word(1), "T01").original("0200");
+        let own = self.named(&format!("{name}/back"), step.word(1), "T01").clone();
+        let more = [(3, "200000".to_owned()), (4, format!("{:012}", step.amount(3))), (90, original)];
+        assert_eq!(self.ask("0420", step.word(1), &own, &more).code(), "00");
     }
 }

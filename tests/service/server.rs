@@ -208,9 +208,23 @@ fn read_answer(stream: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
         let Some((name, value)) = line.split_once(':') else { break };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body)?;
+    let of = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let mut body = Vec::new();
+    if of("transfer-encoding") == Some("chunked") {
+        loop {
+            let size = usize::from_str_radix(&next(stream)?, 16).map_err(|_| cut())?;
+            let begin = body.len();
+            body.resize(begin + size, 0);
+            stream.read_exact(&mut body[begin..])?;
+            next(stream)?;
+            if size == 0 {
+                break;
+            }
+        }
+    } else {
+        body.resize(of("content-length").and_then(|value| value.parse().ok()).unwrap_or(0), 0);
+        stream.read_exact(&mut body)?;
+    }
     let text = String::from_utf8(body).map_err(|_| cut())?;
     Ok(Answer { status, headers, text })
 }
