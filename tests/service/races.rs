@@ -25,7 +25,16 @@ fn at_once<T: Send>(count: u64, act: impl Fn(u64) -> T + Sync) -> Vec<T> {
 }
 
 fn show_code(client: &mut Client, customer: &str) -> String {
-    let answer = client.send("wallet", "POST", "/v1/codes", &json!({ "customer_id": customer }));
+    let body = json!({ "customer_id": customer });
+    let mut answer = client.send("wallet", "POST", "/v1/codes", &body);
+    // After a stall more waits than can be done at once: whoever is told so asks again.
+    for _ in 0..50 {
+        if answer.status != 503 {
+            break;
+        }
+        stall(Duration::from_millis(20));
+        answer = client.send("wallet", "POST", "/v1/codes", &body);
+    }
     answer.json()["barcode"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
@@ -120,6 +129,8 @@ fn impatient(server: &Server, n: u64) -> Vec<String> {
                     code = show_code(&mut server.client(), &customer);
                     orders.push(format!("B-{n}-{}", attempt + 1));
                 }
+                // No decision was made; the same is sent again.
+                Some("busy") => stall(Duration::from_millis(20)),
                 other => panic!("{other:?}"),
             },
             Err(error) => {
