@@ -267,6 +267,12 @@ pub struct Peers {
     /// Those to PostgreSQL, which does best with fewer
     #[arg(long, default_value_t = 16)]
     pub postgres_connections: usize,
+    /// Those of ISO 8583
+    #[arg(long, default_value_t = 4)]
+    pub link_connections: usize,
+    /// Most messages under way on each of these
+    #[arg(long, default_value_t = 64)]
+    pub link_depth: usize,
     /// Customers of each; with codes prepared, a turn ends when each has bought once
     #[arg(long, default_value_t = 1_000_000)]
     pub customers: u32,

@@ -37,7 +37,7 @@ pub fn read(input: &[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer> {
     let has_no_body = status == 204 || status == 304;
     let length = if has_no_body { 0 } else { length.ok_or(BadAnswer)? };
     let Some(body) = rest.get(..length) else { return Ok(None) };
-    Ok(Some((Answer { status, head, body, is_last }, head.len() + length)))
+    Ok(Some((Answer { status, head, body, is_last, number: None }, head.len() + length)))
 }
 
 fn status(line: &[u8]) -> Result<u16, BadAnswer> {

@@ -11,6 +11,7 @@ mod drive;
 mod game;
 mod html;
 mod http;
+mod iso;
 mod json;
 mod lag;
 mod latency;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process};
@@ -41,6 +41,8 @@ pub struct Options<'a> {
     pub register_key: &'a str,
     /// Every sync takes so much longer, µs.
     pub sync_delay_us: Option<u32>,
+    /// It serves the network's link too.
+    pub link: bool,
 }
 
 /// The server, on a disk that is slower if it is to be: `strace` holds each `fdatasync` up, and nothing else. It leaves
@@ -59,6 +61,7 @@ fn program(options: &Options<'_>) -> Result<Command> {
 pub struct Server {
     child: Child,
     pub http: SocketAddr,
+    pub link: Option<SocketAddr>,
     pub data: PathBuf,
     pub identity: Option<Identity>,
     /// The file with the secret for signed requests.
@@ -68,17 +71,26 @@ pub struct Server {
 
 /// The first address that a program prints, which it does once it listens.
 pub fn spoken_address(child: &mut Child) -> Result<SocketAddr> {
+    let [address] = spoken_addresses(child)?;
+    Ok(address)
+}
+
+/// The first addresses that a program prints.
+fn spoken_addresses<const N: usize>(child: &mut Child) -> Result<[SocketAddr; N]> {
     let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+    let mut found = Vec::new();
     for line in lines.by_ref() {
         let line = line?;
         let Some((_, address)) = line.split_once("://") else { continue };
         let address = address.split(['/', ' ']).next().unwrap_or_default();
-        let address = address.parse().with_context(|| format!("an address: {line}"))?;
-        // Keep reading, or it would one day wait for room in the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        return Ok(address);
+        found.push(address.parse().with_context(|| format!("an address: {line}"))?);
+        if found.len() == N {
+            break;
+        }
     }
-    bail!("it did not say where it listens")
+    // Keep reading, or it would one day wait for room in the pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    found.try_into().map_err(|_| anyhow!("it did not say where it listens"))
 }
 
 /// The register's key under another name, with a secret: it takes the place of the published one. Gives the
@@ -113,6 +125,9 @@ impl Server {
         let log = folder.path().join("server.log");
         let mut command = program(options)?;
         command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(&data);
+        if options.link {
+            command.args(["--iso8583", "127.0.0.1:0"]);
+        }
         if let Some(time) = options.plain_since {
             // Here no configuration lies around that it would read.
             command.args(["--sandbox-start", time]).current_dir(folder.path());
@@ -137,8 +152,13 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
         let child = command.spawn().with_context(|| format!("start {}", command.get_program().display()))?;
         let http = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, http, data, identity, secret, folder: Some(folder) };
-        server.http = spoken_address(&mut server.child).with_context(|| {
+        let mut server = Self { child, http, link: None, data, identity, secret, folder: Some(folder) };
+        let addresses = if options.link {
+            spoken_addresses(&mut server.child).map(|[http, link]| (http, Some(link)))
+        } else {
+            spoken_address(&mut server.child).map(|http| (http, None))
+        };
+        (server.http, server.link) = addresses.with_context(|| {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             format!("{} did not start: {}", options.binary.display(), text.trim())
         })?;

@@ -89,6 +89,7 @@ fn own_server(place: &Place, profile: &Profile) -> Result<Server> {
         secret: place.sign_secret.as_deref(),
         register_key: &place.key_register,
         sync_delay_us: place.sync_delay_us,
+        link: false,
     })
 }
 

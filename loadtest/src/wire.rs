@@ -31,11 +31,16 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
     /// The server closes the connection after it.
     pub is_last: bool,
+    /// Which request it answers, where the protocol says; else they come in order.
+    pub number: Option<u64>,
 }
 
 /// The input is no answer we can read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadAnswer;
+
+/// Where a request that was just written has its number, in a protocol whose answers come in any order.
+pub type Numbering = fn(&[u8]) -> u64;
 
 /// Reads one whole answer from the start of the input, and gives its length. `None`: more is to come.
 pub type Framing = fn(&[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer>;
@@ -66,7 +71,8 @@ struct Conn<T> {
     written: usize,
     /// epoll tells when more can be written.
     awaits_room: bool,
-    under_way: VecDeque<Sent<T>>,
+    /// In the order of their sending, with their numbers.
+    under_way: VecDeque<(u64, Sent<T>)>,
     /// Whether it stands in `open`.
     is_open: bool,
     /// Whether it stands in `dirty`.
@@ -76,6 +82,7 @@ struct Conn<T> {
 pub struct Wire<T> {
     to: Peer,
     framing: Framing,
+    numbering: Option<Numbering>,
     clock: Clock,
     epoll: OwnedFd,
     /// Most requests under way on one connection.
@@ -163,6 +170,7 @@ impl<T> Wire<T> {
         let mut wire = Self {
             to: to.clone(),
             framing,
+            numbering: None,
             clock,
             epoll,
             depth,
@@ -195,6 +203,13 @@ impl<T> Wire<T> {
         Ok(wire)
     }
 
+    /// Answers come in any order.
+    #[must_use]
+    pub fn numbered(mut self, numbering: Option<Numbering>) -> Self {
+        self.numbering = numbering;
+        self
+    }
+
     pub fn is_idle(&self) -> bool {
         self.under_way == 0
     }
@@ -209,8 +224,10 @@ impl<T> Wire<T> {
     pub fn send(&mut self, tag: T, now: Nanos, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(at) = self.open.pop_front() else { return };
         let Some(conn) = self.conns.get_mut(at) else { return };
+        let begin = conn.output.len();
         write(&mut conn.output);
-        conn.under_way.push_back(Sent { tag, at: now });
+        let number = self.numbering.map_or(0, |of| of(conn.output.get(begin..).unwrap_or_default()));
+        conn.under_way.push_back((number, Sent { tag, at: now }));
         self.under_way += 1;
         conn.is_open = conn.under_way.len() < self.depth;
         if conn.is_open {
@@ -334,7 +351,20 @@ impl<T> Wire<T> {
                 break;
             };
             let Some((answer, length)) = read else { break };
-            let Some(sent) = conn.under_way.pop_front() else {
+            let found = match answer.number {
+                None => conn.under_way.pop_front(),
+                // A few dozen at most, and nearly always the first.
+                Some(number) => {
+                    let at = conn.under_way.iter().position(|(other, _)| *other == number);
+                    at.and_then(|at| conn.under_way.remove(at))
+                }
+            };
+            let Some((_, sent)) = found else {
+                // What nobody asked for is an echo test, or the end of a protocol that has no numbers.
+                if answer.number.is_some() {
+                    rest = rest.get(length..).unwrap_or_default();
+                    continue;
+                }
                 lives = false;
                 break;
             };
@@ -358,7 +388,7 @@ impl<T> Wire<T> {
     pub fn give_up(&mut self, now: Nanos, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
         for at in 0..self.conns.len() {
             let oldest = self.conns.get(at).and_then(|conn| conn.under_way.front());
-            if oldest.is_some_and(|sent| sent.at + self.timeout <= now) {
+            if oldest.is_some_and(|(_, sent)| sent.at + self.timeout <= now) {
                 self.replace(at, true, hear)?;
             }
         }
@@ -381,7 +411,7 @@ impl<T> Wire<T> {
         self.open.retain(|open| *open != at);
         self.under_way -= old.under_way.len();
         let now = self.clock.now();
-        for sent in old.under_way {
+        for (_, sent) in old.under_way {
             let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Broken };
             hear(sent, outcome, now);
         }

@@ -22,7 +22,7 @@ use crate::cli::Peers;
 use crate::clock::SECOND;
 use crate::probe::Ticks;
 use crate::setup::pause;
-use crate::wire::{Answer, Framing};
+use crate::wire::{Answer, Framing, Numbering};
 
 use play::{Plan, Turn};
 pub use table::Table;
@@ -40,6 +40,8 @@ const AMOUNTS: u64 = 9_000;
 const STRIDE: u64 = 2_654_435_761;
 /// Decisions a second for which a first round is prepared; later ones go by what was seen.
 const GUESS: f64 = 70_000.0;
+/// The same of a link with many messages under way.
+const GUESS_LINK: f64 = 300_000.0;
 /// By how much a round may be faster than the fastest before, or chance than the rate.
 const SPARE: f64 = 1.3;
 /// Customers that are only there to be issued codes, as a second million would tell nothing new.
@@ -80,6 +82,11 @@ pub trait Peer {
     fn address(&self) -> std::net::SocketAddr;
 
     fn framing(&self) -> Framing;
+
+    /// Of a protocol whose answers come in any order.
+    fn numbering(&self) -> Option<Numbering> {
+        None
+    }
 
     /// What is said first on every connection; each is answered once.
     fn hellos(&self) -> Vec<Vec<u8>> {
@@ -122,6 +129,8 @@ pub enum Kind {
     Sokketsu,
     /// Sokketsu, issuing each code and authorizing with it
     Pair,
+    /// Sokketsu by ISO 8583, many under way on each of a few connections; the codes are issued before
+    Link,
     /// Redis and a Lua script, appendfsync always
     RedisAlways,
     /// The same with everysec: loses up to a second
@@ -137,6 +146,7 @@ impl Kind {
             Self::Bare2 => "bare hyper, 2 workers",
             Self::Sokketsu => "Sokketsu",
             Self::Pair => "Sokketsu, issue + authorize",
+            Self::Link => "Sokketsu by ISO 8583",
             Self::RedisAlways => "Redis + Lua, always",
             Self::RedisEverysec => "Redis + Lua, everysec",
             Self::Postgres => "PostgreSQL function",
@@ -169,6 +179,8 @@ struct Seat {
     kind: Kind,
     peer: Box<dyn Peer>,
     connections: usize,
+    /// Most requests under way on one.
+    depth: usize,
     customers: u32,
     /// Number of the next order.
     next: u64,
@@ -228,14 +240,16 @@ impl Seat {
     }
 
     fn turn(&mut self, options: &Peers, rate: Option<f64>, folder: &Path) -> Result<Turn> {
-        let expected = rate.or(Some(self.best).filter(|best| *best > 0.0)).map_or(GUESS, |rate| rate * SPARE);
+        let guess = if self.kind == Kind::Link { GUESS_LINK } else { GUESS };
+        let expected = rate.or(Some(self.best).filter(|best| *best > 0.0)).map_or(guess, |rate| rate * SPARE);
         let time = crate::clock::from_seconds((options.warmup + options.seconds) * expected) / SECOND;
         let most = u64::from(self.customers) - 1;
-        let asks = asks(self.next, (time + self.connections as u64).min(most), self.customers);
+        let asks = asks(self.next, (time + (self.connections * self.depth) as u64).min(most), self.customers);
         self.peer.prepare(&asks)?;
         self.peer.settle()?;
         wait_idle(Duration::from_secs_f64(options.wait_idle));
-        let plan = Plan { connections: self.connections, rate, warmup: options.warmup, seconds: options.seconds };
+        let (connections, depth) = (self.connections, self.depth);
+        let plan = Plan { connections, depth, rate, warmup: options.warmup, seconds: options.seconds };
         let (turn, asked) = play::turn(self.peer.as_mut(), asks, &plan, folder)?;
         self.peer.settle()?;
         self.next += asked;
@@ -259,14 +273,20 @@ fn seats(options: &Peers, folder: &Path) -> Result<Vec<Seat>> {
         let peer: Box<dyn Peer> = match kind {
             Kind::Bare => Box::new(bare::Bare::start(options, 1)?),
             Kind::Bare2 => Box::new(bare::Bare::start(options, 2)?),
-            Kind::Sokketsu => Box::new(sokketsu::Sokketsu::start(options, folder, &server, customers, false)?),
-            Kind::Pair => Box::new(sokketsu::Sokketsu::start(options, folder, &server, customers, true)?),
+            Kind::Sokketsu | Kind::Pair | Kind::Link => {
+                Box::new(sokketsu::Sokketsu::start(options, folder, &server, customers, *kind)?)
+            }
             Kind::RedisAlways => Box::new(redis::Redis::start(options, folder, "always")?),
             Kind::RedisEverysec => Box::new(redis::Redis::start(options, folder, "everysec")?),
             Kind::Postgres => Box::new(postgres::Postgres::start(options, folder)?),
         };
-        let connections = if *kind == Kind::Postgres { options.postgres_connections } else { options.connections };
-        let mut seat = Seat { kind: *kind, peer, connections, customers, next: 0, tally: Tally::default(), best: 0.0 };
+        let (connections, depth) = match kind {
+            Kind::Postgres => (options.postgres_connections, 1),
+            Kind::Link => (options.link_connections, options.link_depth),
+            _ => (options.connections, 1),
+        };
+        let mut seat =
+            Seat { kind: *kind, peer, connections, depth, customers, next: 0, tally: Tally::default(), best: 0.0 };
         seat.prove().with_context(|| kind.name())?;
         seats.push(seat);
     }

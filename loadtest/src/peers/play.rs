@@ -28,6 +28,7 @@ const USED_UP: &str = "the customers were used up too early: give more with --cu
 /// How a turn is played.
 pub struct Plan {
     pub connections: usize,
+    pub depth: usize,
     /// Decisions a second; `None`: as fast as they are answered.
     pub rate: Option<f64>,
     /// s
@@ -194,8 +195,10 @@ impl Player for Play<'_> {
 
 /// Connects, and says what the protocol wants to hear first: a message at a time, once on each connection, as the one
 /// that has been idle longest comes next.
-fn connect(peer: &dyn Peer, clock: Clock, connections: usize) -> Result<Wire<Task>> {
-    let mut wire = Wire::new(&tls::Peer::plain(peer.address()), peer.framing(), clock, connections, 1, TIMEOUT)?;
+fn connect(peer: &dyn Peer, clock: Clock, connections: usize, depth: usize) -> Result<Wire<Task>> {
+    let to = tls::Peer::plain(peer.address());
+    let wire = Wire::new(&to, peer.framing(), clock, connections, depth, TIMEOUT)?;
+    let mut wire = wire.numbered(peer.numbering());
     let nothing = Task { ask: Ask { order: 0, customer: 0, amount: 0 }, call: 0, intended: 0, step: 0 };
     for hello in peer.hellos() {
         for _ in 0..connections {
@@ -222,7 +225,7 @@ fn connect(peer: &dyn Peer, clock: Clock, connections: usize) -> Result<Wire<Tas
 /// One decision, from this call on.
 pub fn once(peer: &mut dyn Peer, ask: Ask, call: u8) -> Result<Tally> {
     let clock = Clock::start();
-    let mut wire = connect(peer, clock, 1)?;
+    let mut wire = connect(peer, clock, 1, 1)?;
     let mut play = Play::new(peer, Vec::new());
     play.next.push_back(Task { ask, call, intended: clock.now(), step: 0 });
     closed_loop(clock, &mut play, &mut wire, &[clock.now() + TIMEOUT], &mut |_, _| ())?;
@@ -232,7 +235,7 @@ pub fn once(peer: &mut dyn Peer, ask: Ask, call: u8) -> Result<Tally> {
 /// A turn, and how many of the asks were used up. The disk beside the data is probed in `folder`.
 pub fn turn(peer: &mut dyn Peer, asks: Vec<Ask>, plan: &Plan, folder: &Path) -> Result<(Turn, u64)> {
     let clock = Clock::start();
-    let mut wire = connect(peer, clock, plan.connections)?;
+    let mut wire = connect(peer, clock, plan.connections, plan.depth)?;
     // Sleeps end within a microsecond of their time, not 50.
     rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)).ok();
     let step = |seconds, is_measured| Step { rate: plan.rate.unwrap_or(0.0), seconds, is_measured };

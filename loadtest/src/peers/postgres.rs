@@ -43,7 +43,7 @@ pub struct Postgres {
 
 /// All messages up to `ReadyForQuery`. The body is the one row's one column, or the error.
 pub fn read(input: &[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer> {
-    let (mut at, mut answer) = (0, Answer { status: 200, head: b"", body: b"", is_last: false });
+    let (mut at, mut answer) = (0, Answer { status: 200, head: b"", body: b"", is_last: false, number: None });
     loop {
         let rest = input.get(at..).unwrap_or_default();
         let Some(header) = Header::parse(rest).map_err(|_| BadAnswer)? else { return Ok(None) };

@@ -37,7 +37,8 @@ pub fn read(input: &[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer> {
     let (line, rest) = input.split_at(end + 1);
     let line = line.strip_suffix(b"\r\n").ok_or(BadAnswer)?;
     let (kind, line) = line.split_first().ok_or(BadAnswer)?;
-    let answer = |status, body, length| Ok(Some((Answer { status, head: b"", body, is_last: false }, length)));
+    let answer =
+        |status, body, length| Ok(Some((Answer { status, head: b"", body, is_last: false, number: None }, length)));
     match kind {
         b'+' | b':' => answer(200, line, end + 1),
         b'-' => answer(500, line, end + 1),

@@ -10,21 +10,48 @@ use anyhow::{Context, Result, ensure};
 use rusqlite::{Connection, OpenFlags};
 
 use super::template::{AMOUNT, CODE, CUSTOMER, ORDER, Template, hole};
-use super::{Ask, Books, Heard, POOR, POOR_LIMIT, Peer};
+use super::{Ask, Books, Heard, Kind, POOR, POOR_LIMIT, Peer};
 use crate::bulk::bulk;
 use crate::cli::Peers;
 use crate::crowd::Code;
 use crate::game::Decided;
 use crate::http::{self, Keys, Requests, Role};
+use crate::iso::{self, ACQUIRER, Said, frame};
 use crate::json::text;
 use crate::server::{Options, Server};
 use crate::setup::{self, Target, said};
 use crate::tls;
-use crate::wire::{Answer, Framing};
+use crate::wire::{Answer, Framing, Numbering};
 
 const MERCHANT: &str = "load-mrc-001";
 /// Longest wait for the ledger to catch up behind a turn.
 const SETTLE: Duration = Duration::from_secs(120);
+
+/// Begin of element 7 by the link, and so of its orders' ids; the order's number follows, over 7 and 11.
+const SENT: &str = "112308";
+
+/// A purchase by the link, with its holes.
+fn sale() -> Vec<u8> {
+    let (order, code, amount) = (hole(ORDER), hole(CODE), format!("00000000{}", hole(AMOUNT)));
+    let (sent, stan) = order.split_at(4);
+    let (sent, merchant) = (format!("{SENT}{sent}"), format!("{MERCHANT:<15}"));
+    let elements = [
+        (3, "000000"),
+        (4, &amount),
+        (7, &sent),
+        (11, stan),
+        (12, "174530"),
+        (13, "1123"),
+        (22, "033"),
+        (32, ACQUIRER),
+        (37, "632708000000"),
+        (41, "T01     "),
+        (42, &merchant),
+        (49, "392"),
+        (62, &code),
+    ];
+    frame("0200", &elements)
+}
 
 /// The server, once somebody has started it.
 #[derive(Default)]
@@ -39,6 +66,7 @@ impl Shared {
         let binary = binary.context("give --serve BINARY: no sokketsu was built beside this program")?;
         let data = folder.join("sokketsu");
         let config = options.server_config.as_deref();
+        let asked = &options.peers;
         let options = Options {
             binary: &binary,
             data: Some(&data),
@@ -50,6 +78,7 @@ impl Shared {
             secret: None,
             register_key: "",
             sync_delay_us: None,
+            link: asked.contains(&Kind::Link),
         };
         let server = Rc::new(Server::start(&options)?);
         Ok(Rc::clone(self.0.get_or_init(|| server)))
@@ -59,10 +88,14 @@ impl Shared {
 pub struct Sokketsu {
     server: Rc<Server>,
     target: Target,
-    /// Begin of the ids of its customers and orders.
+    /// Begin of the ids of its customers.
     name: &'static str,
+    /// Begin of the ids of its orders.
+    orders: &'static str,
     /// Codes are issued when they are needed, not before.
     issues: bool,
+    /// By ISO 8583, at this address.
+    link: Option<SocketAddr>,
     issue: Template,
     authorize: Template,
     /// By customer.
@@ -70,14 +103,21 @@ pub struct Sokketsu {
 }
 
 impl Sokketsu {
-    pub fn start(options: &Peers, folder: &Path, shared: &Shared, customers: u32, issues: bool) -> Result<Self> {
+    /// `kind` is one of the three that are Sokketsu.
+    pub fn start(options: &Peers, folder: &Path, shared: &Shared, customers: u32, kind: Kind) -> Result<Self> {
+        let issues = kind == Kind::Pair;
         let server = shared.server(options, folder)?;
         let key = |name: &str| format!("sandbox-{name}");
         let keys = Keys { wallet: key("wallet"), register: key("register"), office: key("office"), ops: key("ops") };
         let requests = Requests::new(&server.http.to_string(), keys, None);
         let http = tls::Peer::plain(server.http);
         let target = Target { admin: http.clone(), http, requests };
-        let name = if issues { "pair-" } else { "peers-" };
+        let link = server.link.filter(|_| kind == Kind::Link);
+        let (name, orders) = match kind {
+            Kind::Pair => ("pair-", "pair-"),
+            Kind::Link => ("link-", SENT),
+            _ => ("peers-", "peers-"),
+        };
         setup::merchants(&target, &[MERCHANT.to_owned()])?;
         let customers = usize::try_from(customers)?;
         setup::customers(&target, name, customers)?;
@@ -91,12 +131,18 @@ impl Sokketsu {
             r#"{{"order_id":"{name}{order}","code":"{code}","entry_mode":"barcode","amount":{amount},"merchant":{{"id":"{MERCHANT}","store_id":"S001","terminal_id":"T01"}},"deadline_ms":10000}}"#
         );
         let path = format_args!("/v1/authorizations");
-        target.requests.send(&mut authorize, "POST", Role::Register, path, body.as_bytes());
+        if link.is_some() {
+            authorize = sale();
+        } else {
+            target.requests.send(&mut authorize, "POST", Role::Register, path, body.as_bytes());
+        }
         Ok(Self {
             server,
             target,
             name,
+            orders,
             issues,
+            link,
             issue: Template::new(issue),
             authorize: Template::new(authorize),
             codes: vec![Code::default(); customers],
@@ -108,6 +154,21 @@ impl Sokketsu {
         let code = self.codes.get_mut(ask.customer as usize).context("a customer of the run")?;
         *code = Code::new(barcode).context("a barcode of at most 32 characters")?;
         Ok(())
+    }
+
+    fn said(ask: &Ask, frame: &[u8]) -> Result<Heard> {
+        let said = Said::read(frame).with_context(|| String::from_utf8_lossy(frame).into_owned())?;
+        let order = iso::number(frame) % 10_u64.pow(10);
+        ensure!(order == ask.order, "order {} was asked about, {order} answered", ask.order);
+        ensure!(said.yen == ask.amount, "{} yen were asked for, {} answered", ask.amount, said.yen);
+        match (said.code, said.approval, said.reason) {
+            (b"00", Some(_), None) => Ok(Heard::Approved),
+            (b"51", None, Some("5101" | "5102")) => Ok(Heard::Denied),
+            (code, _, reason) => {
+                let code = String::from_utf8_lossy(code);
+                anyhow::bail!("order {} is answered {code}, {}", ask.order, reason.unwrap_or("no reason"))
+            }
+        }
     }
 
     fn decided(&self, ask: &Ask, body: &[u8]) -> Result<Heard> {
@@ -125,11 +186,15 @@ impl Sokketsu {
 
 impl Peer for Sokketsu {
     fn address(&self) -> SocketAddr {
-        self.server.http
+        self.link.unwrap_or(self.server.http)
     }
 
     fn framing(&self) -> Framing {
-        http::read
+        if self.link.is_some() { iso::read } else { http::read }
+    }
+
+    fn numbering(&self) -> Option<Numbering> {
+        self.link.map(|_| iso::number as Numbering)
     }
 
     fn prepare(&mut self, asks: &[Ask]) -> Result<()> {
@@ -172,7 +237,7 @@ impl Peer for Sokketsu {
             self.keep(ask, answer.body)?;
             return Ok(Heard::GoOn);
         }
-        self.decided(ask, answer.body)
+        if self.link.is_some() { Self::said(ask, answer.body) } else { self.decided(ask, answer.body) }
     }
 
     fn settle(&mut self) -> Result<()> {
@@ -184,14 +249,17 @@ impl Peer for Sokketsu {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let ledger = Connection::open_with_flags(self.server.data.join("ledger.db"), flags)?;
         ledger.busy_timeout(Duration::from_secs(5))?;
-        let sum = |query: &str| -> Result<u64> {
-            let bounds = (self.name, format!("{}~", self.name));
+        let sum = |query: &str, begin: &str| -> Result<u64> {
+            let bounds = (begin, format!("{begin}~"));
             let sum: i64 = ledger.query_row(query, bounds, |row| row.get(0))?;
             Ok(u64::try_from(sum)?)
         };
-        let exposure = sum("SELECT COALESCE(SUM(amount), 0) FROM entries \
-                            WHERE account = 'exposure' AND customer_id BETWEEN ?1 AND ?2")?;
-        let records = sum("SELECT COUNT(*) FROM decisions WHERE order_id BETWEEN ?1 AND ?2")?;
+        let exposure = sum(
+            "SELECT COALESCE(SUM(amount), 0) FROM entries \
+                            WHERE account = 'exposure' AND customer_id BETWEEN ?1 AND ?2",
+            self.name,
+        )?;
+        let records = sum("SELECT COUNT(*) FROM decisions WHERE order_id BETWEEN ?1 AND ?2", self.orders)?;
         Ok(Some(Books { exposure, records }))
     }
 }

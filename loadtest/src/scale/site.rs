@@ -106,6 +106,7 @@ impl Site {
             secret: None,
             register_key: "",
             sync_delay_us: None,
+            link: false,
         };
         let began = Instant::now();
         let server = Server::start(&options)?;

@@ -34,6 +34,7 @@ impl Site {
         let binary = binary.context("give --serve BINARY: no sokketsu was built beside this program")?;
         let server = Server::start(&Options {
             sync_delay_us: None,
+            link: false,
             binary: &binary,
             data: None,
             config: None,

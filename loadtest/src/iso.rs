@@ -1,0 +1,164 @@
+//! As much ISO 8583 as a client needs that has one server and counts its own microseconds: the messages of sales, and of
+//! what may follow them, as patterns in which a few digits are filled in. Lengths have two bytes, bitmaps are binary.
+
+use crate::wire::{Answer, BadAnswer};
+
+/// Element 32 of all messages.
+pub const ACQUIRER: &str = "353001";
+/// Of a message without elements above 64 and without element 2: length, type, bitmap, then 3, 4, and 7 with 11.
+const NUMBER: usize = 2 + 4 + 8 + 6 + 12;
+const NUMBER_DIGITS: usize = 16;
+const BITMAP: usize = 8;
+
+/// A message with its length: the elements come in rising order, with the length of their value before it where that
+/// varies.
+pub fn frame(mti: &str, elements: &[(u8, &str)]) -> Vec<u8> {
+    let (mut map, mut body) = (0_u128, Vec::new());
+    for (number, value) in elements {
+        map |= 1 << (128 - number);
+        match number {
+            2 | 32 | 33 | 44 => body.extend_from_slice(format!("{:02}", value.len()).as_bytes()),
+            48 | 55 | 62 => body.extend_from_slice(format!("{:03}", value.len()).as_bytes()),
+            _ => (),
+        }
+        body.extend_from_slice(value.as_bytes());
+    }
+    let has_second = map & u128::from(u64::MAX) != 0;
+    let bitmap = (map | u128::from(has_second) << 127).to_be_bytes();
+    let bitmap = bitmap.get(..if has_second { 2 * BITMAP } else { BITMAP }).unwrap_or_default();
+    let length = u16::try_from(mti.len() + bitmap.len() + body.len()).unwrap_or(u16::MAX);
+    [&length.to_be_bytes()[..], mti.as_bytes(), bitmap, &body].concat()
+}
+
+/// A message's number, elements 7 and 11: of a request that was written, and of its answer, which repeats what stands
+/// before it.
+pub fn number(frame: &[u8]) -> u64 {
+    let has_second = frame.get(6).is_some_and(|first| first & 0x80 != 0);
+    let begin = if has_second { NUMBER + BITMAP } else { NUMBER };
+    let digits = frame.get(begin..begin + NUMBER_DIGITS).unwrap_or_default();
+    digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit.wrapping_sub(b'0')))
+}
+
+/// Reads one whole answer from the start of the input, and gives its length. The status is 200 for a decision; 503 where
+/// none was made and it may be sent again; 400 for what is wrong with a message.
+pub fn read(input: &[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer> {
+    let Some(length) = input.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length))) else {
+        return Ok(None);
+    };
+    let Some(frame) = input.get(..2 + length) else { return Ok(None) };
+    let status = match Said::read(frame).map(|said| said.code) {
+        Some(b"91") => 503,
+        Some(b"30" | b"96" | b"13" | b"25" | b"58") => 400,
+        _ => 200,
+    };
+    let answer = Answer { status, head: b"", body: frame, is_last: false, number: Some(number(frame)) };
+    Ok(Some((answer, 2 + length)))
+}
+
+/// What an answer says, and of which message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// Element 39.
+    pub code: &'a [u8; 2],
+    /// Element 38.
+    pub approval: Option<&'a str>,
+    /// The first four digits of element 44.
+    pub reason: Option<&'a str>,
+    /// Element 4.
+    pub yen: u32,
+}
+
+/// Elements up to 44 that an answer of the service may have before these, with their lengths; 0: two digits say it.
+const BEFORE: [(u8, usize); 12] =
+    [(2, 0), (3, 6), (4, 12), (7, 10), (11, 6), (12, 6), (13, 4), (32, 0), (33, 0), (37, 12), (38, 6), (39, 2)];
+
+impl<'a> Said<'a> {
+    /// Reads an answer with its length; nothing if it is none.
+    pub fn read(frame: &'a [u8]) -> Option<Self> {
+        let map = u64::from_be_bytes(*frame.get(6..)?.first_chunk()?);
+        let has = |number: u8| map >> (64 - number) & 1 == 1;
+        let mut rest = frame.get(6 + if has(1) { 2 * BITMAP } else { BITMAP }..)?;
+        let mut take = |length: usize| {
+            let length = if length == 0 { two_digits(&mut rest)? } else { length };
+            let (value, after) = rest.split_at_checked(length)?;
+            rest = after;
+            Some(value)
+        };
+        let (mut code, mut approval, mut yen) = (None, None, 0);
+        for (number, length) in BEFORE.into_iter().filter(|(number, _)| has(*number)) {
+            let value = take(length)?;
+            match number {
+                4 => yen = std::str::from_utf8(value).ok()?.parse().ok()?,
+                38 => approval = std::str::from_utf8(value).ok(),
+                39 => code = value.first_chunk(),
+                _ => (),
+            }
+        }
+        for (number, length) in [(41, 8), (42, 15)] {
+            if has(number) {
+                take(length)?;
+            }
+        }
+        let details = if has(44) { std::str::from_utf8(take(0)?).ok() } else { None };
+        Some(Self { code: code?, approval, reason: details.and_then(|details| details.get(..4)), yen })
+    }
+}
+
+fn two_digits(rest: &mut &[u8]) -> Option<usize> {
+    let ([tens, ones], after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(usize::from(tens.wrapping_sub(b'0')) * 10 + usize::from(ones.wrapping_sub(b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sale_is_the_profiles_worked_frame() {
+        let elements = [
+            (2, "9000999913141592657"),
+            (3, "000000"),
+            (4, "000000001980"),
+            (7, "1123084530"),
+            (11, "004217"),
+            (12, "174530"),
+            (13, "1123"),
+            (18, "5411"),
+            (22, "030"),
+            (25, "00"),
+            (32, "353001"),
+            (37, "632708004217"),
+            (41, "POS00017"),
+            (42, "JPM000000001234"),
+            (43, "KONBINI SHINJUKU 3     TOKYO         JP "),
+            (49, "392"),
+            (62, "900099991314159265005632"),
+        ];
+        let frame = frame("0200", &elements);
+        assert_eq!((frame.len(), &frame[..14]), (201, &b"\x00\xc70200\x72\x38\x44\x81\x08\xe0\x80\x04"[..]));
+    }
+
+    #[test]
+    fn an_answer_is_found_by_its_number_and_says_what_it_says() {
+        let head = [(3, "000000"), (4, "000000001980"), (7, "1123084530"), (11, "004217"), (32, ACQUIRER)];
+        let asked = frame("0200", &[&head[..], &[(62, "9")]].concat());
+        let place = [(41, "T01     "), (42, "mrc_konbini    ")];
+        let approved = frame("0210", &[&head[..], &[(38, "4K7P2Q"), (39, "00")], &place].concat());
+        let denied = frame("0210", &[&head[..], &[(39, "51")], &place, &[(44, "5101C5U4")]].concat());
+        let reversed = frame("0430", &[&head[..], &[(39, "00"), (90, "0")]].concat());
+        for (answer, code, approval, reason) in [
+            (&approved, b"00", Some("4K7P2Q"), None),
+            (&denied, b"51", None, Some("5101")),
+            (&reversed, b"00", None, None),
+        ] {
+            assert_eq!(number(answer), number(&asked));
+            assert_eq!(Said::read(answer), Some(Said { code, approval, reason, yen: 1_980 }));
+            for end in 0..answer.len() {
+                assert_eq!(read(&answer[..end]), Ok(None), "cut at {end}");
+            }
+            assert_eq!(read(answer).unwrap().unwrap().1, answer.len());
+        }
+        assert_eq!(number(&asked), 1_123_084_530_004_217);
+    }
+}
