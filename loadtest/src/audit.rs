@@ -215,6 +215,7 @@ mod tests {
         };
         Books {
             run: "L1".to_owned(),
+            by_link: false,
             orders: vec![order(Told::Approved, Some("aut_1")), order(Told::Nothing, None)],
             merchants: vec!["m".to_owned()],
             customer_prefix: "load-".to_owned(),

@@ -1,6 +1,6 @@
 //! What the outside knows: every order of the run, what was answered, what became of it.
 
-use crate::game::Decided;
+use crate::game::{self, Decided};
 use crate::http::{put, put_number};
 
 /// What was answered to an authorization.
@@ -62,6 +62,8 @@ impl Differences {
 pub struct Books {
     /// Begin of every order id; no other run has it.
     pub run: String,
+    /// Orders are named as by ISO 8583.
+    pub by_link: bool,
     pub orders: Vec<Order>,
     pub merchants: Vec<String>,
     pub customer_prefix: String,
@@ -70,6 +72,9 @@ pub struct Books {
 
 impl Books {
     pub fn order_id(&self, order: usize) -> String {
+        if self.by_link {
+            return game::order_id(&self.run, order);
+        }
         format!("{}-{order}", self.run)
     }
 
@@ -81,8 +86,12 @@ impl Books {
 
     /// The order of an id of this run.
     pub fn order_of(&self, id: &str) -> Option<usize> {
-        let number = id.strip_prefix(&self.run)?.strip_prefix('-')?;
-        number.parse().ok().filter(|order| *order < self.orders.len())
+        let order = if self.by_link {
+            game::order_of_id(self, id)
+        } else {
+            id.strip_prefix(&self.run)?.strip_prefix('-')?.parse().ok()
+        };
+        order.filter(|order| *order < self.orders.len())
     }
 
     pub fn customer_id(&self, customer: u32) -> String {
@@ -116,7 +125,12 @@ impl Order {
         if stored.decision != told {
             return Some(format!("answered {told}, stored {}", stored.decision));
         }
-        if self.id.as_deref() != Some(stored.authorization_id) {
+        // By ISO 8583 an approval has its code, and a denial no name at all.
+        let is_same = match self.id.as_deref() {
+            Some(id) => id == stored.authorization_id || Some(id) == stored.approval_code,
+            None => self.told == Told::Denied,
+        };
+        if !is_same {
             let id = self.id.as_deref().unwrap_or_default();
             return Some(format!("answered as {id}, stored as {}", stored.authorization_id));
         }
@@ -157,7 +171,16 @@ mod tests {
 
     fn stored<'a>(decision: &'a str, status: &'a str) -> Decided<'a> {
         let (authorization_id, order_id) = ("aut_1", "L-1");
-        Decided { authorization_id, order_id, decision, status, amount: 100, reason: None, replayed: true }
+        Decided {
+            authorization_id,
+            approval_code: None,
+            order_id,
+            decision,
+            status,
+            amount: 100,
+            reason: None,
+            replayed: true,
+        }
     }
 
     #[test]

@@ -138,6 +138,12 @@ impl NamedMix {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    Http,
+    Iso8583,
+}
+
 #[derive(Args)]
 pub struct Shape {
     /// What a flow is [default: pair]
@@ -192,6 +198,12 @@ pub struct Place {
     /// Each of its syncs takes so much longer, µs, as on a slower disk; needs strace
     #[arg(long, value_name = "MICROSECONDS", conflicts_with = "url")]
     pub sync_delay_us: Option<u32>,
+    /// How sales, their retries, cancels and refunds are sent; with iso8583 the codes must be prepared
+    #[arg(long, value_enum, default_value_t = Transport::Http)]
+    pub transport: Transport,
+    /// Where the running service's link is
+    #[arg(long, value_name = "ADDR", requires = "url")]
+    pub iso8583: Option<std::net::SocketAddr>,
     /// Measure a running service, for example http://127.0.0.1:8080; or by https, with --ca
     #[arg(long, env = "LOADTEST_URL")]
     pub url: Option<String>,

@@ -1,6 +1,7 @@
 //! The flows: a customer shows a code, the register asks, and what may follow. One flow for each customer at a
 //! time. Every answer is judged against what the flow was meant to get and kept for the audit.
 
+mod link;
 mod referee;
 
 use std::collections::VecDeque;
@@ -15,7 +16,10 @@ use crate::schedule::Arrival;
 use crate::stats::{Call, Stats};
 use crate::wire::{Outcome, Sent};
 
+pub use link::{Link, order_id, order_of_id};
 pub use referee::Decided;
+
+use link::Sale;
 
 /// More than anybody's limit, yen.
 const TOO_MUCH: u32 = 9_999_999;
@@ -94,6 +98,8 @@ pub struct Game {
     pub stats: Stats,
     requests: Requests,
     lines: Lines,
+    /// All but the preparations goes by ISO 8583.
+    link: Option<Link>,
     flows: Vec<Flow>,
     idle_flows: Vec<u32>,
     /// Begun flows go on before new ones begin.
@@ -114,12 +120,20 @@ impl Game {
                 authorizations: requests.line(Role::Register, "/v1/authorizations"),
             },
             requests,
+            link: None,
             flows: Vec::new(),
             idle_flows: Vec::new(),
             next: VecDeque::new(),
             arrivals: VecDeque::new(),
             body: Vec::new(),
         }
+    }
+
+    /// Plays by ISO 8583.
+    #[must_use]
+    pub fn by_link(mut self, link: Option<Link>) -> Self {
+        self.link = link;
+        self
     }
 
     fn first_call(&self) -> Call {
@@ -157,7 +171,7 @@ impl Game {
             cancel: is_sale && cancel,
             retry_cancelled: is_sale && cancel && self.crowd.chance(0.5),
             refund: is_sale && undo && !cancel,
-            inquire: self.crowd.chance(mix.inquire),
+            inquire: self.crowd.chance(mix.inquire) && self.link.is_none(),
         };
         let merchants = u32::try_from(self.books.merchants.len()).unwrap_or(1).max(1);
         let baskets = merchants * self.rules.prices;
@@ -272,6 +286,43 @@ impl Game {
         self.lines.authorizations.send(out, body);
     }
 
+    /// Notes that it goes out.
+    fn note(&mut self, task: Task) {
+        match task.call {
+            Call::Authorize => self.order_of(task.flow).told = Told::Nothing,
+            Call::Cancel => self.order_of(task.flow).undo = Undo::CancelSent,
+            Call::Refund => {
+                let order = self.order_of(task.flow);
+                // Half of an even amount, all of an odd one.
+                let yen = if order.amount.is_multiple_of(2) { order.amount / 2 } else { order.amount };
+                order.undo = Undo::RefundSent(yen);
+            }
+            Call::Issue | Call::Retry | Call::Inquire => (),
+        }
+    }
+
+    /// Writes what is asked of a flow's order as a message; whether there is a link to write to.
+    fn write_message(&mut self, task: Task, out: &mut Vec<u8>) -> bool {
+        let Some(link) = &self.link else { return false };
+        let Some(flow) = self.flows.get(task.flow as usize) else { return true };
+        let order = self.books.orders.get(flow.order);
+        let yen = match order.map(|order| order.undo) {
+            Some(Undo::RefundSent(yen)) if task.call == Call::Refund => yen,
+            _ => flow.amount,
+        };
+        let merchant = self.books.merchants.get(usize::from(flow.merchant)).map_or("", String::as_str);
+        let confirm = flow.confirm && !flow.is_hurry;
+        let asked = Sale { order: flow.order as u64, yen, merchant, code: flow.code.as_str(), confirm };
+        match task.call {
+            Call::Authorize => link.put_sale(&asked, false, out),
+            Call::Retry => link.put_sale(&asked, true, out),
+            Call::Cancel => link.put_reversal(&asked, out),
+            Call::Refund => link.put_refund(&asked, out),
+            Call::Issue | Call::Inquire => return false,
+        }
+        true
+    }
+
     fn end(&mut self, flow: u32) {
         let customer = self.flow(flow).customer;
         if let Some(customer) = self.crowd.all.get_mut(customer as usize) {
@@ -317,6 +368,10 @@ impl Player for Game {
         if task.is_first && self.stats.is_measured(task.step) {
             self.stats.waited.record(now.saturating_sub(task.intended));
         }
+        self.note(task);
+        if self.write_message(task, out) {
+            return;
+        }
         let mut body = std::mem::take(&mut self.body);
         body.clear();
         match task.call {
@@ -327,13 +382,8 @@ impl Player for Game {
                 body.extend_from_slice(b"\"}");
                 self.lines.codes.send(out, &body);
             }
-            Call::Authorize => {
-                self.order_of(task.flow).told = Told::Nothing;
-                self.write_authorization(task.flow, &mut body, out);
-            }
-            Call::Retry => self.write_authorization(task.flow, &mut body, out),
+            Call::Authorize | Call::Retry => self.write_authorization(task.flow, &mut body, out),
             Call::Cancel => {
-                self.order_of(task.flow).undo = Undo::CancelSent;
                 let (order, merchant) = self.order_and_merchant(task.flow);
                 put(&mut body, format_args!("{{\"order_id\":\"{order}\",\"merchant_id\":\"{merchant}\"}}"));
                 self.requests.send(out, "POST", Role::Register, format_args!("/v1/cancellations"), &body);
@@ -341,9 +391,7 @@ impl Player for Game {
             Call::Refund => {
                 let (order_id, _) = self.order_and_merchant(task.flow);
                 let order = self.order_of(task.flow);
-                // Half of an even amount, all of an odd one.
-                let yen = if order.amount.is_multiple_of(2) { order.amount / 2 } else { order.amount };
-                order.undo = Undo::RefundSent(yen);
+                let yen = if let Undo::RefundSent(yen) = order.undo { yen } else { order.amount };
                 put(&mut body, format_args!("{{\"refund_id\":\"{order_id}-r\",\"amount\":{yen}}}"));
                 let id = order.id.clone().unwrap_or_default();
                 let path = format_args!("/v1/authorizations/{id}/refunds");

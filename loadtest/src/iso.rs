@@ -16,10 +16,9 @@ pub fn frame(mti: &str, elements: &[(u8, &str)]) -> Vec<u8> {
     let (mut map, mut body) = (0_u128, Vec::new());
     for (number, value) in elements {
         map |= 1 << (128 - number);
-        match number {
-            2 | 32 | 33 | 44 => body.extend_from_slice(format!("{:02}", value.len()).as_bytes()),
-            48 | 55 | 62 => body.extend_from_slice(format!("{:03}", value.len()).as_bytes()),
-            _ => (),
+        match length_digits(*number) {
+            0 => (),
+            width => body.extend_from_slice(format!("{:0width$}", value.len()).as_bytes()),
         }
         body.extend_from_slice(value.as_bytes());
     }
@@ -28,6 +27,58 @@ pub fn frame(mti: &str, elements: &[(u8, &str)]) -> Vec<u8> {
     let bitmap = bitmap.get(..if has_second { 2 * BITMAP } else { BITMAP }).unwrap_or_default();
     let length = u16::try_from(mti.len() + bitmap.len() + body.len()).unwrap_or(u16::MAX);
     [&length.to_be_bytes()[..], mti.as_bytes(), bitmap, &body].concat()
+}
+
+/// A message with places that are filled in anew each time.
+pub struct Pattern {
+    frame: Vec<u8>,
+    /// Where the value of each element lies.
+    places: Vec<(u8, usize, usize)>,
+}
+
+impl Pattern {
+    pub fn new(mti: &str, elements: &[(u8, &str)]) -> Self {
+        let frame = frame(mti, elements);
+        // From the end: behind the last value nothing lies.
+        let mut end = frame.len();
+        let mut places = Vec::with_capacity(elements.len());
+        for (number, value) in elements.iter().rev() {
+            places.push((*number, end - value.len(), end));
+            end -= value.len() + length_digits(*number);
+        }
+        Self { frame, places }
+    }
+
+    /// Appends it with these values, each as long as the one it takes the place of.
+    pub fn put(&self, out: &mut Vec<u8>, values: &[(u8, &[u8])]) {
+        let base = out.len();
+        out.extend_from_slice(&self.frame);
+        for (number, value) in values {
+            let Some((_, begin, end)) = self.places.iter().find(|(other, ..)| other == number) else { continue };
+            if let Some(place) = out.get_mut(base + begin..base + end).filter(|place| place.len() == value.len()) {
+                place.copy_from_slice(value);
+            }
+        }
+    }
+}
+
+/// Of the length before an element's value.
+const fn length_digits(number: u8) -> usize {
+    match number {
+        2 | 32 | 33 | 44 => 2,
+        48 | 55 | 62 => 3,
+        _ => 0,
+    }
+}
+
+/// The last digits of a number, with zeros before them.
+pub fn digits<const N: usize>(mut number: u64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+    digits
 }
 
 /// A message's number, elements 7 and 11: of a request that was written, and of its answer, which repeats what stands
@@ -137,6 +188,15 @@ mod tests {
         ];
         let frame = frame("0200", &elements);
         assert_eq!((frame.len(), &frame[..14]), (201, &b"\x00\xc70200\x72\x38\x44\x81\x08\xe0\x80\x04"[..]));
+    }
+
+    #[test]
+    fn a_pattern_is_filled_in_where_its_elements_lie() {
+        let of = |yen, code| frame("0200", &[(4, yen), (32, ACQUIRER), (41, "T01     "), (62, code)]);
+        let pattern = Pattern::new("0200", &[(4, "000000000000"), (32, ACQUIRER), (41, "T01     "), (62, "0000")]);
+        let mut out = b"before".to_vec();
+        pattern.put(&mut out, &[(4, &digits::<12>(1_980)), (62, b"1234"), (41, b"too long a value"), (90, b"")]);
+        assert_eq!(out, [&b"before"[..], &of("000000001980", "1234")].concat());
     }
 
     #[test]

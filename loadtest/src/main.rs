@@ -82,6 +82,10 @@ fn shape(profile: &mut Profile, shape: &Shape, is_from_file: bool) {
     profile.mode = mode.unwrap_or(profile.mode);
     if let Some(mix) = shape.mix {
         profile.mix = mix.mix();
+        if profile.mode == Mode::Authorize {
+            // Each customer has one code, and buys once.
+            profile.mix.used_code = 0.0;
+        }
     } else if !is_from_file && profile.mode != Mode::Pair {
         profile.mix = profile::Mix::PLAIN;
     }

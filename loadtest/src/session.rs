@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::audit::{Audit, over_api, over_ledger};
 use crate::books::{Books, Differences};
-use crate::cli::{Output, Place};
+use crate::cli::{Output, Place, Transport};
 use crate::clock::{Clock, MILLISECOND, Nanos, SECOND, seconds};
 use crate::crowd::{Crowd, Customer};
 use crate::drive::{Progress, closed_loop, open_loop};
-use crate::game::{Game, Rules};
+use crate::game::{Game, Link, Rules};
 use crate::http::{self, Keys, Requests};
+use crate::iso;
 use crate::lag::{Lag, LagWatch};
 use crate::probe::{Machine, Probe, cpu_time, resident_mib};
 use crate::profile::{Mode, Profile};
@@ -23,8 +24,8 @@ use crate::setup::{self, Target};
 use crate::sign::Signer;
 use crate::slo::Slo;
 use crate::stats::{Stats, point_length};
-use crate::tls::Trust;
-use crate::wire::Wire;
+use crate::tls::{Peer, Trust};
+use crate::wire::{Framing, Numbering, Wire};
 
 /// Longest wait for the books to catch up, before and after a run.
 const SETTLE: Duration = Duration::from_secs(120);
@@ -34,6 +35,8 @@ const BREATH: Nanos = 100 * MILLISECOND;
 const RESERVE: f64 = 1.05;
 /// A guess at what a closed loop may use up, authorizations a second.
 const GUESSED_CAPACITY: f64 = 60_000.0;
+/// The same by ISO 8583 with many messages under way.
+const GUESSED_LINK: f64 = 250_000.0;
 /// How long a relative profile's capacity is measured.
 const GAUGE_SECONDS: f64 = 3.0;
 /// By how many callers, at most: those of an overload would be one themselves.
@@ -89,7 +92,7 @@ fn own_server(place: &Place, profile: &Profile) -> Result<Server> {
         secret: place.sign_secret.as_deref(),
         register_key: &place.key_register,
         sync_delay_us: place.sync_delay_us,
-        link: false,
+        link: place.transport == Transport::Iso8583,
     })
 }
 
@@ -102,6 +105,11 @@ fn trust(place: &Place, server: Option<&Server>) -> Result<Trust> {
 impl<'a> Session<'a> {
     /// Starts the server if it is to be ours.
     pub fn open(place: &'a Place, output: &'a Output, profile: &Profile, seed: u64) -> Result<Self> {
+        if place.transport == Transport::Iso8583 {
+            ensure!(profile.mode == Mode::Authorize, "--transport iso8583 carries sales only: --prepare-codes");
+            let longest = place.merchant_id.iter().map(String::len).max().unwrap_or(0);
+            ensure!(longest <= 15, "--transport iso8583: element 42 has 15 characters for a --merchant-id");
+        }
         let keys = Keys {
             wallet: place.key_wallet.clone(),
             register: place.key_register.clone(),
@@ -131,10 +139,21 @@ impl<'a> Session<'a> {
         Ok(Self { place, output, seed, server, target, merchants })
     }
 
+    fn by_link(&self) -> bool {
+        self.place.transport == Transport::Iso8583
+    }
+
+    /// Six digits by ISO 8583, of which those of one day do not come again within days.
     fn books(&self) -> Books {
-        let run = format!("L{:x}", jiff::Timestamp::now().as_microsecond());
+        let now = jiff::Timestamp::now();
+        let run = if self.by_link() {
+            format!("{:06}", now.as_second().rem_euclid(250_000))
+        } else {
+            format!("L{:x}", now.as_microsecond())
+        };
         Books {
             run,
+            by_link: self.by_link(),
             orders: Vec::new(),
             merchants: self.merchants.clone(),
             customer_prefix: self.place.customer_prefix.clone(),
@@ -154,12 +173,23 @@ impl<'a> Session<'a> {
         self.output.disk_probe.as_deref().or_else(|| self.server.as_ref()?.data.parent())
     }
 
+    /// Where sales go, and how their answers are told apart.
+    fn wire(&self) -> Result<(Peer, Framing, Option<Numbering>)> {
+        if !self.by_link() {
+            return Ok((self.target.http.clone(), http::read, None));
+        }
+        let own = self.server.as_ref().and_then(|server| server.link);
+        let address = self.place.iso8583.or(own).context("--iso8583 ADDR: where the service's link is")?;
+        Ok((Peer::plain(address), iso::read, Some(iso::number)))
+    }
+
     /// Plays the stairs on these customers.
     fn play(&self, profile: &Profile, steps: &[Step], kind: Loop, crowd: Vec<Customer>) -> Result<Played> {
         let clock = Clock::start();
         let timeout = profile.timeout_ms * MILLISECOND;
-        let to = &self.target.http;
-        let mut wire = Wire::new(to, http::read, clock, profile.connections, profile.pipeline, timeout)?;
+        let (to, framing, numbering) = self.wire()?;
+        let wire = Wire::new(&to, framing, clock, profile.connections, profile.pipeline, timeout)?;
+        let mut wire = wire.numbered(numbering);
         // Sleeps end within a microsecond of their time, not 50.
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)).ok();
         let first = clock.now() + BREATH;
@@ -178,7 +208,9 @@ impl<'a> Session<'a> {
         let exponent = (profile.mode != Mode::Authorize).then_some(profile.zipf);
         let crowd = Crowd::new(crowd, exponent, self.seed);
         let stats = Stats::new(&measured, begins, every);
-        let mut game = Game::new(rules, crowd, self.books(), stats, self.target.requests.clone());
+        let books = self.books();
+        let link = self.by_link().then(|| Link::new(books.run.parse().unwrap_or(0)));
+        let mut game = Game::new(rules, crowd, books, stats, self.target.requests.clone()).by_link(link);
         let probe = Probe::start(self.probe_folder(), clock, begins, every)?;
         let watch_lag = profile.expects_shedding.then(|| LagWatch::start(&self.target, clock, begins));
         let pids = [Some(std::process::id()), self.server.as_ref().map(Server::pid)];
@@ -218,12 +250,17 @@ impl<'a> Session<'a> {
         Ok(Played { game, crowd, seconds, machine, costs, lags, reconnects: wire.reconnects })
     }
 
+    fn guess(&self) -> f64 {
+        if self.by_link() { GUESSED_LINK } else { GUESSED_CAPACITY }
+    }
+
     /// Customers of the run, with codes if those are to be prepared.
     fn crowd(&self, profile: &mut Profile, steps: &[Step], kind: Loop) -> Result<Vec<Customer>> {
         if profile.mode == Mode::Authorize {
-            let rate = |step: &Step| if kind == Loop::Open { step.rate } else { GUESSED_CAPACITY };
+            let rate = |step: &Step| if kind == Loop::Open { step.rate } else { self.guess() };
             let flows: f64 = steps.iter().map(|step| rate(step) * step.seconds).sum();
-            let needed = usize::try_from(crate::clock::from_seconds(flows * RESERVE) / SECOND)? + profile.connections;
+            let needed = usize::try_from(crate::clock::from_seconds(flows * RESERVE) / SECOND)?;
+            let needed = needed + profile.connections * profile.pipeline;
             // In a closed loop, whoever gives a number knows better: it ends when they are used up.
             if kind == Loop::Open || profile.customers == Profile::default().customers {
                 profile.customers = profile.customers.max(needed);

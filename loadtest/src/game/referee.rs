@@ -3,11 +3,12 @@
 
 use serde::Deserialize;
 
-use super::{Game, Kind, Task};
+use super::{Game, Kind, Task, link};
 use crate::books::{Told, Undo};
 use crate::clock::Nanos;
 use crate::crowd::Code;
 use crate::http::header;
+use crate::iso::Said;
 use crate::json::{members, text};
 use crate::stats::Call;
 use crate::wire::{Answer, Outcome, Sent};
@@ -17,6 +18,7 @@ const SAMPLE: usize = 16;
 
 pub struct Decided<'a> {
     pub authorization_id: &'a str,
+    pub approval_code: Option<&'a str>,
     pub order_id: &'a str,
     pub decision: &'a str,
     pub status: &'a str,
@@ -29,7 +31,7 @@ impl<'a> Decided<'a> {
     /// A decision, by its members that are judged: all of them, or nothing.
     pub fn read(body: &'a [u8]) -> Option<Self> {
         let (mut id, mut order_id, mut decision, mut status) = (None, None, None, None);
-        let (mut amount, mut reason, mut replayed) = (None, None, None);
+        let (mut amount, mut reason, mut replayed, mut approval_code) = (None, None, None, None);
         for member in members(body) {
             let (name, value) = member.ok()?;
             match name {
@@ -39,12 +41,14 @@ impl<'a> Decided<'a> {
                 b"status" => status = Some(value.text()?),
                 b"amount" => amount = Some(value.number()?),
                 b"reason" => reason = if value.is_null() { None } else { Some(value.text()?) },
+                b"approval_code" => approval_code = value.text(),
                 b"replayed" => replayed = Some(value.truth()?),
                 _ => (),
             }
         }
         Some(Self {
             authorization_id: id?,
+            approval_code,
             order_id: order_id?,
             decision: decision?,
             status: status?,
@@ -170,8 +174,18 @@ impl Game {
         Some(())
     }
 
+    /// A decision, by whichever transport it came, and the order it is of.
+    fn read<'a>(&self, body: &'a [u8], is_replay: bool) -> Option<(Decided<'a>, Option<usize>)> {
+        if self.link.is_some() {
+            return Some((link::decided(body, is_replay)?, usize::try_from(link::order_of(body)).ok()));
+        }
+        let told = Decided::read(body)?;
+        let order = self.books.order_of(told.order_id);
+        Some((told, order))
+    }
+
     fn decided(&mut self, task: Task, answer: Answer<'_>) -> Option<()> {
-        let told = Decided::read(answer.body)?;
+        let (told, of) = self.read(answer.body, false)?;
         let number = self.flow(task.flow).order;
         if number.is_multiple_of(SAMPLE)
             && self.stats.is_measured(task.step)
@@ -180,17 +194,18 @@ impl Game {
             self.stats.server_timing(timing);
         }
         let is_approved = told.decision == "approved";
-        if told.replayed || self.books.order_of(told.order_id) != Some(number) {
+        if told.replayed || of != Some(number) {
             let order_id = self.books.order_id(number);
             let text = || format!("{order_id}: the first answer is {} of {}", told.decision, told.order_id);
             self.books.differences.add(text);
         }
         let order = self.order_of(task.flow);
         order.told = if is_approved { Told::Approved } else { Told::Denied };
-        order.id = Some(told.authorization_id.into());
+        // The link names no authorization but by its approval code.
+        order.id = Some(told.authorization_id).filter(|id| !id.is_empty()).map(Box::from);
         if told.amount != order.amount {
             let (asked, order_id) = (order.amount, told.order_id);
-            let text = || format!("{order_id}: {asked} yen were asked for and {} answered", told.amount);
+            let text = || format!("{number} {order_id}: {asked} yen were asked for and {} answered", told.amount);
             self.books.differences.add(text);
         }
         let flow = self.flow(task.flow);
@@ -225,12 +240,12 @@ impl Game {
 
     /// Sent again under the same order id: the first answer, unless it was cancelled.
     fn replayed(&mut self, task: Task, answer: Answer<'_>) -> Option<()> {
-        let told = Decided::read(answer.body)?;
+        let (told, _) = self.read(answer.body, true)?;
         let order = self.order_of(task.flow);
         let agrees = if order.undo == Undo::Cancelled {
             told.decision == "denied" && told.reason == Some("cancelled")
         } else {
-            order.id.as_deref() == Some(told.authorization_id)
+            order.id.as_deref().unwrap_or_default() == told.authorization_id
                 && (order.told == Told::Approved) == (told.decision == "approved")
                 && order.amount == told.amount
         };
@@ -247,6 +262,11 @@ impl Game {
     }
 
     fn cancelled(&mut self, task: Task, answer: Answer<'_>) -> Option<()> {
+        if self.link.is_some() {
+            let is_done = Said::read(answer.body)?.code == b"00";
+            self.order_of(task.flow).undo = Undo::Cancelled;
+            return is_done.then_some(());
+        }
         let told: Cancelled<'_> = serde_json::from_slice(answer.body).ok()?;
         let number = self.flow(task.flow).order;
         if told.action == "reversed" {
@@ -259,7 +279,12 @@ impl Game {
     }
 
     fn refunded(&mut self, task: Task, answer: Answer<'_>) -> Option<()> {
-        let told: Refunded = serde_json::from_slice(answer.body).ok()?;
+        let told = match self.link {
+            Some(_) => {
+                Said::read(answer.body).filter(|said| said.code == b"00").map(|said| Refunded { amount: said.yen })?
+            }
+            None => serde_json::from_slice(answer.body).ok()?,
+        };
         let number = self.flow(task.flow).order;
         let order = self.order_of(task.flow);
         if order.undo == Undo::RefundSent(told.amount) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Ask;
 
-/// Stand for one digit each, where they are written in a pattern; none of the protocols has such bytes.
+/// Stand for one digit each, where they are written in a pattern; none of the protocols has so many of such bytes.
 pub const CUSTOMER: char = '\u{1}';
 pub const ORDER: char = '\u{2}';
 pub const AMOUNT: char = '\u{3}';
@@ -38,10 +38,11 @@ pub struct Template {
 
 impl Template {
     pub fn new(pattern: Vec<u8>) -> Self {
-        let find = |hole: char| {
-            let is_hole = |byte: &u8| char::from(*byte) == hole;
-            let start = pattern.iter().position(is_hole).unwrap_or(0);
-            start..start + pattern.iter().skip(start).take_while(|byte| is_hole(byte)).count()
+        let find = |one: char| {
+            // All of it: a bitmap may hold one such byte.
+            let digits = hole(one);
+            let start = pattern.windows(digits.len()).position(|place| place == digits.as_bytes());
+            start.map_or(0..0, |start| start..start + digits.len())
         };
         let (customer, order, amount, code) = (find(CUSTOMER), find(ORDER), find(AMOUNT), find(CODE));
         Self { customer, order, amount, code, pattern }
