@@ -60,18 +60,26 @@ pub(super) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, durable: &Durabl
 }
 
 fn tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
-    acceptor(config.server.tls.as_ref(), server::tls::HTTP)
+    acceptor("server.tls", config.server.tls.as_ref(), server::tls::HTTP)
 }
 
 /// The link's own certificate, or the server's.
 pub(super) fn link_tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
-    acceptor(config.link.tls.as_ref().or(config.server.tls.as_ref()), server::tls::ANY)
+    match &config.link.tls {
+        Some(own) => acceptor("iso8583.tls", Some(own), server::tls::ANY),
+        None => acceptor("server.tls", config.server.tls.as_ref(), server::tls::ANY),
+    }
 }
 
-fn acceptor(files: Option<&Tls>, protocols: &[&[u8]]) -> Result<Option<TlsAcceptor>, ServeError> {
+fn acceptor(
+    section: &'static str,
+    files: Option<&Tls>,
+    protocols: &[&[u8]],
+) -> Result<Option<TlsAcceptor>, ServeError> {
     let Some(files) = files else { return Ok(None) };
     let client_ca = files.client_ca_file.as_deref();
-    Ok(Some(server::tls::acceptor(&files.cert_file, &files.key_file, client_ca, protocols)?))
+    let made = server::tls::acceptor(&files.cert_file, &files.key_file, client_ca, protocols);
+    made.map(Some).map_err(|source| ServeError::Tls { section, source })
 }
 
 /// Who may speak on the network's link; in a sandbox that names nobody, everybody.

@@ -64,8 +64,8 @@ pub enum ServeError {
     System { doing: String, source: std::io::Error },
     #[error(transparent)]
     SameKey(#[from] SameKey),
-    #[error("TLS: {0}")]
-    Tls(#[from] TlsError),
+    #[error("[{section}]: {source}")]
+    Tls { section: &'static str, source: TlsError },
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
@@ -77,7 +77,7 @@ impl ServeError {
             Self::Config(error) => error.exit_code(),
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
-            Self::WrongKind { .. } | Self::SameKey(_) | Self::Tls(_) => 78,
+            Self::WrongKind { .. } | Self::SameKey(_) | Self::Tls { .. } => 78,
             Self::Recovery(_) => 65,
             Self::Ledger(error) if error.is_retriable() => 75,
             Self::Ledger(_) => 65,

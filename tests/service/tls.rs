@@ -10,6 +10,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::iso::{Peer, sale};
 use super::server::{BINARY, Server};
 
 /// A certificate that is its own authority.
@@ -27,8 +31,9 @@ fn certificate(of: &Identity) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(of.cert.as_bytes()).expect("PEM")
 }
 
-/// Asks for readiness over TLS; the answer's first line, or why there was none.
-fn ready(to: SocketAddr, trusted: &Identity, me: Option<&Identity>) -> Result<String, String> {
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+fn connect(to: SocketAddr, trusted: &Identity, me: Option<&Identity>) -> Stream {
     let mut roots = RootCertStore::empty();
     roots.add(certificate(trusted)).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -43,7 +48,12 @@ fn ready(to: SocketAddr, trusted: &Identity, me: Option<&Identity>) -> Result<St
     };
     let name = "localhost".try_into().expect("a name");
     let connection = ClientConnection::new(Arc::new(config), name).expect("a connection");
-    let mut stream = StreamOwned::new(connection, TcpStream::connect(to).expect("it listens"));
+    StreamOwned::new(connection, TcpStream::connect(to).expect("it listens"))
+}
+
+/// Asks for readiness over TLS; the answer's first line, or why there was none.
+fn ready(to: SocketAddr, trusted: &Identity, me: Option<&Identity>) -> Result<String, String> {
+    let mut stream = connect(to, trusted, me);
     let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request).map_err(|error| error.to_string())?;
     let mut answer = vec![0; 64];
@@ -107,4 +117,41 @@ fn a_key_of_another_certificate_is_a_start_up_error() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("server.tls"), "{said}");
+}
+
+#[test]
+fn a_link_knows_its_acquirers_by_their_certificates() {
+    let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (ours, one, other) = (identity("localhost"), identity("one"), identity("other"));
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write("cert.pem", &ours.cert);
+    write("key.pem", &ours.key);
+    write("clients.pem", &format!("{}{}", one.cert, other.cert));
+    let print = |identity: &Identity| -> String {
+        Sha256::digest(certificate(identity)).iter().map(|byte| format!("{byte:02X}:")).collect()
+    };
+    let acquirer = |id: &str, identity: &Identity| {
+        let print = print(identity);
+        format!(
+            "[[acquirer]]\nid = \"{id}\"\nmerchants = \"*\"\ncertificates = [\"{}\"]\n",
+            print.trim_end_matches(':')
+        )
+    };
+    let tls = "[iso8583.tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\nclient_ca_file = \"clients.pem\"\n";
+    write("sokketsu.toml", &format!("{tls}{}{}", acquirer("353001", &one), acquirer("353002", &other)));
+    let config = folder.path().join("sokketsu.toml").to_string_lossy().into_owned();
+    let server = Server::sandbox(data.path(), &["--config", &config, "--iso8583", "127.0.0.1:0"]);
+    let link = server.iso8583.expect("a link");
+    let code = server.client().send("wallet", "POST", "/v1/codes", &json!({ "customer_id": "1001" })).json();
+    let bought = sale(1, code["barcode"].as_str().expect("a barcode"), 100);
+    let said = |identity: &Identity, acquirer: &str| {
+        let answer = Peer { stream: connect(link, &ours, Some(identity)) }.ask(&bought.with(&[(32, acquirer)]));
+        (answer.code().to_owned(), answer.get(44).to_owned())
+    };
+    let not_its_own = ("58".to_owned(), "5800E032".to_owned());
+    assert_eq!((said(&other, "353001"), said(&one, "353002")), (not_its_own.clone(), not_its_own));
+    assert_eq!(said(&one, "353001"), ("00".to_owned(), String::new()));
+    let mut stranger = connect(link, &ours, None);
+    let refused = stranger.write_all(&bought.frame()).and_then(|()| stranger.read(&mut [0; 8]));
+    assert!(refused.is_err(), "nobody without a certificate gets in");
 }
