@@ -36,6 +36,8 @@ impl Host {
         let mut command = Command::new(std::path::absolute(binary)?);
         command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--iso8583", "127.0.0.1:0", "--data"]).arg(&data);
         command.env("SOKKETSU_POLICY__FILE", &policy);
+        // A quiet line is asked whether it is still there.
+        command.env("SOKKETSU_ISO8583__IDLE", "1s");
         // Foreign and used codes are part of the play: the guard must let their source go on.
         command.env("SOKKETSU_BAD_CODES__PER_TERMINAL", "100000").env("SOKKETSU_BAD_CODES__PER_KEY", "100000");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);

@@ -32,6 +32,8 @@ pub enum Order {
         connection: u32,
         frame: Option<Vec<u8>>,
     },
+    /// A connection is made, though there is nothing to say yet.
+    Open,
     /// The connection is cut off, whatever is in flight.
     Cut,
     /// From now on the other side may close.
@@ -96,6 +98,11 @@ pub fn serve(address: SocketAddr, stans: &Stans, own: Sender<Order>, orders: &Re
             },
             // The rest of a connection that is no more.
             Order::Read { .. } => {}
+            Order::Open => {
+                if let Err(error) = line.connect() {
+                    line.account.strange.push(format!("connect: {error:#}"));
+                }
+            }
             Order::Cut => line.gone(),
             Order::Leave => line.is_leaving = true,
             Order::End => break,

@@ -224,7 +224,8 @@ mod tests {
     #[test]
     fn the_worked_frames_come_out_byte_for_byte() {
         let original = "020000421711230845300000035300100000000000";
-        let reversal = purchase().of_type("0420").without(43).without(62).with(39, "68").with(90, original);
+        let about = purchase().of_type("0420").with(7, "1123084605").with(11, "004218");
+        let reversal = about.without(43).without(62).with(39, "68").with(90, original);
         let echo = Message::new("0800").with(7, "1123084700").with(11, "000001").with(70, "301");
         for (message, hex, length) in [(purchase(), PURCHASE, 199), (reversal, REVERSAL, 184), (echo, ECHO, 39)] {
             let frame = bytes(hex);
@@ -238,8 +239,8 @@ mod tests {
     fn answers_have_the_lengths_of_the_sheet() {
         let answer =
             purchase().of_type("0210").without(18).without(22).without(25).without(43).without(62).with(39, "00");
-        assert_eq!(answer.clone().with(38, "123456").frame().len(), 131);
-        assert_eq!(answer.with(39, "51").with(44, "5101C3U4").frame().len(), 135);
+        assert_eq!(answer.clone().with(38, "123456").frame().len(), 2 + 131);
+        assert_eq!(answer.with(39, "51").with(44, "5101C3U4").frame().len(), 2 + 135);
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub struct Options {
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// No word of how far it is
+    /// As of the other commands; this one shows no progress anyway
     #[arg(long, short)]
     quiet: bool,
 }
@@ -77,6 +77,8 @@ const PLAYERS: usize = 64;
 const MERCHANTS: usize = 8;
 /// For the books to catch up.
 const SETTLE: Duration = Duration::from_secs(60);
+/// A quiet line of a server of our own is asked for a sign of life by then, s.
+const ASKED_WITHIN: f64 = 3.0;
 /// The codes of all stories are issued beforehand and live 900 s.
 const LONGEST: f64 = 600.0;
 
@@ -125,13 +127,15 @@ pub fn run(options: &Options) -> Result<Report> {
     let mut audit = Audit::default();
     let (played, accounts) = std::thread::scope(|scope| -> Result<_> {
         let (mut lines, mut ends) = (Vec::new(), Vec::new());
-        for _ in 0..options.connections {
+        for _ in 0..=options.connections {
             let (to, orders): (Sender<Order>, Receiver<Order>) = line::orders();
             let (own, stans) = (to.clone(), &stans);
             ends.push(scope.spawn(move || line::serve(link, stans, own, &orders)));
             lines.push(to);
         }
-        let network = Network { lines, stans: &stans, link, merchants };
+        // On the last nothing is ever said: the service asks whether it is there.
+        lines.last().iter().for_each(|quiet| drop(quiet.send(Order::Open)));
+        let network = Network { lines, connections: options.connections, stans: &stans, link, merchants };
         let played = play(options, &network, &codes, count);
         let done = finish(options, &network, &played, &run, host.as_mut(), &target, (&mut wrong, &mut audit));
         for line in &network.lines {
@@ -147,6 +151,10 @@ pub fn run(options: &Options) -> Result<Report> {
         if account.closed_on_us > 0 {
             wrong.add(|| format!("a line was closed {} times by the service", account.closed_on_us));
         }
+    }
+    let asked: u64 = accounts.iter().map(|account| account.echoes_answered).sum();
+    if host.is_some() && played.seconds > ASKED_WITHIN && asked == 0 {
+        wrong.add(|| "the service never asked whether the quiet line is there".to_owned());
     }
     Ok(Report::new(options, played, &accounts, wrong, audit))
 }
@@ -190,7 +198,8 @@ fn play(options: &Options, network: &Network<'_>, codes: &[Code], count: usize) 
     Played { notes, told, stories: count, seconds: began.elapsed().as_secs_f64() }
 }
 
-/// The audit, and the end of a server of our own under the eyes of its lines: all but the first have signed off.
+/// The audit, and the end of a server of our own under the eyes of its lines: the first and the quiet one are
+/// still signed on.
 fn finish(
     options: &Options,
     network: &Network<'_>,
@@ -201,7 +210,7 @@ fn finish(
     (wrong, audit): (&mut Differences, &mut Audit),
 ) -> Result<()> {
     let mut last = Notes::new();
-    for line in 1..network.lines.len() {
+    for line in 1..network.connections {
         let story = story(options.seed, 0, false);
         Stage { network, story, code: "", notes: &mut last }.sign_off(line);
     }

@@ -19,6 +19,7 @@ const CANCELLED: &[&str] = &["cancelled"];
 /// Taken back, whether it or its reversal came first.
 const UNDONE: &[&str] = &["cancelled", "denied"];
 const PARTLY: &[&str] = &["partially_refunded"];
+const REFUNDED: &[&str] = &["refunded"];
 const NOWHERE: &[&str] = &[];
 
 /// Above every limit, and still an amount that may be asked for.
@@ -31,7 +32,7 @@ const CLOSES_WITHIN: Duration = Duration::from_secs(5);
 
 impl Stage<'_> {
     pub fn play(&mut self) {
-        let line = self.die(self.network.lines.len());
+        let line = self.die(self.network.connections);
         match self.story.kind {
             Kind::Purchase => drop(self.buy(line)),
             Kind::Hold => self.hold(line),
@@ -41,6 +42,7 @@ impl Stage<'_> {
             Kind::LateBefore => self.late_before(line),
             Kind::LateDuring => self.late_during(line),
             Kind::ReversalOfNothing => self.reversal_of_nothing(line),
+            Kind::PartialReversal => self.partial_reversal(line),
             Kind::Refund => self.refund(line),
             Kind::OverLimit => self.denied(line, self.code, TOO_MUCH, Must::Deny("51", "51")),
             Kind::ForeignCode => self.denied(line, FOREIGN, self.story.yen, Must::Deny("15", "1501")),
@@ -93,6 +95,20 @@ impl Stage<'_> {
         self.about(original, "0420").with(39, "68")
     }
 
+    /// A message and its repeat, one after the other or both at once, by one line or by two: the same answer. Gives it.
+    fn twice(&mut self, line: usize, message: &Message, must: Must) -> Option<Message> {
+        let (at_once, other) = (self.die(2) == 0, line + self.die(2));
+        let first = self.send(line, message);
+        let (first, second) = if at_once {
+            let second = self.send(other, &message.repeated());
+            (self.judge(first, must), self.judge(second, must))
+        } else {
+            (self.judge(first, must), self.ask(other, &message.repeated(), must))
+        };
+        self.same(message, first.as_ref(), second.as_ref());
+        first
+    }
+
     /// Plain, approved, and owed.
     fn buy(&mut self, line: usize) -> Message {
         let sale = self.sale("0200", self.code, self.story.yen);
@@ -104,9 +120,7 @@ impl Stage<'_> {
 
     fn denied(&mut self, line: usize, code: &str, yen: u64, must: Must) {
         let sale = self.sale("0200", code, yen);
-        let first = self.ask(line, &sale, must);
-        let again = self.ask(line + 1, &sale.repeated(), must);
-        self.same(&sale, first.as_ref(), again.as_ref());
+        let first = self.twice(line, &sale, must);
         self.book(&sale, DENIED, first.as_ref().map_or("", |answer| answer.get(39)));
     }
 
@@ -129,10 +143,8 @@ impl Stage<'_> {
             _ => yen,
         };
         let capture = self.about(&hold, "0220").with(4, format!("{captured:012}"));
-        let first = self.ask(line + 1, &capture, Must::Approve);
-        let again = self.ask(line, &capture.repeated(), Must::Approve);
+        let first = self.twice(line + 1, &capture, Must::Approve);
         self.same(&capture, held.as_ref(), first.as_ref());
-        self.same(&capture, first.as_ref(), again.as_ref());
         self.book(&hold, CAPTURED, "");
         self.book(&capture, NOWHERE, "");
         self.owes(captured);
@@ -146,6 +158,9 @@ impl Stage<'_> {
             let again = self.ask(next, &sale.repeated(), Must::Approve);
             self.same(&sale, first.as_ref(), again.as_ref());
         }
+        // The same number for something else.
+        let other = sale.clone().with(4, format!("{:012}", self.story.yen + 1));
+        self.ask(line, &other, Must::Deny("94", "9400"));
         self.book(&sale, if mti == "0100" { HELD } else { CAPTURED }, "");
         self.owes(self.story.yen);
     }
@@ -213,23 +228,38 @@ impl Stage<'_> {
         self.book(&sale, NOWHERE, "");
     }
 
-    /// A part, the same once more, and then more than is left.
+    /// A part, the same once more, and then more than is left; sometimes the sale is reversed in the end.
     fn refund(&mut self, line: usize) {
         let yen = self.story.yen;
         let sale = self.sale("0200", self.code, yen);
         let bought = self.ask(line, &sale, Must::Approve);
         let part = yen / 3;
         let refund = self.about(&sale, "0200").with(3, "200000").with(4, format!("{part:012}"));
-        let first = self.ask(line + 1, &refund, Must::Approve);
+        let first = self.twice(line + 1, &refund, Must::Approve);
         self.same(&refund, bought.as_ref(), first.as_ref());
-        let again = self.ask(line, &refund.repeated(), Must::Approve);
-        self.same(&refund, first.as_ref(), again.as_ref());
         let beyond = self.about(&sale, "0200").with(3, "200000").with(4, format!("{:012}", yen - part + 1));
-        self.ask(line, &beyond, Must::Deny("13", "1351"));
-        self.book(&sale, PARTLY, "");
+        self.twice(line, &beyond, Must::Deny("13", "1351"));
         self.book(&refund, NOWHERE, "");
         self.book(&beyond, NOWHERE, "");
+        if self.die(3) == 0 {
+            // The rest is refunded by it.
+            let reversal = self.reversal(&sale);
+            self.twice(line, &reversal, Must::Accept);
+            return self.book(&sale, REFUNDED, "");
+        }
+        self.book(&sale, PARTLY, "");
         self.owes(yen - part);
+    }
+
+    /// A part of it stands.
+    fn partial_reversal(&mut self, line: usize) {
+        let (yen, kept) = (self.story.yen, self.story.yen / 4);
+        let sale = self.sale("0200", self.code, yen);
+        self.ask(line, &sale, Must::Approve);
+        let reversal = self.reversal(&sale).with(39, "32").with(95, format!("{kept:012}{:030}", 0));
+        self.twice(line + 1, &reversal, Must::Accept);
+        self.book(&sale, PARTLY, "");
+        self.owes(kept);
     }
 
     fn used_code(&mut self, line: usize) {
@@ -240,22 +270,18 @@ impl Stage<'_> {
     /// Told twice, counted once.
     fn stand_in_sale(&mut self, line: usize) {
         let advice = self.sale("0220", self.code, self.story.yen).with(48, "R91011");
-        let first = self.ask(line, &advice, Must::Approve);
-        let again = self.ask(line + 1, &advice.repeated(), Must::Approve);
-        self.same(&advice, first.as_ref(), again.as_ref());
+        self.twice(line, &advice, Must::Approve);
         self.book(&advice, CAPTURED, "");
         self.owes(self.story.yen);
     }
 
     fn stand_in_hold(&mut self, line: usize) {
         let advice = self.sale("0120", self.code, self.story.yen).with(48, "R91011");
-        let first = self.ask(line, &advice, Must::Approve);
-        let again = self.ask(line + 1, &advice.repeated(), Must::Approve);
-        self.same(&advice, first.as_ref(), again.as_ref());
+        self.twice(line, &advice, Must::Approve);
         let capture = self.about(&advice, "0220");
-        self.ask(line, &capture, Must::Approve);
-        self.ask(line + 1, &capture.repeated(), Must::Approve);
+        self.twice(line + 1, &capture, Must::Approve);
         self.book(&advice, CAPTURED, "");
+        self.book(&capture, NOWHERE, "");
         self.owes(self.story.yen);
     }
 
@@ -263,8 +289,8 @@ impl Stage<'_> {
     fn stand_in_answered(&mut self, line: usize) {
         let sale = self.buy(line);
         let advice = self.about(&sale, "0220").with(48, "R91011").with(62, self.code);
-        self.ask(line, &advice, Must::Accept);
-        self.ask(line + 1, &advice.repeated(), Must::Accept);
+        self.twice(line, &advice, Must::Accept);
+        self.book(&advice, NOWHERE, "");
     }
 
     pub fn sign_off(&mut self, line: usize) {

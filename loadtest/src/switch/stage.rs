@@ -20,6 +20,8 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 /// The lines, and what all messages have in common.
 pub struct Network<'a> {
     pub lines: Vec<Sender<Order>>,
+    /// So many of them are spoken on.
+    pub connections: usize,
     pub stans: &'a Stans,
     pub link: std::net::SocketAddr,
     pub merchants: Vec<String>,
@@ -113,7 +115,7 @@ impl Stage<'_> {
         let (to, answer) = channel();
         self.notes.messages += 1;
         let order = Order::Say { message: message.clone(), answer: to };
-        if let Some(line) = self.network.lines.get(line % self.network.lines.len()) {
+        if let Some(line) = self.network.lines.get(line % self.network.connections) {
             line.send(order).ok();
         }
         Asked { message: message.clone(), line, answer, sent: Instant::now() }

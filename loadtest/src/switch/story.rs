@@ -17,6 +17,7 @@ pub enum Kind {
     LateDuring,
     /// The reversal of what never comes.
     ReversalOfNothing,
+    PartialReversal,
     Refund,
     OverLimit,
     ForeignCode,
@@ -36,7 +37,7 @@ pub enum Kind {
 use Kind::*;
 
 /// Each kind, its name, and how often it comes in a hundred or so.
-pub const KINDS: [(Kind, &str, u32); 20] = [
+pub const KINDS: [(Kind, &str, u32); 21] = [
     (Purchase, "purchase", 30),
     (Hold, "hold and capture", 10),
     (RepeatAnswered, "repeat of an answered sale", 7),
@@ -45,6 +46,7 @@ pub const KINDS: [(Kind, &str, u32); 20] = [
     (LateBefore, "reversed before it came", 4),
     (LateDuring, "reversed in flight", 6),
     (ReversalOfNothing, "reversal of nothing", 2),
+    (PartialReversal, "reversal of a part", 3),
     (Refund, "refunds", 8),
     (OverLimit, "over the limit", 3),
     (ForeignCode, "another issuer's code", 3),
