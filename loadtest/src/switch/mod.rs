@@ -33,7 +33,7 @@ use line::{Account, Order};
 use report::{Played, Report};
 use stage::{Network, Notes, Stage};
 use stan::Stans;
-use story::{KINDS, story};
+use story::{Deck, KINDS, deck, story};
 
 #[derive(Args)]
 pub struct Options {
@@ -61,6 +61,9 @@ pub struct Options {
     /// The network also approves for us, and tells us afterwards
     #[arg(long)]
     stand_in: bool,
+    /// Only stories with this in their names, for example "in flight"
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    only: String,
     /// Seed of all that is random
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -88,7 +91,12 @@ impl Options {
         ensure!(self.seconds > 0.0 && self.seconds <= LONGEST, "--seconds: above 0, at most {LONGEST}");
         ensure!(self.rate >= 1.0 && self.rate <= 10_000.0, "--rate: 1 to 10,000");
         ensure!((1..=64).contains(&self.connections), "--connections: 1 to 64");
+        ensure!(!self.deck().is_empty(), "--only {}: no story has this in its name", self.only);
         Ok((self.seconds * self.rate).ceil() as usize)
+    }
+
+    fn deck(&self) -> Deck {
+        deck(self.stand_in, &self.only)
     }
 
     fn start(&self) -> Result<Option<Host>> {
@@ -169,6 +177,7 @@ fn codes(target: &Target, run: &str, count: usize) -> Result<Vec<Code>> {
 
 /// All stories, each begun in its time, by as many players as there may be at once.
 fn play(options: &Options, network: &Network<'_>, codes: &[Code], count: usize) -> Played {
+    let deck = options.deck();
     let (next, began) = (AtomicUsize::new(0), Instant::now());
     let one = || {
         let (mut notes, mut told) = (Notes::new(), BTreeMap::new());
@@ -181,7 +190,7 @@ fn play(options: &Options, network: &Network<'_>, codes: &[Code], count: usize) 
             if let Some(early) = at.checked_sub(began.elapsed()) {
                 pause(early);
             }
-            let story = story(options.seed, number, options.stand_in);
+            let story = story(options.seed, number, &deck);
             *told.entry(story.kind).or_insert(0) += 1;
             let code = codes.get(number).map_or("", Code::as_str);
             Stage { network, story, code, notes: &mut notes }.play();
@@ -211,7 +220,7 @@ fn finish(
 ) -> Result<()> {
     let mut last = Notes::new();
     for line in 1..network.connections {
-        let story = story(options.seed, 0, false);
+        let story = story(options.seed, 0, &options.deck());
         Stage { network, story, code: "", notes: &mut last }.sign_off(line);
     }
     last.wrong.iter().for_each(|(_, text)| wrong.add(|| format!("at the end: {text}")));

@@ -11,6 +11,7 @@ use super::message::Message;
 use super::stage::{Must, Stage};
 use super::stan::ACQUIRER;
 use super::story::Kind;
+use crate::setup::pause;
 
 const CAPTURED: &[&str] = &["captured"];
 const HELD: &[&str] = &["authorized"];
@@ -26,6 +27,7 @@ const NOWHERE: &[&str] = &[];
 const TOO_MUCH: u64 = 9_500_000;
 /// A code of a prefix that is nobody's here.
 const FOREIGN: &str = "315899007924294301234567";
+const OFF: Duration = Duration::from_millis(30);
 const LATE: Must = Must::Deny("12", "1201");
 /// How long a link has to close that was told nonsense.
 const CLOSES_WITHIN: Duration = Duration::from_secs(5);
@@ -53,6 +55,8 @@ impl Stage<'_> {
             Kind::Echo => self.network(line, "301"),
             Kind::SignOff => {
                 self.sign_off(line);
+                // Long enough for others to find it so.
+                pause(OFF);
                 self.network(line, "001");
             }
             Kind::Cut => self.cut(line),
@@ -208,6 +212,8 @@ impl Stage<'_> {
         if sale_first {
             both.push(self.send(line, &sale));
         }
+        // Somewhat later: while it is decided, written down, or posted.
+        pause(Duration::from_micros(self.die(8) as u64 * self.die(800) as u64));
         let reversing = self.send(other, &reversal);
         if !sale_first {
             both.push(self.send(line, &sale));

@@ -60,8 +60,9 @@ impl Report {
     ) -> Self {
         let Played { notes, told, seconds, stories } = played;
         let (mut wrong, mut wrong_by) = (Differences::default(), BTreeMap::<Kind, u64>::new());
+        let deck = options.deck();
         for (number, text) in &notes.wrong {
-            let kind = story(options.seed, *number, options.stand_in).kind;
+            let kind = story(options.seed, *number, &deck).kind;
             *wrong_by.entry(kind).or_default() += 1;
             wrong.add(|| format!("story {number}, {}: {text}", kind.name()));
         }
