@@ -15,7 +15,7 @@ fn two_seconds_of_everything_are_answered_as_they_must_be_and_the_books_agree() 
     let (code, said, report) = loadtest(&[], &arguments, &folder.path().join("report.json"));
     assert_eq!(code, Some(0), "{said}");
     let kinds = report["kinds"].as_array().unwrap();
-    assert_eq!(kinds.len(), 21);
+    assert_eq!(kinds.len(), 22);
     for kind in kinds {
         assert!(kind["played"].as_u64() > Some(0), "{kind}: {said}");
         assert_eq!(kind["wrong"], 0, "{kind}: {said}");

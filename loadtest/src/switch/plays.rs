@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
+use super::books::ABSENT;
 use super::line::Order;
 use super::message::Message;
 use super::stage::{Must, Stage};
@@ -22,6 +23,8 @@ const UNDONE: &[&str] = &["cancelled", "denied"];
 const PARTLY: &[&str] = &["partially_refunded"];
 const REFUNDED: &[&str] = &["refunded"];
 const NOWHERE: &[&str] = &[];
+/// The sale, or the advice of it.
+const EITHER: &[&str] = &["captured", "denied", ABSENT];
 
 /// Above every limit, and still an amount that may be asked for.
 const TOO_MUCH: u64 = 9_500_000;
@@ -52,6 +55,7 @@ impl Stage<'_> {
             Kind::StandInSale => self.stand_in_sale(line),
             Kind::StandInHold => self.stand_in_hold(line),
             Kind::StandInAnswered => self.stand_in_answered(line),
+            Kind::StandInInFlight => self.stand_in_in_flight(line),
             Kind::Echo => self.network(line, "301"),
             Kind::SignOff => {
                 self.sign_off(line);
@@ -297,6 +301,20 @@ impl Stage<'_> {
         let advice = self.about(&sale, "0220").with(48, "R91011").with(62, self.code);
         self.twice(line, &advice, Must::Accept);
         self.book(&advice, NOWHERE, "");
+    }
+
+    /// Whichever of the two comes first, the customer pays once.
+    fn stand_in_in_flight(&mut self, line: usize) {
+        let sale = self.sale("0200", self.code, self.story.yen);
+        let advice = self.about(&sale, "0220").with(48, "R91011").with(62, self.code);
+        let asked = self.send(line, &sale);
+        pause(Duration::from_micros(self.die(8) as u64 * self.die(800) as u64));
+        let other = line + self.die(2);
+        self.twice(other, &advice, Must::Accept);
+        self.judge(asked, Must::ApproveOrBeUsed);
+        self.book(&sale, EITHER, "");
+        self.book(&advice, EITHER, "");
+        self.owes(self.story.yen);
     }
 
     pub fn sign_off(&mut self, line: usize) {

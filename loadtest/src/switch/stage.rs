@@ -93,6 +93,8 @@ pub enum Must {
     Deny(&'static str, &'static str),
     /// Approved, or denied because its reversal was first.
     ApproveOrBeLate,
+    /// Approved, or denied because its advice was first and used the code.
+    ApproveOrBeUsed,
 }
 
 pub struct Stage<'a> {
@@ -212,6 +214,7 @@ fn problem(message: &Message, answer: &Message, must: Must) -> Option<String> {
         Must::Accept => code == "00" && details.is_empty(),
         Must::Deny(code, details) => is_denial(code, details),
         Must::ApproveOrBeLate => is_approval || is_denial("12", "1201"),
+        Must::ApproveOrBeUsed => is_approval || is_denial("54", "5402"),
     };
     (!is_right).then(|| format!("should be {must:?}"))
 }

@@ -26,6 +26,8 @@ pub enum Kind {
     StandInHold,
     /// The network approved what we had answered as well.
     StandInAnswered,
+    /// It approves what is still in flight to us.
+    StandInInFlight,
     Echo,
     SignOff,
     /// The connection is cut with everything that is in flight.
@@ -37,7 +39,7 @@ pub enum Kind {
 use Kind::*;
 
 /// Each kind, its name, and how often it comes in a hundred or so.
-pub const KINDS: [(Kind, &str, u32); 21] = [
+pub const KINDS: [(Kind, &str, u32); 22] = [
     (Purchase, "purchase", 30),
     (Hold, "hold and capture", 10),
     (RepeatAnswered, "repeat of an answered sale", 7),
@@ -54,6 +56,7 @@ pub const KINDS: [(Kind, &str, u32); 21] = [
     (StandInSale, "stand-in sale", 5),
     (StandInHold, "stand-in hold", 4),
     (StandInAnswered, "stand-in, answered too", 3),
+    (StandInInFlight, "stand-in, in flight too", 3),
     (Echo, "echo test", 2),
     (SignOff, "sign-off and on", 1),
     (Cut, "connection cut", 1),
@@ -67,7 +70,7 @@ impl Kind {
     }
 
     pub fn is_stand_in(self) -> bool {
-        matches!(self, StandInSale | StandInHold | StandInAnswered)
+        matches!(self, StandInSale | StandInHold | StandInAnswered | StandInInFlight)
     }
 }
 
@@ -121,6 +124,6 @@ mod tests {
         assert!(KINDS.iter().all(|(kind, ..)| all.iter().any(|(told, _)| told == kind)));
         let without: Vec<(Kind, u64)> = told(1, false);
         assert!(!without.iter().any(|(kind, _)| kind.is_stand_in()));
-        assert_eq!(deck(true, "in flight").len(), 2);
+        assert_eq!(deck(true, "in flight").len(), 3);
     }
 }
