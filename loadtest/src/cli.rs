@@ -42,6 +42,8 @@ pub enum Command {
     Scale(Scale),
     /// The whole life of one customer over a year, and whether its sums add up to the yen
     Year(Year),
+    /// The network's side of the ISO 8583 link, simulated with all its troubles, and an audit
+    Switch(crate::switch::Options),
 }
 
 #[derive(Args)]

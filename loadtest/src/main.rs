@@ -28,6 +28,7 @@ mod setup;
 mod sign;
 mod slo;
 mod stats;
+mod switch;
 mod text;
 mod tls;
 mod wire;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         Command::Peers(options) => compare(options),
         Command::Scale(options) => grow(options),
         Command::Year(options) => live(options),
+        Command::Switch(options) => switch(options),
     };
     match report {
         Ok(code) => ExitCode::from(code),
@@ -195,6 +197,17 @@ fn live(options: &Year) -> Result<u8> {
     }
     print(&tale.render(options.quiet));
     Ok(if tale.adds_up() { 0 } else { Verdict::BooksDiffer.exit_code() })
+}
+
+/// The network's side of the link.
+fn switch(options: &switch::Options) -> Result<u8> {
+    let report = switch::run(options)?;
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+    }
+    print(&report.render());
+    Ok(if report.agrees() { 0 } else { Verdict::BooksDiffer.exit_code() })
 }
 
 /// Writes the report, and gives the exit code.
