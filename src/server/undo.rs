@@ -74,10 +74,16 @@ async fn past_sale(edge: &Edge, key: OrderKey) -> Result<Option<Order>, Problem>
     if edge.past.is_none() {
         return Ok(None);
     }
-    match ask(edge, Request::FindOrderByKey(key), None).await?.reply {
-        Reply::Unknown => Ok(look(edge, Which::Key(key)).await.unwrap_or(None)),
-        _ => Ok(None),
+    if is_in_memory(edge, key).await? {
+        return Ok(None);
     }
+    let Some(order) = look(edge, Which::Key(key)).await.unwrap_or(None) else { return Ok(None) };
+    // It may have been decided and posted since the first question: then it is a sale of now, not of long ago.
+    if is_in_memory(edge, key).await? { Ok(None) } else { Ok(Some(order)) }
+}
+
+async fn is_in_memory(edge: &Edge, key: OrderKey) -> Result<bool, Problem> {
+    Ok(!matches!(ask(edge, Request::FindOrderByKey(key), None).await?.reply, Reply::Unknown))
 }
 
 fn settled_long_ago(order: &Order, now: Millis) -> Result<Reply, Problem> {

@@ -2,7 +2,8 @@
 
 use smallvec::SmallVec;
 
-use crate::domain::orders::Told;
+use crate::domain::denial::Reason;
+use crate::domain::orders::{OrderState, Told};
 use crate::domain::rule::Reply;
 use crate::domain::undo::Refusal;
 use crate::iso8583::profile::Answer;
@@ -61,9 +62,11 @@ impl Verdict {
         element.map_or_else(|| Self::refused(*b"30", "3000"), |element| Self::wrong(Wrong { code: *b"30", element }))
     }
 
-    /// The answer to an authorization.
+    /// The answer to an authorization. Nothing here tells the present status, so a sale that was given back whole is told
+    /// as a cancelled one: a late repeat must never print a paid receipt.
     pub fn decided(order: &Told) -> Self {
-        match order.denial() {
+        let given_back = matches!(order.state, OrderState::Captured { amount, refunded } if refunded == amount);
+        match order.denial().or(given_back.then_some(Reason::Cancelled)) {
             None => Self { code: *b"00", approval: Some(order.id.approval_code()), details: SmallVec::new() },
             Some(reason) => {
                 let code = reason.row().response_code.as_bytes().try_into().unwrap_or(*b"05");
