@@ -85,7 +85,7 @@ impl Check {
             codes,
             requires_sign_on: raw.require_sign_on.unwrap_or(false),
             max_connections: self.within("iso8583.max_connections", raw.max_connections, 64, 1..=65_536),
-            max_in_flight: self.within("iso8583.max_in_flight", raw.max_in_flight, 1_024, 1..=65_536),
+            max_in_flight: self.within("iso8583.max_in_flight", raw.max_in_flight, 4_096, 1..=65_536),
             deadline,
             idle,
             patience,

@@ -153,6 +153,15 @@ fn is_counted(order: &Order, now: &Now) -> bool {
     }
 }
 
+/// Whether an order is the sale of which an advice speaks: the same code or customer, and amount.
+fn is_same_sale(state: &State, order: &Order, input: &Authorize) -> bool {
+    let same_payer = match &input.payer {
+        Payer::Code(scanned) => scanned.handle().is_some() && scanned.handle() == order.handle,
+        Payer::Customer(id) => order.customer.is_some() && state.customer_ix(id) == order.customer,
+    };
+    same_payer && order.amount == input.amount
+}
+
 /// Says where an advice goes. It reads only; `verify` asks it again.
 pub fn advise<'a>(
     state: &'a State,
@@ -173,9 +182,13 @@ pub fn advise<'a>(
         Some(order) => return Step::Answer(Known::Reused(order)),
         None => {}
     }
-    let original = advice.original.and_then(|key| state.orders.by_key(&key, now.at));
+    let mut original = advice.original.and_then(|key| state.orders.by_key(&key, now.at));
     if let Some(order) = original.filter(|order| is_counted(order, now)) {
-        return Step::Answer(Known::Counted(order));
+        if is_same_sale(state, order, input) {
+            return Step::Answer(Known::Counted(order));
+        }
+        // Another sale than the one it names: that one does not speak for it.
+        original = None;
     }
     Step::Record(Event::Advised(Box::new(book(state, advice, original, now, in_force, draw()))))
 }
@@ -244,7 +257,10 @@ fn booked(
     let Some(merchant) = state.merchants.get(&input.merchant) else {
         return Booked::Suspense(SuspenseWhy::MerchantUnknown);
     };
-    if advice.post == Post::Never {
+    // Bare digits carry no seal: a guess must not be worth more here than at a register.
+    let cap = Yen::new(rules.policy.codes.tok19_cap_yen);
+    let is_guessable = matches!(&input.payer, Payer::Code(scanned) if scanned.is_bare());
+    if advice.post == Post::Never || is_guessable && input.amount > cap {
         return Booked::Suspense(SuspenseWhy::PostingNotAllowed);
     }
     if fits_limits(input, merchant, payer.account, now, rules) {

@@ -47,7 +47,7 @@ impl Framing {
         }
     }
 
-    /// The first message in `bytes`; none while it is not whole.
+    /// The first message in `bytes`; none while it is not whole. One of no length says nothing.
     pub fn next(self, bytes: &[u8]) -> Result<Option<Frame<'_>>, Absurd> {
         let Some((header, rest)) = bytes.split_at_checked(self.header()) else { return Ok(None) };
         let len = match (self.length, header) {
@@ -58,6 +58,10 @@ impl Framing {
             })?,
         };
         let routing = if self.tpdu { TPDU } else { 0 };
+        if len == 0 {
+            // Some hosts send it so that a quiet line stays open.
+            return Ok(Some(Frame { tpdu: None, message: &[], taken: self.header() }));
+        }
         if !(SHORTEST + routing..=LONGEST).contains(&len) {
             return Err(Absurd);
         }
@@ -110,12 +114,14 @@ mod tests {
     fn a_length_that_no_message_has_is_absurd() {
         let binary = Framing::default();
         let ascii = Framing { length: LengthForm::Ascii, tpdu: false };
-        for bytes in [&[0, 0][..], &[0, 11], &[0xFF, 0xFF], &[0x20, 1]] {
+        for bytes in [&[0, 1][..], &[0, 11], &[0xFF, 0xFF], &[0x20, 1]] {
             assert_eq!(binary.next(bytes), Err(Absurd), "{bytes:?}");
         }
-        for bytes in ["0000", "9999", "00x1", "-001"] {
+        for bytes in ["0001", "9999", "00x1", "-001"] {
             assert_eq!(ascii.next(bytes.as_bytes()), Err(Absurd), "{bytes}");
         }
         assert_eq!(binary.next(&[0x20, 0]), Ok(None), "the longest may still come");
+        let nothing = binary.next(&[0, 0, 0, 39]).unwrap().unwrap();
+        assert_eq!((nothing.message, nothing.taken), (&[][..], 2), "a line kept open");
     }
 }

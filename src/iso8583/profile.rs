@@ -70,6 +70,13 @@ pub fn request(mti: Mti) -> Option<(Kind, Mti)> {
     REQUESTS.iter().find(|(request, ..)| **request == mti).map(|(_, kind, answer)| (*kind, **answer))
 }
 
+/// The type of the answer to any request or advice of the standard; nothing for what is itself an answer, or a
+/// notification, which has none.
+pub fn answer_to(mti: Mti) -> Option<Mti> {
+    let [version @ b'0', class, function @ (b'0' | b'2'), _] = mti else { return None };
+    Some([version, class, function + 1, b'0'])
+}
+
 /// What the answer to a request says besides what it repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer<'a> {

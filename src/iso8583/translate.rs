@@ -67,6 +67,7 @@ pub enum Asks<'m> {
     /// `kept`: not all of it is taken back.
     Reversal {
         original: OrderId,
+        of: Of,
         kept: Option<Yen>,
         code: Option<Presented<'m>>,
     },
@@ -75,6 +76,14 @@ pub enum Asks<'m> {
         original: OrderId,
         amount: Option<Yen>,
     },
+}
+
+/// What a reversal is of, by the type that element 90 names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Sale,
+    Hold,
+    Advice,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +113,14 @@ const REFUND: &[u8] = &[3, 4, 7, 11, 32, 41, 42, 49, 90];
 // As little as can be: a reversal that is not understood leaves a customer charged.
 const REVERSAL: &[u8] = &[7, 11, 32, 41, 42, 90];
 
-/// Reads a request that is not the network's own.
+/// Reads a request that is not the network's own. An advice that asks for what there is not is not in its form: there is no
+/// other way to refuse one.
 pub fn read<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
+    let is_advice = matches!(kind, Kind::Advice | Kind::HoldAdvice);
+    request(message, kind).map_err(|wrong| if is_advice { bad(wrong.element) } else { wrong })
+}
+
+fn request<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
     let is_refund = message.get(3).is_some_and(|code| code.starts_with(b"20"));
     let private = Private::read(message.get(48));
     let needed = match kind {
@@ -134,9 +149,17 @@ pub fn read<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
             Asks::RefundReversal { original: original()?, amount }
         }
         Kind::Reversal | Kind::Network => {
-            Asks::Reversal { original: original()?, kept: replacement(message)?, code: presented(message) }
+            let of = match message.get(90).and_then(|element| element.get(1..3)) {
+                Some(b"10") => Of::Hold,
+                Some(b"12" | b"22") => Of::Advice,
+                _ => Of::Sale,
+            };
+            Asks::Reversal { original: original()?, of, kept: replacement(message)?, code: presented(message) }
         }
-        Kind::Financial if is_refund => Asks::Refund { original: original()?, amount: amount(message)? },
+        Kind::Financial if is_refund => {
+            in_yen(message)?;
+            Asks::Refund { original: original()?, amount: amount(message)? }
+        }
         Kind::Hold | Kind::Financial => Asks::Sale(sale(message, private, kind == Kind::Financial)?),
         Kind::HoldAdvice | Kind::Advice if private.is_set(STAND_IN) => Asks::StandIn {
             sale: sale(message, private, kind == Kind::Advice)?,
@@ -146,10 +169,7 @@ pub fn read<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
         Kind::HoldAdvice => return Err(bad(48)),
         Kind::Advice => {
             is_purchase(message)?;
-            // Only what was granted in yen can be captured.
-            if currency(message)? != JPY {
-                return Err(wrong(TRANSACTION, 49));
-            }
+            in_yen(message)?;
             Asks::Capture { original: original()?, amount: amount(message)?, code: presented(message) }
         }
     };
@@ -170,6 +190,11 @@ fn sale<'m>(message: &Message<'m>, private: Private<'m>, capture: bool) -> Read<
 
 fn is_purchase(message: &Message<'_>) -> Read<()> {
     if message.get(3).is_some_and(|code| code.starts_with(b"00")) { Ok(()) } else { Err(wrong(TRANSACTION, 3)) }
+}
+
+/// What was sold in yen is captured and refunded in yen.
+fn in_yen(message: &Message<'_>) -> Read<()> {
+    if currency(message)? == JPY { Ok(()) } else { Err(wrong(TRANSACTION, 49)) }
 }
 
 fn trimmed<'m>(message: &Message<'m>, number: u8) -> Read<&'m str> {
@@ -222,12 +247,15 @@ fn original(message: &Message<'_>, private: Private<'_>, own: &[u8; 11], own_ter
     let named = || {
         let digits = message.text(90)?;
         let (stan, sent, acquirer) = (digits.get(4..10)?, digits.get(10..20)?, digits.get(20..31)?);
-        let acquirer = if acquirer.bytes().all(|digit| digit == b'0') { *own } else { padded(acquirer.as_bytes())? };
+        // One acquirer does not undo what another did.
+        if acquirer.as_bytes() != own && acquirer.bytes().any(|digit| digit != b'0') {
+            return None;
+        }
         let terminal = match private.get(ORIGINAL_TERMINAL) {
             Some(named) => std::str::from_utf8(named).ok()?.trim_matches(' '),
             None => own_terminal,
         };
-        order_id(sent, stan, &acquirer, terminal)
+        order_id(sent, stan, own, terminal)
     };
     named().ok_or(bad(90))
 }

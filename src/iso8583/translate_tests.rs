@@ -98,6 +98,8 @@ fn what_names_an_original_finds_the_order_of_its_terminal() {
     assert_eq!(of(&with(refund.clone(), &[(48, "R9202T9")]), b"0200"), Ok("112308453000421700000353001T9".to_owned()));
     let no_acquirer = with(refund, &[(90, "020000421711230845300000000000000000000000")]);
     assert_eq!(of(&no_acquirer, b"0200"), own);
+    let anothers = with(purchase(), &[(90, "020000421711230845300000035300200000000000"), (62, "")]);
+    assert_eq!(of(&anothers, b"0420"), Err(Wrong { code: *b"30", element: 90 }), "another acquirer's");
     assert_eq!(of(&with(purchase(), &[ORIGINAL]), b"0220"), own);
     assert_eq!(of(&with(purchase(), &[ORIGINAL, (62, ""), (2, "")]), b"0421"), own);
 }
@@ -136,7 +138,10 @@ fn an_advice_says_what_it_is_of() {
     let wrong = |mti, changes: &[(u8, &'static str)]| asked(mti, &with(purchase(), changes), |_| ()).unwrap_err();
     assert_eq!(wrong(b"0120", &[]), Wrong { code: *b"30", element: 48 });
     assert_eq!(wrong(b"0220", &[]), Wrong { code: *b"30", element: 90 });
-    assert_eq!(wrong(b"0220", &[(3, "200000"), ORIGINAL]), Wrong { code: *b"12", element: 3 });
+    assert_eq!(wrong(b"0220", &[(3, "200000"), ORIGINAL]), Wrong { code: *b"30", element: 3 });
+    assert_eq!(wrong(b"0220", &[(4, "000000000000"), ORIGINAL]), Wrong { code: *b"30", element: 4 });
+    assert_eq!(wrong(b"0220", &[(49, "840"), ORIGINAL]), Wrong { code: *b"30", element: 49 });
+    assert_eq!(wrong(b"0200", &[(3, "200000"), (49, "840"), ORIGINAL]), Wrong { code: *b"12", element: 49 });
 }
 
 #[test]

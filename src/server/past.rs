@@ -46,7 +46,8 @@ async fn read<T: Send + 'static>(
     ask: impl FnOnce(&dyn Past) -> Result<T, String> + Send + 'static,
 ) -> Result<Option<T>, Unavailable> {
     let Some(past) = edge.past.as_ref().map(Arc::clone) else { return Ok(None) };
-    let Ok(permit) = Arc::clone(&edge.past_permits).try_acquire_owned() else { return Err(Unavailable) };
+    let permit = Arc::clone(&edge.past_permits).acquire_owned();
+    let Ok(Ok(permit)) = tokio::time::timeout(edge.options.past_timeout, permit).await else { return Err(Unavailable) };
     let look = tokio::task::spawn_blocking(move || {
         // Held until the ledger lets go, also when nobody waits any more.
         let _permit = permit;
@@ -123,10 +124,21 @@ pub(super) async fn order(edge: &Edge, which: Which) -> Result<Found, Problem> {
     match answered.reply {
         Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at, is_past: false }),
         Reply::Unknown => match look(edge, which).await {
-            Ok(Some(order)) if !order.is_tombstone() => Ok(Found { order, at: edge.clock.now(), is_past: true }),
+            Ok(Some(order)) if !order.is_tombstone() => fresh(edge, order).await,
             Ok(_) => Err(unknown()),
             Err(Unavailable) => Err(Problem::not_ready()),
         },
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// An order of the ledger as it is now: it may have been recalled to be refunded, which the ledger does not know of yet,
+/// and its key no longer finds it.
+async fn fresh(edge: &Edge, order: Order) -> Result<Found, Problem> {
+    let answered = ask(edge, Request::FindOrder(order.id), None).await?;
+    match answered.reply {
+        Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at, is_past: false }),
+        Reply::Unknown => Ok(Found { order, at: edge.clock.now(), is_past: true }),
         other => Err(out_of_place(&other)),
     }
 }

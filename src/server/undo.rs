@@ -3,7 +3,7 @@
 
 use super::Edge;
 use super::flow::{ask, out_of_place};
-use super::past::{Found, Which, look, order};
+use super::past::{Found, Unavailable, Which, look, order};
 use super::problem::Problem;
 use crate::domain::ids::Handle;
 use crate::domain::jst::Millis;
@@ -62,24 +62,29 @@ async fn recall(edge: &Edge, order: Order) -> Result<(), Problem> {
 
 /// Takes an order back, seen or not. The code it came with, if it is known, speeds its way.
 pub(super) async fn cancel(edge: &Edge, key: OrderKey, handle: Option<Handle>) -> Result<Reply, Problem> {
-    if let Some(order) = past_sale(edge, key).await? {
+    let past = past_sale(edge, key).await?;
+    if let Ok(Some(order)) = past {
         return settled_long_ago(&order, edge.clock.now());
     }
-    Ok(ask(edge, Request::Cancel(Cancel { key, handle }), None).await?.reply)
+    let reply = ask(edge, Request::Cancel(Cancel { key, handle }), None).await?.reply;
+    match (past, &reply) {
+        // Should it still come, it is blocked. But it may be a sale of long ago, which stands: this is to be asked again.
+        (Err(Unavailable), Reply::Cancelled { action: CancelAction::Blocked, .. }) => Err(Problem::not_ready()),
+        _ => Ok(reply),
+    }
 }
 
-/// The decision of an order that only the ledger remembers. If the ledger can't tell, the cancel goes on: a
-/// tombstone for an order of long ago does no harm, a cancel that is not heard does.
-async fn past_sale(edge: &Edge, key: OrderKey) -> Result<Option<Order>, Problem> {
-    if edge.past.is_none() {
-        return Ok(None);
+/// The decision of an order that only the ledger remembers, if the ledger can tell.
+async fn past_sale(edge: &Edge, key: OrderKey) -> Result<Result<Option<Order>, Unavailable>, Problem> {
+    if edge.past.is_none() || is_in_memory(edge, key).await? {
+        return Ok(Ok(None));
     }
-    if is_in_memory(edge, key).await? {
-        return Ok(None);
-    }
-    let Some(order) = look(edge, Which::Key(key)).await.unwrap_or(None) else { return Ok(None) };
+    let order = match look(edge, Which::Key(key)).await {
+        Ok(Some(order)) => order,
+        other => return Ok(other),
+    };
     // It may have been decided and posted since the first question: then it is a sale of now, not of long ago.
-    if is_in_memory(edge, key).await? { Ok(None) } else { Ok(Some(order)) }
+    Ok(Ok(if is_in_memory(edge, key).await? { None } else { Some(order) }))
 }
 
 async fn is_in_memory(edge: &Edge, key: OrderKey) -> Result<bool, Problem> {

@@ -330,14 +330,23 @@ impl Http {
         let told = self.client.get("register", &path).json();
         let key = format!("{} {}", step.word(0), step.word(1));
         self.orders.insert(key, text(&told, "authorization_id").to_owned());
-        format!("{} status={}", self.booked(&order_id), text(&told, "status"))
+        let words = match self.booked(&order_id) {
+            words if words == "counted" => self.booked(&format!("{order_id}-A")),
+            words => words,
+        };
+        format!("{words} status={}", text(&told, "status"))
     }
 
     fn post(&mut self, step: &Step) -> String {
+        let scan = step.option("code").map(|code| self.scan(code));
         let link = self.link.as_mut().expect("advices come over the link");
-        link.post(step);
-        let order_id = link.name(step.option("as").unwrap_or_default(), step.word(1));
-        self.booked(&order_id)
+        link.post(step, scan);
+        let own = link.name(step.option("as").unwrap_or_default(), step.word(1));
+        let beside = format!("{}-C", link.name(step.word(0), step.word(1)));
+        match self.booked(&own) {
+            words if words == "counted" => self.booked(&beside),
+            words => words,
+        }
     }
 
     fn suspense(&mut self) -> String {

@@ -16,6 +16,7 @@ struct Named {
     was_reversed: bool,
     was_sent: bool,
     was_captured: Option<u64>,
+    is_hold: bool,
 }
 
 pub struct Link {
@@ -86,6 +87,7 @@ impl Link {
             was_reversed: false,
             was_sent: false,
             was_captured: None,
+            is_hold: false,
         })
     }
 
@@ -110,6 +112,7 @@ impl Link {
     pub fn pay(&mut self, step: &Step, scan: &str) -> String {
         let named = self.named(step.word(0), step.word(1), step.option("terminal").unwrap_or("T01"));
         let is_repeat = std::mem::replace(&mut named.was_sent, true);
+        named.is_hold = step.has("hold");
         let named = named.clone();
         let mti = match (step.has("hold"), is_repeat) {
             (true, false) => "0100",
@@ -141,9 +144,10 @@ impl Link {
     pub fn reverse(&mut self, step: &Step) -> bool {
         let original = self.named(step.word(0), step.word(1), "T01");
         let is_first = !std::mem::replace(&mut original.was_reversed, true);
+        original.is_hold |= step.has("hold");
         let original = original.clone();
         let own = self.spare(&original);
-        let about = [(39, "68".to_owned()), (90, original.original("0200"))];
+        let about = [(39, "68".to_owned()), (90, original.original(if original.is_hold { "0100" } else { "0200" }))];
         for mti in ["0420", "0421", "0400", "0401"] {
             let said = self.ask(mti, step.word(1), &own, &about);
             assert_eq!((said.code(), said.get(44)), ("00", ""), "{mti}");
@@ -195,6 +199,7 @@ impl Link {
         let original = step.option("original").map(|name| self.named(name, step.word(1), "T01").original("0200"));
         let named = self.named(step.word(0), step.word(1), "T01");
         let is_repeat = std::mem::replace(&mut named.was_sent, true);
+        named.is_hold = step.has("hold");
         let named = named.clone();
         let mti = match (step.has("hold"), is_repeat) {
             (true, false) => "0120",
@@ -213,10 +218,11 @@ impl Link {
     }
 
     /// A capture that may not fit its hold, under a name of its own.
-    pub fn post(&mut self, step: &Step) {
+    pub fn post(&mut self, step: &Step, scan: Option<String>) {
         let original = self.named(step.word(0), step.word(1), "T01").original("0100");
         let own = self.named(step.option("as").expect("as="), step.word(1), "T01").clone();
-        let more = [(4, format!("{:012}", step.amount(2))), (90, original)];
+        let mut more = vec![(4, format!("{:012}", step.amount(2))), (90, original)];
+        more.extend(scan.map(|scan| (62, scan)));
         assert_eq!(self.ask("0220", step.word(1), &own, &more).code(), "00");
     }
 

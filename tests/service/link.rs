@@ -83,12 +83,73 @@ fn one_bad_message_is_answered_or_dropped_and_closes_nothing() {
 fn an_absurd_length_closes_its_link_and_no_other() {
     let data = tempfile::tempdir().expect("a folder");
     let (server, mut peer, _client) = server(data.path(), &[]);
-    for length in [[0_u8, 0], [0, 11], [0xFF, 0xFF], *b"GE"] {
+    for length in [[0_u8, 1], [0, 11], [0xFF, 0xFF], *b"GE"] {
         let mut other = Peer::to(server.iso8583.expect("a link"));
         other.stream.write_all(&length).expect("sent");
         assert!(other.is_closed(), "{length:?}");
     }
     assert_eq!(peer.ask(&network(1, "301")).code(), "00");
+}
+
+#[test]
+fn a_peer_that_says_no_more_still_hears() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (_server, mut peer, mut client) = server(data.path(), &[]);
+    let good = sale(1, &code(&mut client, "1001"), 100);
+    // A line kept open by messages of no length.
+    peer.stream.write_all(&[0, 0, 0, 0]).expect("sent");
+    peer.send(&good);
+    peer.stream.shutdown(std::net::Shutdown::Write).expect("a socket");
+    assert_eq!(peer.hear().code(), "00");
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn what_the_profile_does_not_have_is_answered_30_and_answers_are_not_answered() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (_server, mut peer, mut client) = server(data.path(), &[]);
+    let good = sale(1, &code(&mut client, "1001"), 100);
+    for (mti, answer) in [("0202", "0210"), ("0300", "0310"), ("0520", "0530"), ("0620", "0630")] {
+        let heard = peer.ask(&good.as_type(mti));
+        assert_eq!((heard.mti.as_str(), said(&heard)), (answer, ("30", "3000")), "{mti}");
+    }
+    peer.send(&good.as_type("0230"));
+    peer.send(&good.as_type("0240"));
+    assert_eq!(peer.ask(&good).code(), "00");
+    // A refund has a number of its own.
+    let refund = good.with(&[(3, "200000"), (62, ""), (90, &good.original())]);
+    assert_eq!(said(&peer.ask(&refund)), ("94", "9400"));
+}
+
+#[test]
+fn many_reversals_of_long_ago_are_all_carried_out() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server =
+        Server::sandbox(data.path(), &["--iso8583", "127.0.0.1:0", "--sandbox-start", "2026-11-23T12:00:00+09:00"]);
+    let (mut peer, mut client) = (Peer::to(server.iso8583.expect("a link")), server.client());
+    let sales: Vec<_> = (0..200).map(|n| sale(n + 1, &code(&mut client, &(2_000 + n).to_string()), 1_000)).collect();
+    for sale in &sales {
+        assert_eq!(peer.ask(sale).code(), "00");
+    }
+    let later = client.send("ops", "POST", "/sandbox/clock", &json!({"now": "2026-11-27T12:00:00+09:00"}));
+    assert_eq!(later.status, 200);
+    // All at once: more than are looked up at a time. Who is told 91 says it again.
+    let mut left: Vec<_> = (1_000..).zip(&sales).map(|(stan, sale)| sale.reversal(stan)).collect();
+    for _ in 0..20 {
+        left.iter().for_each(|reversal| peer.send(reversal));
+        let answers: Vec<_> = left.iter().map(|_| peer.hear()).collect();
+        left.retain(|one| answers.iter().any(|answer| answer.get(11) == one.get(11) && answer.code() == "91"));
+        if left.is_empty() {
+            break;
+        }
+    }
+    assert!(left.is_empty(), "{} are not acknowledged", left.len());
+    for (n, sale) in sales.iter().enumerate() {
+        let standing = client.get("office", &format!("/v1/customers/{}", 2_000 + n)).json();
+        assert_eq!(standing["exposure"]["total"], 0, "customer {}", 2_000 + n);
+        let path = format!("/v1/authorizations?merchant_id=mrc_konbini&order_id={}", sale.order_id());
+        assert_eq!(client.get("register", &path).json()["status"], "refunded", "readable at once");
+    }
 }
 
 #[test]
@@ -140,7 +201,9 @@ fn acquirers_speak_for_their_own_shops() {
     let refund = good.with(&[(3, "200000"), (11, "000002"), (62, ""), (90, &good.original())]);
     assert_eq!(said(&peer.ask(&refund)), ("58", "5800E003"), "it was not granted refunds");
     let other = refund.with(&[(32, "353002"), (42, "mrc_electronics")]);
-    assert_eq!(said(&peer.ask(&other)), ("25", "2551"), "no such sale at its shops");
+    assert_eq!(said(&peer.ask(&other)), ("30", "3000E090"), "another acquirer's sale is not its own to undo");
+    let unknown = good.with(&[(32, "353002")]).original();
+    assert_eq!(said(&peer.ask(&other.with(&[(90, &unknown)]))), ("25", "2551"), "no such sale at its shops");
     let theirs = sale(3, &code(&mut client, "2001"), 100).with(&[(32, "353002"), (42, "mrc_electronics")]);
     assert_eq!(peer.ask(&theirs).code(), "00");
     let refund = refund.with(&[(32, "353002"), (42, "mrc_electronics"), (90, &theirs.original()), (48, "R9203T01")]);

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use crate::domain::account::Channel;
-use crate::domain::ids::{CustomerIx, Handle, RefundId, TerminalId};
+use crate::domain::denial::Reason;
+use crate::domain::ids::{CustomerIx, Handle, OrderId, RefundId, TerminalId};
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
 use crate::domain::orders::{Order, OrderState};
 use crate::domain::request::{Advice, Authorize, OrderKey, Payer, Post, Refund, Request, Scanned};
 use crate::domain::rule::Reply;
-use crate::domain::undo::Refusal;
-use crate::iso8583::translate::Wrong;
+use crate::domain::undo::{CancelAction, Refusal};
+use crate::iso8583::translate::{Of, Wrong};
 use crate::server::Edge;
 use crate::server::flow::ask;
 use crate::server::past::{Found, Which, order};
@@ -32,6 +33,7 @@ pub(super) enum Doing {
     /// `kept`: not all of it is taken back.
     Reversal {
         original: OrderKey,
+        of: Of,
         kept: Option<Yen>,
         handle: Option<Handle>,
     },
@@ -54,78 +56,117 @@ pub(super) enum Doing {
     StandIn(Advice),
 }
 
+/// What comes of an order beside itself has a name of its own, made of that order's: however many messages tell of it, it
+/// is booked once.
+const CAPTURED: &str = "-C";
+/// Of a sale that we denied and the network then approved.
+const STOOD_IN: &str = "-A";
+/// Of a refund that was taken back.
+const TAKEN_BACK: &str = "-R";
+
+/// How often a refund of the rest is tried again because another came between.
+const TRIES: usize = 3;
+
 type Done = Result<Verdict, Problem>;
 
 impl After {
     pub async fn carry_out(self, edge: &Edge) -> Verdict {
         let done = match &self.doing {
-            Doing::Reversal { original, kept, handle } => self.reverse(edge, *original, *kept, *handle).await,
+            Doing::Reversal { original, kept: Some(kept), .. } => self.reverse_part(edge, *original, *kept).await,
+            Doing::Reversal { original, of, kept: None, handle } => self.reverse(edge, *original, *of, *handle).await,
             Doing::RefundReversal { original, amount } => self.reverse_refund(edge, *original, *amount).await,
             Doing::Refund { original, amount } => self.refund(edge, *original, *amount).await,
             Doing::Capture { original, amount, code, post } => {
                 self.capture(edge, *original, *amount, *code, *post).await
             }
-            Doing::StandIn(advice) => advise(edge, advice.clone()).await,
+            Doing::StandIn(advice) => self.stand_in(edge, advice).await,
         };
         done.unwrap_or_else(|problem| Verdict::of_problem(&problem))
     }
 
     /// Whatever became of the original, afterwards it is undone: seen or not, and past the void window as a refund of all
     /// that is left of it.
-    async fn reverse(&self, edge: &Edge, original: OrderKey, kept: Option<Yen>, handle: Option<Handle>) -> Done {
-        if let Some(kept) = kept
-            && let Some(found) = find(edge, original).await?
-        {
-            return match found.order.state {
-                OrderState::Captured { .. } => self.refund_down_to(edge, &found.order, kept).await,
-                // A hold can't be made smaller: less of it is captured.
-                OrderState::Held { .. } => Ok(Verdict::wrong(Wrong { code: *b"30", element: 95 })),
-                OrderState::Tombstone | OrderState::Denied(_) | OrderState::Cancelled => Ok(Verdict::DONE),
-            };
+    async fn reverse(&self, edge: &Edge, original: OrderKey, of: Of, handle: Option<Handle>) -> Done {
+        // A capture is booked with its hold, so it is the hold that is to be named. A sale that the network approved
+        // itself has its own name, once it has come.
+        if of == Of::Advice && find(edge, original).await?.is_none() {
+            return Ok(Verdict::wrong(Wrong { code: *b"30", element: 90 }));
         }
-        match undo::cancel(edge, original, handle).await? {
-            Reply::Cancelled { .. } => Ok(Verdict::DONE),
+        let (verdict, action) = self.undo(edge, original, handle).await?;
+        let beside = beside(original, CAPTURED)?;
+        // What was captured beyond the hold, or after it. And nothing may be captured of what was taken back before.
+        if of == Of::Hold && (action != Some(CancelAction::Reversed) || find(edge, beside).await?.is_some()) {
+            return Ok(self.undo(edge, beside, None).await?.0);
+        }
+        Ok(verdict)
+    }
+
+    /// Undoes one order; with what a cancellation did, if it was one.
+    async fn undo(
+        &self,
+        edge: &Edge,
+        key: OrderKey,
+        handle: Option<Handle>,
+    ) -> Result<(Verdict, Option<CancelAction>), Problem> {
+        match undo::cancel(edge, key, handle).await? {
+            Reply::Cancelled { action, .. } => Ok((Verdict::DONE, Some(action))),
             Reply::Refused(Refusal::UseRefund | Refusal::AlreadyRefunded) => {
-                let found = order(edge, Which::Key(original)).await?;
-                // One of the ledger may have been recalled for a refund that the ledger does not know of yet.
-                let fresh = if found.is_past { order(edge, Which::Id(found.order.id)).await? } else { found };
-                self.refund_down_to(edge, &fresh.order, Yen::ZERO).await
+                Ok((self.refund_down_to(edge, key, Yen::ZERO).await?, None))
             }
-            other => Ok(Verdict::of_other(&other)),
+            other => Ok((Verdict::of_other(&other), None)),
+        }
+    }
+
+    async fn reverse_part(&self, edge: &Edge, original: OrderKey, kept: Yen) -> Done {
+        match find(edge, original).await?.map(|found| found.order.state) {
+            Some(OrderState::Captured { .. }) => self.refund_down_to(edge, original, kept).await,
+            // What a hold does not need any more is released at its capture.
+            Some(OrderState::Held { .. }) => Ok(Verdict::DONE),
+            _ => self.reverse(edge, original, Of::Sale, None).await,
         }
     }
 
     /// Refunds what is left of a sale but for `kept`.
-    async fn refund_down_to(&self, edge: &Edge, order: &Order, kept: Yen) -> Done {
-        let left = match order.state {
-            OrderState::Captured { amount, refunded } => amount.minus_or_zero(refunded).minus_or_zero(kept),
-            _ => Yen::ZERO,
-        };
-        if left.is_zero() {
-            return Ok(Verdict::DONE);
+    async fn refund_down_to(&self, edge: &Edge, key: OrderKey, kept: Yen) -> Done {
+        for _ in 0..TRIES {
+            let order = order(edge, Which::Key(key)).await?.order;
+            let left = match order.state {
+                OrderState::Captured { amount, refunded } => amount.minus_or_zero(refunded).minus_or_zero(kept),
+                _ => Yen::ZERO,
+            };
+            if left.is_zero() {
+                return Ok(Verdict::DONE);
+            }
+            match self.refund_order(edge, &order, left).await? {
+                // Another refund came between: what is left now is another amount.
+                Reply::Refused(Refusal::OverRefundable { .. }) => {}
+                Reply::Refunded { .. } => return Ok(Verdict::DONE),
+                other => return Ok(Verdict::of_other(&other)),
+            }
         }
-        match self.refund_order(edge, order, left).await? {
-            // Another refund came between: what is left now is another amount.
-            Reply::Refused(Refusal::OverRefundable { .. } | Refusal::RefundIdReused { .. }) => Ok(Verdict::busy()),
-            Reply::Refunded { .. } => Ok(Verdict::DONE),
-            other => Ok(Verdict::of_other(&other)),
-        }
+        Ok(Verdict::busy())
     }
 
     /// Should the refund still come, it is denied. Whether it came before can't be told by its id, and what was given back
     /// can't be charged again without the customer: the amount goes to suspense, for people to clear.
     async fn reverse_refund(&self, edge: &Edge, original: OrderKey, amount: Option<Yen>) -> Done {
+        if find(edge, original).await?.is_some() {
+            // That is a sale.
+            return Ok(Verdict::wrong(Wrong { code: *b"30", element: 3 }));
+        }
         match undo::cancel(edge, original, None).await? {
             Reply::Cancelled { .. } => {}
             other => return Ok(Verdict::of_other(&other)),
         }
-        match amount {
-            Some(amount) => self.advise(edge, Payer::Code(Scanned::Invalid), amount, Post::Never).await,
-            None => Ok(Verdict::DONE),
-        }
+        let Some(amount) = amount else { return Ok(Verdict::DONE) };
+        let nobody = Payer::Code(Scanned::Invalid);
+        advise(edge, self.advice(beside(original, TAKEN_BACK)?, nobody, amount, Post::Never)).await
     }
 
     async fn refund(&self, edge: &Edge, original: OrderKey, amount: Yen) -> Done {
+        if self.own == original {
+            return Ok(Verdict::id_reused());
+        }
         let found = order(edge, Which::Key(original)).await?;
         match self.refund_order(edge, &found.order, amount).await? {
             Reply::Refunded { order, .. } => Ok(Verdict::done_to(order.id.approval_code())),
@@ -144,25 +185,23 @@ impl After {
     async fn capture(&self, edge: &Edge, original: OrderKey, amount: Yen, code: Option<Scanned>, post: Post) -> Done {
         let by_code = Payer::Code(code.unwrap_or(Scanned::Invalid));
         let Some(found) = find(edge, original).await? else {
-            return self.advise(edge, by_code, amount, post).await;
+            return self.capture_beside(edge, original, by_code, amount, post).await;
         };
         let (approval, granted) = (found.order.id.approval_code(), found.order.amount);
-        let customer = found.order.customer;
+        let payer = payer(edge, found.order.customer, by_code).await?;
         match hold_for(&found.order, found.at) {
             Hold::Open => {}
             // The customer bought, only later than we waited: whoever it was is charged.
-            Hold::RanOut => return self.advise(edge, payer(edge, customer, by_code).await?, amount, post).await,
+            Hold::RanOut => return self.capture_beside(edge, original, payer, amount, post).await,
             Hold::Captured(captured) if captured == amount.min(granted) => {}
             Hold::Captured(_) | Hold::None => {
-                let payer = payer(edge, customer, by_code).await?;
-                return self.advise(edge, payer, amount, Post::Never).await;
+                return advise(edge, self.advice(self.own, payer, amount, Post::Never)).await;
             }
             Hold::InSuspense => return Ok(Verdict::DONE),
         }
         match undo::capture(edge, found, amount.min(granted)).await?.0 {
             Reply::Captured { .. } if amount > granted => {
-                let payer = payer(edge, customer, by_code).await?;
-                self.advise(edge, payer, amount.minus_or_zero(granted), post).await
+                self.capture_beside(edge, original, payer, amount.minus_or_zero(granted), post).await
             }
             Reply::Captured { .. } => Ok(Verdict::done_to(approval)),
             // Something came between; the network says it again.
@@ -171,12 +210,45 @@ impl After {
         }
     }
 
-    /// Tells of a sale under this message's own key.
-    async fn advise(&self, edge: &Edge, payer: Payer, amount: Yen, post: Post) -> Done {
-        let sale = Authorize::new(self.own, payer, Channel::InStore, amount);
-        let input = Arc::new(Authorize { terminal: self.terminal, ..sale });
-        advise(edge, Advice { input, original: None, post }).await
+    /// Books what was captured without a hold for it, or beyond it: once, of whatever amount came first. Another amount is
+    /// nobody's.
+    async fn capture_beside(&self, edge: &Edge, original: OrderKey, payer: Payer, amount: Yen, post: Post) -> Done {
+        let beside = beside(original, CAPTURED)?;
+        match find(edge, beside).await?.map(|found| found.order) {
+            Some(order) if order.amount == amount => Ok(Verdict::done_to(order.id.approval_code())),
+            Some(_) => advise(edge, self.advice(self.own, payer, amount, Post::Never)).await,
+            None => advise(edge, self.advice(beside, payer, amount, post)).await,
+        }
     }
+
+    async fn stand_in(&self, edge: &Edge, advice: &Advice) -> Done {
+        // Told again after days, it is in the ledger.
+        if let Some(Found { order, is_past: true, .. }) = find(edge, self.own).await?
+            && order.amount == advice.input.amount
+        {
+            return Ok(Verdict::done_to(order.id.approval_code()));
+        }
+        match ask(edge, Request::Advise(advice.clone()), None).await?.reply {
+            // We denied it under this very name; the network did not.
+            Reply::Decision { order, .. } if order.denial().is_some_and(|reason| reason != Reason::Cancelled) => {
+                let order_id = beside(self.own, STOOD_IN)?.order_id;
+                let input = Arc::new(Authorize { order_id, ..advice.input.as_ref().clone() });
+                advise(edge, Advice { input, ..advice.clone() }).await
+            }
+            reply => Ok(advised(&reply)),
+        }
+    }
+
+    fn advice(&self, key: OrderKey, payer: Payer, amount: Yen, post: Post) -> Advice {
+        let sale = Authorize::new(key, payer, Channel::InStore, amount);
+        Advice { input: Arc::new(Authorize { terminal: self.terminal, ..sale }), original: None, post }
+    }
+}
+
+/// The name of what comes of an order beside itself.
+fn beside(key: OrderKey, mark: &str) -> Result<OrderKey, Problem> {
+    let order_id = OrderId::new(&format!("{}{mark}", key.order_id)).map_err(|_| Problem::internal())?;
+    Ok(OrderKey { order_id, ..key })
 }
 
 /// What there is of a hold to be captured.
@@ -216,12 +288,16 @@ async fn payer(edge: &Edge, customer: Option<CustomerIx>, or: Payer) -> Result<P
     }
 }
 
-/// Whatever it comes to is in the books, to a customer or in suspense; the network is told 00.
 async fn advise(edge: &Edge, advice: Advice) -> Done {
-    match ask(edge, Request::Advise(advice), None).await?.reply {
-        Reply::Advised { order, .. } => Ok(Verdict::done_to(order.id.approval_code())),
+    Ok(advised(&ask(edge, Request::Advise(advice), None).await?.reply))
+}
+
+/// Whatever it comes to is in the books, to a customer or in suspense; the network is told 00.
+fn advised(reply: &Reply) -> Verdict {
+    match reply {
+        Reply::Advised { order, .. } => Verdict::done_to(order.id.approval_code()),
         // It was reversed before it came, or is the network's word for what was decided here.
-        Reply::Decision { .. } => Ok(Verdict::DONE),
-        other => Ok(Verdict::of_other(&other)),
+        Reply::Decision { .. } => Verdict::DONE,
+        other => Verdict::of_other(other),
     }
 }

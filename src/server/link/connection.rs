@@ -88,17 +88,20 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
     let mut begin = 0;
     let mut written = 0;
     let mut stopped: Option<Instant> = None;
+    // The peer says no more, and may still listen.
+    let mut is_deaf = false;
     let outlet = desk.outlet();
     loop {
         if desk.output.len() == written {
             (written, times.written) = (0, Instant::now());
             desk.output.clear();
-            if stopped.is_some_and(|since| desk.is_done() || since.elapsed() > FAREWELL && desk.is_still()) {
+            let has_ended = |since: Instant| desk.is_done() || since.elapsed() > FAREWELL && desk.is_still();
+            if stopped.is_some_and(has_ended) || is_deaf && desk.is_still() {
                 return farewell(&mut reader, &mut writer).await;
             }
         }
         let unwritten = desk.output.get(written..).unwrap_or_default();
-        let may_read = unwritten.len() < MOST_UNREAD && desk.has_room();
+        let may_read = !is_deaf && unwritten.len() < MOST_UNREAD && desk.has_room();
         tokio::select! {
             biased;
             () = outlet.ready() => desk.take_answers(),
@@ -108,8 +111,13 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
                 _ => return End::Closed,
             },
             read = reader.read_buf(&mut input), if may_read => {
-                if !read.is_ok_and(|count| count > 0) {
-                    return End::Closed;
+                match read {
+                    Ok(0) => {
+                        is_deaf = true;
+                        continue;
+                    }
+                    Ok(_) => {}
+                    Err(_) => return End::Closed,
                 }
                 let now = Instant::now();
                 (times.heard, times.asked) = (now, None);
@@ -133,7 +141,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
             }
             _ = tick.tick() => {
                 let now = Instant::now();
-                let begun = begin < input.len();
+                let begun = begin < input.len() && !is_deaf;
                 if let Some(end) = look(link, desk, &mut times, begun && may_read, now) {
                     return end;
                 }

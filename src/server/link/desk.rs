@@ -17,7 +17,7 @@ use crate::engine::inbox::{Answered, Outcome, Shed};
 use crate::engine::outlet::Outlet;
 use crate::iso8583::frame::{Frame, Tpdu};
 use crate::iso8583::message::{Malformed, Message, pack};
-use crate::iso8583::profile::{Echo, Kind, request};
+use crate::iso8583::profile::{Echo, Kind, answer_to, request};
 use crate::iso8583::translate::{Asks, Presented, Request, Sale, Wrong, read};
 use crate::metrics::{Metrics, Stage, metrics};
 use crate::server::bad_codes::{Entry, Source};
@@ -105,6 +105,9 @@ impl Desk {
 
     /// One message, whatever it is.
     pub fn hear(&mut self, frame: &Frame<'_>, received: Instant) {
+        if frame.message.is_empty() {
+            return;
+        }
         match Message::unpack(frame.message, self.link.options.layout) {
             Ok(message) => self.ask(&message, frame.tpdu, received),
             Err(malformed) => self.refuse(&malformed, frame.tpdu, received),
@@ -125,15 +128,21 @@ impl Desk {
     }
 
     fn ask(&mut self, message: &Message<'_>, tpdu: Option<Tpdu>, received: Instant) {
-        let Some((kind, answer)) = request(message.mti) else {
-            return match &message.mti {
-                b"0810" => self.unanswered = self.unanswered.saturating_sub(1),
-                _ => Metrics::shed("link_garbage"),
+        if &message.mti == b"0810" {
+            self.unanswered = self.unanswered.saturating_sub(1);
+            return;
+        }
+        let numbered = message.get(11).is_some();
+        let Some((kind, answer)) = request(message.mti).filter(|_| numbered) else {
+            return match answer_to(message.mti).filter(|_| numbered) {
+                // A request that the profile does not have.
+                Some(answer) => {
+                    let number = self.occupy(message, Kind::Network, answer, tpdu, received);
+                    self.answer(number, &Verdict::unreadable(None));
+                }
+                None => Metrics::shed("link_garbage"),
             };
         };
-        if message.get(11).is_none() {
-            return Metrics::shed("link_garbage");
-        }
         let number = self.occupy(message, kind, answer, tpdu, received);
         let asked = match kind {
             Kind::Network => Err(self.network(message)),
@@ -228,9 +237,9 @@ impl Desk {
         let doing = match &request.asks {
             Asks::Refund { .. } if !known.acquirer.may_refund => return Err(Verdict::not_permitted(3)),
             Asks::Refund { original, amount } => Doing::Refund { original: of(*original), amount: *amount },
-            Asks::Reversal { original, kept, code } => {
+            Asks::Reversal { original, of: kind, kept, code } => {
                 let handle = scanned(*code).and_then(|scanned| scanned.handle());
-                Doing::Reversal { original: of(*original), kept: *kept, handle }
+                Doing::Reversal { original: of(*original), of: *kind, kept: *kept, handle }
             }
             Asks::RefundReversal { original, amount } => {
                 Doing::RefundReversal { original: of(*original), amount: *amount }

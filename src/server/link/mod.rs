@@ -75,7 +75,7 @@ impl Default for Options {
             codes: NetworkCodes::default(),
             requires_sign_on: false,
             max_connections: 64,
-            max_in_flight: 1_024,
+            max_in_flight: 4_096,
             deadline: Duration::from_secs(1),
             idle: Duration::from_secs(60),
             patience: Duration::from_secs(10),

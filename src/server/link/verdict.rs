@@ -98,10 +98,15 @@ impl Verdict {
         Self::refused(code, details)
     }
 
+    /// This name was used for something else.
+    pub fn id_reused() -> Self {
+        Self::refused(*b"94", "9400")
+    }
+
     /// A reply that gives no decision.
     pub fn of_other(reply: &Reply) -> Self {
         match reply {
-            Reply::OrderIdReused { .. } => Self::refused(*b"94", "9400"),
+            Reply::OrderIdReused { .. } => Self::id_reused(),
             Reply::Throttled => Self::throttled(),
             Reply::Full => Self::busy(),
             Reply::Refused(refusal) => Self::of_refusal(*refusal),
