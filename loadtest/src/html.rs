@@ -234,8 +234,9 @@ pub fn render(report: &Report) -> String {
     put(
         &mut out,
         format_args!(
-            "<p>{}, {} loop, {} connections × {}, {} customers, timeout {} ms, seed {}. <code>loadtest {}</code></p>",
+            "<p>{}, by {}, {} loop, {} connections × {}, {} customers, timeout {} ms, seed {}. <code>loadtest {}</code></p>",
             escaped(&report.started_at),
+            report.transport,
             report.loop_kind,
             profile.connections,
             profile.pipeline,

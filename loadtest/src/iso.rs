@@ -97,9 +97,11 @@ pub fn read(input: &[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer> {
         return Ok(None);
     };
     let Some(frame) = input.get(..2 + length) else { return Ok(None) };
-    let status = match Said::read(frame).map(|said| said.code) {
-        Some(b"91") => 503,
-        Some(b"30" | b"96" | b"13" | b"25" | b"58") => 400,
+    let said = Said::read(frame);
+    let status = match said.map(|said| (said.code, said.reason)) {
+        Some((b"91", _)) => 503,
+        // 5801 is a denial.
+        Some((b"30" | b"96" | b"13" | b"25", _) | (b"58", Some("5800")) | (b"94", Some("9400"))) => 400,
         _ => 200,
     };
     let answer = Answer { status, head: b"", body: frame, is_last: false, number: Some(number(frame)) };
@@ -182,7 +184,7 @@ mod tests {
             (37, "632708004217"),
             (41, "POS00017"),
             (42, "JPM000000001234"),
-            (43, "KONBINI SHINJUKU 3     TOKYO         JP "),
+            (43, "KONBINI SHINJUKU 3     TOKYO         JPN"),
             (49, "392"),
             (62, "900099991314159265005632"),
         ];

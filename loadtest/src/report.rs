@@ -118,6 +118,8 @@ pub struct Report {
     pub started_at: String,
     pub command: String,
     pub server: String,
+    /// How its authorizations were sent.
+    pub transport: &'static str,
     /// `open` or `closed`.
     pub loop_kind: &'static str,
     pub profile: Profile,

@@ -197,9 +197,10 @@ pub fn render(report: &Report) -> String {
     line(
         &mut out,
         format_args!(
-            "\n{} on {}, {} loop, {} connections × {}, {} customers, {}",
+            "\n{} on {} by {}, {} loop, {} connections × {}, {} customers, {}",
             profile.name,
             report.server,
+            report.transport,
             report.loop_kind,
             profile.connections,
             profile.pipeline,

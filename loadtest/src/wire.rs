@@ -384,12 +384,26 @@ impl<T> Wire<T> {
         Ok(())
     }
 
-    /// Gives up what was sent too long ago, with its connection: a late answer would be taken for the next one's.
+    /// Gives up what was sent too long ago; in a protocol without numbers with its connection: a late answer would be taken
+    /// for the next one's.
     pub fn give_up(&mut self, now: Nanos, hear: &mut impl FnMut(Sent<T>, Outcome<'_>, Nanos)) -> Result<()> {
         for at in 0..self.conns.len() {
-            let oldest = self.conns.get(at).and_then(|conn| conn.under_way.front());
-            if oldest.is_some_and(|(_, sent)| sent.at + self.timeout <= now) {
+            let Some(conn) = self.conns.get_mut(at) else { continue };
+            let is_late = |(_, sent): &(u64, Sent<T>)| sent.at + self.timeout <= now;
+            if !conn.under_way.front().is_some_and(is_late) {
+                continue;
+            }
+            if self.numbering.is_none() {
                 self.replace(at, true, hear)?;
+                continue;
+            }
+            while let Some((_, sent)) = conn.under_way.pop_front_if(|sent| is_late(sent)) {
+                self.under_way -= 1;
+                hear(sent, Outcome::TimedOut, now);
+            }
+            if !conn.is_open {
+                conn.is_open = true;
+                self.open.push_back(at);
             }
         }
         Ok(())

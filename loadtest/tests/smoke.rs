@@ -50,6 +50,39 @@ fn over_tls_and_signed_the_books_agree_too() {
 }
 
 #[test]
+fn by_iso_8583_the_books_agree_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "run",
+        "--transport",
+        "iso8583",
+        "--prepare-codes",
+        "--mix",
+        "everyday",
+        "--rate",
+        "500",
+        "--seconds",
+        "2",
+        "--warmup",
+        "0.5",
+        "--connections",
+        "4",
+        "--pipeline",
+        "64",
+    ];
+    let (code, said, report) = loadtest(&[], &arguments, &folder.path().join("report.json"));
+    assert_eq!(code, Some(0), "{said}");
+    let counts = &report["total"]["counts"];
+    assert!(counts["approved"].as_u64() > Some(500), "{counts}");
+    assert_eq!((&counts["approved"], &counts["refused"]), (&counts["intended"], &Value::from(0)), "{said}");
+    for call in ["authorize", "retry", "cancel", "refund"] {
+        assert!(report["total"]["calls"][call]["count"].as_u64() > Some(3), "{call}: {said}");
+    }
+    assert_eq!((&report["transport"], &report["audit"]["differences"]), (&"ISO 8583".into(), &Value::from(0)));
+    assert_eq!(report["audit"]["orders"], report["audit"]["in_ledger"]);
+}
+
+#[test]
 fn a_missed_target_and_wrong_usage_have_exit_codes_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let slo = folder.path().join("slo.toml");

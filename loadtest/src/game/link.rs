@@ -212,7 +212,9 @@ pub fn order_id(run: &str, order: usize) -> String {
 
 /// The order of such a name.
 pub fn order_of_id(books: &Books, id: &str) -> Option<usize> {
-    id.strip_prefix(&books.run)?.get(..10)?.parse().ok()
+    let order = id.strip_prefix(&books.run)?.get(..10)?.parse().ok()?;
+    // All of it: the same order at another terminal is another order.
+    (order_id(&books.run, order) == id).then_some(order)
 }
 
 #[cfg(test)]

@@ -263,9 +263,9 @@ impl Game {
 
     fn cancelled(&mut self, task: Task, answer: Answer<'_>) -> Option<()> {
         if self.link.is_some() {
-            let is_done = Said::read(answer.body)?.code == b"00";
+            Said::read(answer.body).filter(|said| said.code == b"00")?;
             self.order_of(task.flow).undo = Undo::Cancelled;
-            return is_done.then_some(());
+            return Some(());
         }
         let told: Cancelled<'_> = serde_json::from_slice(answer.body).ok()?;
         let number = self.flow(task.flow).order;

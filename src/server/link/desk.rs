@@ -128,6 +128,8 @@ impl Desk {
     }
 
     fn ask(&mut self, message: &Message<'_>, tpdu: Option<Tpdu>, received: Instant) {
+        // What is sensitive is masked.
+        tracing::debug!(?message, "heard");
         if &message.mti == b"0810" {
             self.unanswered = self.unanswered.saturating_sub(1);
             return;
