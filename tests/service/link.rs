@@ -255,6 +255,25 @@ fn a_silent_peer_is_asked_and_a_dead_one_let_go() {
 }
 
 #[test]
+fn a_message_in_two_pieces_after_a_long_silence_is_whole() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (_server, mut peer, _client) = server(data.path(), &[("SOKKETSU_ISO8583__PATIENCE", "600ms")]);
+    assert_eq!(peer.ask(&network(1, "301")).code(), "00");
+    silence(Duration::from_millis(1_200));
+    let frame = network(2, "301").frame();
+    let (first, rest) = frame.split_at(20);
+    peer.stream.write_all(first).expect("sent");
+    silence(Duration::from_millis(350));
+    peer.stream.write_all(rest).expect("sent");
+    assert_eq!(peer.hear().code(), "00");
+}
+
+#[expect(clippy::disallowed_methods, reason = "the thing itself: a line on which nothing is said for a while")]
+fn silence(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[test]
 fn a_full_link_answers_91_to_sales_and_still_hears_reversals() {
     let data = tempfile::tempdir().expect("a folder");
     let (server, mut peer, mut client) = server(data.path(), &[("SOKKETSU_ISO8583__MAX_IN_FLIGHT", "8")]);

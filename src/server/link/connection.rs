@@ -1,5 +1,6 @@
 //! One connection: what comes is read and asked, what is answered is written, in whatever order it comes about.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,14 +53,14 @@ struct Times {
     heard: Instant,
     /// The last byte was written, or nothing was to be.
     written: Instant,
-    /// The last whole message, or nothing was begun.
-    whole: Instant,
+    /// The message that is half here was begun, or the one before it was whole.
+    half: Option<Instant>,
     asked: Option<Instant>,
 }
 
 impl Times {
     fn new(now: Instant) -> Self {
-        Self { heard: now, written: now, whole: now, asked: None }
+        Self { heard: now, written: now, half: None, asked: None }
     }
 }
 
@@ -84,17 +85,21 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut times = Times::new(Instant::now());
-    let mut input = Vec::with_capacity(READ);
-    let mut begin = 0;
+    let mut input = Input::default();
     let mut written = 0;
+    // TLS keeps what the socket had no room for.
+    let mut is_flushed = true;
     let mut stopped: Option<Instant> = None;
     // The peer says no more, and may still listen.
     let mut is_deaf = false;
     let outlet = desk.outlet();
     loop {
         if desk.output.len() == written {
-            (written, times.written) = (0, Instant::now());
+            written = 0;
             desk.output.clear();
+        }
+        if desk.output.is_empty() && is_flushed {
+            times.written = Instant::now();
             let has_ended = |since: Instant| desk.is_done() || since.elapsed() > FAREWELL && desk.is_still();
             if stopped.is_some_and(has_ended) || is_deaf && desk.is_still() {
                 return farewell(&mut reader, &mut writer).await;
@@ -106,11 +111,14 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
             biased;
             () = outlet.ready() => desk.take_answers(),
             Some(done) = desk.afterwards.join_next(), if !desk.afterwards.is_empty() => desk.finish(done),
-            wrote = writer.write(unwritten), if !unwritten.is_empty() => match wrote {
-                Ok(count) if count > 0 => (written, times.written) = (written + count, Instant::now()),
-                _ => return End::Closed,
+            wrote = write(&mut writer, unwritten), if !unwritten.is_empty() || !is_flushed => match wrote {
+                Ok(Wrote::Some(count)) => {
+                    (written, is_flushed, times.written) = (written + count, false, Instant::now());
+                }
+                Ok(Wrote::All) => is_flushed = true,
+                Err(_) => return End::Closed,
             },
-            read = reader.read_buf(&mut input), if may_read => {
+            read = reader.read_buf(input.room()), if may_read => {
                 match read {
                     Ok(0) => {
                         is_deaf = true;
@@ -121,18 +129,9 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
                 }
                 let now = Instant::now();
                 (times.heard, times.asked) = (now, None);
-                match hear(link, desk, input.get(begin..).unwrap_or_default(), now) {
-                    Ok(0) => {}
-                    Ok(taken) => (begin, times.whole) = (begin + taken, now),
+                match hear(link, desk, input.rest(), now) {
+                    Ok(taken) => times.half = input.take(taken).then(|| times.half.filter(|_| taken == 0).unwrap_or(now)),
                     Err(Absurd) => return End::Absurd,
-                }
-                if begin == input.len() {
-                    (begin, times.whole) = (0, now);
-                    input.clear();
-                } else if input.capacity() - input.len() < READ / 2 {
-                    input.drain(..begin);
-                    begin = 0;
-                    input.reserve(READ);
                 }
             }
             _ = stopping.wait_for(|stopping| *stopping), if stopped.is_none() => {
@@ -141,12 +140,61 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
             }
             _ = tick.tick() => {
                 let now = Instant::now();
-                let begun = begin < input.len() && !is_deaf;
-                if let Some(end) = look(link, desk, &mut times, begun && may_read, now) {
+                if let Some(end) = look(link, desk, &mut times, may_read, now) {
                     return end;
                 }
             }
         }
+    }
+}
+
+/// Bytes that came, of which those in front are done with.
+#[derive(Default)]
+struct Input {
+    bytes: Vec<u8>,
+    begin: usize,
+}
+
+impl Input {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.begin..).unwrap_or_default()
+    }
+
+    /// Whether something is left.
+    fn take(&mut self, count: usize) -> bool {
+        self.begin += count;
+        if self.begin == self.bytes.len() {
+            self.begin = 0;
+            self.bytes.clear();
+        }
+        !self.bytes.is_empty()
+    }
+
+    /// Where the next read goes. What is done with makes room for it, not more memory.
+    fn room(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() - self.bytes.len() < READ / 2 {
+            self.bytes.drain(..self.begin);
+            self.begin = 0;
+            self.bytes.reserve(READ);
+        }
+        &mut self.bytes
+    }
+}
+
+enum Wrote {
+    Some(usize),
+    /// Nothing is left, here or below.
+    All,
+}
+
+/// Writes some of the bytes, or where there are none lets go what is still held back.
+async fn write(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<Wrote> {
+    if bytes.is_empty() {
+        return writer.flush().await.map(|()| Wrote::All);
+    }
+    match writer.write(bytes).await? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        count => Ok(Wrote::Some(count)),
     }
 }
 
@@ -161,9 +209,10 @@ fn hear(link: &Link, desk: &mut Desk, bytes: &[u8], now: Instant) -> Result<usiz
 }
 
 /// Is anybody there?
-fn look(link: &Link, desk: &mut Desk, times: &mut Times, begun: bool, now: Instant) -> Option<End> {
+fn look(link: &Link, desk: &mut Desk, times: &mut Times, may_read: bool, now: Instant) -> Option<End> {
     let patience = link.options.patience;
-    if now - times.written > patience || begun && now - times.whole > patience {
+    let is_slow = times.half.is_some_and(|since| may_read && now - since > patience);
+    if is_slow || now - times.written > patience {
         return Some(End::Stuck);
     }
     match times.asked {
