@@ -19,8 +19,6 @@ use crate::wire::{Outcome, Sent};
 pub use link::{Link, order_id, order_of_id};
 pub use referee::Decided;
 
-use link::Sale;
-
 /// More than anybody's limit, yen.
 const TOO_MUCH: u32 = 9_999_999;
 /// A code whose prefix is not ours.
@@ -299,28 +297,6 @@ impl Game {
             }
             Call::Issue | Call::Retry | Call::Inquire => (),
         }
-    }
-
-    /// Writes what is asked of a flow's order as a message; whether there is a link to write to.
-    fn write_message(&mut self, task: Task, out: &mut Vec<u8>) -> bool {
-        let Some(link) = &self.link else { return false };
-        let Some(flow) = self.flows.get(task.flow as usize) else { return true };
-        let order = self.books.orders.get(flow.order);
-        let yen = match order.map(|order| order.undo) {
-            Some(Undo::RefundSent(yen)) if task.call == Call::Refund => yen,
-            _ => flow.amount,
-        };
-        let merchant = self.books.merchants.get(usize::from(flow.merchant)).map_or("", String::as_str);
-        let confirm = flow.confirm && !flow.is_hurry;
-        let asked = Sale { order: flow.order as u64, yen, merchant, code: flow.code.as_str(), confirm };
-        match task.call {
-            Call::Authorize => link.put_sale(&asked, false, out),
-            Call::Retry => link.put_sale(&asked, true, out),
-            Call::Cancel => link.put_reversal(&asked, out),
-            Call::Refund => link.put_refund(&asked, out),
-            Call::Issue | Call::Inquire => return false,
-        }
-        true
     }
 
     fn end(&mut self, flow: u32) {

@@ -15,6 +15,7 @@ mod iso;
 mod json;
 mod lag;
 mod latency;
+mod message;
 mod overload;
 mod peers;
 mod probe;

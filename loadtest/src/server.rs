@@ -43,6 +43,8 @@ pub struct Options<'a> {
     pub sync_delay_us: Option<u32>,
     /// It serves the network's link too.
     pub link: bool,
+    /// Settings of its own, by their variables.
+    pub settings: &'a [(&'a str, &'a str)],
 }
 
 /// The server, on a disk that is slower if it is to be: `strace` holds each `fdatasync` up, and nothing else. It leaves
@@ -125,6 +127,7 @@ impl Server {
         let log = folder.path().join("server.log");
         let mut command = program(options)?;
         command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(&data);
+        command.envs(options.settings.iter().copied());
         if options.link {
             command.args(["--iso8583", "127.0.0.1:0"]);
         }

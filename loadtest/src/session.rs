@@ -93,6 +93,7 @@ fn own_server(place: &Place, profile: &Profile) -> Result<Server> {
         register_key: &place.key_register,
         sync_delay_us: place.sync_delay_us,
         link: place.transport == Transport::Iso8583,
+        settings: &[],
     })
 }
 

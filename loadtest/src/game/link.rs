@@ -1,8 +1,10 @@
 //! The flows' messages by ISO 8583, and what the answers say in the words of the other transport.
 
 use super::referee::Decided;
-use crate::books::Books;
+use super::{Game, Task};
+use crate::books::{Books, Undo};
 use crate::iso::{ACQUIRER, Pattern, Said, digits, number};
+use crate::stats::Call;
 
 /// What each number of element 44 says, in the contract's words.
 const REASONS: [(&str, &str); 22] = [
@@ -177,6 +179,30 @@ impl Link {
             (90, &original),
         ];
         pattern.put(out, &values);
+    }
+}
+
+impl Game {
+    /// Writes what is asked of a flow's order as a message; whether there is a link to write to.
+    pub(super) fn write_message(&mut self, task: Task, out: &mut Vec<u8>) -> bool {
+        let Some(link) = &self.link else { return false };
+        let Some(flow) = self.flows.get(task.flow as usize) else { return true };
+        let order = self.books.orders.get(flow.order);
+        let yen = match order.map(|order| order.undo) {
+            Some(Undo::RefundSent(yen)) if task.call == Call::Refund => yen,
+            _ => flow.amount,
+        };
+        let merchant = self.books.merchants.get(usize::from(flow.merchant)).map_or("", String::as_str);
+        let confirm = flow.confirm && !flow.is_hurry;
+        let asked = Sale { order: flow.order as u64, yen, merchant, code: flow.code.as_str(), confirm };
+        match task.call {
+            Call::Authorize => link.put_sale(&asked, false, out),
+            Call::Retry => link.put_sale(&asked, true, out),
+            Call::Cancel => link.put_reversal(&asked, out),
+            Call::Refund => link.put_refund(&asked, out),
+            Call::Issue | Call::Inquire => return false,
+        }
+        true
     }
 }
 

@@ -79,6 +79,7 @@ impl Shared {
             register_key: "",
             sync_delay_us: None,
             link: asked.contains(&Kind::Link),
+            settings: &[],
         };
         let server = Rc::new(Server::start(&options)?);
         Ok(Rc::clone(self.0.get_or_init(|| server)))

@@ -107,6 +107,7 @@ impl Site {
             register_key: "",
             sync_delay_us: None,
             link: false,
+            settings: &[],
         };
         let began = Instant::now();
         let server = Server::start(&options)?;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rand::RngExt;
 
 use super::line::read_frame;
-use super::message::{Message, Unreadable, framed};
 use super::stage::Stage;
+use crate::message::{Message, Unreadable, framed};
 
 /// Damaged messages in one story.
 const PIECES: usize = 20;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::message::Message;
 use super::stan::Stans;
+use crate::message::Message;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 

@@ -3,9 +3,7 @@
 
 mod books;
 mod garbage;
-mod host;
 mod line;
-mod message;
 mod plays;
 mod report;
 mod stage;
@@ -25,10 +23,10 @@ use clap::Args;
 use crate::books::Differences;
 use crate::crowd::Code;
 use crate::http::{Keys, Requests, Role};
+use crate::server::{self, Server};
 use crate::setup::{self, Target, pause, said, settle};
 use crate::tls::Peer;
 use books::{Audit, Books};
-use host::Host;
 use line::{Account, Order};
 use report::{Played, Report};
 use stage::{Network, Notes, Stage};
@@ -99,16 +97,32 @@ impl Options {
         deck(self.stand_in, &self.only)
     }
 
-    fn start(&self) -> Result<Option<Host>> {
+    fn start(&self) -> Result<Option<Server>> {
         if self.url.is_some() {
             return Ok(None);
         }
         let binary = self.serve.clone().or_else(crate::session::sibling);
         let binary = binary.context("give --serve BINARY or --url URL: no sokketsu was built beside this program")?;
-        Host::start(&binary).map(Some)
+        let options = server::Options {
+            binary: &binary,
+            data: None,
+            config: None,
+            plain_since: None,
+            // Foreign and used codes are part of the play.
+            takes_forged_codes: true,
+            tls: false,
+            signs: None,
+            secret: None,
+            register_key: "",
+            sync_delay_us: None,
+            link: true,
+            // A quiet line is asked whether it is still there.
+            settings: &[("SOKKETSU_ISO8583__IDLE", "1s")],
+        };
+        Server::start(&options).map(Some)
     }
 
-    fn target(&self, host: Option<&Host>) -> Result<Target> {
+    fn target(&self, host: Option<&Server>) -> Result<Target> {
         let key = |name: &str| format!("sandbox-{name}");
         let keys = Keys { wallet: key("wallet"), register: key("register"), office: key("office"), ops: key("ops") };
         let url = self.url.clone().or_else(|| Some(format!("http://{}", host?.http))).unwrap_or_default();
@@ -125,7 +139,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let (status, body) =
         crate::bulk::once(&target.http, |out| target.requests.get(out, Role::Ops, format_args!("/readyz")))?;
     ensure!(status == 200, "not ready: {}", said(status, &body));
-    let link = options.iso8583.or_else(|| host.as_ref().map(|host| host.link)).context("--iso8583 ADDRESS")?;
+    let link = options.iso8583.or_else(|| host.as_ref().and_then(|host| host.link)).context("--iso8583 ADDRESS")?;
     let run = format!("s{:x}", jiff::Timestamp::now().as_second());
     let merchants: Vec<_> = (1..=MERCHANTS).map(|number| format!("{run}-{number:02}")).collect();
     setup::merchants(&target, &merchants)?;
@@ -214,7 +228,7 @@ fn finish(
     network: &Network<'_>,
     played: &Played,
     run: &str,
-    host: Option<&mut Host>,
+    host: Option<&mut Server>,
     target: &Target,
     (wrong, audit): (&mut Differences, &mut Audit),
 ) -> Result<()> {

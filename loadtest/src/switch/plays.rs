@@ -8,10 +8,10 @@ use rand::RngExt;
 
 use super::books::ABSENT;
 use super::line::Order;
-use super::message::Message;
 use super::stage::{Must, Stage};
 use super::stan::ACQUIRER;
 use super::story::Kind;
+use crate::message::Message;
 use crate::setup::pause;
 
 const CAPTURED: &[&str] = &["captured"];

@@ -4,11 +4,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::line::{Heard, Order};
-use super::message::Message;
 use super::stan::{ACQUIRER, Stans};
 use super::story::Story;
 use crate::clock::nanos;
 use crate::latency::Latencies;
+use crate::message::Message;
 use crate::setup::pause;
 
 /// An answer that takes longer does not come.

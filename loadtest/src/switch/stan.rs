@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-use super::message::Message;
+use crate::message::Message;
 
 /// Element 32 of all messages.
 pub const ACQUIRER: &str = "353001";

@@ -35,6 +35,7 @@ impl Site {
         let server = Server::start(&Options {
             sync_delay_us: None,
             link: false,
+            settings: &[],
             binary: &binary,
             data: None,
             config: None,

@@ -51,6 +51,14 @@ fn form(number: u8) -> Form {
     }
 }
 
+/// Digits of the length before an element's value.
+pub fn length_digits(number: u8) -> usize {
+    match form(number) {
+        Fixed(_) => 0,
+        Counted(digits, _) => digits,
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     pub mti: String,
