@@ -7,6 +7,7 @@ use hyper::header::HeaderName;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::Edge;
 use super::answer::Answer;
 use super::bad_codes::{Entry, Pass, Source};
 use super::decision::Decision;
@@ -22,7 +23,7 @@ use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
 use crate::domain::request::{Authorize, Currency, EntryMode, JPY, OrderKey, Payer, Request, Scanned};
 use crate::domain::rule::Reply;
-use crate::engine::inbox::Stages;
+use crate::engine::inbox::{Answered, Stages};
 use crate::metrics::{Metrics, Stage, metrics};
 
 const DEADLINE_MS: u64 = 1_000;
@@ -194,9 +195,10 @@ async fn decide(
     let limiter = &asked.edge.bad_codes;
     let entry = limiter.enter(source, &input.payer, Instant::now());
     let request = Request::Authorize { input, throttled: entry.is_shut() };
-    let answered = ask(asked.edge, request, Some(deadline)).await;
-    limiter.leave(&entry, answered.as_ref().ok().map(|answered| &answered.reply), Instant::now());
-    let answered = answered?;
+    let judged = judged(Arc::clone(asked.edge), request, deadline, entry);
+    // Whether digits without a seal were a guess is known once they are judged: who guesses and hangs up is counted too.
+    let answered =
+        if entry.is_bare() { tokio::spawn(judged).await.map_err(|_| Problem::internal())?? } else { judged.await? };
     let (order, replayed) = match answered.reply {
         Reply::Decision { order, replayed } => (order, replayed),
         reply => return Err(not_decided(&reply, &entry)),
@@ -204,6 +206,12 @@ async fn decide(
     let answer = Answer::ok(&Decision::answered(&order, replayed, answered.now.at))?;
     let timing = timing(asked.received, early, &answered.stages);
     Ok(answer.with_header(HeaderName::from_static("server-timing"), timing))
+}
+
+async fn judged(edge: Arc<Edge>, request: Request, deadline: Instant, entry: Entry) -> Result<Answered, Problem> {
+    let answered = ask(&edge, request, Some(deadline)).await;
+    edge.bad_codes.leave(&entry, answered.as_ref().ok().map(|answered| &answered.reply), Instant::now());
+    answered
 }
 
 fn not_decided(reply: &Reply, entry: &Entry) -> Problem {

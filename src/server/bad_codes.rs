@@ -203,6 +203,11 @@ impl BadCodes {
 }
 
 impl Entry {
+    /// Its code has no seal: only the judgement tells whether it is bad.
+    pub fn is_bare(&self) -> bool {
+        self.kind == Kind::Bare
+    }
+
     /// Only a known order may be answered.
     pub fn is_shut(&self) -> bool {
         self.pass != Pass::Open

@@ -228,6 +228,34 @@ fn too_many_bad_codes_are_answered_91_and_known_orders_still() {
     assert_eq!(peer.ask(&good.reversal(8)).code(), "00");
 }
 
+/// 19 digits of the prefix for them: generation 1, this handle, and the check digit.
+fn bare(handle: u32) -> String {
+    let body = format!("900088881{handle:09}");
+    let doubled = |digit: u32| if digit > 4 { 2 * digit - 9 } else { 2 * digit };
+    let digits = body.chars().rev().map(|c| c.to_digit(10).expect("a digit"));
+    let sum: u32 = digits.enumerate().map(|(at, digit)| if at % 2 == 0 { doubled(digit) } else { digit }).sum();
+    format!("{body}{}", (10 - sum % 10) % 10)
+}
+
+#[test]
+fn who_guesses_and_hangs_up_is_counted_too() {
+    let data = tempfile::tempdir().expect("a folder");
+    let issuers = r#"[{ prefix = "90009999", form = "l24" }, { prefix = "90008888", form = "tok19" }]"#;
+    let (server, mut peer, mut client) = server(data.path(), &[("SOKKETSU_ISSUER", issuers)]);
+    for stan in 1..=2 {
+        let guess = sale(stan, &bare(stan), 100);
+        let mut other = Peer::to(server.iso8583.expect("a link"));
+        // Gone at once, with a reset.
+        socket2::SockRef::from(&other.stream).set_linger(Some(Duration::ZERO)).expect("a socket");
+        other.send(&guess);
+        drop(other);
+        let path = format!("/v1/authorizations?merchant_id=mrc_konbini&order_id={}", guess.order_id());
+        let judged = (0..500).map(|_| client.get("register", &path)).find(|answer| answer.status == 200);
+        assert_eq!(judged.expect("it was judged").json()["reason"], "code_invalid");
+    }
+    assert_eq!(said(&peer.ask(&sale(3, &bare(3), 100))), ("91", "9103"));
+}
+
 #[test]
 fn a_silent_peer_is_asked_and_a_dead_one_let_go() {
     let data = tempfile::tempdir().expect("a folder");

@@ -74,8 +74,13 @@ where
         Metrics::shed(reason);
         tracing::warn!(reason, "a link was closed");
     }
-    // What is under way goes on without its caller: a reversal that was heard is carried out.
+    // What is under way goes on without its caller: a reversal that was heard is carried out, and a bad code counts.
+    let outlet = desk.outlet();
     desk.leave();
+    while desk.awaits_judgement() {
+        outlet.ready().await;
+        desk.take_answers();
+    }
     drop(place);
 }
 

@@ -362,6 +362,12 @@ impl Desk {
     /// The peer is gone; what it asked is still done.
     pub fn leave(&mut self) {
         self.afterwards.detach_all();
+        self.take_answers();
+    }
+
+    /// Sales are with the engine.
+    pub fn awaits_judgement(&self) -> bool {
+        self.slots.iter().any(|slot| slot.entry.is_some() && slot.received.is_some())
     }
 }
 
