@@ -154,20 +154,20 @@ fn encode() {
     let ((event, _), mut bytes) = (approval(), Vec::new());
     repeat(|| {
         bytes.clear();
-        codec::encode(black_box(&event), &mut bytes);
+        codec::encode(black_box(&event), &mut bytes).unwrap();
     });
 }
 
 fn decode() {
     let ((event, _), mut bytes) = (approval(), Vec::new());
-    codec::encode(&event, &mut bytes);
+    codec::encode(&event, &mut bytes).unwrap();
     repeat(|| codec::decode(black_box(&bytes)).unwrap());
 }
 
 /// Header, link and checksum around the event's bytes.
 fn encode_record() {
     let ((event, _), mut payload, mut out) = (approval(), Vec::new(), Vec::new());
-    codec::encode(&event, &mut payload);
+    codec::encode(&event, &mut payload).unwrap();
     let meta = record::Meta { lsn: Lsn(2), durable: Lsn(1), time_ms: START, prev: record::Link([1; 16]) };
     repeat(|| {
         out.clear();

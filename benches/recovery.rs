@@ -60,7 +60,8 @@ fn write(dir: &Path, customers: u32, count: u32) {
     let mut commit = |postings: &[Posting]| {
         for part in postings.chunks(250) {
             batch.clear();
-            part.iter().for_each(|posting| batch.push(posting.time.0, |bytes| codec::encode(&posting.event, bytes)));
+            part.iter()
+                .for_each(|posting| batch.push(posting.time.0, |bytes| codec::encode(&posting.event, bytes).unwrap()));
             journal.commit(&batch).expect("a commit");
         }
     };

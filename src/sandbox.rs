@@ -10,7 +10,7 @@ use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::money::Yen;
 use crate::domain::request::{Authorize, OrderKey, Payer, Request};
 use crate::engine::Engine;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, TooLarge};
 
 /// How long before the sandbox's birth customer 1004 bought something: long enough for its bill to be
 /// overdue whatever day it is (a purchase is due at most 41 days later).
@@ -25,7 +25,7 @@ pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) 
     let long_ago = now.plus(-OVERDUE_SINCE);
     engine.begin(long_ago);
     for event in opening {
-        engine.record(event);
+        engine.record(event)?;
     }
     let shops = [
         ("mrc_konbini", "デモコンビニ", 5_499),
@@ -33,13 +33,13 @@ pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) 
         ("mrc_giftcards", "デモギフトカード", 5_947),
     ];
     for (id, name, mcc) in shops {
-        merchant(engine, id, name, mcc);
+        merchant(engine, id, name, mcc)?;
     }
     let full = |engine: &Engine<J>| engine.state().policy.as_ref().map_or(0, |in_force| in_force.policy.top_rung());
     let top = full(engine);
     let adult =
         Profile { identity: Identity::Verified, birth_date: Date::new(1990, 4, 1), rung: top, ..Profile::newcomer() };
-    let overdue = customer(engine, "1004", adult.clone());
+    let overdue = customer(engine, "1004", adult.clone())?;
     engine.commit()?;
     if let (Some(customer), Ok(merchant), Ok(order_id)) =
         (overdue, MerchantId::new("mrc_electronics"), OrderId::new("demo-1004"))
@@ -51,13 +51,13 @@ pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) 
         engine.commit()?;
     }
     engine.begin(now);
-    customer(engine, "1001", adult.clone());
-    customer(engine, "1002", Profile { rung: 0, ..adult.clone() });
-    customer(engine, "1003", Profile { identity: Identity::Unverified, rung: 0, ..adult.clone() });
-    customer(engine, "1005", Profile { birth_date: born_years_ago(now, 16), rung: 0, ..adult.clone() });
-    customer(engine, "1006", Profile { status: Status::Suspended, ..adult.clone() });
+    customer(engine, "1001", adult.clone())?;
+    customer(engine, "1002", Profile { rung: 0, ..adult.clone() })?;
+    customer(engine, "1003", Profile { identity: Identity::Unverified, rung: 0, ..adult.clone() })?;
+    customer(engine, "1005", Profile { birth_date: born_years_ago(now, 16), rung: 0, ..adult.clone() })?;
+    customer(engine, "1006", Profile { status: Status::Suspended, ..adult.clone() })?;
     for number in LOAD {
-        customer(engine, &number.to_string(), adult.clone());
+        customer(engine, &number.to_string(), adult.clone())?;
     }
     engine.commit()?;
     engine.settle()
@@ -67,18 +67,18 @@ fn born_years_ago(now: Millis, years: i16) -> Option<Date> {
     Some(crate::domain::jst::Now::at(now).date.plus_years(-years))
 }
 
-fn merchant<J: Journal>(engine: &mut Engine<J>, id: &str, name: &str, mcc: u16) {
-    let Ok(id) = MerchantId::new(id) else { return };
+fn merchant<J: Journal>(engine: &mut Engine<J>, id: &str, name: &str, mcc: u16) -> Result<(), TooLarge> {
+    let Ok(id) = MerchantId::new(id) else { return Ok(()) };
     let limits = MerchantLimits::default();
     let merchant = Merchant { id, name: name.into(), mcc, status: MerchantStatus::Active, limits };
-    engine.record(&Event::MerchantSet(Box::new(merchant)));
+    engine.record(&Event::MerchantSet(Box::new(merchant)))
 }
 
-fn customer<J: Journal>(engine: &mut Engine<J>, id: &str, profile: Profile) -> Option<CustomerId> {
-    let id = CustomerId::new(id).ok()?;
+fn customer<J: Journal>(engine: &mut Engine<J>, id: &str, profile: Profile) -> Result<Option<CustomerId>, TooLarge> {
+    let Ok(id) = CustomerId::new(id) else { return Ok(None) };
     let ix = engine.state().next_customer();
-    engine.record(&Event::CustomerSet { ix, id, profile: Box::new(profile) });
-    Some(id)
+    engine.record(&Event::CustomerSet { ix, id, profile: Box::new(profile) })?;
+    Ok(Some(id))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::problem::{ConfigError, Places, Problems};
 use super::raw::{RawAid, RawConfig, RawDuration, RawForm, RawIssuer, RawSync, RawTls};
 use super::{BadCodes, Config, Journal, Ledger, LedgerPlace, Records, SANDBOX_DATA, Server, Tls};
 use crate::code::{Aid, Application, Form, Issuers, IssuersError, Keyring, Label, Prefix};
+use crate::domain::bounds::Bounds as CustomerBounds;
 use crate::domain::state::Settings;
 use crate::engine::Sync;
 use crate::engine::inbox::Bounds;
@@ -96,17 +97,44 @@ impl Check {
         let place = self.ledger_place(&data);
         let chunk_records = self.raw.ledger.chunk_records;
         let chunk_records = self.within("ledger.chunk_records", chunk_records, 20_000, 1..=100_000);
+        Records { data, journal: self.journal(), ledger: Ledger { place, chunk_records }, settings: self.settings() }
+    }
+
+    fn settings(&mut self) -> Settings {
         let (retain, max) = (self.raw.orders.retain, self.raw.orders.max);
         let orders_retain = self.within("orders.retain", retain, LEAST_RETAIN, LEAST_RETAIN..=YEAR).0;
         let orders_max = self.within("orders.max", max, 20_000_000, 1..=u64::from(u32::MAX));
         let (least, most) = (RawDuration(60_000), YEAR);
         let hold = self.raw.holds.expire_after;
         let hold_life = self.within("holds.expire_after", hold, RawDuration(7 * 86_400_000), least..=most).0;
-        Records {
-            data,
-            journal: self.journal(),
-            ledger: Ledger { place, chunk_records },
-            settings: Settings { orders_retain, orders_max, hold_life },
+        let most =
+            |check: &mut Self, key: &str, max: Option<u32>, default: u32| check.within(key, max, default, 1..=u32::MAX);
+        let codes = most(self, "codes.max", self.raw.codes.max, 20_000_000);
+        let customers_max = most(self, "customers.max", self.raw.customers.max, 20_000_000);
+        let merchants = most(self, "merchants.max", self.raw.merchants.max, 1_000_000);
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let (codes_max, merchants_max) = (count(codes), count(merchants));
+        let bounds = self.bounds();
+        Settings { orders_retain, orders_max, hold_life, codes_max, customers_max, merchants_max, bounds }
+    }
+
+    /// Higher bounds make one call cost everybody more: the highest are those up to which that was measured.
+    fn bounds(&mut self) -> CustomerBounds {
+        let (raw, default) = (std::mem::take(&mut self.raw.bounds), CustomerBounds::default());
+        let mut within = |key: &str, value: Option<usize>, default: usize| {
+            self.within(&format!("bounds.{key}"), value, default, 1..=10 * default)
+        };
+        CustomerBounds {
+            refunds_per_purchase: within(
+                "refunds_per_purchase",
+                raw.refunds_per_purchase,
+                default.refunds_per_purchase,
+            ),
+            open_debts: within("open_debts", raw.open_debts, default.open_debts),
+            changes_per_bill: within("changes_per_bill", raw.changes_per_bill, default.changes_per_bill),
+            open_slips: within("open_slips", raw.open_slips, default.open_slips),
+            blocks: within("blocks", raw.blocks, default.blocks),
+            pending_payments: within("pending_payments", raw.pending_payments, default.pending_payments),
         }
     }
 

@@ -446,7 +446,7 @@ fn the_policy_and_the_holidays_are_checked_too() {
         (
             "action = \"block\"",
             "action = \"cap\"",
-            "DIR/policy.toml:51:1: `category \"gift cards\".cap_yen`: is missing",
+            "DIR/policy.toml:52:1: `category \"gift cards\".cap_yen`: is missing",
         ),
     ];
     for (from, to, expected) in cases {
@@ -489,7 +489,7 @@ fn the_environment_stands_above_the_file_and_flags_above_both() {
     assert_eq!(config.server.http.port(), 2);
     assert_eq!(config.server.admin.unwrap().port(), 5);
     assert!(config.server.insecure);
-    let settings = Settings { orders_retain: 72 * HOUR, orders_max: 1_000, hold_life: DAY };
+    let settings = Settings { orders_retain: 72 * HOUR, orders_max: 1_000, hold_life: DAY, ..Settings::default() };
     assert_eq!(config.records.settings, settings);
     assert_eq!(config.records.data, Path::new("/srv/sokketsu"));
     assert_eq!(config.keys[0].name, "123");

@@ -11,10 +11,14 @@ use super::{Config, LedgerPlace};
 use crate::domain::jst::BankCalendar;
 use crate::domain::policy::{BadPolicy, Policy};
 use crate::engine::Sync;
+use crate::journal::record::MAX_PAYLOAD;
 
 /// The sandbox's, when there are no files.
 const POLICY: &str = include_str!("../../config/policy.toml");
 const HOLIDAYS: &str = include_str!("../../config/holidays.csv");
+
+/// Bytes. These texts are journaled, each in one record.
+const LONGEST: usize = MAX_PAYLOAD - 64;
 
 /// A file that is journaled when it changes: its text, and what it says.
 #[derive(Clone, Debug)]
@@ -37,6 +41,12 @@ pub(super) struct Wanted<'a> {
 
 fn text(wanted: &Wanted<'_>, compiled_in: &str, problems: &mut Problems) -> Option<(Option<PathBuf>, String)> {
     match fs::read_to_string(&wanted.path) {
+        Ok(text) if text.len() > LONGEST => {
+            let message =
+                format!("{} is longer than a record of the journal can hold, {LONGEST} bytes", wanted.path.display());
+            problems.add(wanted.place.clone(), wanted.key, message);
+            None
+        }
         Ok(text) => Some((Some(wanted.path.clone()), text)),
         Err(error) if error.kind() == ErrorKind::NotFound && wanted.may_be_absent => {
             Some((None, compiled_in.to_owned()))

@@ -20,6 +20,10 @@ pub struct RawConfig {
     pub ledger: RawLedger,
     pub orders: RawOrders,
     pub holds: RawHolds,
+    pub codes: RawMost,
+    pub customers: RawMost,
+    pub merchants: RawMost,
+    pub bounds: RawBounds,
     pub engine: RawEngine,
     pub bad_codes: RawBadCodes,
     pub signatures: RawSignatures,
@@ -87,6 +91,24 @@ pub struct RawLedger {
 pub struct RawOrders {
     pub retain: Option<RawDuration>,
     pub max: Option<u64>,
+}
+
+/// How many there may be in all.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawMost {
+    pub max: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBounds {
+    pub refunds_per_purchase: Option<usize>,
+    pub open_debts: Option<usize>,
+    pub changes_per_bill: Option<usize>,
+    pub open_slips: Option<usize>,
+    pub blocks: Option<usize>,
+    pub pending_payments: Option<usize>,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,5 +1,8 @@
 //! One customer's account: what they may do and what they owe, as functions of the time asked about.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::bill::{Bill, BillKey, NpBill, OpenMonth, PaymentMethod};
@@ -134,9 +137,11 @@ pub struct Rare {
     /// The months after [`Account::month`], oldest first.
     pub later: SmallVec<[OpenMonth; 2]>,
     pub holds: SmallVec<[Hold; 2]>,
+    /// By their order.
     pub np: SmallVec<[NpBill; 4]>,
-    /// Months and NP purchases with a story; they are in none of the other lists.
-    pub bills: SmallVec<[Box<Bill>; 2]>,
+    /// Months and NP purchases with a story, by their key; they are in none of the other lists. A copy of the account
+    /// shares them until one of the two changes: an account may have a thousand.
+    pub bills: SmallVec<[Arc<Bill>; 2]>,
     /// Overpaid money. Never a negative exposure.
     pub credit: Yen,
     /// Since when there is credit.
@@ -212,8 +217,8 @@ impl Account {
         self.rare.get_or_insert_with(|| spare.rare())
     }
 
-    /// Bills with a story, in no order.
-    pub fn stories(&self) -> &[Box<Bill>] {
+    /// Bills with a story, by their key.
+    pub fn stories(&self) -> &[Arc<Bill>] {
         self.rare.as_ref().map_or(&[], |rare| &rare.bills)
     }
 
@@ -243,23 +248,44 @@ impl Account {
         &mut later[at]
     }
 
-    fn story(&self, key: BillKey) -> Option<usize> {
-        self.stories().iter().position(|bill| bill.key == key)
+    /// Where the bill is among those with a story, or where it would be put.
+    fn story(&self, key: BillKey) -> Result<usize, usize> {
+        self.stories().binary_search_by_key(&key, |bill| bill.key)
+    }
+
+    /// Where the NP purchase is among those without a story.
+    fn plain_np(&self, order: Lsn) -> Option<usize> {
+        self.np_bills().binary_search_by_key(&order, |bill| bill.order).ok()
+    }
+
+    /// A bill as it stands; none if nothing is known of it.
+    pub fn bill(&self, key: BillKey) -> Option<Cow<'_, Bill>> {
+        if let Some(bill) = self.story_of(key) {
+            return Some(Cow::Borrowed(bill));
+        }
+        match key {
+            BillKey::Month(month) => {
+                self.months().find(|open| open.month == month).map(|open| Cow::Owned(Bill::of_month(open)))
+            }
+            BillKey::Np(order) => {
+                let plain = self.np_bills().get(self.plain_np(order)?)?;
+                Some(Cow::Owned(Bill::of_np(plain)))
+            }
+        }
     }
 
     /// The bill with its story; from here on it has one.
     pub fn bill_mut(&mut self, key: BillKey, spare: &mut Spare) -> &mut Bill {
         let at = match self.story(key) {
-            Some(at) => at,
-            None => {
+            Ok(at) => at,
+            Err(at) => {
                 let bill = self.take_plain(key);
-                let boxed = spare.bill(bill);
-                let bills = &mut self.rare_mut(spare).bills;
-                bills.push(boxed);
-                bills.len() - 1
+                let shared = spare.bill(bill);
+                self.rare_mut(spare).bills.insert(at, shared);
+                at
             }
         };
-        &mut self.rare_mut(spare).bills[at]
+        Arc::make_mut(&mut self.rare_mut(spare).bills[at])
     }
 
     /// Takes a month or an NP purchase out of the plain sums.
@@ -277,8 +303,8 @@ impl Account {
                 taken.map_or(Bill::empty(key), |open| Bill::of_month(&open))
             }
             BillKey::Np(order) => {
+                let at = self.plain_np(order);
                 let np = self.rare.as_mut().map(|rare| &mut rare.np);
-                let at = np.as_ref().and_then(|np| np.iter().position(|bill| bill.order == order));
                 np.zip(at).map_or(Bill::empty(key), |(np, at)| Bill::of_np(&np.remove(at)))
             }
         }
@@ -286,9 +312,30 @@ impl Account {
 
     /// All bills with their stories, in no order.
     pub fn bills(&self) -> Vec<Bill> {
-        let months = self.months().map(Bill::of_month);
-        let np = self.np_bills().iter().map(Bill::of_np);
-        months.chain(np).chain(self.stories().iter().map(|bill| bill.as_ref().clone())).collect()
+        self.bill_keys().filter_map(|key| self.bill(key)).map(Cow::into_owned).collect()
+    }
+
+    /// The keys of all bills, in no order.
+    pub fn bill_keys(&self) -> impl Iterator<Item = BillKey> {
+        let months = self.months().map(|open| BillKey::Month(open.month));
+        let np = self.np_bills().iter().map(|bill| BillKey::Np(bill.order));
+        months.chain(np).chain(self.stories().iter().map(|bill| bill.key))
+    }
+
+    /// Bills, invoices and holds that are kept of it, paid ones included until they say nothing any more: what most
+    /// questions about the account have to look through.
+    pub fn open_debts(&self, today: Date) -> usize {
+        self.listed_debts() - self.stories().iter().filter(|bill| bill.is_over(today)).count()
+    }
+
+    /// The same with those that say nothing any more and were not let go of yet: never fewer.
+    pub fn listed_debts(&self) -> usize {
+        self.months().count() + self.np_bills().len() + self.stories().len() + self.holds().len()
+    }
+
+    /// The bill, if it has a story.
+    pub fn story_of(&self, key: BillKey) -> Option<&Bill> {
+        self.stories().get(self.story(key).ok()?).map(AsRef::as_ref)
     }
 
     /// Adds a captured purchase to what the customer owes. The second channel in a month gives it a story, because
@@ -302,10 +349,12 @@ impl Account {
     pub fn owe(&mut self, spare: &mut Spare, purchase: &Purchase, due: Date) {
         let Purchase { order, channel, amount, month, at } = *purchase;
         if channel == Channel::NpAtobarai {
-            return self.rare_mut(spare).np.push(NpBill { order, due, unpaid: amount });
+            let np = &mut self.rare_mut(spare).np;
+            let at = np.partition_point(|bill| bill.order < order);
+            return np.insert(at, NpBill { order, due, unpaid: amount });
         }
         let key = BillKey::Month(month);
-        if self.story(key).is_none() {
+        if self.story(key).is_err() {
             let open = self.month_mut(month, spare);
             let (own, other) = match channel {
                 Channel::InStore => (&mut open.in_store, open.online),
@@ -324,14 +373,16 @@ impl Account {
         let Purchase { order, channel, amount, month, at } = *purchase;
         let key = purchase.bill();
         // A late NP bill gets a story: its damages go by what was open on each day.
-        let is_late_np = self.np_bills().iter().any(|bill| bill.order == order && bill.due < now.date);
-        if is_late_np || self.story(key).is_some() {
+        let plain = self.plain_np(order).and_then(|at| self.np_bills().get(at));
+        let is_late_np = plain.is_some_and(|bill| bill.due < now.date);
+        if is_late_np || self.story(key).is_ok() {
             return self.bill_mut(key, spare).reduce(channel, at, amount, now.at);
         }
         match channel {
             Channel::NpAtobarai => {
-                let np = self.rare.iter_mut().flat_map(|rare| &mut rare.np);
-                np.filter(|bill| bill.order == order).for_each(|bill| bill.unpaid -= amount);
+                let at = self.plain_np(order);
+                let np = self.rare.as_mut().zip(at).and_then(|(rare, at)| rare.np.get_mut(at));
+                np.into_iter().for_each(|bill| bill.unpaid -= amount);
             }
             Channel::InStore | Channel::Online => {
                 let later = self.rare.iter_mut().flat_map(|rare| &mut rare.later);
@@ -353,8 +404,8 @@ impl Account {
             open.billed_by.get_or_insert(before);
         }
         for bill in self.rare.iter_mut().flat_map(|rare| &mut rare.bills) {
-            if matches!(bill.key, BillKey::Month(closed) if closed < month) {
-                bill.billed_by.get_or_insert(before);
+            if bill.billed_by.is_none() && matches!(bill.key, BillKey::Month(closed) if closed < month) {
+                Arc::make_mut(bill).billed_by = Some(before);
             }
         }
         self.profile.payment_method = method;

@@ -3,7 +3,7 @@
 //! network the amount, and no customer is charged.
 
 use super::codes::CodeState;
-use super::decide::{FoundPayer, approval, find_payer, fits_limits, judge, room_in};
+use super::decide::{FoundPayer, approval, find_payer, fits_limits, is_at_bound, judge, room_in};
 use super::event::{Advised, Approval, Decided, Event, Outcome};
 use super::ids::CustomerIx;
 use super::jst::Now;
@@ -44,10 +44,12 @@ pub enum SuspenseWhy {
     PostingNotAllowed,
     /// Its number says nothing about yen.
     CurrencyNotSupported,
+    /// The customer has as many bills and holds open as may be.
+    TooManyPayments,
 }
 
 impl SuspenseWhy {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CodeNotVerified,
         Self::CodeUsed,
         Self::MerchantUnknown,
@@ -56,6 +58,7 @@ impl SuspenseWhy {
         Self::OverDayCap,
         Self::PostingNotAllowed,
         Self::CurrencyNotSupported,
+        Self::TooManyPayments,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -68,6 +71,7 @@ impl SuspenseWhy {
             Self::OverDayCap => "over_day_cap",
             Self::PostingNotAllowed => "posting_not_allowed",
             Self::CurrencyNotSupported => "currency_not_supported",
+            Self::TooManyPayments => "too_many_payments",
         }
     }
 }
@@ -263,6 +267,9 @@ fn booked(
     if advice.post == Post::Never || is_guessable && input.amount > cap {
         return Booked::Suspense(SuspenseWhy::PostingNotAllowed);
     }
+    if is_at_bound(state, payer.account, now) {
+        return Booked::Suspense(SuspenseWhy::TooManyPayments);
+    }
     if fits_limits(input, merchant, payer.account, now, rules) {
         return Booked::Posted;
     }
@@ -322,6 +329,6 @@ mod tests {
         for (number, booked) in (1..).zip(&all) {
             assert_eq!((booked.number(), Booked::from_number(number)), (number, Some(*booked)));
         }
-        assert_eq!((Booked::from_number(0), Booked::from_number(11)), (None, None));
+        assert_eq!((Booked::from_number(0), Booked::from_number(12)), (None, None));
     }
 }

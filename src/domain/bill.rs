@@ -8,6 +8,7 @@
 use smallvec::SmallVec;
 
 use super::account::Channel;
+pub use super::changes::{Change, ChangeKind, Changes};
 use super::ids::Lsn;
 use super::jst::{Date, Millis, Month};
 use super::money::Yen;
@@ -156,28 +157,6 @@ pub struct Stretch {
     pub amount: Yen,
 }
 
-/// What happened to the principal after the bill was issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ChangeKind {
-    Paid = 1,
-    /// Money that had been paid went elsewhere, because a refund made it too much.
-    Moved,
-    Refunded,
-}
-
-impl ChangeKind {
-    pub const ALL: [Self; 3] = [Self::Paid, Self::Moved, Self::Refunded];
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// From when it counts: the day the customer paid, not the day we heard.
-    pub at: Millis,
-    pub kind: ChangeKind,
-    pub amount: Yen,
-}
-
 /// A late fee of one fee day, as posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LateFee {
@@ -198,8 +177,8 @@ pub struct Bill {
     /// In order of capture.
     pub purchases: SmallVec<[Stretch; 3]>,
     /// Since it was issued, in the order in which we heard of them.
-    pub changes: Vec<Change>,
-    /// Posted and not taken back, by date.
+    pub changes: Changes,
+    /// Posted and not taken back, in order of their dates.
     pub late_fees: Vec<LateFee>,
     /// `damages`: as posted by staff. The other lines follow from the rest.
     pub damages: Yen,
@@ -218,7 +197,7 @@ impl Bill {
             due: None,
             fee: None,
             purchases: SmallVec::new(),
-            changes: Vec::new(),
+            changes: Changes::default(),
             late_fees: Vec::new(),
             damages: Yen::ZERO,
             paid_fees: Lines::default(),
@@ -272,10 +251,6 @@ impl Bill {
         }
     }
 
-    fn sum(&self, kind: ChangeKind) -> Yen {
-        self.changes.iter().filter(|change| change.kind == kind).map(|change| change.amount).sum()
-    }
-
     /// Purchases less refunds.
     pub fn net(&self) -> Yen {
         self.purchases.iter().map(|stretch| stretch.amount).sum()
@@ -283,11 +258,11 @@ impl Bill {
 
     /// What the bill was issued with.
     pub fn principal_at_issue(&self) -> Yen {
-        self.net() + self.sum(ChangeKind::Refunded)
+        self.net() + self.changes.refunded()
     }
 
     pub fn paid_principal(&self) -> Yen {
-        self.sum(ChangeKind::Paid) - self.sum(ChangeKind::Moved)
+        self.changes.paid()
     }
 
     pub fn unpaid(&self) -> Yen {
@@ -318,6 +293,18 @@ impl Bill {
         up.minus_or_zero(down)
     }
 
+    /// Takes in a late fee that was posted.
+    pub fn post_late_fee(&mut self, late: LateFee) {
+        let at = self.late_fees.partition_point(|posted| posted.date <= late.date);
+        self.late_fees.insert(at, late);
+    }
+
+    /// The late fee that was posted for a day.
+    pub fn late_fee_of(&self, date: Date) -> Option<Yen> {
+        let at = self.late_fees.binary_search_by_key(&date, |late| late.date).ok()?;
+        self.late_fees.get(at).map(|late| late.amount)
+    }
+
     /// What was paid of each line.
     pub fn paid(&self) -> Lines {
         Lines { principal: self.paid_principal(), ..self.paid_fees }
@@ -335,7 +322,7 @@ impl Bill {
             return false;
         }
         let was_late = !self.open_before(due.plus_days(1).start()).is_zero();
-        let latest = self.changes.iter().map(|change| change.at.date()).max().unwrap_or(due);
+        let latest = self.changes.iter().map(|change| change.at).max().map_or(due, Millis::date);
         today > if was_late { due.max(latest).plus_days(LATE_NEWS) } else { due }
     }
 }

@@ -61,6 +61,33 @@ pub struct Code {
     /// Purchases tried with it, denials included.
     pub attempts: u32,
     pub latest_attempt: Option<Lsn>,
+    /// How many codes its customer was given lately, itself included.
+    pub hour: Hour,
+}
+
+/// Codes given to one customer within an hour from the first of them. Each code takes the count on from the one before
+/// it, so that a customer who asks for none costs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hour {
+    pub since: Millis,
+    pub count: u16,
+}
+
+impl Hour {
+    /// With more codes than this their last one is remembered until the hour is over. An app on show asks 60 times.
+    const MANY: u16 = 100;
+
+    /// One more code, after the customer's code before it where that is still remembered.
+    pub fn next(before: Option<Self>, now: Millis) -> Self {
+        match before {
+            Some(hour) if now < hour.end() => Self { count: hour.count.saturating_add(1), ..hour },
+            _ => Self { since: now, count: 1 },
+        }
+    }
+
+    pub fn end(self) -> Millis {
+        self.since.plus(HOUR)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +141,12 @@ impl Code {
         }
     }
 
-    /// Until when it is remembered.
+    /// Until when its customer's codes are counted from it.
+    pub fn counts_until(&self) -> Millis {
+        if self.hour.count > Hour::MANY { self.forget_at().max(self.hour.end()) } else { self.forget_at() }
+    }
+
+    /// Until when it is remembered: told apart from a code that never was.
     pub fn forget_at(&self) -> Millis {
         match self.ending {
             Some(Ending::Used { at, .. }) => at.plus(FIRST_KEPT),
@@ -205,7 +237,14 @@ impl CodeBook {
         })
     }
 
-    pub fn issue(&mut self, lsn: Lsn, issued_at: Millis, issued: &CodeIssued, form: Form) {
+    /// The codes that a customer was given within an hour, as the latest of them counted. `latest` is its handle.
+    pub fn hour_of(&self, customer: CustomerIx, latest: Option<Handle>, now: Millis) -> Option<Hour> {
+        let code = self.slot(self.find(latest?)?)?;
+        (code.customer == customer && now < code.counts_until()).then_some(code.hour)
+    }
+
+    /// `hour` is the customer's, this code not yet counted.
+    pub fn issue(&mut self, lsn: Lsn, issued_at: Millis, issued: &CodeIssued, form: Form, hour: Option<Hour>) {
         self.put(Code {
             id: CodeId { part: issued.handle.part(), lsn, random: issued.id_random },
             handle: issued.handle,
@@ -220,6 +259,7 @@ impl CodeBook {
             wrong_seals: 0,
             attempts: 0,
             latest_attempt: None,
+            hour: Hour::next(hour, issued_at),
         });
     }
 
@@ -256,7 +296,7 @@ impl CodeBook {
             Some(Ending::Used { .. }) => &mut self.used,
             Some(Ending::Voided { .. }) | None => &mut self.unused,
         };
-        queue.push((code.forget_at(), code.handle));
+        queue.push((code.counts_until(), code.handle));
     }
 
     /// Makes ahead what the next codes need; see `Index::make_room`.
@@ -288,8 +328,8 @@ impl CodeBook {
     fn forget_if_due(&mut self, handle: Handle, now: Millis) {
         let Some(slot) = self.find(handle) else { return };
         let Some(code) = self.slot(slot).copied() else { return };
-        if now < code.forget_at() {
-            self.used.push((code.forget_at(), handle));
+        if now < code.counts_until() {
+            self.used.push((code.counts_until(), handle));
             return;
         }
         self.free(slot, &code);
@@ -319,7 +359,7 @@ mod tests {
             random: 2,
             expires_at: Millis(at + 300_000),
         };
-        book.issue(Lsn(lsn), Millis(at), &issued, Form::L24);
+        book.issue(Lsn(lsn), Millis(at), &issued, Form::L24, None);
         handle
     }
 

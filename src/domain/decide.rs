@@ -6,7 +6,7 @@
 //! It only reads. Time and the random part of the id are arguments; what it finds becomes an event.
 
 use super::account::{Account, Channel, Identity};
-use super::bill::PaymentMethod;
+use super::bill::{BillKey, PaymentMethod};
 use super::codes::{Code, CodeState, Form};
 use super::denial::Reason;
 use super::event::{Approval, FirstSale, Outcome};
@@ -146,6 +146,7 @@ fn climb<'a>(
     }
     category_is_allowed(input, merchant, account, policy)?;
     within_payment_caps(input, merchant, policy)?;
+    has_room_for_one_more(state, account, now)?;
     within_velocity(state, input, account, now, policy)?;
     not_the_same_basket(state, input, account, now, policy)?;
     within_limits(input, merchant, account, now, rules)?;
@@ -221,6 +222,19 @@ fn within_payment_caps(input: &Authorize, merchant: &Merchant, policy: &Policy) 
     Ok(())
 }
 
+/// What one customer may have open at once, whatever the amounts. It is judged here so that no capture need be refused.
+fn has_room_for_one_more(state: &State, account: &Account, now: &Now) -> Rung {
+    deny_if(is_at_bound(state, account, now), Reason::TooManyPayments)
+}
+
+pub(super) fn is_at_bound(state: &State, account: &Account, now: &Now) -> bool {
+    let bounds = &state.settings.bounds;
+    // Bought in both channels by turns, a month is a list.
+    let turns = account.story_of(BillKey::Month(now.month)).map_or(0, |bill| bill.purchases.len());
+    turns >= bounds.changes_per_bill
+        || account.listed_debts() >= bounds.open_debts && account.open_debts(now.date) >= bounds.open_debts
+}
+
 /// Approvals that still stand, within the rolling window.
 fn within_velocity(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Rung {
     let rule = &policy.velocity;
@@ -233,6 +247,9 @@ fn within_velocity(state: &State, input: &Authorize, account: &Account, now: &No
         if order.stands(now.at) {
             count += 1;
             sum += order.amount;
+        }
+        if rule.max_count.is_some_and(|most| count >= most) {
+            break;
         }
     }
     deny_if(rule.max_count.is_some_and(|most| count >= most), Reason::TooManyPayments)?;

@@ -60,7 +60,8 @@ impl State {
         np.sort_by_key(|bill| bill.order);
         write!(out, "{holds:?} {np:?} approvals")?;
         let recent = |order: &&Order| now < order.decided_at.plus(self.settings.orders_retain);
-        for order in self.approvals(account).take_while(recent) {
+        // Nobody looks at one that was taken back, whether it is still in the chain or not.
+        for order in self.approvals(account).take_while(recent).filter(|order| order.stands(now)) {
             write!(out, " {}", order.id.lsn)?;
         }
         writeln!(out)

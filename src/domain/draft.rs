@@ -9,11 +9,15 @@ use super::ids::CustomerIx;
 use super::jst::{Date, MINUTE, Millis, Now};
 use super::lateness::{BillRules, Rules, is_closed};
 use super::money::Yen;
+use super::notes::Pending;
 use super::settle::{Charge, Pot, Settlement, Transfer};
 use super::spare::Spare;
 use super::state::State;
 
 /// A settlement in the making. Every step is also made on the copy of the account.
+///
+/// An account may have a thousand bills and one bill thousands of changes, and all of it is worked out while everybody
+/// waits. So a step looks a bill up and never through all of them, and each pass over the bills looks at each once.
 pub struct Draft<'a> {
     pub account: Account,
     pub books: Settlement,
@@ -21,13 +25,25 @@ pub struct Draft<'a> {
     now: &'a Now,
     pub(super) rules: Rules<'a>,
     pub(super) policy: u32,
+    /// The oldest due date first. A draft makes no bill, and issues one with the due date that it has.
+    order: Vec<BillKey>,
+    /// So many of `order` owe nothing that money could still be put on.
+    covered: usize,
+    /// The bills by which lateness is judged while there is provisional news of a payment, once they are asked for.
+    shadow: Option<Box<Account>>,
 }
 
 impl<'a> Draft<'a> {
     /// `policy` is the version of the policy in force.
     pub fn new(customer: CustomerIx, mut account: Account, now: &'a Now, rules: Rules<'a>, policy: u32) -> Self {
         account.tidy(now.date);
-        Self { account, books: Settlement::nothing(customer), spare: Spare::default(), now, rules, policy }
+        let by = account.bill_rules(rules);
+        let due = |key| account.bill(key).map(|bill| (bill.due(&by), key));
+        let mut order: Vec<_> = account.bill_keys().filter_map(due).collect();
+        order.sort_unstable();
+        let order = order.into_iter().map(|(_, key)| key).collect();
+        let (books, spare) = (Settlement::nothing(customer), Spare::default());
+        Self { account, books, spare, now, rules, policy, order, covered: 0, shadow: None }
     }
 
     /// Of a customer as it is; nothing before there is a policy.
@@ -51,43 +67,47 @@ impl<'a> Draft<'a> {
         self.books.transfers.push(transfer);
     }
 
-    /// The oldest due date first.
-    pub(super) fn bills(&self) -> Vec<Bill> {
-        let by = self.by();
-        let mut bills = self.account.bills();
-        bills.sort_by_key(|bill| (bill.due(&by), bill.key));
-        bills
+    /// The bills for which something is so, oldest due date first.
+    pub(super) fn bills_where<T>(&self, is_so: impl Fn(&Bill) -> Option<T>) -> Vec<(BillKey, T)> {
+        let found = |key: &BillKey| Some((*key, is_so(self.account.bill(*key)?.as_ref())?));
+        self.order.iter().filter_map(found).collect()
     }
 
     /// Issues the bills of months that have closed, and puts credit on each at the moment it was issued.
     pub fn catch_up(&mut self) {
         let by = self.by();
-        let unissued = |bill: &Bill| Some((bill.key.month().filter(|_| !bill.is_issued())?, bill.clone()));
-        let mut closed: Vec<_> = self.account.bills().iter().filter_map(unissued).collect();
-        closed.retain(|(month, bill)| is_closed(*month, self.now) && !bill.net().is_zero());
-        closed.sort_by_key(|(month, _)| *month);
-        for (month, bill) in closed {
-            let (method, due) = (bill.method(&by), bill.due(&by));
+        let is_due = |bill: &Bill| !bill.is_issued() && !bill.net().is_zero();
+        let keys = self.order.iter().filter_map(|key| key.month()).filter(|month| is_closed(*month, self.now));
+        let mut closed: Vec<_> = keys.collect();
+        closed.sort_unstable();
+        for month in closed {
+            let key = BillKey::Month(month);
+            let Some(bill) = self.account.bill(key).filter(|bill| is_due(bill)) else { continue };
+            let (method, due, principal) = (bill.method(&by), bill.due(&by), bill.net());
             let fee = by.terms.billing.fee(method);
-            self.charge(Charge::Issued { month, method, due, fee, principal: bill.net() });
+            self.charge(Charge::Issued { month, method, due, fee, principal });
             let credit = self.account.credit();
             if !credit.is_zero() {
                 let issued_at = month.next().day(1).start().plus(15 * MINUTE);
-                self.put_on(Pot::Credit, credit, issued_at, BillKey::Month(month), &Line::FEES_FIRST);
+                self.put_on(Pot::Credit, credit, issued_at, key, &Line::FEES_FIRST);
             }
         }
     }
 
     /// Puts money on one bill as far as it goes; what is left is given back. What is owed is judged as of `at`, when the
-    /// money was paid.
+    /// money was paid. Of late fees no more is owed than provisional news of a payment leaves.
     fn put_on(&mut self, from: Pot, money: Yen, at: Millis, key: BillKey, order: &[Line]) -> Yen {
         let by = self.by();
-        let Some(bill) = self.account.bills().into_iter().find(|bill| bill.key == key) else { return money };
         let then = Now::at(at.min(self.now.at));
-        let shadow = self.account.shadow(self.now, self.rules);
-        let judged = shadow.iter().find(|shadow| shadow.key == key).unwrap_or(&bill);
-        let charged = Lines { late_fees: judged.lines(&by, &then).late_fees, ..bill.lines(&by, self.now) };
-        let owed = charged.minus_or_zero(&bill.paid());
+        let Some(bill) = self.account.bill(key) else { return money };
+        let (paid, mut charged) = (bill.paid(), bill.lines_but_late_fees(&by, self.now));
+        charged.late_fees = bill.late_fee_sum(&by, &then);
+        if !charged.late_fees.is_zero() {
+            drop(bill);
+            let stopped = self.shadow().and_then(|shadow| Some(shadow.bill(key)?.late_fee_sum(&by, &then)));
+            charged.late_fees = stopped.map_or(charged.late_fees, |stopped| stopped.min(charged.late_fees));
+        }
+        let owed = charged.minus_or_zero(&paid);
         let mut left = money;
         for line in order {
             let part = owed.get(*line).min(left);
@@ -101,18 +121,32 @@ impl<'a> Draft<'a> {
 
     /// Allocates money to the bills that can be paid, oldest first; gives back what no bill takes.
     fn allocate(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) -> Yen {
-        let payable = self.bills().into_iter().filter(Bill::is_issued).map(|bill| bill.key);
-        payable.fold(money, |left, key| if left.is_zero() { left } else { self.put_on(from, left, at, key, order) })
+        let mut left = money;
+        for place in self.covered..self.order.len() {
+            let Some(key) = self.order.get(place).copied().filter(|_| !left.is_zero()) else { break };
+            if self.account.bill(key).is_some_and(|bill| bill.is_issued()) {
+                left = self.put_on(from, left, at, key, order);
+            }
+            // With money left, it has taken all that it takes: its principal is paid, so no later fee day adds to it.
+            if place == self.covered && !left.is_zero() {
+                self.covered += 1;
+            }
+        }
+        left
     }
 
     /// Money that came from outside: to the bills, then to credit.
     pub fn receive(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) {
+        self.take_in(from, money, at, order);
+        self.reconcile();
+    }
+
+    fn take_in(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) {
         let left = self.allocate(from, money, at, order);
         let left = self.displace(from, left, at);
         if !left.is_zero() {
             self.transfer(from, self.spare_pot(), left, self.now.at);
         }
-        self.reconcile();
     }
 
     /// Money that was paid before other money that has settled a bill takes its place there: the bill was paid when it
@@ -120,12 +154,18 @@ impl<'a> Draft<'a> {
     fn displace(&mut self, from: Pot, money: Yen, at: Millis) -> Yen {
         let by = self.by();
         let mut left = money;
-        for bill in self.bills().iter().filter(|bill| !bill.late_fees(&by, self.now).is_empty()) {
-            let own = Pot::Bill { bill: bill.key, line: Line::Principal };
-            let is_later = |change: &&Change| change.kind == ChangeKind::Paid && change.at > at;
+        if left.is_zero() {
+            return left;
+        }
+        let is_later = |change: &&Change| change.kind == ChangeKind::Paid && change.at > at;
+        let later = |bill: &Bill| {
             let mut later: Vec<Change> = bill.changes.iter().filter(is_later).copied().collect();
+            let was_late = !later.is_empty() && !bill.late_fees(&by, self.now).is_empty();
             later.sort_by_key(|change| std::cmp::Reverse(change.at));
-            let mut paid = bill.paid_principal();
+            was_late.then(|| (bill.paid_principal(), later))
+        };
+        for (key, (mut paid, later)) in self.bills_where(later) {
+            let own = Pot::Bill { bill: key, line: Line::Principal };
             for change in later {
                 let part = change.amount.min(left).min(paid);
                 if part.is_zero() {
@@ -152,9 +192,9 @@ impl<'a> Draft<'a> {
     pub fn reconcile(&mut self) {
         loop {
             self.post_fees();
-            let by = self.by();
-            let over = |bill: &Bill| (bill.key, bill.overpaid(&by, self.now));
-            let freed: Vec<_> = self.bills().iter().map(over).filter(|(_, over)| !over.total().is_zero()).collect();
+            let (by, now) = (self.by(), self.now);
+            let over = |bill: &Bill| Some(bill.overpaid(&by, now)).filter(|over| !over.total().is_zero());
+            let freed = self.bills_where(over);
             if freed.is_empty() {
                 return;
             }
@@ -171,33 +211,47 @@ impl<'a> Draft<'a> {
     }
 
     fn post_fees(&mut self) {
-        let by = self.by();
-        let shadow = self.account.shadow(self.now, self.rules);
-        for bill in self.bills().iter().filter(|bill| bill.is_issued()) {
-            let key = bill.key;
-            let judged = shadow.iter().find(|shadow| shadow.key == key).unwrap_or(bill);
-            let due = judged.late_fees(&by, self.now);
-            let is_in = |list: &[LateFee], date| list.iter().any(|late| late.date == date);
-            for late in bill.late_fees.iter().filter(|late| !is_in(&due, late.date)) {
+        let (by, now) = (self.by(), self.now);
+        // Money has moved since it was made.
+        self.shadow = None;
+        let own = |bill: &Bill| {
+            let due = bill.late_fees(&by, now);
+            let is_waived = !bill.fee.unwrap_or_default().is_zero() && bill.bill_fee(&by, now).is_zero();
+            let says_something = bill.is_issued() && (!due.is_empty() || !bill.late_fees.is_empty() || is_waived);
+            says_something.then(|| (due, bill.late_fees.clone(), bill.fee.unwrap_or_default(), is_waived))
+        };
+        for (key, (mut due, posted, fee, is_waived)) in self.bills_where(own) {
+            if !due.is_empty()
+                && let Some(judged) = self.shadow().and_then(|shadow| Some(shadow.bill(key)?.late_fees(&by, now)))
+            {
+                due = judged;
+            }
+            let is_in = |list: &[LateFee], date| list.binary_search_by_key(&date, |late| late.date).is_ok();
+            for late in posted.iter().filter(|late| !is_in(&due, late.date)) {
                 self.charge(Charge::LateFeeTakenBack { bill: key, date: late.date, amount: late.amount });
             }
-            for late in due.iter().filter(|late| !is_in(&bill.late_fees, late.date)) {
+            for late in due.iter().filter(|late| !is_in(&posted, late.date)) {
                 self.charge(Charge::LateFee { bill: key, date: late.date, amount: late.amount });
             }
-            let fee = bill.fee.unwrap_or_default();
-            if let Some(month) = key.month()
-                && !fee.is_zero()
-                && bill.bill_fee(&by, self.now).is_zero()
-            {
+            if let Some(month) = key.month().filter(|_| is_waived) {
                 self.charge(Charge::BillFeeWaived { month, amount: fee });
             }
         }
     }
 
+    /// The account as if the payments had come that are only provisional news; none where there is no such news. It is
+    /// made when a late fee is in question, and stands until fees are posted.
+    fn shadow(&mut self) -> Option<&Account> {
+        if self.account.pending().is_empty() {
+            return None;
+        }
+        let (account, now, rules) = (&self.account, self.now, self.rules);
+        Some(self.shadow.get_or_insert_with(|| Box::new(account.as_if_paid(now, rules))))
+    }
+
     /// Takes a part of a purchase back, as [`Account::discharge`] will: what had been paid of it is free for other bills.
     pub fn refund(&mut self, purchase: &Purchase) {
-        let is_here = self.account.bills().iter().any(|bill| bill.key == purchase.bill());
-        if is_here {
+        if self.account.bill(purchase.bill()).is_some() {
             self.account.discharge(&mut self.spare, purchase, self.now);
             self.reconcile();
         } else {
@@ -255,23 +309,24 @@ impl Account {
         self.months().map(|open| open.month).chain(stories).any(|month| is_closed(month, now))
     }
 
-    /// As if the payments that are only provisional news had come.
+    /// As if the payments that are only provisional news had come, in the order in which they were paid.
     pub fn as_if_paid(&self, now: &Now, rules: Rules<'_>) -> Self {
         let mut account = self.clone();
         let news = account.rare.as_mut().and_then(|rare| rare.notes.as_mut());
-        let pending = news.map(|notes| std::mem::take(&mut notes.pending)).unwrap_or_default();
+        let mut pending = news.map(|notes| std::mem::take(&mut notes.pending)).unwrap_or_default();
+        pending.sort_by_key(|pending| pending.paid_at);
         let mut draft = Draft::new(CustomerIx(0), account, now, rules, 0);
         draft.catch_up();
         for pending in pending.iter().filter(|pending| now.at < pending.expires_at) {
-            draft.receive(Pot::Received, pending.amount, pending.paid_at, &Line::FEES_FIRST);
+            draft.take_in(Pot::Received, pending.amount, pending.paid_at, &Line::FEES_FIRST);
         }
+        draft.reconcile();
         draft.account
     }
 
-    /// The bills by which lateness is judged while there is provisional news of a payment, which stops fees; else none.
-    fn shadow(&self, now: &Now, rules: Rules<'_>) -> Vec<Bill> {
-        let is_pending = self.notes().is_some_and(|notes| !notes.pending.is_empty());
-        if is_pending { self.as_if_paid(now, rules).bills() } else { Vec::new() }
+    /// Provisional news of payments, run out or not.
+    pub fn pending(&self) -> &[Pending] {
+        self.notes().map_or(&[], |notes| &notes.pending)
     }
 
     /// Its bills as they are at `now`, the oldest due date first. While there is provisional news of a payment, lateness
@@ -279,13 +334,14 @@ impl Account {
     pub fn bills_at(&self, now: &Now, rules: Rules<'_>) -> Vec<BillAt> {
         let present = self.as_of(now, rules);
         let by = present.bill_rules(rules);
-        let shadow = self.shadow(now, rules);
+        let shadow = (!self.pending().is_empty()).then(|| self.as_if_paid(now, rules));
         let at = |bill: Bill| {
-            let judged = shadow.iter().find(|shadow| shadow.key == bill.key).unwrap_or(&bill);
-            let late_fees = judged.late_fees(&by, now).iter().map(|late| late.amount).sum();
+            let judged = shadow.as_ref().and_then(|shadow| shadow.bill(bill.key)).unwrap_or(Cow::Borrowed(&bill));
+            let late_fees = judged.late_fee_sum(&by, now);
             let (accrued, is_overdue) = (judged.damages_accrued(&by, now), judged.is_overdue(&by, now));
-            let charged = Lines { late_fees, ..bill.lines(&by, now) };
+            let charged = Lines { late_fees, ..bill.lines_but_late_fees(&by, now) };
             let (due, method, owed) = (bill.due(&by), bill.method(&by), charged.minus_or_zero(&bill.paid()));
+            drop(judged);
             BillAt { due, method, charged, owed, accrued, is_overdue, bill }
         };
         let bills = present.bills().into_iter().filter(|bill| !bill.is_over(now.date));
@@ -306,7 +362,6 @@ mod tests {
     use crate::domain::account::{Channel, Profile, Purchase};
     use crate::domain::ids::{CustomerId, Lsn, OfficeId};
     use crate::domain::jst::{BankCalendar, Month};
-    use crate::domain::notes::Pending;
     use crate::domain::policy::Policy;
 
     #[test]

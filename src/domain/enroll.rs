@@ -1,6 +1,7 @@
 //! Customers and their codes: who may be given one, and what a change of a customer comes to.
 
 use super::account::{Account, Channel, Profile};
+use super::bounds::MOST_DRAWS;
 use super::codes::{CodeState, Form};
 use super::denial::Reason;
 use super::event::{CodeIssued, Event};
@@ -38,6 +39,23 @@ fn changed(before: &Profile, change: &CustomerChange) -> Profile {
     }
 }
 
+/// Why no code is issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCode {
+    /// The customer may not pay.
+    Refused(Reason),
+    /// As many as in an hour may be; how long until the next, ms.
+    TooMany { wait: i64 },
+    /// No handle is free: of all codes, or in the customer's part as far as was looked.
+    Full,
+}
+
+impl From<Reason> for NoCode {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
 /// A code of a form for a customer who may pay in store. `generation` is that of the keys that will seal it, `draw` gives
 /// random numbers.
 pub fn issue_code(
@@ -48,12 +66,21 @@ pub fn issue_code(
     now: &Now,
     policy: &Policy,
     draw: &mut dyn FnMut() -> u64,
-) -> Result<CodeIssued, Reason> {
+) -> Result<CodeIssued, NoCode> {
     let customer = state.customer_ix(id).ok_or(Reason::CustomerUnknown)?;
     let account = state.account(customer).ok_or(Reason::CustomerUnknown)?;
     let rules = Rules { policy, calendar: &state.calendar };
     if let Some(reason) = account.blocked_by(Channel::InStore, now, rules) {
-        return Err(reason);
+        return Err(reason.into());
+    }
+    let hour = state.codes.hour_of(customer, account.live_code, now.at).filter(|hour| now.at < hour.end());
+    if let (Some(most), Some(hour)) = (policy.codes.max_per_hour, hour)
+        && hour.count >= most
+    {
+        return Err(NoCode::TooMany { wait: hour.end().0 - now.at.0 });
+    }
+    if state.codes.len() >= state.settings.codes_max {
+        return Err(NoCode::Full);
     }
     let life = match form {
         Form::L24 => policy.codes.life_seconds,
@@ -61,7 +88,7 @@ pub fn issue_code(
     };
     Ok(CodeIssued {
         customer,
-        handle: free_handle(state, account, now, draw),
+        handle: free_handle(state, account, now, draw).ok_or(NoCode::Full)?,
         generation,
         id_random: draw(),
         counter: account.codes_issued.wrapping_add(1),
@@ -72,13 +99,10 @@ pub fn issue_code(
 
 /// A handle of the customer's part that is not alive nor resting. A part has 15,625,000 handles;
 /// with 1,000,000 codes remembered a draw hits a taken one in 1.6 of 1,000.
-fn free_handle(state: &State, account: &Account, now: &Now, draw: &mut dyn FnMut() -> u64) -> Handle {
-    loop {
-        let handle = Handle::draw(Part::of(&account.id), draw());
-        if !state.codes.holds(handle, now.at) {
-            return handle;
-        }
-    }
+fn free_handle(state: &State, account: &Account, now: &Now, draw: &mut dyn FnMut() -> u64) -> Option<Handle> {
+    let part = Part::of(&account.id);
+    let mut drawn = (0..MOST_DRAWS).map(|_| Handle::draw(part, draw()));
+    drawn.find(|handle| !state.codes.holds(*handle, now.at))
 }
 
 /// Voids a live code; one that has ended stays as it ended.

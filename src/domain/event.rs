@@ -53,8 +53,9 @@ pub enum Event {
     Refunded(Refunded),
     /// A hold's time ran out without a capture. The room came back by itself at `expires_at`; this is the paper.
     HoldExpired(Undone),
-    /// An order read back from the ledger because something old is to be refunded.
-    Recalled(Box<Order>),
+    /// An order read back from the ledger because something old is to be refunded, with all its refunds: how it was
+    /// recorded before [`Event::Recalled`]. It is read and no longer made.
+    RecalledWhole(Box<Order>),
     /// Money met bills, or fees were charged.
     Settled {
         cause: Cause,
@@ -74,6 +75,12 @@ pub enum Event {
     },
     /// A code of 19 digits, which carry no seal.
     Tok19Issued(CodeIssued),
+    /// An order read back from the ledger because something old is to be refunded. Its refunds so far, of which there may
+    /// be many, stay there.
+    Recalled {
+        order: Box<Order>,
+        refunds_made: u16,
+    },
 }
 
 impl Event {

@@ -214,7 +214,7 @@ impl History {
             Event::SuspenseCleared { order, .. } => Some(*order),
             Event::Captured(captured) => Some(captured.order),
             Event::Refunded(refund) => Some(refund.order),
-            Event::Recalled(order) => Some(order.id.lsn),
+            Event::Recalled { order, .. } => Some(order.id.lsn),
             _ => None,
         };
         if let Some(lsn) = touched {
@@ -411,7 +411,7 @@ impl History {
         Some(if self.one_in(2) {
             Request::Capture(Capture { authorization, amount })
         } else {
-            Request::Refund(Refund { authorization, refund_id, amount })
+            Request::Refund(Refund::new(authorization, refund_id, amount))
         })
     }
 
@@ -425,7 +425,8 @@ impl History {
         let order = self.orders[&id.lsn].clone();
         self.ask(&Request::Recall(Box::new(order)));
         let refund_id = RefundId::new(&format!("late-{}", self.events.len())).unwrap();
-        self.ask(&Request::Refund(Refund { authorization: id, refund_id, amount: Yen::new(1) }));
+        let refund = Refund { is_new_to_ledger: true, ..Refund::new(id, refund_id, Yen::new(1)) };
+        self.ask(&Request::Refund(refund));
     }
 
     fn set_rules(&mut self) {
@@ -532,7 +533,7 @@ fn an_old_sale_is_recalled_and_refunded_whether_it_was_freed_or_not() {
         let past = history.orders[&id.lsn].clone();
         history.ask(&Request::Recall(Box::new(past)));
         let refund_id = RefundId::new("r").unwrap();
-        history.ask(&Request::Refund(Refund { authorization: id, refund_id, amount: Yen::new(400) }));
+        history.ask(&Request::Refund(Refund::new(id, refund_id, Yen::new(400))));
         assert_eq!(history.kinds.get("Refunded"), Some(&1), "freed: {freed}");
         assert_eq!(history.state.orders.all().len(), 1);
     }

@@ -29,6 +29,11 @@ impl Millis {
         Self(self.0.saturating_add(ms))
     }
 
+    /// Number of the day in Japan on which it falls, counted from that of 1970-01-01.
+    pub const fn day(self) -> i64 {
+        self.0.saturating_add(9 * HOUR).div_euclid(DAY)
+    }
+
     /// The day in Japan on which it falls.
     pub fn date(self) -> Date {
         Date(self.civil().date())
@@ -100,6 +105,11 @@ impl Date {
     pub fn start(self) -> Millis {
         let at = JST.to_timestamp(self.0.to_datetime(civil::Time::midnight()));
         Millis(at.map(jiff::Timestamp::as_millisecond).unwrap_or(i64::MAX))
+    }
+
+    /// See [`Millis::day`].
+    pub fn day(self) -> i64 {
+        self.start().day()
     }
 
     #[must_use]

@@ -1,7 +1,8 @@
 //! The open ladder of limits: what it counts, and when it takes a customer a rung up or down. Every step is in the
 //! settlement that brought it, with its reason and the policy's version.
 
-use super::bill::Bill;
+use super::account::Account;
+use super::bill::{Bill, BillKey};
 use super::draft::Draft;
 use super::jst::Month;
 use super::policy::Conditions;
@@ -35,27 +36,32 @@ impl Record {
 }
 
 impl Draft<'_> {
-    /// The ladder takes notice of what was paid; gives the settlement.
-    pub fn finish(mut self) -> Settlement {
+    /// The ladder takes notice of what was paid; gives the settlement, and the account as it will be.
+    pub fn finish(mut self) -> (Settlement, Account) {
         let by = self.by();
         let before = self.account.record;
-        let is_settled = |bill: &Bill| bill.is_issued() && !bill.counted && bill.unpaid().is_zero();
-        for bill in self.bills().iter().filter(|bill| is_settled(bill)) {
-            let on_time = bill.open_before(bill.due(&by).plus_days(1).start()).is_zero();
-            self.count(bill, on_time);
+        let settled = |bill: &Bill| {
+            let is_settled = bill.is_issued() && !bill.counted && bill.unpaid().is_zero();
+            is_settled.then(|| {
+                let on_time = bill.open_before(bill.due(&by).plus_days(1).start()).is_zero();
+                (on_time, bill.net().is_zero())
+            })
+        };
+        for (key, (on_time, is_empty)) in self.bills_where(settled) {
+            self.count(key, on_time, is_empty);
         }
         self.climb();
         self.books.record = (self.account.record != before).then_some(self.account.record);
-        self.books
+        (self.books, self.account)
     }
 
-    fn count(&mut self, bill: &Bill, on_time: bool) {
-        self.account.bill_mut(bill.key, &mut self.spare).counted = true;
-        self.books.counted.push(Counted { bill: bill.key, on_time });
+    /// A bill that refunds emptied was not paid.
+    fn count(&mut self, bill: BillKey, on_time: bool, is_empty: bool) {
+        self.account.bill_mut(bill, &mut self.spare).counted = true;
+        self.books.counted.push(Counted { bill, on_time });
         let record = &mut self.account.record;
         if on_time {
-            // One that refunds emptied was not paid.
-            record.on_time_bills = record.on_time_bills.saturating_add(u16::from(!bill.net().is_zero()));
+            record.on_time_bills = record.on_time_bills.saturating_add(u16::from(!is_empty));
             return;
         }
         let rung = self.account.profile.rung;

@@ -4,7 +4,7 @@
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::bill::{Bill, BillKey, ChangeKind, LateFee, Lines, PaymentMethod};
+use super::bill::{Bill, BillKey, Change, ChangeKind, LateFee, Lines, PaymentMethod};
 use super::jst::{BankCalendar, Date, Month, Now, void_window_end};
 use super::money::Yen;
 use super::policy::Policy;
@@ -61,9 +61,12 @@ impl Bill {
             (None, BillKey::Month(month)) if month < now.month => rules.terms.billing.fee(self.method(rules)),
             (None, _) => Yen::ZERO,
         };
+        if !self.net().is_zero() {
+            return fee;
+        }
         let refunds = self.changes.iter().filter(|change| change.kind == ChangeKind::Refunded);
         let in_time = refunds.map(|change| change.at).max().is_none_or(|at| at.date() <= self.due(rules));
-        if self.principal_at_issue().is_zero() || (self.net().is_zero() && in_time) { Yen::ZERO } else { fee }
+        if self.principal_at_issue().is_zero() || in_time { Yen::ZERO } else { fee }
     }
 
     /// The late fees of every fee day up to `now` on which principal was open. A posted one is what it was posted as;
@@ -73,15 +76,21 @@ impl Bill {
         let due = self.due(rules);
         let fee = if matches!(self.key, BillKey::Np(_)) { lateness.np_fee } else { lateness.fee };
         let mut charged = Vec::new();
+        if now.date <= due || fee.is_zero() && self.late_fees.is_empty() {
+            return charged;
+        }
         let mut sum = Yen::ZERO;
+        let changes = self.changes.by_time();
+        let mut opening = Opening::of(self, due, &changes);
         for date in fee_days(due, now.date, lateness) {
-            if self.open_before(date.start()).is_zero() {
+            if opening.before(date).is_zero() {
                 continue;
             }
-            let posted = self.late_fees.iter().find(|posted| posted.date == date).map(|posted| posted.amount);
-            let amount = posted.unwrap_or_else(|| {
-                let under = self.damages_by(due, date, lateness).minus_or_zero(sum);
-                if lateness.ceiling { fee.min(under) } else { fee }
+            let amount = self.late_fee_of(date).unwrap_or_else(|| {
+                if !lateness.ceiling {
+                    return fee;
+                }
+                fee.min(damages(opening.yen_days_by(date), lateness).minus_or_zero(sum))
             });
             if !amount.is_zero() {
                 charged.push(LateFee { date, amount });
@@ -93,15 +102,13 @@ impl Bill {
 
     /// The sum over the late days up to `today` of that day's opening principal × rate / 365, floored once.
     fn damages_by(&self, due: Date, today: Date, lateness: &Lateness) -> Yen {
-        let days = |since: Date| i128::from(today.days_since(since.max(due)).max(0));
-        let mut yen_days = i128::from(self.principal_at_issue().get()) * days(due);
-        for change in &self.changes {
-            let part = i128::from(change.amount.get()) * days(change.at.date());
-            yen_days += if change.kind == ChangeKind::Moved { part } else { -part };
+        if today <= due {
+            return Yen::ZERO;
         }
-        let Some(sum) = Decimal::try_from_i128_with_scale(yen_days.max(0), 0).ok() else { return Yen::ZERO };
-        let damages = sum * lateness.damages_rate / Decimal::from(DAYS_A_YEAR);
-        Yen::new(damages.floor().to_u64().unwrap_or(0))
+        let changes = self.changes.by_time();
+        let mut opening = Opening::of(self, due, &changes);
+        opening.before(today);
+        damages(opening.yen_days_by(today), lateness)
     }
 
     /// Damages accrued by now; owed only as far as staff has posted them.
@@ -110,18 +117,22 @@ impl Bill {
         if !rules.terms.lateness.ceiling {
             return accrued;
         }
-        let late_fees: Yen = self.late_fees(rules, now).iter().map(|late| late.amount).sum();
-        accrued.minus_or_zero(late_fees)
+        accrued.minus_or_zero(self.late_fee_sum(rules, now))
+    }
+
+    pub fn late_fee_sum(&self, rules: &BillRules<'_>, now: &Now) -> Yen {
+        self.late_fees(rules, now).iter().map(|late| late.amount).sum()
     }
 
     /// As charged less refunds, with the damages that were posted.
     pub fn lines(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
-        Lines {
-            principal: self.net(),
-            bill_fee: self.bill_fee(rules, now),
-            late_fees: self.late_fees(rules, now).iter().map(|late| late.amount).sum(),
-            damages: self.damages,
-        }
+        Lines { late_fees: self.late_fee_sum(rules, now), ..self.lines_but_late_fees(rules, now) }
+    }
+
+    /// The same with no late fees, for those who judge them otherwise.
+    pub fn lines_but_late_fees(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
+        let (principal, bill_fee) = (self.net(), self.bill_fee(rules, now));
+        Lines { principal, bill_fee, late_fees: Yen::ZERO, damages: self.damages }
     }
 
     /// What is still owed of each line.
@@ -139,6 +150,54 @@ impl Bill {
     pub fn is_overdue(&self, rules: &BillRules<'_>, now: &Now) -> bool {
         !self.unpaid().is_zero() && self.due(rules) < now.date
     }
+}
+
+/// The principal of a bill that was open at the beginning of one day after the other.
+struct Opening<'c> {
+    /// Those not yet counted, by their time.
+    changes: &'c [Change],
+    up: Yen,
+    down: Yen,
+    due: i64,
+    /// Open principal × late days up to `counted`, a day's number.
+    yen_days: i128,
+    counted: i64,
+}
+
+impl<'c> Opening<'c> {
+    fn of(bill: &Bill, due: Date, changes: &'c [Change]) -> Self {
+        let due = due.day();
+        Self { changes, up: bill.principal_at_issue(), down: Yen::ZERO, due, yen_days: 0, counted: due }
+    }
+
+    /// Open just before `date` begins, which must not be earlier than the one asked about before.
+    fn before(&mut self, date: Date) -> Yen {
+        let start = date.start();
+        while let Some((change, rest)) = self.changes.split_first().filter(|(change, _)| change.at < start) {
+            let day = change.at.day().max(self.due);
+            (self.yen_days, self.counted) = (self.yen_days_on(day), day);
+            *(if change.kind == ChangeKind::Moved { &mut self.up } else { &mut self.down }) += change.amount;
+            self.changes = rest;
+        }
+        self.up.minus_or_zero(self.down)
+    }
+
+    /// By the day that was last asked about.
+    fn yen_days_by(&self, date: Date) -> i128 {
+        self.yen_days_on(date.day())
+    }
+
+    fn yen_days_on(&self, day: i64) -> i128 {
+        let open = i128::from(self.up.get()) - i128::from(self.down.get());
+        self.yen_days + open * i128::from(day - self.counted)
+    }
+}
+
+/// Damages of so many yen open for a day, floored.
+fn damages(yen_days: i128, lateness: &Lateness) -> Yen {
+    let Some(sum) = Decimal::try_from_i128_with_scale(yen_days.max(0), 0).ok() else { return Yen::ZERO };
+    let damages = sum * lateness.damages_rate / Decimal::from(DAYS_A_YEAR);
+    Yen::new(damages.floor().to_u64().unwrap_or(0))
 }
 
 impl Lateness {

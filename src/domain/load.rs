@@ -32,10 +32,7 @@ impl State {
             return if recalled { self.orders.recall(order) } else { self.orders.keep(order) };
         }
         match order.customer {
-            Some(ix) if approved => {
-                let sequence = self.orders.next_sequence();
-                order.earlier = self.account_mut(ix).latest_approval.replace(sequence);
-            }
+            Some(ix) if approved => order.earlier = self.chain_approval(ix, self.time),
             Some(_) | None => order.earlier = None,
         }
         self.orders.push(order);

@@ -6,6 +6,8 @@
 pub mod account;
 pub mod advice;
 pub mod bill;
+pub mod bounds;
+pub mod changes;
 mod chunks;
 pub mod codes;
 pub mod decide;

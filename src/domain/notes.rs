@@ -1,7 +1,8 @@
 //! What staff and banks told us of a customer that moves no money yet: provisional payments, blocks, slips.
 
 use super::account::Account;
-use super::event::Note;
+use super::bounds::SLIPS_KEPT;
+use super::event::{Note, SlipKind};
 use super::ids::OfficeId;
 use super::jst::{Date, Millis};
 use super::money::Yen;
@@ -30,6 +31,8 @@ pub struct Pending {
 /// A slip that a customer can pay with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slip {
+    /// Unknown of one that was issued before kinds were kept.
+    pub kind: Option<SlipKind>,
     pub number: u64,
     pub amount: Yen,
     /// Money that was paid on it later settles principal first.
@@ -40,7 +43,7 @@ impl Account {
     /// Takes in what a note says.
     pub fn note(&mut self, spare: &mut Spare, note: &Note, today: Date) {
         /// How long after its expiry a slip is remembered, days; one that is not counts as expired too.
-        const SLIPS_KEPT: i32 = 92;
+        const SLIP_DAYS: i32 = 92;
         let notes = self.notes_mut(spare);
         match note {
             Note::Pending { id, amount, paid_at, expires_at } => {
@@ -51,9 +54,11 @@ impl Account {
             Note::Blocked { id, reason: _ } => notes.blocks.push(*id),
             Note::Released { id } => notes.blocks.retain(|block| block != id),
             Note::SlipIssued(issued) => {
-                notes.slips.retain(|slip| slip.expires_at.date().plus_days(SLIPS_KEPT) >= today);
+                notes.slips.retain(|slip| slip.expires_at.date().plus_days(SLIP_DAYS) >= today);
                 let (number, amount, expires_at) = (issued.number, issued.lines.total(), issued.expires_at);
-                notes.slips.push(Slip { number, amount, expires_at });
+                notes.slips.push(Slip { kind: Some(issued.kind), number, amount, expires_at });
+                let too_many = notes.slips.len().saturating_sub(SLIPS_KEPT);
+                notes.slips.drain(..too_many);
             }
         }
     }

@@ -30,21 +30,24 @@ struct Office<'a> {
 }
 
 /// A new fact, or the receipt of the one that the id stands for.
-pub fn instruct<'a>(
-    state: &'a State,
+pub fn instruct(
+    state: &State,
     customer: &CustomerId,
     instruction: &Instruction,
-    now: &'a Now,
+    now: &Now,
     draw: &mut dyn FnMut() -> u64,
-) -> Result<Step<&'a Receipt>, Refusal> {
+) -> Result<Step<Receipt>, Refusal> {
     let found = state.customer_ix(customer).and_then(|ix| Some((ix, state.account(ix)?)));
     let (Some((ix, account)), Some(rules)) = (found, state.rules()) else { return Err(Refusal::CustomerUnknown) };
     let office = Office { state, ix, account, now, rules };
     if let Some(receipt) = instruction.receipt().and_then(|(kind, id)| office.receipt(kind, id)) {
         check_same(&receipt.event, instruction)?;
-        return Ok(Step::Answer(receipt));
+        return Ok(Step::Answer(receipt.clone()));
     }
-    office.fact(instruction, draw).map(Step::Record)
+    match *instruction {
+        Instruction::IssueSlip { kind } => office.slip(kind, draw()),
+        _ => office.fact(instruction).map(Step::Record),
+    }
 }
 
 impl Instruction {
@@ -119,7 +122,8 @@ impl<'a> Office<'a> {
         Event::Noted { customer: self.ix, note }
     }
 
-    fn fact(&self, instruction: &Instruction, draw: &mut dyn FnMut() -> u64) -> Result<Event, Refusal> {
+    fn fact(&self, instruction: &Instruction) -> Result<Event, Refusal> {
+        let bounds = &self.state.settings.bounds;
         match *instruction {
             Instruction::Repay { id, amount, paid_at, slip } => {
                 let payment = Payment { id, amount, paid_at: self.paid_at(paid_at)?, slip };
@@ -134,6 +138,7 @@ impl<'a> Office<'a> {
                 if self.receipt(ReceiptKind::Repayment, id).is_some() {
                     return Err(Refusal::PaymentFinal);
                 }
+                has_room("pending payments", self.account.pending().len(), bounds.pending_payments)?;
                 Ok(self.note(Note::Pending { id, amount, paid_at, expires_at }))
             }
             Instruction::Confirm { id } => {
@@ -147,12 +152,17 @@ impl<'a> Office<'a> {
             }
             Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount),
             Instruction::PayOut { id, amount } => self.payout(id, amount),
-            Instruction::Block { id, ref reason } => Ok(self.note(Note::Blocked { id, reason: reason.clone() })),
+            Instruction::Block { id, ref reason } => {
+                let blocks = self.account.notes().map_or(0, |notes| notes.blocks.len());
+                has_room("blocks", blocks, bounds.blocks)?;
+                Ok(self.note(Note::Blocked { id, reason: reason.clone() }))
+            }
             Instruction::Release { id } => {
                 let is_there = self.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
                 if is_there { Ok(self.note(Note::Released { id })) } else { Err(Refusal::BlockUnknown) }
             }
-            Instruction::IssueSlip { kind } => self.slip(kind, draw()),
+            // It may be one that is known, and is judged by itself.
+            Instruction::IssueSlip { .. } => Err(Refusal::NothingOwed),
         }
     }
 
@@ -182,7 +192,16 @@ impl<'a> Office<'a> {
             Line::FEES_FIRST
         };
         draft.receive(super::settle::Pot::Received, payment.amount, payment.paid_at, &order);
-        Ok(Event::Settled { cause, books: Box::new(draft.finish()) })
+        self.settled(draft, cause)
+    }
+
+    fn settled(&self, draft: Draft<'_>, cause: Cause) -> Result<Event, Refusal> {
+        let (books, account) = draft.finish();
+        let bounds = &self.state.settings.bounds;
+        if account.has_full_bill(&books, None, bounds) {
+            return Err(Refusal::TooManyOpen { what: "changes of one bill", most: bounds.changes_per_bill });
+        }
+        Ok(Event::Settled { cause, books: Box::new(books) })
     }
 
     /// A slip that had expired when it was paid; one we do not know any more has.
@@ -195,15 +214,14 @@ impl<'a> Office<'a> {
         let mut draft = self.draft()?;
         let by = draft.account.bill_rules(self.rules);
         let key = BillKey::Month(month);
-        let bill = draft.account.bills().into_iter().find(|bill| bill.key == key && bill.is_issued());
-        let bill = bill.ok_or(Refusal::BillUnknown)?;
+        let bill = draft.account.bill(key).filter(|bill| bill.is_issued()).ok_or(Refusal::BillUnknown)?;
         let left = bill.damages_accrued(&by, self.now).minus_or_zero(bill.damages);
         if amount > left {
             return Err(Refusal::OverDamages { left });
         }
         draft.post_damages(key, amount);
         draft.reconcile();
-        Ok(Event::Settled { cause: Cause::Damages { id, month, amount }, books: Box::new(draft.finish()) })
+        self.settled(draft, Cause::Damages { id, month, amount })
     }
 
     fn payout(&self, id: OfficeId, amount: Yen) -> Result<Event, Refusal> {
@@ -214,11 +232,12 @@ impl<'a> Office<'a> {
         }
         draft.pay_out(amount);
         draft.reconcile();
-        Ok(Event::Settled { cause: Cause::Payout { id, amount }, books: Box::new(draft.finish()) })
+        self.settled(draft, Cause::Payout { id, amount })
     }
 
-    /// What is owed on all bills, until the day before it grows.
-    fn slip(&self, kind: SlipKind, random: u64) -> Result<Event, Refusal> {
+    /// What is owed on all bills, until the day before it grows. While nothing has changed, the same slip is given again:
+    /// an app may ask as often as its screen is opened.
+    fn slip(&self, kind: SlipKind, random: u64) -> Result<Step<Receipt>, Refusal> {
         let by = self.account.bill_rules(self.rules);
         let mut bills = self.draft()?.account.bills_at(self.now, self.rules);
         bills.retain(|at| at.bill.is_issued() && !at.owed.total().is_zero());
@@ -235,12 +254,24 @@ impl<'a> Office<'a> {
         if self.now.date > last_day {
             return Err(Refusal::SlipTooLate { last_day });
         }
+        let slips = self.account.notes().map_or(&[][..], |notes| &notes.slips);
+        let open = slips.iter().filter(|slip| self.now.at < slip.expires_at);
+        if let Some(same) = open.clone().find(|slip| slip.kind == Some(kind) && slip.amount == lines.total()) {
+            let issued = SlipIssued { kind, number: same.number, lines, expires_at: same.expires_at };
+            let event = Box::new(self.note(Note::SlipIssued(issued)));
+            return Ok(Step::Answer(Receipt { lsn: self.state.lsn, at: self.now.at, event }));
+        }
+        has_room("open payment slips", open.count(), self.state.settings.bounds.open_slips)?;
         let grows = by.terms.lateness.next_fee_day(oldest, self.now.date);
         let expires_at = grows.unwrap_or_else(|| self.now.date.plus_months(1)).start().plus(-1);
         // Twelve digits: what a terminal in a shop asks for.
         let number = 100_000_000_000 + random % 900_000_000_000;
-        Ok(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at })))
+        Ok(Step::Record(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at }))))
     }
+}
+
+fn has_room(what: &'static str, there: usize, most: usize) -> Result<(), Refusal> {
+    if there < most { Ok(()) } else { Err(Refusal::TooManyOpen { what, most }) }
 }
 
 /// What time alone makes due in a customer's books; nothing when everything is posted.
@@ -252,7 +283,7 @@ pub fn calendar(state: &State, ix: CustomerIx, now: &Now) -> Option<Event> {
     draft.catch_up();
     draft.reconcile();
     draft.pay_out_old_credit();
-    let books = draft.finish();
+    let (books, _) = draft.finish();
     (!books.is_empty()).then(|| Event::Settled { cause: Cause::Calendar, books: Box::new(books) })
 }
 

@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::num::NonZero;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
@@ -9,7 +10,7 @@ use super::account::Channel;
 use super::advice::Booked;
 use super::bill::BillKey;
 use super::denial::Reason;
-use super::event::{Decided, Destination, FirstSale};
+use super::event::{Decided, Destination, Event, FirstSale};
 use super::ids::{AuthorizationId, CustomerIx, Handle, Lsn, OrderId, Part, RefundId};
 use super::jst::{Date, Millis, Month, Now};
 use super::money::Yen;
@@ -62,6 +63,21 @@ pub struct RefundMade {
     pub restored: Yen,
 }
 
+/// What was refunded of a purchase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refunds {
+    /// So many were made before the order was last taken back into memory: the ledger has them.
+    pub before: u16,
+    /// Those since, in their order.
+    pub made: Vec<RefundMade>,
+}
+
+impl Refunds {
+    pub fn count(&self) -> usize {
+        usize::from(self.before) + self.made.len()
+    }
+}
+
 /// A part of a refund and what it was put on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -106,7 +122,8 @@ pub struct Order {
     pub first: Option<Box<FirstSale>>,
     /// Set when a hold is captured.
     pub capture: Option<Box<CaptureTerms>>,
-    pub refunds: Option<Box<Vec<RefundMade>>>,
+    /// Shared with the answers that tell of the order, which do not copy it.
+    pub refunds: Option<Arc<Refunds>>,
     /// Last record and time that changed it.
     pub touched: Lsn,
     pub touched_at: Millis,
@@ -262,9 +279,16 @@ impl Order {
         self.customer.is_none() && matches!(self.state, OrderState::Held { .. } | OrderState::Captured { .. })
     }
 
-    /// As it comes back from the ledger: chained to nothing, and nothing asks any more how it was booked.
-    pub fn as_recalled(&self) -> Self {
-        Self { earlier: None, advice: None, ..self.clone() }
+    pub fn refunds(&self) -> &[RefundMade] {
+        self.refunds.as_ref().map_or(&[], |refunds| &refunds.made)
+    }
+
+    /// The fact that takes it back into memory: chained to nothing, and nothing asks any more how it was booked. Its
+    /// refunds stay in the ledger, where a repeated one is looked for; only how many they are comes with it.
+    pub fn recalled(&self) -> Event {
+        let made = self.refunds.as_ref().map_or(0, |refunds| refunds.count());
+        let order = Self { earlier: None, advice: None, refunds: None, ..self.clone() };
+        Event::Recalled { order: Box::new(order), refunds_made: u16::try_from(made).unwrap_or(u16::MAX) }
     }
 
     /// See [`OrderStatus::stands`].

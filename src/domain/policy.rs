@@ -48,6 +48,8 @@ pub struct Codes {
     /// Most yen in one payment by 19 digits alone.
     #[serde(default = "tok19_cap_yen")]
     pub tok19_cap_yen: u64,
+    /// Codes that one customer is given in an hour; any number where it is left out.
+    pub max_per_hour: Option<u16>,
 }
 
 const fn tok19_life_seconds() -> u16 {
@@ -243,6 +245,7 @@ fn check(raw: &Raw) -> Result<(), BadPolicy> {
             "codes.refresh_seconds",
             "must be 1 to codes.life_seconds",
         ),
+        (raw.codes.max_per_hour == Some(0), "codes.max_per_hour", "must be at least 1; left out it means no bound"),
         (!(10..=3_600).contains(&raw.codes.tok19_life_seconds), "codes.tok19_life_seconds", "must be 10 to 3,600"),
         (!(1..=32).contains(&ladder.len()), "ladder", "must have 1 to 32 rungs"),
         (

@@ -195,6 +195,16 @@ pub struct Refund {
     pub authorization: AuthorizationId,
     pub refund_id: RefundId,
     pub amount: Yen,
+    /// A network takes a sale back, whole or in part: it passes beyond the bound of refunds.
+    pub is_reversal: bool,
+    /// The ledger was asked, and knows no refund of this id.
+    pub is_new_to_ledger: bool,
+}
+
+impl Refund {
+    pub const fn new(authorization: AuthorizationId, refund_id: RefundId, amount: Yen) -> Self {
+        Self { authorization, refund_id, amount, is_reversal: false, is_new_to_ledger: false }
+    }
 }
 
 /// Changes of a customer; what is `None` stays as it is.

@@ -8,7 +8,7 @@ use super::advice::{AdviceOutcome, advise};
 use super::codes::{Code, Ending};
 use super::decide::{Judgement, Verdict, decide};
 use super::denial::Reason;
-use super::enroll::{issue_code, put_customer, void_code};
+use super::enroll::{NoCode, issue_code, put_customer, void_code};
 use super::event::{Decided, Event, Undone};
 use super::ids::{AuthorizationId, CustomerId};
 use super::jst::Now;
@@ -17,6 +17,7 @@ use super::office::instruct;
 use super::orders::{Order, RefundMade, Told};
 use super::receipts::{Receipt, Receipts};
 use super::request::{Advice, Authorize, OrderKey, Request};
+use super::standing::Spendable;
 use super::state::State;
 use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
 
@@ -47,8 +48,15 @@ pub enum Reply {
     },
     /// The source sent too many bad codes, and this order is not known.
     Throttled,
-    /// As many orders as may be are in memory; no decision was made.
+    /// As many orders, codes, customers or merchants as may be are in memory; no decision was made.
     Full,
+    /// The fact would be larger than a record may be; nothing was recorded.
+    TooLarge,
+    /// The customer was given as many codes as in an hour may be.
+    TooManyCodes {
+        /// Until the next may be had, ms.
+        wait: i64,
+    },
     Cancelled {
         action: CancelAction,
         authorization: Option<AuthorizationId>,
@@ -90,7 +98,8 @@ pub enum Reply {
 #[derive(Clone, Debug)]
 pub struct CodeView {
     pub code: Code,
-    pub account: Account,
+    /// What its customer can spend now.
+    pub spendable: Spendable,
     /// The sale that used it.
     pub sale: Option<Tried>,
     /// The last try, which may be a later denial.
@@ -148,21 +157,29 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         Request::Recall(order) => match state.orders.by_lsn(order.id.lsn) {
             Some(known) if state.orders.is_remembered(known, now.at) => answer(Reply::Order(Box::new(known.clone()))),
             // Past its time and not freed yet: memory is never behind the ledger, so its copy is the better one.
-            Some(known) => Ruling::Record(Event::Recalled(Box::new(known.as_recalled()))),
-            None => Ruling::Record(Event::Recalled(Box::new(order.as_recalled()))),
+            Some(known) => Ruling::Record(known.recalled()),
+            None => Ruling::Record(order.recalled()),
         },
         Request::IssueCode { customer, generation, form } => {
             match issue_code(state, customer, *generation, *form, now, policy, draw) {
                 Ok(issued) => Ruling::Record(Event::issued(*form, issued)),
-                Err(reason) => answer(Reply::CodeRefused(reason)),
+                Err(NoCode::Refused(reason)) => answer(Reply::CodeRefused(reason)),
+                Err(NoCode::TooMany { wait }) => answer(Reply::TooManyCodes { wait }),
+                Err(NoCode::Full) => answer(Reply::Full),
             }
         }
         Request::VoidCode { code } => void_code(state, *code, now)
             .map_or_else(|| answer(look(state, &Request::FindCode(*code), now)), Ruling::Record),
+        Request::PutCustomer { id, .. } if is_full_of_customers(state, id) => answer(Reply::Full),
         Request::PutCustomer { id, change } => put_customer(state, *id, change)
             .map_or_else(|| answer(look(state, &Request::FindCustomer(*id), now)), Ruling::Record),
         Request::PutMerchant(merchant) if state.merchants.get(&merchant.id) == Some(merchant) => {
             answer(Reply::Merchant { merchant: merchant.clone(), created: false })
+        }
+        Request::PutMerchant(merchant)
+            if state.merchants.len() >= state.settings.merchants_max && !state.merchants.contains_key(&merchant.id) =>
+        {
+            answer(Reply::Full)
         }
         Request::PutMerchant(merchant) => Ruling::Record(Event::MerchantSet(merchant.clone())),
         Request::Instruct { .. } if state.receipts.len() >= Receipts::MOST => answer(Reply::Full),
@@ -180,20 +197,24 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
     }
 }
 
+fn is_full_of_customers(state: &State, id: &CustomerId) -> bool {
+    state.next_customer().0 >= state.settings.customers_max && state.customer_ix(id).is_none()
+}
+
 pub(super) fn recorded(input: Arc<Authorize>, judgement: Judgement, policy: u32, random: u64) -> Event {
     let Judgement { customer, room, outcome } = judgement;
     Event::Decided(Decided { random, policy, input, customer, room, outcome })
 }
 
 /// The customer of an office's fact as it is now, with the fact.
-fn booked(state: &State, receipt: &Receipt, replayed: bool) -> Option<Reply> {
+fn booked(state: &State, receipt: Receipt, replayed: bool) -> Option<Reply> {
     let customer = match receipt.event.as_ref() {
         Event::Settled { books, .. } => books.customer,
         Event::Noted { customer, .. } => *customer,
         _ => return None,
     };
     let account = Box::new(state.account(customer)?.clone());
-    Some(Reply::Booked { account, receipt: Box::new(receipt.clone()), replayed })
+    Some(Reply::Booked { account, receipt: Box::new(receipt), replayed })
 }
 
 fn refunded(order: &Order, made: &RefundMade, replayed: bool) -> Reply {
@@ -208,7 +229,7 @@ fn look(state: &State, request: &Request, now: &Now) -> Reply {
             let order = state.orders.by_key(key, now.at).filter(|order| !order.is_tombstone());
             order.map(|order| Reply::Order(Box::new(order.clone())))
         }
-        Request::FindCode(id) => state.codes.by_id(*id, now.at).and_then(|code| code_view(state, code)),
+        Request::FindCode(id) => state.codes.by_id(*id, now.at).and_then(|code| code_view(state, code, now)),
         Request::FindCustomer(id) => state
             .customer_ix(id)
             .and_then(|ix| state.account(ix))
@@ -225,7 +246,7 @@ fn look(state: &State, request: &Request, now: &Now) -> Reply {
     found.unwrap_or(Reply::Unknown)
 }
 
-fn code_view(state: &State, code: &Code) -> Option<Reply> {
+fn code_view(state: &State, code: &Code, now: &Now) -> Option<Reply> {
     let tried = |lsn| {
         let order = state.orders.by_lsn(lsn)?.clone();
         let shop = state.merchants.get(&order.key.merchant).map(|merchant| merchant.name.clone());
@@ -235,9 +256,9 @@ fn code_view(state: &State, code: &Code) -> Option<Reply> {
         Some(Ending::Used { by, .. }) => tried(by),
         Some(Ending::Voided { .. }) | None => None,
     };
-    let account = state.account(code.customer)?.clone();
+    let spendable = state.account(code.customer)?.spendable(now, state.rules()?);
     let latest = code.latest_attempt.and_then(tried);
-    Some(Reply::Code(Box::new(CodeView { code: *code, account, sale, latest })))
+    Some(Reply::Code(Box::new(CodeView { code: *code, spendable, sale, latest })))
 }
 
 /// The answer to a request whose event has just been applied.
@@ -264,21 +285,23 @@ pub fn reply_after(state: &State, request: &Request, event: &Event, existed: boo
         }
         Event::Captured(captured) => order(captured.order).map(|order| Reply::Captured { order, replayed: false }),
         Event::Refunded(refund) => state.orders.by_lsn(refund.order).and_then(|order| {
-            let made = order.refunds.as_ref()?.last()?;
+            let made = order.refunds().last()?;
             Some(refunded(order, made, false))
         }),
-        Event::Recalled(recalled) => order(recalled.id.lsn).map(Reply::Order),
-        Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
-            state.codes.get(issued.handle, now.at).and_then(|code| code_view(state, code))
+        Event::RecalledWhole(recalled) | Event::Recalled { order: recalled, .. } => {
+            order(recalled.id.lsn).map(Reply::Order)
         }
-        Event::CodeVoided { handle } => state.codes.get(*handle, now.at).and_then(|code| code_view(state, code)),
+        Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
+            state.codes.get(issued.handle, now.at).and_then(|code| code_view(state, code, now))
+        }
+        Event::CodeVoided { handle } => state.codes.get(*handle, now.at).and_then(|code| code_view(state, code, now)),
         Event::CustomerSet { ix, .. } => {
             state.account(*ix).map(|account| Reply::Customer { account: Box::new(account.clone()), created: !existed })
         }
         Event::MerchantSet(merchant) => Some(Reply::Merchant { merchant: merchant.clone(), created: !existed }),
         Event::Settled { .. } | Event::Noted { .. } => {
             let receipt = Receipt { lsn: state.lsn, at: now.at, event: Box::new(event.clone()) };
-            booked(state, &receipt, false)
+            booked(state, receipt, false)
         }
         Event::Opened { .. } | Event::PolicySet { .. } | Event::HolidaysSet { .. } | Event::HoldExpired(_) => None,
     };

@@ -3,6 +3,7 @@
 
 use super::account::{Account, Purchase};
 use super::bill::{BillKey, Change, ChangeKind, LateFee, Line, PaymentMethod};
+use super::bounds::Bounds;
 use super::ids::CustomerIx;
 use super::jst::{Date, Millis, Month, Now};
 use super::ladder::Record;
@@ -150,6 +151,18 @@ impl Settlement {
 }
 
 impl Account {
+    /// Whether one of the bills that a settlement has touched, or the one that a refund makes smaller, has had more
+    /// changes than a bill may have.
+    pub fn has_full_bill(&self, books: &Settlement, refunded: Option<BillKey>, bounds: &Bounds) -> bool {
+        let of = |pot: Pot| match pot {
+            Pot::Bill { bill, line: Line::Principal } => Some(bill),
+            _ => None,
+        };
+        let mut touched = books.transfers.iter().flat_map(|transfer| [of(transfer.from), of(transfer.to)]).flatten();
+        let is_full = |key| self.bill(key).is_some_and(|bill| bill.changes.len() > bounds.changes_per_bill);
+        touched.any(is_full) || refunded.is_some_and(is_full)
+    }
+
     /// Makes a settlement true; `refund` is what went back to the shop with it.
     pub fn settle(&mut self, spare: &mut Spare, books: &Settlement, refund: Option<&Purchase>, now: &Now) {
         // What is over is over, whether it was freed before or not.
@@ -183,7 +196,7 @@ impl Account {
                 self.bill_mut(BillKey::Month(month), spare).fee = Some(Yen::ZERO);
             }
             Charge::LateFee { bill, date, amount } => {
-                self.bill_mut(bill, spare).late_fees.push(LateFee { date, amount });
+                self.bill_mut(bill, spare).post_late_fee(LateFee { date, amount });
             }
             Charge::LateFeeTakenBack { bill, date, amount: _ } => {
                 self.bill_mut(bill, spare).late_fees.retain(|late| late.date != date);

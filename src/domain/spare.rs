@@ -1,5 +1,7 @@
 //! Memory made ahead.
 
+use std::sync::Arc;
+
 use super::account::Rare;
 use super::bill::{Bill, BillKey};
 use super::ids::Lsn;
@@ -9,7 +11,7 @@ use super::ids::Lsn;
 #[expect(clippy::vec_box, reason = "the boxes are what is handed out")]
 pub struct Spare {
     rare: Vec<Box<Rare>>,
-    bills: Vec<Box<Bill>>,
+    bills: Vec<Arc<Bill>>,
 }
 
 impl Spare {
@@ -20,20 +22,20 @@ impl Spare {
         self.rare.reserve(Self::ENOUGH - self.rare.len());
         self.bills.reserve(Self::ENOUGH - self.bills.len());
         self.rare.resize_with(Self::ENOUGH, Box::default);
-        self.bills.resize_with(Self::ENOUGH, || Box::new(Bill::empty(BillKey::Np(Lsn::ZERO))));
+        self.bills.resize_with(Self::ENOUGH, || Arc::new(Bill::empty(BillKey::Np(Lsn::ZERO))));
     }
 
     pub fn rare(&mut self) -> Box<Rare> {
         self.rare.pop().unwrap_or_default()
     }
 
-    pub fn bill(&mut self, bill: Bill) -> Box<Bill> {
-        match self.bills.pop() {
-            Some(mut boxed) => {
-                *boxed = bill;
-                boxed
-            }
-            None => Box::new(bill),
+    pub fn bill(&mut self, bill: Bill) -> Arc<Bill> {
+        if let Some(mut shared) = self.bills.pop()
+            && let Some(place) = Arc::get_mut(&mut shared)
+        {
+            *place = bill;
+            return shared;
         }
+        Arc::new(bill)
     }
 }

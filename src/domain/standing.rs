@@ -87,7 +87,7 @@ impl Account {
     /// The oldest due date that has passed with principal unpaid. Provisional news of a payment counts, as does credit.
     pub fn overdue_since(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
         let overdue = self.overdue_as_it_stands(now, rules)?;
-        let may_be_paid = self.rare.as_ref().is_some_and(|rare| !rare.credit.is_zero() || rare.notes.is_some());
+        let may_be_paid = !self.credit().is_zero() || !self.pending().is_empty();
         if may_be_paid { self.as_if_paid(now, rules).overdue_as_it_stands(now, rules) } else { Some(overdue) }
     }
 

@@ -9,6 +9,7 @@ use foldhash::fast::{FixedState, RandomState};
 
 use super::account::{Account, Hold, Purchase};
 use super::advice::Booked;
+use super::bounds::Bounds;
 use super::chunks::Chunks;
 use super::codes::{CodeBook, Ending, Form};
 use super::denial::Reason;
@@ -20,7 +21,7 @@ use super::lateness::Rules;
 use super::merchant::Merchant;
 use super::money::Yen;
 use super::order_book::OrderBook;
-use super::orders::{CaptureTerms, Order, OrderState, RefundMade, part_of};
+use super::orders::{CaptureTerms, Order, OrderState, RefundMade, Refunds, Sequence, part_of};
 use super::policy::Policy;
 use super::receipts::{Receipt, Receipts};
 use super::request::{OrderKey, Payer, Scanned};
@@ -36,12 +37,27 @@ pub struct Settings {
     pub orders_max: u64,
     /// Life of a hold, ms (`holds.expire_after`).
     pub hold_life: i64,
+    /// Most codes remembered, ended ones included (`codes.max`).
+    pub codes_max: usize,
+    /// Most customers (`customers.max`).
+    pub customers_max: u32,
+    /// Most merchants (`merchants.max`).
+    pub merchants_max: usize,
+    pub bounds: Bounds,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         use super::jst::{DAY, HOUR};
-        Self { orders_retain: 48 * HOUR, orders_max: 20_000_000, hold_life: 7 * DAY }
+        Self {
+            orders_retain: 48 * HOUR,
+            orders_max: 20_000_000,
+            hold_life: 7 * DAY,
+            codes_max: 20_000_000,
+            customers_max: 20_000_000,
+            merchants_max: 1_000_000,
+            bounds: Bounds::default(),
+        }
     }
 }
 
@@ -148,6 +164,20 @@ impl State {
         std::iter::successors(first, |order| self.orders.get(order.earlier?))
     }
 
+    /// Makes the next order the latest approval of its customer; gives the approval before it. Those that were taken back
+    /// since are passed over for good, so that buying and cancelling all day makes no list to look through.
+    pub(super) fn chain_approval(&mut self, ix: CustomerIx, now: Millis) -> Option<Sequence> {
+        let mut earlier = self.account(ix)?.latest_approval;
+        while let Some(order) =
+            earlier.and_then(|sequence| self.orders.get(sequence)).filter(|order| !order.stands(now))
+        {
+            earlier = order.earlier;
+        }
+        let next = self.orders.next_sequence();
+        self.account_mut(ix).latest_approval = Some(next);
+        earlier
+    }
+
     /// Frees memory of what is past its time and posted to the ledger, at most `most` of each kind.
     pub fn forget(&mut self, now: Millis, posted: Lsn, most: usize) {
         self.orders.forget(now, posted, most);
@@ -208,10 +238,11 @@ impl State {
             Event::HoldExpired(undone) => self.give_back(undone, now),
             Event::Captured(captured) => self.captured(captured, now),
             Event::Refunded(refunded) => self.refunded(refunded, now),
-            Event::Recalled(order) => {
-                let mut order = order.as_ref().clone();
-                (order.touched, order.touched_at) = (self.lsn, now.at);
-                self.orders.recall(order);
+            Event::RecalledWhole(order) => self.recalled(order.as_ref().clone(), now),
+            Event::Recalled { order, refunds_made } => {
+                let refunds =
+                    (*refunds_made > 0).then(|| Arc::new(Refunds { before: *refunds_made, made: Vec::new() }));
+                self.recalled(Order { refunds, ..order.as_ref().clone() }, now);
             }
             Event::Settled { cause, books } => self.settled(cause, books, now),
             Event::Noted { customer, note } => {
@@ -224,6 +255,11 @@ impl State {
             let receipt = Receipt { lsn: self.lsn, at: now.at, event: Box::new(event.clone()) };
             self.receipts.push(key, receipt);
         }
+    }
+
+    fn recalled(&mut self, mut order: Order, now: &Now) {
+        (order.touched, order.touched_at) = (self.lsn, now.at);
+        self.orders.recall(order);
     }
 
     fn settled(&mut self, cause: &Cause, books: &Settlement, now: &Now) {
@@ -257,12 +293,13 @@ impl State {
         let account = self.account_mut(issued.customer);
         account.codes_issued = issued.counter;
         let before = account.live_code.replace(issued.handle);
+        let hour = self.codes.hour_of(issued.customer, before, now.at);
         if let Some(code) = before.and_then(|handle| self.codes.get_mut(handle))
             && code.customer == issued.customer
         {
             code.end(Ending::Voided { at: now.at }, now.at);
         }
-        self.codes.issue(self.lsn, now.at, issued, form);
+        self.codes.issue(self.lsn, now.at, issued, form, hour);
     }
 
     /// The decision's order, and what it changes of its customer.
@@ -280,9 +317,8 @@ impl State {
             Outcome::Approved(approval) => {
                 (order.month, order.due, order.points) = (approval.month, approval.due, approval.points);
                 if let Some(ix) = decided.customer {
-                    let sequence = self.orders.next_sequence();
+                    order.earlier = self.chain_approval(ix, now.at);
                     let (account, spare) = self.account_and_spare(ix);
-                    order.earlier = account.latest_approval.replace(sequence);
                     if let Some(expires_at) = approval.hold_expires_at {
                         let hold = Hold { order: id.lsn, channel: input.channel, amount: input.amount, expires_at };
                         account.rare_mut(spare).holds.push(hold);
@@ -376,7 +412,7 @@ impl State {
             let (id, amount, destination) = (refund.refund_id, refund.amount, refund.destination);
             let (applied, restored) = (refund.applied(), refund.restored());
             let made = RefundMade { id, amount, left, destination, applied, restored };
-            order.refunds.get_or_insert_default().push(made);
+            Arc::make_mut(order.refunds.get_or_insert_default()).made.push(made);
         });
     }
 }

@@ -1,7 +1,8 @@
 //! After the decision: cancel, capture, refund. Each reads the order and says what is to be recorded.
 
-use super::account::Purchase;
+use super::account::{Account, Purchase};
 use super::bill::{BillKey, Line, Lines};
+use super::bounds::MOST_REVERSALS;
 use super::draft::Draft;
 use super::event::{Captured, Destination, Event, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerIx, Lsn, OrderId};
@@ -63,6 +64,17 @@ pub enum Refusal {
     },
     OverRefundable {
         left: Yen,
+    },
+    /// Of this purchase; a refund of all that is left passes.
+    TooManyRefunds {
+        most: usize,
+    },
+    /// A refund of this id may be among those that only the ledger has: it is asked first.
+    LedgerKnows,
+    /// As many of them as one customer may have.
+    TooManyOpen {
+        what: &'static str,
+        most: usize,
     },
     CustomerUnknown,
     /// The id stands for something else; its amount, if it has one.
@@ -133,8 +145,8 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
 /// Whether money lies on the bill of an NP purchase: a refund says where it goes, a cancel could not.
 fn is_paid(state: &State, order: &Order) -> bool {
     let account = order.customer.and_then(|ix| state.account(ix));
-    let mut stories = account.into_iter().flat_map(|account| account.stories());
-    stories.any(|bill| bill.key == BillKey::Np(order.id.lsn) && bill.paid() != Lines::default())
+    let bill = account.and_then(|account| account.bill(BillKey::Np(order.id.lsn)));
+    bill.is_some_and(|bill| bill.paid() != Lines::default())
 }
 
 fn record_undone(order: &Order, amount: Yen, was_hold: bool) -> Step<CancelAction> {
@@ -219,12 +231,11 @@ pub fn refund<'a>(
     policy: &Policy,
 ) -> Result<Step<(&'a Order, &'a RefundMade)>, Refusal> {
     let order = find(state, request.authorization, now)?;
-    let mut made = order.refunds.iter().flat_map(|list| list.iter());
-    if let Some(made) = made.find(|made| made.id == request.refund_id) {
-        if made.amount != request.amount {
-            return Err(Refusal::RefundIdReused { amount: made.amount });
-        }
+    if let Some(made) = made_before(order, request)? {
         return Ok(Step::Answer((order, made)));
+    }
+    if !request.is_new_to_ledger && order.refunds.as_ref().is_some_and(|refunds| refunds.before > 0) {
+        return Err(Refusal::LedgerKnows);
     }
     // A network names refunds as it names sales, and takes them back the same way.
     let own =
@@ -241,6 +252,11 @@ pub fn refund<'a>(
     };
     let left = amount.minus_or_zero(refunded);
     let kept = left.checked_sub(request.amount).ok_or(Refusal::OverRefundable { left })?;
+    let bounds = &state.settings.bounds;
+    let most = if request.is_reversal { MOST_REVERSALS } else { bounds.refunds_per_purchase };
+    if !kept.is_zero() && order.refunds.as_ref().is_some_and(|refunds| refunds.count() >= most) {
+        return Err(Refusal::TooManyRefunds { most });
+    }
     let customer = order.customer.ok_or(Refusal::AuthorizationUnknown)?;
     let terms = order.terms();
     let purchase = Purchase {
@@ -250,7 +266,10 @@ pub fn refund<'a>(
         month: terms.month,
         at: terms.at,
     };
-    let books = refund_books(state, customer, &purchase, now).ok_or(Refusal::AuthorizationUnknown)?;
+    let (books, account) = refund_books(state, customer, &purchase, now).ok_or(Refusal::AuthorizationUnknown)?;
+    if !request.is_reversal && account.has_full_bill(&books, Some(purchase.bill()), bounds) {
+        return Err(Refusal::TooManyOpen { what: "changes of one bill", most: bounds.changes_per_bill });
+    }
     Ok(Step::Record(Event::Refunded(Refunded {
         order: order.id.lsn,
         refund_id: request.refund_id,
@@ -267,13 +286,21 @@ pub fn refund<'a>(
 }
 
 /// What the money of a refund does: nothing more while the month is open, where the usage only shrinks.
-fn refund_books(state: &State, customer: CustomerIx, purchase: &Purchase, now: &Now) -> Option<Settlement> {
+fn refund_books(state: &State, customer: CustomerIx, purchase: &Purchase, now: &Now) -> Option<(Settlement, Account)> {
     let mut draft = Draft::of(state, customer, now)?;
     if purchase.bill() != BillKey::Month(now.month) {
         draft.catch_up();
         draft.refund(purchase);
     }
     Some(draft.finish())
+}
+
+/// The refund that the id stands for, of those that the order knows.
+pub fn made_before<'a>(order: &'a Order, request: &Refund) -> Result<Option<&'a RefundMade>, Refusal> {
+    match order.refunds().iter().find(|made| made.id == request.refund_id) {
+        Some(made) if made.amount != request.amount => Err(Refusal::RefundIdReused { amount: made.amount }),
+        made => Ok(made),
+    }
 }
 
 /// Money that a refund set free on the purchase's own bill, or that met no bill of its own.

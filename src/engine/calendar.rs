@@ -9,6 +9,8 @@ use crate::domain::jst::{Date, MINUTE, Now};
 const LOOKED_AT: u32 = 512;
 /// Papers in one step.
 pub const PAPERS_A_STEP: usize = 2;
+/// With so many bills looked at a step is over, however few customers they were of: some half a millisecond.
+pub const BILLS_A_STEP: usize = 512;
 /// After midnight, ms: yesterday's last sales can be cancelled until then.
 const BEGINS: i64 = 15 * MINUTE;
 

@@ -24,7 +24,7 @@ use crate::domain::jst::{Millis, Now};
 use crate::domain::request::Request;
 use crate::domain::rule::Reply;
 use crate::domain::state::State;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, TooLarge};
 
 use board::Board;
 use committer::Committer;
@@ -91,9 +91,9 @@ impl<J: Journal> Engine<J> {
         requests.iter().for_each(|request| self.take(request));
     }
 
-    /// Makes a fact true.
-    pub fn record(&mut self, event: &Event) {
-        self.owner.record(event, &mut self.group);
+    /// Makes a fact true, unless no record can hold it.
+    pub fn record(&mut self, event: &Event) -> Result<(), TooLarge> {
+        self.owner.record(event, &mut self.group)
     }
 
     /// Makes the group durable, shows what it changed and gives the answers in order of [`Engine::take`].

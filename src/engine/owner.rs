@@ -20,11 +20,11 @@ use crate::domain::request::{Payer, Request};
 use crate::domain::rule::{Reply, Ruling, existed, order_key, reply_after, rule};
 use crate::domain::state::State;
 use crate::domain::undo::hold_expired;
-use crate::journal::{Batch, codec};
+use crate::journal::{Batch, TooLarge, codec};
 use crate::metrics::{gauge_value, metrics};
 
 use super::board::{Board, Rules};
-use super::calendar::{Calendar, PAPERS_A_STEP};
+use super::calendar::{BILLS_A_STEP, Calendar, PAPERS_A_STEP};
 
 /// Expired holds that get their paper in one batch. The room came back by itself; this is only paperwork.
 const PAPERS_A_BATCH: usize = 64;
@@ -128,7 +128,7 @@ impl Owner {
             self.holds.remove(&hold);
             let (_, order, customer) = hold;
             if let Some(event) = hold_expired(&self.state, customer, order, &self.now) {
-                self.record(&event, group);
+                self.record_own(&event, group);
             }
         }
     }
@@ -140,13 +140,14 @@ impl Owner {
         if group.records.len() >= ENOUGH_RECORDS {
             return;
         }
-        let mut papers = 0;
+        let (mut papers, mut bills) = (0, 0);
         for ix in self.calendar.step(&self.now, self.state.next_customer()).map(CustomerIx) {
-            if papers == PAPERS_A_STEP {
+            if papers == PAPERS_A_STEP || bills >= BILLS_A_STEP {
                 return self.calendar.stopped_at(ix);
             }
+            bills += self.state.account(ix).map_or(0, |account| account.bill_keys().count());
             if let Some(event) = calendar(&self.state, ix, &self.now) {
-                self.record(&event, group);
+                self.record_own(&event, group);
                 papers += 1;
             }
         }
@@ -178,8 +179,10 @@ impl Owner {
             }
             Ruling::Record(event) => {
                 let existed = existed(&self.state, request);
-                self.record(&event, group);
-                reply_after(&self.state, request, &event, existed, &self.now)
+                match self.record(&event, group) {
+                    Ok(()) => reply_after(&self.state, request, &event, existed, &self.now),
+                    Err(TooLarge) => Reply::TooLarge,
+                }
             }
         };
         group.replies.push(reply);
@@ -197,12 +200,21 @@ impl Owner {
         order_key(request).is_some_and(|key| self.state.orders.by_key(&key, self.now.at).is_some())
     }
 
-    /// Makes a fact true and adds it to the group.
-    pub fn record(&mut self, event: &Event, group: &mut Group) {
+    /// Adds a fact to the group and makes it true. One that no record can hold changes nothing: the committer must never
+    /// meet it, for it could only end the process, after this start and after each one that follows.
+    pub fn record(&mut self, event: &Event, group: &mut Group) -> Result<(), TooLarge> {
+        group.records.offer(self.now.at.0, |bytes| codec::encode(event, bytes))?;
         self.note_before(event, group);
         self.state.apply(event, &self.now);
         self.note_after(event, group);
-        group.records.push(self.now.at.0, |bytes| codec::encode(event, bytes));
+        Ok(())
+    }
+
+    /// What nobody asked for and nobody waits for. It is true whether its paper is made or not.
+    fn record_own(&mut self, event: &Event, group: &mut Group) {
+        if let Err(error) = self.record(event, group) {
+            tracing::error!(%error, "what time has made true of a customer's account is not recorded");
+        }
     }
 
     /// A new code ends the one before it: whoever follows that one wants to know.
@@ -271,7 +283,8 @@ impl Owner {
             Event::Opened { .. }
             | Event::MerchantSet(_)
             | Event::Tombstoned { .. }
-            | Event::Recalled(_)
+            | Event::RecalledWhole(_)
+            | Event::Recalled { .. }
             | Event::SuspenseCleared { .. } => {}
         }
     }

@@ -2,6 +2,11 @@
 
 use super::record;
 
+/// A fact that no record can hold. It is refused before it becomes true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a fact is too large to be recorded")]
+pub struct TooLarge;
+
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -22,6 +27,26 @@ impl Batch {
     pub fn push(&mut self, time_ms: i64, fill: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         fill(&mut self.bytes);
+        self.end(time_ms, start);
+    }
+
+    /// The same for a payload that may be too large: then nothing is added, and the batch is as it was.
+    pub fn offer(
+        &mut self,
+        time_ms: i64,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), TooLarge>,
+    ) -> Result<(), TooLarge> {
+        let start = self.bytes.len();
+        let filled = fill(&mut self.bytes);
+        if filled.is_err() || self.bytes.len() - start > record::MAX_PAYLOAD {
+            self.bytes.truncate(start);
+            return Err(TooLarge);
+        }
+        self.end(time_ms, start);
+        Ok(())
+    }
+
+    fn end(&mut self, time_ms: i64, start: usize) {
         let end = self.bytes.len();
         assert!(end >= start, "a payload may only be appended");
         self.ends.push((time_ms, end));

@@ -1,9 +1,9 @@
 //! The parts of events that are about money: bills, settlements, notes. The ledger keeps a customer's story in the same
 //! bytes.
 
-use super::{BadEvent, Field, Got, numbered, take};
+use super::{BadEvent, Field, Got, Out, TooLarge, numbered, put_list, take, written};
 
-use crate::domain::bill::{Bill, BillKey, Change, ChangeKind, LateFee, Line, Lines, Stretch};
+use crate::domain::bill::{Bill, BillKey, Change, ChangeKind, Changes, LateFee, Line, Lines, Stretch};
 use crate::domain::event::{Cause, Note, Payment, SlipIssued, SlipKind};
 use crate::domain::ids::OfficeId;
 use crate::domain::jst::Millis;
@@ -21,23 +21,29 @@ pub struct Dossier {
 }
 
 impl Dossier {
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The kinds of its slips come last: a ledger made before they were kept ends without them.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, TooLarge> {
         let mut bytes = Vec::new();
-        self.put(&mut bytes);
-        bytes
+        written(self, &mut bytes)?;
+        let kinds: Vec<_> = self.notes.slips.iter().map(|slip| slip.kind).collect();
+        written(&kinds, &mut bytes)?;
+        Ok(bytes)
     }
 
     pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, BadEvent> {
-        let dossier = Self::get(&mut bytes)?;
+        let mut dossier = Self::get(&mut bytes)?;
+        if !bytes.is_empty() {
+            let kinds: Vec<Option<SlipKind>> = Vec::get(&mut bytes)?;
+            dossier.notes.slips.iter_mut().zip(kinds).for_each(|(slip, kind)| slip.kind = kind);
+        }
         if bytes.is_empty() { Ok(dossier) } else { Err(BadEvent("bytes left over")) }
     }
 }
 
 /// Where a refund went, as the ledger keeps it.
-pub fn applied_to_bytes(applied: &Vec<Applied>) -> Vec<u8> {
+pub fn applied_to_bytes(applied: &Vec<Applied>) -> Result<Vec<u8>, TooLarge> {
     let mut bytes = Vec::new();
-    applied.put(&mut bytes);
-    bytes
+    written(applied, &mut bytes).map(|()| bytes)
 }
 
 pub fn applied_from_bytes(mut bytes: &[u8]) -> Result<Vec<Applied>, BadEvent> {
@@ -53,6 +59,16 @@ wrapped! {
     SlipKind: u8, |value| *value as u8, |n| numbered(&SlipKind::ALL, n);
 }
 
+/// Written as its list; the sums follow from it.
+impl Field for Changes {
+    fn put(&self, out: &mut Out<'_>) {
+        put_list(self.as_slice(), out);
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        (0..u16::get(input)?).map(|_| Change::get(input)).collect()
+    }
+}
+
 records! {
     Lines { principal, bill_fee, late_fees, damages }
     Stretch { channel, since, amount }
@@ -61,7 +77,7 @@ records! {
     Bill { key, billed_by, due, fee, purchases, changes, late_fees, damages, paid_fees, counted }
     Record { on_time_bills, purchases, months_active, latest }
     Pending { id, amount, paid_at, expires_at }
-    Slip { number, amount, expires_at }
+    Slip { number, amount, expires_at } - { kind }
     Notes { pending, blocks, slips }
     Dossier { bills, credit_since, notes }
     Transfer { from, to, amount, at }

@@ -223,7 +223,7 @@ impl<D: Disk> Journal for LocalJournal<D> {
     fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
         self.check()?;
         if batch.longest() > record::MAX_PAYLOAD {
-            return Err(JournalError::TooLarge(batch.longest()));
+            return Err(super::TooLarge.into());
         }
         let Some((begins, _)) = batch.payloads().next() else { return Ok(self.last()) };
         let mut last = self.cursor.last_time;

@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use crate::domain::ids::Lsn;
 
-pub use batch::Batch;
+pub use batch::{Batch, TooLarge};
 pub use local::{LocalJournal, Options, Room};
 pub use lock::DirLock;
 pub use reader::{Reader, Record};
@@ -77,8 +77,8 @@ pub enum JournalError {
     #[error("a record of time {given} after records of time {last}")]
     TimeBackwards { given: i64, last: i64 },
     /// A bug of the caller; nothing was written.
-    #[error("a payload of {0} bytes is longer than a record may be")]
-    TooLarge(usize),
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
 }
 
 impl JournalError {

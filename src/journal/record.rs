@@ -18,7 +18,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{JournalError, Lsn};
+use super::{JournalError, Lsn, TooLarge};
 
 pub const HEADER: usize = 48;
 /// Far above any event (a policy file is the largest); it bounds what a damaged length can make a reader do.
@@ -84,7 +84,7 @@ pub enum Parsed<'a> {
 pub fn encode(out: &mut Vec<u8>, meta: &Meta, payload: &[u8]) -> Result<Link, JournalError> {
     let length = match u32::try_from(payload.len()) {
         Ok(length) if payload.len() <= MAX_PAYLOAD => length,
-        _ => return Err(JournalError::TooLarge(payload.len())),
+        _ => return Err(TooLarge.into()),
     };
     let distance = u32::try_from(meta.lsn.0.saturating_sub(meta.durable.0)).unwrap_or(u32::MAX);
     let start = out.len();

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::LedgerError;
 use super::sqlite_post::{Poster, bits};
 use super::sqlite_read::Cells;
-use crate::domain::codes::{Code, Ending, FIRST_KEPT, Form, REST};
+use crate::domain::codes::{Code, Ending, FIRST_KEPT, Form, Hour, REST};
 use crate::domain::denial::Reason;
 use crate::domain::event::{CodeIssued, Decided, Outcome};
 use crate::domain::ids::{CodeId, CustomerIx, Handle, Lsn};
@@ -120,7 +120,7 @@ pub(super) fn code_facts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Lsn
 }
 
 fn code(cells: &Cells<'_>) -> Result<Code, LedgerError> {
-    let handle = cells.made(1, Handle::new)?;
+    let (handle, issued_at) = (cells.made(1, Handle::new)?, cells.millis(7)?);
     Ok(Code {
         id: CodeId { part: handle.part(), lsn: cells.lsn(0)?, random: cells.bits(2)? },
         handle,
@@ -129,12 +129,14 @@ fn code(cells: &Cells<'_>) -> Result<Code, LedgerError> {
         generation: cells.num(4)?,
         counter: cells.num(5)?,
         random: cells.num(6)?,
-        issued_at: cells.millis(7)?,
+        issued_at,
         expires_at: cells.millis(8)?,
         ending: None,
         wrong_seals: 0,
         attempts: 0,
         latest_attempt: None,
+        // Counted when the code takes its place behind the customer's others.
+        hour: Hour::next(None, issued_at),
     })
 }
 
@@ -172,16 +174,19 @@ impl Codes {
         }
     }
 
-    fn issued(&mut self, code: Code) {
+    fn issued(&mut self, mut code: Code) {
         let at = code.issued_at;
         if self.by_handle.len() >= self.sweep_at {
-            self.by_handle.retain(|_, code| at < code.forget_at());
+            self.by_handle.retain(|_, code| at < code.counts_until());
             self.sweep_at = 2 * self.by_handle.len() + 100_000;
         }
         let before = self.latest.insert(code.customer, code.handle);
         if let Some(before) = before.and_then(|handle| self.by_handle.get_mut(&handle))
             && before.customer == code.customer
         {
+            // The same as `CodeBook::hour_of`, before its end shortens how long it is remembered.
+            let hour = (at < before.counts_until()).then_some(before.hour);
+            code.hour = Hour::next(hour, at);
             before.end(Ending::Voided { at }, at);
         }
         self.by_handle.insert(code.handle, code);
@@ -190,8 +195,8 @@ impl Codes {
     /// Those still remembered, in the order in which they will be forgotten.
     pub(super) fn give(self, state: &mut State) {
         let (now, all) = (state.time, self.by_handle.into_values());
-        let mut kept: Vec<Code> = all.filter(|code| now < code.forget_at()).collect();
-        kept.sort_unstable_by_key(|code| (code.forget_at(), code.id.lsn));
+        let mut kept: Vec<Code> = all.filter(|code| now < code.counts_until()).collect();
+        kept.sort_unstable_by_key(|code| (code.counts_until(), code.id.lsn));
         for code in kept {
             state.codes.put(code);
         }

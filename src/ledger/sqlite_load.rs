@@ -1,13 +1,14 @@
 //! From the tables back to the engine's state.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Rows};
 
 use super::LedgerError;
 use super::sqlite_codes::{Codes, code_facts, oldest_code};
 use super::sqlite_parallel::Readers;
-use super::sqlite_read::{Cells, DECIDED_FROM, first_since, order, orders, receipt_of};
+use super::sqlite_read::{Cells, DECIDED_FROM, first_since, orders, receipt_of, remembered};
 use crate::domain::account::{Account, Hold, Identity, Limits, Profile, Rare, Status};
 use crate::domain::bill::{NpBill, OpenMonth, PaymentMethod};
 use crate::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId};
@@ -235,7 +236,7 @@ pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
             later,
             holds: holds.of(ix)?.into(),
             np: bills.of(ix)?.into(),
-            bills: stories.into_iter().map(Box::new).collect(),
+            bills: stories.into_iter().map(Arc::new).collect(),
             credit,
             credit_since,
             notes: (notes != Notes::default()).then(|| Box::new(notes)),
@@ -295,7 +296,7 @@ fn load_orders(readers: &mut Readers, state: &mut State) -> Result<(), LedgerErr
     )?;
     let mut rows = kept.query([recent, forgotten.0])?;
     while let Some(row) = rows.next()? {
-        let (order, recalled) = order(db, row)?;
+        let (order, recalled) = remembered(db, row)?;
         state.load_order(order, recalled);
     }
     drop(rows);
@@ -310,7 +311,7 @@ fn recent_orders(db: &Connection, from: i64, to: i64) -> Result<Vec<(Order, bool
     let mut rows = query.query([from, to])?;
     let mut read = Vec::new();
     while let Some(row) = rows.next()? {
-        read.push(order(db, row)?);
+        read.push(remembered(db, row)?);
     }
     Ok(read)
 }

@@ -13,6 +13,7 @@ use crate::domain::ids::{CustomerIx, Lsn};
 use crate::domain::jst::{Month, Now};
 use crate::domain::settle::{Charge, Pot, Settlement, Transfer};
 use crate::domain::spare::Spare;
+use crate::journal::TooLarge;
 use crate::journal::codec::{self, Dossier};
 
 /// One row of `movement`, but for what all rows of a fact share.
@@ -23,6 +24,11 @@ struct Leg {
     counter: Book,
     amount: i64,
     bill: Option<BillKey>,
+}
+
+/// What the journal has recorded fits; anything else is a fault of ours.
+pub(super) fn too_large(error: TooLarge) -> LedgerError {
+    LedgerError::Corrupt(error.to_string())
 }
 
 const fn book(line: Line) -> Book {
@@ -68,7 +74,7 @@ impl Poster<'_> {
     fn receipt(&self, event: &Event, lsn: Lsn) -> Result<(), LedgerError> {
         let Some(key) = event.receipt_key() else { return Ok(()) };
         let mut bytes = Vec::new();
-        codec::encode(event, &mut bytes);
+        codec::encode(event, &mut bytes).map_err(too_large)?;
         let row = params![key.customer.0, key.kind as u8, key.id.as_str(), bits(lsn.0), self.now.at.0, bytes];
         self.run("INSERT OR REPLACE INTO receipt VALUES (?1, ?2, ?3, ?4, ?5, ?6)", row).map(drop)
     }
@@ -212,7 +218,7 @@ impl Poster<'_> {
         if dossier == Dossier::default() {
             return self.run("DELETE FROM dossier WHERE customer = ?1", [customer.0]).map(drop);
         }
-        let row = params![customer.0, dossier.to_bytes()];
+        let row = params![customer.0, dossier.to_bytes().map_err(too_large)?];
         self.run("INSERT OR REPLACE INTO dossier VALUES (?1, ?2)", row).map(drop)
     }
 

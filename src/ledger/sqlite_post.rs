@@ -4,6 +4,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 
 use super::sqlite_codes::{CODE, trial};
+use super::sqlite_money::too_large;
 use super::sqlite_standing::Standings;
 use super::{Book, EntryKind, LedgerError, Posting};
 use crate::domain::account::{Channel, Purchase};
@@ -119,7 +120,8 @@ impl<'c> Poster<'c> {
             Event::HoldExpired(undone) => self.give_back(undone, lsn),
             Event::Captured(captured) => self.captured(captured, lsn),
             Event::Refunded(refund) => self.refunded(refund, lsn),
-            Event::Recalled(order) => self.recalled(order, lsn),
+            Event::RecalledWhole(order) => self.recalled(order, Lsn(1), lsn),
+            Event::Recalled { order, .. } => self.recalled(order, lsn, lsn),
             Event::Settled { cause, books } => self.settled(cause, books, &posting.event, lsn),
             Event::Noted { customer, note } => self.noted(*customer, note, &posting.event, lsn),
         }
@@ -277,17 +279,17 @@ impl<'c> Poster<'c> {
         let (order, lsn, amount) = (bits(order.0), bits(lsn.0), yen(amount));
         let sql = "UPDATE decision SET refunded = refunded + ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
         self.change("an order", sql, params![order, amount, lsn, self.now.at.0])?;
-        let (applied, restored) = (applied_to_bytes(&refund.applied()), yen(refund.restored()));
+        let (applied, restored) = (applied_to_bytes(&refund.applied()).map_err(too_large)?, yen(refund.restored()));
         let row = params![order, lsn, refund_id.as_str(), amount, destination as u8, applied, restored];
         let insert = "INSERT INTO refund SELECT ?1, ?2, ?3, ?4, captured - refunded, ?5, ?6, ?7 FROM decision
             WHERE lsn = ?1";
         self.run(insert, row).map(drop)
     }
 
-    /// The order itself came from here.
-    fn recalled(&self, order: &Order, lsn: Lsn) -> Result<(), LedgerError> {
-        let sql = "UPDATE decision SET recalled = 1, touched = ?2, touched_at = ?3 WHERE lsn = ?1";
-        self.change("an order", sql, params![bits(order.id.lsn.0), bits(lsn.0), self.now.at.0])
+    /// The order itself came from here. `from` is the first record whose refunds memory has since.
+    fn recalled(&self, order: &Order, from: Lsn, lsn: Lsn) -> Result<(), LedgerError> {
+        let sql = "UPDATE decision SET recalled = ?4, touched = ?2, touched_at = ?3 WHERE lsn = ?1";
+        self.change("an order", sql, params![bits(order.id.lsn.0), bits(lsn.0), self.now.at.0, bits(from.0)])
     }
 
     /// Adds a captured purchase to what the customer owes.

@@ -1,5 +1,7 @@
 //! Answers from the books: past orders and a customer's movements. Also how rows become domain values.
 
+use std::sync::Arc;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::sqlite::position;
@@ -15,7 +17,7 @@ use crate::domain::ids::{
 };
 use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::money::Yen;
-use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade};
+use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade, Refunds};
 use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
 use crate::journal::codec;
@@ -128,8 +130,18 @@ impl Cells<'_> {
     }
 }
 
-/// An order and whether it was ever recalled.
-pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), LedgerError> {
+/// An order of any age, with all its refunds.
+pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<Order, LedgerError> {
+    read_order(db, row, |_| Lsn::ZERO).map(|(order, _)| order)
+}
+
+/// An order as memory has it, and whether it was ever recalled: of its refunds those that were made since.
+pub(super) fn remembered(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), LedgerError> {
+    read_order(db, row, |recalled| recalled)
+}
+
+/// `since` gives the first record whose refunds are wanted, from the one that recalled the order; zero if none did.
+fn read_order(db: &Connection, row: &Row<'_>, since: impl FnOnce(Lsn) -> Lsn) -> Result<(Order, bool), LedgerError> {
     let cells = Cells(row);
     let lsn = cells.lsn(0)?;
     let state = match cells.num::<u8>(10)? {
@@ -142,7 +154,8 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
     };
     let decided_at = cells.millis(9)?;
     let was_refunded = cells.int(14)? > 0;
-    let recalled = cells.int(21)? != 0;
+    let recall = cells.lsn(21)?;
+    let recalled = recall > Lsn::ZERO;
     let order = Order {
         id: cells.text(1, AuthorizationId::parse)?,
         key: OrderKey {
@@ -162,7 +175,7 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), Led
         room: cells.yen(18)?,
         first: first(&cells)?,
         capture: capture(&cells)?.map(Box::new),
-        refunds: if was_refunded { Some(Box::new(refunds(db, lsn)?)) } else { None },
+        refunds: if was_refunded { Some(Arc::new(refunds(db, lsn, since(recall))?)) } else { None },
         touched: cells.opt(19)?.map_or(lsn, |touched| Lsn(touched.cast_unsigned())),
         touched_at: Millis(cells.opt(20)?.unwrap_or(decided_at.0)),
         earlier: None,
@@ -191,11 +204,15 @@ fn capture(cells: &Cells<'_>) -> Result<Option<CaptureTerms>, LedgerError> {
     Ok(Some(CaptureTerms { at: cells.millis(26)?, month, due, points: cells.bits(29)? }))
 }
 
-fn refunds(db: &Connection, order: Lsn) -> Result<Vec<RefundMade>, LedgerError> {
+/// Those recorded from `since` on, and how many came before.
+fn refunds(db: &Connection, order: Lsn, since: Lsn) -> Result<Refunds, LedgerError> {
+    let before = "SELECT count(*) FROM refund WHERE order_lsn = ?1 AND lsn < ?2";
+    let of = [order.0.cast_signed(), since.0.cast_signed()];
+    let before: u16 = db.prepare_cached(before)?.query_row(of, |row| row.get(0))?;
     let sql = "SELECT refund_id, amount, destination, left_after, applied, restored FROM refund
-        WHERE order_lsn = ?1 ORDER BY lsn";
+        WHERE order_lsn = ?1 AND lsn >= ?2 ORDER BY lsn";
     let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query([order.0.cast_signed()])?;
+    let mut rows = query.query(of)?;
     let mut made = Vec::new();
     while let Some(row) = rows.next()? {
         let cells = Cells(row);
@@ -208,7 +225,7 @@ fn refunds(db: &Connection, order: Lsn) -> Result<Vec<RefundMade>, LedgerError> 
             restored: cells.yen(5)?,
         });
     }
-    Ok(made)
+    Ok(Refunds { before, made })
 }
 
 /// A query of orders; `filter` is what comes after `FROM`.
@@ -220,7 +237,7 @@ pub(super) fn past_order(db: &Connection, id: AuthorizationId) -> Result<Option<
     let mut query = orders(db, "WHERE d.lsn = ?1")?;
     let mut rows = query.query([id.lsn.0.cast_signed()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let (order, _) = order(db, row)?;
+    let order = order(db, row)?;
     Ok((order.id == id && !order.is_tombstone()).then_some(order))
 }
 
@@ -235,7 +252,7 @@ pub(super) fn past_order_by_key(db: &Connection, key: &OrderKey) -> Result<Optio
     for block in (0..=last).rev() {
         let wanted = params![block, key_hash(key), key.merchant.as_str(), key.order_id.as_str()];
         if let Some(row) = query.query(wanted)?.next()? {
-            return order(db, row).map(|(order, _)| Some(order));
+            return order(db, row).map(Some);
         }
     }
     Ok(None)

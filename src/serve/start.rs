@@ -114,7 +114,7 @@ fn bring_up_to_date(engine: &mut Engine<LocalJournal>, config: &Config, now: Mil
             return Ok(sandbox::fill(engine, &opening, now)?);
         }
         engine.begin(now);
-        opening.iter().for_each(|event| engine.record(event));
+        opening.iter().try_for_each(|event| engine.record(event)).map_err(JournalError::from)?;
     } else {
         engine.begin(now);
         let (version, old) =
@@ -122,10 +122,10 @@ fn bring_up_to_date(engine: &mut Engine<LocalJournal>, config: &Config, now: Mil
         let (new_policy, new_holidays) = (old != policy, engine.state().calendar_text.as_ref() != holidays);
         if new_policy {
             tracing::info!(version = version + 1, label = config.policy.content.label, "the policy has changed");
-            engine.record(&policy_set(version + 1));
+            engine.record(&policy_set(version + 1)).map_err(JournalError::from)?;
         }
         if new_holidays {
-            engine.record(&holidays_set);
+            engine.record(&holidays_set).map_err(JournalError::from)?;
         }
     }
     engine.commit()?;

@@ -98,7 +98,7 @@ pub(super) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let known = asked.known()?;
     known.caller.may_refund()?;
     let authorization = id_in_path(asked)?;
-    let refund = Refund { authorization, refund_id: body.refund_id.0, amount: Yen::new(body.amount.0) };
+    let refund = Refund::new(authorization, body.refund_id.0, Yen::new(body.amount.0));
     // Whose sale it is, where that matters.
     if !known.caller.sees_all() {
         find(asked, Which::Id(authorization)).await?;

@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::decision::Bilingual;
 use super::fields::{self, Text};
 use super::flow::{Asked, ask, out_of_place};
-use super::problem::{CODE_NOT_LIVE, CODE_UNKNOWN, Problem};
+use super::problem::{CODE_NOT_LIVE, CODE_UNKNOWN, Problem, TOO_MANY_CODES};
 use super::request_guard::Query;
 use crate::code::{self, Form, Minted};
 use crate::domain::codes::{Code, CodeState};
@@ -24,7 +24,6 @@ use crate::domain::policy::Policy;
 use crate::domain::request::Request;
 use crate::domain::rule::{CodeView, Reply, Tried};
 use crate::engine::board::Board;
-use crate::engine::board::Rules;
 
 /// Longest wait of a long poll, ms.
 const LONGEST_WAIT: u64 = 30_000;
@@ -88,9 +87,8 @@ struct Mirror {
     spendable: SpendableShown,
 }
 
-fn spendable(view: &CodeView, now: &Now, rules: &Rules) -> SpendableShown {
-    let room = view.account.spendable(now, rules.by());
-    SpendableShown { in_store: room.in_store.get(), online: room.online.get() }
+fn spendable(view: &CodeView) -> SpendableShown {
+    SpendableShown { in_store: view.spendable.in_store.get(), online: view.spendable.online.get() }
 }
 
 fn refresh_at(code: &Code, policy: &Policy) -> String {
@@ -131,6 +129,7 @@ pub(super) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let view = match answered.reply {
         Reply::Code(view) => view,
         Reply::CodeRefused(reason) => return Err(Problem::code_refused(reason)),
+        Reply::TooManyCodes { wait } => return Err(too_many_codes(wait)),
         other => return Err(out_of_place(&other)),
     };
     let rules = asked.edge.board.rules().ok_or_else(Problem::not_ready)?;
@@ -142,10 +141,15 @@ pub(super) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
         issued_at: view.code.issued_at.to_string(),
         refresh_at: refresh_at(&view.code, &rules.policy),
         expires_at: view.code.expires_at.to_string(),
-        spendable: spendable(&view, &answered.now, &rules),
+        spendable: spendable(&view),
     };
     let place = format!("/v1/codes/{}", issued.code_id);
     Ok(Answer::json(StatusCode::CREATED, &issued)?.with_header(header::LOCATION, place))
+}
+
+fn too_many_codes(wait: i64) -> Problem {
+    let detail = "This customer was given as many codes as may be in an hour. Show the last one while it lives.";
+    Problem::new(&TOO_MANY_CODES, detail).retry_after(u64::try_from(wait).unwrap_or(0).div_ceil(1_000))
 }
 
 fn code_id(asked: &Asked<'_>) -> Result<CodeId, Problem> {
@@ -247,7 +251,7 @@ fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
         decision: sale.as_ref().or(last_attempt.as_ref()).map(|attempt| attempt.decision),
         sale,
         last_attempt,
-        spendable: spendable(view, now, &rules),
+        spendable: spendable(view),
     })
 }
 

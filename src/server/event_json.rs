@@ -29,7 +29,7 @@ pub(super) fn customers_of(event: &Event) -> Option<CustomerIx> {
         Event::Refunded(refunded) => Some(refunded.customer),
         Event::Settled { books, .. } => Some(books.customer),
         Event::Noted { customer, .. } => Some(*customer),
-        Event::Recalled(order) => order.customer,
+        Event::RecalledWhole(order) | Event::Recalled { order, .. } => order.customer,
         Event::Opened { .. }
         | Event::PolicySet { .. }
         | Event::HolidaysSet { .. }
@@ -87,7 +87,7 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         Event::HoldExpired(undone) => ("hold_expired", undone_json(undone, name)),
         Event::Captured(captured) => ("captured", captured_json(captured, name)),
         Event::Refunded(refunded) => ("refunded", refunded_json(refunded, name)),
-        Event::Recalled(order) => ("recalled", recalled_json(order, name)),
+        Event::RecalledWhole(order) | Event::Recalled { order, .. } => ("recalled", recalled_json(order, name)),
         Event::Settled { cause, books } => settled_json(cause, books, name),
         Event::Noted { customer, note } => noted_json(note, *customer, name),
     }

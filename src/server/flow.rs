@@ -250,6 +250,9 @@ pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instan
         Metrics::shed("orders_full");
         return Err(Problem::busy());
     }
+    if matches!(answered.reply, Reply::TooLarge) {
+        return Err(Problem::fact_too_large());
+    }
     Ok(answered)
 }
 

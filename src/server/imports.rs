@@ -153,7 +153,7 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
             let authorization = AuthorizationId::parse(row.authorization_id);
             let authorization = authorization.ok_or_else(|| field("authorization_id", "is no authorization id"))?;
             let refund_id = RefundId::new(row.id).map_err(|bad| field("id", &bad.to_string()))?;
-            Told::Refund(Refund { authorization, refund_id, amount: amount()? })
+            Told::Refund(Refund::new(authorization, refund_id, amount()?))
         }
         _ => {
             let known =

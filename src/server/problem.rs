@@ -57,6 +57,7 @@ kinds! {
     NOTHING_OWED = 409 "nothing_owed" "There is nothing to pay";
     SLIP_TOO_LATE = 409 "slip_too_late" "The bill is too old for a slip";
     SLIP_TOO_LARGE = 409 "slip_too_large" "More than a barcode can say";
+    TOO_MANY_OPEN = 409 "too_many_open" "The customer has too many of these open";
     CODE_NOT_LIVE = 409 "code_not_live" "The code has ended";
     TOO_LARGE = 413 "too_large" "The body is too large";
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type" "The body is of another kind";
@@ -65,8 +66,10 @@ kinds! {
     OVER_REFUNDABLE = 422 "over_refundable" "More than is left to refund";
     OVER_DAMAGES = 422 "over_damages" "More damages than have accrued";
     OVER_CREDIT = 422 "over_credit" "More than the credit";
+    TOO_MANY_REFUNDS = 422 "too_many_refunds" "The purchase was refunded too often";
     DUE_DATE_UNKNOWN = 422 "due_date_unknown" "The due date cannot be known yet";
     TOO_MANY_BAD_CODES = 429 "too_many_bad_codes" "Too many bad codes from this source";
+    TOO_MANY_CODES = 429 "too_many_codes" "Too many codes for this customer";
     INTERNAL = 500 "internal" "This should not have happened";
     BUSY = 503 "busy" "Too much work is waiting";
     NOT_READY = 503 "not_ready" "The service is not ready";
@@ -195,6 +198,11 @@ impl Problem {
 
     pub fn not_ready() -> Self {
         Self::new(&NOT_READY, "No decision was made. Send the same request again after Retry-After.").retry_after(1)
+    }
+
+    /// The fact would not fit into a record; nothing was recorded.
+    pub fn fact_too_large() -> Self {
+        Self::new(&TOO_LARGE, "What this would change is more than one record can hold. Nothing was recorded.")
     }
 
     pub fn internal() -> Self {

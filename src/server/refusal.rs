@@ -4,7 +4,8 @@ use super::past::unknown;
 use super::problem::{
     ALREADY_REFUNDED, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, ID_REUSED, NOT_CAPTURED, NOT_STANDING,
     NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN,
-    PAYMENT_WITHDRAWN, Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, USE_REFUND,
+    PAYMENT_WITHDRAWN, Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, TOO_MANY_OPEN, TOO_MANY_REFUNDS,
+    USE_REFUND,
 };
 use crate::domain::undo::Refusal;
 
@@ -35,6 +36,17 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
         Refusal::OverRefundable { left } => Problem::new(&OVER_REFUNDABLE, "")
             .with_field("/amount", "must not be more than is left to refund")
             .with("refundable_left", left.get()),
+        Refusal::TooManyRefunds { most } => Problem::new(
+            &TOO_MANY_REFUNDS,
+            "Refund all that is left at once, or settle the rest with the customer otherwise.",
+        )
+        .with("most", most),
+        // The ledger is asked before a refund is judged that needs it; it could not be.
+        Refusal::LedgerKnows => Problem::not_ready(),
+        Refusal::TooManyOpen { what, most } => {
+            let detail = format!("This customer has as many {what} as may be. End some of them first.");
+            Problem::new(&TOO_MANY_OPEN, detail).with("most", most)
+        }
         Refusal::CustomerUnknown => super::customers::unknown(),
         Refusal::IdReused { amount } => {
             let problem = Problem::new(&ID_REUSED, "Use a new id for something else.");

@@ -237,10 +237,7 @@ pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
         }
         None => empty(&account, month, &now, asked)?,
     };
-    let refunds = own
-        .iter()
-        .chain(&np)
-        .flat_map(|order| order.refunds.iter().flat_map(move |list| list.iter().map(move |made| (order, made))));
+    let refunds = own.iter().chain(&np).flat_map(|order| order.refunds().iter().map(move |made| (order, made)));
     Answer::ok(&Statement {
         summary,
         purchases: own.iter().map(|order| purchase(order, now.at)).collect(),

@@ -11,10 +11,13 @@ use crate::domain::money::Yen;
 use crate::domain::orders::{Order, OrderState};
 use crate::domain::request::{Cancel, Capture, OrderKey, Refund, Request};
 use crate::domain::rule::Reply;
-use crate::domain::undo::{CancelAction, Refusal};
+use crate::domain::undo::{CancelAction, Refusal, made_before};
 
 /// A reply and its time.
 pub(super) type Replied = (Reply, Millis);
+
+/// A refund of an old order takes three questions, and one more where another refund of it came between.
+const REFUND_TRIES: usize = 4;
 
 /// Captures a hold that was found.
 pub(super) async fn capture(edge: &Edge, found: Found, amount: Yen) -> Result<Replied, Problem> {
@@ -39,18 +42,34 @@ fn captured_long_ago(order: Order, amount: Yen, now: Millis) -> Reply {
     }
 }
 
-/// Refunds; an order of the ledger is taken back into memory first.
-pub(super) async fn refund(edge: &Edge, refund: Refund) -> Result<Reply, Problem> {
-    match ask(edge, Request::Refund(refund), None).await?.reply {
-        Reply::Refused(Refusal::AuthorizationUnknown) => {
-            let found = order(edge, Which::Id(refund.authorization)).await?;
-            if found.is_past {
-                recall(edge, found.order).await?;
+/// Refunds; an order of the ledger is taken back into memory first. Refunds made before it last was are in the ledger
+/// alone, so it is looked there whether this one is among them.
+pub(super) async fn refund(edge: &Edge, mut refund: Refund) -> Result<Reply, Problem> {
+    let which = Which::Id(refund.authorization);
+    for _ in 0..REFUND_TRIES {
+        let found = match ask(edge, Request::Refund(refund), None).await?.reply {
+            Reply::Refused(Refusal::AuthorizationUnknown) => order(edge, which).await?,
+            Reply::Refused(Refusal::LedgerKnows) => {
+                let past = look(edge, which).await.map_err(|Unavailable| Problem::not_ready())?;
+                Found { order: past.ok_or_else(Problem::not_ready)?, at: edge.clock.now(), is_past: true }
             }
-            Ok(ask(edge, Request::Refund(refund), None).await?.reply)
+            reply => return Ok(reply),
+        };
+        if !found.is_past {
+            // Somebody else has just taken it back into memory.
+            continue;
         }
-        reply => Ok(reply),
+        match made_before(&found.order, &refund) {
+            Ok(Some(made)) => {
+                let made = made.clone();
+                return Ok(Reply::Refunded { order: Box::new(found.order), made, replayed: true });
+            }
+            Ok(None) => recall(edge, found.order).await?,
+            Err(refusal) => return Ok(Reply::Refused(refusal)),
+        }
+        refund.is_new_to_ledger = true;
     }
+    Err(Problem::busy())
 }
 
 async fn recall(edge: &Edge, order: Order) -> Result<(), Problem> {

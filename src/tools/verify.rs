@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::config::{LedgerPlace, Records};
 use crate::domain::advice::advise;
-use crate::domain::decide::judge;
+use crate::domain::bounds::Bounds;
+use crate::domain::decide::{Judgement, judge};
 use crate::domain::event::{Advised, Decided, Event, Outcome};
 use crate::domain::ids::Lsn;
 use crate::domain::jst::{Millis, Now};
@@ -166,43 +167,66 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
     Ok(report)
 }
 
+/// Asks twice where need be: the bounds of one customer are the installation's, not journaled, and may have been others
+/// at that time. One of them was in the way or none was.
+fn whatever_the_bounds<T>(state: &mut State, mut ask: impl FnMut(&State) -> T, is_same: impl Fn(&T) -> bool) -> T {
+    let configured = state.settings.bounds;
+    let none = Bounds { open_debts: usize::MAX, changes_per_bill: usize::MAX, ..configured };
+    state.settings.bounds = none;
+    let mut again = ask(state);
+    if !is_same(&again) {
+        state.settings.bounds = Bounds { open_debts: 0, ..none };
+        let at_bound = ask(state);
+        again = if is_same(&at_bound) { at_bound } else { again };
+    }
+    state.settings.bounds = configured;
+    again
+}
+
 /// The rules of that time, asked again, must say the same.
-fn judge_again(state: &State, lsn: Lsn, decided: &Decided, now: &Now, report: &mut Report) {
+fn judge_again(state: &mut State, lsn: Lsn, decided: &Decided, now: &Now, report: &mut Report) {
     match decided.outcome {
         Outcome::Approved(_) => report.approved += 1,
         Outcome::Denied { .. } => report.denied += 1,
     }
-    let Some(in_force) = &state.policy else {
+    let Some(in_force) = state.policy.clone() else {
         report.note(format!("record {lsn} is a decision without a policy"));
         return;
     };
     let key = OrderKey { merchant: decided.input.merchant, order_id: decided.input.order_id };
     let tombstone = state.orders.by_key(&key, now.at).is_some();
-    let again = judge(state, &decided.input, tombstone, now, &in_force.policy);
+    let is_same = |again: &Judgement| {
+        again.outcome == decided.outcome && again.customer == decided.customer && again.room == decided.room
+    };
+    let ask = |state: &State| judge(state, &decided.input, tombstone, now, &in_force.policy);
+    let again = whatever_the_bounds(state, ask, is_same);
     report.judged_again += 1;
-    let same = again.outcome == decided.outcome && again.customer == decided.customer && again.room == decided.room;
-    if !same || in_force.version != decided.policy {
+    if !is_same(&again) || in_force.version != decided.policy {
         report.note(format!("record {lsn}: recorded {:?}, judged again {:?}", decided.outcome, again.outcome));
     }
 }
 
 /// The same advice, brought again to the books as they were, must be booked the same.
-fn advise_again(state: &State, lsn: Lsn, advised: &Advised, now: &Now, report: &mut Report) {
+fn advise_again(state: &mut State, lsn: Lsn, advised: &Advised, now: &Now, report: &mut Report) {
     report.approved += 1;
     report.advices += 1;
-    let Some(in_force) = &state.policy else {
+    let Some(in_force) = state.policy.clone() else {
         report.note(format!("record {lsn} is an advice without a policy"));
         return;
     };
     let Advised { decided, original, post, .. } = advised;
     let advice = Advice { input: Arc::clone(&decided.input), original: *original, post: *post };
     report.judged_again += 1;
-    match advise(state, &advice, now, in_force, &mut || decided.random) {
-        Step::Record(Event::Advised(again)) if *again == *advised => {}
-        Step::Record(Event::Advised(again)) => {
-            report.note(format!("record {lsn}: booked {:?}, judged again {:?}", advised.booked, again.booked));
+    let ask = |state: &State| match advise(state, &advice, now, &in_force, &mut || decided.random) {
+        Step::Record(Event::Advised(again)) => Some(again),
+        _ => None,
+    };
+    match whatever_the_bounds(state, ask, |again| again.as_deref() == Some(advised)) {
+        Some(again) if *again == *advised => {}
+        Some(again) => {
+            report.note(format!("record {lsn}: booked {:?}, judged again {:?}", advised.booked, again.booked))
         }
-        _ => report.note(format!("record {lsn}: booked {:?}, now it is known", advised.booked)),
+        None => report.note(format!("record {lsn}: booked {:?}, now it is known", advised.booked)),
     }
 }
 
@@ -262,7 +286,7 @@ mod tests {
         let (mut journal, _) = LocalJournal::open(&data.join("journal"), &options, 0).unwrap();
         let mut batch = Batch::new();
         for (_, at, event) in events {
-            batch.push(at.0, |bytes| codec::encode(event, bytes));
+            batch.push(at.0, |bytes| codec::encode(event, bytes).unwrap());
         }
         journal.commit(&batch).unwrap();
         let place = data.join("ledger.db");

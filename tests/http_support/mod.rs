@@ -242,9 +242,9 @@ impl House {
         let mut engine = Engine::new(state, journal, Sync::BeforeAnswer, [7; 32], Arc::clone(&board), posted);
         let now = clock().now();
         engine.begin(now.plus(-90 * DAY));
-        engine.record(&Event::Opened { sandbox: true });
-        engine.record(&Event::PolicySet { version: 1, text: POLICY.into() });
-        engine.record(&Event::HolidaysSet { text: HOLIDAYS.into() });
+        engine.record(&Event::Opened { sandbox: true }).expect("it fits a record");
+        engine.record(&Event::PolicySet { version: 1, text: POLICY.into() }).expect("it fits a record");
+        engine.record(&Event::HolidaysSet { text: HOLIDAYS.into() }).expect("it fits a record");
         seed().iter().for_each(|request| engine.take(request));
         engine.take(&old_purchase());
         engine.commit().unwrap();

@@ -111,7 +111,7 @@ impl Driven {
         let mut engine = engine(State::new(Settings::default()), journal.clone(), 0);
         engine.begin(Millis(0));
         for event in opening() {
-            engine.record(&event);
+            engine.record(&event).expect("it fits a record");
         }
         engine.commit().unwrap();
         Self { engine, journal, restarts: 0 }
@@ -397,7 +397,7 @@ impl<C: Core> Direct<C> {
     fn refund(&mut self, step: &Step) -> String {
         let Some(order) = self.order(step, 1) else { return String::from("refused authorization_unknown") };
         let refund_id = RefundId::new(step.word(2)).unwrap();
-        let request = Refund { authorization: order.id, refund_id, amount: Yen::new(step.amount(3)) };
+        let request = Refund::new(order.id, refund_id, Yen::new(step.amount(3)));
         match self.ask(Request::Refund(request)) {
             Reply::Refunded { made, replayed, .. } => {
                 let replayed = if replayed { " replayed" } else { "" };

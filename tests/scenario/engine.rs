@@ -27,8 +27,8 @@ fn house(sync: Sync, settings: Settings) -> (Engine<MemoryJournal>, MemoryJourna
     let board = Arc::new(Board::default());
     let mut engine = Engine::new(State::new(settings), journal.clone(), sync, [1; 32], board, posted);
     engine.begin(Millis(START));
-    engine.record(&Event::Opened { sandbox: true });
-    engine.record(&Event::PolicySet { version: 1, text: POLICY.into() });
+    engine.record(&Event::Opened { sandbox: true }).expect("it fits a record");
+    engine.record(&Event::PolicySet { version: 1, text: POLICY.into() }).expect("it fits a record");
     engine.commit().unwrap();
     engine.settle().unwrap();
     let mut world = super::direct::Direct::new(super::direct::Loose(engine));

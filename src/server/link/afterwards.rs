@@ -137,7 +137,7 @@ impl After {
             if left.is_zero() {
                 return Ok(Verdict::DONE);
             }
-            match self.refund_order(edge, &order, left).await? {
+            match self.refund_order(edge, &order, left, true).await? {
                 // Another refund came between: what is left now is another amount.
                 Reply::Refused(Refusal::OverRefundable { .. }) => {}
                 Reply::Refunded { .. } => return Ok(Verdict::DONE),
@@ -168,16 +168,16 @@ impl After {
             return Ok(Verdict::id_reused());
         }
         let found = order(edge, Which::Key(original)).await?;
-        match self.refund_order(edge, &found.order, amount).await? {
+        match self.refund_order(edge, &found.order, amount, false).await? {
             Reply::Refunded { order, .. } => Ok(Verdict::done_to(order.id.approval_code())),
             other => Ok(Verdict::of_other(&other)),
         }
     }
 
-    async fn refund_order(&self, edge: &Edge, order: &Order, amount: Yen) -> Result<Reply, Problem> {
+    async fn refund_order(&self, edge: &Edge, order: &Order, amount: Yen, is_reversal: bool) -> Result<Reply, Problem> {
         // An order's id is of the same alphabet and no longer than a refund's.
         let refund_id = RefundId::new(self.own.order_id.as_str()).map_err(|_| Problem::internal())?;
-        undo::refund(edge, Refund { authorization: order.id, refund_id, amount }).await
+        undo::refund(edge, Refund { is_reversal, ..Refund::new(order.id, refund_id, amount) }).await
     }
 
     /// An advice can't be refused, the goods are gone. As far as a hold was granted for it, the hold is captured; the rest

@@ -87,6 +87,10 @@ impl Verdict {
             Refusal::NotStanding { .. } => "1252",
             // As of a late sale: it was taken back before it came.
             Refusal::Cancelled => "1201",
+            Refusal::TooManyRefunds { .. } => "1253",
+            Refusal::TooManyOpen { .. } => "1254",
+            // The ledger could not be asked.
+            Refusal::LedgerKnows => "9102",
             Refusal::OverRefundable { .. } => "1351",
             Refusal::OverHold { .. } => "1352",
             Refusal::AuthorizationUnknown => "2551",
@@ -109,6 +113,7 @@ impl Verdict {
             Reply::OrderIdReused { .. } => Self::id_reused(),
             Reply::Throttled => Self::throttled(),
             Reply::Full => Self::busy(),
+            Reply::TooLarge => Self::refused(*b"12", "1255"),
             Reply::Refused(refusal) => Self::of_refusal(*refusal),
             // Before a policy is in force the engine knows nothing at all.
             Reply::Unknown => Self::not_ready(),
