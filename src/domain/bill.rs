@@ -205,6 +205,23 @@ impl Bill {
         }
     }
 
+    /// The same bill, of which nothing was heard since it was issued.
+    #[must_use]
+    pub fn without_changes(&self) -> Self {
+        Self {
+            key: self.key,
+            billed_by: self.billed_by,
+            due: self.due,
+            fee: self.fee,
+            purchases: self.purchases.clone(),
+            changes: Changes::default(),
+            late_fees: self.late_fees.clone(),
+            damages: self.damages,
+            paid_fees: self.paid_fees,
+            counted: self.counted,
+        }
+    }
+
     /// The story begins: what was bought so far in a month. Called before a second channel comes to it.
     pub fn of_month(open: &OpenMonth) -> Self {
         let mut bill = Self { billed_by: open.billed_by, ..Self::empty(BillKey::Month(open.month)) };

@@ -332,7 +332,7 @@ macro_rules! choices {
 // After the macros, which it uses.
 #[path = "codec_books.rs"]
 mod books;
-pub use books::{Dossier, applied_from_bytes, applied_to_bytes};
+pub use books::{Dossier, applied_from_bytes, applied_to_bytes, bill_from_bytes, bill_to_bytes};
 
 choices! {
     Proof {

@@ -40,6 +40,17 @@ impl Dossier {
     }
 }
 
+/// A bill without its changes, as the ledger keeps it.
+pub fn bill_to_bytes(bill: &Bill) -> Result<Vec<u8>, TooLarge> {
+    let mut bytes = Vec::new();
+    written(&bill.without_changes(), &mut bytes).map(|()| bytes)
+}
+
+pub fn bill_from_bytes(mut bytes: &[u8]) -> Result<Bill, BadEvent> {
+    let bill = Bill::get(&mut bytes)?;
+    if bytes.is_empty() { Ok(bill) } else { Err(BadEvent("bytes left over")) }
+}
+
 /// Where a refund went, as the ledger keeps it.
 pub fn applied_to_bytes(applied: &Vec<Applied>) -> Result<Vec<u8>, TooLarge> {
     let mut bytes = Vec::new();

@@ -70,6 +70,13 @@ pub fn the_ledger_is_the_checkpoint<L: Ledger>(make: impl Fn() -> L) {
             assert_alike(&loaded(&mut ledger), &history.state, now, &format!("seed {seed} at the end"));
         }
     }
+    // What a large chunk gathers before it writes meets every other fact of the same customers.
+    for seed in 200..224 {
+        let history = History::new(seed, 1_200);
+        let mut ledger = make();
+        ledger.post(&postings(&history)).unwrap();
+        assert_alike(&loaded(&mut ledger), &history.state, history.now(), &format!("seed {seed} in one chunk"));
+    }
 }
 
 fn all_entries<L: Ledger>(ledger: &mut L, state: &State) -> Vec<Vec<Entry>> {

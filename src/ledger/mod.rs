@@ -3,7 +3,7 @@
 //! It is written behind the decisions, never read on their way, and may be gone for an hour.
 //!
 //! [`writer`] tails the journal; [`sqlite`] is the default ledger: `sqlite_post` writes what a fact comes to (with
-//! `sqlite_people`, `sqlite_codes`, `sqlite_standing`, `sqlite_advices` and `sqlite_money`), `sqlite_load` rebuilds the engine's state (with
+//! `sqlite_people`, `sqlite_codes`, `sqlite_standing`, `sqlite_stories`, `sqlite_advices` and `sqlite_money`), `sqlite_load` rebuilds the engine's state (with
 //! `sqlite_parallel`), `sqlite_read` answers questions about the past.
 
 #[cfg(test)]
@@ -20,6 +20,9 @@ mod sqlite_people;
 mod sqlite_post;
 mod sqlite_read;
 mod sqlite_standing;
+mod sqlite_stories;
+#[cfg(test)]
+mod sqlite_stories_tests;
 #[cfg(test)]
 mod sqlite_tests;
 pub mod writer;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
+use super::sqlite_stories::move_stories;
 use super::{Book, EntryKind, LedgerError};
 use crate::domain::account::{Channel, Identity, Status};
 use crate::domain::bill::PaymentMethod;
@@ -15,14 +16,17 @@ struct Migration {
     version: i64,
     name: &'static str,
     sql: &'static str,
+    /// What the program itself carries over after it.
+    then: Option<fn(&Connection) -> Result<(), LedgerError>>,
 }
 
 /// Applied ones never change: their hash is in every ledger. A change of the tables is a new file.
 const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql") },
-    Migration { version: 2, name: "money", sql: include_str!("schema/0002_money.sql") },
-    Migration { version: 3, name: "advices", sql: include_str!("schema/0003_advices.sql") },
-    Migration { version: 4, name: "code form", sql: include_str!("schema/0004_code_form.sql") },
+    Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql"), then: None },
+    Migration { version: 2, name: "money", sql: include_str!("schema/0002_money.sql"), then: None },
+    Migration { version: 3, name: "advices", sql: include_str!("schema/0003_advices.sql"), then: None },
+    Migration { version: 4, name: "code form", sql: include_str!("schema/0004_code_form.sql"), then: None },
+    Migration { version: 5, name: "stories", sql: include_str!("schema/0005_stories.sql"), then: Some(move_stories) },
 ];
 
 /// The schema this program was written for.
@@ -49,6 +53,7 @@ pub(super) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerErro
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > applied) {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(migration.sql)?;
+        migration.then.map_or(Ok(()), |carry_over| carry_over(&tx))?;
         tx.execute(
             "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4)",
             params![migration.version, migration.name, sha256(migration.sql), now.0],

@@ -1,7 +1,6 @@
 //! From the tables back to the engine's state.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Rows};
 
@@ -9,6 +8,7 @@ use super::LedgerError;
 use super::sqlite_codes::{Codes, code_facts, oldest_code};
 use super::sqlite_parallel::Readers;
 use super::sqlite_read::{Cells, DECIDED_FROM, first_since, orders, receipt_of, remembered};
+use super::sqlite_stories::{CHANGES, STORIES, story, story_change, with_changes};
 use crate::domain::account::{Account, Hold, Identity, Limits, Profile, Rare, Status};
 use crate::domain::bill::{NpBill, OpenMonth, PaymentMethod};
 use crate::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId};
@@ -208,11 +208,14 @@ pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
     )?;
     let mut bills = db.prepare_cached(
         "SELECT customer, order_lsn, due, unpaid FROM np_bill
-        WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, charged_lsn",
+        WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, order_lsn",
     )?;
     let mut dossiers = db.prepare_cached(
         "SELECT customer, body FROM dossier WHERE customer >= ?1 AND customer < ?2 ORDER BY customer",
     )?;
+    let (mut stories, mut changes) = (db.prepare_cached(STORIES)?, db.prepare_cached(CHANGES)?);
+    let mut stories = Beside::new(stories.query([from, to])?, story)?;
+    let mut changes = Beside::new(changes.query([from, to])?, story_change)?;
     let mut dossiers = Beside::new(dossiers.query([from, to])?, |cells| cells.blob(1, Dossier::from_bytes))?;
     let mut months = Beside::new(months.query([from, to])?, open_month)?;
     let mut holds = Beside::new(holds.query([from, to])?, hold)?;
@@ -231,12 +234,12 @@ pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
         let mut open = open.into_iter();
         account.month = open.next();
         let (later, credit) = (open.collect(), cells.yen(13)?);
-        let Dossier { bills: stories, credit_since, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
+        let Dossier { bills: _, credit_since, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
         let rare = Rare {
             later,
             holds: holds.of(ix)?.into(),
             np: bills.of(ix)?.into(),
-            bills: stories.into_iter().map(Arc::new).collect(),
+            bills: with_changes(stories.of(ix)?, changes.of(ix)?)?.into(),
             credit,
             credit_since,
             notes: (notes != Notes::default()).then(|| Box::new(notes)),
@@ -244,7 +247,8 @@ pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
         account.rare = (rare != Rare::default()).then(|| Box::new(rare));
         read.push(account);
     }
-    if dossiers.next.is_some() || months.next.is_some() || holds.next.is_some() || bills.next.is_some() {
+    let (money, beside) = (stories.next.is_some() || changes.next.is_some(), dossiers.next.is_some());
+    if money || beside || months.next.is_some() || holds.next.is_some() || bills.next.is_some() {
         return Err(stray());
     }
     Ok(read)

@@ -3,18 +3,15 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::sqlite_load::accounts;
 use super::sqlite_post::{Poster, bits, yen};
 use super::{Book, EntryKind, LedgerError};
-use crate::domain::account::{Account, Channel};
-use crate::domain::bill::{BillKey, Line, OpenMonth};
+use crate::domain::account::Channel;
+use crate::domain::bill::{BillKey, Line};
 use crate::domain::event::{Cause, Event, Note};
 use crate::domain::ids::{CustomerIx, Lsn};
-use crate::domain::jst::{Month, Now};
 use crate::domain::settle::{Charge, Pot, Settlement, Transfer};
-use crate::domain::spare::Spare;
 use crate::journal::TooLarge;
-use crate::journal::codec::{self, Dossier};
+use crate::journal::codec;
 
 /// One row of `movement`, but for what all rows of a fact share.
 #[derive(Clone, Copy)]
@@ -48,13 +45,13 @@ impl Poster<'_> {
         event: &Event,
         lsn: Lsn,
     ) -> Result<(), LedgerError> {
-        self.write_standing(books.customer)?;
         self.move_money(books, None, lsn)?;
-        self.rewrite(books.customer, &self.now, |account, spare| {
+        let now = self.now;
+        self.rewrite(books.customer, &now, |account, spare| {
             if let Cause::Final(payment) = cause {
                 account.forget_pending(payment.id);
             }
-            account.settle(spare, books, None, &self.now);
+            account.settle(spare, books, None, &now);
         })?;
         self.receipt(event, lsn)
     }
@@ -66,8 +63,8 @@ impl Poster<'_> {
         event: &Event,
         lsn: Lsn,
     ) -> Result<(), LedgerError> {
-        self.write_standing(customer)?;
-        self.rewrite(customer, &self.now, |account, spare| account.note(spare, note, self.now.date))?;
+        let now = self.now;
+        self.rewrite(customer, &now, |account, spare| account.note(spare, note, now.date))?;
         self.receipt(event, lsn)
     }
 
@@ -146,90 +143,6 @@ impl Poster<'_> {
     fn billed_in(&self, order: Lsn) -> Result<Option<u16>, LedgerError> {
         let sql = "SELECT coalesce(capture_month, month) FROM decision WHERE lsn = ?1";
         Ok(self.db.prepare_cached(sql)?.query_row([bits(order.0)], |row| row.get(0)).optional()?)
-    }
-
-    /// Reads a customer, changes it and writes it back.
-    pub(super) fn rewrite(
-        &self,
-        customer: CustomerIx,
-        now: &Now,
-        change: impl FnOnce(&mut Account, &mut Spare),
-    ) -> Result<(), LedgerError> {
-        let at = i64::from(customer.0);
-        let Some(before) = accounts(self.db, at, at + 1)?.pop() else {
-            return Err(LedgerError::Corrupt("money moves for a customer who is not there".to_owned()));
-        };
-        let mut after = before.clone();
-        change(&mut after, &mut Spare::default());
-        after.tidy(now.date);
-        self.write_months(customer, &after)?;
-        self.write_np(customer, &before, &after)?;
-        self.write_dossier(customer, &after)?;
-        let (record, profile) = (&after.record, &after.profile);
-        let set = "UPDATE account SET credit = ?2, rung = ?3, on_time_bills = ?4, purchases = ?5, months_active = ?6,
-            latest_month = ?7, story_principal = ?8 WHERE customer = ?1";
-        let latest = record.latest.map(Month::to_number);
-        let counts = (record.on_time_bills, record.purchases, record.months_active);
-        let unpaid = yen(after.stories().iter().map(|bill| bill.unpaid()).sum());
-        let row = params![customer.0, yen(after.credit()), profile.rung, counts.0, counts.1, counts.2, latest, unpaid];
-        self.change("a customer", set, row)
-    }
-
-    /// The newest month is in the customer's row, if nothing has fixed its method.
-    fn write_months(&self, customer: CustomerIx, account: &Account) -> Result<(), LedgerError> {
-        self.run("DELETE FROM open_month WHERE customer = ?1", [customer.0])?;
-        let months: Vec<&OpenMonth> = account.months().collect();
-        let newest = months.last().filter(|month| month.billed_by.is_none());
-        let set = "UPDATE account SET month = ?2, in_store = ?3, online = ?4 WHERE customer = ?1";
-        let in_row = newest.map_or((None, 0, 0), |m| (Some(m.month.to_number()), yen(m.in_store), yen(m.online)));
-        self.change("a customer", set, params![customer.0, in_row.0, in_row.1, in_row.2])?;
-        for month in months.iter().filter(|month| Some(*month) != newest) {
-            let billed_by = month.billed_by.map(|method| method as u8);
-            let row = params![customer.0, month.month.to_number(), billed_by, yen(month.in_store), yen(month.online)];
-            self.run("INSERT INTO open_month VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
-        }
-        Ok(())
-    }
-
-    fn write_np(&self, customer: CustomerIx, before: &Account, after: &Account) -> Result<(), LedgerError> {
-        for bill in before.np_bills() {
-            let left = after.np_bills().iter().find(|left| left.order == bill.order);
-            let order = bits(bill.order.0);
-            match left {
-                Some(left) => {
-                    let set = "UPDATE np_bill SET unpaid = ?3 WHERE customer = ?1 AND order_lsn = ?2";
-                    self.run(set, params![customer.0, order, yen(left.unpaid)])?;
-                }
-                None => {
-                    let gone = "DELETE FROM np_bill WHERE customer = ?1 AND order_lsn = ?2";
-                    self.run(gone, params![customer.0, order])?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn write_dossier(&self, customer: CustomerIx, account: &Account) -> Result<(), LedgerError> {
-        let dossier = Dossier {
-            bills: account.stories().iter().map(|bill| bill.as_ref().clone()).collect(),
-            credit_since: account.rare.as_ref().and_then(|rare| rare.credit_since),
-            notes: account.notes().cloned().unwrap_or_default(),
-        };
-        if dossier == Dossier::default() {
-            return self.run("DELETE FROM dossier WHERE customer = ?1", [customer.0]).map(drop);
-        }
-        let row = params![customer.0, dossier.to_bytes().map_err(too_large)?];
-        self.run("INSERT OR REPLACE INTO dossier VALUES (?1, ?2)", row).map(drop)
-    }
-
-    /// The bills of months that have closed keep the method they had.
-    pub(super) fn freeze_bills(
-        &mut self,
-        customer: CustomerIx,
-        after: crate::domain::bill::PaymentMethod,
-    ) -> Result<(), LedgerError> {
-        self.write_standing(customer)?;
-        self.rewrite(customer, &self.now, |account, _| account.set_payment_method(after, self.now.month))
     }
 }
 

@@ -22,6 +22,7 @@ impl Poster<'_> {
         id: &CustomerId,
         profile: &Profile,
     ) -> Result<(), LedgerError> {
+        self.let_go(ix)?;
         let before: Option<u8> = self
             .db
             .prepare_cached("SELECT payment_method FROM account WHERE customer = ?1")?

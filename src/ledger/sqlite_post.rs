@@ -6,6 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 use super::sqlite_codes::{CODE, trial};
 use super::sqlite_money::too_large;
 use super::sqlite_standing::Standings;
+use super::sqlite_stories::HeldAccounts;
 use super::{Book, EntryKind, LedgerError, Posting};
 use crate::domain::account::{Channel, Purchase};
 use crate::domain::codes::Form;
@@ -62,6 +63,7 @@ pub(super) struct Poster<'c> {
     pub(super) db: &'c Connection,
     pub(super) now: Now,
     pub(super) standings: Standings,
+    pub(super) held: HeldAccounts,
     decision: CachedStatement<'c>,
     pub(super) code: CachedStatement<'c>,
 }
@@ -72,6 +74,7 @@ impl<'c> Poster<'c> {
             db,
             now: Now::at(Millis(0)),
             standings: Standings::default(),
+            held: HeldAccounts::default(),
             decision: db.prepare_cached(DECISION)?,
             code: db.prepare_cached(CODE)?,
         })
@@ -190,6 +193,7 @@ impl<'c> Poster<'c> {
             let purchase = Purchase { order: lsn, channel, amount, month: approval.month, at: self.now.at };
             return self.charge(customer, purchase, approval.due, lsn);
         };
+        self.let_go(customer)?;
         let row = params![customer.0, bits(lsn.0), channel as u8, yen(amount), expires_at.0];
         self.run("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5)", row).map(drop)
     }
@@ -240,6 +244,7 @@ impl<'c> Poster<'c> {
 
     /// Gives the room of a hold back, once: a hold that is not there any more moves nothing.
     fn release_hold(&mut self, about: About) -> Result<(), LedgerError> {
+        self.let_go(about.customer)?;
         let sql = "DELETE FROM hold WHERE customer = ?1 AND order_lsn = ?2 RETURNING amount";
         let hold = params![about.customer.0, bits(about.order.0)];
         let released = self.db.prepare_cached(sql)?.query_row(hold, |row| row.get::<_, i64>(0)).optional()?;
@@ -268,10 +273,10 @@ impl<'c> Poster<'c> {
         if refund.books.is_empty() {
             self.discharge(customer, purchase)?;
         } else {
-            self.write_standing(customer)?;
             self.move_money(&refund.books, Some(purchase.bill()), lsn)?;
-            self.rewrite(customer, &self.now, |account, spare| {
-                account.settle(spare, &refund.books, Some(&purchase), &self.now);
+            let now = self.now;
+            self.rewrite(customer, &now, |account, spare| {
+                account.settle(spare, &refund.books, Some(&purchase), &now);
             })?;
         }
         self.movement(about, EntryKind::Refund, -yen(amount))?;
@@ -308,6 +313,7 @@ impl<'c> Poster<'c> {
         if purchase.channel != Channel::NpAtobarai {
             return self.owe(customer, purchase, true);
         }
+        self.let_go(customer)?;
         let np = params![customer.0, bits(purchase.order.0), yen(purchase.amount), self.now.date.to_number()];
         let take = "UPDATE np_bill SET unpaid = unpaid - ?3 WHERE customer = ?1 AND order_lsn = ?2 AND due >= ?4";
         if self.run(take, np)? > 0 {
@@ -316,8 +322,8 @@ impl<'c> Poster<'c> {
             return self.run(tidy, params![customer.0, bits(purchase.order.0)]).map(drop);
         }
         // It has a story, or is late and gets one, or was paid long ago.
-        self.write_standing(customer)?;
-        self.rewrite(customer, &self.now, |account, spare| account.discharge(spare, &purchase, &self.now))
+        let now = self.now;
+        self.rewrite(customer, &now, |account, spare| account.discharge(spare, &purchase, &now))
     }
 
     /// One movement and its far side. Nothing moves nothing.

@@ -55,6 +55,7 @@ impl Poster<'_> {
 
     /// Counts purchases for the ladder: one, or minus one for a cancelled one.
     pub(super) fn count_purchase(&mut self, customer: CustomerIx, month: Month, count: i64) -> Result<(), LedgerError> {
+        self.let_go(customer)?;
         let active = self.standings.0.get(&customer.0).and_then(|standing| standing.active);
         if active.is_some_and(|active| active != month) {
             self.write_standing(customer)?;
@@ -69,6 +70,7 @@ impl Poster<'_> {
 
     /// Adds a purchase to a month's unpaid principal, or takes a part of one off.
     pub(super) fn owe(&mut self, customer: CustomerIx, purchase: Purchase, goes_back: bool) -> Result<(), LedgerError> {
+        self.let_go(customer)?;
         let waiting = self.standings.0.get(&customer.0).and_then(|standing| standing.deltas.first());
         if waiting.is_some_and(|delta| delta.purchase.month != purchase.month) {
             self.write_standing(customer)?;
@@ -90,7 +92,7 @@ impl Poster<'_> {
             }
             self.place_month(CustomerIx(customer), &standing)?;
         }
-        Ok(())
+        self.let_all_go()
     }
 
     /// Writes what was gathered of one customer, for a fact that needs the row as it is.
@@ -103,12 +105,13 @@ impl Poster<'_> {
     }
 
     /// The row does not hold the month: another table does, or it is new, or it has a story.
-    fn place_month(&self, customer: CustomerIx, standing: &Standing) -> Result<(), LedgerError> {
+    fn place_month(&mut self, customer: CustomerIx, standing: &Standing) -> Result<(), LedgerError> {
         let mut rest = standing.clone();
         rest.deltas.clear();
         self.change("a customer", CHANGE, rest.row(customer.0))?;
         if !standing.is_plain() || self.has_story(customer, standing)? {
-            return self.rewrite(customer, &self.now, |account, spare| {
+            let now = self.now;
+            self.rewrite(customer, &now, |account, spare| {
                 for delta in &standing.deltas {
                     if delta.goes_back {
                         account.discharge(spare, &delta.purchase, &delta.now);
@@ -117,7 +120,9 @@ impl Poster<'_> {
                     }
                     account.tidy(delta.now.date);
                 }
-            });
+            })?;
+            // What comes next may change the customer's rows by themselves.
+            return self.let_go(customer);
         }
         let (customer, month) = (customer.0, standing.month().map(Month::to_number));
         let (in_store, online) = standing.sums();
@@ -135,7 +140,7 @@ impl Poster<'_> {
 
     /// Whether the month has a story, or gets one by a second channel.
     fn has_story(&self, customer: CustomerIx, standing: &Standing) -> Result<bool, LedgerError> {
-        let other_channel = "SELECT 1 FROM dossier WHERE customer = ?1
+        let other_channel = "SELECT 1 FROM story WHERE customer = ?1 AND kind = 1 AND number = ?2
             UNION ALL SELECT 1 FROM account WHERE customer = ?1 AND month = ?2 AND iif(?3, online, in_store) > 0
             UNION ALL SELECT 1 FROM open_month WHERE customer = ?1 AND month = ?2 AND iif(?3, online, in_store) > 0";
         let asked = params![customer.0, standing.month().map(Month::to_number), standing.is_in_store()];
