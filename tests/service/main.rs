@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod faults;
 mod garbage;
+mod growth;
 mod iso;
 mod link;
 mod link_orders;

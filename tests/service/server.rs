@@ -34,7 +34,17 @@ impl Server {
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let environment: Vec<_> = environment.iter().map(own).collect();
-        let (child, http, iso8583) = start(data, &options, &environment);
+        let (child, http, iso8583) = start(&[BINARY], data, &options, &environment);
+        Self { child, http, iso8583, data: data.to_owned(), options, environment }
+    }
+
+    /// The same by other words than the binary's name: another build, or a program that takes the server's command line
+    /// after these words and becomes it.
+    pub fn sandbox_by(words: &[&str], data: &Path, options: &[&str], environment: &[(&str, &str)]) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment: Vec<_> = environment.iter().map(own).collect();
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let (child, http, iso8583) = start(words, data, &options, &environment);
         Self { child, http, iso8583, data: data.to_owned(), options, environment }
     }
 
@@ -53,7 +63,7 @@ impl Server {
         if let Some(at) = self.options.iter().position(|option| option == "--sandbox-start") {
             self.options.drain(at..at + 2);
         }
-        (self.child, self.http, self.iso8583) = start(&self.data, &self.options, &self.environment);
+        (self.child, self.http, self.iso8583) = start(&[BINARY], &self.data, &self.options, &self.environment);
     }
 
     pub fn signal(&self, name: &str) {
@@ -91,8 +101,16 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 
-fn start(data: &Path, options: &[String], environment: &[(String, String)]) -> (Child, SocketAddr, Option<SocketAddr>) {
-    let mut command = Command::new(BINARY);
+fn start(
+    words: &[&str],
+    data: &Path,
+    options: &[String],
+    environment: &[(String, String)],
+) -> (Child, SocketAddr, Option<SocketAddr>) {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
+    // The server takes every SOKKETSU_ variable for configuration.
+    command.env_remove("SOKKETSU_BIN");
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(data).args(options);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary is built");
@@ -119,7 +137,7 @@ pub struct Client {
 }
 
 /// What came back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
