@@ -16,7 +16,7 @@ use super::server::{Answer, Client, Server};
 /// What one request may cost everybody else: some 1 ms.
 const MOST_INSTRUCTIONS: u64 = 3_000_000;
 /// Instructions of the owner's thread for a request, and for the calendar's papers.
-const COUNTED: [&str; 2] = ["*Owner*take*", "*Owner*calendar_step*"];
+const COUNTED: [&str; 2] = ["*Owner::take", "*Owner::calendar_step"];
 const SIZES: [usize; 3] = [10, 100, usize::MAX];
 
 /// A list of a customer's: its bound, or how far a test has the patience to go where time bounds it, and what adds one.
@@ -47,7 +47,7 @@ const LISTS: &[List] = &[
         most: 20,
         begin: nothing,
         add: |b, _| {
-            b.buy("online", 1);
+            b.buy("np_atobarai", 1);
             b.slip();
         },
     },
