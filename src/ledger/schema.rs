@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "money", sql: include_str!("schema/0002_money.sql") },
     Migration { version: 3, name: "advices", sql: include_str!("schema/0003_advices.sql") },
     Migration { version: 4, name: "code form", sql: include_str!("schema/0004_code_form.sql") },
+    Migration { version: 5, name: "key runs", sql: include_str!("schema/0005_key_runs.sql") },
 ];
 
 /// The schema this program was written for.
