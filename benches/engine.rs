@@ -104,7 +104,7 @@ impl DiskFile for RamFile {
 
 fn purchases(customers: u32) -> Vec<Request> {
     let input = |order| Arc::new(purchase(visit(order, customers), order));
-    (0..customers).map(|order| Request::Authorize { input: input(order), throttled: false }).collect()
+    (0..customers).map(|order| Request::Authorize { input: input(order), throttled: false, sealed_by: None }).collect()
 }
 
 /// Decisions a second; all must be approved.

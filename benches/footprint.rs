@@ -78,7 +78,7 @@ fn sell(state: &mut State, customers: u32, sales: u32) {
     for first in (0..sales).step_by(usize::try_from(BATCH).unwrap()) {
         let request = |order| {
             let input = Arc::new(purchase(visit(order, customers), order));
-            Request::Authorize { input, throttled: false }
+            Request::Authorize { input, throttled: false, sealed_by: None }
         };
         requests.clear();
         requests.extend((first..sales.min(first + BATCH)).map(request));

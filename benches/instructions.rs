@@ -95,7 +95,7 @@ fn judge(sale: Sale) {
     let amount = Yen::new(if sale == Sale::TooMuch { 15_001 } else { 1_980 });
     let request = |n| {
         let input = Arc::new(Authorize { amount, ..purchase(n, n) });
-        Request::Authorize { input, throttled: false }
+        Request::Authorize { input, throttled: false, sealed_by: Some(1) }
     };
     let requests: Vec<_> = (0..2 * TIMES).map(request).collect();
     let (first, second) = requests.split_at(requests.len() / 2);

@@ -189,7 +189,7 @@ fn describe() {
     describe_histogram!("sokketsu_request_seconds", Unit::Seconds, "Time of a call at the edge");
     describe_histogram!("sokketsu_journal_sync_seconds", Unit::Seconds, "Time of one write and sync of the journal");
     describe_histogram!("sokketsu_journal_batch_records", "Records made durable by one sync");
-    describe_gauge!("sokketsu_at_risk_yen", "Approved yen answered and not yet synced");
+    describe_gauge!("sokketsu_at_risk_yen", "Yen answered (approved, captured, taken back, paid) and not yet synced");
     describe_gauge!("sokketsu_ledger_lag_records", "Records in the journal that are not in the ledger yet");
     describe_gauge!("sokketsu_inbox_depth", "Requests waiting for the engine");
     describe_gauge!("sokketsu_live_codes", "Codes remembered, ended ones included");

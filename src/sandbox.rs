@@ -47,7 +47,7 @@ pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) 
         engine.begin(long_ago);
         let (key, amount) = (OrderKey { merchant, order_id }, Yen::new(OVERDUE_YEN));
         let input = Arc::new(Authorize::new(key, Payer::Customer(customer), Channel::Online, amount));
-        engine.take(&Request::Authorize { input, throttled: false });
+        engine.take(&Request::Authorize { input, throttled: false, sealed_by: None });
         engine.commit()?;
     }
     engine.begin(now);

@@ -73,7 +73,7 @@ fn allocations(room: bool, rounds: u32, at: i64, make: impl Fn(&mut State, u32, 
             state.make_room();
         }
         let input = Arc::new(make(&mut state, number % CUSTOMERS, number, &now));
-        let request = Request::Authorize { input, throttled: false };
+        let request = Request::Authorize { input, throttled: false, sealed_by: None };
         counted += measure(|| buy(&mut state, &request, &now)).count_total;
     }
     counted
@@ -116,7 +116,7 @@ fn the_first_purchase_of_the_next_month_allocates_nothing() {
                 state.make_room();
             }
             let input = Arc::new(with_code(&mut state, n, number, &now));
-            let request = Request::Authorize { input, throttled: false };
+            let request = Request::Authorize { input, throttled: false, sealed_by: None };
             counted += measure(|| buy(&mut state, &request, &now)).count_total;
             number += 1;
         }
@@ -138,8 +138,10 @@ fn the_engine_allocates_by_the_batch() {
     let (board, posted) = (Arc::new(Board::default()), Arc::new(AtomicU64::new(0)));
     let mut engine = Engine::new(state, journal.clone(), Sync::BeforeAnswer, [1; 32], board, posted);
     for (at, batch) in batches.into_iter().enumerate() {
-        let batch: Vec<_> =
-            batch.into_iter().map(|input| Request::Authorize { input: Arc::new(input), throttled: false }).collect();
+        let batch: Vec<_> = batch
+            .into_iter()
+            .map(|input| Request::Authorize { input: Arc::new(input), throttled: false, sealed_by: None })
+            .collect();
         engine.begin(now.at);
         let counted = measure(|| batch.iter().for_each(|request| engine.take(request))).count_total;
         assert!(engine.commit().unwrap().iter().all(|reply| matches!(reply, Reply::Decision { replayed: false, .. })));

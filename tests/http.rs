@@ -94,8 +94,11 @@ async fn a_cancel_that_comes_first_blocks_its_order() {
     assert_eq!(blocked, json!({"action": "blocked", "authorization_id": null, "replayed": false}));
     let denied = client.buy("1001", "R-2", 100).await;
     assert_eq!((&denied["decision"], &denied["reason"]), (&json!("denied"), &json!("cancelled")));
-    let denied = client.post("/v1/cancellations", REGISTER, &cancel).await.json();
-    assert_eq!(denied["action"], "none");
+    // The late sale was denied; what was first said of it stands.
+    for _ in 0..2 {
+        let again = client.post("/v1/cancellations", REGISTER, &cancel).await.json();
+        assert_eq!(again, json!({"action": "blocked", "authorization_id": null, "replayed": true}));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -476,6 +479,26 @@ async fn bad_bodies_and_queries_of_the_other_calls_too() {
     ] {
         let answer = client.call(method, path, key, Some(body)).await;
         assert_eq!(answer.problem(), (422, "invalid_field".into(), field.into()), "{method} {path} {body}");
+    }
+    let account = "/v1/customers/1001";
+    for (body, field) in
+        [(r#"{"birth_date":"1990-W01-1"}"#, "/birth_date"), (r#"{"birth_date":"10990-1-01"}"#, "/birth_date")]
+    {
+        assert_eq!(client.call("PUT", account, OFFICE, Some(body)).await.problem().2, field, "{body}");
+    }
+    // Beyond what a month can be is no month, never another one.
+    for month in ["7488-03", "5461-01", "0000-01", "2026-13", "2026-1", "november"] {
+        let answer = client.get(&format!("{account}/statements/{month}"), OFFICE).await;
+        assert_eq!(answer.problem(), (400, "malformed".into(), "month".into()), "{month}");
+        let body = format!(r#"{{"posting_id":"D-1","month":"{month}","amount":1}}"#);
+        let answer = client.call("POST", &format!("{account}/damages"), OFFICE, Some(&body)).await;
+        assert_eq!(answer.problem(), (422, "invalid_field".into(), "/month".into()), "{month}");
+    }
+    for (from, field) in
+        [("2026-W01-1", "from"), ("20260101T0", "from"), ("9999-12-31", "from"), ("-001-01-01", "from")]
+    {
+        let answer = client.get(&format!("{account}/history?from={from}"), OFFICE).await;
+        assert_eq!((answer.problem().0, answer.problem().2), (422, field.into()), "{from}");
     }
     for query in
         ["?order_id=1", "?merchant_id=m", "?merchant_id=m&order_id=1&x=1", "?merchant_id=m&merchant_id=m&order_id=1"]

@@ -70,6 +70,7 @@ scenarios! {
     tok19
     network_reversals
     network_advices
+    rotated_keys
 }
 
 #[test]

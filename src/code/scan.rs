@@ -1,7 +1,7 @@
 //! Judging what a register scanned: whose code it is, and whether its seal holds.
 //!
 //! The only entry for text from outside. It never panics, allocates nothing, and answers every
-//! input with one of five outcomes. Whether the code is live is not decided here.
+//! input with one of a few outcomes. Whether the code is live is not decided here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use super::emv;
 use super::issuers::{Form, Issuers};
 use super::keyring::{Keyring, NotUsable, Usable};
 use super::qr;
-use super::seal::{self, BarcodeSeal};
+use super::seal;
 use crate::domain::ids::Handle;
 pub use crate::domain::request::Proof;
 use crate::domain::request::Scanned;
@@ -31,7 +31,10 @@ const JPQR1_PREFIX: &str = "hQVKUFFS";
 pub enum Scan {
     /// The seal holds. What it vouches for is still to be compared with the live record.
     Sealed { handle: Handle, generation: u8, proof: Proof },
-    /// The seal of an older epoch, within a day: the code has expired.
+    /// A barcode whose MAC is of neither epoch that a live code can have: an older one, or a forged one. Only the record
+    /// of its handle tells, so it waits for [`OldBarcode::beside`].
+    Old(OldBarcode),
+    /// The seal is that of its record, of an epoch before: the code has expired.
     Stale { handle: Handle },
     /// Well-formed, ours, of a known generation, and the MAC is wrong: counts against the handle.
     Forged { handle: Handle },
@@ -47,12 +50,59 @@ impl From<Scan> for Scanned {
     fn from(scan: Scan) -> Self {
         match scan {
             Scan::Sealed { handle, proof, .. } => Self::Sealed { handle, proof },
+            // Nobody has asked for its record.
+            Scan::Old(old) => Self::Forged { handle: old.handle },
             Scan::Stale { handle } => Self::Stale { handle },
             Scan::Forged { handle } => Self::Forged { handle },
             Scan::Unverifiable { handle, .. } => Self::Unverifiable { handle },
             Scan::Invalid(_) => Self::Invalid,
             Scan::ForeignIssuer => Self::Foreign,
         }
+    }
+}
+
+impl Scan {
+    /// The generation of the keys whose seal holds. It travels beside what the engine judges, which compares it with the
+    /// record of the code.
+    pub const fn sealed_by(&self) -> Option<u8> {
+        match self {
+            Self::Sealed { generation, .. } => Some(*generation),
+            _ => None,
+        }
+    }
+}
+
+/// A well-formed barcode of ours whose seal is of no epoch of now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct OldBarcode {
+    body: [u8; BODY_DIGITS],
+    mac: u64,
+    handle: Handle,
+    generation: u8,
+}
+
+impl std::fmt::Debug for OldBarcode {
+    /// Without its digits: they may be a live code's.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OldBarcode").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl OldBarcode {
+    pub const fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// What it is beside the record of its handle: when that code was issued, in Unix milliseconds, and with keys of which
+    /// generation. Without a record it is as good as forged.
+    pub fn beside(&self, record: Option<(i64, u8)>, keys: &Keyring) -> Scan {
+        let handle = self.handle;
+        let fits =
+            record.filter(|(_, generation)| *generation == self.generation).is_some_and(|(issued_ms, generation)| {
+                let epoch = seal::epoch_of(issued_ms);
+                keys.usable(generation).is_ok_and(|keys| seal::is_of_epoch(keys, &self.body, self.mac, epoch))
+            });
+        if fits { Scan::Stale { handle } } else { Scan::Forged { handle } }
     }
 }
 
@@ -155,12 +205,10 @@ fn read_l24(digits: &[u8], keys: &Keyring, now_ms: i64) -> Result<Scan, InvalidW
         Ok(usable) => usable,
         Err(why) => return Ok(Scan::Unverifiable { handle, why }),
     };
-    Ok(match seal::check_barcode(usable, text, mac, seal::epoch_of(now_ms)) {
-        BarcodeSeal::Current { epoch } => {
-            Scan::Sealed { handle, generation: body.version(), proof: Proof::Barcode { epoch } }
-        }
-        BarcodeSeal::Stale => Scan::Stale { handle },
-        BarcodeSeal::Wrong => Scan::Forged { handle },
+    let generation = body.version();
+    Ok(match seal::current_epoch(usable, text, mac, seal::epoch_of(now_ms)) {
+        Some(epoch) => Scan::Sealed { handle, generation, proof: Proof::Barcode { epoch } },
+        None => Scan::Old(OldBarcode { body: *text, mac, handle, generation }),
     })
 }
 
@@ -322,21 +370,57 @@ mod tests {
         assert_eq!(scan(&format!("{QR}\r")), sealed(QR_PROOF));
     }
 
+    /// What a barcode is beside the record of the published code.
+    fn beside_its_record(seen: Scan) -> Scan {
+        match seen {
+            Scan::Old(old) => old.beside(Some((ISSUED_MS, 1)), &Keyring::sandbox()),
+            other => other,
+        }
+    }
+
     #[test]
     fn epoch_borders_by_the_clock() {
         let start = i64::try_from(EPOCH).unwrap() * EPOCH_MS;
         let current = sealed(Proof::Barcode { epoch: EPOCH });
-        let stale = Scan::Stale { handle: handle() };
-        let forged = Scan::Forged { handle: handle() };
-        assert_eq!(at(L24, start - 1), forged, "not issued yet");
+        let is_old = |seen: Scan| matches!(seen, Scan::Old(old) if old.handle() == handle());
+        assert!(is_old(at(L24, start - 1)), "not issued yet");
         assert_eq!(at(L24, start), current);
         assert_eq!(at(L24, start + 2 * EPOCH_MS - 1), current);
-        assert_eq!(at(L24, start + 2 * EPOCH_MS), stale);
-        assert_eq!(at(L24, start + 291 * EPOCH_MS - 1), stale);
-        assert_eq!(at(L24, start + 291 * EPOCH_MS), forged);
-        assert_eq!(at(L24, i64::MIN), forged);
-        assert_eq!(at(L24, i64::MAX), forged);
+        for now in [start + 2 * EPOCH_MS, start + 1_000 * EPOCH_MS, i64::MIN, i64::MAX] {
+            assert!(is_old(at(L24, now)), "at {now}");
+        }
         assert_eq!(at(QR, i64::MIN), sealed(QR_PROOF), "a QR carries its own time");
+    }
+
+    #[test]
+    fn an_old_barcode_is_told_by_its_record() {
+        let Scan::Old(old) = at(L24, ISSUED_MS + 100 * EPOCH_MS) else { panic!("it is old") };
+        let (ring, forged) = (Keyring::sandbox(), Scan::Forged { handle: handle() });
+        assert_eq!(old.beside(Some((ISSUED_MS, 1)), &ring), Scan::Stale { handle: handle() });
+        assert_eq!(old.beside(None, &ring), forged, "nobody remembers it");
+        assert_eq!(old.beside(Some((ISSUED_MS + EPOCH_MS, 1)), &ring), forged, "another life of its handle");
+        assert_eq!(old.beside(Some((ISSUED_MS, 0)), &ring), forged, "issued with other keys");
+        assert_eq!(Scanned::from(Scan::Old(old)), Scanned::Forged { handle: handle() });
+        assert_eq!(
+            format!("{old:?}"),
+            format!("OldBarcode {{ handle: {:?}, .. }}", handle()),
+            "no digit of it is shown"
+        );
+    }
+
+    #[test]
+    fn a_forged_barcode_costs_two_macs_and_one_more_where_its_handle_has_a_record() {
+        let macs = || seal::MACS.with(std::cell::Cell::take);
+        macs();
+        let other_mac = "900099991314159265005633";
+        let Scan::Old(forged) = scan(other_mac) else { panic!("its MAC is wrong") };
+        assert_eq!(macs(), 2);
+        let ring = Keyring::sandbox();
+        assert_eq!(forged.beside(None, &ring), Scan::Forged { handle: handle() });
+        assert_eq!(forged.beside(Some((ISSUED_MS, 0)), &ring), Scan::Forged { handle: handle() });
+        assert_eq!(macs(), 0);
+        assert_eq!(forged.beside(Some((ISSUED_MS, 1)), &ring), Scan::Forged { handle: handle() });
+        assert_eq!(macs(), 1);
     }
 
     #[test]
@@ -345,7 +429,7 @@ mod tests {
             for digit in (b'0'..=b'9').filter(|digit| *digit != L24.as_bytes()[place]) {
                 let mut text = L24.as_bytes().to_vec();
                 text[place] = digit;
-                let seen = scan(std::str::from_utf8(&text).unwrap());
+                let seen = beside_its_record(scan(std::str::from_utf8(&text).unwrap()));
                 let expected = match (place, digit) {
                     (0..8, _) => Scan::ForeignIssuer,
                     (8, b'5'..) => Scan::Invalid(InvalidWhy::DeviceMade),
@@ -353,8 +437,6 @@ mod tests {
                     _ => seen,
                 };
                 assert_eq!(seen, expected, "place {place}");
-                let is_refused = !matches!(seen, Scan::Sealed { .. } | Scan::Stale { .. });
-                assert!(is_refused, "place {place}");
                 assert_eq!(place > 8, matches!(seen, Scan::Forged { .. }), "place {place}");
             }
         }
@@ -463,7 +545,11 @@ mod tests {
         let why = |objects: &[(u16, &[u8])]| match scan(&qr_with(objects)) {
             Scan::Invalid(why) => Some(why),
             Scan::Sealed { .. } => None,
-            other @ (Scan::Stale { .. } | Scan::Forged { .. } | Scan::Unverifiable { .. } | Scan::ForeignIssuer) => {
+            other @ (Scan::Old(_)
+            | Scan::Stale { .. }
+            | Scan::Forged { .. }
+            | Scan::Unverifiable { .. }
+            | Scan::ForeignIssuer) => {
                 panic!("{other:?}")
             }
         };
@@ -509,6 +595,7 @@ mod tests {
         let (issuers, ring) = (Issuers::sandbox(), Keyring::sandbox());
         let split = |pan: &str, seal: &[u8]| read_split(pan, seal, &issuers, &ring);
         assert_eq!(split(TOK19, &seal), sealed(QR_PROOF));
+        assert_eq!(split(TOK19, &seal).sealed_by(), Some(1));
         assert_eq!(split(TOK19, &[]), Scan::Invalid(InvalidWhy::Unsealed));
         assert_eq!(split(TOK19, &seal[..44]), Scan::Invalid(InvalidWhy::Template));
         assert_eq!(split("9000999913141592658", &seal), Scan::Invalid(InvalidWhy::Luhn));
@@ -566,6 +653,7 @@ mod tests {
             Scan::Unverifiable { handle: of, why } if of == handle() => Err(why),
             other @ (Scan::Unverifiable { .. }
             | Scan::Invalid(_)
+            | Scan::Old(_)
             | Scan::Stale { .. }
             | Scan::Forged { .. }
             | Scan::ForeignIssuer) => {
@@ -581,7 +669,8 @@ mod tests {
             assert_eq!(generation(second, &after), Ok(1));
         }
         // The published code names generation 1, but these are other keys.
-        assert_eq!(read(L24, &issuers, &during, ISSUED_MS), Scan::Forged { handle: handle() });
+        let seen = read(L24, &issuers, &during, ISSUED_MS);
+        assert!(matches!(seen, Scan::Old(old) if old.handle() == handle()), "{seen:?}");
         assert_eq!(read(QR, &issuers, &during, ISSUED_MS), Scan::Forged { handle: handle() });
     }
 

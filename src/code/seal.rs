@@ -9,7 +9,7 @@
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::body::{BODY_DIGITS, TOK19_DIGITS};
 use super::keyring::Usable;
@@ -17,9 +17,6 @@ use super::keyring::Usable;
 /// Length of a barcode epoch: 600 s, twice the longest life of a code, so that a live code is of
 /// this epoch or the one before.
 const EPOCH_MS: i64 = 600_000;
-/// A right MAC of an epoch this far back or nearer is an expired code, not a forged one: the 48 hours for which a used
-/// code still names its sale, with its life and one epoch to spare. (The reference script has a day; the contract wins.)
-pub(super) const STALE_EPOCHS: u64 = 290;
 /// Six decimal digits of MAC.
 const MAC_RANGE: u64 = 1_000_000;
 
@@ -30,37 +27,26 @@ pub(super) fn epoch_of(unix_ms: i64) -> u64 {
 
 /// The barcode's MAC, below 10^6.
 pub(super) fn barcode_mac(keys: Usable<'_>, body: &[u8; BODY_DIGITS], epoch: u64) -> u64 {
+    #[cfg(test)]
+    MACS.with(|count| count.set(count.get() + 1));
     let bytes = finish(keys.barcode().chain_update(b"CPB1").chain_update(body).chain_update(epoch.to_be_bytes()));
     let head = bytes.first_chunk::<8>().copied().unwrap_or_default();
     u64::from_be_bytes(head) % MAC_RANGE
 }
 
-/// Which epoch a barcode's MAC belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BarcodeSeal {
-    /// Of this epoch or the last one.
-    Current {
-        epoch: u64,
-    },
-    /// Of an older one, within a day.
-    Stale,
-    Wrong,
-}
-
-/// Tries the epochs a live code can have, and only if none fits the rest of the last day.
+/// The epoch of a barcode's MAC, if it is one of the two that a live code can have at the epoch `now`.
 ///
-/// Inside each of the two steps every epoch is computed and compared, so that the time taken
-/// tells "current" from "not current" (as the answer does) and nothing more.
-pub(super) fn check_barcode(keys: Usable<'_>, body: &[u8; BODY_DIGITS], mac: u64, now: u64) -> BarcodeSeal {
+/// Both are computed and compared whatever the first one says, so that the time taken tells nothing.
+pub(super) fn current_epoch(keys: Usable<'_>, body: &[u8; BODY_DIGITS], mac: u64, now: u64) -> Option<u64> {
     let matches = |epoch: u64| barcode_mac(keys, body, epoch).ct_eq(&mac);
     let before = now.saturating_sub(1);
     let (is_now, is_before) = (matches(now), matches(before));
-    if (is_now | is_before).into() {
-        return BarcodeSeal::Current { epoch: u64::conditional_select(&before, &now, is_now) };
-    }
-    let oldest = now.saturating_sub(STALE_EPOCHS);
-    let stale = (oldest..before).fold(Choice::from(0), |any, epoch| any | matches(epoch));
-    if stale.into() { BarcodeSeal::Stale } else { BarcodeSeal::Wrong }
+    bool::from(is_now | is_before).then(|| u64::conditional_select(&before, &now, is_now))
+}
+
+/// Whether a barcode's MAC is that of one epoch.
+pub(super) fn is_of_epoch(keys: Usable<'_>, body: &[u8; BODY_DIGITS], mac: u64, epoch: u64) -> bool {
+    barcode_mac(keys, body, epoch).ct_eq(&mac).into()
 }
 
 /// The QR's MAC: 128 bits of it, over the PAN and the head of template 63 alone, so that it can be
@@ -76,6 +62,12 @@ pub(super) fn check_qr(keys: Usable<'_>, tok19: &[u8; TOK19_DIGITS], head: &[u8]
 
 fn finish(mac: Hmac<Sha256>) -> [u8; 32] {
     mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Barcode MACs computed by this thread: what a forged one costs is counted.
+    pub(super) static MACS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]
@@ -131,13 +123,12 @@ mod tests {
     fn epoch_borders() {
         let ring = Keyring::sandbox();
         let keys = ring.usable(1).unwrap();
-        let seen = |age: u64| check_barcode(keys, BODY, 5_632, EPOCH + age);
-        assert_eq!(seen(0), BarcodeSeal::Current { epoch: EPOCH });
-        assert_eq!(seen(1), BarcodeSeal::Current { epoch: EPOCH });
-        assert_eq!(seen(2), BarcodeSeal::Stale);
-        assert_eq!(seen(290), BarcodeSeal::Stale);
-        assert_eq!(seen(291), BarcodeSeal::Wrong);
-        assert_eq!(check_barcode(keys, BODY, 5_632, EPOCH - 1), BarcodeSeal::Wrong);
+        let seen = |now| current_epoch(keys, BODY, 5_632, now);
+        assert_eq!(seen(EPOCH - 1), None);
+        assert_eq!((seen(EPOCH), seen(EPOCH + 1)), (Some(EPOCH), Some(EPOCH)));
+        assert_eq!(seen(EPOCH + 2), None);
+        assert!(is_of_epoch(keys, BODY, 5_632, EPOCH));
+        assert!(!is_of_epoch(keys, BODY, 5_632, EPOCH + 1) && !is_of_epoch(keys, BODY, 5_633, EPOCH));
     }
 
     #[test]
@@ -151,8 +142,7 @@ mod tests {
         let keys = ring.usable(1).unwrap();
         for now in [0, 1, 2, 143, u64::MAX] {
             let mac = barcode_mac(keys, BODY, now);
-            let seen = check_barcode(keys, BODY, mac, now);
-            assert_eq!(seen, BarcodeSeal::Current { epoch: now });
+            assert_eq!(current_epoch(keys, BODY, mac, now), Some(now));
         }
     }
 }

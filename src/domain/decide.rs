@@ -7,11 +7,11 @@
 
 use super::account::{Account, Channel, Identity};
 use super::bill::{BillKey, PaymentMethod};
-use super::codes::{Code, CodeState, Form};
+use super::codes::{Code, CodeState, Form, REST};
 use super::denial::Reason;
 use super::event::{Approval, FirstSale, Outcome};
 use super::ids::CustomerIx;
-use super::jst::Now;
+use super::jst::{Now, SECOND};
 use super::lateness::Rules;
 use super::merchant::{Merchant, MerchantStatus};
 use super::money::Yen;
@@ -172,8 +172,8 @@ fn payer_may_be_known<'a>(
         }
         Scanned::Sealed { .. } | Scanned::Stale { .. } => {}
     }
-    // Our seal without its record: issued so long ago that it is forgotten. Without a seal it may never have been.
-    let unknown = if scanned.is_bare() { Reason::CodeInvalid } else { Reason::CodeExpired };
+    // Our seal without its record: issued so long ago that it is forgotten, or not by us.
+    let unknown = if would_be_remembered(scanned, now) { Reason::CodeInvalid } else { Reason::CodeExpired };
     let (code, account) = payer.and_then(|found| Some((found.code?, found.account))).ok_or(unknown)?;
     match code.state(now.at) {
         CodeState::Live => {}
@@ -185,6 +185,20 @@ fn payer_may_be_known<'a>(
         }
     }
     Ok(account)
+}
+
+/// Whether the code would still have its record, had we issued it: then keys of ours that others know made its seal, or it
+/// has none. It is told as a guess, so that guesses at handles are counted.
+fn would_be_remembered(scanned: &Scanned, now: &Now) -> bool {
+    let rests = |second: u64| i64::try_from(second).unwrap_or(i64::MAX).saturating_mul(SECOND).saturating_add(REST);
+    match scanned {
+        Scanned::Sealed { proof: Proof::Tok19, .. } => true,
+        Scanned::Sealed { proof: Proof::Barcode { epoch }, .. } => now.at.0 < rests(epoch.saturating_mul(600)),
+        Scanned::Sealed { proof: Proof::Qr { issued_at, ttl, .. }, .. } => {
+            now.at.0 < rests(u64::from(*issued_at) + u64::from(*ttl))
+        }
+        _ => false,
+    }
 }
 
 fn merchant_is_active<'a>(state: &'a State, input: &Authorize) -> Rung<&'a Merchant> {

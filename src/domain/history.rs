@@ -370,7 +370,7 @@ impl History {
             requested_at: None,
             late: self.one_in(40),
         };
-        Request::Authorize { input: Arc::new(input), throttled: false }
+        Request::Authorize { input: Arc::new(input), throttled: false, sealed_by: None }
     }
 
     /// The network sold while we were silent: often with what a till of ours tried before.
@@ -387,7 +387,7 @@ impl History {
             2..5 => Post::UpTo(Yen::new(self.below(30_000))),
             _ => Post::Never,
         };
-        Request::Advise(Advice { input, original, post })
+        Request::Advise(Advice { input, original, post, sealed_by: None })
     }
 
     /// Somebody read a code from a screen and guesses its seal.
@@ -397,7 +397,7 @@ impl History {
             let Request::Authorize { mut input, .. } = self.authorize() else { return };
             let guess = Arc::make_mut(&mut input);
             (guess.payer, guess.channel) = (Payer::Code(Scanned::Forged { handle }), Channel::InStore);
-            self.ask(&Request::Authorize { input, throttled: false });
+            self.ask(&Request::Authorize { input, throttled: false, sealed_by: None });
         }
     }
 
@@ -517,7 +517,7 @@ fn one_sale(capture: bool) -> (History, AuthorizationId) {
         requested_at: None,
         late: false,
     };
-    history.ask(&Request::Authorize { input: Arc::new(input), throttled: false });
+    history.ask(&Request::Authorize { input: Arc::new(input), throttled: false, sealed_by: None });
     let id = history.ids[0];
     (history, id)
 }

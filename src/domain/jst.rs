@@ -19,9 +19,10 @@ pub const DAY: i64 = 24 * HOUR;
 pub struct Millis(pub i64);
 
 impl Millis {
-    /// Reads RFC 3339 with any offset.
+    /// Reads RFC 3339 with any offset; of the years that can be shown.
     pub fn parse(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
+        let at = Self(text.parse::<jiff::Timestamp>().ok()?.as_millisecond());
+        (at.civil().year() >= 0).then_some(at)
     }
 
     #[must_use]
@@ -49,9 +50,10 @@ impl Millis {
         text
     }
 
+    /// Of a time beyond the calendar the calendar's end, never another time.
     fn civil(self) -> civil::DateTime {
-        let at = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
-        JST.to_datetime(at)
+        let end = if self.0 < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        JST.to_datetime(jiff::Timestamp::from_millisecond(self.0).unwrap_or(end))
     }
 }
 
@@ -96,15 +98,17 @@ impl Date {
         civil::Date::new(year, month, day).ok().map(Self)
     }
 
-    /// Reads `YYYY-MM-DD`.
+    /// Reads `YYYY-MM-DD`, and no other form of ISO 8601.
     pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 10).then(|| text.parse().ok().map(Self)).flatten()
+        let form = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+        (text.len() == 10 && text.bytes().enumerate().all(form)).then(|| text.parse().ok().map(Self)).flatten()
     }
 
     /// Midnight in Japan at which this day begins.
     pub fn start(self) -> Millis {
         let at = JST.to_timestamp(self.0.to_datetime(civil::Time::midnight()));
-        Millis(at.map(jiff::Timestamp::as_millisecond).unwrap_or(i64::MAX))
+        // Only the first day of the calendar begins before it.
+        Millis(at.unwrap_or(jiff::Timestamp::MIN).as_millisecond())
     }
 
     /// See [`Millis::day`].
@@ -112,15 +116,18 @@ impl Date {
         self.start().day()
     }
 
+    /// Some days later, as far as the calendar goes.
     #[must_use]
     pub fn plus_days(self, days: i32) -> Self {
-        Self(self.0.saturating_add(jiff::Span::new().days(days)))
+        let end = if days < 0 { civil::Date::MIN } else { civil::Date::MAX };
+        Self(jiff::Span::new().try_days(days).map_or(end, |span| self.0.saturating_add(span)))
     }
 
     /// The same day `years` later; Feb 29 becomes Feb 28 in a common year.
     #[must_use]
     pub fn plus_years(self, years: i16) -> Self {
-        Self(self.0.saturating_add(jiff::Span::new().years(years)))
+        let end = if years < 0 { civil::Date::MIN } else { civil::Date::MAX };
+        Self(jiff::Span::new().try_years(years).map_or(end, |span| self.0.saturating_add(span)))
     }
 
     /// The same day `months` later, or the last of that month.
@@ -146,9 +153,9 @@ impl Date {
         self.0.year()
     }
 
-    /// `YYYYMMDD` as a number: how a date is stored.
+    /// `YYYYMMDD` as a number: how a date is stored. No date before the year 0 is ever read; it would be the first of it.
     pub fn to_number(self) -> u32 {
-        let (y, m, d) = (self.0.year(), self.0.month(), self.0.day());
+        let (y, m, d) = if self.0.year() < 0 { (0, 1, 1) } else { (self.0.year(), self.0.month(), self.0.day()) };
         u32::from(y.unsigned_abs()) * 10_000 + u32::from(m.unsigned_abs()) * 100 + u32::from(d.unsigned_abs())
     }
 
@@ -172,30 +179,41 @@ impl fmt::Display for Date {
 pub struct Month(u16);
 
 impl Month {
+    /// The first and the last that 16 bits hold, of whole years.
+    const FIRST: u16 = 12;
+    const LAST: u16 = 5_460 * 12 + 11;
+
+    /// Of a date beyond them the first or the last one, never another month.
     fn of(date: civil::Date) -> Self {
-        Self(date.year().unsigned_abs() * 12 + u16::from(date.month().unsigned_abs()) - 1)
+        match date.year() {
+            ..1 => Self(Self::FIRST),
+            year @ 1..=5_460 => Self(year.unsigned_abs() * 12 + u16::from(date.month().unsigned_abs()) - 1),
+            5_461.. => Self(Self::LAST),
+        }
     }
 
-    /// Reads `YYYY-MM`.
+    /// Reads `YYYY-MM` of the years 1 to 5460.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 7 {
             return None;
         }
-        Date::parse(&format!("{text}-01")).map(Date::month)
+        let first = Date::parse(&format!("{text}-01"))?;
+        (1..=5_460).contains(&first.year()).then(|| first.month())
     }
 
     pub const fn to_number(self) -> u16 {
         self.0
     }
 
-    /// Months of the years 1 to 5461.
+    /// Months of the years 1 to 5460.
     pub const fn from_number(number: u16) -> Option<Self> {
-        if number >= 12 { Some(Self(number)) } else { None }
+        if number >= Self::FIRST && number <= Self::LAST { Some(Self(number)) } else { None }
     }
 
+    /// The month after it; the last one has none and stays.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        if self.0 < Self::LAST { Self(self.0 + 1) } else { self }
     }
 
     /// The `day`-th of this month (1 to 28).
@@ -312,6 +330,39 @@ mod tests {
         assert_eq!(month.next().day(10).to_string(), "2027-01-10");
         assert_eq!(Month::parse("2026-13"), None);
         assert_eq!(date.plus_years(1).to_string(), "2025-02-28");
+    }
+
+    #[test]
+    fn what_the_calendar_cannot_hold_is_refused_and_never_another_day() {
+        let (first, last) = (Month::parse("0001-01").unwrap(), Month::parse("5460-12").unwrap());
+        for month in [first, last] {
+            assert_eq!(Month::from_number(month.to_number()), Some(month));
+            assert_eq!(Month::parse(&month.to_string()), Some(month));
+        }
+        // 7488-03 had the number of 2026-11.
+        for text in ["7488-03", "5461-01", "9999-12", "0000-12", "-001-01", "2026-1", "2026-001", "20261-1", "+026-01"]
+        {
+            assert_eq!(Month::parse(text), None, "{text}");
+        }
+        assert_eq!((Month::from_number(11), Month::from_number(last.to_number() + 1)), (None, None));
+        assert_eq!(last.next(), last);
+        assert_eq!(Date::parse("9999-12-31").unwrap().month(), last);
+        assert_eq!(Date::parse("0000-12-31").unwrap().month(), first);
+        for text in ["2024-W01-1", "20240101T0", "-999-01-01", "2024/01/01", "2023-02-29"] {
+            assert_eq!(Date::parse(text), None, "{text}");
+        }
+        let (today, end) = (Date::parse("2026-11-23").unwrap(), Date::parse("9999-12-31").unwrap());
+        assert_eq!((today.plus_days(i32::MAX), today.plus_years(i16::MAX)), (end, end));
+        assert!(today.plus_days(i32::MIN) < today && today.plus_years(i16::MIN) < today);
+        assert!(today.plus_days(i32::MIN).start() < Millis(0));
+        assert_eq!(today.plus_years(-10_000).to_number(), 101, "no other year");
+        assert_eq!((Millis(i64::MAX).date(), Millis(i64::MIN).date() < today), (end, true));
+        assert!(Millis(i64::MAX).to_string().starts_with("9999-12-31T07:00:00"), "the calendar's end");
+        for text in ["-000001-01-01T00:00:00Z", "-009999-06-01T00:00:00Z", "10000-01-01T00:00:00Z"] {
+            assert_eq!(Millis::parse(text), None, "{text}");
+        }
+        assert_eq!(at("0000-01-01T00:00:00+09:00").to_string(), "0000-01-01T00:00:00.000+09:00");
+        assert_eq!(Now::at(at("9999-12-31T00:00:00+09:00")).month, last);
     }
 
     #[test]

@@ -164,6 +164,8 @@ pub struct Advice {
     /// The request that the network got no answer to, if the advice names one.
     pub original: Option<OrderKey>,
     pub post: Post,
+    /// As in [`Request::Authorize`].
+    pub sealed_by: Option<u8>,
 }
 
 /// What the link that an advice comes by may post to a customer.
@@ -270,10 +272,12 @@ pub enum Instruction {
 /// Everything that can be asked of the engine. Each is answered once, after what it changed is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// With `throttled`, only a known order is answered; nothing new is decided.
+    /// With `throttled`, only a known order is answered; nothing new is decided. `sealed_by` is the key generation of the
+    /// seal that holds: it is compared with that of the code's record and is not recorded.
     Authorize {
         input: Arc<Authorize>,
         throttled: bool,
+        sealed_by: Option<u8>,
     },
     Advise(Advice),
     Cancel(Cancel),
@@ -303,6 +307,8 @@ pub enum Request {
     FindOrder(AuthorizationId),
     FindOrderByKey(OrderKey),
     FindCode(CodeId),
+    /// When the code with this handle was issued, and under which keys, while it is remembered.
+    FindIssue(Handle),
     FindCustomer(CustomerId),
     FindMerchant(MerchantId),
     /// The ids of customers by their index, for those who read the journal.

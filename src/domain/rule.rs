@@ -6,17 +6,18 @@ use std::sync::Arc;
 use super::account::Account;
 use super::advice::{AdviceOutcome, advise};
 use super::codes::{Code, Ending};
-use super::decide::{Judgement, Verdict, decide};
+use super::decide::{Judgement, Verdict, decide, judge};
 use super::denial::Reason;
 use super::enroll::{NoCode, issue_code, put_customer, void_code};
 use super::event::{Decided, Event, Undone};
 use super::ids::{AuthorizationId, CustomerId};
-use super::jst::Now;
+use super::jst::{Millis, Now};
 use super::merchant::Merchant;
 use super::office::instruct;
 use super::orders::{Order, RefundMade, Told};
+use super::policy::Policy;
 use super::receipts::{Receipt, Receipts};
-use super::request::{Advice, Authorize, OrderKey, Request};
+use super::request::{Advice, Authorize, Cancel, OrderKey, Payer, Request, Scanned};
 use super::standing::Spendable;
 use super::state::State;
 use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
@@ -75,6 +76,11 @@ pub enum Reply {
     /// A code was issued, found or voided; with its customer and, if any, the sale it last tried.
     Code(Box<CodeView>),
     CodeRefused(Reason),
+    /// Of a code that is remembered.
+    Issue {
+        at: Millis,
+        generation: u8,
+    },
     Customer {
         account: Box<Account>,
         created: bool,
@@ -122,28 +128,25 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
     let Some(in_force) = &state.policy else { return answer(Reply::Unknown) };
     let policy = &in_force.policy;
     match request {
-        Request::Authorize { input, throttled } => match decide(state, input, now, policy) {
+        Request::Authorize { input, throttled, sealed_by } => match decide(state, input, now, policy) {
             Verdict::Replay(order) => answer(Reply::Decision { order: order.told(), replayed: true }),
             Verdict::Reused(order) => answer(Reply::OrderIdReused { first: order.id }),
             Verdict::Judged(_) if *throttled => answer(Reply::Throttled),
             Verdict::Judged(judgement) => {
-                Ruling::Record(recorded(Arc::clone(input), judgement, in_force.version, draw()))
+                let (input, judgement) = with_a_wrong_seal(state, input, *sealed_by, now)
+                    .map_or_else(|| (Arc::clone(input), judgement), |forged| judge_forged(state, forged, now, policy));
+                Ruling::Record(recorded(input, judgement, in_force.version, draw()))
             }
         },
-        Request::Advise(advice) => match advise(state, advice, now, in_force, draw) {
-            Step::Record(event) => Ruling::Record(event),
-            Step::Answer(known) => answer(known.reply(now)),
-        },
-        Request::Cancel(request) => match cancel(state, request, now) {
-            Ok(Step::Record(event)) => Ruling::Record(event),
-            Ok(Step::Answer(action)) => {
-                let order = state.orders.by_key(&request.key, now.at).filter(|order| !order.is_tombstone());
-                // A cancel that finds nothing to undo leaves no trace, so no later one repeats it.
-                let replayed = action != CancelAction::None;
-                answer(Reply::Cancelled { action, authorization: order.map(|order| order.id), replayed })
+        Request::Advise(advice) => {
+            let forged = with_a_wrong_seal(state, &advice.input, advice.sealed_by, now);
+            let forged = forged.map(|input| Advice { input, ..advice.clone() });
+            match advise(state, forged.as_ref().unwrap_or(advice), now, in_force, draw) {
+                Step::Record(event) => Ruling::Record(event),
+                Step::Answer(known) => answer(known.reply(now)),
             }
-            Err(refusal) => answer(Reply::Refused(refusal)),
-        },
+        }
+        Request::Cancel(request) => rule_cancel(state, request, now),
         Request::Capture(request) => match capture(state, request, now, policy) {
             Ok(Step::Record(event)) => Ruling::Record(event),
             Ok(Step::Answer(order)) => answer(Reply::Captured { order: Box::new(order.clone()), replayed: true }),
@@ -191,6 +194,7 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         Request::FindOrder(_)
         | Request::FindOrderByKey(_)
         | Request::FindCode(_)
+        | Request::FindIssue(_)
         | Request::FindCustomer(_)
         | Request::FindMerchant(_)
         | Request::NameCustomers(_) => answer(look(state, request, now)),
@@ -199,6 +203,47 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
 
 fn is_full_of_customers(state: &State, id: &CustomerId) -> bool {
     state.next_customer().0 >= state.settings.customers_max && state.customer_ix(id).is_none()
+}
+
+/// A seal counts only under the keys that its code was issued with: one made with other keys of ours, which may be known to
+/// others by now, is a forged one, and judged and recorded as such. Nothing where it is not that.
+fn with_a_wrong_seal(
+    state: &State,
+    input: &Arc<Authorize>,
+    sealed_by: Option<u8>,
+    now: &Now,
+) -> Option<Arc<Authorize>> {
+    let (Payer::Code(Scanned::Sealed { handle, .. }), Some(generation)) = (&input.payer, sealed_by) else {
+        return None;
+    };
+    let code = state.codes.get(*handle, now.at).filter(|code| code.generation != generation)?;
+    let payer = Payer::Code(Scanned::Forged { handle: code.handle });
+    Some(Arc::new(Authorize { payer, ..input.as_ref().clone() }))
+}
+
+/// The same sale, with a forged code.
+fn judge_forged(state: &State, input: Arc<Authorize>, now: &Now, policy: &Policy) -> (Arc<Authorize>, Judgement) {
+    let tombstone = state.orders.by_key(&key_of(&input), now.at).is_some();
+    let judgement = judge(state, &input, tombstone, now, policy);
+    (input, judgement)
+}
+
+fn rule_cancel(state: &State, request: &Cancel, now: &Now) -> Ruling {
+    match cancel(state, request, now) {
+        Ok(Step::Record(event)) => Ruling::Record(event),
+        Ok(Step::Answer(action)) => {
+            // What is blocked has no authorization, also after the late sale came and was denied.
+            let order = state.orders.by_key(&request.key, now.at).filter(|_| action != CancelAction::Blocked);
+            // A cancel that finds nothing to undo leaves no trace, so no later one repeats it.
+            let replayed = action != CancelAction::None;
+            answer(Reply::Cancelled { action, authorization: order.map(|order| order.id), replayed })
+        }
+        Err(refusal) => answer(Reply::Refused(refusal)),
+    }
+}
+
+const fn key_of(input: &Authorize) -> OrderKey {
+    OrderKey { merchant: input.merchant, order_id: input.order_id }
 }
 
 pub(super) fn recorded(input: Arc<Authorize>, judgement: Judgement, policy: u32, random: u64) -> Event {
@@ -230,6 +275,10 @@ fn look(state: &State, request: &Request, now: &Now) -> Reply {
             order.map(|order| Reply::Order(Box::new(order.clone())))
         }
         Request::FindCode(id) => state.codes.by_id(*id, now.at).and_then(|code| code_view(state, code, now)),
+        Request::FindIssue(handle) => {
+            let code = state.codes.get(*handle, now.at);
+            code.map(|code| Reply::Issue { at: code.issued_at, generation: code.generation })
+        }
         Request::FindCustomer(id) => state
             .customer_ix(id)
             .and_then(|ix| state.account(ix))
@@ -320,8 +369,8 @@ pub fn existed(state: &State, request: &Request) -> bool {
 /// The key of the order that a request speaks of.
 pub fn order_key(request: &Request) -> Option<OrderKey> {
     match request {
-        Request::Authorize { input, .. } => Some(OrderKey { merchant: input.merchant, order_id: input.order_id }),
-        Request::Advise(Advice { input, .. }) => Some(OrderKey { merchant: input.merchant, order_id: input.order_id }),
+        Request::Authorize { input, .. } => Some(key_of(input)),
+        Request::Advise(Advice { input, .. }) => Some(key_of(input)),
         Request::Cancel(cancel) => Some(cancel.key),
         Request::FindOrderByKey(key) => Some(*key),
         _ => None,

@@ -3,6 +3,7 @@
 use super::account::{Account, Purchase};
 use super::bill::{BillKey, Line, Lines};
 use super::bounds::MOST_REVERSALS;
+use super::denial::Reason;
 use super::draft::Draft;
 use super::event::{Captured, Destination, Event, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerIx, Lsn, OrderId};
@@ -21,7 +22,7 @@ pub enum CancelAction {
     Reversed,
     /// There was only a denial, or a hold that had run out.
     None,
-    /// The order was never seen; should it come, it is denied.
+    /// The order had not been seen; should it come, it is denied.
     Blocked,
 }
 
@@ -127,7 +128,8 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
         return Ok(Step::Record(Event::SuspenseCleared { order: order.id.lsn, amount: order.amount }));
     }
     match order.state {
-        OrderState::Tombstone => Ok(Step::Answer(CancelAction::Blocked)),
+        // Denied as cancelled is what was blocked: the sale came after it was taken back.
+        OrderState::Tombstone | OrderState::Denied(Reason::Cancelled) => Ok(Step::Answer(CancelAction::Blocked)),
         OrderState::Denied(_) => Ok(Step::Answer(CancelAction::None)),
         OrderState::Cancelled => Ok(Step::Answer(CancelAction::Reversed)),
         OrderState::Held { expires_at } if now.at >= expires_at => Ok(Step::Answer(CancelAction::None)),

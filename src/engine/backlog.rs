@@ -166,7 +166,7 @@ mod tests {
     fn buy(inbox: &Inbox, order: &str) {
         let payer = Payer::Customer(CustomerId::new("c").unwrap());
         let input = std::sync::Arc::new(Authorize::new(key(order), payer, Channel::Online, Yen::new(1)));
-        drop(inbox.submit(Request::Authorize { input, throttled: false }, None).unwrap());
+        drop(inbox.submit(Request::Authorize { input, throttled: false, sealed_by: None }, None).unwrap());
     }
 
     fn show_code(inbox: &Inbox, customer: &str) {

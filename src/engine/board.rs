@@ -65,11 +65,16 @@ impl Board {
     /// The account as last made durable, and the engine's time then, if it is followed.
     pub fn customer(&self, id: &CustomerId) -> Option<(Account, Millis)> {
         let account = self.customers.get(id).map(|entry| entry.value().clone())?;
-        Some((account, Millis(self.time.load(Ordering::Acquire))))
+        Some((account, self.time()))
     }
 
     pub(super) fn set_customer(&self, account: Account) {
         self.customers.insert(account.id, account);
+    }
+
+    /// The engine's time when it last showed anything; at first that of its last record.
+    pub fn time(&self) -> Millis {
+        Millis(self.time.load(Ordering::Acquire))
     }
 
     pub(super) fn set_time(&self, now: Millis) {

@@ -30,8 +30,8 @@ impl<J: Journal> Committer<J> {
         Self { journal, sync, unsynced: false }
     }
 
-    /// After it the answers of these records may leave. After an error nothing may be answered any more.
-    pub fn commit(&mut self, records: &Batch, approved_yen: u64) -> Result<(), JournalError> {
+    /// After it the answers of these records may leave, of which so many yen are lost with them. After an error nothing may be answered any more.
+    pub fn commit(&mut self, records: &Batch, yen: u64) -> Result<(), JournalError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -40,10 +40,10 @@ impl<J: Journal> Committer<J> {
         self.unsynced = true;
         let may_wait = match self.sync {
             Sync::BeforeAnswer => false,
-            Sync::Bounded { at_risk_yen } => approved_yen <= at_risk_yen,
+            Sync::Bounded { at_risk_yen } => yen <= at_risk_yen,
         };
         if may_wait {
-            metrics().at_risk_yen.set(gauge_value(approved_yen));
+            metrics().at_risk_yen.set(gauge_value(yen));
         } else {
             self.settle()?;
         }
@@ -193,7 +193,7 @@ impl<J: Journal, H: FnMut(&mut J) -> Result<(), JournalError>> Thread<J, H> {
                     if !group.records.is_empty() {
                         self.pacing.began(group.replies.len(), Instant::now());
                     }
-                    self.committer.commit(&group.records, group.approved_yen)?;
+                    self.committer.commit(&group.records, group.at_risk_yen)?;
                     pending.durable = Some(Instant::now());
                     self.line.done.lock().0.push(*pending);
                     self.line.news.notify_one();

@@ -5,6 +5,7 @@
 //! both from the queues of [`inbox`] to those who wait ([`outlet`]), as a task of the runtime that also serves the sockets, so that a request
 //! changes threads nowhere. [`Engine`] drives them by hand, step by step, as the tests do.
 
+pub mod at_risk;
 mod backlog;
 pub mod board;
 mod calendar;
@@ -35,7 +36,8 @@ use owner::{Group, Owner};
 pub enum Sync {
     /// After their records are on disk.
     BeforeAnswer,
-    /// After the write and before the sync, while the approved yen of the group stay within this budget.
+    /// After the write and before the sync, while what would be lost with the group stays within this budget, in yen
+    /// ([`at_risk`]).
     Bounded { at_risk_yen: u64 },
 }
 
@@ -74,7 +76,7 @@ impl<J: Journal> Engine<J> {
         self.owner.board()
     }
 
-    /// Goes on at the time of the wall clock, or at the last recorded time if the clock went back.
+    /// Goes on at the time of the wall clock, or or stays at the last one if the clock went back.
     pub fn begin(&mut self, wall: Millis) {
         self.owner.begin(wall, &mut self.group);
         self.owner.calendar_step(&mut self.group);
@@ -99,7 +101,7 @@ impl<J: Journal> Engine<J> {
     /// Makes the group durable, shows what it changed and gives the answers in order of [`Engine::take`].
     /// After an error nothing may be answered any more.
     pub fn commit(&mut self) -> Result<Vec<Reply>, JournalError> {
-        self.committer.commit(&self.group.records, self.group.approved_yen)?;
+        self.committer.commit(&self.group.records, self.group.at_risk_yen)?;
         self.owner.show(&mut self.group);
         let replies = std::mem::take(&mut self.group.replies);
         self.group.clear();

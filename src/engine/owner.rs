@@ -23,6 +23,7 @@ use crate::domain::undo::hold_expired;
 use crate::journal::{Batch, TooLarge, codec};
 use crate::metrics::{gauge_value, metrics};
 
+use super::at_risk::at_risk;
 use super::board::{Board, Rules};
 use super::calendar::{BILLS_A_STEP, Calendar, PAPERS_A_STEP};
 
@@ -39,8 +40,8 @@ const FORGET_A_BATCH: usize = 2_048;
 #[derive(Default)]
 pub struct Group {
     pub records: Batch,
-    /// Approved by these records, yen.
-    pub approved_yen: u64,
+    /// What is lost with these records, yen: see [`at_risk`].
+    pub at_risk_yen: u64,
     /// In order of [`Owner::take`].
     pub replies: Vec<Reply>,
     /// What readers are shown once it is durable: standings as the group left them, codes with news, new rules.
@@ -61,7 +62,7 @@ impl Group {
         self.replies.clear();
         self.customers.clear();
         self.codes.clear();
-        (self.rules, self.approved_yen) = (false, 0);
+        (self.rules, self.at_risk_yen) = (false, 0);
     }
 }
 
@@ -99,6 +100,8 @@ impl Owner {
         let (followed, calendar) = (HashSet::default(), Calendar::default());
         let owner = Self { state, random, board, posted, now, holds, exposure, followed, calendar };
         owner.show_rules();
+        // Before anybody asks: what was recorded under a clock that went back since is judged by no earlier time.
+        owner.board.set_time(now.at);
         owner
     }
 
@@ -115,9 +118,10 @@ impl Owner {
         &self.board
     }
 
-    /// Goes on at the time of the wall clock, or at the last recorded time if the clock went back.
+    /// Goes on at the time of the wall clock, or stays at the last one if the clock went back: what readers were shown, and
+    /// codes are judged by, never goes back either.
     pub fn begin(&mut self, wall: Millis, group: &mut Group) {
-        let at = wall.max(self.state.time);
+        let at = wall.max(self.state.time).max(self.now.at);
         if at != self.now.at {
             self.now = Now::at(at);
         }
@@ -207,6 +211,7 @@ impl Owner {
         self.note_before(event, group);
         self.state.apply(event, &self.now);
         self.note_after(event, group);
+        group.at_risk_yen = group.at_risk_yen.saturating_add(at_risk(event));
         Ok(())
     }
 
@@ -292,7 +297,6 @@ impl Owner {
     fn note_decision(&mut self, decided: &Decided, group: &mut Group) {
         if let (Outcome::Approved(approval), Some(ix)) = (&decided.outcome, decided.customer) {
             self.note_customer(ix, group);
-            group.approved_yen += decided.input.amount.get();
             self.exposure += decided.input.amount.get();
             if let Some(expires_at) = approval.hold_expires_at {
                 self.holds.insert((expires_at, self.state.lsn, ix));
@@ -312,7 +316,6 @@ impl Owner {
             Booked::Suspense(why) => {
                 let (reason, amount) = (why.name(), advised.decided.input.amount.get());
                 tracing::warn!(reason, amount, "a sale that the network approved went to suspense");
-                group.approved_yen += amount;
             }
         }
         metrics().advised(advised.booked);

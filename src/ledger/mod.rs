@@ -3,8 +3,9 @@
 //! It is written behind the decisions, never read on their way, and may be gone for an hour.
 //!
 //! [`writer`] tails the journal; [`sqlite`] is the default ledger: `sqlite_post` writes what a fact comes to (with
-//! `sqlite_people`, `sqlite_codes`, `sqlite_standing`, `sqlite_stories`, `sqlite_advices` and `sqlite_money`), `sqlite_load` rebuilds the engine's state (with
-//! `sqlite_parallel`), `sqlite_read` answers questions about the past.
+//! `sqlite_people`, `sqlite_codes`, `sqlite_standing`, `sqlite_stories`, `sqlite_advices` and `sqlite_money`),
+//! `sqlite_load` rebuilds the engine's state (with `sqlite_parallel`), `sqlite_read` answers questions about the past,
+//! `sqlite_keys` finds orders of any age by the register's key.
 
 #[cfg(test)]
 mod contract_tests;
@@ -13,6 +14,9 @@ mod schema;
 pub mod sqlite;
 mod sqlite_advices;
 mod sqlite_codes;
+mod sqlite_keys;
+#[cfg(test)]
+mod sqlite_keys_tests;
 mod sqlite_load;
 mod sqlite_money;
 mod sqlite_parallel;
@@ -61,6 +65,11 @@ pub trait Ledger: Send {
     /// Makes a fresh state what it was at the position. What is past its time is judged by the last posted
     /// record, not by the present: the records after it were made by an engine that remembered as much.
     fn load(&mut self, state: &mut State) -> Result<(), LedgerError>;
+
+    /// A small step of what can be put off while there is something to post; whether more is left to do.
+    fn keep_house(&mut self) -> Result<bool, LedgerError> {
+        Ok(false)
+    }
 
     /// A customer's movements recorded from `from` to before `to`, oldest first.
     fn entries(&mut self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError>;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::sqlite_post::Poster;
-use super::{Entry, Issued, Ledger, LedgerError, Posting, schema, sqlite_load, sqlite_read};
+use super::{Entry, Issued, Ledger, LedgerError, Posting, schema, sqlite_keys, sqlite_load, sqlite_read};
 use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
@@ -106,6 +106,10 @@ impl Ledger for SqliteLedger {
         Ok(tx.commit()?)
     }
 
+    fn keep_house(&mut self) -> Result<bool, LedgerError> {
+        sqlite_keys::build(&mut self.db)
+    }
+
     fn load(&mut self, state: &mut State) -> Result<(), LedgerError> {
         sqlite_load::load(&self.path, state)
     }
@@ -119,7 +123,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
-        sqlite_read::past_order_by_key(&self.db, key)
+        sqlite_keys::past_order_by_key(&self.db, key)
     }
 
     fn receipt(
@@ -163,7 +167,7 @@ impl SqliteReader {
     }
 
     pub fn past_order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
-        sqlite_read::past_order_by_key(&self.db.lock(), key)
+        sqlite_keys::past_order_by_key(&self.db.lock(), key)
     }
 
     pub fn receipt(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::sqlite::position;
-use super::sqlite_post::{key_hash, order_state};
+use super::sqlite_post::order_state;
 use super::{Book, Entry, EntryKind, Issued, LedgerError, Purchase};
 use crate::domain::account::Channel;
 use crate::domain::advice::Booked;
@@ -239,23 +239,6 @@ pub(super) fn past_order(db: &Connection, id: AuthorizationId) -> Result<Option<
     let Some(row) = rows.next()? else { return Ok(None) };
     let order = order(db, row)?;
     Ok((order.id == id && !order.is_tombstone()).then_some(order))
-}
-
-pub(super) fn past_order_by_key(db: &Connection, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
-    let last: Option<i64> = db.prepare_cached("SELECT max(lsn) FROM decision")?.query_row([], |row| row.get(0))?;
-    let mut query = orders(
-        db,
-        "WHERE d.lsn >> 16 = ?1 AND d.key_hash = ?2 AND d.merchant_id = ?3 AND d.order_id = ?4 AND d.state <> 1
-        ORDER BY d.lsn DESC LIMIT 1",
-    )?;
-    let last = last.map_or(-1, |lsn| lsn >> 16);
-    for block in (0..=last).rev() {
-        let wanted = params![block, key_hash(key), key.merchant.as_str(), key.order_id.as_str()];
-        if let Some(row) = query.query(wanted)?.next()? {
-            return order(db, row).map(Some);
-        }
-    }
-    Ok(None)
 }
 
 /// The smallest number from which on every row's time is at or after `since`. `next` gives number and time of the

@@ -66,8 +66,9 @@ fn put_back(db: &Connection, history: &History) {
         let row = params![i64::try_from(ix).unwrap(), dossier.to_bytes().unwrap()];
         db.execute("INSERT OR REPLACE INTO dossier VALUES (?1, ?2)", row).unwrap();
     }
-    db.execute_batch("DROP TABLE story; DROP TABLE story_change; DELETE FROM schema_migrations WHERE version = 5")
-        .unwrap();
+    let later = "DROP TABLE story; DROP TABLE story_change; DROP TABLE key_run; DROP TABLE key_run_built;
+        DELETE FROM schema_migrations WHERE version >= 5";
+    db.execute_batch(later).unwrap();
 }
 
 #[test]

@@ -26,6 +26,8 @@ const RUSH: u64 = 30_000;
 const MOST_BEHIND: u64 = 2_000_000;
 /// Rests of a tenth's worker, for each time it worked.
 const RESTS: u32 = 9;
+/// Rests after a step of what was put off, for each time it took: a fifth of a quiet ledger's time.
+const HOUSE_RESTS: u32 = 4;
 /// The rate is counted over at least so long, and a rest is looked at again after it.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -282,7 +284,9 @@ impl<L: Ledger, S: Source> Loop<L, S> {
                 return End::Failed(format!("the journal can't be read: {error}"));
             }
             let Some(last) = chunk.last().map(|posting| posting.lsn) else {
-                self.shared.wait_for_records();
+                if let Err(end) = self.use_the_quiet() {
+                    return end;
+                }
                 continue;
             };
             let began = Instant::now();
@@ -293,6 +297,17 @@ impl<L: Ledger, S: Source> Loop<L, S> {
             self.give_way(&mut rate, began.elapsed() * RESTS);
         }
         End::Told
+    }
+
+    /// Nothing is to be posted: time for what was put off, a step at a time, and the disk is left alone in between.
+    fn use_the_quiet(&mut self) -> Result<(), End> {
+        let began = Instant::now();
+        if self.insist(L::keep_house)? {
+            self.shared.rest(began.elapsed() * HOUSE_RESTS);
+        } else {
+            self.shared.wait_for_records();
+        }
+        Ok(())
     }
 
     /// In a rush the answers go first.

@@ -7,23 +7,22 @@ use hyper::header::HeaderName;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::Edge;
 use super::answer::Answer;
 use super::bad_codes::{Entry, Pass, Source};
 use super::decision::Decision;
 use super::fields::{self, Amount, Object, Text, Whole};
-use super::flow::{Asked, ask, out_of_place, push_milliseconds};
+use super::flow::{Asked, out_of_place, push_milliseconds};
 use super::past::{Which, find, unknown};
 use super::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
 use super::request_guard::Query;
-use crate::code;
+use super::scans::{self, Sale};
 use crate::domain::account::Channel;
 use crate::domain::ids::{AuthorizationId, Category, CustomerId, MerchantId, OrderId, StoreId, TerminalId};
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
-use crate::domain::request::{Authorize, Currency, EntryMode, JPY, OrderKey, Payer, Request, Scanned};
+use crate::domain::request::{Authorize, Currency, EntryMode, JPY, OrderKey, Payer, Scanned};
 use crate::domain::rule::Reply;
-use crate::engine::inbox::{Answered, Stages};
+use crate::engine::inbox::Stages;
 use crate::metrics::{Metrics, Stage, metrics};
 
 const DEADLINE_MS: u64 = 1_000;
@@ -144,12 +143,6 @@ impl Purchase {
     }
 }
 
-/// The raw text of a scan, judged; what it is told by its text alone.
-pub(super) fn verify(asked: &Asked<'_>, text: &str) -> Scanned {
-    let keys = asked.edge.keyring.load();
-    code::read(text, &asked.edge.issuers, &keys, asked.edge.clock.now().0).into()
-}
-
 /// A body into the question, for [`super::steps`]: as in [`authorize`], without what the caller may.
 pub(super) fn read_input(body: &[u8], verify: impl FnOnce(&str) -> Scanned) -> Result<Authorize, Problem> {
     let purchase: Purchase = fields::read(body)?;
@@ -176,29 +169,26 @@ pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
     known.caller.may_sell_through(channel)?;
     let parse = asked.received.elapsed();
 
-    let (payer, scanned_as) = means.payer(|text| verify(asked, text));
+    let mut scan = None;
+    let (payer, scanned_as) = means.payer(|text| (*scan.insert(scans::read(asked.edge, text))).into());
     let verify = asked.received.elapsed().saturating_sub(parse);
 
     let deadline = asked.received + Duration::from_millis(purchase.deadline_ms.map_or(DEADLINE_MS, |ms| ms.0));
     let input = Arc::new(purchase.into_input(payer, channel, scanned_as));
-    decide(asked, source, input, deadline, [parse, verify]).await
+    decide(asked, source, Sale { input, scan, deadline }, [parse, verify]).await
 }
 
 /// Past the parsing: the limit on bad codes, the engine, the answer.
-async fn decide(
-    asked: &Asked<'_>,
-    source: Source,
-    input: Arc<Authorize>,
-    deadline: Instant,
-    early: [Duration; 2],
-) -> Result<Answer, Problem> {
-    let limiter = &asked.edge.bad_codes;
-    let entry = limiter.enter(source, &input.payer, Instant::now());
-    let request = Request::Authorize { input, throttled: entry.is_shut() };
-    let judged = judged(Arc::clone(asked.edge), request, deadline, entry);
-    // Whether digits without a seal were a guess is known once they are judged: who guesses and hangs up is counted too.
-    let answered =
-        if entry.is_bare() { tokio::spawn(judged).await.map_err(|_| Problem::internal())?? } else { judged.await? };
+async fn decide(asked: &Asked<'_>, source: Source, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
+    let entry = asked.edge.bad_codes.enter(source, &sale.input.payer, Instant::now());
+    let answered = if sale.is_guessable(asked.edge) {
+        // Who guesses and hangs up is counted too.
+        let edge = Arc::clone(asked.edge);
+        let judged = tokio::spawn(async move { scans::decide(&edge, sale, entry).await });
+        judged.await.map_err(|_| Problem::internal())??
+    } else {
+        scans::decide(asked.edge, sale, entry).await?
+    };
     let (order, replayed) = match answered.reply {
         Reply::Decision { order, replayed } => (order, replayed),
         reply => return Err(not_decided(&reply, &entry)),
@@ -206,12 +196,6 @@ async fn decide(
     let answer = Answer::ok(&Decision::answered(&order, replayed, answered.now.at))?;
     let timing = timing(asked.received, early, &answered.stages);
     Ok(answer.with_header(HeaderName::from_static("server-timing"), timing))
-}
-
-async fn judged(edge: Arc<Edge>, request: Request, deadline: Instant, entry: Entry) -> Result<Answered, Problem> {
-    let answered = ask(&edge, request, Some(deadline)).await;
-    edge.bad_codes.leave(&entry, answered.as_ref().ok().map(|answered| &answered.reply), Instant::now());
-    answered
 }
 
 fn not_decided(reply: &Reply, entry: &Entry) -> Problem {

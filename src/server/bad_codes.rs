@@ -38,7 +38,7 @@ pub enum Pass {
 enum Kind {
     /// No code is shown.
     None,
-    /// A seal of ours, or another issuer's.
+    /// A seal of ours, or another issuer's. Keys of ours that others know make seals too: then the judgement tells.
     Good,
     /// Nineteen digits without a seal: a guess, where there is no such code, and a guess that hits is worth money. So
     /// their sources are told to wait sooner.
@@ -125,20 +125,29 @@ impl BadCodes {
         Entry { source, kind, pass }
     }
 
-    /// After the judgement, with its reply if there is one. What turned out to be no new bad code is forgiven; nineteen
-    /// digits that are no code are counted.
+    /// The record of its handle has told what a code is that was counted by its text: one of ours is forgiven.
+    pub fn told(&self, entry: &mut Entry, payer: &Payer) {
+        let kind = Kind::of(payer);
+        if entry.kind == Kind::Bad && kind != Kind::Bad && !entry.is_shut() {
+            self.forgive(&entry.source);
+            entry.kind = kind;
+        }
+    }
+
+    /// After the judgement, with its reply if there is one. What turned out to be no new bad code is forgiven; what the
+    /// record did not bear out is counted: nineteen digits that are no code, a seal of other keys than its code's.
     pub fn leave(&self, entry: &Entry, reply: Option<&Reply>, now: Instant) {
         let state = match reply {
             Some(Reply::Decision { order, replayed: false }) => Some(order.state),
             _ => None,
         };
         let is_bad = match entry.kind {
-            Kind::None | Kind::Good => false,
-            Kind::Bare => state == Some(OrderState::Denied(Reason::CodeInvalid)),
+            Kind::None => false,
+            Kind::Good | Kind::Bare => state == Some(OrderState::Denied(Reason::CodeInvalid)),
             Kind::Bad => state.is_some(),
         };
         match entry.kind {
-            Kind::Bare if is_bad => {
+            Kind::Good | Kind::Bare if is_bad => {
                 let mut counts = self.counts.lock();
                 if !self.count(&mut counts, &entry.source, now) {
                     // It is judged already; its key at least is told to wait.
@@ -203,11 +212,6 @@ impl BadCodes {
 }
 
 impl Entry {
-    /// Its code has no seal: only the judgement tells whether it is bad.
-    pub fn is_bare(&self) -> bool {
-        self.kind == Kind::Bare
-    }
-
     /// Only a known order may be answered.
     pub fn is_shut(&self) -> bool {
         self.pass != Pass::Open
@@ -319,6 +323,35 @@ mod tests {
         assert_eq!(codes.check(&till, Kind::Bad, after(10)), Pass::Open);
         assert_eq!(codes.enter(till, &bare(), after(10)).pass, Pass::Shut(Duration::from_secs(51)));
         assert!(!codes.enter(till, &bare(), after(61)).is_shut());
+    }
+
+    fn coded(scanned: Scanned) -> Payer {
+        Payer::Code(scanned)
+    }
+
+    #[test]
+    fn a_seal_that_its_record_does_not_bear_out_is_counted_and_an_old_code_is_forgiven() {
+        let (codes, now) = (limiter(2, 100), Instant::now());
+        let (till, handle) = (source(1, "T1"), Handle::new(7).unwrap());
+        let sealed = coded(Scanned::Sealed { handle, proof: Proof::Barcode { epoch: 1 } });
+        let denied = |reason| reply(OrderState::Denied(reason), false);
+        // An old code, as many times as one likes: it is counted until its record has told.
+        for _ in 0..5 {
+            let mut entry = codes.enter(till, &coded(Scanned::Forged { handle }), now);
+            assert!(!entry.is_shut());
+            codes.told(&mut entry, &coded(Scanned::Stale { handle }));
+            codes.leave(&entry, Some(&denied(Reason::CodeExpired)), now);
+        }
+        // A forged one stays counted.
+        let mut entry = codes.enter(till, &coded(Scanned::Forged { handle }), now);
+        codes.told(&mut entry, &coded(Scanned::Forged { handle }));
+        codes.leave(&entry, Some(&denied(Reason::CodeInvalid)), now);
+        codes.leave(&codes.enter(till, &sealed, now), Some(&denied(Reason::CodeInvalid)), now);
+        assert!(codes.enter(till, &sealed, now).is_shut());
+        // Who is shut out is forgiven nothing.
+        let mut entry = codes.enter(till, &coded(Scanned::Forged { handle }), now);
+        codes.told(&mut entry, &coded(Scanned::Stale { handle }));
+        assert!(codes.enter(till, &sealed, now).is_shut());
     }
 
     #[test]

@@ -273,7 +273,7 @@ pub(super) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = customer_id(asked)?;
     let body: ChangeBody = fields::read(asked.body)?;
     let rules = rules(asked)?;
-    let wanted = body.into_change(&Now::at(asked.edge.clock.now()), &rules)?;
+    let wanted = body.into_change(&Now::at(asked.edge.now()), &rules)?;
     let (account, created, now) = change(asked, id, wanted).await?;
     Answer::put(created, &standing(&account, &now, &rules))
 }
@@ -283,7 +283,7 @@ pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
     Query::read(asked.query, &[])?;
     let id = customer_id(asked)?;
     if let Some((account, shown_at)) = asked.edge.board.customer(&id) {
-        let now = Now::at(asked.edge.clock.now().max(shown_at));
+        let now = Now::at(asked.edge.now().max(shown_at));
         return Answer::ok(&standing(&account, &now, &*rules(asked)?));
     }
     let answered = ask(asked.edge, Request::FindCustomer(id), None).await?;

@@ -8,6 +8,7 @@
 //!   keys that sign; [`bad_codes`]: who sends too many bad codes;
 //! - `authorizations`, `afterwards`, `codes`, `customers`, `office`, `statements`, `imports`, `merchants`, `events`,
 //!   `health`, `sandbox`: the calls;
+//! - `scans`: what was scanned, judged as far as it can be before the engine, and the sale put to it;
 //! - `undo`: what is done after the decision, whichever way it is asked;
 //! - `answer`, `problem`, `decision`: how answers look;
 //! - [`link`]: the same by ISO 8583;
@@ -44,6 +45,7 @@ mod refusal;
 mod request_guard;
 pub mod router;
 mod sandbox;
+mod scans;
 pub mod signature;
 mod signature_input;
 mod slips;
@@ -169,6 +171,7 @@ pub struct Edge {
     pub(crate) board: Arc<Board>,
     pub(crate) keyring: Arc<ArcSwap<Keyring>>,
     pub(crate) issuers: Arc<Issuers>,
+    /// The wall clock. See [`Edge::now`].
     pub(crate) clock: Clock,
     pub(crate) callers: Arc<ArcSwap<Callers>>,
     pub(crate) readiness: Arc<Readiness>,
@@ -217,6 +220,12 @@ impl Edge {
             request_ids: RequestIds::new(),
             options,
         })
+    }
+
+    /// What time it is for the service: the engine's, which does not go back where the wall clock does. What the engine
+    /// stamped is judged, and shown, by no other. Only the signatures of requests are of their callers' clocks.
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now().max(self.board.time())
     }
 
     /// Turns true when the process stops: long polls and feeds end then.

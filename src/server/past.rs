@@ -105,7 +105,7 @@ pub(super) async fn caught_up(edge: &Edge) -> Result<(), Problem> {
 /// An order, and where it was found.
 pub(super) struct Found {
     pub(super) order: Order,
-    /// The engine's time, or ours for an old one.
+    /// The engine's time.
     pub(super) at: Millis,
     pub(super) is_past: bool,
 }
@@ -138,7 +138,7 @@ async fn fresh(edge: &Edge, order: Order) -> Result<Found, Problem> {
     let answered = ask(edge, Request::FindOrder(order.id), None).await?;
     match answered.reply {
         Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at, is_past: false }),
-        Reply::Unknown => Ok(Found { order, at: edge.clock.now(), is_past: true }),
+        Reply::Unknown => Ok(Found { order, at: edge.now(), is_past: true }),
         other => Err(out_of_place(&other)),
     }
 }

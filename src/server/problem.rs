@@ -126,6 +126,14 @@ impl Problem {
         problem
     }
 
+    /// A part of the path that can't be read: no such address.
+    pub fn in_path(name: &str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let mut problem = Self::new(&MALFORMED, format!("`{name}` {detail}."));
+        problem.0.errors.push(FieldError { pointer: None, parameter: Some(name.to_owned()), detail });
+        problem
+    }
+
     #[must_use]
     pub fn with_field(mut self, pointer: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();

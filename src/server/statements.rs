@@ -223,7 +223,7 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
 /// `GET /v1/customers/{customer_id}/statements/{month}`
 pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
     Query::read(asked.query, &[])?;
-    let month = Month::parse(asked.param("month")).ok_or_else(|| Problem::parameter("month", "must be `YYYY-MM`"))?;
+    let month = Month::parse(asked.param("month")).ok_or_else(|| Problem::in_path("month", "must be `YYYY-MM`"))?;
     let (account, now, past) = both(asked, customer_id(asked)?).await?;
     let bills = account.bills_at(&now, rules(asked)?.by());
     let of_month = |order: &&Order| order.terms().month == month;

@@ -5,6 +5,7 @@ use super::Edge;
 use super::flow::{ask, out_of_place};
 use super::past::{Found, Unavailable, Which, look, order};
 use super::problem::Problem;
+use crate::domain::denial::Reason;
 use crate::domain::ids::Handle;
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
@@ -83,7 +84,7 @@ async fn recall(edge: &Edge, order: Order) -> Result<(), Problem> {
 pub(super) async fn cancel(edge: &Edge, key: OrderKey, handle: Option<Handle>) -> Result<Reply, Problem> {
     let past = past_sale(edge, key).await?;
     if let Ok(Some(order)) = past {
-        return settled_long_ago(&order, edge.clock.now());
+        return settled_long_ago(&order, edge.now());
     }
     let reply = ask(edge, Request::Cancel(Cancel { key, handle }), None).await?.reply;
     match (past, &reply) {
@@ -116,8 +117,9 @@ fn settled_long_ago(order: &Order, now: Millis) -> Result<Reply, Problem> {
         OrderState::Captured { refunded, .. } if !refunded.is_zero() => Reply::Refused(Refusal::AlreadyRefunded),
         OrderState::Captured { .. } => Reply::Refused(Refusal::UseRefund),
         OrderState::Cancelled => cancelled(CancelAction::Reversed, Some(order.id)),
+        // Denied as cancelled is what was blocked.
+        OrderState::Tombstone | OrderState::Denied(Reason::Cancelled) => cancelled(CancelAction::Blocked, None),
         OrderState::Denied(_) => cancelled(CancelAction::None, Some(order.id)),
-        OrderState::Tombstone => cancelled(CancelAction::Blocked, None),
         OrderState::Held { expires_at } if now >= expires_at => cancelled(CancelAction::None, Some(order.id)),
         // An open hold is always in memory; the ledger is behind.
         OrderState::Held { .. } => return Err(Problem::not_ready()),

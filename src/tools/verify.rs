@@ -215,7 +215,7 @@ fn advise_again(state: &mut State, lsn: Lsn, advised: &Advised, now: &Now, repor
         return;
     };
     let Advised { decided, original, post, .. } = advised;
-    let advice = Advice { input: Arc::clone(&decided.input), original: *original, post: *post };
+    let advice = Advice { input: Arc::clone(&decided.input), original: *original, post: *post, sealed_by: None };
     report.judged_again += 1;
     let ask = |state: &State| match advise(state, &advice, now, &in_force, &mut || decided.random) {
         Step::Record(Event::Advised(again)) => Some(again),

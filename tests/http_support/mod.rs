@@ -164,7 +164,7 @@ fn old_purchase() -> Request {
         Channel::Online,
         Yen::new(3_000),
     );
-    Request::Authorize { input: Arc::new(input), throttled: false }
+    Request::Authorize { input: Arc::new(input), throttled: false, sealed_by: None }
 }
 
 fn callers() -> Callers {
@@ -199,6 +199,9 @@ pub struct Plan {
     /// The network's link, if it is served.
     pub link: Option<LinkOptions>,
     pub issuers: Issuers,
+    pub keyring: Keyring,
+    /// By how much the engine's last record is ahead of the clock, ms: the clock was set back since.
+    pub ahead: i64,
 }
 
 impl Default for Plan {
@@ -215,6 +218,8 @@ impl Default for Plan {
             disk: Stall::default(),
             link: None,
             issuers: Issuers::sandbox(),
+            keyring: Keyring::sandbox(),
+            ahead: 0,
         }
     }
 }
@@ -251,7 +256,7 @@ impl House {
         let old = engine.state().orders.newest().unwrap().clone();
         // What the calendar has to say of the years before is said, so that tests can count what they cause.
         for _ in 0..8 {
-            engine.begin(now);
+            engine.begin(now.plus(plan.ahead));
         }
         engine.commit().unwrap();
         let (inbox, queues) = queues(plan.bounds, std::time::Duration::ZERO);
@@ -270,7 +275,7 @@ impl House {
         let edge = Edge::new(Parts {
             inbox,
             board,
-            keyring: Arc::new(ArcSwap::from_pointee(Keyring::sandbox())),
+            keyring: Arc::new(ArcSwap::from_pointee(plan.keyring)),
             issuers: Arc::new(plan.issuers),
             clock: clock(),
             callers: Arc::new(ArcSwap::from_pointee(callers())),

@@ -176,7 +176,7 @@ impl Product {
         self.tried += 1;
         let input = Authorize::new(key(self.tried), payer, channel, Yen::new(amount));
         let input = Arc::new(Authorize { capture: !hold, confirm_repeat: true, ..input });
-        self.ask(Request::Authorize { input, throttled: false }, now);
+        self.ask(Request::Authorize { input, throttled: false, sealed_by: None }, now);
         let order = self.state.orders.newest().unwrap().clone();
         match order.state {
             OrderState::Denied(reason) => Err(reason),

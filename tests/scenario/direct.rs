@@ -241,7 +241,8 @@ impl<C: Core> Direct<C> {
     fn issue(&mut self, step: &Step) -> String {
         let customer = CustomerId::new(step.word(1)).unwrap();
         let form = if step.has("tok19") { Form::Tok19 } else { Form::L24 };
-        match self.ask(Request::IssueCode { customer, generation: 1, form }) {
+        let generation = step.option("generation").map_or(1, |text| text.parse().unwrap());
+        match self.ask(Request::IssueCode { customer, generation, form }) {
             Reply::Code(view) => {
                 self.codes.insert(step.word(0).to_owned(), (view.code.id, view.code));
                 String::from("issued")
@@ -251,8 +252,8 @@ impl<C: Core> Direct<C> {
         }
     }
 
-    /// `K` as its barcode, `qr:K`, `forged:K`, `bare:K` (its body as 19 digits), `guess` (19 digits of no code),
-    /// `invalid`, `foreign`.
+    /// `K` as its barcode, `qr:K`, `forged:K`, `bare:K` (its body as 19 digits), `leaked:K` and `leaked-qr:K` (sealed with keys
+    /// of another generation than its own), `guess` (19 digits of no code), `invalid`, `foreign`.
     fn scan(&self, word: &str) -> Scanned {
         let (form, name) = word.split_once(':').unwrap_or(("", word));
         match (form, name) {
@@ -267,7 +268,7 @@ impl<C: Core> Direct<C> {
         match form {
             "forged" => Scanned::Forged { handle: code.handle },
             "unverifiable" => Scanned::Unverifiable { handle: code.handle },
-            "qr" => Scanned::Sealed {
+            "qr" | "leaked-qr" => Scanned::Sealed {
                 handle: code.handle,
                 proof: Proof::Qr {
                     counter: code.counter,
@@ -278,9 +279,20 @@ impl<C: Core> Direct<C> {
             },
             "bare" => Scanned::Sealed { handle: code.handle, proof: Proof::Tok19 },
             _ if code.form == Form::Tok19 => Scanned::Sealed { handle: code.handle, proof: Proof::Tok19 },
-            _ if epochs_ago > 1 => Scanned::Stale { handle: code.handle },
+            // As the edge tells it: an old seal counts beside its record only.
+            _ if epochs_ago > 1 => match self.core.state().codes.get(code.handle, self.now) {
+                Some(record) if record.id == code.id => Scanned::Stale { handle: code.handle },
+                _ => Scanned::Forged { handle: code.handle },
+            },
             _ => Scanned::Sealed { handle: code.handle, proof: Proof::Barcode { epoch: second / 600 } },
         }
+    }
+
+    /// The generation of the keys whose seal holds.
+    fn sealed_by(&self, step: &Step) -> Option<u8> {
+        let (form, name) = step.word(3).split_once(':').unwrap_or(("", step.word(3)));
+        let own = self.codes.get(name)?.1.generation;
+        Some(if form.starts_with("leaked") { own + 1 } else { own })
     }
 
     /// A sale as the register, or the network, tells it.
@@ -317,7 +329,8 @@ impl<C: Core> Direct<C> {
 
     fn authorize(&mut self, step: &Step) -> String {
         let input = self.sale(step);
-        let reply = self.ask(Request::Authorize { input: Arc::new(input), throttled: step.has("throttled") });
+        let (input, sealed_by) = (Arc::new(input), self.sealed_by(step));
+        let reply = self.ask(Request::Authorize { input, throttled: step.has("throttled"), sealed_by });
         let now = self.now;
         match reply {
             Reply::Decision { order, replayed } => decision(&order, replayed, now),
@@ -337,8 +350,8 @@ impl<C: Core> Direct<C> {
             None if step.has("never") => Post::Never,
             None => Post::WithinLimits,
         };
-        let now = self.now;
-        match self.ask(Request::Advise(Advice { input, original, post })) {
+        let (now, sealed_by) = (self.now, self.sealed_by(step));
+        match self.ask(Request::Advise(Advice { input, original, post, sealed_by })) {
             Reply::Advised { order, advice, replayed } => {
                 let what = match advice {
                     AdviceOutcome::Posted => String::from("posted"),

@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicU64;
 
 use sokketsu::domain::account::Channel;
 use sokketsu::domain::event::Event;
-use sokketsu::domain::ids::{CustomerId, MerchantId, OrderId};
+use sokketsu::domain::ids::{CustomerId, MerchantId, OfficeId, OrderId, RefundId};
 use sokketsu::domain::jst::{Millis, Now};
 use sokketsu::domain::money::Yen;
 use sokketsu::domain::orders::OrderStatus;
-use sokketsu::domain::request::{Authorize, Cancel, OrderKey, Payer, Request};
+use sokketsu::domain::request::{Authorize, Cancel, Capture, Instruction, OrderKey, Payer, Refund, Request};
 use sokketsu::domain::rule::Reply;
 use sokketsu::domain::state::{Settings, State};
 use sokketsu::engine::board::Board;
@@ -57,7 +57,7 @@ fn buy(order: &str, yen: u64) -> Request {
             Yen::new(yen),
         )
     };
-    Request::Authorize { input: Arc::new(input), throttled: false }
+    Request::Authorize { input: Arc::new(input), throttled: false, sealed_by: None }
 }
 
 fn cancel(order: &str) -> Request {
@@ -160,6 +160,73 @@ fn yen_at_risk_stay_within_the_budget() {
     engine.take(&buy("R-3", 1_001));
     engine.commit().unwrap();
     assert_eq!(durable(&journal), before + 3, "1,001 yen may not");
+}
+
+#[test]
+fn yen_taken_back_or_paid_are_at_risk_too() {
+    let (mut engine, journal) = house(Sync::Bounded { at_risk_yen: 1_000 }, Settings::default());
+    let mut is_synced = |request: &Request| {
+        let before = journal.durable().len();
+        engine.begin(Millis(START + 1_000));
+        engine.take(request);
+        let reply = engine.commit().unwrap().pop().unwrap();
+        let is_synced = journal.durable().len() > before;
+        engine.settle().unwrap();
+        assert!(journal.durable().len() > before, "it is recorded: {reply:?}");
+        let id = match reply {
+            Reply::Decision { order, .. } => Some(order.id),
+            _ => None,
+        };
+        (is_synced, id)
+    };
+    for (yen, synced_first) in [(1_000, false), (1_001, true)] {
+        let order = |name: &str| format!("{name}-{yen}");
+        for sale in ["C", "R"] {
+            is_synced(&buy(&order(sale), yen));
+        }
+        let Request::Authorize { input, .. } = buy(&order("H"), yen) else { unreachable!("a sale") };
+        let hold = Authorize { capture: false, ..Authorize::clone(&input) };
+        let hold = Request::Authorize { input: Arc::new(hold), throttled: false, sealed_by: None };
+        let (_, Some(held)) = is_synced(&hold) else { panic!("a hold") };
+        let (_, Some(bought)) = is_synced(&buy(&order("F"), yen)) else { panic!("a sale") };
+        let amount = Yen::new(yen);
+        let repayment =
+            Instruction::Repay { id: OfficeId::new(&order("P")).unwrap(), amount, paid_at: None, slip: None };
+        let payout = Instruction::PayOut { id: OfficeId::new(&order("O")).unwrap(), amount };
+        let customer = CustomerId::new("C").unwrap();
+        let requests = [
+            ("cancel", cancel(&order("C"))),
+            ("capture", Request::Capture(Capture { authorization: held, amount })),
+            ("refund", Request::Refund(Refund::new(bought, RefundId::new(&order("F")).unwrap(), amount))),
+            ("repayment", Request::Instruct { customer, instruction: repayment }),
+            ("payout", Request::Instruct { customer, instruction: payout }),
+        ];
+        for (name, request) in requests {
+            assert_eq!(is_synced(&request).0, synced_first, "{name} of {yen}");
+        }
+    }
+    assert!(is_synced(&cancel("NEVER-SEEN")).0, "a late sale of any amount would be approved");
+}
+
+#[test]
+fn what_was_recorded_ahead_of_the_clock_is_on_the_board_at_once() {
+    let (engine, journal) = usual();
+    let last = engine.state().time;
+    assert_eq!(engine.board().time(), Millis(START));
+    let mut state = State::new(Settings::default());
+    for (at, event) in journal.durable() {
+        state.apply(&event, &Now::at(at));
+    }
+    let (board, posted) = (Arc::new(Board::default()), Arc::new(AtomicU64::new(u64::MAX)));
+    let again = Engine::new(state, journal, Sync::BeforeAnswer, [2; 32], Arc::clone(&board), posted);
+    assert_eq!((board.time(), again.now().at), (last, last));
+    // Nor does the time go back where nothing was recorded at it: readers were shown it.
+    let mut engine = engine;
+    for wall in [START + 5_000, START + 1_000] {
+        engine.begin(Millis(wall));
+        engine.commit().unwrap();
+        assert_eq!((engine.now().at, engine.board().time()), (Millis(START + 5_000), Millis(START + 5_000)));
+    }
 }
 
 #[test]

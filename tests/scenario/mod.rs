@@ -11,7 +11,7 @@
 //! advice A-1 M 1980 K up_to=20000 original=R-1 => posted     the network approved it (core and engine only)
 //! cancel R-1 M              => reversed
 //! ```
-//! `code T C tok19` is a code of 19 digits. A line `issuers 90009999:l24 90008888:tok19` names our prefixes, where the
+//! `code T C tok19` is a code of 19 digits, `code K C generation=0` one of older keys (core and engine only). A line `issuers 90009999:l24 90008888:tok19` names our prefixes, where the
 //! sandbox's own will not do. Behind `=>` stand words that the outcome must contain; the outcome is a line of words too.
 
 pub mod direct;

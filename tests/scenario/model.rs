@@ -144,8 +144,10 @@ impl Model {
                 Some(by) if self.now < self.sales[by].at + 2 * DAY => {
                     return Fate::Denied("code_used", Some(self.sales[by].order));
                 }
-                Some(_) => return denied("code_expired"),
-                None if code.voided && self.now < code.at + 1_500_000 => return denied("code_voided"),
+                // Nobody remembers it.
+                Some(_) => return denied("code_invalid"),
+                None if self.now >= code.at + 1_500_000 => return denied("code_invalid"),
+                None if code.voided => return denied("code_voided"),
                 None if self.now >= code.at + 300_000 => return denied("code_expired"),
                 None => {}
             }
@@ -220,7 +222,7 @@ impl Model {
         let bought = sale.captured.map_or(sale.at, |(_, at)| at);
         let next_day = (day_of(bought).0 + 1) * DAY - 9 * 3_600_000;
         match (&sale.fate, sale.cancelled) {
-            (Fate::Tombstone, _) => String::from("blocked replayed"),
+            (Fate::Tombstone | Fate::Denied("cancelled", _), _) => String::from("blocked replayed"),
             (Fate::Denied(..), _) => String::from("none"),
             (_, true) => String::from("reversed replayed"),
             _ if expired => String::from("none"),

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use crate::code::{InvalidWhy, Scan};
 use crate::domain::account::Channel;
 use crate::domain::denial::Reason;
 use crate::domain::ids::{CustomerIx, Handle, OrderId, RefundId, TerminalId};
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
 use crate::domain::orders::{Order, OrderState};
-use crate::domain::request::{Advice, Authorize, OrderKey, Payer, Post, Refund, Request, Scanned};
+use crate::domain::request::{Advice, Authorize, OrderKey, Payer, Post, Refund, Request};
 use crate::domain::rule::Reply;
 use crate::domain::undo::{CancelAction, Refusal};
 use crate::iso8583::translate::{Of, Wrong};
@@ -17,7 +18,7 @@ use crate::server::Edge;
 use crate::server::flow::ask;
 use crate::server::past::{Found, Which, order};
 use crate::server::problem::Problem;
-use crate::server::undo;
+use crate::server::{scans, undo};
 
 use super::verdict::Verdict;
 
@@ -50,10 +51,14 @@ pub(super) enum Doing {
     Capture {
         original: OrderKey,
         amount: Yen,
-        code: Option<Scanned>,
+        code: Option<Scan>,
         post: Post,
     },
-    StandIn(Advice),
+    StandIn {
+        advice: Advice,
+        /// Its code.
+        scan: Scan,
+    },
 }
 
 /// What comes of an order beside itself has a name of its own, made of that order's: however many messages tell of it, it
@@ -79,7 +84,7 @@ impl After {
             Doing::Capture { original, amount, code, post } => {
                 self.capture(edge, *original, *amount, *code, *post).await
             }
-            Doing::StandIn(advice) => self.stand_in(edge, advice).await,
+            Doing::StandIn { advice, scan } => self.stand_in(edge, advice, *scan).await,
         };
         done.unwrap_or_else(|problem| Verdict::of_problem(&problem))
     }
@@ -159,7 +164,7 @@ impl After {
             other => return Ok(Verdict::of_other(&other)),
         }
         let Some(amount) = amount else { return Ok(Verdict::DONE) };
-        let nobody = Payer::Code(Scanned::Invalid);
+        let nobody = Buyer::of(Scan::Invalid(InvalidWhy::Empty));
         advise(edge, self.advice(beside(original, TAKEN_BACK)?, nobody, amount, Post::Never)).await
     }
 
@@ -182,26 +187,26 @@ impl After {
 
     /// An advice can't be refused, the goods are gone. As far as a hold was granted for it, the hold is captured; the rest
     /// is a sale that nobody approved.
-    async fn capture(&self, edge: &Edge, original: OrderKey, amount: Yen, code: Option<Scanned>, post: Post) -> Done {
-        let by_code = Payer::Code(code.unwrap_or(Scanned::Invalid));
+    async fn capture(&self, edge: &Edge, original: OrderKey, amount: Yen, code: Option<Scan>, post: Post) -> Done {
+        let code = code.unwrap_or(Scan::Invalid(InvalidWhy::Empty));
         let Some(found) = find(edge, original).await? else {
-            return self.capture_beside(edge, original, by_code, amount, post).await;
+            return self.capture_beside(edge, original, buyer(edge, None, code).await?, amount, post).await;
         };
         let (approval, granted) = (found.order.id.approval_code(), found.order.amount);
-        let payer = payer(edge, found.order.customer, by_code).await?;
+        let buyer = buyer(edge, found.order.customer, code).await?;
         match hold_for(&found.order, found.at) {
             Hold::Open => {}
             // The customer bought, only later than we waited: whoever it was is charged.
-            Hold::RanOut => return self.capture_beside(edge, original, payer, amount, post).await,
+            Hold::RanOut => return self.capture_beside(edge, original, buyer, amount, post).await,
             Hold::Captured(captured) if captured == amount.min(granted) => {}
             Hold::Captured(_) | Hold::None => {
-                return advise(edge, self.advice(self.own, payer, amount, Post::Never)).await;
+                return advise(edge, self.advice(self.own, buyer, amount, Post::Never)).await;
             }
             Hold::InSuspense => return Ok(Verdict::DONE),
         }
         match undo::capture(edge, found, amount.min(granted)).await?.0 {
             Reply::Captured { .. } if amount > granted => {
-                self.capture_beside(edge, original, payer, amount.minus_or_zero(granted), post).await
+                self.capture_beside(edge, original, buyer, amount.minus_or_zero(granted), post).await
             }
             Reply::Captured { .. } => Ok(Verdict::done_to(approval)),
             // Something came between; the network says it again.
@@ -212,36 +217,40 @@ impl After {
 
     /// Books what was captured without a hold for it, or beyond it: once, of whatever amount came first. Another amount is
     /// nobody's.
-    async fn capture_beside(&self, edge: &Edge, original: OrderKey, payer: Payer, amount: Yen, post: Post) -> Done {
+    async fn capture_beside(&self, edge: &Edge, original: OrderKey, buyer: Buyer, amount: Yen, post: Post) -> Done {
         let beside = beside(original, CAPTURED)?;
         match find(edge, beside).await?.map(|found| found.order) {
             Some(order) if order.amount == amount => Ok(Verdict::done_to(order.id.approval_code())),
-            Some(_) => advise(edge, self.advice(self.own, payer, amount, Post::Never)).await,
-            None => advise(edge, self.advice(beside, payer, amount, post)).await,
+            Some(_) => advise(edge, self.advice(self.own, buyer, amount, Post::Never)).await,
+            None => advise(edge, self.advice(beside, buyer, amount, post)).await,
         }
     }
 
-    async fn stand_in(&self, edge: &Edge, advice: &Advice) -> Done {
+    async fn stand_in(&self, edge: &Edge, advice: &Advice, scan: Scan) -> Done {
         // Told again after days, it is in the ledger.
         if let Some(Found { order, is_past: true, .. }) = find(edge, self.own).await?
             && order.amount == advice.input.amount
         {
             return Ok(Verdict::done_to(order.id.approval_code()));
         }
+        // An advice may come long after its code was shown.
+        let mut advice = advice.clone();
+        Arc::make_mut(&mut advice.input).payer = Buyer::of(scans::settle(edge, scan).await?).payer;
         match ask(edge, Request::Advise(advice.clone()), None).await?.reply {
             // We denied it under this very name; the network did not.
             Reply::Decision { order, .. } if order.denial().is_some_and(|reason| reason != Reason::Cancelled) => {
                 let order_id = beside(self.own, STOOD_IN)?.order_id;
                 let input = Arc::new(Authorize { order_id, ..advice.input.as_ref().clone() });
-                advise(edge, Advice { input, ..advice.clone() }).await
+                advise(edge, Advice { input, ..advice }).await
             }
             reply => Ok(advised(&reply)),
         }
     }
 
-    fn advice(&self, key: OrderKey, payer: Payer, amount: Yen, post: Post) -> Advice {
+    fn advice(&self, key: OrderKey, Buyer { payer, sealed_by }: Buyer, amount: Yen, post: Post) -> Advice {
         let sale = Authorize::new(key, payer, Channel::InStore, amount);
-        Advice { input: Arc::new(Authorize { terminal: self.terminal, ..sale }), original: None, post }
+        let input = Arc::new(Authorize { terminal: self.terminal, ..sale });
+        Advice { input, original: None, post, sealed_by }
     }
 }
 
@@ -279,13 +288,28 @@ async fn find(edge: &Edge, key: OrderKey) -> Result<Option<Found>, Problem> {
     }
 }
 
-/// A customer by name, or else whoever the code names.
-async fn payer(edge: &Edge, customer: Option<CustomerIx>, or: Payer) -> Result<Payer, Problem> {
-    let Some(customer) = customer else { return Ok(or) };
-    match ask(edge, Request::NameCustomers(Box::new([customer])), None).await?.reply {
-        Reply::Names(names) => Ok(names.into_iter().flatten().next().map_or(or, Payer::Customer)),
-        _ => Ok(or),
+/// Who is charged, and which keys vouch for it where that is told by a code.
+#[derive(Clone, Copy)]
+struct Buyer {
+    payer: Payer,
+    sealed_by: Option<u8>,
+}
+
+impl Buyer {
+    fn of(scan: Scan) -> Self {
+        Self { payer: Payer::Code(scan.into()), sealed_by: scan.sealed_by() }
     }
+}
+
+/// A customer by name, or else whoever the code names.
+async fn buyer(edge: &Edge, customer: Option<CustomerIx>, code: Scan) -> Result<Buyer, Problem> {
+    if let Some(customer) = customer
+        && let Reply::Names(names) = ask(edge, Request::NameCustomers(Box::new([customer])), None).await?.reply
+        && let Some(name) = names.into_iter().flatten().next()
+    {
+        return Ok(Buyer { payer: Payer::Customer(name), sealed_by: None });
+    }
+    Ok(Buyer::of(scans::settle(edge, code).await?))
 }
 
 async fn advise(edge: &Edge, advice: Advice) -> Done {

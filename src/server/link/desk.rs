@@ -10,8 +10,9 @@ use super::acquirers::{Fingerprint, Known};
 use super::afterwards::{After, Doing};
 use super::sale::{input, scan};
 use super::verdict::Verdict;
+use crate::code::Scan;
 use crate::domain::ids::MerchantId;
-use crate::domain::request::{Advice, OrderKey, Post, Request as Question};
+use crate::domain::request::{Advice, OrderKey, Post, Request as Question, Scanned};
 use crate::domain::rule::Reply;
 use crate::engine::inbox::{Answered, Outcome, Shed};
 use crate::engine::outlet::Outlet;
@@ -21,6 +22,7 @@ use crate::iso8583::profile::{Echo, Kind, answer_to, request};
 use crate::iso8583::translate::{Asks, Presented, Request, Sale, Wrong, read};
 use crate::metrics::{Metrics, Stage, metrics};
 use crate::server::bad_codes::{Entry, Source};
+use crate::server::scans;
 
 /// A message under way, by its place in [`Desk::slots`].
 #[derive(Default)]
@@ -207,7 +209,8 @@ impl Desk {
         received: Instant,
     ) -> Asked {
         let parsed = Instant::now();
-        let input = Arc::new(input(&self.link.edge, request, sale, merchant)?);
+        let (input, scan) = input(&self.link.edge, request, sale, merchant)?;
+        let input = Arc::new(input);
         let verified = Instant::now();
         let source = Source {
             key: known.number,
@@ -217,9 +220,16 @@ impl Desk {
         };
         let limiter = &self.link.edge.bad_codes;
         let entry = limiter.enter(source, &input.payer, verified);
-        let question = Question::Authorize { input, throttled: entry.is_shut() };
-        let deadline = Some(received + self.link.options.deadline);
-        if let Err(shed) = self.link.edge.inbox.submit_to(question, deadline, &self.outlet, number) {
+        let deadline = received + self.link.options.deadline;
+        if matches!(scan, Scan::Old(_)) && !entry.is_shut() {
+            // Two questions: the record of its handle comes first.
+            let (edge, sale) = (Arc::clone(&self.link.edge), scans::Sale { input, scan: Some(scan), deadline });
+            let decided = async move { Verdict::of_sale(&scans::decide(&edge, sale, entry).await) };
+            self.afterwards.spawn(async move { (number, decided.await) });
+            return Ok(());
+        }
+        let question = Question::Authorize { input, throttled: entry.is_shut(), sealed_by: scan.sealed_by() };
+        if let Err(shed) = self.link.edge.inbox.submit_to(question, Some(deadline), &self.outlet, number) {
             limiter.leave(&entry, None, verified);
             return Err(turned_away(shed));
         }
@@ -234,24 +244,25 @@ impl Desk {
     fn after(&self, request: &Request<'_>, known: &Known, merchant: MerchantId) -> Result<After, Verdict> {
         let own = OrderKey { merchant, order_id: request.order_id };
         let of = |order_id| OrderKey { merchant, order_id };
-        let scanned = |code: Option<Presented<'_>>| code.and_then(|code| Some(scan(&self.link.edge, &code).ok()?.0));
+        let scan = |code: Option<Presented<'_>>| code.and_then(|code| Some(scan(&self.link.edge, &code).ok()?.0));
         let post = known.acquirer.stand_in.map_or(Post::WithinLimits, Post::UpTo);
         let doing = match &request.asks {
             Asks::Refund { .. } if !known.acquirer.may_refund => return Err(Verdict::not_permitted(3)),
             Asks::Refund { original, amount } => Doing::Refund { original: of(*original), amount: *amount },
             Asks::Reversal { original, of: kind, kept, code } => {
-                let handle = scanned(*code).and_then(|scanned| scanned.handle());
+                let handle = scan(*code).and_then(|scan| Scanned::from(scan).handle());
                 Doing::Reversal { original: of(*original), of: *kind, kept: *kept, handle }
             }
             Asks::RefundReversal { original, amount } => {
                 Doing::RefundReversal { original: of(*original), amount: *amount }
             }
             Asks::Capture { original, amount, code } => {
-                Doing::Capture { original: of(*original), amount: *amount, code: scanned(*code), post }
+                Doing::Capture { original: of(*original), amount: *amount, code: scan(*code), post }
             }
             Asks::StandIn { sale, original } => {
-                let input = Arc::new(input(&self.link.edge, request, sale, merchant)?);
-                Doing::StandIn(Advice { input, original: original.map(of), post })
+                let (input, scan) = input(&self.link.edge, request, sale, merchant)?;
+                let (input, sealed_by) = (Arc::new(input), scan.sealed_by());
+                Doing::StandIn { advice: Advice { input, original: original.map(of), post, sealed_by }, scan }
             }
             // A sale is one question.
             Asks::Sale(_) => return Err(Verdict::not_ready()),
@@ -350,6 +361,7 @@ impl Desk {
     fn say(&mut self, code: [u8; 3]) {
         self.stan = self.stan % 999_999 + 1;
         let stan = format!("{:06}", self.stan);
+        // Of our own messages, for the peer's clock: nothing is judged by it.
         let sent = self.link.edge.clock.now().utc_mmddhhmmss();
         let elements = [(7, &sent[..]), (11, stan.as_bytes()), (70, &code)];
         self.message.clear();

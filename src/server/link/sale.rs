@@ -1,12 +1,12 @@
 //! A sale as it came, with its code judged by itself.
 
-use crate::code;
 use crate::code::body::Body;
+use crate::code::{self, Scan};
 use crate::domain::account::Channel;
 use crate::domain::ids::MerchantId;
 use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Scanned};
 use crate::iso8583::translate::{Presented, Request, Sale, Wrong};
-use crate::server::Edge;
+use crate::server::{Edge, scans};
 
 use super::verdict::Verdict;
 
@@ -15,38 +15,39 @@ pub(super) fn input(
     request: &Request<'_>,
     sale: &Sale<'_>,
     merchant: MerchantId,
-) -> Result<Authorize, Verdict> {
-    let (scanned, entry_mode) = scan(edge, &sale.code)?;
+) -> Result<(Authorize, Scan), Verdict> {
+    let (scan, entry_mode) = scan(edge, &sale.code)?;
     let key = OrderKey { merchant, order_id: request.order_id };
-    Ok(Authorize {
+    let input = Authorize {
         terminal: request.terminal,
         currency: sale.currency,
         capture: sale.capture,
         confirm_repeat: sale.confirm_repeat,
         entry_mode: sale.entry_mode.or(Some(entry_mode)),
-        ..Authorize::new(key, Payer::Code(scanned), Channel::InStore, sale.amount)
-    })
+        ..Authorize::new(key, Payer::Code(scan.into()), Channel::InStore, sale.amount)
+    };
+    Ok((input, scan))
 }
 
 /// An account number beside a scan must be of the same code.
-pub(super) fn scan(edge: &Edge, code: &Presented<'_>) -> Result<(Scanned, EntryMode), Verdict> {
-    let keys = edge.keyring.load();
+pub(super) fn scan(edge: &Edge, code: &Presented<'_>) -> Result<(Scan, EntryMode), Verdict> {
     match code {
         Presented::Scan { text, pan } => {
-            let scanned: Scanned = code::read(text, &edge.issuers, &keys, edge.clock.now().0).into();
+            let scan = scans::read(edge, text);
+            let handle = Scanned::from(scan).handle();
             let same = |pan: &&str| {
                 let body = pan.as_bytes().try_into().ok().and_then(|pan| Body::from_tok19(pan).ok());
-                body.is_some_and(|body| Some(body.handle()) == scanned.handle())
+                body.is_some_and(|body| Some(body.handle()) == handle)
             };
-            if scanned.handle().is_some() && pan.as_ref().is_some_and(|pan| !same(pan)) {
+            if handle.is_some() && pan.as_ref().is_some_and(|pan| !same(pan)) {
                 return Err(Verdict::wrong(Wrong { code: *b"30", element: 2 }));
             }
             let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
-            Ok((scanned, if digits { EntryMode::Barcode } else { EntryMode::Qr }))
+            Ok((scan, if digits { EntryMode::Barcode } else { EntryMode::Qr }))
         }
         Presented::Split { pan, template } => {
             let mode = if template.is_empty() { EntryMode::Barcode } else { EntryMode::Qr };
-            Ok((code::read_split(pan, template, &edge.issuers, &keys).into(), mode))
+            Ok((code::read_split(pan, template, &edge.issuers, &edge.keyring.load()), mode))
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::domain::denial::Reason;
 use crate::domain::orders::{OrderState, Told};
 use crate::domain::rule::Reply;
 use crate::domain::undo::Refusal;
+use crate::engine::inbox::Answered;
 use crate::iso8583::profile::Answer;
 use crate::iso8583::translate::Wrong;
 use crate::server::problem::Problem;
@@ -72,6 +73,15 @@ impl Verdict {
                 let code = reason.row().response_code.as_bytes().try_into().unwrap_or(*b"05");
                 Self::refused(code, &reason.details())
             }
+        }
+    }
+
+    /// The answer to a sale that took more than one question.
+    pub fn of_sale(answered: &Result<Answered, Problem>) -> Self {
+        match answered {
+            Ok(Answered { reply: Reply::Decision { order, .. }, .. }) => Self::decided(order),
+            Ok(Answered { reply, .. }) => Self::of_other(reply),
+            Err(problem) => Self::of_problem(problem),
         }
     }
 
