@@ -368,7 +368,8 @@ fn growth_costs_no_request_more_than_a_moment() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let begun = Instant::now();
-    let mut server = Server::sandbox_in(&data, &["--sandbox-start", "2021-06-10T09:00:00.000+09:00"], &environment());
+    let mut server =
+        Server::sandbox_by(&[&binary()], &data, &["--sandbox-start", "2021-06-10T09:00:00.000+09:00"], &environment());
     grow(&server);
     println!("grown in {:?}", begun.elapsed());
     server.signal("TERM");
