@@ -115,14 +115,24 @@ impl Owner {
         &self.board
     }
 
-    /// Goes on at the time of the wall clock, or at the last recorded time if the clock went back.
+    /// Goes on at the time of the wall clock, and writes the papers of holds that have run out.
     pub fn begin(&mut self, wall: Millis, group: &mut Group) {
+        self.begin_without_papers(wall);
+        self.expire_holds(group);
+    }
+
+    /// Goes on at the time of the wall clock, or at the last recorded time if the clock went back.
+    pub fn begin_without_papers(&mut self, wall: Millis) {
         let at = wall.max(self.state.time);
         if at != self.now.at {
             self.now = Now::at(at);
         }
         self.state.forget(at, Lsn(self.posted.load(Ordering::Acquire)), FORGET_A_BATCH);
         self.state.make_room();
+    }
+
+    fn expire_holds(&mut self, group: &mut Group) {
+        let at = self.now.at;
         for _ in 0..PAPERS_A_BATCH {
             let Some(hold) = self.holds.first().copied().filter(|(expires, ..)| *expires <= at) else { break };
             self.holds.remove(&hold);
