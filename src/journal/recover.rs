@@ -32,7 +32,7 @@
 //!
 //! What is not decidable: damage to the records of the very last sync, before the ledger has posted them, looks like a
 //! tail that was torn before that sync. Only a later record could prove otherwise, and there is none. So what is cut
-//! is first copied aside ([`super::aside`]), for somebody to look at.
+//! is first copied aside (`aside`), for somebody to look at.
 
 use std::path::Path;
 
