@@ -16,7 +16,7 @@ use crate::domain::jst::Millis;
 use crate::files::{self, Access};
 
 /// In the data directory: the time that the sandbox's clock shows, RFC 3339.
-const FILE: &str = "sandbox-clock";
+pub const FILE: &str = "sandbox-clock";
 /// May be in an otherwise empty data directory: the process that starts there has taken its lock.
 const LOCK: &str = "LOCK";
 /// No time that can be set: it would be before the year -9999.
@@ -122,7 +122,7 @@ impl Sandbox {
         if Millis::parse(&text) != Some(now) {
             return Err(ClockError::OutOfRange);
         }
-        files::replace(&self.file, format!("{text}\n").as_bytes(), Access::Everyone).map_err(failed(&self.file))?;
+        files::replace(&self.file, format!("{text}\n").as_bytes(), Access::Owner).map_err(failed(&self.file))?;
         self.set_to.store(now.0, Ordering::Release);
         Ok(())
     }

@@ -15,7 +15,7 @@ use sokketsu::domain::jst::Millis;
 use sokketsu::engine::inbox::Bounds;
 use sokketsu::server::callers::Role;
 use sokketsu::server::router::{Call, ROUTES};
-use sokketsu::server::{Condition, Options};
+use sokketsu::server::{Condition, FeedError, Options};
 
 const REGISTER: &str = "sandbox-register";
 const WALLET: &str = "sandbox-wallet";
@@ -820,6 +820,57 @@ async fn events_are_listed_and_followed() {
     add(4, Event::Opened { sandbox: false });
     let news = String::from_utf8(client.until(b"\n\n").await).unwrap();
     assert!(news.contains("id: 4\n") && news.contains("\"kind\":\"opened\""), "{news}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_damaged_journal_nothing_is_answered_any_more() {
+    let house = House::usual();
+    let mut client = house.client().await;
+    let code = client.code("1001").await;
+    house.is_halted.store(true, std::sync::atomic::Ordering::Relaxed);
+    let records = house.records();
+    let body = purchase("H-1", &code, 100).to_string();
+    client.send(request("POST", "/v1/authorizations", REGISTER, Some(&body)).as_bytes()).await;
+    assert!(client.is_silent(Duration::from_millis(300)).await);
+    assert_eq!(house.records(), records, "and nothing is decided");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_cannot_be_read_are_410_or_an_aborted_body_and_never_a_clean_end() {
+    let house = House::usual();
+    let at = Millis::parse("2026-11-23T17:45:00+09:00").unwrap();
+    for lsn in [1, 2] {
+        house.events.lock().push((Lsn(lsn), at, Event::Opened { sandbox: true }));
+    }
+    let (list, follow) = ("", "Accept: text/event-stream\r\n");
+    let asks =
+        |head: &str| format!("GET /v1/events?after=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {OPS}\r\n{head}\r\n");
+    *house.trouble.lock() = Some((Lsn(0), FeedError::Gone { first: Lsn(7) }));
+    for head in [list, follow] {
+        let mut client = house.client().await;
+        client.send(asks(head).as_bytes()).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.problem(), (410, "events_released".into(), String::new()));
+        let body = answer.json();
+        assert_eq!(body["first"], 7, "{body}");
+        assert!(body["detail"].as_str().unwrap().contains("`after=6`"), "{body}");
+    }
+    *house.trouble.lock() = Some((Lsn(0), FeedError::Failed("no handle is left".to_owned())));
+    let mut client = house.client().await;
+    client.send(asks(list).as_bytes()).await;
+    assert_eq!(client.answer().await.problem().0, 503, "it may be asked again");
+    // The first page is good, the next one is not.
+    for trouble in [FeedError::Gone { first: Lsn(7) }, FeedError::Failed("an error of the disk".to_owned())] {
+        *house.trouble.lock() = Some((Lsn(2), trouble));
+        for head in [list, follow] {
+            let mut client = house.client().await;
+            client.send(asks(head).as_bytes()).await;
+            assert_eq!(client.head().await.status, 200);
+            let rest = client.rest().await;
+            assert!(rest.contains("\"lsn\":2"), "{rest}");
+            assert!(!rest.ends_with("0\r\n\r\n"), "the end of a whole body: {rest}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,7 +59,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Stories and receipts are kept in the journal's bytes (docs/decisions/0011).
     ("ledger", &["domain", "journal"]),
     ("engine", &["domain", "journal", "ledger", "clock", "metrics", "code"]),
-    ("server", &["domain", "iso8583", "journal", "ledger", "clock", "metrics", "code", "engine", "hex"]),
+    ("server", &["domain", "iso8583", "journal", "ledger", "clock", "metrics", "code", "engine", "hex", "files"]),
 ];
 
 #[test]

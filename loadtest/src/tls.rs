@@ -1,8 +1,10 @@
 //! Where a server is and how it is spoken to: in the clear, or by TLS over a socket that never blocks.
 
+use std::fs::Permissions;
 use std::io::{Error, ErrorKind, Read, Result as IoResult, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -204,6 +206,8 @@ impl Identity {
         let (cert, key) = (folder.join("server.pem"), folder.join("server.key"));
         std::fs::write(&cert, made.cert.pem())?;
         std::fs::write(&key, made.signing_key.serialize_pem())?;
+        // The server takes no key that others can read.
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600))?;
         Ok(Self { cert, key })
     }
 }

@@ -279,7 +279,7 @@ fn each_wrong_value_names_its_key_and_line() {
         ("[bad_codes]\nper_key = 0", ":2:1: `bad_codes.per_key`: 0 is out of range"),
         ("[signatures]\ntolerance = \"10m\"", ":2:1: `signatures.tolerance`: 10m is out of range: 1s to 5m"),
         ("[signatures]\nnonces = 10", ":2:1: `signatures.nonces`: 10 is out of range"),
-        ("[server.tls]\nkey_file = \"sokketsu.toml\"", ":1:9: `server.tls.cert_file`: is missing"),
+        ("[server.tls]\ncert_file = \"sokketsu.toml\"", ":1:9: `server.tls.key_file`: is missing"),
         ("[policy]\nfile = \"none.toml\"", ":2:1: `policy.file`: DIR/none.toml cannot be read"),
     ];
     for (lines, expected) in cases {
@@ -547,7 +547,11 @@ fn tls_lets_other_machines_in() {
     assert_eq!(place.problems().len(), 4, "three files, and so no TLS: {:#?}", place.problems());
     for name in ["c.pem", "k.pem", "ca.pem"] {
         fs::write(place.config(name), "").unwrap();
+        fs::set_permissions(place.config(name), fs::Permissions::from_mode(0o644)).unwrap();
     }
+    let problems = place.problems();
+    assert!(problems.len() == 2 && problems[1].contains("k.pem can be read by others"), "and so no TLS: {problems:#?}");
+    fs::set_permissions(place.config("k.pem"), fs::Permissions::from_mode(0o600)).unwrap();
     let config = place.load().unwrap();
     assert_eq!(config.server.tls.unwrap().client_ca_file, Some(place.config("ca.pem")));
     let config = after("[server]\nhttp = \"0.0.0.0:80\"\ninsecure = true").load().unwrap();

@@ -61,7 +61,7 @@ fn each_wrong_value_names_its_key_and_line() {
         ("[iso8583]\necho = \"001\"".to_owned(), ":1:2: `iso8583`: `sign_on`, `sign_off` and `echo` must be three"),
         ("[iso8583]\nmax_in_flight = 0".to_owned(), ":2:1: `iso8583.max_in_flight`: 0 is out of range"),
         ("[iso8583]\nidle = \"1ms\"".to_owned(), ":2:1: `iso8583.idle`: 1ms is out of range"),
-        ("[iso8583.tls]\nkey_file = \"sokketsu.toml\"".to_owned(), ":1:10: `iso8583.tls.cert_file`: is missing"),
+        ("[iso8583.tls]\ncert_file = \"sokketsu.toml\"".to_owned(), ":1:10: `iso8583.tls.key_file`: is missing"),
     ];
     for (lines, expected) in cases {
         assert_one(&after(&lines), expected);

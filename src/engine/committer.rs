@@ -15,7 +15,7 @@ use super::inbox::Waiting;
 use super::owner::Group;
 use super::pacing::Pacing;
 
-/// How often the journal's room is looked at and old segments are released.
+/// How often the journal's room is looked at.
 const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(5);
 
 /// The journal, and what of it is not synced yet.
@@ -173,7 +173,7 @@ pub(super) struct Thread<J, H> {
     pub keep_house: H,
 }
 
-impl<J: Journal, H: FnMut(&mut J) -> Result<(), JournalError>> Thread<J, H> {
+impl<J: Journal, H: FnMut(&J)> Thread<J, H> {
     /// Works until it is stopped; an error goes to the owner.
     pub fn run(mut self) {
         // The gap ends when it is over, not 50 µs later.
@@ -204,7 +204,7 @@ impl<J: Journal, H: FnMut(&mut J) -> Result<(), JournalError>> Thread<J, H> {
             }
             if house_kept.elapsed() >= KEEP_HOUSE_EVERY {
                 house_kept = Instant::now();
-                (self.keep_house)(&mut self.committer.journal)?;
+                (self.keep_house)(&self.committer.journal);
             }
         }
     }

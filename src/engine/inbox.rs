@@ -136,6 +136,10 @@ pub struct Queues {
     /// The open group is full: a request is no news until it is taken away. Woken all the same, the owner would stand
     /// in line behind every request that is being read, and the disk would wait for it.
     pub(super) is_full: Arc<AtomicBool>,
+    /// The process is about to end: no more papers are written.
+    pub is_stopping: Arc<AtomicBool>,
+    /// The journal is damaged: nothing more is judged or answered, the process is ending.
+    pub is_halted: Arc<AtomicBool>,
     /// Requests in one group, at most.
     pub(super) most: usize,
     /// Requests taken from the queues and not yet judged, at most.
@@ -167,7 +171,11 @@ pub fn queues(bounds: Bounds, longest_gap: Duration) -> (Inbox, Queues) {
     let inbox = Inbox { urgent, sales, codes, news: Arc::clone(&news), is_full: Arc::clone(&is_full) };
     let (most, most_waiting, target) = (bounds.batch, bounds.normal, bounds.target);
     let (urgent, sales, codes) = (urgent_out, sales_out, codes_out);
-    (inbox, Queues { urgent, sales, codes, news, is_full, most, most_waiting, target, longest_gap })
+    let (is_stopping, is_halted) = Default::default();
+    (
+        inbox,
+        Queues { urgent, sales, codes, news, is_full, is_stopping, is_halted, most, most_waiting, target, longest_gap },
+    )
 }
 
 impl Queues {

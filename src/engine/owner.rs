@@ -118,15 +118,25 @@ impl Owner {
         &self.board
     }
 
+    /// Goes on at the time of the wall clock, and writes the papers of holds that have run out.
+    pub fn begin(&mut self, wall: Millis, group: &mut Group) {
+        self.begin_without_papers(wall);
+        self.expire_holds(group);
+    }
+
     /// Goes on at the time of the wall clock, or stays at the last one if the clock went back: what readers were shown, and
     /// codes are judged by, never goes back either.
-    pub fn begin(&mut self, wall: Millis, group: &mut Group) {
+    pub fn begin_without_papers(&mut self, wall: Millis) {
         let at = wall.max(self.state.time).max(self.now.at);
         if at != self.now.at {
             self.now = Now::at(at);
         }
         self.state.forget(at, Lsn(self.posted.load(Ordering::Acquire)), FORGET_A_BATCH);
         self.state.make_room();
+    }
+
+    fn expire_holds(&mut self, group: &mut Group) {
+        let at = self.now.at;
         for _ in 0..PAPERS_A_BATCH {
             let Some(hold) = self.holds.first().copied().filter(|(expires, ..)| *expires <= at) else { break };
             self.holds.remove(&hold);

@@ -29,12 +29,13 @@ const IDLE_TICK: Duration = Duration::from_millis(500);
 
 /// Serves the queues until `stop` ends and everything that waits is answered; gives the owner back. An error means that
 /// the journal could not be written: nothing of the group was answered, and the process must stop. `keep_house` is
-/// called by the committer's thread between groups, every few seconds.
+/// called by the committer's thread between groups, every few seconds. Once [`Queues::is_stopping`] is set no papers are
+/// added, which would keep it busy for as long as there are some; once [`Queues::is_halted`] is set it never ends.
 pub async fn serve<J: Journal + 'static>(
     engine: Engine<J>,
     queues: Queues,
     clock: Clock,
-    keep_house: impl FnMut(&mut J) -> Result<(), JournalError> + Send + 'static,
+    keep_house: impl FnMut(&J) + Send + 'static,
     stop: impl Future<Output = ()>,
 ) -> Result<Owner, JournalError> {
     let (owner, committer) = engine.into_parts();
@@ -60,11 +61,15 @@ pub async fn serve<J: Journal + 'static>(
         tokio::select! {
             biased;
             // Rare, and so first: a busy day's papers would else never come.
-            _ = papers.tick(), if service.owner.has_papers() => service.papers_are_due = true,
+            _ = papers.tick(), if service.owner.has_papers() && !service.is_stopping() => service.papers_are_due = true,
             _ = idle.tick() => service.papers_are_due = true,
             () = news.notified() => {}
             _ = look.tick(), if service.is_full() => {}
             () = stop.as_mut(), if !stopping => stopping = true,
+        }
+        if service.queues.is_halted.load(Ordering::Relaxed) {
+            // Whoever asked hears nothing: to say that no decision was made might be wrong.
+            std::future::pending::<()>().await;
         }
         service.turn()?;
     }
@@ -93,6 +98,10 @@ impl Service {
     fn is_still(&self) -> bool {
         let desk = self.line.desk.lock();
         self.depth() == 0 && desk.flying == 0 && desk.open.group.is_empty()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.queues.is_stopping.load(Ordering::Relaxed)
     }
 
     fn is_full(&self) -> bool {
@@ -138,9 +147,13 @@ impl Service {
         self.queues.is_full.store(false, Ordering::SeqCst);
         let picked_up = Instant::now();
         let Pending { group, waiting, .. } = &mut desk.open;
-        self.owner.begin(self.clock.now(), group);
-        if std::mem::take(&mut self.papers_are_due) {
-            self.owner.calendar_step(group);
+        if self.queues.is_stopping.load(Ordering::Relaxed) {
+            self.owner.begin_without_papers(self.clock.now());
+        } else {
+            self.owner.begin(self.clock.now(), group);
+            if std::mem::take(&mut self.papers_are_due) {
+                self.owner.calendar_step(group);
+            }
         }
         let before = waiting.len();
         while waiting.len() < self.queues.most {

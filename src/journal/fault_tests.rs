@@ -2,7 +2,8 @@
 //! prefix of what was written, and holds every record whose sync returned.
 
 use super::disk::narrow;
-use super::local_tests::{batch_at, payload, read_all, small};
+use super::local_tests::{batch_at, payload, read_all, segments, small};
+use super::release::release_oldest;
 use super::sim::{Call, Fault, Rng, SimDisk};
 use super::*;
 
@@ -70,7 +71,8 @@ fn run(disk: &SimDisk, history: &mut History, rng: &mut Rng, commits: usize) -> 
         outcome = history.commit(&mut journal, rng);
         if outcome.is_ok() && i % 8 == 7 {
             let half = Lsn(journal.last().0 / 2);
-            outcome = journal.release_to(half, i64::MAX).map(|_| ());
+            // Where it fails the journal only keeps more than it need.
+            release_oldest(disk, half, i64::MAX).ok();
         }
         if outcome.is_err() {
             break;
@@ -82,7 +84,6 @@ fn run(disk: &SimDisk, history: &mut History, rng: &mut Rng, commits: usize) -> 
         assert!(matches!(journal.sync(), Err(JournalError::Poisoned)));
         assert!(matches!(journal.write(&batch_at(i64::MAX, &[vec![1]])), Err(JournalError::Poisoned)));
         assert!(matches!(journal.commit(&Batch::new()), Err(JournalError::Poisoned)));
-        assert!(matches!(journal.release_to(Lsn(1), 0), Err(JournalError::Poisoned)));
         assert_eq!(disk.syncs(), syncs, "no sync is tried again");
     }
     outcome
@@ -169,7 +170,7 @@ fn power_cuts_kills_and_failures_in_any_order() {
             let opened = match rng.chance(20) {
                 // Recovery itself fails at some call, and the machine may lose power again.
                 true => {
-                    disk.fail_at(1 + rng.below(6), Fault::Eio, true);
+                    disk.fail_at(1 + rng.below(12), Fault::Eio, true);
                     drop(LocalJournal::open_on(disk.clone(), &small(), 1));
                     disk.heal();
                     if rng.chance(50) {
@@ -190,7 +191,7 @@ fn power_cuts_kills_and_failures_in_any_order() {
 
 #[test]
 fn recovery_twice_or_interrupted_gives_the_same_bytes() {
-    let segments = |disk: &SimDisk| {
+    let bytes_of = |disk: &SimDisk| {
         let mut image = disk.image();
         image.retain(|name, _| segment::parse_name(name).is_some());
         image
@@ -205,9 +206,9 @@ fn recovery_twice_or_interrupted_gives_the_same_bytes() {
         let Ok((_, recovery)) = LocalJournal::open_on(once.clone(), &small(), 1) else { panic!("SEED={seed}") };
         torn += usize::from(recovery.torn.is_some());
         history.survive(&once, &format!("SEED={seed}"));
-        let expected = segments(&once);
+        let expected = bytes_of(&once);
         drop(LocalJournal::open_on(once.clone(), &small(), 1).unwrap());
-        assert!(segments(&once) == expected, "SEED={seed}: twice");
+        assert!(bytes_of(&once) == expected, "SEED={seed}: twice");
         for n in 1.. {
             let again = disk.fork();
             again.fail_at(n, Fault::Torn, true);
@@ -215,7 +216,7 @@ fn recovery_twice_or_interrupted_gives_the_same_bytes() {
             let done = again.hit().is_none();
             again.power_cut(&mut rng);
             drop(LocalJournal::open_on(again.clone(), &small(), 1).unwrap_or_else(|e| panic!("SEED={seed} {n}: {e}")));
-            assert!(segments(&again) == expected, "SEED={seed}: interrupted at call {n}");
+            assert!(bytes_of(&again) == expected, "SEED={seed}: interrupted at call {n}");
             if done {
                 break;
             }
@@ -230,7 +231,7 @@ fn a_full_disk_stops_the_journal_only_when_a_commit_needs_it() {
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
     assert!(journal.room().next_ready);
     disk.set_full(true);
-    while journal.segments() == 1 {
+    while segments(&disk) == 1 {
         history.commit_one(&mut journal).unwrap();
     }
     let room = journal.room();
@@ -238,7 +239,7 @@ fn a_full_disk_stops_the_journal_only_when_a_commit_needs_it() {
     assert!(!disk.image().contains_key("next.tmp"), "nothing of the failed attempt stays");
     // Space is freed in time: nobody notices.
     disk.set_full(false);
-    while journal.segments() == 2 {
+    while segments(&disk) == 2 {
         history.commit_one(&mut journal).unwrap();
     }
     assert_eq!(journal.room().trouble, None);
@@ -250,7 +251,7 @@ fn a_full_disk_stops_the_journal_only_when_a_commit_needs_it() {
         }
     };
     assert!(matches!(error, JournalError::Failed { doing: "begin a new segment", .. }), "{error}");
-    assert_eq!(journal.segments(), 4, "the prepared one was still used");
+    assert_eq!(segments(&disk), 4, "the prepared one was still used");
     drop(journal);
     // A start on a full disk is refused or served; either way nothing is lost.
     drop(LocalJournal::open_on(disk.clone(), &small(), 1));

@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use super::disk::{Disk, DiskFile, StdDisk, widen};
 use super::prepare::{NEXT, Preparer};
 use super::record::{self, Meta};
-use super::recover::{self, Mark, Recovery};
+use super::recover::{self, Recovery};
 use super::segment::{self, Header};
 use super::{Batch, Durable, Journal, JournalError, Lsn};
 
@@ -21,15 +21,16 @@ pub struct Options {
     /// Prepare the next segment on a thread of its own. Without it the thread that rolls over does, which
     /// gives a simulation one order of calls.
     pub background: bool,
-    /// Records before the segment that holds this one are not read at opening: `verify` does that.
-    pub scan_from: Lsn,
+    /// The ledger's position. Segments before the one that holds it are not read at opening (`verify` does that), and
+    /// every record up to it once was durable: if one is bad or missing, opening is refused.
+    pub posted: Lsn,
 }
 
 impl Default for Options {
     /// 64 MiB hold some 200,000 records: a roll-over, which costs two extra syncs, is then rare, and the
     /// last segment is read in well under a second at start.
     fn default() -> Self {
-        Self { segment_size: 64 << 20, background: true, scan_from: Lsn::ZERO }
+        Self { segment_size: 64 << 20, background: true, posted: Lsn::ZERO }
     }
 }
 
@@ -66,8 +67,6 @@ pub struct LocalJournal<D: Disk = StdDisk> {
     durable: Durable,
     /// A write or sync failed; nothing works any more.
     poisoned: bool,
-    /// All segments, oldest first; the last is in use.
-    marks: Vec<Mark>,
     segment_size: u64,
     preparer: Preparer<D>,
     /// The batch as bytes, kept to be filled again.
@@ -76,7 +75,8 @@ pub struct LocalJournal<D: Disk = StdDisk> {
 
 impl LocalJournal<StdDisk> {
     /// Opens the journal in `dir`, repairs what a crash left, or refuses and touches nothing. The caller holds
-    /// the data directory's lock ([`super::lock::lock`]). `now_ms` is only noted in a first segment's header.
+    /// the data directory's lock ([`super::lock::lock`]). `now_ms` is only noted: in a first segment's header, in the name
+    /// of what is cut.
     pub fn open(dir: &Path, options: &Options, now_ms: i64) -> Result<(Self, Recovery), JournalError> {
         let disk = StdDisk::make(dir).map_err(JournalError::failed("make its directory"))?;
         Self::open_on(disk, options, now_ms)
@@ -86,24 +86,21 @@ impl LocalJournal<StdDisk> {
 impl<D: Disk> LocalJournal<D> {
     pub fn open_on(disk: D, options: &Options, now_ms: i64) -> Result<(Self, Recovery), JournalError> {
         let segment_size = options.size();
-        let mut plan = recover::plan(&disk, options.scan_from)?;
-        let kept = recover::apply(&disk, &plan)?;
+        let mut plan = recover::plan(&disk, options.posted, options.posted)?;
+        let kept = recover::apply(&disk, &mut plan, now_ms)?;
         let (file, size, offset, cursor) = match (kept, &plan.tail) {
             (Some(file), Some(tail)) => (file, tail.header.size, tail.offset, tail.cursor),
             _ => {
                 let header = first_header(segment_size, now_ms);
                 let file = begin(&disk, &header).map_err(JournalError::failed("create the first segment"))?;
-                plan.marks.push(Mark { first: header.first, prev_time: header.prev_time });
                 (file, segment_size, widen(segment::HEADER), Cursor::at(&header))
             }
         };
         let preparer = Preparer::start(disk.clone(), segment_size, options.background)
             .map_err(JournalError::failed("start preparing segments"))?;
         let durable = Durable::fixed(plan.recovery.last);
-        let (marks, buf) = (plan.marks, Vec::new());
-        let (dirty, poisoned) = (false, false);
-        let this =
-            Self { disk, file, size, offset, cursor, dirty, durable, poisoned, marks, segment_size, preparer, buf };
+        let (dirty, poisoned, buf) = (false, false, Vec::new());
+        let this = Self { disk, file, size, offset, cursor, dirty, durable, poisoned, segment_size, preparer, buf };
         Ok((this, plan.recovery))
     }
 
@@ -124,12 +121,6 @@ impl<D: Disk> LocalJournal<D> {
         Room { left: self.size - self.offset, next_ready: self.preparer.is_ready(), trouble: self.preparer.trouble() }
     }
 
-    /// Segments on disk, the one in use included.
-    #[must_use]
-    pub fn segments(&self) -> usize {
-        self.marks.len()
-    }
-
     /// The position the next record will get.
     #[must_use]
     pub fn next_lsn(&self) -> Lsn {
@@ -140,28 +131,6 @@ impl<D: Disk> LocalJournal<D> {
     #[must_use]
     pub fn last_time(&self) -> i64 {
         self.cursor.last_time
-    }
-
-    /// Removes whole files all of whose records are at or before `lsn` and older than `keep_after_time_ms`;
-    /// the file in use stays. Answers how many went.
-    pub fn release_to(&mut self, lsn: Lsn, keep_after_time_ms: i64) -> Result<usize, JournalError> {
-        self.check()?;
-        let mut released = 0;
-        while let [oldest, next, ..] = self.marks.as_slice() {
-            // The records of the oldest end where the next segment begins, and its header has their last time.
-            if next.first > lsn.next() || next.prev_time >= keep_after_time_ms {
-                break;
-            }
-            let name = segment::file_name(oldest.first);
-            // Each removal durable before the next: a power cut must not leave a hole in the middle.
-            let removed = self.disk.remove(&name).and_then(|()| self.disk.sync_dir());
-            if let Err(source) = removed {
-                return Err(self.poison("release a segment", source));
-            }
-            self.marks.remove(0);
-            released += 1;
-        }
-        Ok(released)
     }
 
     fn check(&self) -> Result<(), JournalError> {
@@ -209,9 +178,7 @@ impl<D: Disk> LocalJournal<D> {
             if large { (segment::zeroed(&self.disk, LARGE, size)?, LARGE) } else { (self.preparer.take()?, NEXT) };
         segment::adopt(&self.disk, &file, temp, &header)?;
         (self.file, self.size, self.offset) = (file, size, page);
-        // A segment still without a record was replaced by a larger one of the same name.
-        self.marks.pop_if(|last| last.first == first);
-        self.marks.push(Mark { first, prev_time });
+        // Of the same name as a segment still without a record, it has replaced that one.
         if !large {
             self.preparer.want();
         }

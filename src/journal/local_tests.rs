@@ -7,12 +7,13 @@ use proptest::prelude::*;
 
 use super::disk::StdDisk;
 use super::recover::{self, Finding};
+use super::release::release_oldest;
 use super::sim::{Rng, SimDisk};
 use super::*;
 
 /// Small files, every call on one thread.
 pub fn small() -> Options {
-    Options { segment_size: 8 << 10, background: false, scan_from: Lsn::ZERO }
+    Options { segment_size: 8 << 10, background: false, posted: Lsn::ZERO }
 }
 
 pub fn batch_at(time_ms: i64, payloads: &[Vec<u8>]) -> Batch {
@@ -30,9 +31,14 @@ pub fn payload(n: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
+/// Segments on the disk.
+pub fn segments<D: disk::Disk>(disk: &D) -> usize {
+    segment::list(disk).unwrap().len()
+}
+
 /// Every record that opening would keep.
 pub fn read_all<D: disk::Disk>(disk: &D) -> Result<Vec<Record>, JournalError> {
-    let recovery = recover::plan(disk, Lsn::ZERO)?.recovery;
+    let recovery = recover::plan(disk, Lsn::ZERO, Lsn::ZERO)?.recovery;
     let before = Lsn(recovery.first.0 - 1);
     let mut reader = Reader::open_on(disk.clone(), before, Some(Durable::fixed(recovery.last)))?;
     let mut all = Vec::new();
@@ -61,7 +67,7 @@ fn what_was_committed_is_read_back_across_segments_and_restarts() {
             assert_eq!(last.0, expected.len() as u64);
         }
         assert_eq!(journal.next_lsn(), journal.last().next());
-        assert!(journal.segments() > 1 || round == 0);
+        assert!(segments(&StdDisk::new(dir.path())) > 1 || round == 0);
     }
     let got = read_all(&StdDisk::new(dir.path())).unwrap();
     assert_eq!(got.len(), expected.len());
@@ -84,7 +90,7 @@ fn a_batch_larger_than_a_segment_gets_its_own() {
         let large: Vec<_> = (0..30).map(|n| payload(n, 2_000)).collect();
         journal.commit(&batch_at(2, &large)).unwrap();
         journal.commit(&batch_at(3, &[payload(77, 10)])).unwrap();
-        assert_eq!(journal.segments() as u64, 1 + before);
+        assert_eq!(segments(&disk) as u64, 1 + before);
         assert_eq!(read_all(&disk).unwrap().len() as u64, 31 + before);
         for lsn in 1..=31 + before {
             assert_eq!(early.next(&mut record).unwrap(), Some(Lsn(lsn)));
@@ -191,7 +197,7 @@ fn a_reader_follows_the_live_writer() {
             assert_eq!(reader.join().unwrap(), n);
         }
     });
-    assert!(journal.segments() > 10);
+    assert!(segments(&StdDisk::new(dir.path())) > 10);
 }
 
 #[test]
@@ -203,12 +209,15 @@ fn release_removes_whole_old_segments_only() {
         journal.commit(&batch_at(i64::try_from(n).unwrap(), &[payload(n, 1_000)])).unwrap();
     }
     // Three records a segment.
-    assert_eq!(journal.segments(), 34);
+    assert_eq!(segments(&disk), 34);
     let mut record = Record::default();
     assert_eq!(slow.next(&mut record).unwrap(), Some(Lsn(1)));
-    assert_eq!(journal.release_to(Lsn(5), i64::MAX).unwrap(), 1);
-    assert_eq!(journal.release_to(Lsn(6), 6).unwrap(), 0, "record 6 is not older than time 6");
-    assert_eq!(journal.release_to(Lsn(6), 7).unwrap(), 1);
+    let release = |upto, keep_after| release_oldest(&disk, Lsn(upto), keep_after).unwrap();
+    assert_eq!(release(2, i64::MAX), None, "record 3 is in it and above");
+    assert_eq!(release(5, i64::MAX), Some(Lsn(1)));
+    assert_eq!(release(5, i64::MAX), None);
+    assert_eq!(release(6, 6), None, "record 6 is not older than time 6");
+    assert_eq!(release(6, 7), Some(Lsn(4)));
     // The file it has open is still there for it; the next one is not.
     assert_eq!(slow.next(&mut record).unwrap(), Some(Lsn(2)));
     assert_eq!(slow.next(&mut record).unwrap(), Some(Lsn(3)));
@@ -216,8 +225,10 @@ fn release_removes_whole_old_segments_only() {
     assert!(matches!(error, JournalError::Released { wanted: Lsn(4), first: Lsn(7) }), "{error}");
     let error = Reader::open_on(disk.clone(), Lsn(5), None).err().unwrap();
     assert!(matches!(error, JournalError::Released { wanted: Lsn(6), first: Lsn(7) }), "{error}");
-    assert_eq!(journal.release_to(Lsn(1_000), i64::MAX).unwrap(), 31);
-    assert_eq!(journal.segments(), 1);
+    for gone in 2..33 {
+        assert_eq!(release(1_000, i64::MAX), Some(Lsn(1 + 3 * gone)), "one a call");
+    }
+    assert_eq!((release(1_000, i64::MAX), segments(&disk)), (None, 1), "the one in use stays");
     drop(journal);
     let (mut journal, recovery) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
     assert_eq!((recovery.first, recovery.last, recovery.last_time), (Lsn(100), Lsn(100), 100));
@@ -230,6 +241,22 @@ fn release_removes_whole_old_segments_only() {
 }
 
 #[test]
+fn a_release_that_fails_harms_nobody() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    for n in 1..=9 {
+        journal.commit(&batch_at(1, &[payload(n, 1_000)])).unwrap();
+    }
+    disk.fail_at(1, super::sim::Fault::Eio, false);
+    let error = release_oldest(&disk, Lsn(9), i64::MAX).unwrap_err();
+    assert!(matches!(error, JournalError::Failed { doing: "release a segment", .. }), "{error}");
+    disk.heal();
+    journal.commit(&batch_at(2, &[payload(10, 1_000)])).unwrap();
+    assert_eq!(release_oldest(&disk, Lsn(9), i64::MAX).unwrap(), Some(Lsn(1)));
+    assert_eq!(journal.commit(&batch_at(2, &[payload(11, 1_000)])).unwrap(), Lsn(11));
+}
+
+#[test]
 fn opening_may_pass_over_what_the_ledger_has() {
     let disk = SimDisk::new();
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
@@ -237,10 +264,9 @@ fn opening_may_pass_over_what_the_ledger_has() {
         journal.commit(&batch_at(i64::try_from(n).unwrap(), &[payload(n, 1_000)])).unwrap();
     }
     drop(journal);
-    let options = Options { scan_from: Lsn(50), ..small() };
-    let (mut journal, recovery) = LocalJournal::open_on(disk, &options, 1).unwrap();
+    let options = Options { posted: Lsn(50), ..small() };
+    let (_, recovery) = LocalJournal::open_on(disk, &options, 1).unwrap();
     assert_eq!((recovery.segments, recovery.records, recovery.last), (34, 52, Lsn(100)));
-    assert_eq!(journal.release_to(Lsn(100), 50).unwrap(), 16);
 }
 
 #[test]

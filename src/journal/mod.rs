@@ -5,16 +5,19 @@
 //! files, one write and one sync a batch; [`recover`] decides what a crash left; [`reader`] follows the
 //! writer or reads at rest. `docs/journal-format.md` has the bytes.
 
+mod aside;
 mod batch;
 pub mod codec;
 mod cursor;
 pub mod disk;
+mod finding;
 pub mod local;
 pub mod lock;
 mod prepare;
 pub mod reader;
 pub mod record;
 pub mod recover;
+pub mod release;
 pub mod segment;
 
 #[cfg(test)]
@@ -64,8 +67,14 @@ pub enum JournalError {
     #[error("{0} is held by another process")]
     InUse(PathBuf),
     /// What is on disk is not what was written, or a newer version wrote it. Nothing was changed.
-    #[error("the journal is damaged in {}, byte {offset}: {finding}", segment::file_name(*segment))]
-    Damaged { segment: Lsn, offset: u64, finding: Finding },
+    #[error("the journal is damaged in {}, byte {offset}, record {record}: {finding}", segment::file_name(*segment))]
+    Damaged {
+        segment: Lsn,
+        offset: u64,
+        /// The record that belongs there.
+        record: Lsn,
+        finding: Finding,
+    },
     /// The disk refused. A failed write or sync is never tried again: what the kernel then still holds is unknown.
     #[error("the journal could not {doing}: {source}")]
     Failed { doing: &'static str, source: io::Error },

@@ -36,8 +36,9 @@ struct Place<F> {
     file: F,
     header: Header,
     cursor: Cursor,
-    /// Of the next record.
+    /// Of the next record, and of the one before it.
     offset: u64,
+    last_offset: u64,
     /// Bytes of the file from `window_at` on; they may be older than the file.
     window: Vec<u8>,
     window_at: u64,
@@ -86,6 +87,12 @@ impl<D: Disk> Reader<D> {
         self.place.as_ref().map_or(Lsn::ZERO, |place| Lsn(place.cursor.next.0.saturating_sub(1)))
     }
 
+    /// The segment of the last record read, and where in it the record begins.
+    #[must_use]
+    pub fn spot(&self) -> Option<(Lsn, u64)> {
+        self.place.as_ref().map(|place| (place.header.first, place.last_offset))
+    }
+
     /// Finds the segment to begin in; false if there is no journal yet.
     fn seek(&mut self) -> Result<bool, JournalError> {
         let wanted = self.after.next();
@@ -120,7 +127,7 @@ impl<D: Disk> Reader<D> {
             return place.at_end(visible);
         }
         if let Err(finding) = place.cursor.enter(&entered.header) {
-            return Err(JournalError::Damaged { segment: next, offset: 0, finding });
+            return Err(JournalError::Damaged { segment: next, offset: 0, record: next, finding });
         }
         std::mem::swap(&mut entered.window, &mut place.window);
         entered.window.clear();
@@ -139,7 +146,8 @@ impl<F: DiskFile> Place<F> {
         };
         let header = Header::read(&file, first)?;
         let (cursor, offset) = (Cursor::at(&header), widen(segment::HEADER));
-        Ok(Some(Self { file, header, cursor, offset, window: Vec::new(), window_at: offset }))
+        let window = Vec::new();
+        Ok(Some(Self { file, header, cursor, offset, last_offset: offset, window, window_at: offset }))
     }
 
     /// The next record of this segment into `out`; false if only zeros follow.
@@ -156,6 +164,7 @@ impl<F: DiskFile> Place<F> {
                     out.time_ms = view.meta.time_ms;
                     out.payload.clear();
                     out.payload.extend_from_slice(view.payload);
+                    self.last_offset = self.offset;
                     self.offset += widen(view.size);
                     return Ok(true);
                 }
@@ -198,6 +207,6 @@ impl<F: DiskFile> Place<F> {
     }
 
     fn damaged(&self, finding: Finding) -> JournalError {
-        JournalError::Damaged { segment: self.header.first, offset: self.offset, finding }
+        JournalError::Damaged { segment: self.header.first, offset: self.offset, record: self.cursor.next, finding }
     }
 }

@@ -7,7 +7,8 @@
 //! | a segment with a header and no record | last segment | continue in it |
 //! | a temporary file | directory | delete |
 //! | the file ends early, nothing but zeros after the last good record | last segment | cut: fill up with zeros |
-//! | a bad record, and no record after it proves that it was ever durable | last segment | cut: zeros, synced |
+//! | a record at or before the ledger's position is bad or missing, or no segment holds it | any | refuse |
+//! | a bad record, and nothing proves that it was ever durable | last segment | copy aside, then cut: zeros, synced |
 //! | a bad record n, and a record after it written when n was known durable | last segment | refuse |
 //! | a bad record, or anything but zeros after the last good one | an earlier segment | refuse |
 //! | an intact record of an unknown version or kind | any | refuse |
@@ -26,92 +27,27 @@
 //! the last sync anyone saw return, so nobody was told of n, and all from n on may go. A new segment gets its
 //! name only after everything before it is synced, so an earlier segment has no torn tail.
 //!
-//! What is not decidable: damage to the records of the very last sync looks like a tail that was torn before
-//! that sync. Only a later record could prove otherwise, and there is none.
+//! **The ledger's position is a proof too.** The ledger is given a record only after the sync that covered it has
+//! returned. So each record up to the position once was durable, and it is damage if one of them is bad or gone.
+//!
+//! What is not decidable: damage to the records of the very last sync, before the ledger has posted them, looks like a
+//! tail that was torn before that sync. Only a later record could prove otherwise, and there is none. So what is cut
+//! is first copied aside (`aside`), for somebody to look at.
 
+use std::path::Path;
+
+use super::aside;
 use super::cursor::Cursor;
 use super::disk::{Disk, DiskFile, StdDisk, narrow, widen};
 use super::record::{self, Parsed};
 use super::segment::{self, Header};
 use super::{JournalError, Lsn};
 
+pub use super::finding::{Action, Finding};
+
 /// Zeros written anew behind the tail at every start. A sync that failed while an earlier recovery cut a tail
 /// may have left the torn bytes on disk under zeros in the page cache; it covers what one sync leaves behind.
 const WIPE: usize = 1 << 20;
-
-/// What the journal looks like. Nothing in it is guessed: each has one action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Finding {
-    #[error("there is no journal yet")]
-    Empty,
-    #[error("it ends cleanly")]
-    CleanEnd,
-    #[error("its last segment holds no record yet")]
-    EmptyLastSegment,
-    #[error("a temporary file was left over")]
-    LeftoverTemp,
-    #[error("the last file is {missing} bytes short, no record with it")]
-    ShortFile { missing: u64 },
-    #[error("record {lsn} is torn and no later record proves that it was ever durable")]
-    TornTail { lsn: Lsn },
-    #[error("record {lsn} is damaged: record {proof} was written after it was durable")]
-    DurableDamaged { lsn: Lsn, proof: Lsn },
-    #[error("record {lsn} is damaged in a segment that is not the last")]
-    DamagedBeforeLastSegment { lsn: Lsn },
-    #[error("record {expected} is missing, {found} is in its place")]
-    Gap { expected: Lsn, found: Lsn },
-    #[error("record {found} comes again where {expected} belongs")]
-    Repeat { expected: Lsn, found: Lsn },
-    #[error("record {lsn} does not follow from the one before it")]
-    ChainBreak { lsn: Lsn },
-    #[error("record {lsn} is older than the one before it")]
-    TimeBackwards { lsn: Lsn },
-    #[error("a record of version {version}, kind {kind}, from a newer program")]
-    UnknownVersion { version: u8, kind: u8 },
-    #[error("a segment of version {version}, from a newer program")]
-    UnknownSegmentVersion { version: u32 },
-    #[error("the segment's header is damaged")]
-    HeaderDamaged,
-    #[error("the file has {found} bytes, its header says {expected}")]
-    SegmentSize { expected: u64, found: u64 },
-    #[error("record {expected} is missing, the next segment begins at {found}")]
-    SegmentMissing { expected: Lsn, found: Lsn },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    Create,
-    Continue,
-    Delete,
-    /// What is after the last good record becomes zeros, durably.
-    Cut,
-    /// Start nothing, touch nothing.
-    Refuse,
-}
-
-impl Finding {
-    /// The decision table.
-    #[must_use]
-    pub const fn action(self) -> Action {
-        match self {
-            Self::Empty => Action::Create,
-            Self::CleanEnd | Self::EmptyLastSegment => Action::Continue,
-            Self::LeftoverTemp => Action::Delete,
-            Self::ShortFile { .. } | Self::TornTail { .. } => Action::Cut,
-            Self::DurableDamaged { .. }
-            | Self::DamagedBeforeLastSegment { .. }
-            | Self::Gap { .. }
-            | Self::Repeat { .. }
-            | Self::ChainBreak { .. }
-            | Self::TimeBackwards { .. }
-            | Self::UnknownVersion { .. }
-            | Self::UnknownSegmentVersion { .. }
-            | Self::HeaderDamaged
-            | Self::SegmentSize { .. }
-            | Self::SegmentMissing { .. } => Action::Refuse,
-        }
-    }
-}
 
 /// What opening found, and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +64,8 @@ pub struct Recovery {
     pub records: u64,
     /// What was cut, if anything.
     pub torn: Option<Torn>,
+    /// The file of the journal's folder that has a copy of it.
+    pub copy: Option<String>,
     /// Temporary files, deleted.
     pub temps: usize,
 }
@@ -143,16 +81,25 @@ pub struct Torn {
     pub bytes: u64,
 }
 
-/// Looks at the journal in `dir` as opening would, and changes nothing. Damage is an error.
-pub fn examine(dir: &std::path::Path, scan_from: Lsn) -> Result<Recovery, JournalError> {
-    Ok(plan(&StdDisk::new(dir), scan_from)?.recovery)
+/// Looks at the journal in `dir` as opening would with a ledger at `posted`, and changes nothing. Damage is an error.
+pub fn examine(dir: &Path, posted: Lsn) -> Result<Recovery, JournalError> {
+    Ok(plan(&StdDisk::new(dir), posted, posted)?.recovery)
 }
 
-/// A segment and what came before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub first: Lsn,
-    pub prev_time: i64,
+/// The same, but every segment is read.
+pub fn examine_all(dir: &Path, posted: Lsn) -> Result<Recovery, JournalError> {
+    Ok(plan(&StdDisk::new(dir), Lsn::ZERO, posted)?.recovery)
+}
+
+/// First positions of all segments in `dir`, in order.
+pub fn segments_of(dir: &Path) -> Result<Vec<Lsn>, JournalError> {
+    segment::list(&StdDisk::new(dir))
+}
+
+/// Of these segments, the one that holds `posted`: the first that a start reads. All of them where none does.
+#[must_use]
+pub fn first_read(firsts: &[Lsn], posted: Lsn) -> Lsn {
+    firsts.iter().copied().filter(|&first| first <= posted).max().unwrap_or(Lsn::ZERO)
 }
 
 /// Where to go on, and the bytes to write there first.
@@ -164,17 +111,19 @@ pub(super) struct Tail {
     pub image_at: u64,
     /// Those records once more, then zeros.
     pub image: Vec<u8>,
+    /// The bytes that are cut, as far as a copy of them is kept.
+    pub cut: Vec<u8>,
 }
 
 pub(super) struct Plan {
     pub recovery: Recovery,
-    pub marks: Vec<Mark>,
     pub tail: Option<Tail>,
     temps: Vec<String>,
 }
 
-/// Reads everything from the segment that holds `scan_from` on; of older segments the headers only.
-pub(super) fn plan<D: Disk>(disk: &D, scan_from: Lsn) -> Result<Plan, JournalError> {
+/// Reads everything from the segment that holds `scan_from` on; older segments are not looked at. Every record up to
+/// `posted`, the ledger's position, once was durable.
+pub(super) fn plan<D: Disk>(disk: &D, scan_from: Lsn, posted: Lsn) -> Result<Plan, JournalError> {
     let names = disk.list().map_err(JournalError::failed("list the journal"))?;
     let temps: Vec<String> = names.into_iter().filter(|name| name.ends_with(".tmp")).collect();
     let firsts = segment::list(disk)?;
@@ -186,28 +135,29 @@ pub(super) fn plan<D: Disk>(disk: &D, scan_from: Lsn) -> Result<Plan, JournalErr
         last_time: 0,
         records: 0,
         torn: None,
+        copy: None,
         temps: temps.len(),
     };
-    let scan_start = firsts.iter().copied().filter(|&first| first <= scan_from).max().unwrap_or(Lsn::ZERO);
-    let mut marks = Vec::with_capacity(firsts.len());
+    if posted > Lsn::ZERO && recovery.first > posted.next() {
+        return Err(JournalError::Released { wanted: posted.next(), first: recovery.first });
+    }
+    let scan_start = first_read(&firsts, scan_from);
+    let mut at = Place { segment: recovery.first, offset: 0, record: recovery.first };
     let mut before: Option<Cursor> = None;
     let mut tail = None;
-    for &first in &firsts {
+    for first in firsts.iter().copied().filter(|&first| first >= scan_start) {
         let last = firsts.last() == Some(&first);
-        let (file, header, missing) = open(disk, first, last)?;
-        marks.push(Mark { first, prev_time: header.prev_time });
-        if first < scan_start && !last {
-            continue;
-        }
-        let damaged = |(offset, finding)| JournalError::Damaged { segment: first, offset: widen(offset), finding };
+        at = Place { segment: first, offset: 0, record: first };
+        let (file, header, missing) = open(disk, at, last)?;
         if let Some(cursor) = before {
-            cursor.enter(&header).map_err(|finding| damaged((0, finding)))?;
+            cursor.enter(&header).map_err(|finding| Place { record: cursor.next, ..at }.damaged(finding))?;
         }
         let mut bytes = vec![0; narrow(header.size)];
         file.read_full_at(&mut bytes, 0).map_err(JournalError::failed("read a segment"))?;
-        let walk = Walk::through(&bytes, &header, last).map_err(damaged)?;
+        let walk = Walk::through(&bytes, &header, last)?;
         recovery.records += walk.records;
         before = Some(walk.cursor);
+        at = walk.place();
         if last {
             recovery.finding = walk.finding(missing);
             recovery.torn = walk.torn;
@@ -216,24 +166,45 @@ pub(super) fn plan<D: Disk>(disk: &D, scan_from: Lsn) -> Result<Plan, JournalErr
             tail = Some(walk.tail(header, bytes, missing));
         }
     }
-    Ok(Plan { recovery, marks, tail, temps })
+    if recovery.last < posted {
+        return Err(at.damaged(Finding::PostedDamaged { lsn: at.record, posted }));
+    }
+    Ok(Plan { recovery, tail, temps })
+}
+
+/// Where something is wrong.
+#[derive(Clone, Copy)]
+struct Place {
+    segment: Lsn,
+    offset: usize,
+    /// The record that belongs there.
+    record: Lsn,
+}
+
+impl Place {
+    fn damaged(self, finding: Finding) -> JournalError {
+        let Self { segment, offset, record } = self;
+        JournalError::Damaged { segment, offset: widen(offset), record, finding }
+    }
 }
 
 /// Opens a segment and checks its header and size; answers by how much the last one is short.
-fn open<D: Disk>(disk: &D, first: Lsn, last: bool) -> Result<(D::File, Header, u64), JournalError> {
+fn open<D: Disk>(disk: &D, at: Place, last: bool) -> Result<(D::File, Header, u64), JournalError> {
+    let first = at.segment;
     let file = disk.open(&segment::file_name(first)).map_err(JournalError::failed("open a segment"))?;
     let found = file.size().map_err(JournalError::failed("measure a segment"))?;
     let header = Header::read(&file, first)?;
     let expected = header.size;
     if found > expected || (found < expected && !last) {
         let finding = Finding::SegmentSize { expected, found };
-        return Err(JournalError::Damaged { segment: first, offset: found, finding });
+        return Err(Place { offset: narrow(found), ..at }.damaged(finding));
     }
     Ok((file, header, expected - found))
 }
 
 /// One segment, record by record.
 struct Walk {
+    segment: Lsn,
     cursor: Cursor,
     /// After the last good record.
     end: usize,
@@ -244,15 +215,17 @@ struct Walk {
 }
 
 impl Walk {
-    fn through(bytes: &[u8], header: &Header, last: bool) -> Result<Self, (usize, Finding)> {
-        let start = segment::HEADER;
-        let mut walk = Self { cursor: Cursor::at(header), end: start, unproven: start, records: 0, torn: None };
+    fn through(bytes: &[u8], header: &Header, last: bool) -> Result<Self, JournalError> {
+        let (segment, start) = (header.first, segment::HEADER);
+        let mut walk =
+            Self { segment, cursor: Cursor::at(header), end: start, unproven: start, records: 0, torn: None };
         let mut durable = Lsn::ZERO;
         loop {
             let rest = bytes.get(walk.end..).unwrap_or_default();
             match record::parse(rest) {
                 Parsed::Good(view) => {
-                    walk.cursor.accept(&view).map_err(|finding| (walk.end, finding))?;
+                    let at = walk.place();
+                    walk.cursor.accept(&view).map_err(|finding| at.damaged(finding))?;
                     if view.meta.durable > durable {
                         durable = view.meta.durable;
                         walk.unproven = walk.end;
@@ -261,16 +234,21 @@ impl Walk {
                     walk.records += 1;
                 }
                 Parsed::Unknown { version, kind } => {
-                    return Err((walk.end, Finding::UnknownVersion { version, kind }));
+                    return Err(walk.place().damaged(Finding::UnknownVersion { version, kind }));
                 }
                 Parsed::Zero | Parsed::Short(_) | Parsed::Bad => {
-                    let torn = torn(rest, walk.cursor.next, last).map_err(|finding| (walk.end, finding))?;
+                    let torn = torn(rest, walk.cursor.next, last).map_err(|finding| walk.place().damaged(finding))?;
                     let (lsn, offset) = (walk.cursor.next, widen(walk.end));
-                    walk.torn = torn.map(|bytes| Torn { lsn, segment: header.first, offset, bytes });
+                    walk.torn = torn.map(|bytes| Torn { lsn, segment, offset, bytes });
                     return Ok(walk);
                 }
             }
         }
+    }
+
+    /// Behind the last good record.
+    fn place(&self) -> Place {
+        Place { segment: self.segment, offset: self.end, record: self.cursor.next }
     }
 
     fn finding(&self, missing: u64) -> Finding {
@@ -284,6 +262,8 @@ impl Walk {
 
     fn tail(&self, header: Header, mut bytes: Vec<u8>, missing: u64) -> Tail {
         let torn_end = self.end + self.torn.map_or(0, |torn| narrow(torn.bytes));
+        let copied = torn_end.min(self.end.saturating_add(aside::MOST_BYTES));
+        let cut = bytes.get(self.end..copied).unwrap_or_default().to_vec();
         let wiped = torn_end.max(self.end.saturating_add(WIPE));
         bytes.truncate(if missing > 0 { bytes.len() } else { wiped });
         if let Some(after) = bytes.get_mut(self.end..) {
@@ -291,7 +271,7 @@ impl Walk {
         }
         bytes.drain(..self.unproven.min(bytes.len()));
         let (offset, image_at) = (widen(self.end), widen(self.unproven));
-        Tail { header, cursor: self.cursor, offset, image_at, image: bytes }
+        Tail { header, cursor: self.cursor, offset, image_at, image: bytes, cut }
     }
 }
 
@@ -334,17 +314,22 @@ fn last_byte(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Does what the plan says and makes all of it durable; answers the segment to go on in.
+/// Does what the plan says and makes all of it durable; answers the segment to go on in. What is to be cut is copied
+/// aside first: if that fails, no segment has been touched. (Temporary files go before: they hold no record, and on a
+/// full disk they make room for the copy.)
 ///
 /// The records that no later one proves durable are written once more before they are synced: after a sync
 /// that failed, the page cache may show what the disk never got, and another sync would not bring it there.
 /// The directory is synced too: a crash may have come between a segment's rename and that sync.
-pub(super) fn apply<D: Disk>(disk: &D, plan: &Plan) -> Result<Option<D::File>, JournalError> {
+pub(super) fn apply<D: Disk>(disk: &D, plan: &mut Plan, now_ms: i64) -> Result<Option<D::File>, JournalError> {
     for name in &plan.temps {
         disk.remove(name).map_err(JournalError::failed("delete a temporary file"))?;
     }
     disk.sync_dir().map_err(JournalError::failed("sync the directory"))?;
     let Some(tail) = &plan.tail else { return Ok(None) };
+    if let Some(torn) = &plan.recovery.torn {
+        plan.recovery.copy = Some(aside::copy(disk, torn.lsn, now_ms, &tail.cut)?);
+    }
     let name = segment::file_name(tail.header.first);
     let file = disk.open_write(&name).map_err(JournalError::failed("open the last segment"))?;
     file.write_all_at(&tail.image, tail.image_at).map_err(JournalError::failed("cut the tail"))?;

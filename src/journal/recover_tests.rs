@@ -267,6 +267,113 @@ fn each_finding_has_its_action() {
     }
 }
 
+struct PostedRow {
+    what: &'static str,
+    damage: fn(&mut Image),
+    /// The ledger's position.
+    posted: u64,
+    /// Where the journal then ends, or what is found and which record it names.
+    result: Result<u64, (Finding, u64)>,
+}
+
+const fn posted_row(
+    what: &'static str,
+    damage: fn(&mut Image),
+    posted: u64,
+    result: Result<u64, (Finding, u64)>,
+) -> PostedRow {
+    PostedRow { what, damage, posted, result }
+}
+
+const fn lost(lsn: u64, posted: u64) -> Result<u64, (Finding, u64)> {
+    Err((Finding::PostedDamaged { lsn: Lsn(lsn), posted: Lsn(posted) }, lsn))
+}
+
+/// What the ledger's position proves, and what it does not.
+fn posted() -> Vec<PostedRow> {
+    vec![
+        posted_row("sound", |_| {}, 9, Ok(9)),
+        posted_row("a bit of the last record", |i| bytes_of(i, 9)[100] ^= 1, 9, lost(9, 9)),
+        posted_row("a bit of the last record, not posted", |i| bytes_of(i, 9)[100] ^= 1, 8, Ok(8)),
+        posted_row("the last record never came", |i| bytes_of(i, 9).fill(0), 9, lost(9, 9)),
+        posted_row("the file ends in the last record", |i| file(i, 7).truncate(START + 2 * SIZE + 99), 9, lost(9, 9)),
+        posted_row("the file ends before it", |i| file(i, 7).truncate(START + 2 * SIZE), 9, lost(9, 9)),
+        posted_row("zeros cut off", |i| file(i, 7).truncate(8_000), 9, Ok(9)),
+        posted_row("torn in its sync group", |i| bytes_of(i, 8)[100] ^= 1, 8, lost(8, 8)),
+        posted_row("a hole in its sync group", |i| bytes_of(i, 8).fill(0), 9, lost(8, 9)),
+        posted_row("the sync group behind the position", |i| bytes_of(i, 8)[100] ^= 1, 7, Ok(7)),
+        posted_row("bytes behind the end", |i| file(i, 7)[8_100] = 1, 9, Ok(9)),
+        posted_row("the ledger ahead", |_| {}, 12, lost(10, 12)),
+        posted_row("no segment at all", Image::clear, 9, lost(1, 9)),
+        posted_row("the last segment is gone", |i| drop(i.remove(&name(7))), 9, lost(7, 9)),
+        posted_row("the same, not posted", |i| drop(i.remove(&name(7))), 6, Ok(6)),
+        posted_row("a prepared segment in place, not used", add_empty_segment, 9, Ok(9)),
+        posted_row("an empty segment, and the ledger ahead", add_empty_segment, 10, lost(10, 10)),
+        posted_row(
+            "damage in the segment of the position",
+            |i| bytes_of(i, 4)[100] ^= 1,
+            5,
+            Err((Finding::DamagedBeforeLastSegment { lsn: Lsn(4) }, 4)),
+        ),
+        posted_row("damage in an older segment", |i| bytes_of(i, 4)[100] ^= 1, 7, Ok(9)),
+        posted_row("an older header", |i| file(i, 1)[17] ^= 1, 4, Ok(9)),
+    ]
+}
+
+#[test]
+fn what_the_ledger_has_once_was_durable() {
+    for PostedRow { what, damage, posted, result } in posted() {
+        let mut image = journal();
+        damage(&mut image);
+        let disk = SimDisk::from_image(&image);
+        let options = Options { posted: Lsn(posted), ..small() };
+        match (LocalJournal::open_on(disk.clone(), &options, 1).map(|(_, recovery)| recovery), result) {
+            (Ok(recovery), Ok(last)) => assert_eq!(recovery.last, Lsn(last), "{what}"),
+            (Err(JournalError::Damaged { finding, record, .. }), Err((wanted, named))) => {
+                assert_eq!((finding, record), (wanted, Lsn(named)), "{what}");
+                assert_eq!(finding.action(), Action::Refuse, "{what}");
+                assert!(disk.image() == image, "{what}: a refusal touches nothing");
+            }
+            (found, _) => panic!("{what}: {found:?}"),
+        }
+    }
+    let mut image = journal();
+    drop((image.remove(&name(1)), image.remove(&name(4))));
+    let options = Options { posted: Lsn(3), ..small() };
+    let refused = LocalJournal::open_on(SimDisk::from_image(&image), &options, 1).err();
+    assert!(matches!(refused, Some(JournalError::Released { wanted: Lsn(4), first: Lsn(7) })), "{refused:?}");
+}
+
+#[test]
+fn what_is_cut_is_copied_aside_first_and_eight_copies_are_kept() {
+    let mut image = journal();
+    bytes_of(&mut image, 8)[100] ^= 1;
+    let torn = file(&mut image, 7)[START + SIZE..START + 3 * SIZE].to_vec();
+    let disk = SimDisk::from_image(&image);
+    // Whichever call of the copy fails, the segments are as they were.
+    for call in 2..=6 {
+        let disk = disk.fork();
+        disk.fail_at(call, Fault::Eio, true);
+        let error = LocalJournal::open_on(disk.clone(), &small(), 77).err();
+        assert!(matches!(error, Some(JournalError::Failed { doing: "copy the torn tail aside", .. })), "{error:?}");
+        disk.power_cut(&mut Rng::new(1));
+        let after = disk.image();
+        assert!([1, 4, 7].iter().all(|&first| after[&name(first)] == image[&name(first)]), "call {call}");
+    }
+    for n in 0..9 {
+        disk.set(&format!("{:020}-{n}.cut", 90 - n), vec![1]);
+    }
+    let (_, recovery) = LocalJournal::open_on(disk.clone(), &small(), 77).unwrap();
+    let copy = format!("{:020}-77.cut", 8);
+    assert_eq!(recovery.copy.as_deref(), Some(copy.as_str()));
+    disk.power_cut(&mut Rng::new(0));
+    let after = disk.image();
+    assert!(after[&copy] == torn, "what was torn, with its damage");
+    let copies: Vec<_> = after.keys().filter(|name| name.ends_with(".cut")).collect();
+    assert_eq!(copies.len(), 8, "{copies:?}");
+    assert!(!after.contains_key(&format!("{:020}-0.cut", 90)), "the oldest went");
+}
+
 #[test]
 fn left_over_temporary_files_are_deleted_and_strangers_left_alone() {
     assert_eq!(Finding::LeftoverTemp.action(), Action::Delete);
@@ -287,8 +394,9 @@ fn a_tail_whose_cut_was_not_synced_never_comes_back() {
     let mut image = journal();
     bytes_of(&mut image, 8)[100] ^= 1;
     let disk = SimDisk::from_image(&image);
-    // The directory's sync, the zeros, their sync: that one fails, the page cache shows zeros, the disk has record 9.
-    disk.fail_at(3, Fault::Enospc, false);
+    // The directory's sync, five calls for the copy, the zeros, their sync: that one fails, the page cache shows zeros,
+    // the disk has record 9.
+    disk.fail_at(8, Fault::Enospc, false);
     assert!(matches!(LocalJournal::open_on(disk.clone(), &small(), 1), Err(JournalError::Failed { .. })));
     assert_eq!(disk.hit(), Some(Call::Sync));
     disk.heal();
@@ -324,7 +432,13 @@ fn every_bit_flip_is_refused_or_shortens_only_the_last_sync_group() {
             for bit in 0..8 {
                 let mut flipped = image.clone();
                 file(&mut flipped, first)[at] ^= 1 << bit;
-                let result = recover::plan(&SimDisk::from_image(&flipped), Lsn::ZERO).map(|plan| plan.recovery);
+                let result =
+                    recover::plan(&SimDisk::from_image(&flipped), Lsn::ZERO, Lsn::ZERO).map(|plan| plan.recovery);
+                if first == 2 {
+                    // With a ledger that has all four, only what lies behind them may go.
+                    let posted = recover::plan(&SimDisk::from_image(&flipped), Lsn::ZERO, Lsn(4));
+                    assert_eq!(posted.is_ok(), at >= START + 3 * size, "byte {at} bit {bit}");
+                }
                 // The first record that may be lost; none where everything is proven durable.
                 let may_lose = (first == 2 && at >= START + size).then(|| 2 + ((at - START) / size).min(3) as u64);
                 match (result, may_lose) {

@@ -86,7 +86,7 @@ impl Header {
         let got = file.read_full_at(&mut page, 0).map_err(JournalError::failed("read a segment's header"))?;
         let header = Self::parse(page.get(..got).unwrap_or_default());
         let header = header.and_then(|h| if h.first == first { Ok(h) } else { Err(Finding::HeaderDamaged) });
-        header.map_err(|finding| JournalError::Damaged { segment: first, offset: 0, finding })
+        header.map_err(|finding| JournalError::Damaged { segment: first, offset: 0, record: first, finding })
     }
 }
 

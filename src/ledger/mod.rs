@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod contract_tests;
 mod error;
+mod rate;
 mod schema;
 pub mod sqlite;
 mod sqlite_advices;
@@ -61,6 +62,10 @@ pub trait Ledger: Send {
     /// Posts the records after the position and moves it, all in one transaction: every record is posted
     /// exactly once. Records up to the position are skipped; one that does not follow on is refused.
     fn post(&mut self, postings: &[Posting]) -> Result<(), LedgerError>;
+
+    /// Makes what is posted durable, as far as it is not yet, and says up to where that is: no power cut takes that
+    /// back. `None` when not all of it could be made durable just now; nothing is lost by it.
+    fn secure(&mut self) -> Result<Option<Lsn>, LedgerError>;
 
     /// Makes a fresh state what it was at the position. What is past its time is judged by the last posted
     /// record, not by the present: the records after it were made by an engine that remembered as much.

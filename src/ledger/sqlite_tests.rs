@@ -39,6 +39,9 @@ impl Ledger for Temporary {
     fn post(&mut self, postings: &[Posting]) -> Result<(), LedgerError> {
         self.ledger.post(postings)
     }
+    fn secure(&mut self) -> Result<Option<Lsn>, LedgerError> {
+        self.ledger.secure()
+    }
     fn load(&mut self, state: &mut State) -> Result<(), LedgerError> {
         self.ledger.load(state)
     }
@@ -292,6 +295,35 @@ fn a_power_cut_takes_back_whole_chunks() {
         assert_alike(&loaded(&mut survivor), &history.state, history.now(), "posted again");
     }
     assert!(positions.len() > 4, "{positions:?}");
+}
+
+/// The position of a ledger whose WAL a power cut took whole: nothing of it had been synced.
+fn without_the_log(dir: &Path) -> Lsn {
+    let cut = tempfile::tempdir().unwrap();
+    std::fs::copy(dir.join("ledger.db"), cut.path().join("ledger.db")).unwrap();
+    open(cut.path()).unwrap().position().unwrap()
+}
+
+#[test]
+fn what_is_secured_no_power_cut_takes_back_and_a_reader_in_the_way_is_told() {
+    let history = History::new(4, 60);
+    let postings = postings(&history);
+    let (first, rest) = postings.split_at(30);
+    let Temporary { mut ledger, dir } = temporary();
+    ledger.connection().pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    ledger.post(first).unwrap();
+    assert_eq!(without_the_log(dir.path()), Lsn(0), "a commit alone is not durable");
+    assert_eq!(ledger.secure().unwrap(), Some(Lsn(30)));
+    assert_eq!(without_the_log(dir.path()), Lsn(30));
+    // One who reads the books as they were keeps the pages behind them from being copied home.
+    let reader = Connection::open(dir.path().join("ledger.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT lsn FROM posted;").unwrap();
+    ledger.post(rest).unwrap();
+    assert_eq!(ledger.secure().unwrap(), None, "not all of it");
+    assert_eq!(without_the_log(dir.path()), Lsn(30));
+    drop(reader);
+    assert_eq!(ledger.secure().unwrap(), Some(history.state.lsn));
+    assert_eq!(without_the_log(dir.path()), history.state.lsn);
 }
 
 #[test]

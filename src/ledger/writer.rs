@@ -1,14 +1,16 @@
 //! The write-behind loop: tails the journal from the ledger's own position and posts it, chunk by chunk.
 //! There is no queue: what is not posted yet is in the journal. The ledger may be away for as long as it likes;
-//! decisions go on, the lag grows, and the writer tries again.
+//! decisions go on, the lag grows, and the writer tries again; so it does where the journal can't be read for a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::rate::{LOOK, MOST_BEHIND, RESTS, RUSH, Rate};
 use super::{Ledger, LedgerError, Posting};
 use crate::domain::ids::Lsn;
 
@@ -18,62 +20,33 @@ const POLL: Duration = Duration::from_millis(500);
 /// The lowest there is, on Linux for this thread alone: posting comes in bursts, and while the cores are full it may
 /// wait. It drains some 200,000 records a second once there is room.
 const NICE: i32 = 19;
-/// While more records a second than this come in, the ledger takes a tenth of the time: it shares cores and disk with
-/// the answers, and the dirty pages of its transactions hold the journal's syncs up (`docs/decisions/0010`). An
-/// authorization with its code makes two records, so up to 15,000 of them a second nothing is held back.
-const RUSH: u64 = 30_000;
-/// Behind by so many records it works on all the same: some ten seconds of draining, a gigabyte of journal.
-const MOST_BEHIND: u64 = 2_000_000;
-/// Rests of a tenth's worker, for each time it worked.
-const RESTS: u32 = 9;
 /// Rests after a step of what was put off, for each time it took: a fifth of a quiet ledger's time.
 const HOUSE_RESTS: u32 = 4;
-/// The rate is counted over at least so long, and a rest is looked at again after it.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often what is posted is made durable in the ledger; old segments of the journal may go only then.
+const SECURE_EVERY: Duration = Duration::from_secs(60);
+/// How long a dropped writer waits for its thread.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the records come from: the journal, as far as it is durable.
 pub trait Source {
     type Error: std::fmt::Display;
 
     /// Adds the records after `after` to `out`, at most `max`, in order; none when there are none yet.
-    /// An error is one that waiting does not mend: the journal is damaged.
+    /// An error is one that waiting may mend (on damage the source itself ends the process); what was added to `out`
+    /// before it is read again.
     fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error>;
 
     /// The last record there is.
     fn last(&self) -> Lsn;
 }
 
-/// How fast records come in.
-pub(super) struct Rate {
-    since: Instant,
-    last: Lsn,
-    /// Records a second, lately.
-    rate: u64,
-}
-
-impl Rate {
-    pub(super) fn new(last: Lsn, now: Instant) -> Self {
-        Self { since: now, last, rate: 0 }
-    }
-
-    pub(super) fn at(&mut self, last: Lsn, now: Instant) -> u64 {
-        let passed = now.saturating_duration_since(self.since);
-        if passed >= LOOK {
-            let records = last.0.saturating_sub(self.last.0);
-            self.rate = records.saturating_mul(1_000) / u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
-            (self.since, self.last) = (now, last);
-        }
-        self.rate
-    }
-}
-
 /// How the writer is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     Working,
-    /// The ledger can't be reached; tried `tries` times.
+    /// The ledger can't be reached, or the journal can't be read; tried `tries` times.
     Waiting {
         tries: u32,
         error: String,
@@ -95,6 +68,8 @@ struct Desk {
 
 struct Shared {
     posted: Arc<AtomicU64>,
+    /// Last record that the ledger has durably.
+    secured: AtomicU64,
     /// Set by the bell, so that ringing a bell that rings already costs one swap.
     rung: AtomicBool,
     desk: Mutex<Desk>,
@@ -118,10 +93,11 @@ impl Bell {
     }
 }
 
-/// The writer's thread. Dropping it stops the thread after its present chunk.
+/// The writer's thread. Dropping it stops the thread after its present chunk, or leaves it behind if it hangs.
 pub struct Writer {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    /// And what tells, by its hanging up, that the thread has done its last.
+    thread: Mutex<Option<(JoinHandle<()>, Receiver<()>)>>,
 }
 
 impl Writer {
@@ -135,21 +111,24 @@ impl Writer {
     {
         let shared = Arc::new(Shared {
             posted,
+            secured: AtomicU64::new(0),
             rung: AtomicBool::new(false),
             desk: Mutex::new(Desk { condition: Condition::Working, stop: false, hurry: 0 }),
             bell: Condvar::new(),
             moved: Condvar::new(),
         });
         let theirs = Arc::clone(&shared);
+        let (alive, ended) = std::sync::mpsc::channel();
         let run = move || {
             // It may wait for a core, an authorization may not. A refusal changes nothing but tail latency.
             if let Err(error) = rustix::process::nice(NICE) {
                 tracing::debug!(%error, "the ledger's thread keeps its priority");
             }
-            Loop { ledger, source, shared: theirs, position: Lsn::ZERO, chunk }.run();
+            Loop { ledger, source, shared: theirs, position: Lsn::ZERO, chunk, secured: Lsn::ZERO, tried: None }.run();
+            drop::<Sender<()>>(alive);
         };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread: Mutex::new(Some((thread, ended))) })
     }
 
     pub fn bell(&self) -> Bell {
@@ -159,6 +138,11 @@ impl Writer {
     /// Last record posted.
     pub fn posted(&self) -> Lsn {
         Lsn(self.shared.posted.load(Ordering::Acquire))
+    }
+
+    /// Last record that the ledger has for good: no power cut takes it back. Behind [`Self::posted`] by a minute or so.
+    pub fn secured(&self) -> Lsn {
+        Lsn(self.shared.secured.load(Ordering::Acquire))
     }
 
     pub fn condition(&self) -> Condition {
@@ -182,25 +166,31 @@ impl Writer {
     }
 
     /// Stops after the present chunk and waits for the thread. What is not posted stays in the journal.
-    pub fn stop(mut self) -> Condition {
-        self.end();
+    pub fn stop(self) -> Condition {
+        self.stop_by(Instant::now() + PATIENCE);
         self.condition()
     }
 
-    fn end(&mut self) {
+    /// The same, but a thread that hangs in the ledger is left behind at the deadline: the end of the process takes it
+    /// along, and what it had not committed is posted at the next start. Whether the thread has ended.
+    pub fn stop_by(&self, deadline: Instant) -> bool {
         self.shared.desk.lock().stop = true;
         self.shared.bell.notify_one();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        let Some((thread, ended)) = self.thread.lock().take() else { return true };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+            return false;
+        }
+        if thread.join().is_err() {
             self.shared.set(Condition::Failed { error: "the writer panicked".to_owned() });
         }
+        true
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.end();
+        self.stop_by(Instant::now() + PATIENCE);
     }
 }
 
@@ -255,6 +245,9 @@ struct Loop<L, S> {
     position: Lsn,
     /// Most records in one transaction.
     chunk: usize,
+    /// What the ledger has durably, and when it was last tried to move that.
+    secured: Lsn,
+    tried: Option<Instant>,
 }
 
 impl<L: Ledger, S: Source> Loop<L, S> {
@@ -280,9 +273,10 @@ impl<L: Ledger, S: Source> Loop<L, S> {
             chunk.clear();
             // Before looking, so that what comes after the look rings again.
             self.shared.rung.store(false, Ordering::Release);
-            if let Err(error) = self.source.next_chunk(self.position, self.chunk, &mut chunk) {
-                return End::Failed(format!("the journal can't be read: {error}"));
+            if let Err(end) = self.read(&mut chunk) {
+                return end;
             }
+            self.secure_now_and_then();
             let Some(last) = chunk.last().map(|posting| posting.lsn) else {
                 if let Err(end) = self.use_the_quiet() {
                     return end;
@@ -296,6 +290,9 @@ impl<L: Ledger, S: Source> Loop<L, S> {
             }
             self.give_way(&mut rate, began.elapsed() * RESTS);
         }
+        if self.secured != self.position {
+            self.secure();
+        }
         End::Told
     }
 
@@ -308,6 +305,40 @@ impl<L: Ledger, S: Source> Loop<L, S> {
             self.shared.wait_for_records();
         }
         Ok(())
+    }
+
+    /// The next chunk, with growing pauses while the journal can't be read.
+    fn read(&mut self, chunk: &mut Vec<Posting>) -> Result<(), End> {
+        let mut pause = Pause::default();
+        loop {
+            chunk.clear();
+            match self.source.next_chunk(self.position, self.chunk, chunk) {
+                Ok(()) => {
+                    pause.over(&self.shared);
+                    return Ok(());
+                }
+                Err(error) => pause.wait(&self.shared, &format!("the journal can't be read: {error}"))?,
+            }
+        }
+    }
+
+    fn secure_now_and_then(&mut self) {
+        if self.secured != self.position && self.tried.is_none_or(|at| at.elapsed() >= SECURE_EVERY) {
+            self.secure();
+        }
+    }
+
+    /// A failure is no loss: the journal keeps its segments a while longer.
+    fn secure(&mut self) {
+        self.tried = Some(Instant::now());
+        match self.ledger.secure() {
+            Ok(Some(position)) => {
+                self.secured = position;
+                self.shared.secured.store(position.0, Ordering::Release);
+            }
+            Ok(None) => tracing::debug!("the ledger could not be made durable as a whole; a reader was in the way"),
+            Err(error) => tracing::warn!(%error, "the ledger could not be made durable; it is tried again"),
+        }
     }
 
     /// In a rush the answers go first.
@@ -336,28 +367,42 @@ impl<L: Ledger, S: Source> Loop<L, S> {
 
     /// Does it until it succeeds, with growing pauses while the ledger is away.
     fn insist<T>(&mut self, mut act: impl FnMut(&mut L) -> Result<T, LedgerError>) -> Result<T, End> {
-        let (mut pause, mut tries) = (FIRST_PAUSE, 0);
+        let mut pause = Pause::default();
         loop {
             match act(&mut self.ledger) {
                 Ok(done) => {
-                    if tries > 0 {
-                        tracing::info!(tries, "the ledger is back");
-                        self.shared.set(Condition::Working);
-                    }
+                    pause.over(&self.shared);
                     return Ok(done);
                 }
-                Err(error) if error.is_retriable() => {
-                    tries += 1;
-                    tracing::warn!(%error, tries, "the ledger can't be written; decisions go on");
-                    self.shared.set(Condition::Waiting { tries, error: error.to_string() });
-                }
+                Err(error) if error.is_retriable() => pause.wait(&self.shared, &error.to_string())?,
                 Err(error) => return Err(End::Failed(error.to_string())),
             }
-            self.shared.wait_for_ledger(pause);
-            if self.shared.is_stopping() {
-                return Err(End::Told);
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Tries of one thing, and the growing pauses between them.
+#[derive(Default)]
+struct Pause {
+    tries: u32,
+    next: Duration,
+}
+
+impl Pause {
+    fn wait(&mut self, shared: &Shared, error: &str) -> Result<(), End> {
+        self.tries += 1;
+        self.next = (self.next * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        tracing::warn!(error, tries = self.tries, "the ledger can't be written; decisions go on");
+        shared.set(Condition::Waiting { tries: self.tries, error: error.to_owned() });
+        shared.wait_for_ledger(self.next);
+        if shared.is_stopping() { Err(End::Told) } else { Ok(()) }
+    }
+
+    /// It succeeded.
+    fn over(&self, shared: &Shared) {
+        if self.tries > 0 {
+            tracing::info!(tries = self.tries, "the ledger is back");
+            shared.set(Condition::Working);
         }
     }
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::contract_tests::{loaded, postings};
+use super::rate::{LOOK, Rate};
 use super::sqlite::SqliteLedger;
-use super::writer::{Condition, LOOK, Rate, Source, Writer};
+use super::writer::{Condition, Source, Writer};
 use super::{Entry, Ledger, LedgerError, Posting};
 use crate::domain::event::Event;
 use crate::domain::history::{History, assert_alike};
@@ -47,15 +48,21 @@ impl Source for Tape {
     }
 }
 
-struct Damaged;
+/// A journal that can't be read for a while, in the middle of a chunk.
+struct Flaky(Tape, u32);
 
-impl Source for Damaged {
+impl Source for Flaky {
     type Error = &'static str;
-    fn next_chunk(&mut self, _: Lsn, _: usize, _: &mut Vec<Posting>) -> Result<(), Self::Error> {
-        Err("record 7 is damaged")
+    fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error> {
+        if self.1 > 0 {
+            self.1 -= 1;
+            self.0.next_chunk(after, 2, out)?;
+            return Err("too many open files");
+        }
+        self.0.next_chunk(after, max, out)
     }
     fn last(&self) -> Lsn {
-        Lsn(7)
+        self.0.last()
     }
 }
 
@@ -68,6 +75,8 @@ struct Shelf {
     takes: Arc<Mutex<Duration>>,
     /// Steps of housekeeping left.
     house: Arc<AtomicU64>,
+    /// How often it can't be made durable.
+    in_the_way: Arc<AtomicU64>,
 }
 
 impl Ledger for Shelf {
@@ -89,6 +98,13 @@ impl Ledger for Shelf {
         let left = self.house.load(Ordering::SeqCst);
         self.house.store(left.saturating_sub(1), Ordering::SeqCst);
         Ok(left > 0)
+    }
+    fn secure(&mut self) -> Result<Option<Lsn>, LedgerError> {
+        let less = |count: u64| count.checked_sub(1);
+        if self.in_the_way.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            return Ok(None);
+        }
+        self.position().map(Some)
     }
     fn load(&mut self, _: &mut State) -> Result<(), LedgerError> {
         Ok(())
@@ -187,10 +203,47 @@ fn what_waiting_does_not_mend_stops_the_writer() {
     let condition = wait_for(&writer, |condition| matches!(condition, Condition::Failed { .. }));
     assert_eq!(condition, Condition::Failed { error: "the ledger is damaged: a page".to_owned() });
     assert!(!writer.drain(Lsn(1), soon()), "nobody will post it");
+}
 
-    let writer = Writer::start(Shelf::default(), Damaged, Arc::default(), 1_000).unwrap();
-    let condition = wait_for(&writer, |condition| matches!(condition, Condition::Failed { .. }));
-    assert!(matches!(condition, Condition::Failed { error } if error.contains("record 7 is damaged")));
+#[test]
+fn a_journal_that_cannot_be_read_for_a_while_is_tried_again() {
+    let (shelf, tape) = (Shelf::default(), Tape::default());
+    tape.grow(10);
+    let writer = Writer::start(shelf.clone(), Flaky(tape, 2), Arc::default(), 1_000).unwrap();
+    let condition = wait_for(&writer, |condition| matches!(condition, Condition::Waiting { tries: 1 | 2, .. }));
+    assert!(matches!(condition, Condition::Waiting { error, .. } if error.contains("too many open files")));
+    assert!(writer.drain(Lsn(10), soon()));
+    assert_eq!(writer.condition(), Condition::Working);
+    assert_eq!(*shelf.posted.lock(), (1..=10).map(Lsn).collect::<Vec<_>>(), "each once");
+}
+
+#[test]
+fn a_ledger_that_hangs_is_left_behind_at_the_deadline() {
+    let (shelf, tape) = (Shelf::default(), Tape::default());
+    *shelf.takes.lock() = Duration::from_secs(600);
+    tape.grow(1);
+    let (writer, _) = start(&shelf, &tape);
+    let told = Instant::now();
+    assert!(!writer.drain(Lsn(1), told + Duration::from_millis(100)));
+    assert!(!writer.stop_by(told + Duration::from_millis(200)));
+    drop(writer);
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+}
+
+#[test]
+fn what_was_posted_is_made_durable_before_the_end() {
+    let (shelf, tape) = (Shelf::default(), Tape::default());
+    let (writer, _) = start(&shelf, &tape);
+    let last = tape.grow(10);
+    assert!(writer.drain(last, soon()));
+    assert!(writer.stop_by(soon()));
+    assert_eq!((writer.secured(), writer.condition()), (last, Condition::Stopped));
+    // What could not be made durable at once is tried again, although nothing was posted since.
+    shelf.in_the_way.store(1, Ordering::SeqCst);
+    let (writer, _) = start(&shelf, &tape);
+    wait_for(&writer, |_| shelf.in_the_way.load(Ordering::SeqCst) == 0);
+    assert!(writer.stop_by(soon()));
+    assert_eq!(writer.secured(), last);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the edge is given: callers, bounds, readers, and in the sandbox the clock.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,19 +20,18 @@ use crate::server::bad_codes::PerTerminal;
 use crate::server::callers::{Caller, Callers};
 use crate::server::link::acquirers::Acquirers;
 use crate::server::signature::Verifier;
-use crate::server::{self, EventSource, Readiness};
+use crate::server::{self, EventSource};
 
 pub(super) fn parts(
     config: &Config,
     clock: &Clock,
     inbox: Inbox,
     board: Arc<Board>,
-    journal_dir: &Path,
-    durable: &Durable,
+    follower: Follower,
     ledger_file: PathBuf,
 ) -> Result<server::Parts, ServeError> {
-    let past = LedgerPast { file: ledger_file, durable: durable.clone() };
-    let (dir, durable) = (journal_dir.to_owned(), durable.clone());
+    let past = LedgerPast { file: ledger_file, durable: follower.durable().clone() };
+    let readiness = Arc::clone(follower.readiness());
     Ok(server::Parts {
         inbox,
         board,
@@ -40,10 +39,10 @@ pub(super) fn parts(
         issuers: Arc::new(config.issuers.clone()),
         clock: clock.clone(),
         callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
-        readiness: Arc::new(Readiness::default()),
+        readiness,
         tls: tls(config)?,
         metrics: None,
-        events: Some(Arc::new(move || Ok(Box::new(Follower::new(&dir, &durable)) as Box<dyn EventSource>))),
+        events: Some(Arc::new(move || Ok(Box::new(follower.another()) as Box<dyn EventSource>))),
         past: Some(Arc::new(past)),
         clock_setter: None,
         options: edge_options(config),

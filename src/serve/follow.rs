@@ -1,18 +1,21 @@
 //! Readers of the live journal and of the ledger: the write-behind worker's source, the events feed, old orders.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::damage::Damage;
 use crate::domain::event::Event;
 use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
 use crate::domain::receipts::{Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
+use crate::journal::segment::file_name;
 use crate::journal::{Durable, JournalError, Reader, Record, codec};
 use crate::ledger::sqlite::SqliteReader;
 use crate::ledger::writer::Source;
 use crate::ledger::{Entry, EntryKind, LedgerError, Posting};
-use crate::server::{CustomerPast, EventSource, Past};
+use crate::server::{CustomerPast, EventSource, FeedError, Past, Readiness};
 
 /// The journal as the write-behind worker and the events feed read it.
 struct Tail {
@@ -27,7 +30,10 @@ impl Tail {
 
     fn next(&mut self) -> Result<Option<(Lsn, Millis, Event)>, TailError> {
         let Some(lsn) = self.reader.next(&mut self.record)? else { return Ok(None) };
-        let event = codec::decode(&self.record.payload)?;
+        let event = codec::decode(&self.record.payload).map_err(|problem| {
+            let (segment, offset) = self.reader.spot().unwrap_or_default();
+            TailError::Event { segment, offset, record: lsn, problem }
+        })?;
         Ok(Some((lsn, Millis(self.record.time_ms), event)))
     }
 }
@@ -36,23 +42,64 @@ impl Tail {
 pub(super) enum TailError {
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error(transparent)]
-    Event(#[from] codec::BadEvent),
+    #[error("the journal is damaged in {}, byte {offset}, record {record}: it is intact but {problem}", file_name(*segment))]
+    Event { segment: Lsn, offset: u64, record: Lsn, problem: codec::BadEvent },
+}
+
+impl TailError {
+    /// The segment that is damaged, if that is what was found.
+    fn damaged(&self) -> Option<Lsn> {
+        match self {
+            Self::Journal(JournalError::Damaged { segment, .. }) | Self::Event { segment, .. } => Some(*segment),
+            Self::Journal(_) => None,
+        }
+    }
 }
 
 /// Follows the journal for one reader, reopening where another position is asked for.
 pub(super) struct Follower {
     dir: PathBuf,
     durable: Durable,
+    damage: Damage,
     tail: Option<(Lsn, Tail)>,
 }
 
 impl Follower {
-    pub fn new(dir: &Path, durable: &Durable) -> Self {
-        Self { dir: dir.to_owned(), durable: durable.clone(), tail: None }
+    pub fn new(dir: &Path, durable: &Durable, damage: Damage) -> Self {
+        Self { dir: dir.to_owned(), durable: durable.clone(), damage, tail: None }
     }
 
+    /// Another reader of the same journal.
+    pub fn another(&self) -> Self {
+        Self::new(&self.dir, &self.durable, self.damage.clone())
+    }
+
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    pub fn readiness(&self) -> &Arc<Readiness> {
+        &self.damage.readiness
+    }
+
+    /// Reads on; damage that a start would refuse ends the process. What was read before another error is given first:
+    /// the next call has the error.
     fn read(&mut self, after: Lsn, max: usize, mut each: impl FnMut(Lsn, Millis, Event)) -> Result<(), TailError> {
+        let mut count = 0;
+        let read = self.read_on(after, max, |lsn, time, event| {
+            count += 1;
+            each(lsn, time, event);
+        });
+        match read {
+            Err(error) if error.damaged().is_some_and(|segment| self.damage.is_needed(segment)) => {
+                self.damage.stop(&error)
+            }
+            Err(_) if count > 0 => Ok(()),
+            read => read,
+        }
+    }
+
+    fn read_on(&mut self, after: Lsn, max: usize, mut each: impl FnMut(Lsn, Millis, Event)) -> Result<(), TailError> {
         let mut tail = match self.tail.take() {
             Some((at, tail)) if at == after => tail,
             _ => Tail::open(&self.dir, after, self.durable.clone())?,
@@ -72,7 +119,12 @@ impl Source for Follower {
     type Error = TailError;
 
     fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), TailError> {
-        self.read(after, max, |lsn, time, event| out.push(Posting { lsn, time, event }))
+        let read = self.read(after, max, |lsn, time, event| out.push(Posting { lsn, time, event }));
+        if let Err(error @ TailError::Journal(JournalError::Released { .. })) = &read {
+            // The ledger needs a record that is not there any more: a start would refuse it too.
+            self.damage.stop(error);
+        }
+        read
     }
 
     fn last(&self) -> Lsn {
@@ -81,10 +133,25 @@ impl Source for Follower {
 }
 
 impl EventSource for Follower {
-    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, String> {
+    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, FeedError> {
         let mut events = Vec::new();
-        self.read(after, max, |lsn, time, event| events.push((lsn, time, event))).map_err(|error| error.to_string())?;
-        Ok(events)
+        let read = self.read(after, max, |lsn, time, event| events.push((lsn, time, event)));
+        read.map(|()| events).map_err(|error| self.to_feed(&error))
+    }
+}
+
+impl Follower {
+    /// Damage that a start would not notice ends the feed and not the service: nobody who may read events can stop it.
+    fn to_feed(&self, error: &TailError) -> FeedError {
+        if let TailError::Journal(JournalError::Released { first, .. }) = error {
+            return FeedError::Gone { first: *first };
+        }
+        let Some(segment) = error.damaged() else { return FeedError::Failed(error.to_string()) };
+        tracing::error!(%error, "an old part of the journal, which the ledger has, is damaged");
+        match self.damage.behind(segment) {
+            Some(first) => FeedError::Gone { first },
+            None => FeedError::Failed(error.to_string()),
+        }
     }
 }
 

@@ -1,48 +1,55 @@
 //! `sokketsu serve`: puts the parts together, runs them, and takes them apart in order.
 //!
-//! lock → clock → journal → ledger → recovery → policy → engine → write-behind → HTTP and links → signal →
-//! both drain → engine finishes → ledger drains → exit 0.
+//! signals → descriptors → folder → lock → clock → journal → ledger → recovery → policy → engine → write-behind → HTTP
+//! and links → signal → both drain → engine finishes → ledger drains → exit 0.
 
+mod damage;
+mod descriptors;
 mod edge;
+mod folder;
 mod follow;
 mod start;
+mod stop;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::clock::{Clock, ClockError};
+use crate::clock::ClockError;
 use crate::config::{Config, ConfigError};
 use crate::domain::ids::Lsn;
-use crate::domain::jst::{DAY, Millis};
+use crate::domain::jst::Millis;
 use crate::engine::recovery::RecoveryError;
 use crate::engine::{self, inbox::queues};
 use crate::journal::{JournalError, LocalJournal};
 use crate::ledger::LedgerError;
-use crate::ledger::writer::{Condition as LedgerCondition, Writer};
+use crate::ledger::writer::Writer;
 use crate::metrics;
 use crate::server::callers::SameKey;
 use crate::server::link::Link;
 use crate::server::tls::TlsError;
 use crate::server::{self, Edge, Readiness};
 
+use damage::Damage;
 use follow::Follower;
+use stop::Stop;
+use upkeep::Upkeep;
 
-/// All of a stop: answers in flight, the engine's queues, the ledger. The contract gives 5 s.
-const STOP_WITHIN: Duration = Duration::from_millis(4_800);
+/// From the first signal: answers in flight, the engine's queues, the ledger. A little later the process ends whatever
+/// is left (`stop.rs`).
+const DRAIN_WITHIN: Duration = Duration::from_millis(4_500);
 /// Tasks that a thread runs before it looks at the sockets again.
 const TASKS_BETWEEN_LOOKS: u32 = 256;
 /// Tasks that a thread runs before it looks at what other threads woke: a group that is durable, and is to be answered
 /// and followed by the next. Of a request each costs some 15 µs, so with tokio's usual 31 a busy thread would leave the
 /// disk idle for half a millisecond.
 const TASKS_BEFORE_NEWS: u32 = 8;
-/// How often the exporter's samples are folded and old segments released.
+/// How often the exporter's samples are folded and an old segment may be released.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Why the service did not start, or stopped.
@@ -60,6 +67,16 @@ pub enum ServeError {
     Ledger(#[from] LedgerError),
     #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
     WrongKind { data: PathBuf, what: &'static str, remedy: &'static str },
+    #[error(
+        "{data} is open to others (mode {mode:04o}) and holds files that are not ours; if it is the right folder, \
+         `chmod 700` it, or give another --data", data = data.display()
+    )]
+    NotOurs { data: PathBuf, mode: u32 },
+    #[error(
+        "the hard limit of open files is {limit}, and at least {least} are needed; raise it (ulimit -Hn, LimitNOFILE= \
+         of systemd), or do without server.admin or server.iso8583"
+    )]
+    TooFewFiles { limit: u64, least: u64 },
     #[error("could not {doing}: {source}")]
     System { doing: String, source: std::io::Error },
     #[error(transparent)]
@@ -77,7 +94,11 @@ impl ServeError {
             Self::Config(error) => error.exit_code(),
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
-            Self::WrongKind { .. } | Self::SameKey(_) | Self::Tls { .. } => 78,
+            Self::WrongKind { .. }
+            | Self::NotOurs { .. }
+            | Self::TooFewFiles { .. }
+            | Self::SameKey(_)
+            | Self::Tls { .. } => 78,
             Self::Recovery(_) => 65,
             Self::Ledger(error) if error.is_retriable() => 75,
             Self::Ledger(_) => 65,
@@ -102,22 +123,30 @@ fn system(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError
 
 /// Runs the service until a signal. `start` is the sandbox's birth time.
 pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Result<(), ServeError> {
+    let stop = Stop::listen()?;
     let prometheus = metrics::install()?;
+    let max_connections = descriptors::make_room(&config)?;
     let core = start::open(&config, start)?;
     let (inbox, queues) = queues(config.inbox, config.records.journal.max_gap);
-    let board = Arc::clone(core.engine.board());
-    let follower = Follower::new(&core.journal_dir, &core.durable);
+    let (board, readiness) = (Arc::clone(core.engine.board()), Arc::new(Readiness::default()));
+    let damage = Damage::new(&core.journal_dir, &core.posted, &readiness, &queues.is_halted);
+    let follower = Follower::new(&core.journal_dir, &core.durable, damage);
     let chunk = config.records.ledger.chunk_records;
-    let writer = Writer::start(core.ledger, follower, Arc::clone(&core.posted), chunk);
-    let writer = writer.map_err(system("start the ledger"))?;
-    let writer = Arc::new(writer);
-    let parts = edge::parts(&config, &core.clock, inbox, board, &core.journal_dir, &core.durable, core.ledger_file)?;
+    let writer = Writer::start(core.ledger, follower.another(), Arc::clone(&core.posted), chunk);
+    let writer = Arc::new(writer.map_err(system("start the ledger"))?);
+    let parts = edge::parts(&config, &core.clock, inbox, board, follower, core.ledger_file)?;
+    let options = server::Options { max_connections, ..parts.options };
     let clock_setter = config.sandbox.then(|| edge::clock_setter(&core.clock, &writer, &core.durable));
-    let parts = server::Parts { metrics: Some(prometheus.clone()), clock_setter, ..parts };
-    let readiness = Arc::clone(&parts.readiness);
+    let parts = server::Parts { metrics: Some(prometheus.clone()), clock_setter, options, ..parts };
+    let upkeep = Upkeep::new(&config, core.journal_dir, &core.clock, &writer, prometheus);
 
-    let keep_house = keep_house(&core.clock, &core.posted, &readiness, config.records.journal.retain_days);
+    let writable = Arc::clone(&readiness);
+    // A disk that is filling shows before a commit fails.
+    let keep_house = move |journal: &LocalJournal| {
+        writable.set(server::Condition::JournalWritable, journal.room().trouble.is_none());
+    };
     let (engine, clock) = (core.engine, core.clock);
+    stop.serving(&queues.is_stopping);
     let runtime = runtime(config.server.threads).map_err(system("start the runtime"))?;
     let (stopped, last) = runtime.block_on(async {
         let (stop_engine, told) = oneshot::channel::<()>();
@@ -133,15 +162,15 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
             }
         });
         let edge = Edge::new(parts);
-        let stopped = run(&config, edge, &writer, &readiness, &prometheus, say).await?;
+        let stopped = run(&config, edge, &upkeep, &stop, say).await?;
         // Whoever was connected is gone; what is queued is still made durable.
         drop(stop_engine);
         Ok::<_, ServeError>((stopped, engine.await.unwrap_or(Lsn::ZERO)))
     })?;
     runtime.shutdown_timeout(Duration::from_millis(200));
-    let drained = writer.drain(last, stopped + STOP_WITHIN);
-    drop(writer);
-    if !drained {
+    let until = stopped + DRAIN_WITHIN;
+    let drained = writer.drain(last, until);
+    if !writer.stop_by(until) || !drained {
         tracing::warn!("the ledger lags; it goes on at the next start");
     }
     tracing::info!(last = last.0, "stopped");
@@ -159,31 +188,12 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
     builder.event_interval(TASKS_BETWEEN_LOOKS).global_queue_interval(TASKS_BEFORE_NEWS).enable_all().build()
 }
 
-/// What is done for the journal between its commits: a disk that is filling shows before a commit fails, and old
-/// segments go.
-fn keep_house(
-    clock: &Clock,
-    posted: &Arc<AtomicU64>,
-    readiness: &Arc<Readiness>,
-    retain_days: u64,
-) -> impl FnMut(&mut LocalJournal) -> Result<(), JournalError> + Send + 'static {
-    let (clock, posted, readiness) = (clock.clone(), Arc::clone(posted), Arc::clone(readiness));
-    let kept = i64::try_from(retain_days).unwrap_or(i64::MAX).saturating_mul(DAY);
-    move |journal| {
-        readiness.set(server::Condition::JournalWritable, journal.room().trouble.is_none());
-        let upto = Lsn(posted.load(Ordering::Acquire));
-        journal.release_to(upto, clock.now().plus(-kept).0).map(|_| ())
-    }
-}
-
-/// Serves until a signal; gives the moment of the signal. A second signal ends the process at once, which
-/// loses nothing: what was answered is on disk.
+/// Serves until the first signal and drains; gives the moment of the signal.
 async fn run(
     config: &Config,
     edge: Arc<Edge>,
-    writer: &Writer,
-    readiness: &Readiness,
-    prometheus: &metrics_exporter_prometheus::PrometheusHandle,
+    upkeep: &Upkeep,
+    stop: &Stop,
     say: &dyn Fn(&str),
 ) -> Result<Instant, ServeError> {
     let bind = |address: SocketAddr| server::bind(address).map_err(system(format!("listen on {address}")));
@@ -191,18 +201,16 @@ async fn run(
     let admin = config.server.admin.map(bind).transpose()?;
     let iso8583 = config.server.iso8583.map(bind).transpose()?;
     let link = Link::new(Arc::clone(&edge), edge::acquirers(config), config.link.options, edge::link_tls(config)?);
-    let mut term = signal(SignalKind::terminate()).map_err(system("listen for SIGTERM"))?;
-    let mut int = signal(SignalKind::interrupt()).map_err(system("listen for SIGINT"))?;
     use server::Condition::{JournalWritable, LeaseHeld, ListenersBound, Recovered};
     for condition in [Recovered, JournalWritable, LeaseHeld, ListenersBound] {
-        readiness.set(condition, true);
+        edge.readiness.set(condition, true);
     }
     let local = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(system("read an address"));
     let others = [&admin, &iso8583].map(|listener| listener.as_ref().map(local).transpose());
     let [admin_address, iso8583_address] = others;
     say(&welcome(config, local(&http)?, admin_address?, iso8583_address?));
 
-    let (told, stop) = oneshot::channel::<()>();
+    let (told, ends) = oneshot::channel::<()>();
     let links = async {
         match iso8583 {
             Some(listener) => server::link::serve(link, listener).await,
@@ -210,37 +218,24 @@ async fn run(
         }
     };
     let listeners = async {
-        let (calls, links) = tokio::join!(server::run(edge, http, admin, async { drop(stop.await) }), links);
+        let (calls, links) = tokio::join!(server::run(edge, http, admin, async { drop(ends.await) }), links);
         calls + links
     };
     let mut listeners = std::pin::pin!(listeners);
-    let mut upkeep = tokio::time::interval(UPKEEP);
-    loop {
+    let mut begun = std::pin::pin!(stop.begun());
+    let mut tick = tokio::time::interval(UPKEEP);
+    let stopped = loop {
         tokio::select! {
             _ = &mut listeners => return Ok(Instant::now()),
-            _ = term.recv() => break,
-            _ = int.recv() => break,
-            _ = upkeep.tick() => {
-                let prometheus = prometheus.clone();
-                tokio::task::spawn_blocking(move || prometheus.run_upkeep());
-                if let LedgerCondition::Failed { error } = writer.condition() {
-                    tracing::error!(error, "the ledger has stopped; decisions go on, the books do not");
-                }
-            }
+            stopped = &mut begun => break stopped,
+            _ = tick.tick() => upkeep.turn(),
         }
-    }
-    let stopped = Instant::now();
+    };
     tracing::info!("stopping: answering what is in flight");
     drop(told);
-    let second = async {
-        tokio::select! { _ = term.recv() => (), _ = int.recv() => () }
-    };
-    tokio::select! {
-        cut = listeners => if cut > 0 { tracing::warn!(cut, "connections cut") },
-        () = second => {
-            tracing::warn!("second signal: stopping at once");
-            std::process::exit(0);
-        }
+    let cut = listeners.await;
+    if cut > 0 {
+        tracing::warn!(cut, "connections cut");
     }
     Ok(stopped)
 }

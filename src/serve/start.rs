@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rand::TryRng;
 
-use super::{ServeError, system};
+use super::{ServeError, folder, system};
 use crate::clock::Clock;
 use crate::config::{Config, LedgerPlace};
 use crate::domain::event::Event;
@@ -38,8 +38,9 @@ pub(super) struct Core {
 
 pub(super) fn open(config: &Config, start: Option<Millis>) -> Result<Core, ServeError> {
     let data = &config.records.data;
-    std::fs::create_dir_all(data).map_err(system(format!("make the data directory {}", data.display())))?;
+    folder::make(data)?;
     let lock = lock::lock(data)?;
+    folder::tighten(data)?;
     let clock = if config.sandbox { Clock::sandbox(data, start)? } else { Clock::system() };
     let journal_dir = data.join("journal");
     let LedgerPlace::Embedded(ledger_file) = &config.records.ledger.place;
@@ -51,10 +52,11 @@ pub(super) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     let posted = ledger.position()?;
     journal_is_there(&journal_dir, posted)?;
     let segment_size = config.records.journal.segment_bytes;
-    let options = Options { segment_size, scan_from: posted, ..Options::default() };
+    let options = Options { segment_size, posted, ..Options::default() };
     let (journal, found) = LocalJournal::open(&journal_dir, &options, clock.now().0)?;
     if let Some(torn) = &found.torn {
-        tracing::warn!(bytes = torn.bytes, lsn = torn.lsn.0, "cut an unanswered tail off the journal");
+        let (bytes, lsn, copy) = (torn.bytes, torn.lsn.0, found.copy.as_deref());
+        tracing::warn!(bytes, lsn, copy, "cut an unanswered tail off the journal; what was cut is in the copy");
     }
     let began = Instant::now();
     let mut tell = |records: u64| tracing::info!(records, "recovering");
@@ -78,10 +80,10 @@ pub(super) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     Ok(Core { _lock: lock, clock, engine, durable, ledger, ledger_file, journal_dir, posted })
 }
 
-/// A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place.
+/// A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place. (A folder
+/// without segments is refused by recovery.)
 fn journal_is_there(journal: &Path, posted: Lsn) -> Result<(), ServeError> {
-    let is_new = || Ok::<_, JournalError>(!journal.exists() || examine(journal, posted)?.last == Lsn::ZERO);
-    if posted == Lsn::ZERO || !is_new()? {
+    if posted == Lsn::ZERO || journal.exists() {
         return Ok(());
     }
     Err(RecoveryError::LedgerAhead { ledger: posted, journal: Lsn::ZERO }.into())

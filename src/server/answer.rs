@@ -1,6 +1,5 @@
 //! What leaves: a status, a body whole or streamed, and the headers every answer has.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -21,9 +20,38 @@ const USUAL_HEADERS: usize = 12;
 /// An answer's body.
 pub(super) enum Body {
     Whole(Option<Bytes>),
-    /// Ends when the sender is dropped.
-    Stream(mpsc::Receiver<Bytes>),
+    /// Ends when the sender is dropped; an error ends it in the middle, and the caller sees that it is not whole.
+    Stream(Stream),
 }
+
+/// What a task makes while the body is being sent.
+pub(super) struct Stream {
+    receiver: mpsc::Receiver<Result<Bytes, Aborted>>,
+    /// The error has come, and is told at the next look.
+    is_aborted: bool,
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        if self.is_aborted {
+            return Poll::Ready(Some(Err(Aborted)));
+        }
+        match self.receiver.poll_recv(cx) {
+            Poll::Ready(Some(Err(Aborted))) => {
+                // hyper drops what it has not sent yet when it meets an error: it is given a chance to send it before.
+                self.is_aborted = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            other => other.map_ok(Frame::data),
+        }
+    }
+}
+
+/// The rest of a body could not be made. The connection is closed without the end that a whole body has.
+#[derive(Debug, thiserror::Error)]
+#[error("the rest of the body could not be made")]
+pub(super) struct Aborted;
 
 impl Body {
     pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
@@ -42,7 +70,7 @@ impl Body {
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Aborted;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -50,7 +78,7 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(receiver) => receiver.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(stream) => stream.poll(cx),
         }
     }
 
@@ -96,8 +124,9 @@ impl Answer {
         Self { status, content_type, headers: Vec::new(), body: Body::whole(body) }
     }
 
-    pub(super) fn stream(content_type: &'static str, receiver: mpsc::Receiver<Bytes>) -> Self {
-        Self { status: StatusCode::OK, content_type, headers: Vec::new(), body: Body::Stream(receiver) }
+    pub(super) fn stream(content_type: &'static str, receiver: mpsc::Receiver<Result<Bytes, Aborted>>) -> Self {
+        let body = Body::Stream(Stream { receiver, is_aborted: false });
+        Self { status: StatusCode::OK, content_type, headers: Vec::new(), body }
     }
 
     #[must_use]

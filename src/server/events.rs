@@ -8,10 +8,10 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderMap};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
-use super::answer::Answer;
+use super::answer::{Aborted, Answer};
 use super::event_json::{customers_of, event_json};
 use super::flow::{Asked, ask};
-use super::problem::{NOT_FOUND, Problem};
+use super::problem::{EVENTS_RELEASED, NOT_FOUND, Problem};
 use super::request_guard::Query;
 use super::{Edge, EventSource};
 use crate::domain::event::Event;
@@ -50,7 +50,7 @@ pub(super) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
         Problem::not_ready()
     })?;
     let (out, receiver) = mpsc::channel(AHEAD);
-    let feed = Feed {
+    let mut feed = Feed {
         edge: Arc::clone(asked.edge),
         stopping: asked.edge.stopping(),
         source: Some(source),
@@ -61,8 +61,33 @@ pub(super) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
         out,
         _permit: permit,
     };
-    tokio::spawn(feed.run());
+    // Before the head is sent: what can't be read at all is told by a status.
+    let page = feed.page().await.map_err(|error| match error {
+        FeedError::Gone { first } => gone(after, first),
+        FeedError::Failed(_) => Problem::not_ready(),
+    })?;
+    tokio::spawn(feed.run(page));
     Ok(Answer::stream(if live { "text/event-stream" } else { "application/x-ndjson" }, receiver))
+}
+
+/// Why a feed can't go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedError {
+    /// The next record was released, or is in an old part of the journal that can't be read any more. Reading can go on
+    /// with `first`.
+    Gone { first: Lsn },
+    /// The journal can't be read just now.
+    Failed(String),
+}
+
+fn gone(after: Lsn, first: Lsn) -> Problem {
+    let before = first.0.saturating_sub(1);
+    let detail = format!(
+        "Record {} is not kept, or can't be read, any more. Go on with `after={before}`; what came before stands in the \
+         ledger.",
+        after.next()
+    );
+    Problem::new(&EVENTS_RELEASED, detail).with("first", first.0)
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {
@@ -88,7 +113,7 @@ struct Feed {
     live: bool,
     /// Ids of customers met so far; emptied when it has grown.
     names: HashMap<CustomerIx, CustomerId>,
-    out: mpsc::Sender<Bytes>,
+    out: mpsc::Sender<Result<Bytes, Aborted>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -96,13 +121,22 @@ struct Feed {
 const NAMES: usize = 10_000;
 
 impl Feed {
-    async fn run(mut self) {
+    async fn run(mut self, first: Page) {
         let mut silent_since = Instant::now();
+        let mut page = Some(first);
         while self.left != Some(0) && !*self.stopping.borrow() {
-            let Some(page) = self.page().await else { return };
+            let read = match page.take() {
+                Some(page) => Ok(page),
+                None => self.page().await,
+            };
+            let Ok(page) = read else {
+                // A clean end would say that there is no more. If nobody listens any more, that is fine too.
+                self.out.send(Err(Aborted)).await.ok();
+                return;
+            };
             if let Some(text) = self.render(&page).await {
                 silent_since = Instant::now();
-                if self.out.send(text).await.is_err() {
+                if self.out.send(Ok(text)).await.is_err() {
                     return;
                 }
                 continue;
@@ -112,7 +146,7 @@ impl Feed {
             }
             if silent_since.elapsed() >= KEEP_ALIVE {
                 silent_since = Instant::now();
-                if self.out.send(Bytes::from_static(b": alive\n\n")).await.is_err() {
+                if self.out.send(Ok(Bytes::from_static(b": alive\n\n"))).await.is_err() {
                     return;
                 }
             }
@@ -124,20 +158,15 @@ impl Feed {
         }
     }
 
-    /// The next events; `None` when the journal can't be read, which ends the feed.
-    async fn page(&mut self) -> Option<Page> {
+    /// The next events; an error ends the feed.
+    async fn page(&mut self) -> Result<Page, FeedError> {
+        let interrupted = || FeedError::Failed("reading was interrupted".to_owned());
         let most = self.left.map_or(PAGE, |left| usize::try_from(left).unwrap_or(PAGE).min(PAGE));
-        let (mut source, after) = (self.source.take()?, self.after);
+        let (mut source, after) = (self.source.take().ok_or_else(interrupted)?, self.after);
         let read = tokio::task::spawn_blocking(move || (source.read_after(after, most), source)).await;
-        let (page, source) = read.ok()?;
+        let (page, source) = read.map_err(|_| interrupted())?;
         self.source = Some(source);
-        match page {
-            Ok(page) => Some(page),
-            Err(error) => {
-                tracing::warn!(error, "a feed of events ended");
-                None
-            }
-        }
+        page.inspect_err(|error| tracing::warn!(?error, after = after.0, "a feed of events ended"))
     }
 
     /// The page as text; `None` when it is empty.

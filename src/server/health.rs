@@ -19,11 +19,19 @@ pub enum Condition {
     LeaseHeld,
     ListenersBound,
     NotDraining,
+    /// Nobody has read damage; whoever does ends the process too.
+    JournalSound,
 }
 
 impl Condition {
-    const ALL: [Self; 5] =
-        [Self::Recovered, Self::JournalWritable, Self::LeaseHeld, Self::ListenersBound, Self::NotDraining];
+    const ALL: [Self; 6] = [
+        Self::Recovered,
+        Self::JournalWritable,
+        Self::LeaseHeld,
+        Self::ListenersBound,
+        Self::NotDraining,
+        Self::JournalSound,
+    ];
 
     /// Why we are not ready while it does not hold.
     const fn reason(self) -> &'static str {
@@ -33,18 +41,20 @@ impl Condition {
             Self::LeaseHeld => "lease_not_held",
             Self::ListenersBound => "listeners_not_bound",
             Self::NotDraining => "draining",
+            Self::JournalSound => "journal_damaged",
         }
     }
 }
 
 /// What holds now. Shared with those who find out.
 #[derive(Debug)]
-pub struct Readiness([AtomicBool; 5]);
+pub struct Readiness([AtomicBool; 6]);
 
 impl Default for Readiness {
-    /// Nothing is known to hold but that we are not draining.
+    /// Nothing is known to hold but that we are not draining, and nothing is known to be damaged.
     fn default() -> Self {
-        Self(Condition::ALL.map(|condition| AtomicBool::new(condition == Condition::NotDraining)))
+        let holds = |condition| matches!(condition, Condition::NotDraining | Condition::JournalSound);
+        Self(Condition::ALL.map(|condition| AtomicBool::new(holds(condition))))
     }
 }
 
@@ -66,7 +76,8 @@ impl Readiness {
     /// Whether calls are answered. A call that came in time is answered during the drain too.
     pub(super) fn may_serve(&self) -> bool {
         // A journal that runs out of room shows in readiness and decides while it can; one that failed ends the process.
-        [Condition::Recovered, Condition::LeaseHeld].into_iter().all(|condition| self.holds(condition))
+        use Condition::{JournalSound, LeaseHeld, Recovered};
+        [Recovered, LeaseHeld, JournalSound].into_iter().all(|condition| self.holds(condition))
     }
 }
 
@@ -122,5 +133,8 @@ mod tests {
         readiness.set(Condition::NotDraining, false);
         assert_eq!(readiness.reasons(), ["draining"]);
         assert!(readiness.may_serve());
+        readiness.set(Condition::JournalSound, false);
+        assert_eq!(readiness.reasons(), ["draining", "journal_damaged"]);
+        assert!(!readiness.may_serve(), "no decision rests on a damaged journal");
     }
 }

@@ -26,6 +26,8 @@ use crate::metrics::Metrics;
 
 /// Connections the kernel holds before we accept them.
 const BACKLOG: i32 = 1_024;
+/// Of the admin address: caps of its own, so that a flood in front does not lock staff out.
+pub const ADMIN_CONNECTIONS: usize = 256;
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 16 * 1_024;
 /// hyper's buffer of one connection: a head, and a body that came with it.
@@ -63,8 +65,8 @@ pub async fn run(
     let mut doors = JoinSet::new();
     doors.spawn(serve_door(Arc::clone(&edge), public, door, caps.clone()));
     if let Some(admin) = admin {
-        // Its own caps, so that a flood in front does not lock staff out.
-        doors.spawn(serve_door(Arc::clone(&edge), admin, Door::Admin, Caps::new(256, 256)));
+        let caps = Caps::new(ADMIN_CONNECTIONS, u32::try_from(ADMIN_CONNECTIONS).unwrap_or(u32::MAX));
+        doors.spawn(serve_door(Arc::clone(&edge), admin, Door::Admin, caps));
     }
     edge.readiness.set(Condition::ListenersBound, true);
     stop.await;

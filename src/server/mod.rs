@@ -77,6 +77,7 @@ use crate::metrics::CallTimers;
 
 use bad_codes::{BadCodes, PerTerminal};
 use callers::Callers;
+pub use events::FeedError;
 pub use health::{Condition, Readiness};
 pub use listener::{bind, run};
 pub use past::Past;
@@ -126,7 +127,7 @@ impl Default for Options {
             bad_codes_per_terminal: PerTerminal { sealed: 5, tok19: 2 },
             bad_code_sources: 65_536,
             past_timeout: Duration::from_millis(500),
-            event_feeds: 16,
+            event_feeds: EVENT_FEEDS,
             open_metrics: true,
         }
     }
@@ -135,7 +136,7 @@ impl Default for Options {
 /// Reads recorded events in order, from any position. Blocking.
 pub trait EventSource: Send {
     /// At most `max` events after `after`; fewer, or none, at the journal's end.
-    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, String>;
+    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, FeedError>;
 }
 
 /// Opens a reader of its own for each feed.
@@ -192,7 +193,9 @@ pub struct Edge {
 }
 
 /// Old orders looked up at once: as many threads as may hang on a slow ledger.
-const PAST_LOOKUPS: usize = 16;
+pub const PAST_LOOKUPS: usize = 16;
+/// Event feeds followed at once.
+pub const EVENT_FEEDS: usize = 16;
 
 impl Edge {
     pub fn new(parts: Parts) -> Arc<Self> {

@@ -59,6 +59,7 @@ kinds! {
     SLIP_TOO_LARGE = 409 "slip_too_large" "More than a barcode can say";
     TOO_MANY_OPEN = 409 "too_many_open" "The customer has too many of these open";
     CODE_NOT_LIVE = 409 "code_not_live" "The code has ended";
+    EVENTS_RELEASED = 410 "events_released" "These events are not kept any more";
     TOO_LARGE = 413 "too_large" "The body is too large";
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type" "The body is of another kind";
     INVALID_FIELD = 422 "invalid_field" "A field is out of its range";

@@ -11,11 +11,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 
+use crate::files::{self, Access, SecretError};
+
 /// Why the files do not make a TLS listener. Names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("{file} holds no usable PEM {what}: {problem}", file = file.display())]
     File { file: PathBuf, what: &'static str, problem: String },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("certificate and key do not go together: {0}")]
     Pair(#[from] rustls::Error),
 }
@@ -45,7 +49,8 @@ pub fn acceptor(
 ) -> Result<TlsAcceptor, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates(cert)?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, "private key")(&error))?;
+    let text = files::read_secret(key, Access::Owner)?;
+    let private = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| bad(key, "private key")(&error))?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -39,7 +39,9 @@ use sokketsu::server::callers::{Caller, Callers, Merchants, Role, hash_key};
 use sokketsu::server::link::acquirers::{Acquirer, Acquirers};
 use sokketsu::server::link::{Link, Options as LinkOptions, serve as serve_links};
 use sokketsu::server::signature::{Freshness, Verifier};
-use sokketsu::server::{Condition, CustomerPast, Edge, EventSource, Options, Parts, Past, Readiness, bind, run};
+use sokketsu::server::{
+    Condition, CustomerPast, Edge, EventSource, FeedError, Options, Parts, Past, Readiness, bind, run,
+};
 
 /// Of the key `signed-key`, whose name is `pos`.
 pub const SIGNATURE_SECRET: &[u8] = b"the secret of the key named pos.";
@@ -86,10 +88,18 @@ impl Journal for Memory {
 
 pub type Events = Arc<Mutex<Vec<(Lsn, Millis, Event)>>>;
 
-struct Listed(Events);
+/// Reading from this position on fails, if it is there.
+pub type Trouble = Arc<Mutex<Option<(Lsn, FeedError)>>>;
+
+struct Listed(Events, Trouble);
 
 impl EventSource for Listed {
-    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, String> {
+    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, FeedError> {
+        if let Some((from, error)) = self.1.lock().as_ref()
+            && after >= *from
+        {
+            return Err(error.clone());
+        }
         Ok(self.0.lock().iter().filter(|(lsn, ..)| *lsn > after).take(max).cloned().collect())
     }
 }
@@ -230,6 +240,9 @@ pub struct House {
     pub link: Option<SocketAddr>,
     pub readiness: Arc<Readiness>,
     pub events: Events,
+    pub trouble: Trouble,
+    /// What whoever finds the journal damaged sets.
+    pub is_halted: Arc<AtomicBool>,
     /// The purchase that only the ledger remembers.
     pub old: Order,
     records: Arc<AtomicU64>,
@@ -260,17 +273,19 @@ impl House {
         }
         engine.commit().unwrap();
         let (inbox, queues) = queues(plan.bounds, std::time::Duration::ZERO);
+        let is_halted = Arc::clone(&queues.is_halted);
         if plan.engine {
             let forever = std::future::pending();
-            tokio::spawn(async move { serve(engine, queues, clock(), |_| Ok(()), forever).await.map(drop) });
+            tokio::spawn(async move { serve(engine, queues, clock(), |_| (), forever).await.map(drop) });
         } else {
             std::mem::forget(queues);
         }
-        let (events, readiness) = (Events::default(), Arc::new(Readiness::default()));
+        let (events, trouble, readiness) = (Events::default(), Trouble::default(), Arc::new(Readiness::default()));
         for condition in [Condition::Recovered, Condition::JournalWritable, Condition::LeaseHeld] {
             readiness.set(condition, true);
         }
-        let listed = Arc::clone(&events);
+        let listed = (Arc::clone(&events), Arc::clone(&trouble));
+        let source = move || Box::new(Listed(Arc::clone(&listed.0), Arc::clone(&listed.1))) as Box<dyn EventSource>;
         let present = Mutex::new(now);
         let edge = Edge::new(Parts {
             inbox,
@@ -282,7 +297,7 @@ impl House {
             readiness: Arc::clone(&readiness),
             tls: None,
             metrics: plan.metrics,
-            events: Some(Arc::new(move || Ok(Box::new(Listed(Arc::clone(&listed))) as Box<dyn EventSource>))),
+            events: Some(Arc::new(move || Ok(source()))),
             past: Some(Arc::new(OneOld(old.clone()))),
             clock_setter: Some(Arc::new(move |wanted| {
                 let mut present = present.lock();
@@ -307,7 +322,8 @@ impl House {
         }
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(run(edge, public, admin, async move { drop(stopped.await) }));
-        Self { address, admin: admin_address, link, readiness, events, old, records, stop: Some(stop), running }
+        let (admin, stop) = (admin_address, Some(stop));
+        Self { address, admin, link, readiness, events, trouble, is_halted, old, records, stop, running }
     }
 
     pub fn usual() -> Self {
@@ -433,6 +449,17 @@ impl Client {
         let length = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
         answer.body = self.exactly(length).await;
         answer
+    }
+
+    /// All that comes until the server closes the connection.
+    pub async fn rest(&mut self) -> String {
+        while self.more().await > 0 {}
+        String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+    }
+
+    /// Whether nothing comes for so long.
+    pub async fn is_silent(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.stream.read_buf(&mut self.read)).await.is_err()
     }
 
     /// Whether the server closed the connection.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::server::{Answer, Client, Server};
+use super::server::{Answer, Client, How, Server};
 
 /// What one request may cost everybody else: some 1 ms.
 const MOST_INSTRUCTIONS: u64 = 3_000_000;
@@ -319,14 +319,12 @@ struct Table {
 
 fn count(data: &Path, out: &Path, table: &mut Table) {
     let file = out.join("counts");
-    let mut words = vec!["valgrind".to_owned(), "--tool=callgrind".to_owned(), "--dump-line=no".to_owned()];
-    words.push(format!("--callgrind-out-file={}", file.display()));
+    let mut through = vec!["valgrind".to_owned(), "--tool=callgrind".to_owned(), "--dump-line=no".to_owned()];
+    through.push(format!("--callgrind-out-file={}", file.display()));
     for function in COUNTED {
-        words.extend([format!("--toggle-collect={function}"), format!("--dump-after={function}")]);
+        through.extend([format!("--toggle-collect={function}"), format!("--dump-after={function}")]);
     }
-    words.push(binary());
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let server = Server::sandbox_by(&words, data, &[], &environment());
+    let server = Server::start(data, How { through, ..release(&[]) });
     let mut counts = Counts { out: file, read: 0 };
     for (list, size) in grown() {
         let mut buyer = Buyer::new(&server, &name(list, size));
@@ -342,13 +340,12 @@ fn count(data: &Path, out: &Path, table: &mut Table) {
 }
 
 /// As it ships: a build for tests takes ten times the instructions.
-fn binary() -> String {
+fn release(options: &[&str]) -> How {
     let given = std::env::var("SOKKETSU_BIN").expect("SOKKETSU_BIN names the release build");
-    std::fs::canonicalize(given).expect("the build is there").to_str().expect("UTF-8").to_owned()
-}
-
-fn environment() -> [(&'static str, &'static str); 1] {
-    [("SOKKETSU_POLICY__FILE", concat!(env!("CARGO_MANIFEST_DIR"), "/config/policy.load.toml"))]
+    let binary = std::fs::canonicalize(given).expect("the build is there").to_str().map(str::to_owned);
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/config/policy.load.toml");
+    let environment = vec![("SOKKETSU_POLICY__FILE".to_owned(), policy.to_owned())];
+    How { binary, environment, ..How::with(options) }
 }
 
 fn show(table: &Table, when: &str) {
@@ -368,8 +365,7 @@ fn growth_costs_no_request_more_than_a_moment() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let begun = Instant::now();
-    let mut server =
-        Server::sandbox_by(&[&binary()], &data, &["--sandbox-start", "2021-06-10T09:00:00.000+09:00"], &environment());
+    let mut server = Server::start(&data, release(&["--sandbox-start", "2021-06-10T09:00:00.000+09:00"]));
     grow(&server);
     println!("grown in {:?}", begun.elapsed());
     server.signal("TERM");

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
 mod crash;
+mod damage;
+mod descriptors;
 mod disk;
 mod faults;
 mod garbage;
@@ -15,4 +17,5 @@ mod money;
 mod pictures;
 mod races;
 mod server;
+mod stop;
 mod tls;

@@ -16,11 +16,53 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_sokketsu");
 pub struct Server {
     child: Child,
     pub http: SocketAddr,
-    /// Where `--iso8583` was among the options.
+    /// Where `--admin` or `--iso8583` was among the options.
+    pub admin: Option<SocketAddr>,
     pub iso8583: Option<SocketAddr>,
     pub data: PathBuf,
-    options: Vec<String>,
-    environment: Vec<(String, String)>,
+    how: How,
+}
+
+/// How it is started.
+#[derive(Default)]
+pub struct How {
+    pub options: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    /// Another build than the one for tests.
+    pub binary: Option<String>,
+    /// A program that becomes the server, with its arguments: `prlimit`, `strace`.
+    pub through: Vec<String>,
+    /// Where its log goes; the test's own standard error otherwise.
+    pub log: Option<PathBuf>,
+}
+
+impl How {
+    pub fn with(options: &[&str]) -> Self {
+        Self { options: options.iter().map(|&option| option.to_owned()).collect(), ..Self::default() }
+    }
+
+    pub fn through(self, program: &[&str]) -> Self {
+        Self { through: program.iter().map(|&word| word.to_owned()).collect(), ..self }
+    }
+
+    pub fn logging_to(self, log: &Path) -> Self {
+        Self { log: Some(log.to_owned()), ..self }
+    }
+
+    /// `serve --sandbox` on this data.
+    pub fn command(&self, data: &Path) -> Command {
+        let binary = self.binary.as_deref().unwrap_or(BINARY);
+        let mut words = self.through.iter().map(String::as_str).chain([binary]);
+        let mut command = Command::new(words.next().unwrap_or(binary));
+        // The server takes every SOKKETSU_ variable for configuration.
+        command.env_remove("SOKKETSU_BIN");
+        command.args(words).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(data).args(&self.options);
+        if let Some(log) = &self.log {
+            command.stderr(std::fs::File::create(log).expect("a log"));
+        }
+        command
+    }
 }
 
 impl Server {
@@ -31,21 +73,13 @@ impl Server {
 
     /// The same with these variables in its environment.
     pub fn sandbox_in(data: &Path, options: &[&str], environment: &[(&str, &str)]) -> Self {
-        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let environment: Vec<_> = environment.iter().map(own).collect();
-        let (child, http, iso8583) = start(&[BINARY], data, &options, &environment);
-        Self { child, http, iso8583, data: data.to_owned(), options, environment }
+        Self::start(data, How { environment: environment.iter().map(own).collect(), ..How::with(options) })
     }
 
-    /// The same by other words than the binary's name: another build, or a program that takes the server's command line
-    /// after these words and becomes it.
-    pub fn sandbox_by(words: &[&str], data: &Path, options: &[&str], environment: &[(&str, &str)]) -> Self {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let environment: Vec<_> = environment.iter().map(own).collect();
-        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
-        let (child, http, iso8583) = start(words, data, &options, &environment);
-        Self { child, http, iso8583, data: data.to_owned(), options, environment }
+    pub fn start(data: &Path, how: How) -> Self {
+        let (child, Spoken { http, admin, iso8583 }) = start(data, &how);
+        Self { child, http, admin, iso8583, data: data.to_owned(), how }
     }
 
     pub fn pid(&self) -> u32 {
@@ -60,10 +94,16 @@ impl Server {
 
     /// Starts it again on the same data. A sandbox's birth time is given at birth only.
     pub fn start_again(&mut self) {
-        if let Some(at) = self.options.iter().position(|option| option == "--sandbox-start") {
-            self.options.drain(at..at + 2);
+        if let Some(at) = self.how.options.iter().position(|option| option == "--sandbox-start") {
+            self.how.options.drain(at..at + 2);
         }
-        (self.child, self.http, self.iso8583) = start(&[BINARY], &self.data, &self.options, &self.environment);
+        let (child, Spoken { http, admin, iso8583 }) = start(&self.data, &self.how);
+        (self.child, self.http, self.admin, self.iso8583) = (child, http, admin, iso8583);
+    }
+
+    /// What it has said so far, where that goes to a file.
+    pub fn said(&self) -> String {
+        self.how.log.as_ref().map(|log| std::fs::read_to_string(log).expect("a log")).unwrap_or_default()
     }
 
     pub fn signal(&self, name: &str) {
@@ -101,19 +141,24 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 
-fn start(
-    words: &[&str],
-    data: &Path,
-    options: &[String],
-    environment: &[(String, String)],
-) -> (Child, SocketAddr, Option<SocketAddr>) {
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]);
-    // The server takes every SOKKETSU_ variable for configuration.
-    command.env_remove("SOKKETSU_BIN");
-    command.envs(environment.iter().map(|(name, value)| (name, value)));
-    command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(data).args(options);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary is built");
+/// Looks again and again until it is so.
+pub fn wait_until(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + within;
+    while !is_so() {
+        assert!(Instant::now() < until, "{what} not within {within:?}");
+        pause();
+    }
+}
+
+/// The addresses it says it listens on.
+struct Spoken {
+    http: SocketAddr,
+    admin: Option<SocketAddr>,
+    iso8583: Option<SocketAddr>,
+}
+
+fn start(data: &Path, how: &How) -> (Child, Spoken) {
+    let mut child = how.command(data).stdout(Stdio::piped()).spawn().expect("the binary is built");
     // The server prints its addresses once every listener is bound.
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut address = || loop {
@@ -122,11 +167,13 @@ fn start(
             break address.split(['/', ' ']).next().and_then(|text| text.parse().ok()).expect("an address");
         }
     };
+    let has = |flag: &str| how.options.iter().any(|option| option == flag);
     let http = address();
-    let iso8583 = options.iter().any(|option| option == "--iso8583").then(address);
+    let admin = has("--admin").then(&mut address);
+    let iso8583 = has("--iso8583").then(address);
     // Keep reading, or the server would one day wait for room in the pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    (child, http, iso8583)
+    (child, Spoken { http, admin, iso8583 })
 }
 
 /// One keep-alive connection.

@@ -1,7 +1,9 @@
 //! TLS and client certificates, with a client that is not ours.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -63,9 +65,15 @@ fn ready(to: SocketAddr, trusted: &Identity, me: Option<&Identity>) -> Result<St
     answer.lines().next().map(str::to_owned).ok_or_else(|| "nothing came".to_owned())
 }
 
+/// As keys are kept: their owner's alone.
+fn write_private(file: &Path, text: &str) {
+    std::fs::write(file, text).expect("a file");
+    std::fs::set_permissions(file, Permissions::from_mode(0o600)).expect("our own file");
+}
+
 /// Writes the files and a configuration that names them.
 fn configure(folder: &Path, server: &Identity, client: Option<&Identity>) -> String {
-    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
+    let write = |name: &str, text: &str| write_private(&folder.join(name), text);
     write("cert.pem", &server.cert);
     write("key.pem", &server.key);
     let mut config = String::from("[server.tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n");
@@ -120,10 +128,38 @@ fn a_key_of_another_certificate_is_a_start_up_error() {
 }
 
 #[test]
+fn a_key_that_others_can_read_is_a_start_up_error() {
+    let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let config = configure(folder.path(), &identity("localhost"), None);
+    let link = folder.path().join("link.toml");
+    let section = std::fs::read_to_string(&config).expect("a file").replace("[server.tls]", "[iso8583.tls]");
+    std::fs::write(&link, section).expect("a file");
+    let key = folder.path().join("key.pem");
+    let run = |arguments: &[&str], config: &str| {
+        let mut command = Command::new("timeout");
+        let output =
+            command.args(["30", BINARY]).args(arguments).args(["--config", config]).output().expect("the binary");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let data = data.path().to_string_lossy();
+    for mode in [0o640, 0o604] {
+        std::fs::set_permissions(&key, Permissions::from_mode(mode)).expect("our own file");
+        for config in [config.as_str(), &link.to_string_lossy()] {
+            let serve = ["serve", "--sandbox", "--http", "127.0.0.1:0", "--iso8583", "127.0.0.1:0", "--data", &data];
+            for arguments in [&serve[..], &["check-config", "--sandbox"]] {
+                let (code, said) = run(arguments, config);
+                assert_eq!(code, Some(78), "{mode:o} {arguments:?}: {said}");
+                assert!(said.contains("key.pem") && said.contains("chmod 600"), "{said}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_link_knows_its_acquirers_by_their_certificates() {
     let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let (ours, one, other) = (identity("localhost"), identity("one"), identity("other"));
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    let write = |name: &str, text: &str| write_private(&folder.path().join(name), text);
     write("cert.pem", &ours.cert);
     write("key.pem", &ours.key);
     write("clients.pem", &format!("{}{}", one.cert, other.cert));
