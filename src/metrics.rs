@@ -20,10 +20,14 @@ const BUCKETS: [f64; 16] =
 const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Why work is refused without a decision.
-const SHED: [&str; 14] = [
+const SHED: [&str; 18] = [
     "inbox_full",
     "queue_time",
     "orders_full",
+    "codes_full",
+    "customers_full",
+    "merchants_full",
+    "receipts_full",
     "nonces_full",
     "bad_codes",
     "connections",

@@ -255,7 +255,8 @@ impl Account {
 
     /// Where the NP purchase is among those without a story.
     fn plain_np(&self, order: Lsn) -> Option<usize> {
-        self.np_bills().binary_search_by_key(&order, |bill| bill.order).ok()
+        let at = self.np_bills().binary_search_by_key(&order, |bill| bill.order).ok()?;
+        (!self.np_bills()[at].unpaid.is_zero()).then_some(at)
     }
 
     /// A bill as it stands; none if nothing is known of it.
@@ -304,31 +305,42 @@ impl Account {
             }
             BillKey::Np(order) => {
                 let at = self.plain_np(order);
-                let np = self.rare.as_mut().map(|rare| &mut rare.np);
-                np.zip(at).map_or(Bill::empty(key), |(np, at)| Bill::of_np(&np.remove(at)))
+                let np = self.rare.as_mut().zip(at).and_then(|(rare, at)| rare.np.get_mut(at));
+                // One payment may meet a thousand of them: what stays unpaid of none is let go of by `tidy`, all at once.
+                np.map_or(Bill::empty(key), |np| {
+                    let unpaid = std::mem::take(&mut np.unpaid);
+                    Bill::of_np(&NpBill { unpaid, ..*np })
+                })
             }
         }
     }
 
     /// All bills with their stories, in no order.
-    pub fn bills(&self) -> Vec<Bill> {
-        self.bill_keys().filter_map(|key| self.bill(key)).map(Cow::into_owned).collect()
+    pub fn bills(&self) -> impl Iterator<Item = Cow<'_, Bill>> {
+        let months = self.months().map(|open| Cow::Owned(Bill::of_month(open)));
+        let np = self.np_bills().iter().filter(|bill| !bill.unpaid.is_zero()).map(|bill| Cow::Owned(Bill::of_np(bill)));
+        months.chain(np).chain(self.stories().iter().map(|bill| Cow::Borrowed(bill.as_ref())))
     }
 
     /// The keys of all bills, in no order.
     pub fn bill_keys(&self) -> impl Iterator<Item = BillKey> {
         let months = self.months().map(|open| BillKey::Month(open.month));
-        let np = self.np_bills().iter().map(|bill| BillKey::Np(bill.order));
+        let np = self.np_bills().iter().filter(|bill| !bill.unpaid.is_zero()).map(|bill| BillKey::Np(bill.order));
         months.chain(np).chain(self.stories().iter().map(|bill| bill.key))
     }
 
-    /// Bills, invoices and holds that are kept of it, paid ones included until they say nothing any more: what most
-    /// questions about the account have to look through.
-    pub fn open_debts(&self, today: Date) -> usize {
-        self.listed_debts() - self.stories().iter().filter(|bill| bill.is_over(today)).count()
+    /// Bills, invoices and holds: those that are open, and all with those that are paid and kept until they say nothing
+    /// any more.
+    pub fn debts(&self, today: Date) -> (usize, usize) {
+        let (paid, over) = self
+            .stories()
+            .iter()
+            .filter(|bill| !bill.is_open())
+            .fold((0, 0), |(paid, over), bill| (paid + 1, over + usize::from(bill.is_over(today))));
+        (self.listed_debts() - paid, self.listed_debts() - over)
     }
 
-    /// The same with those that say nothing any more and were not let go of yet: never fewer.
+    /// All in its lists, and with them those that are over and were not let go of yet: quickly counted, and never fewer.
     pub fn listed_debts(&self) -> usize {
         self.months().count() + self.np_bills().len() + self.stories().len() + self.holds().len()
     }
@@ -482,7 +494,7 @@ mod tests {
         account.discharge(&mut spare, &np(1_000), &Now::at(date("2026-11-15").start()));
         assert_eq!(account.np_bills().len(), 1, "in time it only shrinks");
         account.discharge(&mut spare, &np(4_000), &Now::at(date("2026-11-25").start()));
-        let bill = account.bills().remove(0);
+        let bill = account.bills().next().unwrap().into_owned();
         assert_eq!((bill.net(), bill.open_before(date("2026-11-25").start())), (5_000.into(), 9_000.into()));
     }
 }

@@ -327,15 +327,21 @@ impl Bill {
         Lines { principal: self.paid_principal(), ..self.paid_fees }
     }
 
+    /// Whether something of it is still to be paid, as far as it is charged.
+    pub fn is_open(&self) -> bool {
+        let late_fees = self.late_fees.iter().map(|late| late.amount).sum();
+        let bill_fee = self.fee.unwrap_or_default();
+        let charged = Lines { principal: Yen::ZERO, bill_fee, late_fees, damages: self.damages };
+        !self.unpaid().is_zero() || charged.minus_or_zero(&self.paid_fees) != Lines::default()
+    }
+
     /// Whether it says nothing any more: paid, past its due date, and if it was late, so long ago that no late news of
     /// a payment is to be expected.
     pub fn is_over(&self, today: Date) -> bool {
         /// Days; a quarter of a year.
         const LATE_NEWS: i32 = 92;
-        let (Some(fee), Some(due)) = (self.fee, self.due) else { return self.net().is_zero() };
-        let late_fees: Yen = self.late_fees.iter().map(|late| late.amount).sum();
-        let charged = Lines { principal: Yen::ZERO, bill_fee: fee, late_fees, damages: self.damages };
-        if !self.unpaid().is_zero() || charged.minus_or_zero(&self.paid_fees) != Lines::default() {
+        let Some(due) = self.due.filter(|_| self.fee.is_some()) else { return self.net().is_zero() };
+        if self.is_open() {
             return false;
         }
         let was_late = !self.open_before(due.plus_days(1).start()).is_zero();

@@ -7,7 +7,7 @@
 pub struct Bounds {
     /// Refunds of one purchase. A refund of all that is left and a reversal pass beyond it.
     pub refunds_per_purchase: usize,
-    /// Bills, invoices and holds that are open, or kept because news of them may still come.
+    /// Bills, invoices and holds that are open.
     pub open_debts: usize,
     /// Payments, refunds and moves of one bill, and changes between its channels while it fills.
     pub changes_per_bill: usize,
@@ -29,6 +29,32 @@ impl Default for Bounds {
     }
 }
 
+/// What there are as many of in memory as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    Orders,
+    Codes,
+    Customers,
+    Merchants,
+    Receipts,
+}
+
+impl Full {
+    /// As `sokketsu_shed_total` counts it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Orders => "orders_full",
+            Self::Codes => "codes_full",
+            Self::Customers => "customers_full",
+            Self::Merchants => "merchants_full",
+            Self::Receipts => "receipts_full",
+        }
+    }
+}
+
+/// Bills are kept for a while after they were paid, for news of them may still come: so many in all for each that may be
+/// open.
+pub const KEPT_FOR_ONE_OPEN: usize = 2;
 /// Partial reversals of one purchase, of which a network sends one. They pass beyond the refunds that a register may
 /// make, but not without end: each stays in memory with its purchase.
 pub const MOST_REVERSALS: usize = 1_000;
@@ -38,3 +64,6 @@ pub const SLIPS_KEPT: usize = 200;
 /// Handles drawn for one code before the issuer is told to come again. With nine of ten handles of a part taken, one
 /// in a thousand codes needs more.
 pub const MOST_DRAWS: usize = 64;
+/// Approvals of one customer looked back on for a rule about the last hours. Somebody who buys so often in them is denied
+/// by the rule of how often one may buy, whatever it says.
+pub const MOST_LOOKED_BACK: usize = 10_000;

@@ -7,6 +7,7 @@
 
 use super::account::{Account, Channel, Identity};
 use super::bill::{BillKey, PaymentMethod};
+use super::bounds::{KEPT_FOR_ONE_OPEN, MOST_LOOKED_BACK};
 use super::codes::{Code, CodeState, Form, REST};
 use super::denial::Reason;
 use super::event::{Approval, FirstSale, Outcome};
@@ -245,8 +246,14 @@ pub(super) fn is_at_bound(state: &State, account: &Account, now: &Now) -> bool {
     let bounds = &state.settings.bounds;
     // Bought in both channels by turns, a month is a list.
     let turns = account.story_of(BillKey::Month(now.month)).map_or(0, |bill| bill.purchases.len());
-    turns >= bounds.changes_per_bill
-        || account.listed_debts() >= bounds.open_debts && account.open_debts(now.date) >= bounds.open_debts
+    if turns >= bounds.changes_per_bill {
+        return true;
+    }
+    if account.listed_debts() < bounds.open_debts {
+        return false;
+    }
+    let (open, kept) = account.debts(now.date);
+    open >= bounds.open_debts || kept >= bounds.open_debts.saturating_mul(KEPT_FOR_ONE_OPEN)
 }
 
 /// Approvals that still stand, within the rolling window.
@@ -256,8 +263,10 @@ fn within_velocity(state: &State, input: &Authorize, account: &Account, now: &No
         return Ok(());
     }
     let since = now.at.plus(-rule.window_ms);
-    let (mut count, mut sum) = (0, Yen::ZERO);
+    let (mut count, mut sum, mut looked_at) = (0, Yen::ZERO, 0);
     for order in state.approvals(account).take_while(|order| order.decided_at > since) {
+        looked_at += 1;
+        deny_if(looked_at > MOST_LOOKED_BACK, Reason::TooManyPayments)?;
         if order.stands(now.at) {
             count += 1;
             sum += order.amount;
@@ -279,6 +288,7 @@ fn not_the_same_basket(state: &State, input: &Authorize, account: &Account, now:
     let twin = state
         .approvals(account)
         .take_while(|order| order.decided_at > since)
+        .take(MOST_LOOKED_BACK)
         .find(|order| order.key.merchant == input.merchant && order.amount == input.amount && order.stands(now.at));
     match twin {
         Some(order) => Err(Denial { reason: Reason::DuplicateSuspect, first: Some(Box::new(order.as_first())) }),

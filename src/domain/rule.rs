@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::advice::{AdviceOutcome, advise};
+use super::bounds::Full;
 use super::codes::{Code, Ending};
 use super::decide::{Judgement, Verdict, decide, judge};
 use super::denial::Reason;
@@ -49,8 +50,8 @@ pub enum Reply {
     },
     /// The source sent too many bad codes, and this order is not known.
     Throttled,
-    /// As many orders, codes, customers or merchants as may be are in memory; no decision was made.
-    Full,
+    /// As many of these as may be are in memory; no decision was made.
+    Full(Full),
     /// The fact would be larger than a record may be; nothing was recorded.
     TooLarge,
     /// The customer was given as many codes as in an hour may be.
@@ -168,12 +169,12 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
                 Ok(issued) => Ruling::Record(Event::issued(*form, issued)),
                 Err(NoCode::Refused(reason)) => answer(Reply::CodeRefused(reason)),
                 Err(NoCode::TooMany { wait }) => answer(Reply::TooManyCodes { wait }),
-                Err(NoCode::Full) => answer(Reply::Full),
+                Err(NoCode::Full) => answer(Reply::Full(Full::Codes)),
             }
         }
         Request::VoidCode { code } => void_code(state, *code, now)
             .map_or_else(|| answer(look(state, &Request::FindCode(*code), now)), Ruling::Record),
-        Request::PutCustomer { id, .. } if is_full_of_customers(state, id) => answer(Reply::Full),
+        Request::PutCustomer { id, .. } if is_full_of_customers(state, id) => answer(Reply::Full(Full::Customers)),
         Request::PutCustomer { id, change } => put_customer(state, *id, change)
             .map_or_else(|| answer(look(state, &Request::FindCustomer(*id), now)), Ruling::Record),
         Request::PutMerchant(merchant) if state.merchants.get(&merchant.id) == Some(merchant) => {
@@ -182,10 +183,10 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         Request::PutMerchant(merchant)
             if state.merchants.len() >= state.settings.merchants_max && !state.merchants.contains_key(&merchant.id) =>
         {
-            answer(Reply::Full)
+            answer(Reply::Full(Full::Merchants))
         }
         Request::PutMerchant(merchant) => Ruling::Record(Event::MerchantSet(merchant.clone())),
-        Request::Instruct { .. } if state.receipts.len() >= Receipts::MOST => answer(Reply::Full),
+        Request::Instruct { .. } if state.receipts.len() >= Receipts::MOST => answer(Reply::Full(Full::Receipts)),
         Request::Instruct { customer, instruction } => match instruct(state, customer, instruction, now, draw) {
             Ok(Step::Record(event)) => Ruling::Record(event),
             Ok(Step::Answer(receipt)) => answer(booked(state, receipt, true).unwrap_or(Reply::Unknown)),

@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::domain::account::{Account, Channel};
 use crate::domain::advice::Booked;
+use crate::domain::bounds::Full;
 use crate::domain::event::{Advised, Decided, Event, Outcome};
 use crate::domain::ids::{CodeId, CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::jst::{Millis, Now};
@@ -180,7 +181,7 @@ impl Owner {
     /// Judges one request and makes its fact true; its answer waits until the group is durable.
     pub fn take(&mut self, request: &Request, group: &mut Group) {
         if self.is_full_for(request) {
-            group.replies.push(Reply::Full);
+            group.replies.push(Reply::Full(Full::Orders));
             return;
         }
         let random = &mut self.random;

@@ -246,9 +246,9 @@ pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instan
         return std::future::pending().await;
     };
     let answered = outcome.map_err(turned_away)?;
-    if matches!(answered.reply, Reply::Full) {
-        Metrics::shed("orders_full");
-        return Err(Problem::busy());
+    if let Reply::Full(full) = answered.reply {
+        Metrics::shed(full.label());
+        return Err(Problem::full(full));
     }
     if matches!(answered.reply, Reply::TooLarge) {
         return Err(Problem::fact_too_large());

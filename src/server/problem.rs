@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::answer::{Answer, Body};
+use crate::domain::bounds::Full;
 use crate::domain::denial::{Reason, Words};
 
 /// One row of the table of errors.
@@ -203,6 +204,19 @@ impl Problem {
 
     pub fn busy() -> Self {
         Self::new(&BUSY, "No decision was made. Send the same request again after Retry-After.").retry_after(1)
+    }
+
+    /// As many are in memory as may be: it passes once some are let go of, or with a larger bound.
+    pub fn full(full: Full) -> Self {
+        let (what, key) = match full {
+            Full::Orders => ("orders", "`orders.max`"),
+            Full::Codes => ("codes", "`codes.max`, or all handles near this customer's"),
+            Full::Customers => ("customers", "`customers.max`"),
+            Full::Merchants => ("merchants", "`merchants.max`"),
+            Full::Receipts => ("receipts of the office's calls", "what is kept until the ledger has them"),
+        };
+        let detail = format!("As many {what} are kept as may be ({key}). Nothing was recorded. Send it again later.");
+        Self::new(&BUSY, detail).retry_after(1)
     }
 
     pub fn not_ready() -> Self {

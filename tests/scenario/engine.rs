@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use sokketsu::domain::account::Channel;
+use sokketsu::domain::bounds::Full;
 use sokketsu::domain::event::Event;
 use sokketsu::domain::ids::{CustomerId, MerchantId, OfficeId, OrderId, RefundId};
 use sokketsu::domain::jst::{Millis, Now};
@@ -234,9 +235,9 @@ fn at_the_bound_known_orders_are_answered_and_nothing_is_evicted() {
     let (mut engine, _) = house(Sync::BeforeAnswer, Settings { orders_max: 2, ..Settings::default() });
     ask(&mut engine, &[buy("R-1", 1), buy("R-2", 2)]);
     let replies = ask(&mut engine, &[buy("R-3", 3), buy("R-1", 1), cancel("R-4"), cancel("R-2"), buy("R-2", 2)]);
-    assert!(matches!(replies[0], Reply::Full), "a new order: {:?}", replies[0]);
+    assert!(matches!(replies[0], Reply::Full(Full::Orders)), "a new order: {:?}", replies[0]);
     assert!(matches!(replies[1], Reply::Decision { replayed: true, .. }));
-    assert!(matches!(replies[2], Reply::Full), "a tombstone is an order too");
+    assert!(matches!(replies[2], Reply::Full(Full::Orders)), "a tombstone is an order too");
     assert!(matches!(replies[3], Reply::Cancelled { .. }));
     assert!(matches!(replies[4], Reply::Decision { replayed: true, .. }));
     assert_eq!(exposure(&engine), 1);

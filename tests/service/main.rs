@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
+mod bounds;
 mod crash;
 mod damage;
 mod descriptors;
 mod disk;
 mod faults;
 mod garbage;
+mod grown;
 mod growth;
 mod iso;
 mod link;

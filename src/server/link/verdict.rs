@@ -122,7 +122,7 @@ impl Verdict {
         match reply {
             Reply::OrderIdReused { .. } => Self::id_reused(),
             Reply::Throttled => Self::throttled(),
-            Reply::Full => Self::busy(),
+            Reply::Full(_) => Self::busy(),
             Reply::TooLarge => Self::refused(*b"12", "1255"),
             Reply::Refused(refusal) => Self::of_refusal(*refusal),
             // Before a policy is in force the engine knows nothing at all.
