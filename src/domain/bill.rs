@@ -341,12 +341,12 @@ impl Bill {
         /// Days; a quarter of a year.
         const LATE_NEWS: i32 = 92;
         let Some(due) = self.due.filter(|_| self.fee.is_some()) else { return self.net().is_zero() };
-        if self.is_open() {
+        if today <= due || self.is_open() {
             return false;
         }
         let was_late = !self.open_before(due.plus_days(1).start()).is_zero();
         let latest = self.changes.iter().map(|change| change.at).max().map_or(due, Millis::date);
-        today > if was_late { due.max(latest).plus_days(LATE_NEWS) } else { due }
+        !was_late || today > due.max(latest).plus_days(LATE_NEWS)
     }
 }
 

@@ -52,9 +52,11 @@ impl Full {
     }
 }
 
-/// Bills are kept for a while after they were paid, for news of them may still come: so many in all for each that may be
-/// open.
-pub const KEPT_FOR_ONE_OPEN: usize = 2;
+/// Bills are kept for a while after they were paid, for news of them may still come. Open and kept together there may be
+/// half as many again as may be open.
+pub const fn most_kept(open: usize) -> usize {
+    open.saturating_add(open / 2)
+}
 /// Partial reversals of one purchase, of which a network sends one. They pass beyond the refunds that a register may
 /// make, but not without end: each stays in memory with its purchase.
 pub const MOST_REVERSALS: usize = 1_000;

@@ -7,7 +7,7 @@
 
 use super::account::{Account, Channel, Identity};
 use super::bill::{BillKey, PaymentMethod};
-use super::bounds::{KEPT_FOR_ONE_OPEN, MOST_LOOKED_BACK};
+use super::bounds::{MOST_LOOKED_BACK, most_kept};
 use super::codes::{Code, CodeState, Form, REST};
 use super::denial::Reason;
 use super::event::{Approval, FirstSale, Outcome};
@@ -253,7 +253,7 @@ pub(super) fn is_at_bound(state: &State, account: &Account, now: &Now) -> bool {
         return false;
     }
     let (open, kept) = account.debts(now.date);
-    open >= bounds.open_debts || kept >= bounds.open_debts.saturating_mul(KEPT_FOR_ONE_OPEN)
+    open >= bounds.open_debts || kept >= most_kept(bounds.open_debts)
 }
 
 /// Approvals that still stand, within the rolling window.

@@ -33,12 +33,27 @@ pub struct Draft<'a> {
     shadow: Option<Box<Account>>,
 }
 
+/// Money on its way to bills.
+struct Paid<'o> {
+    from: Pot,
+    at: Millis,
+    /// When it was paid, or now where that is said to be later.
+    then: Now,
+    order: &'o [Line],
+}
+
+impl<'o> Paid<'o> {
+    fn at(at: Millis, now: &Now, from: Pot, order: &'o [Line]) -> Self {
+        Self { from, at, then: if at < now.at { Now::at(at) } else { *now }, order }
+    }
+}
+
 impl<'a> Draft<'a> {
     /// `policy` is the version of the policy in force.
     pub fn new(customer: CustomerIx, mut account: Account, now: &'a Now, rules: Rules<'a>, policy: u32) -> Self {
         account.tidy(now.date);
         let by = account.bill_rules(rules);
-        let mut order: Vec<_> = account.bills().map(|bill| (bill.due(&by), bill.key)).collect();
+        let mut order: Vec<_> = account.due_dates(&by).collect();
         order.sort_unstable();
         let order = order.into_iter().map(|(_, key)| key).collect();
         let (books, spare) = (Settlement::nothing(customer), Spare::default());
@@ -66,11 +81,11 @@ impl<'a> Draft<'a> {
         self.books.transfers.push(transfer);
     }
 
-    /// The bills for which something is so, oldest due date first.
+    /// The bills for which something is so that has to do with being paid or late, oldest due date first.
     pub(super) fn bills_where<T>(&self, is_so: impl Fn(&Bill) -> Option<T>) -> Vec<(BillKey, T)> {
         let by = self.by();
-        let found = |bill: Cow<'_, Bill>| Some(((bill.due(&by), bill.key), is_so(&bill)?));
-        let mut found: Vec<_> = self.account.bills().filter_map(found).collect();
+        let found = |bill: Cow<'_, Bill>| is_so(&bill).map(|what| ((bill.due(&by), bill.key), what));
+        let mut found: Vec<_> = self.account.bills_in_question(self.now.date).filter_map(found).collect();
         found.sort_unstable_by_key(|(place, _)| *place);
         found.into_iter().map(|((_, key), what)| (key, what)).collect()
     }
@@ -91,42 +106,47 @@ impl<'a> Draft<'a> {
             let credit = self.account.credit();
             if !credit.is_zero() {
                 let issued_at = month.next().day(1).start().plus(15 * MINUTE);
-                self.put_on(Pot::Credit, credit, issued_at, key, &Line::FEES_FIRST);
+                self.put_on(key, credit, &Paid::at(issued_at, self.now, Pot::Credit, &Line::FEES_FIRST));
             }
         }
     }
 
-    /// Puts money on one bill, once it is issued, as far as it goes; what is left is given back. What is owed is judged as of `at`, when the
-    /// money was paid. Of late fees no more is owed than provisional news of a payment leaves.
-    fn put_on(&mut self, from: Pot, money: Yen, at: Millis, key: BillKey, order: &[Line]) -> Yen {
-        let by = self.by();
-        let then = Now::at(at.min(self.now.at));
-        let Some(bill) = self.account.bill(key).filter(|bill| bill.is_issued()) else { return money };
-        let (paid, mut charged) = (bill.paid(), bill.lines_but_late_fees(&by, self.now));
-        charged.late_fees = bill.late_fee_sum(&by, &then);
-        if !charged.late_fees.is_zero() {
-            drop(bill);
-            let stopped = self.shadow().and_then(|shadow| Some(shadow.bill(key)?.late_fee_sum(&by, &then)));
-            charged.late_fees = stopped.map_or(charged.late_fees, |stopped| stopped.min(charged.late_fees));
-        }
-        let owed = charged.minus_or_zero(&paid);
+    /// Puts money on one bill, once it is issued, as far as it goes; what is left is given back. What is owed is judged as of
+    /// when the money was paid. Of late fees no more is owed than provisional news of a payment leaves.
+    fn put_on(&mut self, key: BillKey, money: Yen, paid: &Paid<'_>) -> Yen {
+        let principal = self.account.unpaid_in_time(key, paid.then.date);
+        let owed = principal.map(|principal| Lines { principal, ..Lines::default() });
+        let Some(owed) = owed.or_else(|| self.owed(key, &paid.then)) else { return money };
         let mut left = money;
-        for line in order {
+        for line in paid.order {
             let part = owed.get(*line).min(left);
             if !part.is_zero() {
-                self.transfer(from, Pot::Bill { bill: key, line: *line }, part, at);
+                self.transfer(paid.from, Pot::Bill { bill: key, line: *line }, part, paid.at);
                 left -= part;
             }
         }
         left
     }
 
+    fn owed(&mut self, key: BillKey, then: &Now) -> Option<Lines> {
+        let by = self.by();
+        let bill = self.account.bill(key).filter(|bill| bill.is_issued())?;
+        let (paid, mut charged) = (bill.paid(), bill.lines_but_late_fees(&by, self.now));
+        charged.late_fees = bill.late_fee_sum(&by, then);
+        if !charged.late_fees.is_zero() {
+            drop(bill);
+            let stopped = self.shadow().and_then(|shadow| Some(shadow.bill(key)?.late_fee_sum(&by, then)));
+            charged.late_fees = stopped.map_or(charged.late_fees, |stopped| stopped.min(charged.late_fees));
+        }
+        Some(charged.minus_or_zero(&paid))
+    }
+
     /// Allocates money to the bills that can be paid, oldest first; gives back what no bill takes.
     fn allocate(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) -> Yen {
-        let mut left = money;
+        let (mut left, paid) = (money, Paid::at(at, self.now, from, order));
         for place in self.covered..self.order.len() {
             let Some(key) = self.order.get(place).copied().filter(|_| !left.is_zero()) else { break };
-            left = self.put_on(from, left, at, key, order);
+            left = self.put_on(key, left, &paid);
             // With money left, it has taken all that it takes: its principal is paid, so no later fee day adds to it.
             if place == self.covered && !left.is_zero() {
                 self.covered += 1;

@@ -10,6 +10,7 @@ pub mod bounds;
 pub mod changes;
 mod chunks;
 pub mod codes;
+pub mod debts;
 pub mod decide;
 pub mod denial;
 mod describe;

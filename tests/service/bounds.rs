@@ -46,7 +46,7 @@ const AT_BOUND: &[AtBound] = &[
     },
     AtBound {
         list: "invoices that are paid",
-        bound: 400,
+        bound: 300,
         next: &[(|b| b.buy("np_atobarai", 1), Refused::Sale("too_many_payments"))],
         passes: &[|b| b.repay("more", 1)],
     },

@@ -18,7 +18,7 @@ pub const LISTS: &[List] = &[
     List { name: "invoices", most: 1_000, begin: nothing, add: |b, _| b.buy("np_atobarai", 1) },
     List {
         name: "invoices that are paid",
-        most: 2_000,
+        most: 1_500,
         begin: nothing,
         add: |b, n| {
             b.buy("np_atobarai", 1);
