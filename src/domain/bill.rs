@@ -335,6 +335,11 @@ impl Bill {
         !self.unpaid().is_zero() || charged.minus_or_zero(&self.paid_fees) != Lines::default()
     }
 
+    /// Paid before it could be late: nothing can be owed on it.
+    pub fn is_settled(&self, today: Date) -> bool {
+        self.due.is_some_and(|due| today <= due) && !self.is_open()
+    }
+
     /// Whether it says nothing any more: paid, past its due date, and if it was late, so long ago that no late news of
     /// a payment is to be expected.
     pub fn is_over(&self, today: Date) -> bool {

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::jst::Millis;
 use super::money::Yen;
 
@@ -31,7 +33,8 @@ pub struct Change {
 /// All changes of one bill.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    list: Vec<Change>,
+    /// Most bills are paid at once.
+    list: SmallVec<[Change; 1]>,
     paid: Yen,
     moved: Yen,
     refunded: Yen,
@@ -77,7 +80,7 @@ impl Changes {
         if self.list.is_sorted_by_key(|change| change.at) {
             return Cow::Borrowed(&self.list);
         }
-        let mut sorted = self.list.clone();
+        let mut sorted = self.list.to_vec();
         sorted.sort_by_key(|change| change.at);
         Cow::Owned(sorted)
     }

@@ -15,7 +15,12 @@ use super::spare::Spare;
 impl Account {
     /// Where the bill is among those with a story, or where it would be put.
     pub(super) fn story(&self, key: BillKey) -> Result<usize, usize> {
-        self.stories().binary_search_by_key(&key, |bill| bill.key)
+        let stories = self.stories();
+        // Bills are made in order, and mostly paid in order.
+        if stories.last().is_none_or(|last| last.key < key) {
+            return Err(stories.len());
+        }
+        stories.binary_search_by_key(&key, |bill| bill.key)
     }
 
     /// Where the NP purchase is among those without a story.

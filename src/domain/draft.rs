@@ -130,7 +130,7 @@ impl<'a> Draft<'a> {
 
     fn owed(&mut self, key: BillKey, then: &Now) -> Option<Lines> {
         let by = self.by();
-        let bill = self.account.bill(key).filter(|bill| bill.is_issued())?;
+        let bill = self.account.bill(key).filter(|bill| bill.is_issued() && !bill.is_settled(self.now.date))?;
         let (paid, mut charged) = (bill.paid(), bill.lines_but_late_fees(&by, self.now));
         charged.late_fees = bill.late_fee_sum(&by, then);
         if !charged.late_fees.is_zero() {
@@ -352,6 +352,17 @@ impl Account {
     /// Its bills as they are at `now`, the oldest due date first. While there is provisional news of a payment, lateness
     /// is judged as if it had come.
     pub fn bills_at(&self, now: &Now, rules: Rules<'_>) -> Vec<BillAt> {
+        self.bills_at_if(now, rules, |bill| !bill.is_over(now.date))
+    }
+
+    /// Those of them on which something may be owed.
+    pub fn owing_bills_at(&self, now: &Now, rules: Rules<'_>) -> Vec<BillAt> {
+        let mut bills = self.bills_at_if(now, rules, |bill| bill.is_issued() && !bill.is_settled(now.date));
+        bills.retain(|at| !at.owed.total().is_zero());
+        bills
+    }
+
+    fn bills_at_if(&self, now: &Now, rules: Rules<'_>, is_wanted: impl Fn(&Bill) -> bool) -> Vec<BillAt> {
         let present = self.as_of(now, rules);
         let by = present.bill_rules(rules);
         let shadow = (!self.pending().is_empty()).then(|| self.as_if_paid(now, rules));
@@ -364,7 +375,7 @@ impl Account {
             drop(judged);
             BillAt { due, method, charged, owed, accrued, is_overdue, bill }
         };
-        let kept = present.bills().filter(|bill| !bill.is_over(now.date));
+        let kept = present.bills().filter(|bill| is_wanted(bill));
         // Put in order by their keys: a bill is large, and a thousand are moved by nobody for nothing.
         let mut order: Vec<_> = kept.map(|bill| (bill.due(&by), bill.key)).collect();
         order.sort_unstable();

@@ -142,6 +142,10 @@ impl Bill {
 
     /// More paid than is charged, after a refund or late news of a payment.
     pub fn overpaid(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
+        // Without a payment of fees only the principal can be too much.
+        if self.paid_fees == Lines::default() {
+            return Lines { principal: self.paid_principal().minus_or_zero(self.net()), ..Lines::default() };
+        }
         // Posted damages stand.
         let posted = Lines { damages: self.paid().damages, ..self.lines(rules, now) };
         self.paid().minus_or_zero(&posted)

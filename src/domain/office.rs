@@ -239,8 +239,7 @@ impl<'a> Office<'a> {
     /// an app may ask as often as its screen is opened.
     fn slip(&self, kind: SlipKind, random: u64) -> Result<Step<Receipt>, Refusal> {
         let by = self.account.bill_rules(self.rules);
-        let mut bills = self.draft()?.account.bills_at(self.now, self.rules);
-        bills.retain(|at| at.bill.is_issued() && !at.owed.total().is_zero());
+        let bills = self.draft()?.account.owing_bills_at(self.now, self.rules);
         let oldest = bills.first().ok_or(Refusal::NothingOwed)?.due;
         let mut lines = Lines::default();
         for at in &bills {

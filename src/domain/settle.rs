@@ -154,6 +154,9 @@ impl Account {
     /// Whether one of the bills that a settlement has touched, or the one that a refund makes smaller, has had more
     /// changes than a bill may have.
     pub fn has_full_bill(&self, books: &Settlement, refunded: Option<BillKey>, bounds: &Bounds) -> bool {
+        if self.stories().iter().all(|bill| bill.changes.len() <= bounds.changes_per_bill) {
+            return false;
+        }
         let of = |pot: Pot| match pot {
             Pot::Bill { bill, line: Line::Principal } => Some(bill),
             _ => None,

@@ -242,3 +242,19 @@ fn at_the_bound_known_orders_are_answered_and_nothing_is_evicted() {
     assert!(matches!(replies[4], Reply::Decision { replayed: true, .. }));
     assert_eq!(exposure(&engine), 1);
 }
+
+#[test]
+fn what_no_record_can_hold_is_refused_before_it_is_true() {
+    let (mut engine, journal) = usual();
+    let (before, recorded) = (engine.state().policy.as_ref().map(|in_force| in_force.version), journal.durable().len());
+    engine.begin(Millis(START + 1_000));
+    let text = format!("{POLICY}\n# {}", "x".repeat(1 << 20));
+    let version = before.unwrap() + 1;
+    assert!(engine.record(&Event::PolicySet { version, text: text.into() }).is_err());
+    assert_eq!(engine.state().policy.as_ref().map(|in_force| in_force.version), before);
+    // The group goes on without it.
+    engine.take(&buy("R-1", 100));
+    engine.commit().unwrap();
+    engine.settle().unwrap();
+    assert_eq!(journal.durable().len(), recorded + 1);
+}

@@ -209,3 +209,69 @@ fn what_fills_the_house_is_told_to_come_later() {
         "merchant": {"id": "mrc_konbini"}, "deadline_ms": 30_000});
     assert_eq!(client.send("register", "POST", "/v1/authorizations", &body).json()["decision"], "approved");
 }
+
+#[test]
+fn an_open_slip_of_the_same_kind_and_amount_is_given_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::sandbox(&folder.path().join("data"), &["--sandbox-start", "2021-06-10T09:00:00.000+09:00"]);
+    let mut client = server.client();
+    let bought = json!({"order_id": "S-1", "customer_id": "2000", "channel": "np_atobarai", "amount": 900,
+        "merchant": {"id": "mrc_konbini"}, "deadline_ms": 30_000});
+    assert_eq!(client.send("register", "POST", "/v1/authorizations", &bought).json()["decision"], "approved");
+    let mut slip = |role: &str, kind: &str| {
+        let answer = client.send(role, "POST", "/v1/customers/2000/payment-slips", &json!({ "kind": kind }));
+        assert!(answer.status < 300, "{answer:?}");
+        (answer.status, answer.json())
+    };
+    let (_, first) = slip("wallet", "app_barcode");
+    let known = last_record(&server, 0);
+    for role in ["wallet", "office"] {
+        let (status, again) = slip(role, "app_barcode");
+        assert_eq!((status, &again), (200, &first));
+    }
+    assert_eq!(last_record(&server, known), known, "nothing is recorded for it");
+    let (_, other) = slip("office", "terminal_number");
+    assert_ne!(other["number"], first["number"]);
+    assert_eq!(last_record(&server, known), known + 1);
+}
+
+/// The refunds made before an order left memory count, and each is given again by its id.
+#[test]
+fn refunds_are_counted_over_the_time_in_which_only_the_ledger_had_the_sale() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let mut server = Server::sandbox(&data, &["--sandbox-start", "2021-06-10T09:00:00.000+09:00"]);
+    let mut buyer = Buyer::new(&server, "2001");
+    buyer.buy("online", 5_000);
+    let order = buyer.order.clone();
+    (0..99).for_each(|number| buyer.refund(&format!("f{number}"), 1));
+    assert_eq!(buyer.last.json()["refundable_left"], json!(4_901));
+    let body = json!({"now": "2021-06-14T09:00:00.000+09:00"});
+    assert_eq!(server.client().send("ops", "POST", "/sandbox/clock", &body).status, 200);
+    server.kill();
+    server.start_again();
+    let mut buyer = Buyer::new(&server, "2001");
+    buyer.order = order;
+    let mut refund = |id: &str, amount: u64| {
+        buyer.refund(id, amount);
+        let json = buyer.last.json();
+        (buyer.last.status, json["reason"].as_str().unwrap_or_default().to_owned(), json)
+    };
+    for (id, amount, status, reason) in [
+        ("f5", 1, 200, ""),
+        ("hundredth", 1, 200, ""),
+        ("over", 1, 422, "too_many_refunds"),
+        ("f5", 1, 200, ""),
+        ("f5", 2, 409, "refund_id_reused"),
+        ("rest", 4_900, 200, ""),
+        ("over", 1, 422, ""),
+    ] {
+        let (found, why, json) = refund(id, amount);
+        assert_eq!((found, id), (status, id), "{json}");
+        assert!(reason.is_empty() || reason == why, "{id}: {json}");
+        assert!(!id.starts_with('f') || found != 200 || json["replayed"] == json!(true), "{json}");
+    }
+    drop(server);
+    let verified = Command::new(BINARY).args(["verify", "--sandbox", "--data"]).arg(&data).output().expect("verify");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
