@@ -91,10 +91,11 @@ impl Account {
         self.months_and_stories().chain(np)
     }
 
-    /// All but the NP purchases without a story that are not late: of those, a thousand maybe, nothing was paid, and there
-    /// is nothing to say yet.
-    pub fn bills_in_question(&self, today: Date) -> impl Iterator<Item = Cow<'_, Bill>> {
-        let late = self.plain_nps().filter(move |bill| bill.due < today);
+    /// All but the NP purchases without a story on which no late fee can be due: of those, a thousand maybe, nothing was
+    /// paid, and there is nothing to say yet.
+    pub fn bills_in_question(&self, today: Date, rules: &BillRules<'_>) -> impl Iterator<Item = Cow<'_, Bill>> {
+        let is_free = rules.terms.lateness.np_fee.is_zero();
+        let late = self.plain_nps().filter(move |bill| bill.due < today && !is_free);
         self.months_and_stories().chain(late.map(|bill| Cow::Owned(Bill::of_np(bill))))
     }
 
@@ -107,11 +108,11 @@ impl Account {
         self.np_bills().iter().filter(|bill| !bill.unpaid.is_zero())
     }
 
-    /// What is to be paid of an NP purchase of which nothing was heard and that is not late on a day.
-    pub fn unpaid_in_time(&self, key: BillKey, today: Date) -> Option<Yen> {
+    /// What is to be paid of an NP purchase of which nothing was heard and that is charged no late fee on a day.
+    pub fn unpaid_only(&self, key: BillKey, day: Date, rules: &BillRules<'_>) -> Option<Yen> {
         let BillKey::Np(order) = key else { return None };
         let bill = &self.np_bills()[self.plain_np(order)?];
-        (today <= bill.due).then_some(bill.unpaid)
+        (day <= bill.due || rules.terms.lateness.np_fee.is_zero()).then_some(bill.unpaid)
     }
 
     /// The due dates of all bills, with their keys, in no order.

@@ -1,15 +1,14 @@
 //! Working out a settlement on a copy of the account: money meets bills, fees are charged and taken back, the ladder
-//! takes notice. Also how an account looks at a moment on which nothing was recorded.
+//! takes notice.
 
 use std::borrow::Cow;
 
 use super::account::{Account, Purchase, Status};
-use super::bill::{Bill, BillKey, Change, ChangeKind, LateFee, Line, Lines, PaymentMethod};
+use super::bill::{Bill, BillKey, Change, ChangeKind, LateFee, Line, Lines};
 use super::ids::CustomerIx;
-use super::jst::{Date, MINUTE, Millis, Now};
+use super::jst::{MINUTE, Millis, Now};
 use super::lateness::{BillRules, Rules, is_closed};
 use super::money::Yen;
-use super::notes::Pending;
 use super::settle::{Charge, Pot, Settlement, Transfer};
 use super::spare::Spare;
 use super::state::State;
@@ -85,7 +84,7 @@ impl<'a> Draft<'a> {
     pub(super) fn bills_where<T>(&self, is_so: impl Fn(&Bill) -> Option<T>) -> Vec<(BillKey, T)> {
         let by = self.by();
         let found = |bill: Cow<'_, Bill>| is_so(&bill).map(|what| ((bill.due(&by), bill.key), what));
-        let mut found: Vec<_> = self.account.bills_in_question(self.now.date).filter_map(found).collect();
+        let mut found: Vec<_> = self.account.bills_in_question(self.now.date, &by).filter_map(found).collect();
         found.sort_unstable_by_key(|(place, _)| *place);
         found.into_iter().map(|((_, key), what)| (key, what)).collect()
     }
@@ -114,7 +113,7 @@ impl<'a> Draft<'a> {
     /// Puts money on one bill, once it is issued, as far as it goes; what is left is given back. What is owed is judged as of
     /// when the money was paid. Of late fees no more is owed than provisional news of a payment leaves.
     fn put_on(&mut self, key: BillKey, money: Yen, paid: &Paid<'_>) -> Yen {
-        let principal = self.account.unpaid_in_time(key, paid.then.date);
+        let principal = self.account.unpaid_only(key, paid.then.date, &self.by());
         let owed = principal.map(|principal| Lines { principal, ..Lines::default() });
         let Some(owed) = owed.or_else(|| self.owed(key, &paid.then)) else { return money };
         let mut left = money;
@@ -161,7 +160,7 @@ impl<'a> Draft<'a> {
         self.reconcile();
     }
 
-    fn take_in(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) {
+    pub(super) fn take_in(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) {
         let left = self.allocate(from, money, at, order);
         let left = self.displace(from, left, at);
         if !left.is_zero() {
@@ -298,102 +297,14 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// A bill at one moment.
-#[derive(Clone, Debug)]
-pub struct BillAt {
-    pub bill: Bill,
-    pub due: Date,
-    pub method: PaymentMethod,
-    /// As charged less refunds; damages as far as they are posted.
-    pub charged: Lines,
-    pub owed: Lines,
-    /// Damages by now, posted or not.
-    pub accrued: Yen,
-    pub is_overdue: bool,
-}
-
-impl Account {
-    /// The account as it is at `now`: bills that have closed since its last fact are issued, and credit has met them.
-    pub fn as_of(&self, now: &Now, rules: Rules<'_>) -> Cow<'_, Self> {
-        let has_credit = self.rare.as_ref().is_some_and(|rare| !rare.credit.is_zero());
-        if !has_credit || !self.owes_a_closed_month(now) {
-            return Cow::Borrowed(self);
-        }
-        let mut draft = Draft::new(CustomerIx(0), self.clone(), now, rules, 0);
-        draft.catch_up();
-        Cow::Owned(draft.account)
-    }
-
-    fn owes_a_closed_month(&self, now: &Now) -> bool {
-        let stories = self.stories().iter().filter(|bill| !bill.is_issued()).filter_map(|bill| bill.key.month());
-        self.months().map(|open| open.month).chain(stories).any(|month| is_closed(month, now))
-    }
-
-    /// As if the payments that are only provisional news had come, in the order in which they were paid.
-    pub fn as_if_paid(&self, now: &Now, rules: Rules<'_>) -> Self {
-        let mut account = self.clone();
-        let news = account.rare.as_mut().and_then(|rare| rare.notes.as_mut());
-        let mut pending = news.map(|notes| std::mem::take(&mut notes.pending)).unwrap_or_default();
-        pending.sort_by_key(|pending| pending.paid_at);
-        let mut draft = Draft::new(CustomerIx(0), account, now, rules, 0);
-        draft.catch_up();
-        for pending in pending.iter().filter(|pending| now.at < pending.expires_at) {
-            draft.take_in(Pot::Received, pending.amount, pending.paid_at, &Line::FEES_FIRST);
-        }
-        draft.reconcile();
-        draft.account
-    }
-
-    /// Provisional news of payments, run out or not.
-    pub fn pending(&self) -> &[Pending] {
-        self.notes().map_or(&[], |notes| &notes.pending)
-    }
-
-    /// Its bills as they are at `now`, the oldest due date first. While there is provisional news of a payment, lateness
-    /// is judged as if it had come.
-    pub fn bills_at(&self, now: &Now, rules: Rules<'_>) -> Vec<BillAt> {
-        self.bills_at_if(now, rules, |bill| !bill.is_over(now.date))
-    }
-
-    /// Those of them on which something may be owed.
-    pub fn owing_bills_at(&self, now: &Now, rules: Rules<'_>) -> Vec<BillAt> {
-        let mut bills = self.bills_at_if(now, rules, |bill| bill.is_issued() && !bill.is_settled(now.date));
-        bills.retain(|at| !at.owed.total().is_zero());
-        bills
-    }
-
-    fn bills_at_if(&self, now: &Now, rules: Rules<'_>, is_wanted: impl Fn(&Bill) -> bool) -> Vec<BillAt> {
-        let present = self.as_of(now, rules);
-        let by = present.bill_rules(rules);
-        let shadow = (!self.pending().is_empty()).then(|| self.as_if_paid(now, rules));
-        let at = |bill: Bill| {
-            let judged = shadow.as_ref().and_then(|shadow| shadow.bill(bill.key)).unwrap_or(Cow::Borrowed(&bill));
-            let late_fees = judged.late_fee_sum(&by, now);
-            let (accrued, is_overdue) = (judged.damages_accrued(&by, now), judged.is_overdue(&by, now));
-            let charged = Lines { late_fees, ..bill.lines_but_late_fees(&by, now) };
-            let (due, method, owed) = (bill.due(&by), bill.method(&by), charged.minus_or_zero(&bill.paid()));
-            drop(judged);
-            BillAt { due, method, charged, owed, accrued, is_overdue, bill }
-        };
-        let kept = present.bills().filter(|bill| is_wanted(bill));
-        // Put in order by their keys: a bill is large, and a thousand are moved by nobody for nothing.
-        let mut order: Vec<_> = kept.map(|bill| (bill.due(&by), bill.key)).collect();
-        order.sort_unstable();
-        order.into_iter().filter_map(|(_, key)| Some(at(present.bill(key)?.into_owned()))).collect()
-    }
-
-    /// How its bills are judged.
-    pub fn bill_rules<'a>(&self, rules: Rules<'a>) -> BillRules<'a> {
-        rules.bills_by(self.profile.payment_method)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::account::{Channel, Profile, Purchase};
     use crate::domain::ids::{CustomerId, Lsn, OfficeId};
+    use crate::domain::jst::Date;
     use crate::domain::jst::{BankCalendar, Month};
+    use crate::domain::notes::Pending;
     use crate::domain::policy::Policy;
 
     #[test]

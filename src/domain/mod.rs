@@ -27,6 +27,7 @@ pub mod lateness;
 pub mod load;
 pub mod look_ahead;
 pub mod merchant;
+pub mod moment;
 pub mod money;
 pub mod next_step;
 pub mod notes;

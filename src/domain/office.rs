@@ -1,7 +1,7 @@
 //! What the back office tells us of a customer's money, and what it comes to.
 
 use super::account::Account;
-use super::bill::{BillKey, Line, Lines};
+use super::bill::{BillKey, Line};
 use super::draft::Draft;
 use super::event::{Cause, Event, Note, Payment, SlipIssued, SlipKind};
 use super::ids::{CustomerId, CustomerIx, OfficeId};
@@ -239,12 +239,8 @@ impl<'a> Office<'a> {
     /// an app may ask as often as its screen is opened.
     fn slip(&self, kind: SlipKind, random: u64) -> Result<Step<Receipt>, Refusal> {
         let by = self.account.bill_rules(self.rules);
-        let bills = self.draft()?.account.owing_bills_at(self.now, self.rules);
-        let oldest = bills.first().ok_or(Refusal::NothingOwed)?.due;
-        let mut lines = Lines::default();
-        for at in &bills {
-            Line::ALL.into_iter().for_each(|line| *lines.get_mut(line) += at.owed.get(line));
-        }
+        let owed = self.draft()?.account.owed_at(self.now, self.rules);
+        let (oldest, lines) = owed.ok_or(Refusal::NothingOwed)?;
         let most = Yen::new(MOST_ON_BARCODE);
         if kind == SlipKind::AppBarcode && lines.total() > most {
             return Err(Refusal::SlipTooLarge { most });
