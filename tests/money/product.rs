@@ -6,7 +6,7 @@ use sokketsu::domain::account::{Account, Channel, Identity, Limits};
 use sokketsu::domain::bill::{BillKey, PaymentMethod};
 use sokketsu::domain::codes::Form;
 use sokketsu::domain::denial::Reason;
-use sokketsu::domain::draft::BillAt;
+use sokketsu::domain::moment::BillAt;
 use sokketsu::domain::event::{Event, Note, SlipIssued, SlipKind};
 use sokketsu::domain::ids::{CustomerId, CustomerIx, MerchantId, OfficeId, OrderId, RefundId};
 use sokketsu::domain::jst::{Date, Millis, Month, Now};
