@@ -51,7 +51,10 @@ impl State {
         let (credit, months) = (account.credit(), account.months().collect::<Vec<_>>());
         let since = account.rare.as_ref().and_then(|rare| rare.credit_since);
         write!(out, "customer {id} {profile:?} {record:?} codes {codes_issued} live {live:?} ")?;
-        write!(out, "credit {credit} {since:?} {months:?} {:?} ", account.notes())?;
+        // Ledgers older than the kinds of slips do not have them, and a slip is soon over.
+        let mut notes = account.notes().cloned();
+        notes.iter_mut().flat_map(|notes| &mut notes.slips).for_each(|slip| slip.kind = None);
+        write!(out, "credit {credit} {since:?} {months:?} {notes:?} ")?;
         let mut stories: Vec<_> = account.stories().iter().filter(|bill| !bill.is_over(now.date())).collect();
         stories.sort_by_key(|bill| bill.key);
         write!(out, "{stories:?} ")?;

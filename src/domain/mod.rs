@@ -39,6 +39,7 @@ mod reason;
 pub mod receipts;
 pub mod request;
 pub mod rule;
+pub mod settings;
 pub mod settle;
 pub mod spare;
 pub mod standing;

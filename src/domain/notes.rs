@@ -2,7 +2,7 @@
 
 use super::account::Account;
 use super::bounds::SLIPS_KEPT;
-use super::event::{Note, SlipKind};
+use super::event::{Cause, Note, SlipKind};
 use super::ids::OfficeId;
 use super::jst::{Date, Millis};
 use super::money::Yen;
@@ -31,7 +31,7 @@ pub struct Pending {
 /// A slip that a customer can pay with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slip {
-    /// Unknown of one that was issued before kinds were kept.
+    /// None of one that is not given again: money came on it, or it is older than the keeping of kinds.
     pub kind: Option<SlipKind>,
     pub number: u64,
     pub amount: Yen,
@@ -60,6 +60,18 @@ impl Account {
                 let too_many = notes.slips.len().saturating_sub(SLIPS_KEPT);
                 notes.slips.drain(..too_many);
             }
+        }
+    }
+
+    /// Money came: provisional news of it has ended, and the slip it was paid on is not given again.
+    pub fn end_news(&mut self, cause: &Cause) {
+        let (Cause::Repayment(payment) | Cause::Final(payment)) = cause else { return };
+        if matches!(cause, Cause::Final(_)) {
+            self.forget_pending(payment.id);
+        }
+        if let Some(notes) = self.rare.as_mut().and_then(|rare| rare.notes.as_mut()) {
+            let paid = notes.slips.iter_mut().filter(|slip| Some(slip.number) == payment.slip);
+            paid.for_each(|slip| slip.kind = None);
         }
     }
 

@@ -14,6 +14,8 @@ use super::request::Instruction;
 use super::state::State;
 use super::undo::{Refusal, Step};
 
+/// So many provisional payments are kept, run out or not, for each that may be open.
+const RUN_OUT_FOR_ONE: usize = 10;
 /// Yen: the amount has six digits in the barcode of a slip.
 const MOST_ON_BARCODE: u64 = 999_999;
 
@@ -138,7 +140,11 @@ impl<'a> Office<'a> {
                 if self.receipt(ReceiptKind::Repayment, id).is_some() {
                     return Err(Refusal::PaymentFinal);
                 }
-                has_room("pending payments", self.account.pending().len(), bounds.pending_payments)?;
+                let all = self.account.pending();
+                let open = all.iter().filter(|pending| self.now.at < pending.expires_at).count();
+                has_room("pending payments", open, bounds.pending_payments)?;
+                // What has run out may still turn out final, and does not wait for ever.
+                has_room("payments that ran out", all.len(), bounds.pending_payments.saturating_mul(RUN_OUT_FOR_ONE))?;
                 Ok(self.note(Note::Pending { id, amount, paid_at, expires_at }))
             }
             Instruction::Confirm { id } => {
@@ -250,7 +256,7 @@ impl<'a> Office<'a> {
             return Err(Refusal::SlipTooLate { last_day });
         }
         let slips = self.account.notes().map_or(&[][..], |notes| &notes.slips);
-        let open = slips.iter().filter(|slip| self.now.at < slip.expires_at);
+        let open = slips.iter().filter(|slip| slip.kind.is_some() && self.now.at < slip.expires_at);
         if let Some(same) = open.clone().find(|slip| slip.kind == Some(kind) && slip.amount == lines.total()) {
             let issued = SlipIssued { kind, number: same.number, lines, expires_at: same.expires_at };
             let event = Box::new(self.note(Note::SlipIssued(issued)));

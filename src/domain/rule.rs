@@ -124,6 +124,15 @@ fn answer(reply: Reply) -> Ruling {
     Ruling::Answer(reply)
 }
 
+/// What is to be recorded, or else answered.
+fn ruled<T>(step: Result<Step<T>, Refusal>, known: impl FnOnce(T) -> Reply) -> Ruling {
+    match step {
+        Ok(Step::Record(event)) => Ruling::Record(event),
+        Ok(Step::Answer(found)) => answer(known(found)),
+        Err(refusal) => answer(Reply::Refused(refusal)),
+    }
+}
+
 /// Judges a request against the state as it is. `draw` gives random numbers.
 pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() -> u64) -> Ruling {
     let Some(in_force) = &state.policy else { return answer(Reply::Unknown) };
@@ -148,16 +157,13 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
             }
         }
         Request::Cancel(request) => rule_cancel(state, request, now),
-        Request::Capture(request) => match capture(state, request, now, policy) {
-            Ok(Step::Record(event)) => Ruling::Record(event),
-            Ok(Step::Answer(order)) => answer(Reply::Captured { order: Box::new(order.clone()), replayed: true }),
-            Err(refusal) => answer(Reply::Refused(refusal)),
-        },
-        Request::Refund(request) => match refund(state, request, now, policy) {
-            Ok(Step::Record(event)) => Ruling::Record(event),
-            Ok(Step::Answer((order, made))) => answer(refunded(order, made, true)),
-            Err(refusal) => answer(Reply::Refused(refusal)),
-        },
+        Request::Capture(request) => ruled(capture(state, request, now, policy), |order| Reply::Captured {
+            order: Box::new(order.clone()),
+            replayed: true,
+        }),
+        Request::Refund(request) => {
+            ruled(refund(state, request, now, policy), |(order, made)| refunded(order, made, true))
+        }
         Request::Recall(order) => match state.orders.by_lsn(order.id.lsn) {
             Some(known) if state.orders.is_remembered(known, now.at) => answer(Reply::Order(Box::new(known.clone()))),
             // Past its time and not freed yet: memory is never behind the ledger, so its copy is the better one.
@@ -187,11 +193,10 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         }
         Request::PutMerchant(merchant) => Ruling::Record(Event::MerchantSet(merchant.clone())),
         Request::Instruct { .. } if state.receipts.len() >= Receipts::MOST => answer(Reply::Full(Full::Receipts)),
-        Request::Instruct { customer, instruction } => match instruct(state, customer, instruction, now, draw) {
-            Ok(Step::Record(event)) => Ruling::Record(event),
-            Ok(Step::Answer(receipt)) => answer(booked(state, receipt, true).unwrap_or(Reply::Unknown)),
-            Err(refusal) => answer(Reply::Refused(refusal)),
-        },
+        Request::Instruct { customer, instruction } => {
+            let step = instruct(state, customer, instruction, now, draw);
+            ruled(step, |receipt| booked(state, receipt, true).unwrap_or(Reply::Unknown))
+        }
         Request::FindOrder(_)
         | Request::FindOrderByKey(_)
         | Request::FindCode(_)

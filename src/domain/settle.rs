@@ -162,7 +162,9 @@ impl Account {
             _ => None,
         };
         let mut touched = books.transfers.iter().flat_map(|transfer| [of(transfer.from), of(transfer.to)]).flatten();
-        let is_full = |key| self.bill(key).is_some_and(|bill| bill.changes.len() > bounds.changes_per_bill);
+        // Money that pays the bill off passes: it is the last.
+        let is_full =
+            |key| self.bill(key).is_some_and(|bill| bill.changes.len() > bounds.changes_per_bill && bill.is_open());
         touched.any(is_full) || refunded.is_some_and(is_full)
     }
 

@@ -9,7 +9,6 @@ use foldhash::fast::{FixedState, RandomState};
 
 use super::account::{Account, Hold, Purchase};
 use super::advice::Booked;
-use super::bounds::Bounds;
 use super::chunks::Chunks;
 use super::codes::{CodeBook, Ending, Form};
 use super::denial::Reason;
@@ -25,41 +24,9 @@ use super::orders::{CaptureTerms, Order, OrderState, RefundMade, Refunds, Sequen
 use super::policy::Policy;
 use super::receipts::{Receipt, Receipts};
 use super::request::{OrderKey, Payer, Scanned};
+pub use super::settings::Settings;
 use super::settle::Settlement;
 use super::spare::Spare;
-
-/// Numbers of the installation that decisions use; from `config/sokketsu.toml`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// How long a decision is answered again, ms (`orders.retain`).
-    pub orders_retain: i64,
-    /// Most orders in memory (`orders.max`).
-    pub orders_max: u64,
-    /// Life of a hold, ms (`holds.expire_after`).
-    pub hold_life: i64,
-    /// Most codes remembered, ended ones included (`codes.max`).
-    pub codes_max: usize,
-    /// Most customers (`customers.max`).
-    pub customers_max: u32,
-    /// Most merchants (`merchants.max`).
-    pub merchants_max: usize,
-    pub bounds: Bounds,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        use super::jst::{DAY, HOUR};
-        Self {
-            orders_retain: 48 * HOUR,
-            orders_max: 20_000_000,
-            hold_life: 7 * DAY,
-            codes_max: 20_000_000,
-            customers_max: 20_000_000,
-            merchants_max: 1_000_000,
-            bounds: Bounds::default(),
-        }
-    }
-}
 
 /// A policy with the number under which decisions cite it.
 #[derive(Clone, Debug)]
@@ -264,9 +231,7 @@ impl State {
 
     fn settled(&mut self, cause: &Cause, books: &Settlement, now: &Now) {
         let (account, spare) = self.account_and_spare(books.customer);
-        if let Cause::Final(payment) = cause {
-            account.forget_pending(payment.id);
-        }
+        account.end_news(cause);
         account.settle(spare, books, None, now);
         account.tidy(now.date);
     }

@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod contract_tests;
 mod error;
+mod post;
 mod rate;
 mod schema;
 pub mod sqlite;

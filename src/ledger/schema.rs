@@ -12,12 +12,14 @@ use crate::domain::event::Destination;
 use crate::domain::jst::Millis;
 use crate::domain::settle::StepReason;
 
+type Step = fn(&Connection) -> Result<(), LedgerError>;
+
 struct Migration {
     version: i64,
     name: &'static str,
     sql: &'static str,
     /// What the program itself carries over after it.
-    then: Option<fn(&Connection) -> Result<(), LedgerError>>,
+    then: Option<Step>,
 }
 
 /// Applied ones never change: their hash is in every ledger. A change of the tables is a new file.

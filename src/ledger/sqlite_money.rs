@@ -48,9 +48,7 @@ impl Poster<'_> {
         self.move_money(books, None, lsn)?;
         let now = self.now;
         self.rewrite(books.customer, &now, |account, spare| {
-            if let Cause::Final(payment) = cause {
-                account.forget_pending(payment.id);
-            }
+            account.end_news(cause);
             account.settle(spare, books, None, &now);
         })?;
         self.receipt(event, lsn)

@@ -21,7 +21,7 @@ fn one_yen(history: &mut History, number: usize) {
     };
     let count = u32::try_from(history.state.accounts().count()).unwrap();
     let most = (0..count).max_by_key(|ix| unpaid(*ix)).unwrap();
-    let customer = history.state.account(CustomerIx(most)).unwrap().id.clone();
+    let customer = history.state.account(CustomerIx(most)).unwrap().id;
     let id = OfficeId::new(&format!("one-yen-{number}")).unwrap();
     let instruction = Instruction::Repay { id, amount: Yen::new(1), paid_at: None, slip: None };
     let request = Request::Instruct { customer, instruction };

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::rate::{LOOK, MOST_BEHIND, RESTS, RUSH, Rate};
-use super::{Ledger, LedgerError, Posting};
+use super::post::Loop;
+use super::{Ledger, Posting};
 use crate::domain::ids::Lsn;
 
 /// Longest time that a record waits if nobody rings. Half a second: a page that many records change is then
@@ -20,12 +20,6 @@ const POLL: Duration = Duration::from_millis(500);
 /// The lowest there is, on Linux for this thread alone: posting comes in bursts, and while the cores are full it may
 /// wait. It drains some 200,000 records a second once there is room.
 const NICE: i32 = 19;
-/// Rests after a step of what was put off, for each time it took: a fifth of a quiet ledger's time.
-const HOUSE_RESTS: u32 = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often what is posted is made durable in the ledger; old segments of the journal may go only then.
-const SECURE_EVERY: Duration = Duration::from_secs(60);
 /// How long a dropped writer waits for its thread.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -59,24 +53,24 @@ pub enum Condition {
     Stopped,
 }
 
-struct Desk {
-    condition: Condition,
-    stop: bool,
+pub(super) struct Desk {
+    pub condition: Condition,
+    pub stop: bool,
     /// How many wait for the books to catch up.
-    hurry: u32,
+    pub hurry: u32,
 }
 
-struct Shared {
-    posted: Arc<AtomicU64>,
+pub(super) struct Shared {
+    pub posted: Arc<AtomicU64>,
     /// Last record that the ledger has durably.
-    secured: AtomicU64,
+    pub secured: AtomicU64,
     /// Set by the bell, so that ringing a bell that rings already costs one swap.
-    rung: AtomicBool,
-    desk: Mutex<Desk>,
+    pub rung: AtomicBool,
+    pub desk: Mutex<Desk>,
     /// Wakes the writer.
-    bell: Condvar,
+    pub bell: Condvar,
     /// Wakes those who wait for the position or the condition to change.
-    moved: Condvar,
+    pub moved: Condvar,
 }
 
 /// Tells the writer that there are new records. Cheap enough for every batch.
@@ -195,17 +189,17 @@ impl Drop for Writer {
 }
 
 impl Shared {
-    fn set(&self, condition: Condition) {
+    pub fn set(&self, condition: Condition) {
         self.desk.lock().condition = condition;
         self.moved.notify_all();
     }
 
-    fn is_stopping(&self) -> bool {
+    pub fn is_stopping(&self) -> bool {
         self.desk.lock().stop
     }
 
     /// Waits for the bell or the poll; not at all if it rang meanwhile.
-    fn wait_for_records(&self) {
+    pub fn wait_for_records(&self) {
         let mut desk = self.desk.lock();
         if !desk.stop && !self.rung.load(Ordering::Acquire) {
             self.bell.wait_for(&mut desk, POLL);
@@ -213,7 +207,7 @@ impl Shared {
     }
 
     /// Rests for a while; a stop or somebody who waits for the books cuts it short. Whether it was cut short.
-    fn rest(&self, pause: Duration) -> bool {
+    pub fn rest(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut desk = self.desk.lock();
         while !desk.stop && desk.hurry == 0 {
@@ -225,184 +219,9 @@ impl Shared {
     }
 
     /// Waits out a pause; only a stop cuts it short.
-    fn wait_for_ledger(&self, pause: Duration) {
+    pub fn wait_for_ledger(&self, pause: Duration) {
         let until = Instant::now() + pause;
         let mut desk = self.desk.lock();
         while !desk.stop && !self.bell.wait_until(&mut desk, until).timed_out() {}
-    }
-}
-
-/// Why the loop ended.
-enum End {
-    Told,
-    Failed(String),
-}
-
-struct Loop<L, S> {
-    ledger: L,
-    source: S,
-    shared: Arc<Shared>,
-    position: Lsn,
-    /// Most records in one transaction.
-    chunk: usize,
-    /// What the ledger has durably, and when it was last tried to move that.
-    secured: Lsn,
-    tried: Option<Instant>,
-}
-
-impl<L: Ledger, S: Source> Loop<L, S> {
-    fn run(mut self) {
-        let end = self.work();
-        self.shared.set(match end {
-            End::Told => Condition::Stopped,
-            End::Failed(error) => {
-                tracing::error!(%error, "the ledger's writer has stopped");
-                Condition::Failed { error }
-            }
-        });
-    }
-
-    fn work(&mut self) -> End {
-        match self.insist(L::position) {
-            Ok(position) => self.moved_to(position),
-            Err(end) => return end,
-        }
-        let mut chunk = Vec::with_capacity(self.chunk);
-        let mut rate = Rate::new(self.source.last(), Instant::now());
-        while !self.shared.is_stopping() {
-            chunk.clear();
-            // Before looking, so that what comes after the look rings again.
-            self.shared.rung.store(false, Ordering::Release);
-            if let Err(end) = self.read(&mut chunk) {
-                return end;
-            }
-            self.secure_now_and_then();
-            let Some(last) = chunk.last().map(|posting| posting.lsn) else {
-                if let Err(end) = self.use_the_quiet() {
-                    return end;
-                }
-                continue;
-            };
-            let began = Instant::now();
-            match self.insist(|ledger| ledger.post(&chunk)) {
-                Ok(()) => self.moved_to(last),
-                Err(end) => return end,
-            }
-            self.give_way(&mut rate, began.elapsed() * RESTS);
-        }
-        if self.secured != self.position {
-            self.secure();
-        }
-        End::Told
-    }
-
-    /// Nothing is to be posted: time for what was put off, a step at a time, and the disk is left alone in between.
-    fn use_the_quiet(&mut self) -> Result<(), End> {
-        let began = Instant::now();
-        if self.insist(L::keep_house)? {
-            self.shared.rest(began.elapsed() * HOUSE_RESTS);
-        } else {
-            self.shared.wait_for_records();
-        }
-        Ok(())
-    }
-
-    /// The next chunk, with growing pauses while the journal can't be read.
-    fn read(&mut self, chunk: &mut Vec<Posting>) -> Result<(), End> {
-        let mut pause = Pause::default();
-        loop {
-            chunk.clear();
-            match self.source.next_chunk(self.position, self.chunk, chunk) {
-                Ok(()) => {
-                    pause.over(&self.shared);
-                    return Ok(());
-                }
-                Err(error) => pause.wait(&self.shared, &format!("the journal can't be read: {error}"))?,
-            }
-        }
-    }
-
-    fn secure_now_and_then(&mut self) {
-        if self.secured != self.position && self.tried.is_none_or(|at| at.elapsed() >= SECURE_EVERY) {
-            self.secure();
-        }
-    }
-
-    /// A failure is no loss: the journal keeps its segments a while longer.
-    fn secure(&mut self) {
-        self.tried = Some(Instant::now());
-        match self.ledger.secure() {
-            Ok(Some(position)) => {
-                self.secured = position;
-                self.shared.secured.store(position.0, Ordering::Release);
-            }
-            Ok(None) => tracing::debug!("the ledger could not be made durable as a whole; a reader was in the way"),
-            Err(error) => tracing::warn!(%error, "the ledger could not be made durable; it is tried again"),
-        }
-    }
-
-    /// In a rush the answers go first.
-    fn give_way(&self, rate: &mut Rate, mut rest: Duration) {
-        while !rest.is_zero() {
-            let last = self.source.last();
-            let behind = last.0.saturating_sub(self.position.0);
-            if rate.at(last, Instant::now()) <= RUSH || behind >= MOST_BEHIND {
-                return;
-            }
-            let slice = rest.min(LOOK);
-            if self.shared.rest(slice) {
-                return;
-            }
-            rest -= slice;
-        }
-    }
-
-    fn moved_to(&mut self, position: Lsn) {
-        self.position = position;
-        self.shared.posted.store(position.0, Ordering::Release);
-        // Under the lock, so that one about to wait does not miss it.
-        drop(self.shared.desk.lock());
-        self.shared.moved.notify_all();
-    }
-
-    /// Does it until it succeeds, with growing pauses while the ledger is away.
-    fn insist<T>(&mut self, mut act: impl FnMut(&mut L) -> Result<T, LedgerError>) -> Result<T, End> {
-        let mut pause = Pause::default();
-        loop {
-            match act(&mut self.ledger) {
-                Ok(done) => {
-                    pause.over(&self.shared);
-                    return Ok(done);
-                }
-                Err(error) if error.is_retriable() => pause.wait(&self.shared, &error.to_string())?,
-                Err(error) => return Err(End::Failed(error.to_string())),
-            }
-        }
-    }
-}
-
-/// Tries of one thing, and the growing pauses between them.
-#[derive(Default)]
-struct Pause {
-    tries: u32,
-    next: Duration,
-}
-
-impl Pause {
-    fn wait(&mut self, shared: &Shared, error: &str) -> Result<(), End> {
-        self.tries += 1;
-        self.next = (self.next * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        tracing::warn!(error, tries = self.tries, "the ledger can't be written; decisions go on");
-        shared.set(Condition::Waiting { tries: self.tries, error: error.to_owned() });
-        shared.wait_for_ledger(self.next);
-        if shared.is_stopping() { Err(End::Told) } else { Ok(()) }
-    }
-
-    /// It succeeded.
-    fn over(&self, shared: &Shared) {
-        if self.tries > 0 {
-            tracing::info!(tries = self.tries, "the ledger is back");
-            shared.set(Condition::Working);
-        }
     }
 }

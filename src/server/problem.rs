@@ -216,7 +216,8 @@ impl Problem {
             Full::Receipts => ("receipts of the office's calls", "what is kept until the ledger has them"),
         };
         let detail = format!("As many {what} are kept as may be ({key}). Nothing was recorded. Send it again later.");
-        Self::new(&BUSY, detail).retry_after(1)
+        // Only time helps, or a larger bound.
+        Self::new(&BUSY, detail).retry_after(60)
     }
 
     pub fn not_ready() -> Self {

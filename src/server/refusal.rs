@@ -44,7 +44,8 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
         // The ledger is asked before a refund is judged that needs it; it could not be.
         Refusal::LedgerKnows => Problem::not_ready(),
         Refusal::TooManyOpen { what, most } => {
-            let detail = format!("This customer has as many {what} as may be. End some of them first.");
+            let detail =
+                format!("This customer has as many {what} as may be; end some first. What pays a bill off passes.");
             Problem::new(&TOO_MANY_OPEN, detail).with("most", most)
         }
         Refusal::CustomerUnknown => super::customers::unknown(),
@@ -79,9 +80,7 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
         Refusal::SlipTooLate { last_day } => {
             Problem::new(&SLIP_TOO_LATE, "Take the money by repayment.").with("last_day", last_day.to_string())
         }
-        Refusal::SlipTooLarge { most } => {
-            Problem::new(&SLIP_TOO_LARGE, "Issue a slip of another kind.").with("most", most.get())
-        }
+        Refusal::SlipTooLarge { most } => Problem::new(&SLIP_TOO_LARGE, "Take another kind.").with("most", most.get()),
     }
 }
 

@@ -83,10 +83,17 @@ async fn recall(edge: &Edge, order: Order) -> Result<(), Problem> {
 /// Takes an order back, seen or not. The code it came with, if it is known, speeds its way.
 pub(super) async fn cancel(edge: &Edge, key: OrderKey, handle: Option<Handle>) -> Result<Reply, Problem> {
     let past = past_sale(edge, key).await?;
-    if let Ok(Some(order)) = past {
-        return settled_long_ago(&order, edge.now());
+    let was_blocked = matches!(&past, Ok(Some(order)) if is_blocked(order));
+    if let Ok(Some(order)) = past.as_ref()
+        && !was_blocked
+    {
+        return settled_long_ago(order, edge.now());
     }
-    let reply = ask(edge, Request::Cancel(Cancel { key, handle }), None).await?.reply;
+    // What was blocked long ago is blocked anew: memory has let go of that.
+    let mut reply = ask(edge, Request::Cancel(Cancel { key, handle }), None).await?.reply;
+    if let Reply::Cancelled { action: CancelAction::Blocked, replayed, .. } = &mut reply {
+        *replayed |= was_blocked;
+    }
     match (past, &reply) {
         // Should it still come, it is blocked. But it may be a sale of long ago, which stands: this is to be asked again.
         (Err(Unavailable), Reply::Cancelled { action: CancelAction::Blocked, .. }) => Err(Problem::not_ready()),
@@ -111,15 +118,18 @@ async fn is_in_memory(edge: &Edge, key: OrderKey) -> Result<bool, Problem> {
     Ok(!matches!(ask(edge, Request::FindOrderByKey(key), None).await?.reply, Reply::Unknown))
 }
 
+/// Denied as cancelled is what was blocked.
+const fn is_blocked(order: &Order) -> bool {
+    matches!(order.state, OrderState::Tombstone | OrderState::Denied(Reason::Cancelled))
+}
+
 fn settled_long_ago(order: &Order, now: Millis) -> Result<Reply, Problem> {
     let cancelled = |action, authorization| Reply::Cancelled { action, authorization, replayed: true };
     Ok(match order.state {
         OrderState::Captured { refunded, .. } if !refunded.is_zero() => Reply::Refused(Refusal::AlreadyRefunded),
         OrderState::Captured { .. } => Reply::Refused(Refusal::UseRefund),
         OrderState::Cancelled => cancelled(CancelAction::Reversed, Some(order.id)),
-        // Denied as cancelled is what was blocked.
-        OrderState::Tombstone | OrderState::Denied(Reason::Cancelled) => cancelled(CancelAction::Blocked, None),
-        OrderState::Denied(_) => cancelled(CancelAction::None, Some(order.id)),
+        OrderState::Tombstone | OrderState::Denied(_) => cancelled(CancelAction::None, Some(order.id)),
         OrderState::Held { expires_at } if now >= expires_at => cancelled(CancelAction::None, Some(order.id)),
         // An open hold is always in memory; the ledger is behind.
         OrderState::Held { .. } => return Err(Problem::not_ready()),

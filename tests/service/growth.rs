@@ -20,8 +20,10 @@ const MOST_INSTRUCTIONS: u64 = 3_000_000;
 /// Instructions of the owner's thread for a request, and for the calendar's papers.
 const COUNTED: [&str; 2] = ["*Owner::take", "*Owner::calendar_step"];
 
+type Act = fn(&mut Buyer);
+
 /// Every command about a customer, in an order in which each finds what it is about.
-const COMMANDS: &[(&str, fn(&mut Buyer))] = &[
+const COMMANDS: &[(&str, Act)] = &[
     ("standing", |b| b.read("office", "/v1/customers/{id}")),
     ("code", |b| b.code()),
     ("code's view", |b| b.read("wallet", "/v1/codes/{code}")),
@@ -154,6 +156,7 @@ fn grown() -> Vec<(&'static List, usize)> {
 
 /// As it ships: a build for tests takes ten times the instructions.
 fn release(options: &[&str]) -> How {
+    #[expect(clippy::disallowed_methods, reason = "the test's own, not the service's")]
     let given = std::env::var("SOKKETSU_BIN").expect("SOKKETSU_BIN names the release build");
     let binary = std::fs::canonicalize(given).expect("the build is there").to_str().map(str::to_owned);
     let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/config/policy.load.toml");
@@ -161,6 +164,7 @@ fn release(options: &[&str]) -> How {
     How { binary, environment, ..How::with(options) }
 }
 
+#[expect(clippy::print_stdout, reason = "the table is to be read")]
 fn show(table: &Table, when: &str) {
     println!("{when}: thousands of instructions of the owner's thread for one call, and its milliseconds");
     println!("{:<26} {:>8} {:>8} {:>8} {:>6}", "invoices:", 10, 100, "most", "ms");
