@@ -245,6 +245,37 @@ fn an_open_slip_of_the_same_kind_and_amount_is_given_again() {
     let (_, other) = slip("office", "terminal_number");
     assert_ne!(other["number"], first["number"]);
     assert_eq!(last_record(&server, known), known + 1);
+
+    // Once it is paid it is not: a shop refuses a number that was paid.
+    let mut buyer = Buyer::new(&server, "2000");
+    let paid = json!({"repayment_id": "paid", "amount": 900, "slip": first["number"]});
+    buyer.office("repayments", paid);
+    buyer.buy("np_atobarai", 900);
+    buyer.slip();
+    let next = buyer.last.json();
+    assert_eq!((&next["amount"], buyer.last.status < 300), (&json!(900), true), "{next}");
+    assert_ne!(next["number"], first["number"]);
+}
+
+/// News that ran out waits for what becomes of it, and is not in the way of the next.
+#[test]
+fn news_of_payments_that_ran_out_leaves_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::sandbox(&folder.path().join("data"), &["--sandbox-start", "2021-06-10T09:00:00.000+09:00"]);
+    let mut buyer = Buyer::new(&server, "2000");
+    let mut news = |id: String, until: &str| {
+        buyer.office("payments-pending", json!({"payment_id": id, "amount": 1, "expires_at": until}));
+        buyer.last.status
+    };
+    for number in 0..100 {
+        assert_eq!(news(format!("short-{number}"), "2021-06-12T00:00:00+09:00"), 200);
+    }
+    assert_eq!(news("over".to_owned(), "2021-06-20T00:00:00+09:00"), 409);
+    let body = json!({"now": "2021-06-13T09:00:00.000+09:00"});
+    assert_eq!(server.client().send("ops", "POST", "/sandbox/clock", &body).status, 200);
+    assert_eq!(news("next".to_owned(), "2021-06-20T00:00:00+09:00"), 200);
+    buyer.office("payments-pending/short-7/final", json!({}));
+    assert_eq!(buyer.last.status, 200, "{:?}", buyer.last);
 }
 
 /// The refunds made before an order left memory count, and each is given again by its id.

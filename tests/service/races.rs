@@ -186,3 +186,29 @@ fn a_stall_of_five_seconds_charges_each_basket_once() {
 fn stall(time: Duration) {
     std::thread::sleep(time);
 }
+
+/// A cancel that came before its sale, asked again when memory has let go of it.
+#[test]
+fn what_was_blocked_long_ago_is_blocked_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::sandbox(&folder.path().join("data"), &["--sandbox-start", "2021-06-10T09:00:00.000+09:00"]);
+    let mut client = server.client();
+    let sale = json!({"order_id": "LATE-1", "customer_id": "2000", "channel": "online", "amount": 100,
+        "merchant": {"id": "mrc_konbini"}, "deadline_ms": 30_000});
+    let cancel = json!({"merchant_id": "mrc_konbini", "order_id": "LATE-1"});
+    let blocked = |client: &mut Client| {
+        let answer = client.send("register", "POST", "/v1/cancellations", &cancel).json();
+        assert_eq!(answer["action"], "blocked", "{answer}");
+        answer["replayed"].clone()
+    };
+    let denied = |client: &mut Client| {
+        let answer = client.send("register", "POST", "/v1/authorizations", &sale).json();
+        assert_eq!((&answer["decision"], &answer["reason"]), (&json!("denied"), &json!("cancelled")), "{answer}");
+    };
+    assert_eq!(blocked(&mut client), json!(false));
+    denied(&mut client);
+    let body = json!({"now": "2021-06-20T09:00:00.000+09:00"});
+    assert_eq!(client.send("ops", "POST", "/sandbox/clock", &body).status, 200);
+    assert_eq!(blocked(&mut client), json!(true));
+    denied(&mut client);
+}
