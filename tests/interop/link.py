@@ -201,8 +201,9 @@ def by_bytes(service):
         expect(bytes(again), raw[2:], "a worked frame written again")
     expect(link.exchange(bytes.fromhex(ECHO)).hex(),
            "3038313082200000020000000400000000000000313132333038343730303030303030313030333031", "0810")
+    # Its barcode is days old and no record of ours is beside it: by its digits alone nobody can tell it from a guess.
     denied = link.exchange(bytes.fromhex(PURCHASE))
-    expect((len(denied), denied[4:12].hex().upper(), both_read(denied)["39"]), (135, "723800010AD08000", "54"), "0210")
+    expect((len(denied), denied[4:12].hex().upper(), both_read(denied)["39"]), (135, "723800010AD08000", "14"), "0210")
     reversed_ = link.exchange(bytes.fromhex(REVERSAL))
     expect((len(reversed_), both_read(reversed_)["39"]), (165, "00"), "0430")
     code = service.code("2007")["barcode"]
