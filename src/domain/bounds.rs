@@ -60,6 +60,8 @@ pub const fn most_kept(open: usize) -> usize {
 /// Partial reversals of one purchase, of which a network sends one. They pass beyond the refunds that a register may
 /// make, but not without end: each stays in memory with its purchase.
 pub const MOST_REVERSALS: usize = 1_000;
+/// So many provisional payments are kept, run out or not, for each that may be open.
+pub const RUN_OUT_FOR_ONE: usize = 10;
 /// Slips remembered of one customer, expired ones included; beyond it the oldest are forgotten, which then count as
 /// expired.
 pub const SLIPS_KEPT: usize = 200;

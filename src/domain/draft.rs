@@ -261,11 +261,10 @@ impl<'a> Draft<'a> {
     /// The account as if the payments had come that are only provisional news; none where there is no such news. It is
     /// made when a late fee is in question, and stands until fees are posted.
     fn shadow(&mut self) -> Option<&Account> {
-        if self.account.pending().is_empty() {
-            return None;
+        if self.shadow.is_none() {
+            self.shadow = self.account.shadow(self.now, self.rules).map(Box::new);
         }
-        let (account, now, rules) = (&self.account, self.now, self.rules);
-        Some(self.shadow.get_or_insert_with(|| Box::new(account.as_if_paid(now, rules))))
+        self.shadow.as_deref()
     }
 
     /// Takes a part of a purchase back, as [`Account::discharge`] will: what had been paid of it is free for other bills.
@@ -302,8 +301,7 @@ mod tests {
     use super::*;
     use crate::domain::account::{Channel, Profile, Purchase};
     use crate::domain::ids::{CustomerId, Lsn, OfficeId};
-    use crate::domain::jst::Date;
-    use crate::domain::jst::{BankCalendar, Month};
+    use crate::domain::jst::{BankCalendar, Date, Month};
     use crate::domain::notes::Pending;
     use crate::domain::policy::Policy;
 

@@ -105,7 +105,7 @@ impl Account {
     }
 
     /// By which lateness is judged while there is provisional news of a payment.
-    fn shadow(&self, now: &Now, rules: Rules<'_>) -> Option<Self> {
+    pub(super) fn shadow(&self, now: &Now, rules: Rules<'_>) -> Option<Self> {
         (!self.pending().is_empty()).then(|| self.as_if_paid(now, rules))
     }
 

@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::bill::{BillKey, Line};
+use super::bounds::RUN_OUT_FOR_ONE;
 use super::draft::Draft;
 use super::event::{Cause, Event, Note, Payment, SlipIssued, SlipKind};
 use super::ids::{CustomerId, CustomerIx, OfficeId};
@@ -14,8 +15,6 @@ use super::request::Instruction;
 use super::state::State;
 use super::undo::{Refusal, Step};
 
-/// So many provisional payments are kept, run out or not, for each that may be open.
-const RUN_OUT_FOR_ONE: usize = 10;
 /// Yen: the amount has six digits in the barcode of a slip.
 const MOST_ON_BARCODE: u64 = 999_999;
 

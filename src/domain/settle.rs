@@ -1,8 +1,10 @@
 //! Money against bills. A [`Settlement`] is what a fact changes in one customer's books, figure by figure, so that
 //! nothing is judged again when it is applied; a [`Draft`](super::draft::Draft) works it out.
 
+use std::sync::Arc;
+
 use super::account::{Account, Purchase};
-use super::bill::{BillKey, Change, ChangeKind, LateFee, Line, PaymentMethod};
+use super::bill::{Bill, BillKey, Change, ChangeKind, LateFee, Line, PaymentMethod};
 use super::bounds::Bounds;
 use super::ids::CustomerIx;
 use super::jst::{Date, Millis, Month, Now};
@@ -154,18 +156,18 @@ impl Account {
     /// Whether one of the bills that a settlement has touched, or the one that a refund makes smaller, has had more
     /// changes than a bill may have.
     pub fn has_full_bill(&self, books: &Settlement, refunded: Option<BillKey>, bounds: &Bounds) -> bool {
-        if self.stories().iter().all(|bill| bill.changes.len() <= bounds.changes_per_bill) {
+        // Money that pays the bill off passes: it is the last.
+        let full = |bill: &&Arc<Bill>| bill.changes.len() > bounds.changes_per_bill && bill.is_open();
+        let full: Vec<BillKey> = self.stories().iter().filter(full).map(|bill| bill.key).collect();
+        if full.is_empty() {
             return false;
         }
         let of = |pot: Pot| match pot {
             Pot::Bill { bill, line: Line::Principal } => Some(bill),
             _ => None,
         };
-        let mut touched = books.transfers.iter().flat_map(|transfer| [of(transfer.from), of(transfer.to)]).flatten();
-        // Money that pays the bill off passes: it is the last.
-        let is_full =
-            |key| self.bill(key).is_some_and(|bill| bill.changes.len() > bounds.changes_per_bill && bill.is_open());
-        touched.any(is_full) || refunded.is_some_and(is_full)
+        let touched = books.transfers.iter().flat_map(|transfer| [of(transfer.from), of(transfer.to)]).flatten();
+        touched.chain(refunded).any(|key| full.contains(&key))
     }
 
     /// Makes a settlement true; `refund` is what went back to the shop with it.

@@ -52,7 +52,7 @@ pub(super) async fn refund(edge: &Edge, mut refund: Refund) -> Result<Reply, Pro
             Reply::Refused(Refusal::AuthorizationUnknown) => order(edge, which).await?,
             Reply::Refused(Refusal::LedgerKnows) => {
                 let past = look(edge, which).await.map_err(|Unavailable| Problem::not_ready())?;
-                Found { order: past.ok_or_else(Problem::not_ready)?, at: edge.clock.now(), is_past: true }
+                Found { order: past.ok_or_else(Problem::not_ready)?, at: edge.now(), is_past: true }
             }
             reply => return Ok(reply),
         };
