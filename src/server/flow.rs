@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
@@ -40,7 +41,7 @@ pub(super) struct Asked<'a> {
     pub(super) known: Option<&'a Known>,
     /// When its head was complete; monotonic.
     pub(super) received: Instant,
-    params: &'a matchit::Params<'a, 'a>,
+    head: &'a Parts,
     pub(super) query: Option<&'a str>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a [u8],
@@ -49,7 +50,8 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// A parameter of the path; the template has it.
     pub(super) fn param(&self, name: &str) -> &str {
-        self.params.get(name).unwrap_or_default()
+        let found = self.edge.router.find(&self.head.method, self.head.uri.path());
+        found.ok().and_then(|(_, params)| params.get(name)).unwrap_or_default()
     }
 
     /// The caller of a call that needs one.
@@ -69,8 +71,12 @@ pub(super) async fn answer(
     let (head, body) = request.into_parts();
     let mut body = (!body.is_end_stream()).then_some(body);
     let request_id = request_id(&edge, &head.headers);
+    let waits_to_send = head.headers.contains_key(header::EXPECT);
     let mut route = None;
-    let served = serve(&edge, door, &head, &mut body, suspicious, received, &mut route).await;
+    let served = match admit(&edge, door, head, &mut body, suspicious, received, &mut route).await {
+        Ok(call) => call.carry_out().await,
+        Err(problem) => Err(problem),
+    };
     let label = route.map_or(UNMATCHED, |route| route.label);
     let answer = match served {
         Ok(answer) => answer,
@@ -81,7 +87,7 @@ pub(super) async fn answer(
     };
     // A body that was not read whole would be taken for the next request.
     let close = body.is_some() || suspicious;
-    if let Some(body) = body.filter(|_| !head.headers.contains_key(header::EXPECT)) {
+    if let Some(body) = body.filter(|_| !waits_to_send) {
         tokio::spawn(linger(body));
     }
     let took = received.elapsed();
@@ -90,17 +96,51 @@ pub(super) async fn answer(
     Ok(answer.into_response(request_id, close))
 }
 
-async fn serve(
+/// A call that came whole and may be made.
+struct Admitted {
+    edge: Arc<Edge>,
+    route: &'static Route,
+    known: Option<Arc<Known>>,
+    received: Instant,
+    head: Parts,
+    body: Bytes,
+}
+
+impl Admitted {
+    /// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.
+    async fn carry_out(self) -> Result<Answer, Problem> {
+        if !self.route.runs_by_itself() {
+            return self.run().await;
+        }
+        tokio::spawn(self.run()).await.map_err(|_| Problem::internal())?
+    }
+
+    async fn run(self) -> Result<Answer, Problem> {
+        let asked = Asked {
+            edge: &self.edge,
+            known: self.known.as_deref(),
+            received: self.received,
+            head: &self.head,
+            query: self.head.uri.query(),
+            headers: &self.head.headers,
+            body: &self.body,
+        };
+        dispatch(self.route.call, &asked).await
+    }
+}
+
+/// The whole call, if it may be made.
+async fn admit(
     edge: &Arc<Edge>,
     door: Door,
-    head: &Parts,
+    head: Parts,
     body: &mut Option<Incoming>,
     suspicious: bool,
     received: Instant,
     found: &mut Option<&'static Route>,
-) -> Result<Answer, Problem> {
-    check_head(head, suspicious)?;
-    let (route, params) = edge.router.find(&head.method, head.uri.path())?;
+) -> Result<Admitted, Problem> {
+    check_head(&head, suspicious)?;
+    let (route, _) = edge.router.find(&head.method, head.uri.path())?;
     *found = Some(route);
     is_served_here(edge, door, route)?;
     let known = identify(edge, door, route, &head.headers)?;
@@ -117,26 +157,17 @@ async fn serve(
     } else if body.is_some() {
         return Err(Problem::new(&MALFORMED, "This call takes no body. Leave it out."));
     } else {
-        bytes::Bytes::new()
+        Bytes::new()
     };
     // After the body, so that the caller keeps its connection for the next try.
     if !route.is_open() && !edge.readiness.may_serve() {
         return Err(Problem::not_ready());
     }
     if let Some(signature) = signature {
-        signature.check(head, &bytes)?;
+        signature.check(&head, &bytes)?;
         may_call(edge, door, route, known.as_deref())?;
     }
-    let asked = Asked {
-        edge,
-        known: known.as_deref(),
-        received,
-        params: &params,
-        query: head.uri.query(),
-        headers: &head.headers,
-        body: &bytes,
-    };
-    dispatch(route.call, &asked).await
+    Ok(Admitted { edge: Arc::clone(edge), route, known, received, head, body: bytes })
 }
 
 async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {

@@ -161,7 +161,8 @@ where
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER)
-        .half_close(false)
+        // Who has said all may still listen for the answer. What was asked is done in either case.
+        .half_close(true)
         .writev(false)
         .keep_alive(true);
     let (watched, header_timeout) = (heads.clone(), edge.options.header_timeout);

@@ -89,6 +89,13 @@ impl Route {
         }
     }
 
+    /// Whether a task of its own carries it out, so that it goes on to its end whoever hangs up: every call that changes
+    /// something. A decision is one question, which is with the engine as soon as the body is there; it needs no task,
+    /// but where its code is looked up first, and there it takes one.
+    pub fn runs_by_itself(&self) -> bool {
+        self.method != Method::GET && self.call != Call::Authorize
+    }
+
     /// Calls that tell how the service is, before it is ready too.
     pub fn is_open(&self) -> bool {
         self.roles.is_empty()
