@@ -137,7 +137,7 @@ impl Known<'_> {
     pub fn reply(self, now: &Now) -> Reply {
         let advised = |order: &Order, advice| Reply::Advised { order: order.told(), advice, replayed: true };
         match self {
-            Self::Reused(order) => Reply::OrderIdReused { first: order.id },
+            Self::Reused(order) => Reply::OrderIdReused { first: order.id, terminal: order.terminal },
             Self::Counted(order) => advised(order, AdviceOutcome::AlreadyCounted),
             Self::Replay(order) => match order.advice {
                 Some(booked) => advised(order, booked.into()),

@@ -131,7 +131,7 @@ impl History {
             },
             35..68 => self.authorize(),
             68..72 => self.advise(),
-            72..78 => Request::Cancel(Cancel { key: self.order_key(), handle: None }),
+            72..78 => Request::Cancel(Cancel::new(self.order_key(), None)),
             78..90 => match self.after_the_sale() {
                 Some(request) => request,
                 None => return,

@@ -101,6 +101,19 @@ names! {
     Category = 32;
 }
 
+/// A terminal's id in eight bytes, as an order keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalKey(NonZero<u64>);
+
+impl TerminalKey {
+    /// The letters of the id, zeros behind them.
+    pub fn of(terminal: TerminalId) -> Option<Self> {
+        let mut bytes = [0; TerminalId::MAX];
+        bytes.iter_mut().zip(terminal.as_bytes()).for_each(|(place, letter)| *place = *letter);
+        NonZero::new(u64::from_le_bytes(bytes)).map(Self)
+    }
+}
+
 /// One of the 64 parts of the customer space. It is in every record, code and public id from day one,
 /// so that parts can move to machines of their own later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,7 @@ use super::advice::Booked;
 use super::bill::BillKey;
 use super::denial::Reason;
 use super::event::{Decided, Destination, Event, FirstSale};
-use super::ids::{AuthorizationId, CustomerIx, Handle, Lsn, OrderId, Part, RefundId};
+use super::ids::{AuthorizationId, CustomerIx, Handle, Lsn, OrderId, Part, RefundId, TerminalKey};
 use super::jst::{Date, Millis, Month, Now};
 use super::money::Yen;
 use super::request::{Authorize, OrderKey, Payer};
@@ -106,6 +106,8 @@ pub struct CaptureTerms {
 pub struct Order {
     pub id: AuthorizationId,
     pub key: OrderKey,
+    /// Where it was sold, if it was said; let go of when it is recalled, the ledger has it.
+    pub terminal: Option<TerminalKey>,
     pub customer: Option<CustomerIx>,
     pub channel: Channel,
     pub handle: Option<Handle>,
@@ -134,7 +136,7 @@ pub struct Order {
 }
 
 /// A day of a million orders is to fit into 300 MB, the index to them included.
-const _: () = assert!(size_of::<Order>() <= 256);
+const _: () = assert!(size_of::<Order>() <= 264);
 
 /// Which of the recent orders, by the order of their decision. Kept one higher than it is, so that
 /// `Option<Sequence>` takes 8 bytes.
@@ -204,6 +206,7 @@ impl Order {
         Self {
             id,
             key,
+            terminal: None,
             customer: None,
             channel: Channel::InStore,
             handle: None,
@@ -234,6 +237,7 @@ impl Order {
         };
         let key = OrderKey { merchant: input.merchant, order_id: input.order_id };
         Self {
+            terminal: input.terminal.and_then(TerminalKey::of),
             customer: decided.customer,
             channel: input.channel,
             handle,
@@ -287,7 +291,7 @@ impl Order {
     /// refunds stay in the ledger, where a repeated one is looked for; only how many they are comes with it.
     pub fn recalled(&self) -> Event {
         let made = self.refunds.as_ref().map_or(0, |refunds| refunds.count());
-        let order = Self { earlier: None, advice: None, refunds: None, ..self.clone() };
+        let order = Self { earlier: None, terminal: None, advice: None, refunds: None, ..self.clone() };
         Event::Recalled { order: Box::new(order), refunds_made: u16::try_from(made).unwrap_or(u16::MAX) }
     }
 

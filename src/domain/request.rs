@@ -8,7 +8,7 @@ use super::codes::Form;
 use super::event::SlipKind;
 use super::ids::{
     AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, MerchantId, OfficeId, OrderId, RefundId,
-    StoreId, TerminalId,
+    StoreId, TerminalId, TerminalKey,
 };
 use super::jst::{Date, Millis, Month};
 use super::merchant::Merchant;
@@ -179,11 +179,20 @@ pub enum Post {
     Never,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancel {
     pub key: OrderKey,
     /// The code, where the register still has it; it names the part and speeds the way.
     pub handle: Option<Handle>,
+    /// The caller takes back what was sold at these terminals; at any, if there are none.
+    pub terminals: Option<Arc<[TerminalKey]>>,
+}
+
+impl Cancel {
+    /// By a caller who is bound to no terminal.
+    pub const fn new(key: OrderKey, handle: Option<Handle>) -> Self {
+        Self { key, handle, terminals: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::decide::{Judgement, Verdict, decide, judge};
 use super::denial::Reason;
 use super::enroll::{NoCode, issue_code, put_customer, void_code};
 use super::event::{Decided, Event, Undone};
-use super::ids::{AuthorizationId, CustomerId};
+use super::ids::{AuthorizationId, CustomerId, TerminalKey};
 use super::jst::{Millis, Now};
 use super::merchant::Merchant;
 use super::office::instruct;
@@ -47,6 +47,8 @@ pub enum Reply {
     /// The order id was used with other content.
     OrderIdReused {
         first: AuthorizationId,
+        /// Where the first was sold, if it is known.
+        terminal: Option<TerminalKey>,
     },
     /// The source sent too many bad codes, and this order is not known.
     Throttled,
@@ -140,7 +142,7 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
     match request {
         Request::Authorize { input, throttled, sealed_by } => match decide(state, input, now, policy) {
             Verdict::Replay(order) => answer(Reply::Decision { order: order.told(), replayed: true }),
-            Verdict::Reused(order) => answer(Reply::OrderIdReused { first: order.id }),
+            Verdict::Reused(order) => answer(Reply::OrderIdReused { first: order.id, terminal: order.terminal }),
             Verdict::Judged(_) if *throttled => answer(Reply::Throttled),
             Verdict::Judged(judgement) => {
                 let (input, judgement) = with_a_wrong_seal(state, input, *sealed_by, now)

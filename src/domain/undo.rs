@@ -40,6 +40,8 @@ impl CancelAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     AuthorizationUnknown,
+    /// It was sold at another terminal than the caller's.
+    OtherTerminal,
     /// Past the void window, or paid by its customer.
     UseRefund,
     /// Some or all of it was refunded, so it can't be cancelled whole.
@@ -133,6 +135,7 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
         OrderState::Denied(_) => Ok(Step::Answer(CancelAction::None)),
         OrderState::Cancelled => Ok(Step::Answer(CancelAction::Reversed)),
         OrderState::Held { expires_at } if now.at >= expires_at => Ok(Step::Answer(CancelAction::None)),
+        _ if !may_take_back(request, order) => Err(Refusal::OtherTerminal),
         OrderState::Held { .. } => Ok(record_undone(order, order.amount, true)),
         OrderState::Captured { refunded, .. } if !refunded.is_zero() => Err(Refusal::AlreadyRefunded),
         OrderState::Captured { amount, .. } => {
@@ -142,6 +145,10 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
             Ok(record_undone(order, amount, false))
         }
     }
+}
+
+fn may_take_back(request: &Cancel, order: &Order) -> bool {
+    request.terminals.as_ref().is_none_or(|own| order.terminal.is_some_and(|terminal| own.contains(&terminal)))
 }
 
 /// Whether money lies on the bill of an NP purchase: a refund says where it goes, a cancel could not.

@@ -298,7 +298,7 @@ records! {
     Order {
         id, key, customer, channel, handle, amount, fingerprint, decided_at, state, month, due, points, room, first, capture,
         refunds, touched, touched_at, earlier,
-    } - { advice }
+    } - { advice, terminal }
     Advised { decided, original, post, booked, known }
 }
 
@@ -452,6 +452,7 @@ mod tests {
         Order {
             id: AuthorizationId { part: Part::from_number(63), lsn: Lsn(77), random: u64::MAX },
             key: OrderKey { merchant: decided.input.merchant, order_id: decided.input.order_id },
+            terminal: None,
             customer: Some(CustomerIx(3)),
             channel: Channel::NpAtobarai,
             handle: None,

@@ -13,7 +13,8 @@ use crate::domain::bill::PaymentMethod;
 use crate::domain::denial::Reason;
 use crate::domain::event::{Destination, FirstSale};
 use crate::domain::ids::{
-    AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId,
+    AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId, TerminalId,
+    TerminalKey,
 };
 use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::money::Yen;
@@ -27,8 +28,8 @@ const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id
     d.amount, d.fingerprint, d.decided_at, d.state, d.reason, d.hold_expires_at, d.captured, d.refunded, d.month, d.due,
     d.points, d.room, d.touched, d.touched_at, d.recalled,
     f.authorization_id, f.order_id, f.decided_at, f.amount,
-    d.capture_at, d.capture_month, d.capture_due, d.capture_points, d.advice
-    FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
+    d.capture_at, d.capture_month, d.capture_due, d.capture_points, d.advice,
+    d.terminal_id FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
     d.authorization_id, d.merchant_id, e.channel
@@ -124,6 +125,11 @@ impl Cells<'_> {
         cell.as_blob().ok().and_then(|bytes| parse(bytes).ok()).ok_or_else(|| damaged(column, self.0))
     }
 
+    pub fn opt_text<T>(&self, column: usize, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, LedgerError> {
+        let cell = self.0.get_ref(column)?;
+        if cell.data_type() == rusqlite::types::Type::Null { Ok(None) } else { self.text(column, parse).map(Some) }
+    }
+
     pub fn text<T>(&self, column: usize, parse: impl Fn(&str) -> Option<T>) -> Result<T, LedgerError> {
         let cell = self.0.get_ref(column)?;
         cell.as_str().ok().and_then(parse).ok_or_else(|| damaged(column, self.0))
@@ -137,7 +143,9 @@ pub(super) fn order(db: &Connection, row: &Row<'_>) -> Result<Order, LedgerError
 
 /// An order as memory has it, and whether it was ever recalled: of its refunds those that were made since.
 pub(super) fn remembered(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), LedgerError> {
-    read_order(db, row, |recalled| recalled)
+    let (order, recalled) = read_order(db, row, |recalled| recalled)?;
+    // As the fact that recalled it.
+    Ok((Order { terminal: order.terminal.filter(|_| !recalled), ..order }, recalled))
 }
 
 /// `since` gives the first record whose refunds are wanted, from the one that recalled the order; zero if none did.
@@ -179,6 +187,7 @@ fn read_order(db: &Connection, row: &Row<'_>, since: impl FnOnce(Lsn) -> Lsn) ->
         touched: cells.opt(19)?.map_or(lsn, |touched| Lsn(touched.cast_unsigned())),
         touched_at: Millis(cells.opt(20)?.unwrap_or(decided_at.0)),
         earlier: None,
+        terminal: cells.opt_text(31, |text| TerminalKey::of(TerminalId::new(text).ok()?))?,
         advice: if recalled { None } else { cells.opt_made(30, Booked::from_number)? },
     };
     Ok((order, recalled))

@@ -8,7 +8,7 @@ use super::decision::Decision;
 use super::event_json_books::bill_name;
 use super::fields::{self, Amount, Text};
 use super::flow::{Asked, out_of_place};
-use super::past::{Which, find};
+use super::past::{Which, check_terminal, find};
 use super::problem::Problem;
 use super::refusal::refused;
 use super::{scans, undo};
@@ -16,7 +16,7 @@ use crate::domain::bill::BillKey;
 use crate::domain::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
 use crate::domain::money::Yen;
 use crate::domain::orders::{AppliedTo, Order, RefundMade};
-use crate::domain::request::{OrderKey, Refund, Scanned};
+use crate::domain::request::{Cancel, OrderKey, Refund, Scanned};
 use crate::domain::rule::Reply;
 use crate::domain::undo::CancelAction;
 
@@ -146,9 +146,11 @@ pub(super) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
         let problem = Problem::new(&super::problem::FORBIDDEN, "This key does not speak for this merchant.");
         return Err(problem.with_field("/merchant_id", "is not one of this key's"));
     }
+    check_terminal(asked, key).await?;
     // It only speeds the way: nothing is undone by whom the code names.
     let handle = body.code.and_then(|text| Scanned::from(scans::read(asked.edge, &text)).handle());
-    match undo::cancel(asked.edge, key, handle).await? {
+    let terminals = asked.known()?.caller.terminals.clone();
+    match undo::cancel(asked.edge, Cancel { key, handle, terminals }).await? {
         Reply::Cancelled { action, authorization, replayed } => {
             Answer::ok(&show_cancel(action, authorization, replayed))
         }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::problem::{FORBIDDEN, Problem};
 use super::signature::Verifier;
 use crate::domain::account::Channel;
-use crate::domain::ids::{MerchantId, TerminalId};
+use crate::domain::ids::{MerchantId, TerminalId, TerminalKey};
 
 /// What a key is for. Each key has one role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, ValueEnum)]
@@ -55,11 +55,11 @@ pub struct Caller {
     pub role: Role,
     pub merchants: Merchants,
     /// `None`: any terminal of its merchants.
-    pub terminals: Option<Vec<TerminalId>>,
+    pub terminals: Option<Arc<[TerminalKey]>>,
     pub channels: Vec<Channel>,
     pub may_refund: bool,
-    /// Bad codes a minute from this key, whatever merchants and terminals it names.
-    pub bad_codes_per_minute: usize,
+    /// Bad codes a minute from this key, whatever merchants and terminals it names, in place of the bounds of every key.
+    pub bad_codes_per_minute: Option<usize>,
     /// If it is there, every request must be signed.
     pub signature: Option<Arc<Verifier>>,
 }
@@ -74,7 +74,7 @@ impl Caller {
             terminals: None,
             channels: Channel::ALL.to_vec(),
             may_refund: true,
-            bad_codes_per_minute: usize::MAX,
+            bad_codes_per_minute: Some(usize::MAX),
             signature: None,
         }
     }
@@ -87,9 +87,13 @@ impl Caller {
         }
     }
 
+    pub(super) fn sees_any_merchant(&self) -> bool {
+        self.role != Role::Register || self.merchants == Merchants::All
+    }
+
     /// Whether nothing need be looked up to know that an order is this caller's to act on.
     pub(super) fn sees_all(&self) -> bool {
-        self.role != Role::Register || self.merchants == Merchants::All
+        self.sees_any_merchant() && self.terminals.is_none()
     }
 
     /// Refuses a register that speaks for a merchant or terminal that is not its own.
@@ -98,8 +102,8 @@ impl Caller {
             let detail = "This key does not speak for this merchant. Use the merchant's own key.";
             return Err(Problem::new(&FORBIDDEN, detail).with_field("/merchant/id", "is not one of this key's"));
         }
-        match (&self.terminals, terminal) {
-            (Some(list), Some(terminal)) if !list.contains(terminal) => {
+        match (&self.terminals, terminal.and_then(|id| TerminalKey::of(*id))) {
+            (Some(list), Some(terminal)) if !list.contains(&terminal) => {
                 let detail = "This key does not speak for this terminal. Use the terminal's own key.";
                 let problem = Problem::new(&FORBIDDEN, detail);
                 Err(problem.with_field("/merchant/terminal_id", "is not one of this key's"))
@@ -110,6 +114,11 @@ impl Caller {
             }
             (_, _) => Ok(()),
         }
+    }
+
+    /// Whether a sale at this terminal is this caller's to act on, or to be told of.
+    pub fn is_at(&self, terminal: Option<TerminalKey>) -> bool {
+        self.terminals.as_ref().is_none_or(|own| terminal.is_some_and(|terminal| own.contains(&terminal)))
     }
 
     pub fn may_sell_through(&self, channel: Channel) -> Result<(), Problem> {
@@ -180,7 +189,8 @@ mod tests {
     fn shop(terminals: Option<&[&str]>) -> Caller {
         Caller {
             merchants: Merchants::Only(vec![MerchantId::new("mrc_a").unwrap()]),
-            terminals: terminals.map(|list| list.iter().map(|id| TerminalId::new(id).unwrap()).collect()),
+            terminals: terminals
+                .map(|list| list.iter().map(|id| TerminalKey::of(TerminalId::new(id).unwrap()).unwrap()).collect()),
             channels: vec![Channel::InStore],
             may_refund: false,
             ..Caller::unbound("shop", Role::Register)

@@ -110,8 +110,9 @@ pub(super) struct Decision {
     reason: Option<&'static str>,
     retry: &'static str,
     clerk: Bilingual,
+    /// Of a denial for another sale: null where the caller may not know of that one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    first: Option<First>,
+    first: Option<Option<First>>,
     #[serde(flatten)]
     movements: Option<Movements>,
     replayed: bool,
@@ -140,9 +141,16 @@ impl Decision {
         Self { movements, ..Self::new(&order.told(), &order.terms(), reason, replayed, now) }
     }
 
+    /// Without the sale that the denial points to.
+    #[must_use]
+    pub(super) fn without_first(self) -> Self {
+        Self { first: self.first.map(|_| None), ..self }
+    }
+
     fn new(order: &Told, terms: &CaptureTerms, reason: Option<Reason>, replayed: bool, now: Millis) -> Self {
         let row = reason.map(Reason::row);
         let approved = reason.is_none();
+        let points_back = matches!(reason, Some(Reason::CodeUsed | Reason::DuplicateSuspect));
         let approval_code = ApprovalCode(order.id.approval_code());
         let bill = Bill { month: Shown(terms.month), due: Shown(terms.due) };
         Self {
@@ -159,7 +167,7 @@ impl Decision {
             reason: row.map(|row| row.name),
             retry: row.map_or("never", |row| row.retry.name()),
             clerk: Bilingual::plain(row.map_or(APPROVED_CLERK, |row| row.clerk)),
-            first: order.first.as_deref().map(First::from),
+            first: points_back.then(|| order.first.as_deref().map(First::from)),
             movements: None,
             replayed,
         }
@@ -183,6 +191,7 @@ pub(super) mod tests {
                 merchant: MerchantId::new("mrc_konbini").unwrap(),
                 order_id: OrderId::new("R-1001").unwrap(),
             },
+            terminal: None,
             customer: Some(CustomerIx(0)),
             channel: Channel::InStore,
             handle: None,

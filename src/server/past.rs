@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Edge;
+use super::callers::Caller;
 use super::flow::{Asked, ask, out_of_place};
-use super::problem::{AUTHORIZATION_UNKNOWN, Problem};
+use super::problem::{AUTHORIZATION_UNKNOWN, FORBIDDEN, Problem};
 use super::statements::CustomerPast;
-use crate::domain::ids::{AuthorizationId, CustomerId, OfficeId};
+use crate::domain::denial::Reason;
+use crate::domain::event::FirstSale;
+use crate::domain::ids::{AuthorizationId, CustomerId, OfficeId, TerminalKey};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
 use crate::domain::receipts::{Receipt, ReceiptKind};
@@ -146,5 +149,47 @@ async fn fresh(edge: &Edge, order: Order) -> Result<Found, Problem> {
 /// An order that the caller may see.
 pub(super) async fn find(asked: &Asked<'_>, which: Which) -> Result<Found, Problem> {
     let found = order(asked.edge, which).await?;
-    if asked.known()?.caller.sees(&found.order.key.merchant) { Ok(found) } else { Err(unknown()) }
+    let caller = &asked.known()?.caller;
+    if !caller.sees(&found.order.key.merchant) {
+        return Err(unknown());
+    }
+    if caller.is_at(sold_at(asked.edge, caller, &found).await?) { Ok(found) } else { Err(other_terminal()) }
+}
+
+/// Where an order was sold. One that was taken back into memory has left that in the ledger.
+async fn sold_at(edge: &Edge, caller: &Caller, found: &Found) -> Result<Option<TerminalKey>, Problem> {
+    if caller.terminals.is_none() || found.order.terminal.is_some() || found.is_past {
+        return Ok(found.order.terminal);
+    }
+    let past = look(edge, Which::Id(found.order.id)).await.map_err(|Unavailable| Problem::not_ready())?;
+    Ok(past.and_then(|order| order.terminal))
+}
+
+/// Refuses a caller who is bound to terminals and names an order of another one. An order that nobody knows is nobody's.
+pub(super) async fn check_terminal(asked: &Asked<'_>, key: OrderKey) -> Result<(), Problem> {
+    if asked.known()?.caller.terminals.is_none() {
+        return Ok(());
+    }
+    match find(asked, Which::Key(key)).await {
+        Err(problem) if problem.reason() == AUTHORIZATION_UNKNOWN.reason => Ok(()),
+        found => found.map(drop),
+    }
+}
+
+pub(super) fn other_terminal() -> Problem {
+    Problem::new(
+        &FORBIDDEN,
+        "This sale was made at a terminal that this key does not speak for. Use that terminal's key.",
+    )
+}
+
+/// Whether the caller may be told of the sale that a denial points to. The same basket was bought at the same shop; a code
+/// may have been used anywhere.
+pub(super) async fn may_know(asked: &Asked<'_>, reason: Option<Reason>, first: &FirstSale) -> Result<bool, Problem> {
+    let caller = &asked.known()?.caller;
+    if reason != Some(Reason::CodeUsed) || caller.sees_any_merchant() {
+        return Ok(true);
+    }
+    let found = order(asked.edge, Which::Id(first.authorization)).await;
+    Ok(found.is_ok_and(|found| caller.sees(&found.order.key.merchant)))
 }

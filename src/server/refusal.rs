@@ -1,6 +1,6 @@
 //! What the core refuses, as errors of the call that say what to do instead.
 
-use super::past::unknown;
+use super::past::{other_terminal, unknown};
 use super::problem::{
     ALREADY_REFUNDED, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, ID_REUSED, NOT_CAPTURED, NOT_STANDING,
     NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN,
@@ -13,6 +13,7 @@ use crate::domain::undo::Refusal;
 pub(super) fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::AuthorizationUnknown => unknown(),
+        Refusal::OtherTerminal => other_terminal(),
         Refusal::UseRefund => {
             Problem::new(&USE_REFUND, "The void window is over, or the sale is paid already. Refund it instead.")
         }
@@ -96,6 +97,7 @@ mod tests {
         let yen = Yen::new(5);
         for (refusal, status, reason) in [
             (Refusal::AuthorizationUnknown, 404, "authorization_unknown"),
+            (Refusal::OtherTerminal, 403, "forbidden"),
             (Refusal::UseRefund, 409, "use_refund"),
             (Refusal::AlreadyRefunded, 409, "already_refunded"),
             (Refusal::CapturedOtherwise { amount: yen }, 409, "captured_otherwise"),

@@ -6,7 +6,6 @@ use super::flow::{ask, out_of_place};
 use super::past::{Found, Unavailable, Which, look, order};
 use super::problem::Problem;
 use crate::domain::denial::Reason;
-use crate::domain::ids::Handle;
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
 use crate::domain::orders::{Order, OrderState};
@@ -81,8 +80,8 @@ async fn recall(edge: &Edge, order: Order) -> Result<(), Problem> {
 }
 
 /// Takes an order back, seen or not. The code it came with, if it is known, speeds its way.
-pub(super) async fn cancel(edge: &Edge, key: OrderKey, handle: Option<Handle>) -> Result<Reply, Problem> {
-    let past = past_sale(edge, key).await?;
+pub(super) async fn cancel(edge: &Edge, cancel: Cancel) -> Result<Reply, Problem> {
+    let past = past_sale(edge, cancel.key).await?;
     let was_blocked = matches!(&past, Ok(Some(order)) if is_blocked(order));
     if let Ok(Some(order)) = past.as_ref()
         && !was_blocked
@@ -90,7 +89,7 @@ pub(super) async fn cancel(edge: &Edge, key: OrderKey, handle: Option<Handle>) -
         return settled_long_ago(order, edge.now());
     }
     // What was blocked long ago is blocked anew: memory has let go of that.
-    let mut reply = ask(edge, Request::Cancel(Cancel { key, handle }), None).await?.reply;
+    let mut reply = ask(edge, Request::Cancel(cancel), None).await?.reply;
     if let Reply::Cancelled { action: CancelAction::Blocked, replayed, .. } = &mut reply {
         *replayed |= was_blocked;
     }

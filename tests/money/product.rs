@@ -196,7 +196,7 @@ impl Product {
     }
 
     pub fn cancel(&mut self, sale: usize, now: i64) -> Result<(), Refusal> {
-        let cancel = Cancel { key: self.orders[sale].key, handle: None };
+        let cancel = Cancel::new(self.orders[sale].key, None);
         match self.ask(Request::Cancel(cancel), now) {
             Reply::Cancelled { action: CancelAction::Reversed, replayed: false, .. } => Ok(()),
             Reply::Refused(refusal) => Err(refusal),

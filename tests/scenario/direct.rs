@@ -384,7 +384,7 @@ impl<C: Core> Direct<C> {
             order_id: OrderId::new(step.word(0)).unwrap(),
             merchant: MerchantId::new(step.word(1)).unwrap(),
         };
-        match self.ask(Request::Cancel(Cancel { key, handle: None })) {
+        match self.ask(Request::Cancel(Cancel::new(key, None))) {
             Reply::Cancelled { action, replayed, .. } => {
                 format!("{}{}", action.name(), if replayed { " replayed" } else { "" })
             }

@@ -62,7 +62,7 @@ fn buy(order: &str, yen: u64) -> Request {
 }
 
 fn cancel(order: &str) -> Request {
-    Request::Cancel(Cancel { key: key(order), handle: None })
+    Request::Cancel(Cancel::new(key(order), None))
 }
 
 fn ask(engine: &mut Engine<MemoryJournal>, requests: &[Request]) -> Vec<Reply> {

@@ -10,7 +10,7 @@ use crate::domain::ids::{CustomerIx, Handle, OrderId, RefundId, TerminalId};
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
 use crate::domain::orders::{Order, OrderState};
-use crate::domain::request::{Advice, Authorize, OrderKey, Payer, Post, Refund, Request};
+use crate::domain::request::{Advice, Authorize, Cancel, OrderKey, Payer, Post, Refund, Request};
 use crate::domain::rule::Reply;
 use crate::domain::undo::{CancelAction, Refusal};
 use crate::iso8583::translate::{Of, Wrong};
@@ -113,7 +113,7 @@ impl After {
         key: OrderKey,
         handle: Option<Handle>,
     ) -> Result<(Verdict, Option<CancelAction>), Problem> {
-        match undo::cancel(edge, key, handle).await? {
+        match undo::cancel(edge, Cancel::new(key, handle)).await? {
             Reply::Cancelled { action, .. } => Ok((Verdict::DONE, Some(action))),
             Reply::Refused(Refusal::UseRefund | Refusal::AlreadyRefunded) => {
                 Ok((self.refund_down_to(edge, key, Yen::ZERO).await?, None))
@@ -159,7 +159,7 @@ impl After {
             // That is a sale.
             return Ok(Verdict::wrong(Wrong { code: *b"30", element: 3 }));
         }
-        match undo::cancel(edge, original, None).await? {
+        match undo::cancel(edge, Cancel::new(original, None)).await? {
             Reply::Cancelled { .. } => {}
             other => return Ok(Verdict::of_other(&other)),
         }
