@@ -136,6 +136,11 @@ impl Metrics {
         }
     }
 
+    /// A source of too many bad codes was shut: a terminal, or all of a key.
+    pub fn source_shut(by: &'static str) {
+        counter!("sokketsu_bad_code_sources_shut_total", "by" => by).increment(1);
+    }
+
     /// Work refused without a decision.
     pub fn shed(reason: &'static str) {
         counter!("sokketsu_shed_total", "reason" => reason).increment(1);
@@ -184,6 +189,9 @@ pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildE
     for reason in SHED {
         counter!("sokketsu_shed_total", "reason" => reason).increment(0);
     }
+    for by in ["terminal", "key"] {
+        counter!("sokketsu_bad_code_sources_shut_total", "by" => by).increment(0);
+    }
     Ok(handle)
 }
 
@@ -203,5 +211,6 @@ fn describe() {
     describe_gauge!("sokketsu_suspense_yen", "Owed to the network for sales that no customer is charged for");
     describe_counter!("sokketsu_advices_total", "Sales that the network approved for us, by how they were booked");
     describe_counter!("sokketsu_bad_codes_total", "Codes with a wrong seal, an unknown generation, or malformed");
+    describe_counter!("sokketsu_bad_code_sources_shut_total", "Times a terminal or a key was shut for its bad codes");
     describe_counter!("sokketsu_shed_total", "Requests refused without a decision");
 }

@@ -31,4 +31,4 @@ pub use body::{Body, Prefix};
 pub use issue::{MintError, Minted, mint, mint_with_generation};
 pub use issuers::{Aid, Application, Form, Issuer, Issuers, IssuersError, Label};
 pub use keyring::{GenerationKeys, KeyState, Keyring, KeyringError, SecretKey, is_published_test_key};
-pub use scan::{InvalidWhy, Proof, Scan, read, read_split};
+pub use scan::{InvalidWhy, Proof, Scan, bare, read, read_split};

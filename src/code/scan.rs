@@ -139,10 +139,22 @@ pub enum InvalidWhy {
     Template,
 }
 
+/// A scan without what scanners put around it, as they are set up: an AIM identifier in front (`]C0`, `]Q1`), start and end
+/// of text, CR, LF, Tab, spaces.
+pub fn bare(text: &str) -> &str {
+    let around = |c: char| c.is_control() || c.is_whitespace();
+    let text = text.trim_matches(around);
+    match text.as_bytes() {
+        [b']', kind, modifier, ..] if kind.is_ascii_alphabetic() && modifier.is_ascii_alphanumeric() => {
+            text.get(3..).unwrap_or_default().trim_start_matches(around)
+        }
+        _ => text,
+    }
+}
+
 /// Judges the raw text of a scan at a time in Unix milliseconds.
 pub fn read(text: &str, issuers: &Issuers, keys: &Keyring, now_ms: i64) -> Scan {
-    // Scanners end a line with CR, LF or Tab, as they are set up.
-    let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
+    let text = bare(text);
     let judged = if text.is_empty() {
         Err(InvalidWhy::Empty)
     } else if text.len() > MAX_TEXT {

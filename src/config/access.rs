@@ -125,14 +125,14 @@ pub struct ApiKey {
     pub channels: Vec<Channel>,
     /// Of a register; the office always may.
     pub may_refund: bool,
-    pub bad_codes_per_minute: u32,
+    pub bad_codes_per_minute: Option<u32>,
     /// If it is there, every request must be signed with it.
     pub signature_secret: Option<SignatureSecret>,
 }
 
 impl ApiKey {
     /// A published key, with all rights of its role.
-    pub(super) fn published(bearer: &str, role: Role, bad_codes_per_minute: u32) -> Self {
+    pub(super) fn published(bearer: &str, role: Role) -> Self {
         let register = role == Role::Register;
         Self {
             name: bearer.to_owned(),
@@ -142,7 +142,7 @@ impl ApiKey {
             terminals: None,
             channels: if register { Channel::ALL.to_vec() } else { Vec::new() },
             may_refund: register,
-            bad_codes_per_minute,
+            bad_codes_per_minute: None,
             signature_secret: (bearer == SIGNED_KEY).then(|| SignatureSecret::parse(PUBLISHED_SECRET)).flatten(),
         }
     }

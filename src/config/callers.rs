@@ -10,12 +10,12 @@ use crate::domain::ids::{BadText, MerchantId, TerminalId};
 use crate::files::Access;
 
 impl Check {
-    pub(super) fn keys(&mut self, per_key: u32) -> Vec<ApiKey> {
+    pub(super) fn keys(&mut self) -> Vec<ApiKey> {
         let mut keys: Vec<ApiKey> = Vec::new();
         let written = std::mem::take(&mut self.raw.key);
         let none_written = written.is_empty();
         for (at, raw) in written.into_iter().enumerate() {
-            let Some(key) = self.key(at, raw, per_key) else { continue };
+            let Some(key) = self.key(at, raw) else { continue };
             if keys.iter().any(|other| other.name == key.name) {
                 self.bad(&format!("key[{at}].name"), format!("{:?} is the name of another key too", key.name));
             }
@@ -25,7 +25,7 @@ impl Check {
             keys.push(key);
         }
         if self.sandbox {
-            let published = PUBLISHED_KEYS.map(|(bearer, role)| ApiKey::published(bearer, role, per_key));
+            let published = PUBLISHED_KEYS.map(|(bearer, role)| ApiKey::published(bearer, role));
             let taken = |key: &ApiKey| keys.iter().any(|other| other.name == key.name || other.hash == key.hash);
             let missing: Vec<ApiKey> = published.into_iter().filter(|key| !taken(key)).collect();
             keys.extend(missing);
@@ -35,7 +35,7 @@ impl Check {
         keys
     }
 
-    fn key(&mut self, at: usize, raw: RawKey, per_key: u32) -> Option<ApiKey> {
+    fn key(&mut self, at: usize, raw: RawKey) -> Option<ApiKey> {
         let of = |field: &str| format!("key[{at}].{field}");
         let name = self.required(&of("name"), raw.name.clone(), "the caller's name, for logs and reports");
         let name = name.unwrap_or_default();
@@ -51,11 +51,11 @@ impl Check {
         if hash.is_some_and(|hash| hash.is_published()) && !self.sandbox {
             self.bad(&of("hash"), "is the hash of a published sandbox key: anyone could call");
         }
-        let limit = self.within(&of("bad_codes_per_minute"), raw.bad_codes_per_minute, per_key, 1..=1_000_000);
+        let bad_codes_per_minute =
+            self.within_if_there(&of("bad_codes_per_minute"), raw.bad_codes_per_minute, 1..=1_000_000);
         let file = raw.signature_secret_file.clone();
         let signature_secret = file.and_then(|file| self.signature_secret(at, &name, file));
         let rights = self.rights(at, role?, raw);
-        let bad_codes_per_minute = limit;
         Some(ApiKey { name, role: role?, hash: hash?, bad_codes_per_minute, signature_secret, ..rights? })
     }
 
@@ -81,7 +81,7 @@ impl Check {
     /// What a register's key allows. No other role has these fields.
     fn rights(&mut self, at: usize, role: Role, raw: RawKey) -> Option<ApiKey> {
         let of = |field: &str| format!("key[{at}].{field}");
-        let mut key = ApiKey::published("", role, 0);
+        let mut key = ApiKey::published("", role);
         if role != Role::Register {
             let fields = [
                 ("merchants", raw.merchants.is_some()),

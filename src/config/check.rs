@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
 use super::documents::{self, Wanted};
 use super::problem::{ConfigError, Places, Problems};
 use super::raw::{RawAid, RawConfig, RawDuration, RawForm, RawIssuer, RawSync, RawTls};
@@ -59,6 +62,16 @@ impl Check {
         }
         self.bad(key, format!("{value} is out of range: {} to {}", range.start(), range.end()));
         default
+    }
+
+    /// As [`Self::within`], of a key that has no default.
+    pub(super) fn within_if_there<T: PartialOrd + Display + Copy>(
+        &mut self,
+        key: &str,
+        value: Option<T>,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
+        value.map(|value| self.within(key, Some(value), *range.start(), range))
     }
 
     pub(super) fn duration(&mut self, key: &str, value: Option<RawDuration>, seconds: i64) -> Duration {
@@ -182,7 +195,12 @@ impl Check {
         let bad_codes = BadCodes {
             per_terminal: self.within("bad_codes.per_terminal", raw.per_terminal, 5, 1..=100_000),
             tok19_per_terminal: self.within("bad_codes.tok19_per_terminal", raw.tok19_per_terminal, 2, 1..=100_000),
-            per_key: self.within("bad_codes.per_key", raw.per_key, 5, 1..=100_000),
+            per_key: self.within("bad_codes.per_key", raw.per_key, 50, 1..=100_000),
+            per_key_share_ppm: {
+                let share = self.within("bad_codes.per_key_share", raw.per_key_share, 0.02, 0.0..=1.0);
+                let ppm = Decimal::try_from(share).ok().and_then(|share| (share * Decimal::from(1_000_000)).to_u32());
+                ppm.unwrap_or(20_000)
+            },
         };
         let (tolerance, nonces) = (self.raw.signatures.tolerance, self.raw.signatures.nonces);
         let (least, most) = (RawDuration(1_000), RawDuration(300_000));
@@ -191,7 +209,7 @@ impl Check {
             nonces: self.within("signatures.nonces", nonces, 1_048_576, 1_024..=16_777_216),
         };
         let server = self.server();
-        let link = self.link(bad_codes.per_key);
+        let link = self.link();
         self.link_fits(&link, &server);
         let inbox = Bounds {
             normal: self.within("engine.inbox", self.raw.engine.inbox, 8_192, 1..=1_048_576),
@@ -201,7 +219,7 @@ impl Check {
         };
         let issuers = self.issuers();
         let keyring = self.keyring();
-        let keys = self.keys(bad_codes.per_key);
+        let keys = self.keys();
         let policy = self.wanted("policy.file", self.raw.policy.file.clone(), "policy.toml");
         let policy = documents::policy(&policy, &mut self.problems);
         let holidays = self.wanted("holidays.file", self.raw.holidays.file.clone(), "holidays.csv");

@@ -112,7 +112,10 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!((journal.max_gap, journal.retain_days), (Duration::from_micros(500), 400));
     assert_eq!(config.server.http.to_string(), "127.0.0.1:8080");
     assert_eq!((config.server.admin, config.server.tls.clone(), config.server.insecure), (None, None, false));
-    assert_eq!(config.bad_codes, BadCodes { per_terminal: 5, tok19_per_terminal: 2, per_key: 5 });
+    assert_eq!(
+        config.bad_codes,
+        BadCodes { per_terminal: 5, tok19_per_terminal: 2, per_key: 50, per_key_share_ppm: 20_000 }
+    );
     assert_eq!(config.keyring.active(), 0);
     assert_eq!(config.keys.len(), 1);
     assert!(config.holidays.content.covers(Date::parse("2030-06-01").unwrap()));
@@ -277,6 +280,7 @@ fn each_wrong_value_names_its_key_and_line() {
         ("[holds]\nexpire_after = \"0s\"", ":2:1: `holds.expire_after`: 0"),
         ("[engine]\nbatch = 0", ":2:1: `engine.batch`: 0 is out of range"),
         ("[bad_codes]\nper_key = 0", ":2:1: `bad_codes.per_key`: 0 is out of range"),
+        ("[bad_codes]\nper_key_share = 2.0", ":2:1: `bad_codes.per_key_share`: 2 is out of range: 0 to 1"),
         ("[signatures]\ntolerance = \"10m\"", ":2:1: `signatures.tolerance`: 10m is out of range: 1s to 5m"),
         ("[signatures]\nnonces = 10", ":2:1: `signatures.nonces`: 10 is out of range"),
         ("[server.tls]\ncert_file = \"sokketsu.toml\"", ":1:9: `server.tls.key_file`: is missing"),

@@ -60,8 +60,7 @@ pub struct RawAcquirer {
 const MOST_STAND_IN: u64 = 9_999_999;
 
 impl Check {
-    /// `per_key`: bad codes of an acquirer that says nothing of its own.
-    pub(super) fn link(&mut self, per_key: u32) -> Link {
+    pub(super) fn link(&mut self) -> Link {
         let raw = std::mem::take(&mut self.raw.iso8583);
         let deadline = self.duration("iso8583.deadline", raw.deadline, 1);
         let idle = self.duration("iso8583.idle", raw.idle, 60);
@@ -91,7 +90,7 @@ impl Check {
             patience,
         };
         let tls = raw.tls.and_then(|tls| self.tls("iso8583.tls", tls));
-        Link { options, tls, acquirers: self.acquirers(per_key) }
+        Link { options, tls, acquirers: self.acquirers() }
     }
 
     fn network_code(&mut self, key: &str, text: Option<&str>, usual: [u8; 3]) -> [u8; 3] {
@@ -105,11 +104,11 @@ impl Check {
         }
     }
 
-    fn acquirers(&mut self, per_key: u32) -> Vec<(AcquirerId, Acquirer)> {
+    fn acquirers(&mut self) -> Vec<(AcquirerId, Acquirer)> {
         let written = std::mem::take(&mut self.raw.acquirer);
         let mut all: Vec<(AcquirerId, Acquirer)> = Vec::new();
         for (at, raw) in written.into_iter().enumerate() {
-            let Some((id, acquirer)) = self.acquirer(at, raw, per_key) else { continue };
+            let Some((id, acquirer)) = self.acquirer(at, raw) else { continue };
             if all.iter().any(|(other, _)| *other == id) {
                 self.bad(&format!("acquirer[{at}].id"), "is the id of another acquirer too");
             }
@@ -118,7 +117,7 @@ impl Check {
         all
     }
 
-    fn acquirer(&mut self, at: usize, raw: RawAcquirer, per_key: u32) -> Option<(AcquirerId, Acquirer)> {
+    fn acquirer(&mut self, at: usize, raw: RawAcquirer) -> Option<(AcquirerId, Acquirer)> {
         let of = |field: &str| format!("acquirer[{at}].{field}");
         let text = self.required(&of("id"), raw.id, "element 32 of its messages, up to 11 digits");
         let id = text.and_then(|text| {
@@ -151,7 +150,7 @@ impl Check {
             }
             (false, None) => None,
         };
-        let limit = self.within(&of("bad_codes_per_minute"), raw.bad_codes_per_minute, per_key, 1..=1_000_000);
+        let own_limit = self.within_if_there(&of("bad_codes_per_minute"), raw.bad_codes_per_minute, 1..=1_000_000);
         let certificates = self.fingerprints(&of("certificates"), &raw.certificates);
         let name = raw.name.unwrap_or_else(|| format!("acquirer {at}"));
         Some((
@@ -162,7 +161,7 @@ impl Check {
                 merchant_ids,
                 may_refund: raw.may_refund.unwrap_or(false),
                 stand_in,
-                bad_codes_per_minute: usize::try_from(limit).unwrap_or(usize::MAX),
+                bad_codes_per_minute: own_limit.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
                 certificates,
             },
         ))

@@ -31,7 +31,7 @@ fn a_link_speaks_the_profile_unless_told_otherwise() {
     let shop = MerchantId::new("mrc_a").unwrap();
     assert_eq!((id, acquirer.merchant("JPM 1234")), (b"00000353001", Some(shop)));
     assert_eq!(acquirer.merchants, Merchants::Only(vec![shop]));
-    assert_eq!((acquirer.stand_in, acquirer.bad_codes_per_minute), (Some(Yen::new(20_000)), 60));
+    assert_eq!((acquirer.stand_in, acquirer.bad_codes_per_minute), (Some(Yen::new(20_000)), Some(60)));
 }
 
 #[test]

@@ -186,6 +186,8 @@ pub struct BadCodes {
     pub tok19_per_terminal: u32,
     /// Of a key that does not say otherwise; see [`ApiKey::bad_codes_per_minute`].
     pub per_key: u32,
+    /// Or so many of a million good scans in the same minute, whichever is more.
+    pub per_key_share_ppm: u32,
 }
 
 impl Config {

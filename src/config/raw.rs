@@ -132,6 +132,7 @@ pub struct RawBadCodes {
     pub per_terminal: Option<u32>,
     pub tok19_per_terminal: Option<u32>,
     pub per_key: Option<u32>,
+    pub per_key_share: Option<f64>,
 }
 
 #[derive(Default, Deserialize)]

@@ -11,12 +11,13 @@ use super::ServeError;
 use super::follow::{Follower, LedgerPast};
 use crate::clock::Clock;
 use crate::config::{Acquirer, ApiKey, Config, Tls};
+use crate::domain::ids::TerminalKey;
 use crate::domain::jst::Millis;
 use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
 use crate::journal::Durable;
 use crate::ledger::writer::Writer;
-use crate::server::bad_codes::PerTerminal;
+use crate::server::bad_codes::Limits;
 use crate::server::callers::{Caller, Callers};
 use crate::server::link::acquirers::Acquirers;
 use crate::server::signature::Verifier;
@@ -84,8 +85,7 @@ fn acceptor(
 /// Who may speak on the network's link; in a sandbox that names nobody, everybody.
 pub(super) fn acquirers(config: &Config) -> Acquirers {
     let listed = &config.link.acquirers;
-    let per_key = usize::try_from(config.bad_codes.per_key).unwrap_or(usize::MAX);
-    let everybody = (config.sandbox && listed.is_empty()).then(|| Acquirer::unbound(per_key));
+    let everybody = (config.sandbox && listed.is_empty()).then(Acquirer::unbound);
     Acquirers::new(listed.iter().cloned(), everybody)
 }
 
@@ -95,10 +95,10 @@ fn callers(config: &Config) -> Result<Callers, ServeError> {
             name: key.name.as_str().into(),
             role: key.role,
             merchants: key.merchants.clone(),
-            terminals: key.terminals.clone(),
+            terminals: key.terminals.as_ref().map(|own| own.iter().copied().filter_map(TerminalKey::of).collect()),
             channels: key.channels.clone(),
             may_refund: key.may_refund,
-            bad_codes_per_minute: usize::try_from(key.bad_codes_per_minute).unwrap_or(usize::MAX),
+            bad_codes_per_minute: key.bad_codes_per_minute.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
             signature: key
                 .signature_secret
                 .as_ref()
@@ -118,9 +118,11 @@ fn edge_options(config: &Config) -> server::Options {
         header_timeout: config.server.header_timeout,
         body_timeout: config.server.body_timeout,
         drain_deadline: config.server.drain.min(Duration::from_secs(4)),
-        bad_codes_per_terminal: PerTerminal {
-            sealed: count(config.bad_codes.per_terminal),
-            tok19: count(config.bad_codes.tok19_per_terminal),
+        bad_codes: Limits {
+            per_terminal: count(config.bad_codes.per_terminal),
+            tok19_per_terminal: count(config.bad_codes.tok19_per_terminal),
+            per_key: count(config.bad_codes.per_key),
+            per_key_share_ppm: config.bad_codes.per_key_share_ppm,
         },
         open_metrics: config.server.http.ip().is_loopback(),
         ..server::Options::default()

@@ -8,15 +8,18 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::answer::Answer;
-use super::bad_codes::{Entry, Pass, Source};
+use super::bad_codes::{Bound, Entry, Pass, Source};
 use super::decision::Decision;
 use super::fields::{self, Amount, Object, Text, Whole};
 use super::flow::{Asked, out_of_place, push_milliseconds};
-use super::past::{Which, find, unknown};
+use super::past::{Found, Which, find, may_know, unknown};
 use super::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
 use super::request_guard::Query;
 use super::scans::{self, Sale};
+use crate::code;
 use crate::domain::account::Channel;
+use crate::domain::denial::Reason;
+use crate::domain::event::FirstSale;
 use crate::domain::ids::{AuthorizationId, Category, CustomerId, MerchantId, OrderId, StoreId, TerminalId};
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
@@ -86,7 +89,7 @@ impl Means<'_> {
     fn payer(self, verify: impl FnOnce(&str) -> Scanned) -> (Payer, Option<EntryMode>) {
         match self {
             Self::Code(text) => {
-                let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+                let digits = code::bare(text).bytes().all(|byte| byte.is_ascii_digit());
                 let mode = if digits { EntryMode::Barcode } else { EntryMode::Qr };
                 (Payer::Code(verify(text)), Some(mode))
             }
@@ -160,7 +163,8 @@ pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let terminal = purchase.merchant.0.terminal_id.as_ref().map(|id| id.0);
     let source = Source {
         key: known.number,
-        key_limit: known.caller.bad_codes_per_minute,
+        name: &known.caller.name,
+        own_limit: known.caller.bad_codes_per_minute,
         merchant: purchase.merchant.0.id.0,
         terminal,
     };
@@ -179,7 +183,7 @@ pub(super) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// Past the parsing: the limit on bad codes, the engine, the answer.
-async fn decide(asked: &Asked<'_>, source: Source, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
+async fn decide(asked: &Asked<'_>, source: Source<'_>, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
     let entry = asked.edge.bad_codes.enter(source, &sale.input.payer, Instant::now());
     let answered = if sale.is_guessable(asked.edge) {
         // Who guesses and hangs up is counted too.
@@ -191,23 +195,45 @@ async fn decide(asked: &Asked<'_>, source: Source, sale: Sale, early: [Duration;
     };
     let (order, replayed) = match answered.reply {
         Reply::Decision { order, replayed } => (order, replayed),
-        reply => return Err(not_decided(&reply, &entry)),
+        reply => return Err(not_decided(asked, &reply, &entry)),
     };
-    let answer = Answer::ok(&Decision::answered(&order, replayed, answered.now.at))?;
+    let decision = Decision::answered(&order, replayed, answered.now.at);
+    let answer = Answer::ok(&for_caller(asked, decision, order.denial(), order.first.as_deref()).await?)?;
     let timing = timing(asked.received, early, &answered.stages);
     Ok(answer.with_header(HeaderName::from_static("server-timing"), timing))
 }
 
-fn not_decided(reply: &Reply, entry: &Entry) -> Problem {
+/// A decision as this caller may see it.
+async fn for_caller(
+    asked: &Asked<'_>,
+    decision: Decision,
+    reason: Option<Reason>,
+    first: Option<&FirstSale>,
+) -> Result<Decision, Problem> {
+    match first {
+        Some(first) if !may_know(asked, reason, first).await? => Ok(decision.without_first()),
+        _ => Ok(decision),
+    }
+}
+
+fn not_decided(asked: &Asked<'_>, reply: &Reply, entry: &Entry) -> Problem {
     match (reply, entry.pass) {
-        (Reply::OrderIdReused { first }, _) => {
-            let detail = "Nothing was recorded. Use a new order id for a new sale.";
-            Problem::new(&ORDER_ID_REUSED, detail).with("authorization_id", first.to_string())
+        (Reply::OrderIdReused { first, terminal }, _) => {
+            let problem = Problem::new(&ORDER_ID_REUSED, "Nothing was recorded. Use a new order id for a new sale.");
+            // Another terminal's sale is not told of.
+            let is_own = asked.known.is_some_and(|known| known.caller.is_at(*terminal));
+            if is_own { problem.with("authorization_id", first.to_string()) } else { problem }
         }
-        (Reply::Throttled, Pass::Shut(wait)) => {
+        (Reply::Throttled, Pass::Shut { by, wait }) => {
             Metrics::shed("bad_codes");
-            let detail = "No decision was made. Check the scanner, and try again after Retry-After.";
-            Problem::new(&TOO_MANY_BAD_CODES, detail).retry_after(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+            let whose = match by {
+                Bound::Terminal => "this terminal: check its scanner",
+                Bound::Key => "all terminals of this key together: check which of them misreads",
+            };
+            let detail =
+                format!("Too many bad codes came from {whose}. No decision was made. Try again after Retry-After.");
+            let wait = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            Problem::new(&TOO_MANY_BAD_CODES, detail).with("source", by.name()).retry_after(wait)
         }
         (other, _) => out_of_place(other),
     }
@@ -246,8 +272,13 @@ pub(super) fn id_in_path(asked: &Asked<'_>) -> Result<AuthorizationId, Problem> 
 /// `GET /v1/authorizations/{authorization_id}`
 pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
     Query::read(asked.query, &[])?;
-    let found = find(asked, Which::Id(id_in_path(asked)?)).await?;
-    Answer::ok(&Decision::stored(&found.order, true, found.at))
+    stored(asked, Which::Id(id_in_path(asked)?)).await
+}
+
+async fn stored(asked: &Asked<'_>, which: Which) -> Result<Answer, Problem> {
+    let Found { order, at, .. } = find(asked, which).await?;
+    let decision = Decision::stored(&order, true, at);
+    Answer::ok(&for_caller(asked, decision, order.told().denial(), order.first.as_deref()).await?)
 }
 
 /// `GET /v1/authorizations?merchant_id=&order_id=`
@@ -257,8 +288,7 @@ pub(super) async fn find_by_key(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let merchant =
         MerchantId::new(text("merchant_id")?).map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;
     let order_id = OrderId::new(text("order_id")?).map_err(|bad| Problem::parameter("order_id", bad.to_string()))?;
-    let found = find(asked, Which::Key(OrderKey { merchant, order_id })).await?;
-    Answer::ok(&Decision::stored(&found.order, true, found.at))
+    stored(asked, Which::Key(OrderKey { merchant, order_id })).await
 }
 
 #[cfg(test)]

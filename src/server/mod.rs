@@ -75,7 +75,7 @@ use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
 use crate::metrics::CallTimers;
 
-use bad_codes::{BadCodes, PerTerminal};
+use bad_codes::BadCodes;
 use callers::Callers;
 pub use events::FeedError;
 pub use health::{Condition, Readiness};
@@ -102,8 +102,8 @@ pub struct Options {
     pub connection_age: Duration,
     /// How long answers in flight may take after the stop. Below the 5 s in which the process exits.
     pub drain_deadline: Duration,
-    /// Bad codes a minute from one key, merchant and terminal; the next one is refused.
-    pub bad_codes_per_terminal: PerTerminal,
+    /// Bad codes a minute from one source; the next one is refused.
+    pub bad_codes: bad_codes::Limits,
     /// Sources counted at once.
     pub bad_code_sources: usize,
     /// How long the ledger may take to answer.
@@ -124,7 +124,7 @@ impl Default for Options {
             body_timeout: Duration::from_secs(5),
             connection_age: Duration::from_secs(3_600),
             drain_deadline: Duration::from_millis(4_000),
-            bad_codes_per_terminal: PerTerminal { sealed: 5, tok19: 2 },
+            bad_codes: bad_codes::Limits::default(),
             bad_code_sources: 65_536,
             past_timeout: Duration::from_millis(500),
             event_feeds: EVENT_FEEDS,
@@ -200,7 +200,7 @@ pub const EVENT_FEEDS: usize = 16;
 impl Edge {
     pub fn new(parts: Parts) -> Arc<Self> {
         let options = parts.options;
-        let bad_codes = BadCodes::new(options.bad_codes_per_terminal, options.bad_code_sources);
+        let bad_codes = BadCodes::new(options.bad_codes, options.bad_code_sources);
         Arc::new(Self {
             inbox: parts.inbox,
             board: parts.board,

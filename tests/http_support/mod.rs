@@ -22,7 +22,7 @@ use sokketsu::clock::Clock;
 use sokketsu::code::{Issuers, Keyring};
 use sokketsu::domain::account::{Channel, Identity, Limits, Status};
 use sokketsu::domain::event::Event;
-use sokketsu::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId, TerminalId};
+use sokketsu::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId, TerminalId, TerminalKey};
 use sokketsu::domain::jst::{DAY, Date, Millis};
 use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::money::Yen;
@@ -180,10 +180,10 @@ fn old_purchase() -> Request {
 fn callers() -> Callers {
     let bound = Caller {
         merchants: Merchants::Only(vec![MerchantId::new("mrc_konbini").unwrap()]),
-        terminals: Some(vec![TerminalId::new("T01").unwrap()]),
+        terminals: Some([TerminalKey::of(TerminalId::new("T01").unwrap()).unwrap()].into()),
         channels: vec![Channel::InStore],
         may_refund: false,
-        bad_codes_per_minute: 50,
+        bad_codes_per_minute: Some(50),
         ..Caller::unbound("konbini", Role::Register)
     };
     let mut list: Vec<_> = Role::ALL
@@ -317,7 +317,7 @@ impl House {
         if let Some(options) = plan.link {
             let listener = local();
             link = Some(listener.local_addr().unwrap());
-            let everybody = Acquirers::new([], Some(Acquirer::unbound(5)));
+            let everybody = Acquirers::new([], Some(Acquirer { bad_codes_per_minute: Some(5), ..Acquirer::unbound() }));
             tokio::spawn(serve_links(Link::new(Arc::clone(&edge), everybody, options, None), listener));
         }
         let (stop, stopped) = oneshot::channel::<()>();

@@ -214,7 +214,8 @@ impl Desk {
         let verified = Instant::now();
         let source = Source {
             key: known.number,
-            key_limit: known.acquirer.bad_codes_per_minute,
+            name: &known.acquirer.name,
+            own_limit: known.acquirer.bad_codes_per_minute,
             merchant,
             terminal: request.terminal,
         };
@@ -224,7 +225,12 @@ impl Desk {
         if matches!(scan, Scan::Old(_)) && !entry.is_shut() {
             // Two questions: the record of its handle comes first.
             let (edge, sale) = (Arc::clone(&self.link.edge), scans::Sale { input, scan: Some(scan), deadline });
-            let decided = async move { Verdict::of_sale(&scans::decide(&edge, sale, entry).await) };
+            let decided = async move {
+                match &scans::decide(&edge, sale, entry).await {
+                    Ok(Answered { reply: Reply::Throttled, .. }) => Verdict::throttled(Some(&entry)),
+                    answered => Verdict::of_sale(answered),
+                }
+            };
             self.afterwards.spawn(async move { (number, decided.await) });
             return Ok(());
         }
@@ -291,6 +297,7 @@ impl Desk {
                     metrics().stage(Stage::Answer, whole.saturating_sub(spent));
                     Verdict::decided(order)
                 }
+                Ok(Answered { reply: Reply::Throttled, .. }) => Verdict::throttled(slot.entry.as_ref()),
                 Ok(Answered { reply, .. }) => Verdict::of_other(reply),
                 Err(shed) => turned_away(*shed),
             };

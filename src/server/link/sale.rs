@@ -42,7 +42,7 @@ pub(super) fn scan(edge: &Edge, code: &Presented<'_>) -> Result<(Scan, EntryMode
             if handle.is_some() && pan.as_ref().is_some_and(|pan| !same(pan)) {
                 return Err(Verdict::wrong(Wrong { code: *b"30", element: 2 }));
             }
-            let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+            let digits = code::bare(text).bytes().all(|byte| byte.is_ascii_digit());
             Ok((scan, if digits { EntryMode::Barcode } else { EntryMode::Qr }))
         }
         Presented::Split { pan, template } => {

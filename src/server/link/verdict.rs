@@ -9,6 +9,7 @@ use crate::domain::undo::Refusal;
 use crate::engine::inbox::Answered;
 use crate::iso8583::profile::Answer;
 use crate::iso8583::translate::Wrong;
+use crate::server::bad_codes::{Bound, Entry, Pass};
 use crate::server::problem::Problem;
 
 /// The answer to one message.
@@ -37,9 +38,10 @@ impl Verdict {
         Self::refused(*b"91", "9102")
     }
 
-    /// As [`Verdict::busy`]: its source sent too many bad codes.
-    pub fn throttled() -> Self {
-        Self::refused(*b"91", "9103")
+    /// As [`Verdict::busy`]: its terminal sent too many bad codes, or all terminals of its acquirer together.
+    pub fn throttled(entry: Option<&Entry>) -> Self {
+        let is_acquirer = entry.is_some_and(|entry| matches!(entry.pass, Pass::Shut { by: Bound::Key, .. }));
+        Self::refused(*b"91", if is_acquirer { "9105" } else { "9103" })
     }
 
     /// As [`Verdict::busy`]: this link wants a sign-on first.
@@ -121,7 +123,7 @@ impl Verdict {
     pub fn of_other(reply: &Reply) -> Self {
         match reply {
             Reply::OrderIdReused { .. } => Self::id_reused(),
-            Reply::Throttled => Self::throttled(),
+            Reply::Throttled => Self::throttled(None),
             Reply::Full(_) => Self::busy(),
             Reply::TooLarge => Self::refused(*b"12", "1255"),
             Reply::Refused(refusal) => Self::of_refusal(*refusal),
