@@ -11,12 +11,13 @@ use hyper::{Request, Response};
 
 use super::answer::{Answer, Body};
 use super::callers::{Known, Role};
+use super::framing::Framed;
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
-use super::request_guard::{check_head, check_media_type, linger, read_body};
+use super::request_guard::{check_head, check_media_type, check_no_query, linger, read_body};
 use super::router::{Call, Route, UNMATCHED, timer_of};
 use super::{
     Edge, afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office, sandbox,
-    slips, statements,
+    slips, statements, timing,
 };
 use crate::domain::request::Request as Question;
 use crate::domain::rule::Reply;
@@ -62,7 +63,7 @@ impl Asked<'_> {
 pub(super) async fn answer(
     edge: Arc<Edge>,
     door: Door,
-    suspicious: bool,
+    framed: Framed,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let received = Instant::now();
@@ -70,7 +71,7 @@ pub(super) async fn answer(
     let mut body = (!body.is_end_stream()).then_some(body);
     let request_id = request_id(&edge, &head.headers);
     let mut route = None;
-    let served = serve(&edge, door, &head, &mut body, suspicious, received, &mut route).await;
+    let served = serve(&edge, door, &head, &mut body, framed, received, &mut route).await;
     let label = route.map_or(UNMATCHED, |route| route.label);
     let answer = match served {
         Ok(answer) => answer,
@@ -80,7 +81,7 @@ pub(super) async fn answer(
         }
     };
     // A body that was not read whole would be taken for the next request.
-    let close = body.is_some() || suspicious;
+    let close = body.is_some() || framed != Framed::Well;
     if let Some(body) = body.filter(|_| !head.headers.contains_key(header::EXPECT)) {
         tokio::spawn(linger(body));
     }
@@ -95,11 +96,11 @@ async fn serve(
     door: Door,
     head: &Parts,
     body: &mut Option<Incoming>,
-    suspicious: bool,
+    framed: Framed,
     received: Instant,
     found: &mut Option<&'static Route>,
 ) -> Result<Answer, Problem> {
-    check_head(head, suspicious)?;
+    check_head(head, framed, edge.tls.is_some())?;
     let (route, params) = edge.router.find(&head.method, head.uri.path())?;
     *found = Some(route);
     is_served_here(edge, door, route)?;
@@ -127,6 +128,9 @@ async fn serve(
         signature.check(head, &bytes)?;
         may_call(edge, door, route, known.as_deref())?;
     }
+    if !route.reads_query() {
+        check_no_query(head.uri.query())?;
+    }
     let asked = Asked {
         edge,
         known: known.as_deref(),
@@ -136,7 +140,7 @@ async fn serve(
         headers: &head.headers,
         body: &bytes,
     };
-    dispatch(route.call, &asked).await
+    timing::timed(received, dispatch(route.call, &asked)).await
 }
 
 async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
@@ -239,6 +243,7 @@ fn request_id(edge: &Edge, headers: &HeaderMap) -> HeaderValue {
 
 /// Puts a question to the engine and waits for its answer.
 pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instant>) -> Result<Answered, Problem> {
+    timing::begin();
     let waiting = edge.inbox.submit(question, deadline).map_err(turned_away)?;
     let Ok(outcome) = waiting.await else {
         // The engine drops a request unanswered only when the journal failed, and the process is about to end.
@@ -246,6 +251,7 @@ pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instan
         return std::future::pending().await;
     };
     let answered = outcome.map_err(turned_away)?;
+    timing::note(&answered.stages);
     if let Reply::Full(full) = answered.reply {
         Metrics::shed(full.label());
         return Err(Problem::full(full));

@@ -89,6 +89,12 @@ impl Route {
         }
     }
 
+    /// Calls that read their query by themselves; every other takes none.
+    pub const fn reads_query(&self) -> bool {
+        use Call::{Barcode, Events, FindAuthorization, GetCode, History, Qr};
+        matches!(self.call, FindAuthorization | GetCode | Barcode | Qr | Events | History)
+    }
+
     /// Calls that tell how the service is, before it is ready too.
     pub fn is_open(&self) -> bool {
         self.roles.is_empty()

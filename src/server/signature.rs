@@ -225,7 +225,10 @@ fn write_value(mac: &mut Hmac<Sha256>, name: &str, head: &Parts) -> Result<(), R
             mac.update(head.uri.query().unwrap_or_default().as_bytes());
         }
         "@authority" => {
-            let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes).to_ascii_lowercase();
+            // A target in the absolute form wins over the Host header (RFC 9112, section 3.2.2).
+            let target = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+            let host = target.or_else(|| head.headers.get(header::HOST).map(HeaderValue::as_bytes));
+            let host = host.unwrap_or_default().to_ascii_lowercase();
             // The default port is left out; which it is, is not known behind something that ends TLS.
             let host = host.strip_suffix(b":443").or_else(|| host.strip_suffix(b":80")).unwrap_or(&host);
             mac.update(host);
