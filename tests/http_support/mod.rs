@@ -130,7 +130,7 @@ pub fn customer(id: &str) -> CustomerId {
 }
 
 fn change(identity: Identity) -> CustomerChange {
-    let birth_date = Date::parse("1990-04-01");
+    let birth_date = Some(Date::parse("1990-04-01"));
     CustomerChange { identity: Some(identity), birth_date, ..CustomerChange::default() }
 }
 
@@ -148,7 +148,7 @@ fn shop(id: &str, name: &str, mcc: u16) -> Request {
 fn seed() -> Vec<Request> {
     let full = || CustomerChange { rung: Some(3), ..change(Identity::Verified) };
     let suspended = CustomerChange { status: Some(Status::Suspended), ..full() };
-    let minor = CustomerChange { birth_date: Date::parse("2015-04-01"), ..full() };
+    let minor = CustomerChange { birth_date: Some(Date::parse("2015-04-01")), ..full() };
     let small = Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) };
     let load = |n: u32| put(&n.to_string(), CustomerChange { limits: Some(Some(small)), ..change(Identity::Verified) });
     let mut all = vec![
