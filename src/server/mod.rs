@@ -39,6 +39,8 @@ pub mod listener;
 mod merchants;
 mod nonces;
 mod office;
+#[cfg(test)]
+mod openapi_tests;
 mod past;
 pub mod problem;
 mod refusal;

@@ -385,9 +385,25 @@ impl Answer {
         for member in ["type", "title", "detail", "reason"] {
             assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {body}");
         }
+        described(&body);
         let error = &body["errors"][0];
         let field = error["pointer"].as_str().or(error["parameter"].as_str()).unwrap_or_default();
         (self.status, body["reason"].as_str().unwrap().to_owned(), field.to_owned())
+    }
+}
+
+/// Checks that the OpenAPI file knows every member of a problem, and that it has those that it must.
+fn described(problem: &Value) {
+    let file: Value = serde_json::from_str(sokketsu::server::OPENAPI).unwrap();
+    let schemas = &file["components"]["schemas"];
+    let is_own = |schema: &&Value| schema["allOf"][1]["properties"]["reason"]["const"] == problem["reason"];
+    let own = schemas.as_object().unwrap().values().find(is_own).unwrap_or_else(|| panic!("no schema of {problem}"));
+    let parts = [&schemas["ProblemCommon"], &own["allOf"][1]];
+    for name in problem.as_object().unwrap().keys() {
+        assert!(parts.iter().any(|part| part["properties"].get(name).is_some()), "{name} is not described: {problem}");
+    }
+    for name in parts.iter().flat_map(|part| part["required"].as_array().unwrap()) {
+        assert!(problem.get(name.as_str().unwrap()).is_some(), "{name} is missing: {problem}");
     }
 }
 
