@@ -411,6 +411,21 @@ mod tests {
     }
 
     #[test]
+    fn of_a_whole_address_its_host_is_signed_and_not_the_header() {
+        let of = |target: &str, nonce| {
+            let params = params(NOW.0 / 1_000, nonce);
+            let components = vec!["@method", "@path", "@authority", "authorization", "content-digest"];
+            let mut head = Signing { components, params, ..honest() }.head();
+            head.uri = target.parse().unwrap();
+            head.headers.insert("host", hyper::header::HeaderValue::from_static("other.example"));
+            outcome(&verifier(), &head, BODY)
+        };
+        assert_eq!(of("https://POS.example/v1/authorizations", "nonce-0001"), "good");
+        assert_eq!(of("https://other.example/v1/authorizations", "nonce-0002"), "signature_invalid");
+        assert_eq!(of("/v1/authorizations", "nonce-0003"), "signature_invalid");
+    }
+
+    #[test]
     fn whatever_is_altered_the_signature_is_not_good() {
         type Alter = fn(&mut Parts);
         let cases: [(&str, Alter); 9] = [

@@ -20,7 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).parent / "clients"
 ROLES = ["wallet", "register", "office", "ops"]
 CHECKS = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
-          "response_schema_conformance"]
+          "response_schema_conformance", "unsupported_method", "allow_header_conformance", "ignored_auth"]
 # The same cases each time: what is found is found by everybody. 8 s a role here; the limit is for slow machines.
 BOUNDS = ["--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--generation-deterministic",
           "--request-timeout", "5", "--continue-on-failure"]
