@@ -6,6 +6,9 @@ mod http_support;
 
 use http_support::{Answer, House, purchase, request};
 use serde_json::{Value, json};
+use sokketsu::domain::event::Event;
+use sokketsu::domain::ids::Lsn;
+use sokketsu::domain::jst::Millis;
 use sokketsu::server::router::{ROUTES, Route};
 
 const REGISTER: &str = "sandbox-register";
@@ -126,6 +129,27 @@ async fn a_packed_body_is_refused_with_what_is_accepted() {
     let lines = format!("{length}Content-Encoding: identity\r\n");
     let (answer, _) = told(&house, &sale("/v1/authorizations", "Host: a\r\n", &lines, &order)).await;
     assert_eq!(answer.json()["decision"], "approved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_events_that_a_stop_cuts_says_that_more_is_there() {
+    const EVENTS: u64 = 8_000;
+    let mut house = House::usual();
+    let at = Millis::parse("2026-11-23T17:45:00+09:00").unwrap();
+    // More than the sockets hold between a service and a reader who does not read.
+    let text: Box<str> = "x".repeat(4_000).into();
+    let policy = |version| Event::PolicySet { version, text: text.clone() };
+    house.events.lock().extend((1..=EVENTS).map(|lsn| (Lsn(lsn), at, policy(1))));
+    let mut client = house.client().await;
+    client.send(request("GET", "/v1/events?limit=100000", OPS, None).as_bytes()).await;
+    assert_eq!(client.head().await.status, 200);
+    house.stop();
+    let rest = client.rest().await;
+    assert!(rest.ends_with("\r\n0\r\n\r\n"), "the end of a whole body");
+    let end =
+        rest.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok().filter(Value::is_object)).unwrap();
+    assert_eq!(end["end"]["more"], true, "{end}");
+    assert!(end["end"]["after"].as_u64().unwrap() < EVENTS, "{end}");
 }
 
 /// A path of the table with its names filled in.
