@@ -284,8 +284,8 @@ impl History {
         let identity = if self.one_in(4) { self.pick(&Identity::ALL) } else { Identity::Verified };
         let change = CustomerChange {
             identity: Some(identity),
-            identity_reason: self.one_in(5).then(|| Box::from("blurred photo")),
-            birth_date: (!self.one_in(8)).then(|| Date::parse("1990-02-03").unwrap()),
+            identity_reason: self.one_in(5).then(|| (!self.one_in(6)).then(|| Box::from("blurred photo"))),
+            birth_date: (!self.one_in(8)).then(|| if self.one_in(9) { None } else { Date::parse("1990-02-03") }),
             guardian_consent: self.one_in(6).then_some(true),
             payment_method: Some(self.pick(&PaymentMethod::ALL)),
             status: Some(if self.one_in(12) { self.pick(&Status::ALL) } else { Status::Active }),

@@ -231,7 +231,6 @@ pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 /// `DELETE /v1/codes/{code_id}`
 pub(super) async fn void(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    Query::read(asked.query, &[])?;
     let (view, now) = look(asked.edge, Request::VoidCode { code: code_id(asked)? }).await?;
     show(asked.edge, &view, &now)
 }
