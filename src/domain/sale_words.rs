@@ -61,3 +61,52 @@ impl Order {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{AuthorizationId, Lsn, MerchantId, OrderId, Part};
+    use crate::domain::jst::Now;
+    use crate::domain::orders::CaptureTerms;
+    use crate::domain::request::OrderKey;
+
+    const NOW: Millis = Millis(1_795_423_500_000);
+
+    /// An order of 1,500 yen; of a hold if `captured` of it were captured.
+    fn order(state: OrderState, captured: Option<u64>) -> Order {
+        let (merchant, order_id) = (MerchantId::new("m").unwrap(), OrderId::new("o").unwrap());
+        let now = Now::at(NOW);
+        let id = AuthorizationId { part: Part::default(), lsn: Lsn(1), random: 0 };
+        let terms =
+            |amount| CaptureTerms { at: NOW, amount: Yen::new(amount), month: now.month, due: now.date, points: 0 };
+        let capture = captured.map(|amount| Box::new(terms(amount)));
+        Order { state, amount: Yen::new(1_500), capture, ..Order::tombstone(id, OrderKey { merchant, order_id }, &now) }
+    }
+
+    #[test]
+    fn each_state_has_its_yen_and_words() {
+        let captured =
+            |amount, refunded| OrderState::Captured { amount: Yen::new(amount), refunded: Yen::new(refunded) };
+        let cancelled = Reason::Cancelled.row().customer;
+        let mut all = Vec::new();
+        for (order, yen, words, amount) in [
+            (order(OrderState::Held { expires_at: NOW.plus(1) }, None), [1_500, 0, 0, 0], HELD, 1_500),
+            (order(OrderState::Held { expires_at: NOW }, None), [0, 0, 0, 0], RAN_OUT, 1_500),
+            (order(captured(1_500, 0), None), [0, 1_500, 0, 0], APPROVED_CUSTOMER, 1_500),
+            (order(captured(1_000, 0), Some(1_000)), [0, 1_000, 0, 0], APPROVED_CUSTOMER, 1_000),
+            (order(captured(1_000, 400), Some(1_000)), [0, 1_000, 400, 0], REFUNDED_IN_PART, 1_000),
+            (order(captured(1_000, 1_000), Some(1_000)), [0, 1_000, 1_000, 0], REFUNDED, 1_000),
+            (order(OrderState::Cancelled, None), [0, 0, 0, 1_500], cancelled, 1_500),
+            (order(OrderState::Cancelled, Some(1_000)), [0, 0, 0, 1_000], cancelled, 1_000),
+        ] {
+            let Became { held, captured, refunded, cancelled } = order.became(NOW);
+            assert_eq!([held, captured, refunded, cancelled].map(Yen::get), yen, "{order:?}");
+            assert_eq!(order.sale_words(NOW), (words, Yen::new(amount)), "{order:?}");
+            all.push(words);
+        }
+        for words in all {
+            let needed = ["{shop}", "{amount}"];
+            assert!(needed.iter().all(|place| words.ja.contains(place) && words.en.contains(place)), "{words:?}");
+        }
+    }
+}
