@@ -233,15 +233,17 @@ async fn the_phone_hears_at_once_what_the_register_did() {
     let denied = phone.answer().await.json();
     assert_eq!((&denied["status"], &denied["decision"]), (&json!("live"), &json!("denied")));
 
-    let missed = phone.get(&format!("{path}?wait_ms=30000&seen_attempts=0"), WALLET).await.json();
+    let after = |mirror: &Value| format!("{path}?wait_ms=30000&after={}", mirror["version"]);
+    let missed = phone.get(&after(&silent), WALLET).await.json();
     assert_eq!(missed["attempts"], 1, "what was missed is told at once");
-    phone.send(request("GET", &format!("{path}?wait_ms=30000&seen_attempts=1"), WALLET, None).as_bytes()).await;
+    phone.send(request("GET", &after(&missed), WALLET, None).as_bytes()).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     register.code("1001").await;
     assert_eq!(phone.answer().await.json()["status"], "voided", "a newer code ends the older one");
     phone.get(&format!("{path}?wait_ms=30000"), WALLET).await;
     assert!(started.elapsed() < Duration::from_secs(15));
     assert_eq!(phone.get(&format!("{path}?wait_ms=30001"), WALLET).await.problem().2, "wait_ms");
+    assert_eq!(phone.get(&format!("{path}?after=-1"), WALLET).await.problem().2, "after");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -468,6 +468,15 @@ pub fn assert_alike(one: &State, other: &State, now: Millis, what: &str) {
     assert_eq!(one.lines().count(), other.lines().count(), "{what}: one has more lines");
 }
 
+/// What phones are shown is of the same version: a restart is no news.
+pub fn assert_same_versions(one: &State, other: &State, what: &str) {
+    let since = |state: &State| state.policy.as_ref().map(|in_force| in_force.since);
+    assert_eq!(since(one), since(other), "{what}");
+    for (one, other) in one.accounts().zip(other.accounts()) {
+        assert_eq!(one.touched, other.touched, "{what}: {}", one.id);
+    }
+}
+
 #[test]
 fn what_is_remembered_does_not_depend_on_what_was_freed() {
     let mut kinds: HashMap<String, u32> = HashMap::new();
