@@ -233,15 +233,17 @@ async fn the_phone_hears_at_once_what_the_register_did() {
     let denied = phone.answer().await.json();
     assert_eq!((&denied["status"], &denied["decision"]), (&json!("live"), &json!("denied")));
 
-    let missed = phone.get(&format!("{path}?wait_ms=30000&seen_attempts=0"), WALLET).await.json();
+    let after = |mirror: &Value| format!("{path}?wait_ms=30000&after={}", mirror["version"]);
+    let missed = phone.get(&after(&silent), WALLET).await.json();
     assert_eq!(missed["attempts"], 1, "what was missed is told at once");
-    phone.send(request("GET", &format!("{path}?wait_ms=30000&seen_attempts=1"), WALLET, None).as_bytes()).await;
+    phone.send(request("GET", &after(&missed), WALLET, None).as_bytes()).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     register.code("1001").await;
     assert_eq!(phone.answer().await.json()["status"], "voided", "a newer code ends the older one");
     phone.get(&format!("{path}?wait_ms=30000"), WALLET).await;
     assert!(started.elapsed() < Duration::from_secs(15));
     assert_eq!(phone.get(&format!("{path}?wait_ms=30001"), WALLET).await.problem().2, "wait_ms");
+    assert_eq!(phone.get(&format!("{path}?after=-1"), WALLET).await.problem().2, "after");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -543,7 +545,7 @@ async fn requests_that_can_be_read_two_ways_are_refused() {
         ),
         (
             format!(
-                "POST http://a/v1/authorizations HTTP/1.1\r\nHost: a\r\n{common}Content-Length: {length}\r\n\r\n{order}"
+                "POST https://a/v1/authorizations HTTP/1.1\r\nHost: a\r\n{common}Content-Length: {length}\r\n\r\n{order}"
             ),
             400,
         ),
@@ -803,16 +805,41 @@ async fn events_are_listed_and_followed() {
     let mut client = house.client().await;
     let list = client.get("/v1/events?after=1&limit=1", OPS).await;
     assert_eq!(list.header("content-type"), Some("application/x-ndjson"));
-    let line: Value = serde_json::from_str(list.text().trim_end()).unwrap();
+    let line: Value = serde_json::from_str(list.text().lines().next().unwrap()).unwrap();
     assert_eq!((&line["lsn"], &line["kind"], &line["customer_id"]), (&json!(2), &json!("code_issued"), &json!("1001")));
     assert_eq!(line["recorded_at"], "2026-11-23T17:45:00.000+09:00");
     assert!(!list.text().contains("314159265"));
-    assert_eq!(client.get("/v1/events", OPS).await.text().lines().count(), 3);
+    for (asked, events, end) in [
+        ("after=1&limit=1", 1, json!({"after": 2, "more": true})),
+        ("after=1&limit=2", 2, json!({"after": 3, "more": false})),
+        ("", 3, json!({"after": 3, "more": false})),
+        ("limit=5", 3, json!({"after": 3, "more": false})),
+        ("after=3", 0, json!({"after": 3, "more": false})),
+        ("after=9", 0, json!({"after": 9, "more": false})),
+    ] {
+        let text = client.get(&format!("/v1/events?{asked}"), OPS).await.text();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((lines.len(), &lines[events]), (events + 1, &json!({ "end": end })), "{asked}: {text}");
+    }
     assert_eq!(client.get("/v1/events?after=x", OPS).await.problem().2, "after");
 
+    // What it has seen since it began with `after` stands in the header.
+    let asks =
+        |head: &str| format!("GET /v1/events?after=0 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {OPS}\r\n{head}\r\n");
+    for broken in ["Last-Event-ID: x\r\n", "Last-Event-ID: 2\r\nLast-Event-ID: 3\r\nAccept: text/event-stream\r\n"] {
+        client.send(asks(broken).as_bytes()).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.problem(), (400, "malformed".into(), String::new()));
+        assert_eq!(answer.json()["errors"][0]["header"], "Last-Event-ID");
+    }
+    client.send(asks("Last-Event-ID: 2\r\n").as_bytes()).await;
+    assert_eq!(client.answer().await.text().lines().count(), 2, "one event and the end");
     let head = "Accept: text/event-stream\r\nLast-Event-ID: 2\r\n";
     client
-        .send(format!("GET /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {OPS}\r\n{head}\r\n").as_bytes())
+        .send(
+            format!("GET /v1/events?after=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {OPS}\r\n{head}\r\n")
+                .as_bytes(),
+        )
         .await;
     assert_eq!(client.head().await.header("content-type"), Some("text/event-stream"));
     let first = String::from_utf8(client.until(b"\n\n").await).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::bill::{Bill, BillKey, NpBill, OpenMonth, PaymentMethod};
-use super::ids::{CustomerId, Handle, Lsn};
+use super::ids::{CustomerId, Handle, Lsn, PackedLsn};
 use super::jst::{Date, Millis, Month, Now};
 use super::ladder::Record;
 use super::money::Yen;
@@ -163,6 +163,8 @@ pub struct Account {
     pub record: Record,
     /// The customer's latest approval in the order book, from where earlier ones are linked.
     pub latest_approval: Option<Sequence>,
+    /// The last fact that touched what the customer can spend: see [`Event::moves_room`](super::event::Event::moves_room).
+    pub touched: PackedLsn,
 }
 
 /// Ten million customers are to fit into 1.6 GB, the index to them (up to 21 bytes a customer) included.
@@ -191,8 +193,17 @@ impl Purchase {
 
 impl Account {
     pub fn new(id: CustomerId, profile: Profile) -> Self {
-        let record = Record::default();
-        Self { id, profile, codes_issued: 0, live_code: None, month: None, rare: None, record, latest_approval: None }
+        Self {
+            id,
+            profile,
+            codes_issued: 0,
+            live_code: None,
+            month: None,
+            rare: None,
+            record: Record::default(),
+            latest_approval: None,
+            touched: PackedLsn::default(),
+        }
     }
 
     pub fn holds(&self) -> &[Hold] {

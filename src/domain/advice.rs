@@ -307,7 +307,7 @@ impl State {
             Payer::Customer(_) => None,
         };
         if let Some(code) = handle.and_then(|handle| self.codes.get_mut(handle)) {
-            code.paid_before(lsn, now.at);
+            code.change(lsn, |code| code.paid_before(lsn, now.at));
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Code {
     /// Purchases tried with it, denials included.
     pub attempts: u32,
     pub latest_attempt: Option<Lsn>,
+    /// The last fact that changed what its phone is shown of it.
+    pub touched: Lsn,
     /// How many codes its customer was given lately, itself included.
     pub hour: Hour,
 }
@@ -116,6 +118,15 @@ impl Code {
             Some(Ending::Voided { .. }) => CodeState::Voided,
             None if now < self.expires_at => CodeState::Live,
             None => CodeState::Expired,
+        }
+    }
+
+    /// Changes it by the fact of `lsn`; one that leaves it as it was does not touch it.
+    pub fn change(&mut self, lsn: Lsn, change: impl FnOnce(&mut Self)) {
+        let before = (self.ending, self.latest_attempt);
+        change(self);
+        if (self.ending, self.latest_attempt) != before {
+            self.touched = lsn;
         }
     }
 
@@ -259,6 +270,7 @@ impl CodeBook {
             wrong_seals: 0,
             attempts: 0,
             latest_attempt: None,
+            touched: lsn,
             hour: Hour::next(hour, issued_at),
         });
     }

@@ -26,11 +26,11 @@ fn changed(before: &Profile, change: &CustomerChange) -> Profile {
         identity: change.identity.unwrap_or(before.identity),
         // A reason belongs to the state it was given with.
         identity_reason: match (change.identity, &change.identity_reason) {
-            (_, Some(reason)) => Some(Box::new(reason.clone())),
+            (_, Some(reason)) => reason.clone().map(Box::new),
             (Some(identity), None) if identity != before.identity => None,
             (_, None) => before.identity_reason.clone(),
         },
-        birth_date: change.birth_date.or(before.birth_date),
+        birth_date: change.birth_date.unwrap_or(before.birth_date),
         guardian_consent: change.guardian_consent.unwrap_or(before.guardian_consent),
         payment_method: change.payment_method.unwrap_or(before.payment_method),
         status: change.status.unwrap_or(before.status),

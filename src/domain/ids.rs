@@ -193,6 +193,24 @@ impl Lsn {
     }
 }
 
+/// A position in seven bytes, where a table has no room for eight. A million records a second reach its end in 2,283 years.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PackedLsn([u8; 7]);
+
+impl PackedLsn {
+    pub const fn get(self) -> Lsn {
+        let [a, b, c, d, e, f, g] = self.0;
+        Lsn(u64::from_le_bytes([a, b, c, d, e, f, g, 0]))
+    }
+}
+
+impl From<Lsn> for PackedLsn {
+    fn from(lsn: Lsn) -> Self {
+        let [a, b, c, d, e, f, g, _] = lsn.0.to_le_bytes();
+        Self([a, b, c, d, e, f, g])
+    }
+}
+
 impl fmt::Display for Lsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -316,6 +334,13 @@ mod tests {
         assert_eq!(CodeId::parse("cod_0000000000000000000000000u"), None, "u is no digit");
         assert_eq!(CodeId::parse("cod_0000000000000000000000000z").map(|id| id.random), Some(31));
         assert_eq!(AuthorizationId::parse(&id.to_string()), None);
+    }
+
+    #[test]
+    fn a_packed_position_is_the_position() {
+        for lsn in [0, 1, 0x0012_3456_789a_bcde, (1 << 56) - 1] {
+            assert_eq!(PackedLsn::from(Lsn(lsn)).get(), Lsn(lsn));
+        }
     }
 
     #[test]

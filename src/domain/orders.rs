@@ -96,6 +96,8 @@ pub enum AppliedTo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaptureTerms {
     pub at: Millis,
+    /// Part of the hold that was captured; zero once the order is recalled.
+    pub amount: Yen,
     /// The month that bills it: a purchase's month is that of its capture.
     pub month: Month,
     pub due: Date,
@@ -270,7 +272,8 @@ impl Order {
 
     /// Under which terms it is billed: those of its capture.
     pub fn terms(&self) -> CaptureTerms {
-        let at_once = CaptureTerms { at: self.decided_at, month: self.month, due: self.due, points: self.points };
+        let &Self { decided_at: at, amount, month, due, points, .. } = self;
+        let at_once = CaptureTerms { at, amount, month, due, points };
         self.capture.as_deref().copied().unwrap_or(at_once)
     }
 
@@ -291,7 +294,8 @@ impl Order {
     /// refunds stay in the ledger, where a repeated one is looked for; only how many they are comes with it.
     pub fn recalled(&self) -> Event {
         let made = self.refunds.as_ref().map_or(0, |refunds| refunds.count());
-        let order = Self { earlier: None, terminal: None, advice: None, refunds: None, ..self.clone() };
+        let capture = self.capture.as_deref().map(|terms| Box::new(CaptureTerms { amount: Yen::ZERO, ..*terms }));
+        let order = Self { earlier: None, terminal: None, advice: None, refunds: None, capture, ..self.clone() };
         Event::Recalled { order: Box::new(order), refunds_made: u16::try_from(made).unwrap_or(u16::MAX) }
     }
 

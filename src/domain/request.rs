@@ -218,12 +218,12 @@ impl Refund {
     }
 }
 
-/// Changes of a customer; what is `None` stays as it is.
+/// Changes of a customer; what is `None` stays as it is. `Some(None)` clears what a customer may be without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CustomerChange {
     pub identity: Option<Identity>,
-    pub identity_reason: Option<Box<str>>,
-    pub birth_date: Option<Date>,
+    pub identity_reason: Option<Option<Box<str>>>,
+    pub birth_date: Option<Option<Date>>,
     pub guardian_consent: Option<bool>,
     pub payment_method: Option<PaymentMethod>,
     pub status: Option<Status>,

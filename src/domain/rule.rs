@@ -11,7 +11,7 @@ use super::decide::{Judgement, Verdict, decide, judge};
 use super::denial::Reason;
 use super::enroll::{NoCode, issue_code, put_customer, void_code};
 use super::event::{Decided, Event, Undone};
-use super::ids::{AuthorizationId, CustomerId, TerminalKey};
+use super::ids::{AuthorizationId, CustomerId, Lsn, TerminalKey};
 use super::jst::{Millis, Now};
 use super::merchant::Merchant;
 use super::office::instruct;
@@ -107,6 +107,8 @@ pub enum Reply {
 #[derive(Clone, Debug)]
 pub struct CodeView {
     pub code: Code,
+    /// See [`State::version_of`].
+    pub version: Lsn,
     /// What its customer can spend now.
     pub spendable: Spendable,
     /// The sale that used it.
@@ -315,7 +317,8 @@ fn code_view(state: &State, code: &Code, now: &Now) -> Option<Reply> {
     };
     let spendable = state.account(code.customer)?.spendable(now, state.rules()?);
     let latest = code.latest_attempt.and_then(tried);
-    Some(Reply::Code(Box::new(CodeView { code: *code, spendable, sale, latest })))
+    let version = state.version_of(code)?;
+    Some(Reply::Code(Box::new(CodeView { code: *code, version, spendable, sale, latest })))
 }
 
 /// The answer to a request whose event has just been applied.

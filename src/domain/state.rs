@@ -34,6 +34,8 @@ pub struct PolicyInForce {
     pub version: u32,
     pub text: Box<str>,
     pub policy: Arc<Policy>,
+    /// Its record.
+    pub since: Lsn,
 }
 
 #[derive(Clone, Debug)]
@@ -170,7 +172,7 @@ impl State {
         self.time = now.at;
         match event {
             Event::Opened { sandbox } => self.sandbox = *sandbox,
-            Event::PolicySet { version, text } => self.set_policy(*version, text),
+            Event::PolicySet { version, text } => self.set_policy(*version, text, self.lsn),
             Event::HolidaysSet { text } => self.set_calendar(text),
             Event::MerchantSet(merchant) => {
                 self.merchants.insert(merchant.id, merchant.as_ref().clone());
@@ -188,7 +190,7 @@ impl State {
             Event::Tok19Issued(issued) => self.code_issued(issued, Form::Tok19, now),
             Event::CodeVoided { handle } => {
                 if let Some(code) = self.codes.get_mut(*handle) {
-                    code.end(Ending::Voided { at: now.at }, now.at);
+                    code.change(self.lsn, |code| code.end(Ending::Voided { at: now.at }, now.at));
                 }
             }
             Event::Decided(decided) => {
@@ -218,6 +220,9 @@ impl State {
                 account.tidy(now.date);
             }
         }
+        if let Some(ix) = event.moves_room() {
+            self.account_mut(ix).touched = self.lsn.into();
+        }
         if let Some(key) = event.receipt_key() {
             let receipt = Receipt { lsn: self.lsn, at: now.at, event: Box::new(event.clone()) };
             self.receipts.push(key, receipt);
@@ -240,9 +245,9 @@ impl State {
         clippy::expect_used,
         reason = "the text was parsed before it was journaled; every version must stay readable"
     )]
-    pub fn set_policy(&mut self, version: u32, text: &str) {
+    pub fn set_policy(&mut self, version: u32, text: &str, since: Lsn) {
         let policy = Policy::parse(text).expect("a journaled policy no longer parses");
-        self.policy = Some(PolicyInForce { version, text: Box::from(text), policy: Arc::new(policy) });
+        self.policy = Some(PolicyInForce { version, text: Box::from(text), policy: Arc::new(policy), since });
     }
 
     #[expect(
@@ -262,7 +267,7 @@ impl State {
         if let Some(code) = before.and_then(|handle| self.codes.get_mut(handle))
             && code.customer == issued.customer
         {
-            code.end(Ending::Voided { at: now.at }, now.at);
+            code.change(self.lsn, |code| code.end(Ending::Voided { at: now.at }, now.at));
         }
         self.codes.issue(self.lsn, now.at, issued, form, hour);
     }
@@ -307,7 +312,7 @@ impl State {
     fn mark_code(&mut self, decided: &Decided, lsn: Lsn, now: &Now) {
         let Payer::Code(scanned) = &decided.input.payer else { return };
         let Some(code) = scanned.handle().and_then(|handle| self.codes.get_mut(handle)) else { return };
-        match decided.outcome {
+        code.change(lsn, |code| match decided.outcome {
             Outcome::Denied { reason: Reason::CodeInvalid, .. } => {
                 if matches!(scanned, Scanned::Forged { .. }) {
                     code.count_wrong_seal(now.at);
@@ -324,7 +329,7 @@ impl State {
                 code.latest_attempt = Some(lsn);
                 code.end(Ending::Used { by: lsn, at: now.at }, now.at);
             }
-        }
+        });
     }
 
     fn tombstoned(&mut self, key: OrderKey, now: &Now) {
@@ -359,8 +364,8 @@ impl State {
         account.tidy(now.date);
         self.change_order(captured.order, now, |order| {
             order.state = OrderState::Captured { amount: captured.amount, refunded: Yen::ZERO };
-            let &Captured { month, due, points, .. } = captured;
-            order.capture = Some(Box::new(CaptureTerms { at: now.at, month, due, points }));
+            let &Captured { amount, month, due, points, .. } = captured;
+            order.capture = Some(Box::new(CaptureTerms { at: now.at, amount, month, due, points }));
         });
     }
 

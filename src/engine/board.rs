@@ -1,5 +1,5 @@
 //! What readers may see without asking the engine: standings of customers somebody asked about since the start, and
-//! who is waiting for news of a code. Written by the engine after what it shows is durable.
+//! whose phones are waiting for news. Written by the engine after what it shows is durable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::domain::account::Account;
-use crate::domain::ids::{CodeId, CustomerId};
+use crate::domain::ids::{CustomerId, CustomerIx};
 use crate::domain::jst::{BankCalendar, Millis};
 use crate::domain::lateness;
 use crate::domain::policy::Policy;
@@ -36,7 +36,8 @@ pub struct Board {
     /// Time of the last that was shown, Unix ms.
     time: AtomicI64,
     customers: DashMap<CustomerId, Account, foldhash::fast::RandomState>,
-    watched: DashMap<CodeId, watch::Sender<()>, foldhash::fast::RandomState>,
+    /// One entry a customer with a phone that waits: no more than there are connections.
+    watched: DashMap<CustomerIx, watch::Sender<()>, foldhash::fast::RandomState>,
     /// Entries of `watched`, so that the engine need not look when nobody waits.
     waiting: AtomicUsize,
 }
@@ -81,12 +82,12 @@ impl Board {
         self.time.store(now.0, Ordering::Release);
     }
 
-    /// News of a code from now on. Drop the receiver to stop listening.
-    pub fn watch(&self, code: CodeId) -> watch::Receiver<()> {
+    /// News of a customer's codes, sales and room from now on. Drop the receiver to stop listening.
+    pub fn watch(&self, customer: CustomerIx) -> watch::Receiver<()> {
         let mut fresh = false;
         let receiver = self
             .watched
-            .entry(code)
+            .entry(customer)
             .or_insert_with(|| {
                 fresh = true;
                 watch::Sender::new(())
@@ -98,9 +99,9 @@ impl Board {
         receiver
     }
 
-    /// Forgets a code nobody listens to any more.
-    pub fn unwatch(&self, code: CodeId) {
-        if self.watched.remove_if(&code, |_, sender| sender.receiver_count() == 0).is_some() {
+    /// Forgets a customer whom nobody listens to any more.
+    pub fn unwatch(&self, customer: CustomerIx) {
+        if self.watched.remove_if(&customer, |_, sender| sender.receiver_count() == 0).is_some() {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -109,9 +110,15 @@ impl Board {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
-    pub(super) fn tell(&self, code: CodeId) {
-        if let Some(sender) = self.watched.get(&code) {
+    pub(super) fn tell(&self, customer: CustomerIx) {
+        if let Some(sender) = self.watched.get(&customer) {
             sender.send_replace(());
+        }
+    }
+
+    pub(super) fn tell_all(&self) {
+        for entry in &self.watched {
+            entry.value().send_replace(());
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::domain::account::{Account, Channel};
 use crate::domain::advice::Booked;
 use crate::domain::bounds::Full;
 use crate::domain::event::{Advised, Decided, Event, Outcome};
-use crate::domain::ids::{CodeId, CustomerId, CustomerIx, Handle, Lsn};
+use crate::domain::ids::{CustomerId, CustomerIx, Lsn};
 use crate::domain::jst::{Millis, Now};
 use crate::domain::look_ahead::look_ahead;
 use crate::domain::office::calendar;
-use crate::domain::request::{Payer, Request};
+use crate::domain::request::Request;
 use crate::domain::rule::{Reply, Ruling, existed, order_key, reply_after, rule};
 use crate::domain::state::State;
 use crate::domain::undo::hold_expired;
@@ -45,9 +45,9 @@ pub struct Group {
     pub at_risk_yen: u64,
     /// In order of [`Owner::take`].
     pub replies: Vec<Reply>,
-    /// What readers are shown once it is durable: standings as the group left them, codes with news, new rules.
+    /// What readers are shown once it is durable: standings as the group left them, customers whose phones have news, new rules.
     customers: Vec<Account>,
-    codes: Vec<CodeId>,
+    news: Vec<CustomerIx>,
     rules: bool,
 }
 
@@ -62,7 +62,7 @@ impl Group {
         self.records.clear();
         self.replies.clear();
         self.customers.clear();
-        self.codes.clear();
+        self.news.clear();
         (self.rules, self.at_risk_yen) = (false, 0);
     }
 }
@@ -219,7 +219,6 @@ impl Owner {
     /// meet it, for it could only end the process, after this start and after each one that follows.
     pub fn record(&mut self, event: &Event, group: &mut Group) -> Result<(), TooLarge> {
         group.records.offer(self.now.at.0, |bytes| codec::encode(event, bytes))?;
-        self.note_before(event, group);
         self.state.apply(event, &self.now);
         self.note_after(event, group);
         group.at_risk_yen = group.at_risk_yen.saturating_add(at_risk(event));
@@ -233,19 +232,10 @@ impl Owner {
         }
     }
 
-    /// A new code ends the one before it: whoever follows that one wants to know.
-    fn note_before(&self, event: &Event, group: &mut Group) {
-        if let Event::CodeIssued(issued) | Event::Tok19Issued(issued) = event {
-            let before = self.state.account(issued.customer).and_then(|account| account.live_code);
-            self.note_code(before, group);
-        }
-    }
-
-    fn note_code(&self, handle: Option<Handle>, group: &mut Group) {
-        if self.board.someone_waits()
-            && let Some(code) = handle.and_then(|handle| self.state.codes.get(handle, self.now.at))
-        {
-            group.codes.push(code.id);
+    /// Whoever follows a code of this customer wants to know. Costs a look at a counter while nobody waits.
+    fn note_news(&self, event: &Event, group: &mut Group) {
+        if self.board.someone_waits() {
+            group.news.extend(self.state.touched_by(event));
         }
     }
 
@@ -267,6 +257,7 @@ impl Owner {
     }
 
     fn note_after(&mut self, event: &Event, group: &mut Group) {
+        self.note_news(event, group);
         match event {
             Event::Decided(decided) => {
                 self.assert_within_limits(decided);
@@ -274,13 +265,10 @@ impl Owner {
             }
             Event::Advised(advised) => self.note_advice(advised, group),
             Event::CodeIssued(issued) | Event::Tok19Issued(issued) => self.note_customer(issued.customer, group),
-            Event::CodeVoided { handle } => self.note_code(Some(*handle), group),
             Event::CustomerSet { ix, .. } => self.note_customer(*ix, group),
             Event::Cancelled(undone) | Event::HoldExpired(undone) => {
                 self.note_customer(undone.customer, group);
                 self.exposure = self.exposure.saturating_sub(undone.amount.get());
-                let handle = self.state.orders.by_lsn(undone.order).and_then(|order| order.handle);
-                self.note_code(handle, group);
             }
             Event::Captured(captured) => {
                 self.note_customer(captured.customer, group);
@@ -297,6 +285,7 @@ impl Owner {
             Event::Noted { customer, .. } => self.note_customer(*customer, group),
             Event::PolicySet { .. } | Event::HolidaysSet { .. } => group.rules = true,
             Event::Opened { .. }
+            | Event::CodeVoided { .. }
             | Event::MerchantSet(_)
             | Event::Tombstoned { .. }
             | Event::RecalledWhole(_)
@@ -312,9 +301,6 @@ impl Owner {
             if let Some(expires_at) = approval.hold_expires_at {
                 self.holds.insert((expires_at, self.state.lsn, ix));
             }
-        }
-        if let Payer::Code(scanned) = &decided.input.payer {
-            self.note_code(scanned.handle(), group);
         }
         metrics().decided(decided);
     }
@@ -351,12 +337,12 @@ impl Owner {
         for account in group.customers.drain(..) {
             self.board.set_customer(account);
         }
-        for code in &group.codes {
-            self.board.tell(*code);
-        }
         if group.rules {
             self.show_rules();
+            // What everybody can spend may be another.
+            self.board.tell_all();
         }
+        group.news.iter().for_each(|customer| self.board.tell(*customer));
         let metrics = metrics();
         metrics.live_codes.set(gauge_value(self.state.codes.len()));
         metrics.customers.set(gauge_value(self.state.next_customer().0));

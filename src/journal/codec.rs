@@ -293,7 +293,7 @@ records! {
     Undone { order, customer, channel, amount, was_hold, month, bought_at, points }
     Captured { order, customer, channel, amount, released, month, due, points }
     Refunded { order, refund_id, customer, channel, amount, month, bought_at, destination, points, books }
-    CaptureTerms { at, month, due, points }
+    CaptureTerms { at, month, due, points } - { amount }
     RefundMade { id, amount, left, destination, applied, restored }
     Order {
         id, key, customer, channel, handle, amount, fingerprint, decided_at, state, month, due, points, room, first, capture,
@@ -467,6 +467,7 @@ mod tests {
             first: None,
             capture: Some(Box::new(CaptureTerms {
                 at: Millis(1_795_423_500_500),
+                amount: Yen::ZERO,
                 month: Month::parse("2026-12").unwrap(),
                 due: Date::new(2027, 1, 10).unwrap(),
                 points: 9,

@@ -9,7 +9,7 @@ use super::{Book, Entry, EntryKind, Ledger, LedgerError, Posting};
 use crate::domain::account::Channel;
 use crate::domain::bill::{BillKey, Line};
 use crate::domain::event::{Event, Outcome};
-use crate::domain::history::{History, assert_alike, replay};
+use crate::domain::history::{History, assert_alike, assert_same_versions, replay};
 use crate::domain::ids::Lsn;
 use crate::domain::jst::{HOUR, Millis, Now};
 use crate::domain::orders::Order;
@@ -58,11 +58,13 @@ pub fn the_ledger_is_the_checkpoint<L: Ledger>(make: impl Fn() -> L) {
             let mut state = loaded(&mut ledger);
             let what = format!("seed {seed} at {}", last.lsn);
             assert_alike(&state, &applied, last.time, &what);
+            assert_same_versions(&state, &applied, &what);
             if below(&mut random, 10) == 0 {
                 for later in &postings[at..] {
                     state.apply(&later.event, &Now::at(later.time));
                 }
                 assert_alike(&state, &history.state, history.now(), &format!("{what}, journal after it"));
+                assert_same_versions(&state, &history.state, &what);
             }
         }
         for later in [0, 30 * HOUR] {
@@ -75,7 +77,9 @@ pub fn the_ledger_is_the_checkpoint<L: Ledger>(make: impl Fn() -> L) {
         let history = History::new(seed, 1_200);
         let mut ledger = make();
         ledger.post(&postings(&history)).unwrap();
-        assert_alike(&loaded(&mut ledger), &history.state, history.now(), &format!("seed {seed} in one chunk"));
+        let (state, what) = (loaded(&mut ledger), format!("seed {seed} in one chunk"));
+        assert_alike(&state, &history.state, history.now(), &what);
+        assert_same_versions(&state, &history.state, &what);
     }
 }
 

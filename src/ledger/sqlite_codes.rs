@@ -135,9 +135,23 @@ fn code(cells: &Cells<'_>) -> Result<Code, LedgerError> {
         wrong_seals: 0,
         attempts: 0,
         latest_attempt: None,
+        touched: cells.lsn(0)?,
         // Counted when the code takes its place behind the customer's others.
         hour: Hour::next(None, issued_at),
     })
+}
+
+fn tried(code: &mut Code, trial: u8, by: Lsn, at: Millis) {
+    match trial {
+        WRONG_SEAL => return code.count_wrong_seal(at),
+        PAID_BEFORE => return code.paid_before(by, at),
+        _ => {}
+    }
+    code.attempts = code.attempts.saturating_add(1);
+    code.latest_attempt = Some(by);
+    if trial == PAID {
+        code.end(Ending::Used { by, at }, at);
+    }
 }
 
 /// Plays the facts again: the same as `State::apply` does with codes.
@@ -150,26 +164,17 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    pub(super) fn take(&mut self, fact: CodeFact) {
+    pub(super) fn take(&mut self, lsn: Lsn, fact: CodeFact) {
         match fact {
             CodeFact::Issued(code) => self.issued(code),
             CodeFact::Voided { handle, at } => {
                 if let Some(code) = self.by_handle.get_mut(&handle) {
-                    code.end(Ending::Voided { at }, at);
+                    code.change(lsn, |code| code.end(Ending::Voided { at }, at));
                 }
             }
             CodeFact::Tried { handle, trial, by, at } => {
                 let Some(code) = self.by_handle.get_mut(&handle) else { return };
-                match trial {
-                    WRONG_SEAL => return code.count_wrong_seal(at),
-                    PAID_BEFORE => return code.paid_before(by, at),
-                    _ => {}
-                }
-                code.attempts = code.attempts.saturating_add(1);
-                code.latest_attempt = Some(by);
-                if trial == PAID {
-                    code.end(Ending::Used { by, at }, at);
-                }
+                code.change(lsn, |code| tried(code, trial, by, at));
             }
         }
     }
@@ -187,7 +192,7 @@ impl Codes {
             // The same as `CodeBook::hour_of`, before its end shortens how long it is remembered.
             let hour = (at < before.counts_until()).then_some(before.hour);
             code.hour = Hour::next(hour, at);
-            before.end(Ending::Voided { at }, at);
+            before.change(code.id.lsn, |before| before.end(Ending::Voided { at }, at));
         }
         self.by_handle.insert(code.handle, code);
     }

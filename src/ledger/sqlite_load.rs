@@ -11,7 +11,7 @@ use super::sqlite_read::{Cells, DECIDED_FROM, first_since, orders, receipt_of, r
 use super::sqlite_stories::{CHANGES, STORIES, story, story_change, with_changes};
 use crate::domain::account::{Account, Hold, Identity, Limits, Profile, Rare, Status};
 use crate::domain::bill::{NpBill, OpenMonth, PaymentMethod};
-use crate::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId};
+use crate::domain::ids::{CustomerId, CustomerIx, Handle, Lsn, MerchantId};
 use crate::domain::jst::{BankCalendar, Date, Millis, Month};
 use crate::domain::ladder::Record;
 use crate::domain::load;
@@ -68,13 +68,13 @@ fn load_receipts(db: &Connection, state: &mut State) -> Result<(), LedgerError> 
 
 /// The texts are read with care first: taking them in stops the process if they no longer parse.
 fn load_rules(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
-    let policy: Option<(u32, String)> = db
-        .prepare_cached("SELECT version, text FROM policy ORDER BY lsn DESC LIMIT 1")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+    let policy: Option<(u32, String, i64)> = db
+        .prepare_cached("SELECT version, text, lsn FROM policy ORDER BY lsn DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    if let Some((version, text)) = policy {
+    if let Some((version, text, since)) = policy {
         Policy::parse(&text).map_err(|error| LedgerError::Corrupt(format!("the policy: {error}")))?;
-        state.set_policy(version, &text);
+        state.set_policy(version, &text, Lsn(since.cast_unsigned()));
     }
     let holidays: Option<String> = db
         .prepare_cached("SELECT text FROM holiday_file ORDER BY lsn DESC LIMIT 1")?
@@ -187,6 +187,7 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
         months_active: cells.num(19)?,
         latest: cells.opt_made(20, Month::from_number)?,
     };
+    account.touched = cells.lsn(21)?.into();
     Ok(account)
 }
 
@@ -195,7 +196,7 @@ pub(super) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
     let mut accounts = db.prepare_cached(
         "SELECT customer, customer_id, identity, identity_reason, birth_date, guardian_consent, payment_method,
         status, limit_total, limit_in_store, rung, codes_issued, live_code, credit, month, in_store, online,
-        on_time_bills, purchases, months_active, latest_month
+        on_time_bills, purchases, months_active, latest_month, touched
         FROM account WHERE customer >= ?1 AND customer < ?2 ORDER BY customer",
     )?;
     let mut months = db.prepare_cached(
@@ -279,7 +280,7 @@ fn load_codes(readers: &mut Readers, state: &mut State) -> Result<(), LedgerErro
     let Some(oldest) = oldest_code(readers.one()?)? else { return Ok(()) };
     let mut codes = Codes::default();
     readers.in_blocks(oldest..state.lsn.next().0.cast_signed(), BLOCK, code_facts, |facts| {
-        facts.into_iter().for_each(|(_, fact)| codes.take(fact));
+        facts.into_iter().for_each(|(lsn, fact)| codes.take(lsn, fact));
     })?;
     codes.give(state);
     Ok(())

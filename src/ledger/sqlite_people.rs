@@ -3,9 +3,9 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::LedgerError;
-use super::sqlite_post::{Poster, yen};
+use super::sqlite_post::{Poster, bits, yen};
 use crate::domain::account::Profile;
-use crate::domain::ids::{CustomerId, CustomerIx};
+use crate::domain::ids::{CustomerId, CustomerIx, Lsn};
 use crate::domain::jst::Date;
 use crate::domain::merchant::Merchant;
 
@@ -21,6 +21,7 @@ impl Poster<'_> {
         ix: CustomerIx,
         id: &CustomerId,
         profile: &Profile,
+        lsn: Lsn,
     ) -> Result<(), LedgerError> {
         self.let_go(ix)?;
         let before: Option<u8> = self
@@ -32,13 +33,13 @@ impl Poster<'_> {
             self.freeze_bills(ix, profile.payment_method)?;
         }
         let sql = "INSERT INTO account (customer, customer_id, identity, identity_reason, birth_date,
-            guardian_consent, payment_method, status, limit_total, limit_in_store, rung)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            guardian_consent, payment_method, status, limit_total, limit_in_store, rung, touched)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
             ON CONFLICT (customer) DO UPDATE SET identity = excluded.identity,
             identity_reason = excluded.identity_reason, birth_date = excluded.birth_date,
             guardian_consent = excluded.guardian_consent, payment_method = excluded.payment_method,
             status = excluded.status, limit_total = excluded.limit_total, limit_in_store = excluded.limit_in_store,
-            rung = excluded.rung";
+            rung = excluded.rung, touched = excluded.touched";
         let limits = profile.limits.as_ref();
         self.change(
             "a customer",
@@ -55,6 +56,7 @@ impl Poster<'_> {
                 limits.map(|limits| yen(limits.total)),
                 limits.map(|limits| yen(limits.in_store)),
                 profile.rung,
+                bits(lsn.0),
             ],
         )
     }

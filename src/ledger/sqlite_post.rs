@@ -96,6 +96,16 @@ impl<'c> Poster<'c> {
         if posting.time != self.now.at {
             self.now = Now::at(posting.time);
         }
+        self.post_fact(posting)?;
+        match (&posting.event, posting.event.moves_room()) {
+            // It is in the row that the fact has just written.
+            (Event::CustomerSet { .. }, _) | (_, None) => {}
+            (_, Some(customer)) => self.touch(customer, posting.lsn),
+        }
+        Ok(())
+    }
+
+    fn post_fact(&mut self, posting: &Posting) -> Result<(), LedgerError> {
         let (lsn, at) = (posting.lsn, bits(posting.lsn.0));
         match &posting.event {
             Event::Opened { sandbox } => self.change("the position", "UPDATE posted SET sandbox = ?1", [sandbox]),
@@ -106,7 +116,7 @@ impl<'c> Poster<'c> {
                 self.run("INSERT INTO holiday_file VALUES (?1, ?2)", params![at, text]).map(drop)
             }
             Event::MerchantSet(merchant) => self.merchant_set(merchant),
-            Event::CustomerSet { ix, id, profile } => self.customer_set(*ix, id, profile),
+            Event::CustomerSet { ix, id, profile } => self.customer_set(*ix, id, profile, lsn),
             Event::CodeIssued(issued) => self.code_issued(issued, Form::L24, lsn),
             Event::Tok19Issued(issued) => self.code_issued(issued, Form::Tok19, lsn),
             Event::CodeVoided { handle } => self.code_voided(*handle, lsn),

@@ -182,7 +182,7 @@ fn read_order(db: &Connection, row: &Row<'_>, since: impl FnOnce(Lsn) -> Lsn) ->
         points: cells.bits(17)?,
         room: cells.yen(18)?,
         first: first(&cells)?,
-        capture: capture(&cells)?.map(Box::new),
+        capture: capture(&cells, recalled)?.map(Box::new),
         refunds: if was_refunded { Some(Arc::new(refunds(db, lsn, since(recall))?)) } else { None },
         touched: cells.opt(19)?.map_or(lsn, |touched| Lsn(touched.cast_unsigned())),
         touched_at: Millis(cells.opt(20)?.unwrap_or(decided_at.0)),
@@ -205,12 +205,13 @@ fn first(cells: &Cells<'_>) -> Result<Option<Box<FirstSale>>, LedgerError> {
     })))
 }
 
-fn capture(cells: &Cells<'_>) -> Result<Option<CaptureTerms>, LedgerError> {
+fn capture(cells: &Cells<'_>, recalled: bool) -> Result<Option<CaptureTerms>, LedgerError> {
     if cells.opt(26)?.is_none() {
         return Ok(None);
     }
     let (month, due) = (cells.month(27)?, cells.date(28)?);
-    Ok(Some(CaptureTerms { at: cells.millis(26)?, month, due, points: cells.bits(29)? }))
+    let amount = if recalled { Yen::ZERO } else { cells.yen(13)? };
+    Ok(Some(CaptureTerms { at: cells.millis(26)?, amount, month, due, points: cells.bits(29)? }))
 }
 
 /// Those recorded from `since` on, and how many came before.

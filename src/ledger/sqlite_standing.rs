@@ -8,10 +8,10 @@ use rusqlite::params;
 use smallvec::SmallVec;
 
 use super::LedgerError;
-use super::sqlite_post::{Poster, yen};
+use super::sqlite_post::{Poster, bits, yen};
 use crate::domain::account::{Channel, Purchase};
 use crate::domain::event::CodeIssued;
-use crate::domain::ids::CustomerIx;
+use crate::domain::ids::{CustomerIx, Lsn};
 use crate::domain::jst::{Month, Now};
 
 /// The month's principal moves only if the row holds that month, and nothing of the other channel: a second channel
@@ -19,7 +19,7 @@ use crate::domain::jst::{Month, Now};
 const CHANGE: &str = "UPDATE account SET codes_issued = ifnull(?2, codes_issued), live_code = ifnull(?3, live_code),
     in_store = in_store + ?5, online = online + ?6, purchases = min(65535, max(0, purchases + ?7)),
     months_active = min(65535, months_active + (ifnull(?8, 0) > ifnull(latest_month, 0))),
-    latest_month = iif(ifnull(?8, 0) > ifnull(latest_month, 0), ?8, latest_month)
+    latest_month = iif(ifnull(?8, 0) > ifnull(latest_month, 0), ?8, latest_month), touched = max(touched, ifnull(?10, 0))
     WHERE customer = ?1 AND (?4 IS NULL OR month = ?4 AND iif(?9, online, in_store) = 0)";
 
 /// A purchase, or a part of one that goes back.
@@ -41,6 +41,8 @@ struct Standing {
     bought: i64,
     /// The month of the latest purchase.
     active: Option<Month>,
+    /// The last fact that touched what the customer can spend.
+    touched: Option<Lsn>,
 }
 
 /// By customer.
@@ -51,6 +53,13 @@ impl Poster<'_> {
     /// The customer's newest code.
     pub(super) fn count_code(&mut self, issued: &CodeIssued) {
         self.standings.0.entry(issued.customer.0).or_default().code = Some((issued.counter, issued.handle.get()));
+    }
+
+    /// Notes a fact that touched what the customer can spend; it has been posted.
+    pub(super) fn touch(&mut self, customer: CustomerIx, lsn: Lsn) {
+        if !self.held.touch(customer, lsn) {
+            self.standings.0.entry(customer.0).or_default().touched = Some(lsn);
+        }
     }
 
     /// Counts purchases for the ladder: one, or minus one for a cancelled one.
@@ -179,11 +188,15 @@ impl Standing {
     }
 
     #[expect(clippy::type_complexity, reason = "the parameters of one statement, in their order")]
-    fn row(&self, customer: u32) -> (u32, Option<u16>, Option<u32>, Option<u16>, i64, i64, i64, Option<u16>, bool) {
+    fn row(
+        &self,
+        customer: u32,
+    ) -> (u32, Option<u16>, Option<u32>, Option<u16>, i64, i64, i64, Option<u16>, bool, Option<i64>) {
         let (in_store, online) = self.sums();
         let code = self.code;
         let (month, active) = (self.month().map(Month::to_number), self.active.map(Month::to_number));
         let (counter, handle) = (code.map(|code| code.0), code.map(|code| code.1));
-        (customer, counter, handle, month, in_store, online, self.bought, active, self.is_in_store())
+        let touched = self.touched.map(|lsn| bits(lsn.0));
+        (customer, counter, handle, month, in_store, online, self.bought, active, self.is_in_store(), touched)
     }
 }

@@ -29,6 +29,14 @@ struct Held {
 #[derive(Default)]
 pub(super) struct HeldAccounts(HashMap<u32, Held, FixedState>);
 
+impl HeldAccounts {
+    /// Whether it holds the customer, whom this fact touched.
+    pub(super) fn touch(&mut self, customer: CustomerIx, lsn: Lsn) -> bool {
+        let held = self.0.get_mut(&customer.0);
+        held.map(|held| held.now.touched = lsn.into()).is_some()
+    }
+}
+
 impl Poster<'_> {
     /// Changes a customer by what the domain does with the fact. It is written with the transaction, or before another
     /// statement changes its rows.
@@ -79,11 +87,12 @@ impl Poster<'_> {
         self.write_dossier(customer, before, now)?;
         let (record, profile) = (&now.record, &now.profile);
         let set = "UPDATE account SET credit = ?2, rung = ?3, on_time_bills = ?4, purchases = ?5, months_active = ?6,
-            latest_month = ?7, story_principal = ?8 WHERE customer = ?1";
+            latest_month = ?7, story_principal = ?8, touched = ?9 WHERE customer = ?1";
         let latest = record.latest.map(Month::to_number);
         let counts = (record.on_time_bills, record.purchases, record.months_active);
         let unpaid = yen(now.stories().iter().map(|bill| bill.unpaid()).sum());
-        let row = params![customer.0, yen(now.credit()), profile.rung, counts.0, counts.1, counts.2, latest, unpaid];
+        let (credit, rung, touched) = (yen(now.credit()), profile.rung, bits(now.touched.get().0));
+        let row = params![customer.0, credit, rung, counts.0, counts.1, counts.2, latest, unpaid, touched];
         self.change("a customer", set, row)
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::header::HeaderName;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -16,6 +15,7 @@ use super::past::{Found, Which, find, may_know, unknown};
 use super::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
 use super::request_guard::Query;
 use super::scans::{self, Sale};
+use super::timing;
 use crate::code;
 use crate::domain::account::Channel;
 use crate::domain::denial::Reason;
@@ -188,7 +188,7 @@ async fn decide(asked: &Asked<'_>, source: Source<'_>, sale: Sale, early: [Durat
     let answered = if sale.is_guessable(asked.edge) {
         // Who guesses and hangs up is counted too.
         let edge = Arc::clone(asked.edge);
-        let judged = tokio::spawn(async move { scans::decide(&edge, sale, entry).await });
+        let judged = timing::in_own_task(async move { scans::decide(&edge, sale, entry).await });
         judged.await.map_err(|_| Problem::internal())??
     } else {
         scans::decide(asked.edge, sale, entry).await?
@@ -199,8 +199,8 @@ async fn decide(asked: &Asked<'_>, source: Source<'_>, sale: Sale, early: [Durat
     };
     let decision = Decision::answered(&order, replayed, answered.now.at);
     let answer = Answer::ok(&for_caller(asked, decision, order.denial(), order.first.as_deref()).await?)?;
-    let timing = timing(asked.received, early, &answered.stages);
-    Ok(answer.with_header(HeaderName::from_static("server-timing"), timing))
+    let timing = server_timing(asked.received, early, &answered.stages);
+    Ok(answer.with_header(timing::SERVER_TIMING, timing))
 }
 
 /// A decision as this caller may see it.
@@ -240,7 +240,7 @@ fn not_decided(asked: &Asked<'_>, reply: &Reply, entry: &Entry) -> Problem {
 }
 
 /// `Server-Timing` of a decision, also kept as metrics. The answer's own share is what is left of the whole.
-pub(super) fn timing(received: Instant, [parse, verify]: [Duration; 2], stages: &Stages) -> String {
+pub(super) fn server_timing(received: Instant, [parse, verify]: [Duration; 2], stages: &Stages) -> String {
     let known = parse + verify + stages.queue + stages.decide + stages.journal;
     let answer = received.elapsed().saturating_sub(known);
     let all = [
@@ -271,7 +271,6 @@ pub(super) fn id_in_path(asked: &Asked<'_>) -> Result<AuthorizationId, Problem> 
 
 /// `GET /v1/authorizations/{authorization_id}`
 pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    Query::read(asked.query, &[])?;
     stored(asked, Which::Id(id_in_path(asked)?)).await
 }
 
@@ -341,7 +340,7 @@ mod tests {
 
     #[test]
     fn server_timing_names_all_stages() {
-        let text = timing(Instant::now(), [Duration::from_micros(12), Duration::ZERO], &Stages::default());
+        let text = server_timing(Instant::now(), [Duration::from_micros(12), Duration::ZERO], &Stages::default());
         assert!(text.starts_with(
             "parse;dur=0.012, verify;dur=0.000, queue;dur=0.000, decide;dur=0.000, journal;dur=0.000, answer;dur="
         ));

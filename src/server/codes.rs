@@ -9,17 +9,17 @@ use tokio::sync::watch;
 
 use super::Edge;
 use super::answer::Answer;
-use super::decision::Bilingual;
+use super::decision::{Bilingual, grouped};
 use super::fields::{self, Text};
 use super::flow::{Asked, ask, out_of_place};
 use super::problem::{CODE_NOT_LIVE, CODE_UNKNOWN, Problem, TOO_MANY_CODES};
 use super::request_guard::Query;
 use crate::code::{self, Form, Minted};
 use crate::domain::codes::{Code, CodeState};
-use crate::domain::denial::{APPROVED_CUSTOMER, Reason};
-use crate::domain::ids::{CodeId, CustomerId};
+use crate::domain::denial::Reason;
+use crate::domain::ids::{CodeId, CustomerId, CustomerIx};
 use crate::domain::jst::{Now, SECOND};
-use crate::domain::orders::OrderState;
+use crate::domain::orders::{OrderState, OrderStatus};
 use crate::domain::policy::Policy;
 use crate::domain::request::Request;
 use crate::domain::rule::{CodeView, Reply, Tried};
@@ -66,6 +66,11 @@ struct Attempt {
     status: &'static str,
     reason: Option<&'static str>,
     amount: u64,
+    /// What became of it, yen; all 0 of a denial.
+    held: u64,
+    captured: u64,
+    refunded: u64,
+    cancelled: u64,
     shop: Option<String>,
     decided_at: String,
     customer: Bilingual,
@@ -75,6 +80,7 @@ struct Attempt {
 struct Mirror {
     code_id: String,
     status: &'static str,
+    version: u64,
     issued_at: String,
     refresh_at: String,
     expires_at: String,
@@ -172,16 +178,16 @@ async fn look(edge: &Edge, question: Request) -> Result<(Box<CodeView>, Now), Pr
     }
 }
 
-/// Listening for news of a code; forgotten when dropped, also when the phone hangs up.
+/// Listening for news of a customer; forgotten when dropped, also when the phone hangs up.
 struct Ear<'a> {
     board: &'a Board,
-    code: CodeId,
+    customer: CustomerIx,
     news: Option<watch::Receiver<()>>,
 }
 
 impl<'a> Ear<'a> {
-    fn new(board: &'a Board, code: CodeId) -> Self {
-        Self { board, code, news: Some(board.watch(code)) }
+    fn new(board: &'a Board, customer: CustomerIx) -> Self {
+        Self { board, customer, news: Some(board.watch(customer)) }
     }
 
     /// Waits for news, at most this long.
@@ -195,43 +201,73 @@ impl<'a> Ear<'a> {
 impl Drop for Ear<'_> {
     fn drop(&mut self) {
         drop(self.news.take());
-        self.board.unwatch(self.code);
+        self.board.unwatch(self.customer);
     }
 }
 
-/// `GET /v1/codes/{code_id}?wait_ms=&seen_attempts=`
+/// What time alone changes, without a fact that a version could tell of.
+fn by_time(view: &CodeView, now: &Now) -> (CodeState, Option<OrderStatus>) {
+    (view.code.state(now.at), view.sale.as_ref().map(|sale| sale.order.status(now.at)))
+}
+
+/// How long until time alone changes something.
+fn until_then(view: &CodeView, now: &Now) -> Duration {
+    let hold = view.sale.as_ref().and_then(|sale| match sale.order.state {
+        OrderState::Held { expires_at } => Some(expires_at),
+        _ => None,
+    });
+    let code = view.code.ending.is_none().then_some(view.code.expires_at);
+    let next = [code, hold].into_iter().flatten().filter(|at| now.at < *at).min();
+    let ms = next.map_or(LONGEST_WAIT, |at| u64::try_from(at.0 - now.at.0).unwrap_or(LONGEST_WAIT));
+    Duration::from_millis(ms).max(SHORTEST_PAUSE)
+}
+
+/// `GET /v1/codes/{code_id}?wait_ms=&after=`
 pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let query = Query::read(asked.query, &["wait_ms", "seen_attempts"])?;
-    let wait = Duration::from_millis(query.number("wait_ms", 0..=LONGEST_WAIT)?.unwrap_or(0));
-    let seen = query.number("seen_attempts", 0..=u64::from(u32::MAX))?;
+    let query = Query::read(asked.query, &["wait_ms", "after"])?;
+    let after = query.number("after", 0..=u64::MAX >> 6)?;
+    let unsaid = if after.is_some() { LONGEST_WAIT } else { 0 };
+    let wait = Duration::from_millis(query.number("wait_ms", 0..=LONGEST_WAIT)?.unwrap_or(unsaid));
     let (edge, id) = (asked.edge, code_id(asked)?);
-    let mut stopping = edge.stopping();
     let end = Instant::now() + wait;
-    // Listening begins before the first look, so that no change falls between them.
-    let mut ear = (!wait.is_zero()).then(|| Ear::new(&edge.board, id));
-    let (mut view, mut now) = look(edge, Request::FindCode(id)).await?;
-    let seen = seen.unwrap_or(u64::from(view.code.attempts));
-    while let Some(ear) = &mut ear {
+    let (view, now) = look(edge, Request::FindCode(id)).await?;
+    // Without a version it is the code's life that is waited for.
+    let is_over = after.is_none() && view.code.state(now.at) != CodeState::Live;
+    let after = after.unwrap_or(view.version.0);
+    if wait.is_zero() || is_over || view.version.0 > after {
+        return show(edge, &view, &now);
+    }
+    let (view, now) = wait_for_news(edge, after, end, (view, now)).await?;
+    show(edge, &view, &now)
+}
+
+/// Looks until there is something newer than this version, time has changed what is shown, or the wait is over.
+async fn wait_for_news(
+    edge: &Edge,
+    after: u64,
+    end: Instant,
+    (mut view, mut now): (Box<CodeView>, Now),
+) -> Result<(Box<CodeView>, Now), Problem> {
+    let (id, first) = (view.code.id, by_time(&view, &now));
+    let mut stopping = edge.stopping();
+    let mut ear = Ear::new(&edge.board, view.code.customer);
+    loop {
+        // The first time because nobody has listened since the look before.
+        (view, now) = look(edge, Request::FindCode(id)).await?;
         let left = end.saturating_duration_since(Instant::now());
-        let changed = view.code.state(now.at) != CodeState::Live || u64::from(view.code.attempts) != seen;
-        if changed || left.is_zero() || *stopping.borrow() {
-            break;
+        let is_news = view.version.0 > after || by_time(&view, &now) != first;
+        if is_news || left.is_zero() || *stopping.borrow() {
+            return Ok((view, now));
         }
-        let life = u64::try_from(view.code.expires_at.0 - now.at.0).unwrap_or(0);
-        let pause = Duration::from_millis(life).max(SHORTEST_PAUSE).min(left);
         tokio::select! {
-            () = ear.listen(pause) => {}
+            () = ear.listen(until_then(&view, &now).min(left)) => {}
             _ = stopping.changed() => {}
         }
-        (view, now) = look(edge, Request::FindCode(id)).await?;
     }
-    drop(ear);
-    show(edge, &view, &now)
 }
 
 /// `DELETE /v1/codes/{code_id}`
 pub(super) async fn void(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    Query::read(asked.query, &[])?;
     let (view, now) = look(asked.edge, Request::VoidCode { code: code_id(asked)? }).await?;
     show(asked.edge, &view, &now)
 }
@@ -244,6 +280,7 @@ fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
     Answer::ok(&Mirror {
         code_id: view.code.id.to_string(),
         status: view.code.state(now.at).name(),
+        version: view.version.0,
         issued_at: view.code.issued_at.to_string(),
         refresh_at: refresh_at(&view.code, &rules.policy),
         expires_at: view.code.expires_at.to_string(),
@@ -263,12 +300,8 @@ fn attempt(tried: &Tried, paid_at: Option<&str>, now: &Now) -> Attempt {
         OrderState::Tombstone => Some(Reason::Cancelled),
         OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
     };
-    let words = match reason {
-        Some(reason) => reason.row().customer,
-        // A sale taken back is told as such, not as a payment.
-        None if order.state == OrderState::Cancelled => Reason::Cancelled.row().customer,
-        None => APPROVED_CUSTOMER,
-    };
+    let became = order.became(now.at);
+    let (words, yen) = reason.map_or_else(|| order.sale_words(now.at), |reason| (reason.row().customer, order.amount));
     let place = if reason == Some(Reason::CodeUsed) { paid_at } else { shop }.unwrap_or("—");
     Attempt {
         authorization_id: order.id.to_string(),
@@ -276,9 +309,14 @@ fn attempt(tried: &Tried, paid_at: Option<&str>, now: &Now) -> Attempt {
         status: order.status(now.at).name(),
         reason: reason.map(|reason| reason.row().name),
         amount: order.amount.get(),
+        held: became.held.get(),
+        captured: became.captured.get(),
+        refunded: became.refunded.get(),
+        cancelled: became.cancelled.get(),
         shop: shop.map(str::to_owned),
         decided_at: order.decided_at.to_string(),
-        customer: Bilingual::filled(words, order.amount.get(), order.room.get(), place),
+        customer: Bilingual::filled(words, yen.get(), order.room.get(), place)
+            .with("{refunded}", &grouped(became.refunded.get())),
     }
 }
 

@@ -7,7 +7,6 @@ use super::codes::SpendableShown;
 use super::fields::{self, LimitYen, Object, Text, Words, present};
 use super::flow::{Asked, ask, out_of_place};
 use super::problem::{CUSTOMER_UNKNOWN, DUE_DATE_UNKNOWN, Problem};
-use super::request_guard::Query;
 use crate::domain::account::{Account, Channel, Identity, Limits, Status};
 use crate::domain::bill::PaymentMethod;
 use crate::domain::ids::CustomerId;
@@ -29,16 +28,17 @@ struct LimitsBody {
     in_store: LimitYen,
 }
 
-/// What is absent stays as it is. `null` is a value for `limits` alone: the ladder.
+/// What is absent stays as it is. `null` clears what a customer may be without, which is shown as null then; `limits`
+/// without a value of their own are the ladder's. Everything else always has a value, and takes no `null`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChangeBody {
     #[serde(default, deserialize_with = "present")]
     identity: Option<Text<Identity>>,
     #[serde(default, deserialize_with = "present")]
-    identity_reason: Option<Text<Words<200>>>,
+    identity_reason: Option<Option<Text<Words<200>>>>,
     #[serde(default, deserialize_with = "present")]
-    birth_date: Option<Text<Date>>,
+    birth_date: Option<Option<Text<Date>>>,
     #[serde(default, deserialize_with = "present")]
     guardian_consent: Option<bool>,
     #[serde(default, deserialize_with = "present")]
@@ -51,8 +51,8 @@ struct ChangeBody {
 
 impl ChangeBody {
     fn into_change(self, now: &Now, rules: &Rules) -> Result<CustomerChange, Problem> {
-        let birth_date = self.birth_date.map(|date| date.0);
-        if birth_date.is_some_and(|born| born > now.date || born.year() < OLDEST) {
+        let birth_date = self.birth_date.map(|date| date.map(|date| date.0));
+        if birth_date.flatten().is_some_and(|born| born > now.date || born.year() < OLDEST) {
             return Err(Problem::field("/birth_date", "must be a day in the past, 1900 or later"));
         }
         let limits = match self.limits {
@@ -71,7 +71,7 @@ impl ChangeBody {
         }
         Ok(CustomerChange {
             identity: self.identity.map(|identity| identity.0),
-            identity_reason: self.identity_reason.map(|reason| reason.0.0),
+            identity_reason: self.identity_reason.map(|reason| reason.map(|reason| reason.0.0)),
             birth_date,
             guardian_consent: self.guardian_consent,
             payment_method,
@@ -280,7 +280,6 @@ pub(super) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 /// `GET /v1/customers/{customer_id}`
 pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    Query::read(asked.query, &[])?;
     let id = customer_id(asked)?;
     if let Some((account, shown_at)) = asked.edge.board.customer(&id) {
         let now = Now::at(asked.edge.now().max(shown_at));
@@ -372,6 +371,15 @@ mod tests {
             r#"{"identity_reason":""}"#,
         ] {
             assert_eq!(change_of(wrong), Err("invalid_field".to_owned()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn null_clears_what_a_customer_may_be_without() {
+        let cleared = change_of(r#"{"birth_date":null,"identity_reason":null,"limits":null}"#).unwrap();
+        assert_eq!((cleared.birth_date, cleared.identity_reason, cleared.limits), (Some(None), Some(None), Some(None)));
+        for always in ["identity", "guardian_consent", "payment_method", "status"] {
+            assert_eq!(change_of(&format!(r#"{{"{always}":null}}"#)), Err("invalid_field".to_owned()), "{always}");
         }
     }
 

@@ -39,10 +39,15 @@ impl Bilingual {
         };
         Self { ja: fill(words.ja).into(), en: fill(words.en).into() }
     }
+
+    /// With one more place filled in.
+    pub(super) fn with(self, place: &str, text: &str) -> Self {
+        Self { ja: self.ja.replace(place, text).into(), en: self.en.replace(place, text).into() }
+    }
 }
 
 /// 12345 as "12,345".
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -121,7 +126,8 @@ pub(super) struct Decision {
 impl Decision {
     /// The answer to an authorization.
     pub(super) fn answered(order: &Told, replayed: bool, now: Millis) -> Self {
-        let first = CaptureTerms { at: order.decided_at, month: order.month, due: order.due, points: order.points };
+        let &Told { decided_at: at, amount, month, due, points, .. } = order;
+        let first = CaptureTerms { at, amount, month, due, points };
         Self::new(order, &first, order.denial(), replayed, now)
     }
 

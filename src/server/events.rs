@@ -1,4 +1,5 @@
 //! `/v1/events`: every recorded event from a cursor on, as NDJSON up to the journal's end or as SSE that follows it.
+//! NDJSON says in its last line where it ended and whether more is there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +24,10 @@ use crate::domain::rule::Reply;
 /// Events of one answer when nothing is said.
 const DEFAULT_LIMIT: u64 = 1_000;
 const MAX_LIMIT: u64 = 100_000;
+/// What a position can be.
+const POSITIONS: std::ops::RangeInclusive<u64> = 0..=u64::MAX >> 6;
+/// What a reader sends that lost its connection.
+const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// Events read at once.
 const PAGE: usize = 256;
 /// Pages written ahead of a slow reader.
@@ -36,9 +41,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let query = Query::read(asked.query, &["after", "limit"])?;
     let live = wants_events(asked.headers);
-    let after = query.number("after", 0..=u64::MAX >> 6)?;
+    let after = query.number("after", POSITIONS)?;
     let limit = query.number("limit", 1..=MAX_LIMIT)?;
-    let after = Lsn(after.or_else(|| live.then(|| last_event_id(asked.headers)).flatten()).unwrap_or(0));
+    // A reader that comes back sends its first address again: what it saw since stands in the header.
+    let after = Lsn(last_event_id(asked.headers)?.or(after).unwrap_or(0));
     let left = if live { limit } else { Some(limit.unwrap_or(DEFAULT_LIMIT)) };
     let Some(sources) = asked.edge.events.as_ref().map(Arc::clone) else {
         return Err(Problem::new(&NOT_FOUND, "Events are not kept in this process."));
@@ -95,8 +101,21 @@ fn wants_events(headers: &HeaderMap) -> bool {
     accept.split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
 }
 
-fn last_event_id(headers: &HeaderMap) -> Option<u64> {
-    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+/// The position a reader has come to, if it says so. A broken one would begin it anew, or leave something out.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let mut values = headers.get_all(LAST_EVENT_ID).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let position = digits.and_then(|text| text.parse().ok()).filter(|position| POSITIONS.contains(position));
+    match (position, values.next()) {
+        (Some(position), None) => Ok(Some(position)),
+        _ => Err(Problem::in_header(LAST_EVENT_ID, "must be the position of the last event seen, once")),
+    }
+}
+
+/// The last line of NDJSON: where it ended, and whether more is there.
+fn end_line(after: Lsn, more: bool) -> Bytes {
+    Bytes::from(format!("{{\"end\":{{\"after\":{after},\"more\":{more}}}}}\n"))
 }
 
 type Page = Vec<(Lsn, Millis, Event)>;
@@ -142,7 +161,7 @@ impl Feed {
                 continue;
             }
             if !self.live {
-                return;
+                break;
             }
             if silent_since.elapsed() >= KEEP_ALIVE {
                 silent_since = Instant::now();
@@ -156,6 +175,20 @@ impl Feed {
                 () = self.out.closed() => return,
             }
         }
+        if !self.live {
+            let more = self.is_more_there().await;
+            self.out.send(Ok(end_line(self.after, more))).await.ok();
+        }
+    }
+
+    /// Whether something comes after what was given: at the limit, or where the process stops. What can't be read any
+    /// more is there too; the next question is told so.
+    async fn is_more_there(&mut self) -> bool {
+        if self.left != Some(0) {
+            return *self.stopping.borrow();
+        }
+        self.left = Some(1);
+        self.page().await.map_or(true, |page| !page.is_empty())
     }
 
     /// The next events; an error ends the feed.
@@ -221,5 +254,21 @@ mod tests {
         };
         assert!(with("text/event-stream") && with("application/json, text/event-stream;q=0.9"));
         assert!(!with("*/*") && !wants_events(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_position_is_said_once_and_in_digits() {
+        let with = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(LAST_EVENT_ID, header::HeaderValue::from_static(value));
+            }
+            last_event_id(&headers).map_err(|problem| problem.status())
+        };
+        assert_eq!(with(&[]), Ok(None));
+        assert_eq!(with(&["1226"]), Ok(Some(1_226)));
+        for wrong in [&["x"][..], &[""], &["-1"], &["+1"], &["1.0"], &["18446744073709551615"], &["1", "1"]] {
+            assert_eq!(with(wrong), Err(400), "{wrong:?}");
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! JSON into checked values. A field that is wrong is named by its JSON pointer and told what it must be;
 //! what the caller sent is not repeated.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde_path_to_error::Segment;
 
 use super::problem::{INVALID_FIELD, MALFORMED, Problem};
@@ -182,18 +183,63 @@ impl FromText for Mcc {
     }
 }
 
-/// For a field where `null` is not the same as leaving it out: absent is `None`, `null` must be a `T`.
+/// For a field where `null` is not the same as leaving it out: absent is `None`; `null` must be a `T`, which an `Option`
+/// takes as nothing.
 pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 /// Reads a body that must be exactly one JSON value of this form.
-pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if body.is_empty() {
         return Err(Problem::new(&MALFORMED, "The body is empty. Send a JSON object."));
     }
     // To follow the path costs more than to read; it is followed only where something is to be explained.
-    serde_json::from_slice::<Object<T>>(body).map(|value| value.0).or_else(|_| read_with_path(body))
+    serde_json::from_slice::<Object<T>>(body).map(|value| value.0).or_else(|error| {
+        // A number beyond all numbers is JSON; the parser takes it for something else.
+        if error.is_syntax() { read_with_path(&with_smaller_numbers(body)) } else { read_with_path(body) }
+    })
+}
+
+/// The body with each number that is too large for the parser made one that it reads, and that no field takes.
+fn with_smaller_numbers(body: &[u8]) -> Cow<'_, [u8]> {
+    let (mut changed, mut kept, mut at) = (Vec::new(), 0, 0);
+    while let Some(byte) = body.get(at) {
+        let rest = body.get(at..).unwrap_or_default();
+        let len = match byte {
+            b'"' => string_len(rest),
+            b'-' | b'0'..=b'9' => rest.iter().take_while(|byte| b"+-.eE0123456789".contains(byte)).count(),
+            _ => 1,
+        };
+        let token = rest.get(..len).unwrap_or_default();
+        if is_beyond_all(token) {
+            changed.extend_from_slice(body.get(kept..at).unwrap_or_default());
+            changed.extend_from_slice(b"1e99");
+            kept = at + len;
+        }
+        at += len;
+    }
+    changed.extend_from_slice(body.get(kept..).unwrap_or_default());
+    if kept == 0 { Cow::Borrowed(body) } else { Cow::Owned(changed) }
+}
+
+/// A number of JSON that no machine number holds.
+fn is_beyond_all(token: &[u8]) -> bool {
+    let text = std::str::from_utf8(token).unwrap_or_default();
+    let digits = text.trim_start_matches('-').as_bytes();
+    let is_padded = digits.first() == Some(&b'0') && digits.get(1).is_some_and(u8::is_ascii_digit);
+    !is_padded && text.parse().is_ok_and(f64::is_infinite)
+}
+
+/// The length of the string that begins here, its quotes included.
+fn string_len(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let ends = |byte: &u8| {
+        let ends = !escaped && *byte == b'"';
+        escaped = !escaped && *byte == b'\\';
+        ends
+    };
+    text.iter().skip(1).position(ends).map_or(text.len(), |at| at + 2)
 }
 
 /// The body of a call that says all by its path: absent, or an empty object.
@@ -204,7 +250,7 @@ pub(super) fn read_none(body: &[u8]) -> Result<(), Problem> {
     if body.is_empty() { Ok(()) } else { read::<Nothing>(body).map(drop) }
 }
 
-fn read_with_path<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+fn read_with_path<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value: Object<T> = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))?;
     match deserializer.end() {
@@ -331,6 +377,27 @@ mod tests {
             assert_eq!(status, 422, "{body}");
             assert_eq!(at, pointer, "{body}: {detail}");
             assert!(detail.contains(says), "{body}: {detail}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_all_numbers_is_a_number_out_of_range() {
+        let digits = "9".repeat(400);
+        let whole = "must be a whole number from 1 to 9999999";
+        for number in [digits.as_str(), &format!("-{digits}"), "1e999", "-1E+400", &format!("{digits}.5")] {
+            for (body, pointer, says) in [
+                (format!(r#"{{"amount":{number}}}"#), "/amount", whole),
+                (format!(r#"{{"amount":1,"merchant":{{"id":{number}}}}}"#), "/merchant/id", "must be a string"),
+                (format!(r#"{{"amount":1,"merchant":{number}}}"#), "/merchant", "must be an object"),
+                (format!(r#"{{"amount":1,"x\"1e999":{number}}}"#), "/x\"1e999", "not a field"),
+            ] {
+                let (status, at, detail) = refused(&body);
+                assert_eq!((status, at.as_str()), (422, pointer), "{body}: {detail}");
+                assert!(detail.contains(says), "{body}: {detail}");
+            }
+        }
+        for broken in [format!(r#"{{"amount":0{digits}}}"#), format!(r#"{{"amount":{digits}e}}"#)] {
+            assert_eq!(refused(&broken).0, 400, "{broken}");
         }
     }
 

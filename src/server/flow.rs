@@ -12,12 +12,13 @@ use hyper::{Request, Response};
 
 use super::answer::{Answer, Body};
 use super::callers::{Known, Role};
+use super::framing::Framed;
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
-use super::request_guard::{check_head, check_media_type, linger, read_body};
+use super::request_guard::{check_head, check_media_type, check_no_query, linger, read_body};
 use super::router::{Call, Route, UNMATCHED, timer_of};
 use super::{
     Edge, afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office, sandbox,
-    slips, statements,
+    slips, statements, timing,
 };
 use crate::domain::request::Request as Question;
 use crate::domain::rule::Reply;
@@ -64,7 +65,7 @@ impl Asked<'_> {
 pub(super) async fn answer(
     edge: Arc<Edge>,
     door: Door,
-    suspicious: bool,
+    framed: Framed,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let received = Instant::now();
@@ -73,7 +74,7 @@ pub(super) async fn answer(
     let request_id = request_id(&edge, &head.headers);
     let waits_to_send = head.headers.contains_key(header::EXPECT);
     let mut route = None;
-    let served = match admit(&edge, door, head, &mut body, suspicious, received, &mut route).await {
+    let served = match admit(&edge, door, head, &mut body, framed, received, &mut route).await {
         Ok(call) => call.carry_out().await,
         Err(problem) => Err(problem),
     };
@@ -86,7 +87,7 @@ pub(super) async fn answer(
         }
     };
     // A body that was not read whole would be taken for the next request.
-    let close = body.is_some() || suspicious;
+    let close = body.is_some() || framed != Framed::Well;
     if let Some(body) = body.filter(|_| !waits_to_send) {
         tokio::spawn(linger(body));
     }
@@ -125,7 +126,7 @@ impl Admitted {
             headers: &self.head.headers,
             body: &self.body,
         };
-        dispatch(self.route.call, &asked).await
+        timing::timed(self.received, dispatch(self.route.call, &asked)).await
     }
 }
 
@@ -135,11 +136,11 @@ async fn admit(
     door: Door,
     head: Parts,
     body: &mut Option<Incoming>,
-    suspicious: bool,
+    framed: Framed,
     received: Instant,
     found: &mut Option<&'static Route>,
 ) -> Result<Admitted, Problem> {
-    check_head(&head, suspicious)?;
+    check_head(&head, framed, edge.tls.is_some())?;
     let (route, _) = edge.router.find(&head.method, head.uri.path())?;
     *found = Some(route);
     is_served_here(edge, door, route)?;
@@ -166,6 +167,9 @@ async fn admit(
     if let Some(signature) = signature {
         signature.check(&head, &bytes)?;
         may_call(edge, door, route, known.as_deref())?;
+    }
+    if !route.reads_query() {
+        check_no_query(head.uri.query())?;
     }
     Ok(Admitted { edge: Arc::clone(edge), route, known, received, head, body: bytes })
 }
@@ -270,6 +274,7 @@ fn request_id(edge: &Edge, headers: &HeaderMap) -> HeaderValue {
 
 /// Puts a question to the engine and waits for its answer.
 pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instant>) -> Result<Answered, Problem> {
+    timing::begin();
     let waiting = edge.inbox.submit(question, deadline).map_err(turned_away)?;
     let Ok(outcome) = waiting.await else {
         // The engine drops a request unanswered only when the journal failed, and the process is about to end.
@@ -277,6 +282,7 @@ pub(super) async fn ask(edge: &Edge, question: Question, deadline: Option<Instan
         return std::future::pending().await;
     };
     let answered = outcome.map_err(turned_away)?;
+    timing::note(&answered.stages);
     if let Reply::Full(full) = answered.reply {
         Metrics::shed(full.label());
         return Err(Problem::full(full));

@@ -1,8 +1,9 @@
-//! Content-Length together with Transfer-Encoding is how requests are smuggled past a proxy. hyper takes the
-//! Content-Length away before we see it, so the bytes are watched on their way in.
+//! Content-Length together with Transfer-Encoding is how requests are smuggled past a proxy, and so are codings that one
+//! reader undoes and the other does not. hyper takes the Content-Length away before we see it and reads whatever ends with
+//! `chunked` as if it were that alone, so the bytes are watched on their way in.
 //!
 //! This follows the framing only as far as it needs to find each request's head. It never changes a byte; where
-//! it is unsure it says "suspicious", and the request is refused.
+//! it is unsure it says so, and the request is refused.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,6 +17,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Longest part of a line that is looked at; no name or value of interest is longer.
 const LINE: usize = 96;
+
+/// How a request says where its body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framed {
+    /// In one way that everybody reads alike.
+    Well,
+    /// Two lengths, a length and a coding, or `chunked` more than once.
+    TwoWays,
+    /// With a transfer coding that we do not undo.
+    UnknownCoding,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
@@ -39,11 +51,11 @@ struct Framing {
     line_len: usize,
     length: Option<u64>,
     chunked: bool,
-    suspicious: bool,
+    framed: Framed,
     /// Since when a head has begun and not ended.
     half_sent: Option<Instant>,
-    /// For each head seen and not yet asked about: whether it must be refused.
-    heads: VecDeque<bool>,
+    /// Of each head seen and not yet asked about.
+    heads: VecDeque<Framed>,
 }
 
 impl Framing {
@@ -54,7 +66,7 @@ impl Framing {
             line_len: 0,
             length: None,
             chunked: false,
-            suspicious: false,
+            framed: Framed::Well,
             half_sent: None,
             heads: VecDeque::new(),
         }
@@ -127,9 +139,18 @@ impl Framing {
     fn header(&mut self, line: &[u8]) {
         if let Some(value) = line.strip_prefix(b"content-length:") {
             let value = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
-            self.suspicious |= self.line_len > LINE || value.is_none();
+            if self.line_len > LINE || value.is_none() {
+                self.framed = Framed::TwoWays;
+            }
             self.length = value;
-        } else if line.starts_with(b"transfer-encoding:") {
+        } else if let Some(codings) = line.strip_prefix(b"transfer-encoding:") {
+            // What does not end with `chunked` is refused by hyper, with the 400 it must have.
+            let known = |coding: &[u8]| coding.is_empty() || coding == b"chunked";
+            if self.line_len > LINE || !codings.split(|byte| *byte == b',').all(known) {
+                self.framed = Framed::UnknownCoding;
+            } else if self.framed == Framed::Well && (self.chunked || codings != b"chunked") {
+                self.framed = Framed::TwoWays;
+            }
             self.chunked = true;
         }
     }
@@ -137,8 +158,8 @@ impl Framing {
     fn end_head(&mut self) {
         let length = self.length.take();
         let chunked = std::mem::take(&mut self.chunked);
-        let suspicious = std::mem::take(&mut self.suspicious);
-        self.heads.push_back(suspicious || (chunked && length.is_some()));
+        let framed = std::mem::replace(&mut self.framed, Framed::Well);
+        self.heads.push_back(if chunked && length.is_some() { Framed::TwoWays } else { framed });
         // Whatever follows it begins anew: a busy caller's reads may all end within some head.
         self.half_sent = None;
         self.at = match length {
@@ -165,7 +186,7 @@ pub(super) fn refused<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> usize {
     let mut framing = Framing::new();
     let of_read = |bytes| {
         framing.feed(bytes);
-        framing.heads.drain(..).filter(|refused| *refused).count()
+        framing.heads.drain(..).filter(|framed| *framed != Framed::Well).count()
     };
     reads.into_iter().map(of_read).sum()
 }
@@ -175,9 +196,9 @@ pub(super) fn refused<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> usize {
 pub(super) struct Heads(Arc<Mutex<Framing>>);
 
 impl Heads {
-    /// Whether the next request must be refused. One that was not seen must.
-    pub(super) fn next_is_suspicious(&self) -> bool {
-        self.0.lock().heads.pop_front().unwrap_or(true)
+    /// How the next request is framed. One that was not seen is not known to be well framed.
+    pub(super) fn next(&self) -> Framed {
+        self.0.lock().heads.pop_front().unwrap_or(Framed::TwoWays)
     }
 
     /// How long a head has been half-sent.
@@ -241,7 +262,7 @@ mod tests {
     use super::*;
 
     /// The verdicts on all heads, however the bytes are cut.
-    fn verdicts(bytes: &[u8]) -> Vec<bool> {
+    fn verdicts(bytes: &[u8]) -> Vec<Framed> {
         let mut whole = Framing::new();
         whole.feed(bytes);
         for size in 1..12 {
@@ -270,15 +291,41 @@ mod tests {
         let tail = "\r\n\r\n0\r\n\r\n";
         assert_eq!(
             verdicts(format!("POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked{tail}").as_bytes()),
-            [true]
+            [Framed::TwoWays]
         );
         assert_eq!(
             verdicts(format!("POST / HTTP/1.1\r\ntransfer-encoding:chunked\r\nCONTENT-LENGTH:4{tail}").as_bytes()),
-            [true]
+            [Framed::TwoWays]
         );
-        assert_eq!(verdicts(format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked{tail}").as_bytes()), [false]);
+        let alone = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked{tail}");
+        assert_eq!(verdicts(alone.as_bytes()), [Framed::Well]);
         let pushed = format!("POST / HTTP/1.1\r\nContent-Length: {:0200}{tail}", 4);
-        assert!(verdicts(pushed.as_bytes())[0], "a length that can't be seen whole is refused");
+        assert_eq!(verdicts(pushed.as_bytes())[0], Framed::TwoWays, "a length that can't be seen whole is refused");
+    }
+
+    #[test]
+    fn one_coding_is_known_and_it_is_named_once() {
+        let of = |headers: &str| verdicts(format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n0\r\n\r\n").as_bytes());
+        for unknown in [
+            "Transfer-Encoding: gzip, chunked",
+            "transfer-encoding:\tGZIP,chunked",
+            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nHost: a\r\nTransfer-Encoding: identity",
+            "Transfer-Encoding: chunked;q=1",
+        ] {
+            assert_eq!(of(unknown), [Framed::UnknownCoding], "{unknown}");
+        }
+        for twice in [
+            "Transfer-Encoding: chunked, chunked",
+            "Transfer-Encoding: chunked\r\nHost: a\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: , chunked",
+            "Content-Length: 3\r\nTransfer-Encoding: gzip, chunked",
+        ] {
+            assert_eq!(of(twice), [Framed::TwoWays], "{twice}");
+        }
+        let pushed = format!("Transfer-Encoding: {}, chunked", "gzip, ".repeat(40));
+        assert_eq!(of(&pushed), [Framed::UnknownCoding], "a list that can't be seen whole is refused");
+        assert_eq!(of("Transfer-Encoding: Chunked"), [Framed::Well]);
     }
 
     #[test]
@@ -291,6 +338,7 @@ mod tests {
         );
         bytes += "GET /c HTTP/1.1\r\nHost: x\r\n\r\n";
         bytes += "POST /d HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-        assert_eq!(verdicts(bytes.as_bytes()), [false, false, false, true]);
+        let well = Framed::Well;
+        assert_eq!(verdicts(bytes.as_bytes()), [well, well, well, Framed::TwoWays]);
     }
 }

@@ -166,7 +166,7 @@ where
         .writev(false)
         .keep_alive(true);
     let (watched, header_timeout) = (heads.clone(), edge.options.header_timeout);
-    let service = service_fn(move |request| answer(Arc::clone(&edge), door, heads.next_is_suspicious(), request));
+    let service = service_fn(move |request| answer(Arc::clone(&edge), door, heads.next(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

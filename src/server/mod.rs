@@ -10,7 +10,7 @@
 //!   `health`, `sandbox`: the calls;
 //! - `scans`: what was scanned, judged as far as it can be before the engine, and the sale put to it;
 //! - `undo`: what is done after the decision, whichever way it is asked;
-//! - `answer`, `problem`, `decision`: how answers look;
+//! - `answer`, `problem`, `decision`: how answers look; `timing`: where a call's time went;
 //! - [`link`]: the same by ISO 8583;
 //! - [`steps`]: steps of a call by themselves, for benches.
 //!
@@ -39,6 +39,8 @@ pub mod listener;
 mod merchants;
 mod nonces;
 mod office;
+#[cfg(test)]
+mod openapi_tests;
 mod past;
 pub mod problem;
 mod refusal;
@@ -51,6 +53,7 @@ mod signature_input;
 mod slips;
 mod statements;
 pub mod steps;
+mod timing;
 pub mod tls;
 mod undo;
 

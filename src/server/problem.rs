@@ -73,17 +73,20 @@ kinds! {
     TOO_MANY_BAD_CODES = 429 "too_many_bad_codes" "Too many bad codes from this source";
     TOO_MANY_CODES = 429 "too_many_codes" "Too many codes for this customer";
     INTERNAL = 500 "internal" "This should not have happened";
+    CODING_UNKNOWN = 501 "coding_unknown" "The transfer coding is not known";
     BUSY = 503 "busy" "Too much work is waiting";
     NOT_READY = 503 "not_ready" "The service is not ready";
 }
 
-/// One field that is wrong: a JSON pointer into the body, or the name of a path or query parameter.
+/// One field that is wrong: a JSON pointer into the body, or the name of a path or query parameter or of a header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<&'static str>,
     pub detail: String,
 }
 
@@ -124,7 +127,7 @@ impl Problem {
     pub fn parameter(name: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let mut problem = Self::new(&INVALID_FIELD, format!("`{name}` {detail}."));
-        problem.0.errors.push(FieldError { pointer: None, parameter: Some(name.to_owned()), detail });
+        problem.0.errors.push(FieldError { pointer: None, parameter: Some(name.to_owned()), header: None, detail });
         problem
     }
 
@@ -132,7 +135,15 @@ impl Problem {
     pub fn in_path(name: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let mut problem = Self::new(&MALFORMED, format!("`{name}` {detail}."));
-        problem.0.errors.push(FieldError { pointer: None, parameter: Some(name.to_owned()), detail });
+        problem.0.errors.push(FieldError { pointer: None, parameter: Some(name.to_owned()), header: None, detail });
+        problem
+    }
+
+    /// A header that can't be read.
+    pub fn in_header(name: &'static str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let mut problem = Self::new(&MALFORMED, format!("`{name}` {detail}."));
+        problem.0.errors.push(FieldError { pointer: None, parameter: None, header: Some(name), detail });
         problem
     }
 
@@ -142,7 +153,7 @@ impl Problem {
         if self.0.detail.is_empty() {
             self.0.detail = format!("`{pointer}` {detail}.");
         }
-        self.0.errors.push(FieldError { pointer: Some(pointer.to_owned()), parameter: None, detail });
+        self.0.errors.push(FieldError { pointer: Some(pointer.to_owned()), parameter: None, header: None, detail });
         self
     }
 

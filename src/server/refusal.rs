@@ -87,6 +87,7 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use super::super::openapi_tests::{is_as_described, shown};
     use super::*;
     use crate::domain::jst::{Date, Millis};
     use crate::domain::money::Yen;
@@ -107,6 +108,10 @@ mod tests {
             (Refusal::Cancelled, 409, "not_standing"),
             (Refusal::RefundIdReused { amount: yen }, 409, "refund_id_reused"),
             (Refusal::OverRefundable { left: yen }, 422, "over_refundable"),
+            (Refusal::TooManyRefunds { most: 100 }, 422, "too_many_refunds"),
+            (Refusal::TooManyOpen { what: "blocks", most: 100 }, 409, "too_many_open"),
+            (Refusal::LedgerKnows, 503, "not_ready"),
+            (Refusal::IdReused { amount: None }, 409, "id_reused"),
             (Refusal::CustomerUnknown, 404, "customer_unknown"),
             (Refusal::IdReused { amount: Some(yen) }, 409, "id_reused"),
             (Refusal::PaidInFuture { now: Millis(0) }, 422, "invalid_field"),
@@ -125,6 +130,7 @@ mod tests {
         ] {
             let problem = refused(refusal);
             assert_eq!((problem.status(), problem.reason()), (status, reason));
+            is_as_described(&shown(problem));
         }
     }
 }

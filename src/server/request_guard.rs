@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::Version;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderMap};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::http::uri::{Authority, Scheme};
+use hyper::{Method, Uri, Version};
 
-use super::problem::{BODY_TIMEOUT, MALFORMED, Problem, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use super::framing::Framed;
+use super::problem::{BODY_TIMEOUT, CODING_UNKNOWN, MALFORMED, Problem, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
 use super::router::BodyKind;
 
 /// What is still read of a body that was refused, so that the answer reaches a caller who is still sending.
@@ -24,24 +26,65 @@ fn malformed(detail: &str) -> Problem {
     Problem::new(&MALFORMED, detail)
 }
 
-/// Refuses heads that another reader could understand otherwise.
-pub(super) fn check_head(head: &Parts, suspicious: bool) -> Result<(), Problem> {
-    if suspicious {
-        return Err(malformed("Send Content-Length or Transfer-Encoding, not both."));
+/// Refuses heads that another reader could understand otherwise. `is_tls`: whether the connection speaks TLS.
+pub(super) fn check_head(head: &Parts, framed: Framed, is_tls: bool) -> Result<(), Problem> {
+    match framed {
+        Framed::Well => {}
+        Framed::TwoWays => {
+            return Err(malformed("Send one Content-Length, or `Transfer-Encoding: chunked` once, and not both."));
+        }
+        Framed::UnknownCoding => {
+            let detail = "Send the body as it is, with a Content-Length or `Transfer-Encoding: chunked` alone.";
+            return Err(Problem::new(&CODING_UNKNOWN, detail));
+        }
     }
-    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
-        return Err(malformed("Send the path alone as the request target."));
-    }
+    check_target(&head.method, &head.uri, is_tls)?;
     let mut hosts = head.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (_, Some(_)) => Err(malformed("Send one Host header, not several.")),
         (None, None) if head.version == Version::HTTP_11 => Err(malformed("Send a Host header.")),
         (Some(host), None) if host.is_empty() => Err(malformed("Send a Host header that is not empty.")),
+        (Some(host), None) if !is_host(host.as_bytes()) => Err(malformed("Send a host, and its port, as the Host.")),
         (_, None) => Ok(()),
     }
 }
 
+/// A path; or a whole address, as proxies send it, whose host counts and not the Host header (RFC 9112, section 3.2.2).
+/// It must be an address of ours: other schemes, and user names, are not. The forms of methods that no call has are told
+/// as such.
+fn check_target(method: &Method, target: &Uri, is_tls: bool) -> Result<(), Problem> {
+    let is_everything = target.path() == "*";
+    if *method == Method::CONNECT || (*method == Method::OPTIONS && is_everything) {
+        let ours = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+        return Err(Problem::method_not_allowed(&ours));
+    }
+    let scheme = if is_tls { &Scheme::HTTPS } else { &Scheme::HTTP };
+    match (target.scheme(), target.authority()) {
+        (None, None) if !is_everything => Ok(()),
+        (Some(given), Some(host)) if given == scheme && is_host(host.as_str().as_bytes()) => Ok(()),
+        _ => Err(malformed(
+            "Send a path as the request target, or a whole address with this connection's scheme and no user.",
+        )),
+    }
+}
+
+/// A host with or without a port.
+fn is_host(text: &[u8]) -> bool {
+    let host = Authority::try_from(text).ok().filter(|host| !host.as_str().contains('@'));
+    host.is_some_and(|host| !host.host().is_empty())
+}
+
+/// The query of a call that takes none.
+pub(super) fn check_no_query(query: Option<&str>) -> Result<(), Problem> {
+    Query::read(query, &[]).map(drop)
+}
+
 pub(super) fn check_media_type(headers: &HeaderMap, body: &BodyKind) -> Result<(), Problem> {
+    let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+        let problem = Problem::new(&UNSUPPORTED_MEDIA_TYPE, "Send the body plain, without a Content-Encoding.");
+        return Err(problem.with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
     let wanted = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(body.media_type));
@@ -124,7 +167,8 @@ impl<'a> Query<'a> {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !known.contains(&name) {
                 let shown: String = name.chars().take(64).collect();
-                return Err(Problem::parameter(&shown, format!("is not known; known here: {}", known.join(", "))));
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(Problem::parameter(&shown, format!("is not known; known here: {known}")));
             }
             if pairs.iter().any(|(other, _)| *other == name) {
                 return Err(Problem::parameter(name, "is there twice"));
@@ -167,12 +211,51 @@ mod tests {
 
     #[test]
     fn heads_that_can_be_read_two_ways_are_refused() {
-        assert!(check_head(&head("/livez", &["a"]), false).is_ok());
-        assert!(check_head(&head("/livez", &["a"]), true).is_err());
-        assert!(check_head(&head("/livez", &[]), false).is_err());
-        assert!(check_head(&head("/livez", &[""]), false).is_err());
-        assert!(check_head(&head("/livez", &["a", "a"]), false).is_err());
-        assert!(check_head(&head("http://a/livez", &["a"]), false).is_err());
+        let check = |framed, uri, hosts| check_head(&head(uri, hosts), framed, false).map_err(|p| p.status());
+        assert_eq!(check(Framed::Well, "/livez", &["a"]), Ok(()));
+        assert_eq!(check(Framed::TwoWays, "/livez", &["a"]), Err(400));
+        assert_eq!(check(Framed::UnknownCoding, "/livez", &["a"]), Err(501));
+        for hosts in [&[][..], &[""], &["a", "a"], &["a b"], &["user@a"], &["a/b"], &["a:b:c"], &[":80"]] {
+            assert_eq!(check(Framed::Well, "/livez", hosts), Err(400), "{hosts:?}");
+        }
+        for hosts in [&["a:8080"][..], &["[::1]:8080"], &["127.0.0.1"]] {
+            assert_eq!(check(Framed::Well, "/livez", hosts), Ok(()), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_path_or_an_address_of_ours() {
+        let check = |uri, is_tls| check_head(&head(uri, &["a"]), Framed::Well, is_tls).is_ok();
+        assert!(
+            check("http://b/livez", false) && check("HTTP://b:80/livez?x", false) && check("https://b/livez", true)
+        );
+        for (wrong, is_tls) in [
+            ("https://b/livez", false),
+            ("http://b/livez", true),
+            ("ftp://b/livez", false),
+            ("http://user@b/livez", false),
+            ("http://user:word@b/livez", false),
+            ("b:80", false),
+            ("b", false),
+        ] {
+            assert!(!check(wrong, is_tls), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_packed_is_refused() {
+        let with = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            for value in values {
+                headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(value));
+            }
+            check_media_type(&headers, &JSON).map_err(|problem| problem.status())
+        };
+        assert_eq!((with(&[]), with(&["identity"]), with(&["Identity"])), (Ok(()), Ok(()), Ok(())));
+        for wrong in [&["gzip"][..], &["identity, gzip"], &["identity", "br"], &[""]] {
+            assert_eq!(with(wrong), Err(415), "{wrong:?}");
+        }
     }
 
     #[test]

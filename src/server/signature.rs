@@ -225,7 +225,10 @@ fn write_value(mac: &mut Hmac<Sha256>, name: &str, head: &Parts) -> Result<(), R
             mac.update(head.uri.query().unwrap_or_default().as_bytes());
         }
         "@authority" => {
-            let host = head.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes).to_ascii_lowercase();
+            // A target in the absolute form wins over the Host header (RFC 9112, section 3.2.2).
+            let target = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+            let host = target.or_else(|| head.headers.get(header::HOST).map(HeaderValue::as_bytes));
+            let host = host.unwrap_or_default().to_ascii_lowercase();
             // The default port is left out; which it is, is not known behind something that ends TLS.
             let host = host.strip_suffix(b":443").or_else(|| host.strip_suffix(b":80")).unwrap_or(&host);
             mac.update(host);
@@ -405,6 +408,21 @@ mod tests {
             label: "s",
         };
         assert_eq!(outcome(&verifier, &inquiry.head(), b""), "good");
+    }
+
+    #[test]
+    fn of_a_whole_address_its_host_is_signed_and_not_the_header() {
+        let of = |target: &str, nonce| {
+            let params = params(NOW.0 / 1_000, nonce);
+            let components = vec!["@method", "@path", "@authority", "authorization", "content-digest"];
+            let mut head = Signing { components, params, ..honest() }.head();
+            head.uri = target.parse().unwrap();
+            head.headers.insert("host", hyper::header::HeaderValue::from_static("other.example"));
+            outcome(&verifier(), &head, BODY)
+        };
+        assert_eq!(of("https://POS.example/v1/authorizations", "nonce-0001"), "good");
+        assert_eq!(of("https://other.example/v1/authorizations", "nonce-0002"), "signature_invalid");
+        assert_eq!(of("/v1/authorizations", "nonce-0003"), "signature_invalid");
     }
 
     #[test]

@@ -9,7 +9,6 @@ use super::customers::{customer_id, rules, unknown};
 use super::flow::{Asked, ask, out_of_place};
 use super::past::{caught_up, customer_past};
 use super::problem::{Problem, STATEMENT_UNKNOWN};
-use super::request_guard::Query;
 use crate::domain::account::{Account, Channel};
 use crate::domain::bill::{BillKey, Lines};
 use crate::domain::event::{Cause, Event};
@@ -199,7 +198,6 @@ struct List {
 
 /// `GET /v1/customers/{customer_id}/statements`
 pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    Query::read(asked.query, &[])?;
     let (account, now, past) = both(asked, customer_id(asked)?).await?;
     let bills = account.bills_at(&now, rules(asked)?.by());
     let mut months: Vec<Month> = past.entries.iter().filter_map(|entry| entry.month).collect();
@@ -222,7 +220,6 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 /// `GET /v1/customers/{customer_id}/statements/{month}`
 pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    Query::read(asked.query, &[])?;
     let month = Month::parse(asked.param("month")).ok_or_else(|| Problem::in_path("month", "must be `YYYY-MM`"))?;
     let (account, now, past) = both(asked, customer_id(asked)?).await?;
     let bills = account.bills_at(&now, rules(asked)?.by());

@@ -29,7 +29,7 @@ pub fn write_decision(order: &Told, replayed: bool, now: Millis) -> Result<Bytes
 
 /// The `Server-Timing` of a decision whose parsing and verifying took so long. It also counts the stages.
 pub fn write_timing(received: Instant, early: [Duration; 2], stages: &Stages) -> String {
-    authorizations::timing(received, early, stages)
+    authorizations::server_timing(received, early, stages)
 }
 
 /// Follows the bytes of one connection, read by read, and answers how many requests must be refused.

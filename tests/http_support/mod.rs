@@ -130,7 +130,7 @@ pub fn customer(id: &str) -> CustomerId {
 }
 
 fn change(identity: Identity) -> CustomerChange {
-    let birth_date = Date::parse("1990-04-01");
+    let birth_date = Some(Date::parse("1990-04-01"));
     CustomerChange { identity: Some(identity), birth_date, ..CustomerChange::default() }
 }
 
@@ -148,7 +148,7 @@ fn shop(id: &str, name: &str, mcc: u16) -> Request {
 fn seed() -> Vec<Request> {
     let full = || CustomerChange { rung: Some(3), ..change(Identity::Verified) };
     let suspended = CustomerChange { status: Some(Status::Suspended), ..full() };
-    let minor = CustomerChange { birth_date: Date::parse("2015-04-01"), ..full() };
+    let minor = CustomerChange { birth_date: Some(Date::parse("2015-04-01")), ..full() };
     let small = Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) };
     let load = |n: u32| put(&n.to_string(), CustomerChange { limits: Some(Some(small)), ..change(Identity::Verified) });
     let mut all = vec![
@@ -385,9 +385,25 @@ impl Answer {
         for member in ["type", "title", "detail", "reason"] {
             assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {body}");
         }
+        described(&body);
         let error = &body["errors"][0];
         let field = error["pointer"].as_str().or(error["parameter"].as_str()).unwrap_or_default();
         (self.status, body["reason"].as_str().unwrap().to_owned(), field.to_owned())
+    }
+}
+
+/// Checks that the OpenAPI file knows every member of a problem, and that it has those that it must.
+fn described(problem: &Value) {
+    let file: Value = serde_json::from_str(sokketsu::server::OPENAPI).unwrap();
+    let schemas = &file["components"]["schemas"];
+    let is_own = |schema: &&Value| schema["allOf"][1]["properties"]["reason"]["const"] == problem["reason"];
+    let own = schemas.as_object().unwrap().values().find(is_own).unwrap_or_else(|| panic!("no schema of {problem}"));
+    let parts = [&schemas["ProblemCommon"], &own["allOf"][1]];
+    for name in problem.as_object().unwrap().keys() {
+        assert!(parts.iter().any(|part| part["properties"].get(name).is_some()), "{name} is not described: {problem}");
+    }
+    for name in parts.iter().flat_map(|part| part["required"].as_array().unwrap()) {
+        assert!(problem.get(name.as_str().unwrap()).is_some(), "{name} is missing: {problem}");
     }
 }
 

@@ -100,7 +100,7 @@ impl Product {
             let limits = Limits { total: Yen::new(*total), in_store: Yen::new(*in_store) };
             let change = CustomerChange {
                 identity: Some(Identity::Verified),
-                birth_date: Date::parse("1990-01-01"),
+                birth_date: Some(Date::parse("1990-01-01")),
                 limits: Some(Some(limits)),
                 ..CustomerChange::default()
             };

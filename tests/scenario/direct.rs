@@ -208,7 +208,7 @@ impl<C: Core> Direct<C> {
         let change = CustomerChange {
             identity: named("identity").map(|name| *Identity::ALL.iter().find(|v| v.name() == name).unwrap()),
             identity_reason: None,
-            birth_date: named("birth").map(|text| Date::parse(text).unwrap()),
+            birth_date: named("birth").map(|text| Some(Date::parse(text).unwrap())),
             guardian_consent: named("consent").map(|text| text == "yes"),
             payment_method: named("method").map(|name| *PaymentMethod::ALL.iter().find(|v| v.name() == name).unwrap()),
             status: named("status").map(|name| *Status::ALL.iter().find(|v| v.name() == name).unwrap()),

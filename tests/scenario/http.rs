@@ -301,9 +301,9 @@ impl Http {
     fn booked(&mut self, order_id: &str) -> String {
         loop {
             let feed = self.client.get("ops", &format!("/v1/events?after={}&limit=1000", self.events.0)).text;
-            let Some(last) = feed.lines().last() else { break };
-            for line in feed.lines() {
-                let event: Value = serde_json::from_str(line).expect("JSON");
+            let mut lines = feed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+            let end = lines.next_back().expect("the line of its end")["end"].clone();
+            for event in lines {
                 if event["kind"] == "advised" {
                     let words = match event["suspense"].as_str() {
                         Some(why) => format!("suspense {why}"),
@@ -314,7 +314,10 @@ impl Http {
                     assert_eq!(earlier, None, "an advice is booked once: {event}");
                 }
             }
-            self.events.0 = serde_json::from_str::<Value>(last).expect("JSON")["lsn"].as_u64().expect("a position");
+            self.events.0 = end["after"].as_u64().expect("a position");
+            if end["more"] == false {
+                break;
+            }
         }
         self.events.1.get(order_id).cloned().unwrap_or_else(|| "counted".to_owned())
     }

@@ -115,9 +115,11 @@ fn last_record(server: &Server, known: u64) -> u64 {
     let mut last = known;
     loop {
         let page = server.client().get("ops", &format!("/v1/events?after={last}&limit=10000"));
-        let Some(line) = page.text.lines().last() else { return last };
-        let event: Value = serde_json::from_str(line).expect("JSON");
-        last = event["lsn"].as_u64().unwrap_or_else(|| panic!("{event}"));
+        let end: Value = serde_json::from_str(page.text.lines().last().expect("the line of its end")).expect("JSON");
+        last = end["end"]["after"].as_u64().unwrap_or_else(|| panic!("{end}"));
+        if end["end"]["more"] == false {
+            return last;
+        }
     }
 }
 

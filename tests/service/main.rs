@@ -15,6 +15,7 @@ mod iso;
 mod link;
 mod link_orders;
 mod load;
+mod mirror;
 mod money;
 mod pictures;
 mod races;
