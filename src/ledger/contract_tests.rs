@@ -135,7 +135,13 @@ pub fn the_past_can_be_read<L: Ledger>(make: impl Fn() -> L) {
             assert!(found.refunds().ends_with(order.refunds()), "the refunds that memory has");
             assert_eq!((found.refunds().len(), count(found)), (count(order), count(order)), "all refunds");
         }
-        let bare = |order: Order| Order { refunds: None, ..order };
+        // Nor where it was sold, once it was recalled.
+        let terminal = order.terminal;
+        assert!(
+            terminal.is_none() || found.as_ref().is_none_or(|found| found.terminal == terminal),
+            "where it was sold"
+        );
+        let bare = |order: Order| Order { refunds: None, terminal, ..order };
         assert_eq!(found.map(bare), (!is_tombstone).then(|| bare(order.clone())), "by id");
         let mut guessed = order.id;
         guessed.random ^= 1;

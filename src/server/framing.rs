@@ -207,7 +207,8 @@ impl Heads {
     }
 }
 
-/// A stream whose incoming bytes are watched.
+/// A stream whose incoming bytes are watched. Answers that nobody takes any more are thrown away while other calls of the
+/// connection wait behind them: those were heard, and are carried out.
 pub(super) struct Watched<S> {
     stream: S,
     framing: Arc<Mutex<Framing>>,
@@ -217,6 +218,13 @@ impl<S> Watched<S> {
     pub(super) fn new(stream: S) -> (Self, Heads) {
         let framing = Arc::new(Mutex::new(Framing::new()));
         (Self { stream, framing: Arc::clone(&framing) }, Heads(framing))
+    }
+
+    fn unless_calls_wait<T>(&self, done: Poll<io::Result<T>>, thrown_away: T) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(Err(_)) if !self.framing.lock().heads.is_empty() => Poll::Ready(Ok(thrown_away)),
+            done => done,
+        }
     }
 }
 
@@ -233,11 +241,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unless_calls_wait(wrote, bytes.len())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_calls_wait(flushed, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -249,7 +259,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.unless_calls_wait(wrote, bytes.iter().map(|part| part.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {

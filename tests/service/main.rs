@@ -11,6 +11,7 @@ mod faults;
 mod garbage;
 mod grown;
 mod growth;
+mod heard;
 mod iso;
 mod link;
 mod link_orders;
