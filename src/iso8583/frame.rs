@@ -139,7 +139,8 @@ mod tests {
             let framing = Framing { length, tpdu };
             for short in 1..17_u8 {
                 let content = vec![b'7'; usize::from(short)];
-                let mut bytes = if length == LengthForm::Binary { vec![0, short] } else { format!("{short:04}").into() };
+                let mut bytes =
+                    if length == LengthForm::Binary { vec![0, short] } else { format!("{short:04}").into() };
                 bytes.extend_from_slice(&content);
                 let whole = bytes.len();
                 assert_eq!(framing.next(&bytes[..whole - 1]), Ok(None), "{framing:?} {short}");

@@ -14,6 +14,7 @@ mod growth;
 mod iso;
 mod link;
 mod link_orders;
+mod link_whole;
 mod load;
 mod money;
 mod pictures;
