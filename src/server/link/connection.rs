@@ -125,13 +125,10 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
                 Err(_) => (is_mute, is_flushed) = (true, true),
             },
             read = reader.read_buf(input.room()), if may_read => {
-                match read {
-                    Ok(0) => {
-                        is_deaf = true;
-                        continue;
-                    }
-                    Ok(_) => {}
-                    Err(_) => return End::Closed,
+                let Ok(count) = read else { return End::Closed };
+                is_deaf = count == 0;
+                if is_deaf {
+                    continue;
                 }
                 let now = Instant::now();
                 (times.heard, times.asked) = (now, None);
