@@ -29,15 +29,21 @@ pub struct Frame<'a> {
     pub taken: usize,
 }
 
-/// A length that no message can have: nothing behind it can be trusted, so the link has to go.
+impl Frame<'_> {
+    /// A length of 0: the line is kept open, and there is nothing to be read. Routing without a message is another thing.
+    pub const fn says_nothing(&self) -> bool {
+        self.tpdu.is_none() && self.message.is_empty()
+    }
+}
+
+/// A length beyond the bound, or one that is no number: nothing behind it can be trusted, so the link has to go. A frame
+/// that is too short for a message is a frame all the same: the next one begins behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the length of a message is absurd")]
 pub struct Absurd;
 
 /// The longest message taken, bytes; one with every element of ours has 2,000.
 pub const LONGEST: usize = 8_192;
-/// A type and a bitmap.
-const SHORTEST: usize = 12;
 
 impl Framing {
     const fn header(self) -> usize {
@@ -47,7 +53,7 @@ impl Framing {
         }
     }
 
-    /// The first message in `bytes`; none while it is not whole. One of no length says nothing.
+    /// The first message in `bytes`; none while it is not whole. One of no length says nothing: [`Frame::says_nothing`].
     pub fn next(self, bytes: &[u8]) -> Result<Option<Frame<'_>>, Absurd> {
         let Some((header, rest)) = bytes.split_at_checked(self.header()) else { return Ok(None) };
         let len = match (self.length, header) {
@@ -62,11 +68,12 @@ impl Framing {
             // Some hosts send it so that a quiet line stays open.
             return Ok(Some(Frame { tpdu: None, message: &[], taken: self.header() }));
         }
-        if !(SHORTEST + routing..=LONGEST).contains(&len) {
+        if len > LONGEST {
             return Err(Absurd);
         }
         let Some(frame) = rest.get(..len) else { return Ok(None) };
-        let (tpdu, message) = frame.split_at(routing);
+        // What is shorter than its routing is no message whichever way it is split.
+        let (tpdu, message) = frame.split_at_checked(routing).unwrap_or((&[], frame));
         Ok(Some(Frame { tpdu: tpdu.try_into().ok(), message, taken: self.header() + len }))
     }
 
@@ -111,17 +118,39 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_no_message_has_is_absurd() {
+    fn only_a_length_beyond_the_bound_or_no_number_is_absurd() {
         let binary = Framing::default();
         let ascii = Framing { length: LengthForm::Ascii, tpdu: false };
-        for bytes in [&[0, 1][..], &[0, 11], &[0xFF, 0xFF], &[0x20, 1]] {
+        for bytes in [&[0xFF, 0xFF][..], &[0x20, 1]] {
             assert_eq!(binary.next(bytes), Err(Absurd), "{bytes:?}");
         }
-        for bytes in ["0001", "9999", "00x1", "-001"] {
+        for bytes in ["8193", "9999", "00x1", "-001"] {
             assert_eq!(ascii.next(bytes.as_bytes()), Err(Absurd), "{bytes}");
         }
         assert_eq!(binary.next(&[0x20, 0]), Ok(None), "the longest may still come");
         let nothing = binary.next(&[0, 0, 0, 39]).unwrap().unwrap();
         assert_eq!((nothing.message, nothing.taken), (&[][..], 2), "a line kept open");
+        assert!(nothing.says_nothing());
+    }
+
+    #[test]
+    fn a_frame_too_short_for_a_message_is_a_frame() {
+        for (length, tpdu) in [(LengthForm::Binary, false), (LengthForm::Ascii, false), (LengthForm::Binary, true)] {
+            let framing = Framing { length, tpdu };
+            for short in 1..17_u8 {
+                let content = vec![b'7'; usize::from(short)];
+                let mut bytes =
+                    if length == LengthForm::Binary { vec![0, short] } else { format!("{short:04}").into() };
+                bytes.extend_from_slice(&content);
+                let whole = bytes.len();
+                assert_eq!(framing.next(&bytes[..whole - 1]), Ok(None), "{framing:?} {short}");
+                bytes.extend_from_slice(b"next");
+                let frame = framing.next(&bytes).unwrap().unwrap();
+                let routing = if tpdu && short >= 5 { 5 } else { 0 };
+                assert_eq!((frame.message, frame.taken), (&content[routing..], whole), "{framing:?} {short}");
+                assert_eq!(frame.tpdu.is_some(), routing > 0);
+                assert!(!frame.says_nothing(), "it is counted: {framing:?} {short}");
+            }
+        }
     }
 }

@@ -42,7 +42,8 @@ impl Kind {
                 &[2, 3, 4, 7, 11, 12, 13, 32, 33, 37, 41, 42, 49]
             }
             Self::Reversal => &[2, 3, 4, 7, 11, 32, 33, 37, 41, 42, 49, 90],
-            Self::Network => &[7, 11, 32, 33, 70],
+            // Switches match an answer by 11 and 41, whatever was asked.
+            Self::Network => &[7, 11, 32, 33, 37, 41, 42, 70],
         }
     }
 }
@@ -70,11 +71,17 @@ pub fn request(mti: Mti) -> Option<(Kind, Mti)> {
     REQUESTS.iter().find(|(request, ..)| **request == mti).map(|(_, kind, answer)| (*kind, **answer))
 }
 
-/// The type of the answer to any request or advice of the standard; nothing for what is itself an answer, or a
-/// notification, which has none.
-pub fn answer_to(mti: Mti) -> Option<Mti> {
+/// How any request or advice of the standard is answered, one that the profile does not have as its class is; nothing for
+/// what is itself an answer, or a notification, which has none.
+pub fn answer_to(mti: Mti) -> Option<(Kind, Mti)> {
     let [version @ b'0', class, function @ (b'0' | b'2'), _] = mti else { return None };
-    Some([version, class, function + 1, b'0'])
+    let kind = match class {
+        b'1' => Kind::Hold,
+        b'2' => Kind::Financial,
+        b'4' => Kind::Reversal,
+        _ => Kind::Network,
+    };
+    Some((kind, [version, class, function + 1, b'0']))
 }
 
 /// What the answer to a request says besides what it repeats.

@@ -44,6 +44,9 @@ pub struct Request<'m> {
     /// Of this message: elements 7, 11, 32 and 41.
     pub order_id: OrderId,
     pub asks: Asks<'m>,
+    /// Whether element 90, where it is there, has a time where element 7 of the original belongs. If it has not, that may be
+    /// the name of an order that was made with such a one, but of none that is still to come.
+    pub names_a_time: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -142,11 +145,12 @@ fn request<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
         return Err(bad(42));
     }
     let order_id = order_id(sent, stan, &acquirer, terminal_text).ok_or(bad(41))?;
-    let original = || original(message, private, &acquirer, terminal_text);
+    let original_of = |types| original(message, private, &acquirer, terminal_text, types);
+    let original = || original_of(ORIGINALS);
     let asks = match kind {
         Kind::Reversal if is_refund => {
             let amount = message.get(4).is_some().then(|| amount(message)).transpose()?;
-            Asks::RefundReversal { original: original()?, amount }
+            Asks::RefundReversal { original: original_of(REFUNDS)?, amount }
         }
         Kind::Reversal | Kind::Network => {
             let of = match message.get(90).and_then(|element| element.get(1..3)) {
@@ -173,7 +177,8 @@ fn request<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
             Asks::Capture { original: original()?, amount: amount(message)?, code: presented(message) }
         }
     };
-    Ok(Request { acquirer, acceptor, terminal, order_id, asks })
+    let names_a_time = message.text(90).and_then(|digits| digits.get(10..20)).is_none_or(is_time);
+    Ok(Request { acquirer, acceptor, terminal, order_id, asks, names_a_time })
 }
 
 fn sale<'m>(message: &Message<'m>, private: Private<'m>, capture: bool) -> Read<Sale<'m>> {
@@ -242,11 +247,33 @@ fn order_id(sent: &str, stan: &str, acquirer: &[u8; 11], terminal: &str) -> Opti
     OrderId::new(std::str::from_utf8(text.get(..at)?).ok()?).ok()
 }
 
+/// The types of the messages that an order comes of.
+const ORIGINALS: &[&str] = &["0100", "0101", "0120", "0121", "0200", "0201", "0220", "0221"];
+/// Of those that a refund comes of.
+const REFUNDS: &[&str] = &["0200", "0201"];
+
+/// Whether these can be the digits of a time, `MMDDhhmmss`.
+fn is_time(text: &str) -> bool {
+    let part = |at: usize| text.get(at..at + 2).and_then(|digits| digits.parse::<u8>().ok()).unwrap_or(u8::MAX);
+    let (month, day) = (part(0), part(2));
+    (1..=12).contains(&month) && (1..=31).contains(&day) && part(4) < 24 && part(6) < 60 && part(8) < 60
+}
+
 /// The order that element 90 names: its type, number, time, acquirer and forwarder.
-fn original(message: &Message<'_>, private: Private<'_>, own: &[u8; 11], own_terminal: &str) -> Read<OrderId> {
+fn original(
+    message: &Message<'_>,
+    private: Private<'_>,
+    own: &[u8; 11],
+    own_terminal: &str,
+    types: &[&str],
+) -> Read<OrderId> {
     let named = || {
         let digits = message.text(90)?;
-        let (stan, sent, acquirer) = (digits.get(4..10)?, digits.get(10..20)?, digits.get(20..31)?);
+        let (kind, stan) = (digits.get(..4)?, digits.get(4..10)?);
+        let (sent, acquirer) = (digits.get(10..20)?, digits.get(20..31)?);
+        if !types.contains(&kind) {
+            return None;
+        }
         // One acquirer does not undo what another did.
         if acquirer.as_bytes() != own && acquirer.bytes().any(|digit| digit != b'0') {
             return None;

@@ -179,7 +179,7 @@ impl Pause {
         self.next = (self.next * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         tracing::warn!(error, tries = self.tries, "the ledger can't be written; decisions go on");
         shared.set(Condition::Waiting { tries: self.tries, error: error.to_owned() });
-        shared.wait_for_ledger(self.next);
+        shared.wait_for_ledger(self.next, FIRST_PAUSE);
         if shared.is_stopping() { Err(End::Told) } else { Ok(()) }
     }
 

@@ -218,10 +218,16 @@ impl Shared {
         true
     }
 
-    /// Waits out a pause; only a stop cuts it short.
-    pub fn wait_for_ledger(&self, pause: Duration) {
-        let until = Instant::now() + pause;
+    /// Waits out a pause; a stop cuts it short, and somebody who waits for the books makes it a short one.
+    pub fn wait_for_ledger(&self, pause: Duration, short: Duration) {
+        let began = Instant::now();
         let mut desk = self.desk.lock();
-        while !desk.stop && !self.bell.wait_until(&mut desk, until).timed_out() {}
+        while !desk.stop {
+            let pause = if desk.hurry > 0 { short.min(pause) } else { pause };
+            if began.elapsed() >= pause {
+                return;
+            }
+            self.bell.wait_until(&mut desk, began + pause);
+        }
     }
 }

@@ -42,7 +42,7 @@ use upkeep::Upkeep;
 
 /// From the first signal: answers in flight, the engine's queues, the ledger. A little later the process ends whatever
 /// is left (`stop.rs`).
-const DRAIN_WITHIN: Duration = Duration::from_millis(4_500);
+const DRAIN_WITHIN: Duration = Duration::from_millis(4_300);
 /// Tasks that a thread runs before it looks at the sockets again.
 const TASKS_BETWEEN_LOOKS: u32 = 256;
 /// Tasks that a thread runs before it looks at what other threads woke: a group that is durable, and is to be answered

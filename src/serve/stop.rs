@@ -12,8 +12,9 @@ use tokio::sync::watch;
 
 use super::{ServeError, system};
 
-/// From the first signal to the end of the process, whatever happens. The contract gives 5 s.
-const AT_MOST: Duration = Duration::from_millis(4_750);
+/// From the first signal to the end of the process, whatever happens. The contract gives 5 s, and the kernel needs some of
+/// it: a write of the ledger that is under way is waited for, and memory is given back.
+const AT_MOST: Duration = Duration::from_millis(4_500);
 /// A log that nobody reads may block; the end does not wait longer for it.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 

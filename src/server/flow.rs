@@ -209,7 +209,7 @@ async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
         Call::Readyz => health::readyz(asked.edge),
         Call::Metrics => health::metrics_page(asked.edge),
         Call::OpenApi => Ok(health::openapi()),
-        Call::SetClock => sandbox::set_clock(asked),
+        Call::SetClock => sandbox::set_clock(asked).await,
     }
 }
 

@@ -96,9 +96,13 @@ pub(super) async fn customer_past(edge: &Edge, customer: CustomerId) -> Result<C
 /// database is away or much is waiting.
 pub(super) async fn caught_up(edge: &Edge) -> Result<(), Problem> {
     let deadline = tokio::time::Instant::now() + CATCH_UP;
+    let mut stopping = edge.stopping();
     loop {
         match read(edge, |past| past.is_caught_up()).await {
-            Ok(Some(false)) if tokio::time::Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            // A stop does not wait for a ledger that somebody holds.
+            Ok(Some(false)) if tokio::time::Instant::now() < deadline && !*stopping.borrow() => {
+                drop(tokio::time::timeout(LOOK_AGAIN, stopping.changed()).await);
+            }
             Ok(Some(true) | None) => return Ok(()),
             Ok(Some(false)) | Err(Unavailable) => return Err(Problem::not_ready()),
         }

@@ -15,6 +15,7 @@ mod heard;
 mod iso;
 mod link;
 mod link_orders;
+mod link_whole;
 mod load;
 mod mirror;
 mod money;

@@ -102,6 +102,70 @@ fn a_ledger_that_somebody_holds_does_not_hold_the_stop() {
     assert_eq!(buy(&server, "S-1")["replayed"], true, "nothing is lost");
 }
 
+/// Held from before the load until after the end: writing and, with `locks_readers`, reading too.
+fn stop_under_a_lock(locks_readers: bool) {
+    let (_folder, data, _) = house("");
+    let mut server = Server::sandbox(&data, &["--sandbox-start", "2026-11-20T09:00:00+09:00"]);
+    buy(&server, "S-0");
+    let other = rusqlite::Connection::open(data.join("ledger.db")).expect("the ledger");
+    other.busy_timeout(Duration::from_secs(10)).expect("a timeout");
+    other.execute_batch("BEGIN EXCLUSIVE").expect("the ledger's lock");
+    if locks_readers {
+        // As a copy or a repair does that must not be disturbed.
+        other.execute_batch("DROP TABLE posted").expect("ours until it is rolled back");
+    }
+    let bought = (1..=200).filter(|n| buy(&server, &format!("S-{n}"))["decision"] == "approved").count();
+    // Calls that wait for the books: bills, cancels of what is not in memory, the clock.
+    let call = |role: &str, method: &str, path: &str, body: &str| {
+        let mut stream = TcpStream::connect(server.http).expect("it listens");
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: sokketsu\r\nauthorization: Bearer sandbox-{role}\r\n");
+        let head = format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).expect("sent");
+        stream
+    };
+    let mut waiting = Vec::new();
+    for n in 0..4 {
+        waiting.push(call("office", "GET", "/v1/customers/1001/statements/2026-11", ""));
+        let unseen = json!({"order_id": format!("U-{n}"), "merchant_id": "mrc_konbini"}).to_string();
+        waiting.push(call("register", "POST", "/v1/cancellations", &unseen));
+        let clock = json!({"now": format!("2026-11-20T09:0{}:00+09:00", n + 1)}).to_string();
+        waiting.push(call("ops", "POST", "/sandbox/clock", &clock));
+    }
+    // The clock's call waits for the ledger, and nobody else does.
+    let asked = Instant::now();
+    assert_eq!(server.client().get("ops", "/livez").status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let told = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.wait(Duration::from_secs(60)).code(), Some(0));
+    assert!(told.elapsed() < WITHIN, "{:?}", told.elapsed());
+    drop(waiting);
+    other.execute_batch("ROLLBACK").expect("ours");
+    drop(other);
+    server.start_again();
+    for n in 0..=200 {
+        assert_eq!(buy(&server, &format!("S-{n}"))["replayed"], true, "nothing is lost");
+    }
+    wait_until("the books have it all", Duration::from_secs(30), || {
+        let books = rusqlite::Connection::open(data.join("ledger.db")).expect("the ledger");
+        let rows = "SELECT count(*) FROM entries WHERE kind = 'purchase' AND customer_id = '1001'";
+        // And the one before the lock.
+        books
+            .query_row(rows, [], |row| row.get::<_, i64>(0))
+            .is_ok_and(|count| usize::try_from(count) == Ok(bought + 1))
+    });
+}
+
+#[test]
+fn a_ledger_that_is_locked_does_not_hold_the_stop_nor_do_calls_that_wait_for_it() {
+    stop_under_a_lock(false);
+}
+
+#[test]
+fn nor_does_one_whose_tables_somebody_is_changing() {
+    stop_under_a_lock(true);
+}
+
 #[test]
 #[ignore = "needs strace; ./check runs it"]
 fn a_months_turn_does_not_keep_it_alive() {

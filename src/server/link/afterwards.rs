@@ -28,6 +28,8 @@ pub(super) struct After {
     pub own: OrderKey,
     pub terminal: Option<TerminalId>,
     pub doing: Doing,
+    /// What is named as the original can be the name of one that is still to come.
+    pub names_a_time: bool,
 }
 
 pub(super) enum Doing {
@@ -61,6 +63,19 @@ pub(super) enum Doing {
     },
 }
 
+impl Doing {
+    /// What element 90 names.
+    fn original(&self) -> Option<OrderKey> {
+        match self {
+            Self::Reversal { original, .. }
+            | Self::RefundReversal { original, .. }
+            | Self::Refund { original, .. }
+            | Self::Capture { original, .. } => Some(*original),
+            Self::StandIn { advice, .. } => advice.original,
+        }
+    }
+}
+
 /// What comes of an order beside itself has a name of its own, made of that order's: however many messages tell of it, it
 /// is booked once.
 const CAPTURED: &str = "-C";
@@ -76,7 +91,19 @@ type Done = Result<Verdict, Problem>;
 
 impl After {
     pub async fn carry_out(self, edge: &Edge) -> Verdict {
-        let done = match &self.doing {
+        self.carry_out_known(edge).await.unwrap_or_else(|problem| Verdict::of_problem(&problem))
+    }
+
+    async fn carry_out_known(&self, edge: &Edge) -> Done {
+        // Fields in each other's place name nothing; to remember that for a sale to come would tell the network that its
+        // own was undone.
+        if !self.names_a_time
+            && let Some(original) = self.doing.original()
+            && find(edge, original).await?.is_none()
+        {
+            return Ok(Verdict::wrong(Wrong { code: *b"30", element: 90 }));
+        }
+        match &self.doing {
             Doing::Reversal { original, kept: Some(kept), .. } => self.reverse_part(edge, *original, *kept).await,
             Doing::Reversal { original, of, kept: None, handle } => self.reverse(edge, *original, *of, *handle).await,
             Doing::RefundReversal { original, amount } => self.reverse_refund(edge, *original, *amount).await,
@@ -85,8 +112,7 @@ impl After {
                 self.capture(edge, *original, *amount, *code, *post).await
             }
             Doing::StandIn { advice, scan } => self.stand_in(edge, advice, *scan).await,
-        };
-        done.unwrap_or_else(|problem| Verdict::of_problem(&problem))
+        }
     }
 
     /// Whatever became of the original, afterwards it is undone: seen or not, and past the void window as a refund of all

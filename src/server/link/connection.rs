@@ -74,12 +74,10 @@ where
         Metrics::shed(reason);
         tracing::warn!(reason, "a link was closed");
     }
-    // What is under way goes on without its caller: a reversal that was heard is carried out, and a bad code counts.
-    let outlet = desk.outlet();
-    desk.leave();
-    while desk.awaits_judgement() {
-        outlet.ready().await;
-        desk.take_answers();
+    // What is under way goes on without its caller: a reversal that was heard is carried out, and a bad code counts. The
+    // stop waits for it as for any other.
+    while !desk.is_still() {
+        desk.go_on().await;
     }
     drop(place);
 }
@@ -97,9 +95,11 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
     let mut stopped: Option<Instant> = None;
     // The peer says no more, and may still listen.
     let mut is_deaf = false;
+    // It listens no more; what it sent before it went is still in the socket.
+    let mut is_mute = false;
     let outlet = desk.outlet();
     loop {
-        if desk.output.len() == written {
+        if desk.output.len() == written || is_mute {
             written = 0;
             desk.output.clear();
         }
@@ -112,6 +112,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
         }
         let unwritten = desk.output.get(written..).unwrap_or_default();
         let may_read = !is_deaf && unwritten.len() < MOST_UNREAD && desk.has_room();
+        let mut end = None;
         tokio::select! {
             biased;
             () = outlet.ready() => desk.take_answers(),
@@ -121,16 +122,13 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
                     (written, is_flushed, times.written) = (written + count, false, Instant::now());
                 }
                 Ok(Wrote::All) => is_flushed = true,
-                Err(_) => return End::Closed,
+                Err(_) => (is_mute, is_flushed) = (true, true),
             },
             read = reader.read_buf(input.room()), if may_read => {
-                match read {
-                    Ok(0) => {
-                        is_deaf = true;
-                        continue;
-                    }
-                    Ok(_) => {}
-                    Err(_) => return End::Closed,
+                let Ok(count) = read else { return End::Closed };
+                is_deaf = count == 0;
+                if is_deaf {
+                    continue;
                 }
                 let now = Instant::now();
                 (times.heard, times.asked) = (now, None);
@@ -144,11 +142,14 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
                 desk.sign_off();
             }
             _ = tick.tick() => {
-                let now = Instant::now();
-                if let Some(end) = look(link, desk, &mut times, may_read, now) {
-                    return end;
-                }
+                end = look(link, desk, &mut times, may_read, Instant::now());
             }
+        }
+        if let Some(end) = end {
+            if end == End::Stuck && !may_read && !is_deaf {
+                hear_out(link, desk, &mut input, &mut reader).await;
+            }
+            return end;
         }
     }
 }
@@ -211,6 +212,23 @@ fn hear(link: &Link, desk: &mut Desk, bytes: &[u8], now: Instant) -> Result<usiz
         taken += frame.taken;
     }
     Ok(taken)
+}
+
+/// A peer that does not take its answers is let go, but not what it sent while we did not read: that has arrived.
+async fn hear_out(link: &Link, desk: &mut Desk, input: &mut Input, reader: &mut (impl AsyncRead + Unpin)) {
+    let until = Instant::now() + FAREWELL;
+    while Instant::now() < until {
+        if !desk.has_room() {
+            desk.go_on().await;
+            continue;
+        }
+        let read = tokio::time::timeout(TICK, reader.read_buf(input.room())).await;
+        if !matches!(read, Ok(Ok(1..))) {
+            return;
+        }
+        let Ok(taken) = hear(link, desk, input.rest(), Instant::now()) else { return };
+        input.take(taken);
+    }
 }
 
 /// Is anybody there?

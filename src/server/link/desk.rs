@@ -107,7 +107,7 @@ impl Desk {
 
     /// One message, whatever it is.
     pub fn hear(&mut self, frame: &Frame<'_>, received: Instant) {
-        if frame.message.is_empty() {
+        if frame.says_nothing() {
             return;
         }
         match Message::unpack(frame.message, self.link.options.layout) {
@@ -120,7 +120,8 @@ impl Desk {
     fn refuse(&mut self, malformed: &Malformed<'_>, tpdu: Option<Tpdu>, received: Instant) {
         tracing::debug!(problem = %malformed.problem, element = malformed.element, "a message that cannot be read");
         let readable = malformed.read.get(11).is_some();
-        match request(malformed.read.mti).filter(|_| readable) {
+        let mti = malformed.read.mti;
+        match request(mti).or_else(|| answer_to(mti)).filter(|_| readable) {
             Some((kind, answer)) => {
                 let number = self.occupy(&malformed.read, kind, answer, tpdu, received);
                 self.answer(number, &Verdict::unreadable(malformed.element));
@@ -140,8 +141,8 @@ impl Desk {
         let Some((kind, answer)) = request(message.mti).filter(|_| numbered) else {
             return match answer_to(message.mti).filter(|_| numbered) {
                 // A request that the profile does not have.
-                Some(answer) => {
-                    let number = self.occupy(message, Kind::Network, answer, tpdu, received);
+                Some((kind, answer)) => {
+                    let number = self.occupy(message, kind, answer, tpdu, received);
                     self.answer(number, &Verdict::unreadable(None));
                 }
                 None => Metrics::shed("link_garbage"),
@@ -273,7 +274,7 @@ impl Desk {
             // A sale is one question.
             Asks::Sale(_) => return Err(Verdict::not_ready()),
         };
-        Ok(After { own, terminal: request.terminal, doing })
+        Ok(After { own, terminal: request.terminal, doing, names_a_time: request.names_a_time })
     }
 
     /// Writes down what the engine has answered.
@@ -378,15 +379,14 @@ impl Desk {
         }
     }
 
-    /// The peer is gone; what it asked is still done.
-    pub fn leave(&mut self) {
-        self.afterwards.detach_all();
-        self.take_answers();
-    }
-
-    /// Sales are with the engine.
-    pub fn awaits_judgement(&self) -> bool {
-        self.slots.iter().any(|slot| slot.entry.is_some() && slot.received.is_some())
+    /// Waits for something that is under way, for nobody who could be answered.
+    pub async fn go_on(&mut self) {
+        let outlet = self.outlet();
+        tokio::select! {
+            () = outlet.ready() => self.take_answers(),
+            Some(done) = self.afterwards.join_next(), if !self.afterwards.is_empty() => self.finish(done),
+        }
+        self.output.clear();
     }
 }
 
