@@ -46,3 +46,4 @@ pub mod standing;
 pub mod state;
 pub mod terms;
 pub mod undo;
+pub mod wording;

@@ -22,6 +22,7 @@ use super::request::{Advice, Authorize, Cancel, OrderKey, Payer, Request, Scanne
 use super::standing::Spendable;
 use super::state::State;
 use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
+use super::wording::Circumstances;
 
 /// What the core makes of a request.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ pub enum Reply {
     Refused(Refusal),
     /// A code was issued, found or voided; with its customer and, if any, the sale it last tried.
     Code(Box<CodeView>),
-    CodeRefused(Reason),
+    CodeRefused(Reason, Circumstances),
     /// Of a code that is remembered.
     Issue {
         at: Millis,
@@ -105,6 +106,8 @@ pub enum Reply {
 #[derive(Clone, Debug)]
 pub struct CodeView {
     pub code: Code,
+    /// What the words for a denial depend on.
+    pub circumstances: Circumstances,
     /// What its customer can spend now.
     pub spendable: Spendable,
     /// The sale that used it.
@@ -173,7 +176,11 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         Request::IssueCode { customer, generation, form } => {
             match issue_code(state, customer, *generation, *form, now, policy, draw) {
                 Ok(issued) => Ruling::Record(Event::issued(*form, issued)),
-                Err(NoCode::Refused(reason)) => answer(Reply::CodeRefused(reason)),
+                Err(NoCode::Refused(reason)) => {
+                    let account = state.customer_ix(customer).and_then(|ix| state.account(ix));
+                    let circumstances = account.map(|account| Circumstances::of(&account.profile, None));
+                    answer(Reply::CodeRefused(reason, circumstances.unwrap_or_default()))
+                }
                 Err(NoCode::TooMany { wait }) => answer(Reply::TooManyCodes { wait }),
                 Err(NoCode::Full) => answer(Reply::Full(Full::Codes)),
             }
@@ -311,9 +318,11 @@ fn code_view(state: &State, code: &Code, now: &Now) -> Option<Reply> {
         Some(Ending::Used { by, .. }) => tried(by),
         Some(Ending::Voided { .. }) | None => None,
     };
-    let spendable = state.account(code.customer)?.spendable(now, state.rules()?);
+    let account = state.account(code.customer)?;
+    let spendable = account.spendable(now, state.rules()?);
+    let circumstances = Circumstances::of(&account.profile, Some(code));
     let latest = code.latest_attempt.and_then(tried);
-    Some(Reply::Code(Box::new(CodeView { code: *code, spendable, sale, latest })))
+    Some(Reply::Code(Box::new(CodeView { code: *code, circumstances, spendable, sale, latest })))
 }
 
 /// The answer to a request whose event has just been applied.

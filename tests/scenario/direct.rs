@@ -247,7 +247,7 @@ impl<C: Core> Direct<C> {
                 self.codes.insert(step.word(0).to_owned(), (view.code.id, view.code));
                 String::from("issued")
             }
-            Reply::CodeRefused(reason) => format!("refused {}", reason.row().name),
+            Reply::CodeRefused(reason, _) => format!("refused {}", reason.row().name),
             other => format!("{other:?}"),
         }
     }
