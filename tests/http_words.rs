@@ -5,8 +5,9 @@
 
 mod http_support;
 
-use http_support::{Client, House, purchase};
+use http_support::{Client, House, Plan, purchase};
 use serde_json::{Value, json};
+use sokketsu::clock::Clock;
 
 const REGISTER: &str = "sandbox-register";
 const WALLET: &str = "sandbox-wallet";
@@ -51,7 +52,9 @@ fn speaks(answer: &Value, status: &str, [ja, en]: [&str; 2]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clerk_is_told_the_present_status_in_every_answer() {
-    let house = House::usual();
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::sandbox(folder.path(), None).unwrap();
+    let house = House::open(Plan { clock: Some(clock), ..Plan::default() });
     let mut client = house.client().await;
     let (done, held) = (["完了しました", "complete"], ["仮売上", "not complete yet"]);
 

@@ -212,6 +212,8 @@ pub struct Plan {
     pub keyring: Keyring,
     /// By how much the engine's last record is ahead of the clock, ms: the clock was set back since.
     pub ahead: i64,
+    /// The engine's and the calls' clock, which `/sandbox/clock` then sets.
+    pub clock: Option<Clock>,
 }
 
 impl Default for Plan {
@@ -230,6 +232,7 @@ impl Default for Plan {
             issuers: Issuers::sandbox(),
             keyring: Keyring::sandbox(),
             ahead: 0,
+            clock: None,
         }
     }
 }
@@ -272,11 +275,13 @@ impl House {
             engine.begin(now.plus(plan.ahead));
         }
         engine.commit().unwrap();
+        let time = plan.clock.clone().unwrap_or_else(clock);
         let (inbox, queues) = queues(plan.bounds, std::time::Duration::ZERO);
         let is_halted = Arc::clone(&queues.is_halted);
         if plan.engine {
             let forever = std::future::pending();
-            tokio::spawn(async move { serve(engine, queues, clock(), |_| (), forever).await.map(drop) });
+            let time = time.clone();
+            tokio::spawn(async move { serve(engine, queues, time, |_| (), forever).await.map(drop) });
         } else {
             std::mem::forget(queues);
         }
@@ -292,7 +297,7 @@ impl House {
             board,
             keyring: Arc::new(ArcSwap::from_pointee(plan.keyring)),
             issuers: Arc::new(plan.issuers),
-            clock: clock(),
+            clock: time,
             callers: Arc::new(ArcSwap::from_pointee(callers())),
             readiness: Arc::clone(&readiness),
             tls: None,
@@ -305,6 +310,9 @@ impl House {
                     return Err(*present);
                 }
                 *present = wanted;
+                if let Some(clock) = &plan.clock {
+                    clock.set(wanted).unwrap();
+                }
                 Ok(wanted)
             })),
             options: plan.options,
