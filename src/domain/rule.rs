@@ -176,11 +176,7 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         Request::IssueCode { customer, generation, form } => {
             match issue_code(state, customer, *generation, *form, now, policy, draw) {
                 Ok(issued) => Ruling::Record(Event::issued(*form, issued)),
-                Err(NoCode::Refused(reason)) => {
-                    let account = state.customer_ix(customer).and_then(|ix| state.account(ix));
-                    let circumstances = account.map(|account| Circumstances::of(&account.profile, None));
-                    answer(Reply::CodeRefused(reason, circumstances.unwrap_or_default()))
-                }
+                Err(NoCode::Refused(reason)) => answer(code_refused(state, customer, reason)),
                 Err(NoCode::TooMany { wait }) => answer(Reply::TooManyCodes { wait }),
                 Err(NoCode::Full) => answer(Reply::Full(Full::Codes)),
             }
@@ -212,6 +208,12 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         | Request::FindMerchant(_)
         | Request::NameCustomers(_) => answer(look(state, request, now)),
     }
+}
+
+fn code_refused(state: &State, customer: &CustomerId, reason: Reason) -> Reply {
+    let account = state.customer_ix(customer).and_then(|ix| state.account(ix));
+    let circumstances = account.map(|account| Circumstances::of(&account.profile, None));
+    Reply::CodeRefused(reason, circumstances.unwrap_or_default())
 }
 
 fn is_full_of_customers(state: &State, id: &CustomerId) -> bool {

@@ -176,8 +176,8 @@ mod tests {
     }
 
     fn is_polite(ja: &str) -> bool {
-        // A figure in brackets may close a sentence.
-        let bare = ja.replace("（今回 {amount}円）", "");
+        // What stands in brackets may close a sentence.
+        let bare = ja.replace("（今回 {amount}円）", "").replace("（理由：{why}）", "");
         let sentences: Vec<_> = bare.split_inclusive('。').collect();
         sentences.iter().all(|sentence| {
             ["ください。", "です。", "ます。", "ました。", "ません。", "ませんでした。"]
