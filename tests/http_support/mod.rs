@@ -53,6 +53,19 @@ fn clock() -> Clock {
     Clock::system()
 }
 
+/// Forward only.
+fn set_clock(present: &Mutex<Millis>, clock: Option<&Clock>, wanted: Millis) -> Result<Millis, Millis> {
+    let mut present = present.lock();
+    if wanted < *present {
+        return Err(*present);
+    }
+    *present = wanted;
+    if let Some(clock) = clock {
+        clock.set(wanted).unwrap();
+    }
+    Ok(wanted)
+}
+
 /// A disk that can be made to stall.
 #[derive(Clone, Default)]
 pub struct Stall(Arc<(Mutex<bool>, Condvar)>);
@@ -304,17 +317,7 @@ impl House {
             metrics: plan.metrics,
             events: Some(Arc::new(move || Ok(source()))),
             past: Some(Arc::new(OneOld(old.clone()))),
-            clock_setter: Some(Arc::new(move |wanted| {
-                let mut present = present.lock();
-                if wanted < *present {
-                    return Err(*present);
-                }
-                *present = wanted;
-                if let Some(clock) = &plan.clock {
-                    clock.set(wanted).unwrap();
-                }
-                Ok(wanted)
-            })),
+            clock_setter: Some(Arc::new(move |wanted| set_clock(&present, plan.clock.as_ref(), wanted))),
             options: plan.options,
         });
         let local = || bind("127.0.0.1:0".parse().unwrap()).unwrap();
