@@ -171,7 +171,7 @@ async fn figures_go_to_the_phone_and_not_to_the_register() {
     let mirror = client.get(&path, WALLET).await.json();
     assert_eq!((&mirror["status"], &mirror["attempts"]), (&json!("used"), &json!(2)));
     assert_eq!(mirror["spendable"], json!({"in_store": 500, "online": 48_500}));
-    assert!(text(&mirror["last_attempt"]["customer"]["ja"]).contains("サンプルコンビニで1,500円"));
+    assert!(text(&mirror["last_attempt"]["customer"]["ja"]).contains("サンプルコンビニでの1,500円"));
     let picture = client.get(&format!("{path}/qr.svg"), WALLET).await;
     assert_eq!(picture.problem().1, "code_not_live");
 }

@@ -42,7 +42,30 @@ impl Form {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Used { by: Lsn, at: Millis },
-    Voided { at: Millis },
+    Voided { at: Millis, by: VoidedBy },
+}
+
+/// What voided a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoidedBy {
+    /// The next code of its customer.
+    NewerCode,
+    /// Its customer, in the app.
+    Customer,
+    /// See [`WRONG_SEALS`].
+    WrongSeals,
+}
+
+impl VoidedBy {
+    pub const ALL: [Self; 3] = [Self::NewerCode, Self::Customer, Self::WrongSeals];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NewerCode => "newer_code",
+            Self::Customer => "customer",
+            Self::WrongSeals => "wrong_seals",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +171,14 @@ impl Code {
     pub fn count_wrong_seal(&mut self, now: Millis) {
         self.wrong_seals = self.wrong_seals.saturating_add(1);
         if self.wrong_seals >= WRONG_SEALS {
-            self.end(Ending::Voided { at: now }, now);
+            self.end(Ending::Voided { at: now, by: VoidedBy::WrongSeals }, now);
+        }
+    }
+
+    pub const fn voided_by(&self) -> Option<VoidedBy> {
+        match self.ending {
+            Some(Ending::Voided { by, .. }) => Some(by),
+            Some(Ending::Used { .. }) | None => None,
         }
     }
 
@@ -407,7 +437,7 @@ mod tests {
         let handle = issue(&mut book, 1, 7, 0);
         let id = book.get(handle, Millis(0)).unwrap().id;
         book.get_mut(handle).unwrap().end(Ending::Used { by: Lsn(5), at: Millis(1_000) }, Millis(1_000));
-        book.get_mut(handle).unwrap().end(Ending::Voided { at: Millis(2_000) }, Millis(2_000));
+        book.get_mut(handle).unwrap().end(Ending::Voided { at: Millis(2_000), by: VoidedBy::Customer }, Millis(2_000));
         book.forget(Millis(47 * HOUR), 10);
         assert_eq!(book.by_id(id, Millis(47 * HOUR)).unwrap().state(Millis(47 * HOUR)), CodeState::Used { by: Lsn(5) });
         assert!(book.by_id(CodeId { random: 8, ..id }, Millis(0)).is_none(), "the random part must fit");

@@ -48,3 +48,4 @@ pub mod standing;
 pub mod state;
 pub mod terms;
 pub mod undo;
+pub mod wording;

@@ -184,6 +184,16 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
+    pub const ALL: [Self; 7] = [
+        Self::Authorized,
+        Self::Captured,
+        Self::Denied,
+        Self::Cancelled,
+        Self::Refunded,
+        Self::PartiallyRefunded,
+        Self::Expired,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Authorized => "authorized",

@@ -22,6 +22,7 @@ use super::request::{Advice, Authorize, Cancel, OrderKey, Payer, Request, Scanne
 use super::standing::Spendable;
 use super::state::State;
 use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
+use super::wording::Circumstances;
 
 /// What the core makes of a request.
 #[derive(Clone, Debug)]
@@ -78,7 +79,7 @@ pub enum Reply {
     Refused(Refusal),
     /// A code was issued, found or voided; with its customer and, if any, the sale it last tried.
     Code(Box<CodeView>),
-    CodeRefused(Reason),
+    CodeRefused(Reason, Circumstances),
     /// Of a code that is remembered.
     Issue {
         at: Millis,
@@ -109,6 +110,8 @@ pub struct CodeView {
     pub code: Code,
     /// See [`State::version_of`].
     pub version: Lsn,
+    /// What the words for a denial depend on.
+    pub circumstances: Circumstances,
     /// What its customer can spend now.
     pub spendable: Spendable,
     /// The sale that used it.
@@ -177,7 +180,7 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         Request::IssueCode { customer, generation, form } => {
             match issue_code(state, customer, *generation, *form, now, policy, draw) {
                 Ok(issued) => Ruling::Record(Event::issued(*form, issued)),
-                Err(NoCode::Refused(reason)) => answer(Reply::CodeRefused(reason)),
+                Err(NoCode::Refused(reason)) => answer(code_refused(state, customer, reason)),
                 Err(NoCode::TooMany { wait }) => answer(Reply::TooManyCodes { wait }),
                 Err(NoCode::Full) => answer(Reply::Full(Full::Codes)),
             }
@@ -209,6 +212,12 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         | Request::FindMerchant(_)
         | Request::NameCustomers(_) => answer(look(state, request, now)),
     }
+}
+
+fn code_refused(state: &State, customer: &CustomerId, reason: Reason) -> Reply {
+    let account = state.customer_ix(customer).and_then(|ix| state.account(ix));
+    let circumstances = account.map(|account| Circumstances::of(&account.profile, None));
+    Reply::CodeRefused(reason, circumstances.unwrap_or_default())
 }
 
 fn is_full_of_customers(state: &State, id: &CustomerId) -> bool {
@@ -315,10 +324,12 @@ fn code_view(state: &State, code: &Code, now: &Now) -> Option<Reply> {
         Some(Ending::Used { by, .. }) => tried(by),
         Some(Ending::Voided { .. }) | None => None,
     };
-    let spendable = state.account(code.customer)?.spendable(now, state.rules()?);
+    let account = state.account(code.customer)?;
+    let spendable = account.spendable(now, state.rules()?);
+    let circumstances = Circumstances::of(&account.profile, Some(code));
     let latest = code.latest_attempt.and_then(tried);
     let version = state.version_of(code)?;
-    Some(Reply::Code(Box::new(CodeView { code: *code, version, spendable, sale, latest })))
+    Some(Reply::Code(Box::new(CodeView { code: *code, version, circumstances, spendable, sale, latest })))
 }
 
 /// The answer to a request whose event has just been applied.

@@ -23,7 +23,7 @@ const HELD: Words = Words {
     en: "{amount} yen is held for your purchase at {shop}. It is not charged yet.",
 };
 const RAN_OUT: Words = Words {
-    ja: "{shop}での{amount}円分の確保は期限が切れました。請求されません。",
+    ja: "{shop}での{amount}円分の確保は期限が切れました。ご請求はありません。",
     en: "The hold of {amount} yen at {shop} has run out. Nothing is charged.",
 };
 const REFUNDED_IN_PART: Words = Words {

@@ -10,7 +10,7 @@ use foldhash::fast::{FixedState, RandomState};
 use super::account::{Account, Hold, Purchase};
 use super::advice::Booked;
 use super::chunks::Chunks;
-use super::codes::{CodeBook, Ending, Form};
+use super::codes::{CodeBook, Ending, Form, VoidedBy};
 use super::denial::Reason;
 use super::event::{Captured, Cause, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
 use super::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, MerchantId, Part};
@@ -190,7 +190,8 @@ impl State {
             Event::Tok19Issued(issued) => self.code_issued(issued, Form::Tok19, now),
             Event::CodeVoided { handle } => {
                 if let Some(code) = self.codes.get_mut(*handle) {
-                    code.change(self.lsn, |code| code.end(Ending::Voided { at: now.at }, now.at));
+                    let by = VoidedBy::Customer;
+                    code.change(self.lsn, |code| code.end(Ending::Voided { at: now.at, by }, now.at));
                 }
             }
             Event::Decided(decided) => {
@@ -267,7 +268,8 @@ impl State {
         if let Some(code) = before.and_then(|handle| self.codes.get_mut(handle))
             && code.customer == issued.customer
         {
-            code.change(self.lsn, |code| code.end(Ending::Voided { at: now.at }, now.at));
+            let by = VoidedBy::NewerCode;
+            code.change(self.lsn, |code| code.end(Ending::Voided { at: now.at, by }, now.at));
         }
         self.codes.issue(self.lsn, now.at, issued, form, hour);
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::LedgerError;
 use super::sqlite_post::{Poster, bits};
 use super::sqlite_read::Cells;
-use crate::domain::codes::{Code, Ending, FIRST_KEPT, Form, Hour, REST};
+use crate::domain::codes::{Code, Ending, FIRST_KEPT, Form, Hour, REST, VoidedBy};
 use crate::domain::denial::Reason;
 use crate::domain::event::{CodeIssued, Decided, Outcome};
 use crate::domain::ids::{CodeId, CustomerIx, Handle, Lsn};
@@ -169,7 +169,7 @@ impl Codes {
             CodeFact::Issued(code) => self.issued(code),
             CodeFact::Voided { handle, at } => {
                 if let Some(code) = self.by_handle.get_mut(&handle) {
-                    code.change(lsn, |code| code.end(Ending::Voided { at }, at));
+                    code.change(lsn, |code| code.end(Ending::Voided { at, by: VoidedBy::Customer }, at));
                 }
             }
             CodeFact::Tried { handle, trial, by, at } => {
@@ -192,7 +192,7 @@ impl Codes {
             // The same as `CodeBook::hour_of`, before its end shortens how long it is remembered.
             let hour = (at < before.counts_until()).then_some(before.hour);
             code.hour = Hour::next(hour, at);
-            before.change(code.id.lsn, |before| before.end(Ending::Voided { at }, at));
+            before.change(code.id.lsn, |before| before.end(Ending::Voided { at, by: VoidedBy::NewerCode }, at));
         }
         self.by_handle.insert(code.handle, code);
     }

@@ -15,7 +15,7 @@ use super::flow::{Asked, ask, out_of_place};
 use super::problem::{CODE_NOT_LIVE, CODE_UNKNOWN, Problem, TOO_MANY_CODES};
 use super::request_guard::Query;
 use crate::code::{self, Form, Minted};
-use crate::domain::codes::{Code, CodeState};
+use crate::domain::codes::{Code, CodeState, VoidedBy};
 use crate::domain::denial::Reason;
 use crate::domain::ids::{CodeId, CustomerId, CustomerIx};
 use crate::domain::jst::{Now, SECOND};
@@ -81,6 +81,7 @@ struct Mirror {
     code_id: String,
     status: &'static str,
     version: u64,
+    voided_by: Option<&'static str>,
     issued_at: String,
     refresh_at: String,
     expires_at: String,
@@ -134,7 +135,7 @@ pub(super) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let answered = ask(asked.edge, request, None).await?;
     let view = match answered.reply {
         Reply::Code(view) => view,
-        Reply::CodeRefused(reason) => return Err(Problem::code_refused(reason)),
+        Reply::CodeRefused(reason, circumstances) => return Err(Problem::code_refused(reason, &circumstances)),
         Reply::TooManyCodes { wait } => return Err(too_many_codes(wait)),
         other => return Err(out_of_place(&other)),
     };
@@ -275,12 +276,13 @@ pub(super) async fn void(asked: &Asked<'_>) -> Result<Answer, Problem> {
 fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
     let rules = edge.board.rules().ok_or_else(Problem::not_ready)?;
     let paid_at = view.sale.as_ref().and_then(|sale| sale.shop.as_deref());
-    let sale = view.sale.as_ref().map(|tried| attempt(tried, paid_at, now));
-    let last_attempt = view.latest.as_ref().map(|tried| attempt(tried, paid_at, now));
+    let sale = view.sale.as_ref().map(|tried| attempt(view, tried, paid_at, now));
+    let last_attempt = view.latest.as_ref().map(|tried| attempt(view, tried, paid_at, now));
     Answer::ok(&Mirror {
         code_id: view.code.id.to_string(),
         status: view.code.state(now.at).name(),
         version: view.version.0,
+        voided_by: view.code.voided_by().map(VoidedBy::name),
         issued_at: view.code.issued_at.to_string(),
         refresh_at: refresh_at(&view.code, &rules.policy),
         expires_at: view.code.expires_at.to_string(),
@@ -293,7 +295,7 @@ fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
 }
 
 /// `paid_at` is the shop where the code has paid: what a later try is told about.
-fn attempt(tried: &Tried, paid_at: Option<&str>, now: &Now) -> Attempt {
+fn attempt(view: &CodeView, tried: &Tried, paid_at: Option<&str>, now: &Now) -> Attempt {
     let (order, shop) = (&tried.order, tried.shop.as_deref());
     let reason = match order.state {
         OrderState::Denied(reason) => Some(reason),
@@ -301,7 +303,8 @@ fn attempt(tried: &Tried, paid_at: Option<&str>, now: &Now) -> Attempt {
         OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
     };
     let became = order.became(now.at);
-    let (words, yen) = reason.map_or_else(|| order.sale_words(now.at), |reason| (reason.row().customer, order.amount));
+    let of_denial = |reason| (view.circumstances.words(reason), order.amount);
+    let (words, yen) = reason.map_or_else(|| order.sale_words(now.at), of_denial);
     let place = if reason == Some(Reason::CodeUsed) { paid_at } else { shop }.unwrap_or("—");
     Attempt {
         authorization_id: order.id.to_string(),
@@ -316,7 +319,8 @@ fn attempt(tried: &Tried, paid_at: Option<&str>, now: &Now) -> Attempt {
         shop: shop.map(str::to_owned),
         decided_at: order.decided_at.to_string(),
         customer: Bilingual::filled(words, yen.get(), order.room.get(), place)
-            .with("{refunded}", &grouped(became.refunded.get())),
+            .with("{refunded}", &grouped(became.refunded.get()))
+            .with("{why}", view.circumstances.why().unwrap_or_default()),
     }
 }
 

@@ -5,11 +5,13 @@ use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
-use crate::domain::denial::{APPROVED_CLERK, Reason, Words};
+use crate::domain::denial::{Reason, Words};
 use crate::domain::event::FirstSale;
 use crate::domain::ids::{AuthorizationId, MerchantId, OrderId};
 use crate::domain::jst::{Date, Millis, Month};
+use crate::domain::next_step::Retry;
 use crate::domain::orders::{CaptureTerms, Order, OrderState, Told};
+use crate::domain::wording;
 
 /// A value that is written as its text, without a text of its own in between.
 pub(super) struct Shown<T>(pub(super) T);
@@ -158,12 +160,13 @@ impl Decision {
         let approved = reason.is_none();
         let points_back = matches!(reason, Some(Reason::CodeUsed | Reason::DuplicateSuspect));
         let approval_code = ApprovalCode(order.id.approval_code());
+        let status = order.status(now);
         let bill = Bill { month: Shown(terms.month), due: Shown(terms.due) };
         Self {
             authorization_id: Shown(order.id),
             order_id: Shown(order.order_id),
             decision: if approved { "approved" } else { "denied" },
-            status: order.status(now).name(),
+            status: status.name(),
             amount: order.amount.get(),
             approval_code: approved.then_some(approval_code),
             decided_at: Shown(order.decided_at),
@@ -171,8 +174,8 @@ impl Decision {
             points: if approved { terms.points } else { 0 },
             response_code: row.map_or("00", |row| row.response_code),
             reason: row.map(|row| row.name),
-            retry: row.map_or("never", |row| row.retry.name()),
-            clerk: Bilingual::plain(row.map_or(APPROVED_CLERK, |row| row.clerk)),
+            retry: reason.map_or(Retry::Never, |reason| reason.retry(replayed)).name(),
+            clerk: Bilingual::plain(wording::clerk(status, reason, replayed)),
             first: points_back.then(|| order.first.as_deref().map(First::from)),
             movements: None,
             replayed,
@@ -247,6 +250,19 @@ pub(super) mod tests {
         let look = shown(&Decision::stored(&order, true, order.decided_at));
         assert_eq!((&look["decision"], &look["status"]), (&"approved".into(), &"cancelled".into()));
         assert_eq!((&look["captured_amount"], &look["refunded_amount"]), (&0.into(), &0.into()));
+    }
+
+    #[test]
+    fn a_sale_that_was_too_late_is_inquired_about_once() {
+        let order = order(OrderState::Denied(Reason::TooLate));
+        let first = shown(&Decision::answered(&order.told(), false, order.decided_at));
+        assert_eq!(first["retry"], "inquire");
+        let retry = shown(&Decision::answered(&order.told(), true, order.decided_at));
+        let look = shown(&Decision::stored(&order, true, order.decided_at));
+        for again in [retry, look] {
+            assert_eq!((&again["retry"], &again["reason"]), (&"never".into(), &"too_late".into()));
+            assert!(again["clerk"]["en"].as_str().unwrap().contains("nothing was charged"), "{again}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::OPENAPI;
 use super::problem::{KINDS, Problem};
 use crate::domain::bounds::Full;
 use crate::domain::denial::Reason;
+use crate::domain::wording::Circumstances;
 
 pub(super) fn shown(problem: Problem) -> Value {
     serde_json::from_slice(problem.into_answer().body.as_whole().unwrap()).unwrap()
@@ -111,6 +112,6 @@ fn problems_have_the_members_that_are_described() {
     }
     use Reason::{Closed, ConsentRequired, CustomerUnknown, IdentityRequired, Overdue, Suspended};
     for reason in [Closed, ConsentRequired, CustomerUnknown, IdentityRequired, Overdue, Suspended] {
-        is_as_described(&shown(Problem::code_refused(reason)));
+        is_as_described(&shown(Problem::code_refused(reason, &Circumstances::default())));
     }
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::answer::{Answer, Body};
 use crate::domain::bounds::Full;
-use crate::domain::denial::{Reason, Words};
+use crate::domain::denial::Reason;
+use crate::domain::wording::Circumstances;
 
 /// One row of the table of errors.
 #[derive(Debug, PartialEq, Eq)]
@@ -158,8 +159,9 @@ impl Problem {
     }
 
     /// A customer who may not pay: the reason of the denial table, and the words for the customer's phone.
-    pub fn code_refused(reason: Reason) -> Self {
-        let row = reason.row();
+    pub fn code_refused(reason: Reason, circumstances: &Circumstances) -> Self {
+        let (row, words) = (reason.row(), circumstances.words(reason));
+        let filled = |text: &str| text.replace("{why}", circumstances.why().unwrap_or_default());
         Self(Box::new(Inner {
             status: row.http,
             reason: row.name,
@@ -169,18 +171,13 @@ impl Problem {
             extra: Map::new(),
             headers: Vec::new(),
         }))
-        .with_words("next_step", row.customer)
+        .with("next_step", serde_json::json!({ "ja": filled(words.ja), "en": filled(words.en) }))
     }
 
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.extra.insert(name.to_owned(), value.into());
         self
-    }
-
-    #[must_use]
-    fn with_words(self, name: &str, words: Words) -> Self {
-        self.with(name, serde_json::json!({ "ja": words.ja, "en": words.en }))
     }
 
     #[must_use]
@@ -312,10 +309,10 @@ mod tests {
 
     #[test]
     fn a_code_refusal_tells_the_customer_the_next_step() {
-        let (status, body) = shown(Problem::code_refused(Reason::Overdue));
+        let (status, body) = shown(Problem::code_refused(Reason::Overdue, &Circumstances::default()));
         assert_eq!((status, &body["reason"]), (403, &Value::from("overdue")));
         assert!(body["next_step"]["ja"].as_str().unwrap().contains("お支払期限"));
-        assert_eq!(shown(Problem::code_refused(Reason::CustomerUnknown)).0, 404);
+        assert_eq!(shown(Problem::code_refused(Reason::CustomerUnknown, &Circumstances::default())).0, 404);
     }
 
     #[test]

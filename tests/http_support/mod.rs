@@ -53,6 +53,19 @@ fn clock() -> Clock {
     Clock::system()
 }
 
+/// Forward only.
+fn set_clock(present: &Mutex<Millis>, clock: Option<&Clock>, wanted: Millis) -> Result<Millis, Millis> {
+    let mut present = present.lock();
+    if wanted < *present {
+        return Err(*present);
+    }
+    *present = wanted;
+    if let Some(clock) = clock {
+        clock.set(wanted).unwrap();
+    }
+    Ok(wanted)
+}
+
 /// A disk that can be made to stall.
 #[derive(Clone, Default)]
 pub struct Stall(Arc<(Mutex<bool>, Condvar)>);
@@ -212,6 +225,8 @@ pub struct Plan {
     pub keyring: Keyring,
     /// By how much the engine's last record is ahead of the clock, ms: the clock was set back since.
     pub ahead: i64,
+    /// The engine's and the calls' clock, which `/sandbox/clock` then sets.
+    pub clock: Option<Clock>,
 }
 
 impl Default for Plan {
@@ -230,6 +245,7 @@ impl Default for Plan {
             issuers: Issuers::sandbox(),
             keyring: Keyring::sandbox(),
             ahead: 0,
+            clock: None,
         }
     }
 }
@@ -272,11 +288,13 @@ impl House {
             engine.begin(now.plus(plan.ahead));
         }
         engine.commit().unwrap();
+        let time = plan.clock.clone().unwrap_or_else(clock);
         let (inbox, queues) = queues(plan.bounds, std::time::Duration::ZERO);
         let is_halted = Arc::clone(&queues.is_halted);
         if plan.engine {
             let forever = std::future::pending();
-            tokio::spawn(async move { serve(engine, queues, clock(), |_| (), forever).await.map(drop) });
+            let time = time.clone();
+            tokio::spawn(async move { serve(engine, queues, time, |_| (), forever).await.map(drop) });
         } else {
             std::mem::forget(queues);
         }
@@ -292,21 +310,14 @@ impl House {
             board,
             keyring: Arc::new(ArcSwap::from_pointee(plan.keyring)),
             issuers: Arc::new(plan.issuers),
-            clock: clock(),
+            clock: time,
             callers: Arc::new(ArcSwap::from_pointee(callers())),
             readiness: Arc::clone(&readiness),
             tls: None,
             metrics: plan.metrics,
             events: Some(Arc::new(move || Ok(source()))),
             past: Some(Arc::new(OneOld(old.clone()))),
-            clock_setter: Some(Arc::new(move |wanted| {
-                let mut present = present.lock();
-                if wanted < *present {
-                    return Err(*present);
-                }
-                *present = wanted;
-                Ok(wanted)
-            })),
+            clock_setter: Some(Arc::new(move |wanted| set_clock(&present, plan.clock.as_ref(), wanted))),
             options: plan.options,
         });
         let local = || bind("127.0.0.1:0".parse().unwrap()).unwrap();

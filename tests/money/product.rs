@@ -166,7 +166,7 @@ impl Product {
                         let (handle, proof) = (view.code.handle, Proof::Barcode { epoch });
                         (Payer::Code(Scanned::Sealed { handle, proof }), Channel::InStore)
                     }
-                    Reply::CodeRefused(reason) => return Err(reason),
+                    Reply::CodeRefused(reason, _) => return Err(reason),
                     other => panic!("{other:?}"),
                 }
             }

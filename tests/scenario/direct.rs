@@ -247,7 +247,7 @@ impl<C: Core> Direct<C> {
                 self.codes.insert(step.word(0).to_owned(), (view.code.id, view.code));
                 String::from("issued")
             }
-            Reply::CodeRefused(reason) => format!("refused {}", reason.row().name),
+            Reply::CodeRefused(reason, _) => format!("refused {}", reason.row().name),
             other => format!("{other:?}"),
         }
     }
@@ -473,7 +473,7 @@ fn refused(refusal: Refusal) -> String {
 fn decision(order: &Told, replayed: bool, now: Millis) -> String {
     let first = order.first.as_ref().map(|first| format!(" first={}", first.order_id)).unwrap_or_default();
     let what = match order.state {
-        OrderState::Denied(reason) => format!("denied {} retry={}", reason.row().name, reason.row().retry.name()),
+        OrderState::Denied(reason) => format!("denied {} retry={}", reason.row().name, reason.retry(replayed).name()),
         OrderState::Cancelled => String::from("denied cancelled"),
         _ => format!("approved month={} due={} points={}", order.month, order.due, order.points),
     };

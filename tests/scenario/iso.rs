@@ -132,10 +132,11 @@ impl Link {
             "91" => "throttled".to_owned(),
             "94" if details == "9400" => "reused".to_owned(),
             _ => {
-                let reason = Reason::ALL.into_iter().find(|reason| reason.details() == details);
-                let row = reason.unwrap_or_else(|| panic!("line {}: {code} {details}", step.line)).row();
-                assert_eq!(row.response_code, code);
-                format!("denied {} retry={}", row.name, row.retry.name())
+                let all = Reason::ALL.into_iter().flat_map(|reason| [(reason, false), (reason, true)]);
+                let told = all.into_iter().find(|(reason, again)| reason.details(*again) == details);
+                let (reason, again) = told.unwrap_or_else(|| panic!("line {}: {code} {details}", step.line));
+                assert_eq!(reason.row().response_code, code);
+                format!("denied {} retry={}", reason.row().name, reason.retry(again).name())
             }
         }
     }

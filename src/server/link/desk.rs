@@ -288,7 +288,7 @@ impl Desk {
                 self.link.edge.bad_codes.leave(entry, reply, Instant::now());
             }
             let verdict = match &outcome {
-                Ok(Answered { reply: Reply::Decision { order, .. }, stages, .. }) => {
+                Ok(Answered { reply: Reply::Decision { order, replayed }, stages, .. }) => {
                     let spent = slot.parse + slot.verify + stages.queue + stages.decide + stages.journal;
                     let whole = slot.received.map_or(Duration::ZERO, |received| received.elapsed());
                     let times = [slot.parse, slot.verify, stages.queue, stages.decide, stages.journal];
@@ -296,7 +296,7 @@ impl Desk {
                         metrics().stage(stage, took);
                     }
                     metrics().stage(Stage::Answer, whole.saturating_sub(spent));
-                    Verdict::decided(order)
+                    Verdict::decided(order, *replayed)
                 }
                 Ok(Answered { reply: Reply::Throttled, .. }) => Verdict::throttled(slot.entry.as_ref()),
                 Ok(Answered { reply, .. }) => Verdict::of_other(reply),

@@ -67,13 +67,13 @@ impl Verdict {
 
     /// The answer to an authorization. Nothing here tells the present status, so a sale that was given back whole is told
     /// as a cancelled one: a late repeat must never print a paid receipt.
-    pub fn decided(order: &Told) -> Self {
+    pub fn decided(order: &Told, replayed: bool) -> Self {
         let given_back = matches!(order.state, OrderState::Captured { amount, refunded } if refunded == amount);
         match order.denial().or(given_back.then_some(Reason::Cancelled)) {
             None => Self { code: *b"00", approval: Some(order.id.approval_code()), details: SmallVec::new() },
             Some(reason) => {
                 let code = reason.row().response_code.as_bytes().try_into().unwrap_or(*b"05");
-                Self::refused(code, &reason.details())
+                Self::refused(code, &reason.details(replayed))
             }
         }
     }
@@ -81,7 +81,7 @@ impl Verdict {
     /// The answer to a sale that took more than one question.
     pub fn of_sale(answered: &Result<Answered, Problem>) -> Self {
         match answered {
-            Ok(Answered { reply: Reply::Decision { order, .. }, .. }) => Self::decided(order),
+            Ok(Answered { reply: Reply::Decision { order, replayed }, .. }) => Self::decided(order, *replayed),
             Ok(Answered { reply, .. }) => Self::of_other(reply),
             Err(problem) => Self::of_problem(problem),
         }
