@@ -204,6 +204,16 @@ fn callers() -> Callers {
         .map(|role| (Caller::unbound(role.name(), role), vec![hash_key(&format!("sandbox-{}", role.name()))]))
         .collect();
     list.push((bound, vec![hash_key("konbini-key")]));
+    let of = |name, merchant, till: Option<&str>| Caller {
+        merchants: Merchants::Only(vec![MerchantId::new(merchant).unwrap()]),
+        terminals: till.map(|till| [TerminalKey::of(TerminalId::new(till).unwrap()).unwrap()].into()),
+        bad_codes_per_minute: None,
+        ..Caller::unbound(name, Role::Register)
+    };
+    list.push((of("till 1", "mrc_konbini", Some("T01")), vec![hash_key("till-1-key")]));
+    list.push((of("till 2", "mrc_konbini", Some("T02")), vec![hash_key("till-2-key")]));
+    list.push((of("konbini chain", "mrc_konbini", None), vec![hash_key("chain-key")]));
+    list.push((of("electronics", "mrc_electronics", None), vec![hash_key("electronics-key")]));
     let verifier = Verifier::new("pos", SIGNATURE_SECRET, Freshness { tolerance_ms: 60_000, nonces: 1_000 });
     let signed = Caller { signature: Some(Arc::new(verifier)), ..Caller::unbound("pos", Role::Register) };
     list.push((signed, vec![hash_key("signed-key")]));

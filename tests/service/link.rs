@@ -226,6 +226,12 @@ fn too_many_bad_codes_are_answered_91_and_known_orders_still() {
     assert_eq!(peer.ask(&sale(6, "900099991", 100).as_type("0201")).get(44), "1401C2U1");
     assert_eq!(peer.ask(&good.as_type("0201")).code(), "00");
     assert_eq!(peer.ask(&good.reversal(8)).code(), "00");
+    // Its other terminals go on, until all of them together sent too many.
+    for stan in 9..54 {
+        let at = format!("K{stan:07}");
+        assert_eq!(peer.ask(&sale(stan, "900099991", 100).with(&[(41, &at)])).get(44), "1401C2U1", "{stan}");
+    }
+    assert_eq!(said(&peer.ask(&sale(54, "900099991", 100).with(&[(41, "K9999999")]))), ("91", "9105"));
 }
 
 /// 19 digits of the prefix for them: generation 1, this handle, and the check digit.
