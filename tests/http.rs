@@ -247,6 +247,33 @@ async fn the_phone_hears_at_once_what_the_register_did() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_is_gone_keeps_no_place_and_one_that_has_said_all_is_answered() {
+    let options = Options { max_connections_per_ip: 9, ..Options::default() };
+    let house = House::open(Plan { options, ..Plan::default() });
+    let mut client = house.client().await;
+    let code = client.code("1001").await;
+    let poll = request("GET", &format!("/v1/codes/{}?wait_ms=30000", text(&code["code_id"])), WALLET, None);
+    let started = Instant::now();
+    let mut last = house.client().await;
+    last.send(poll.as_bytes()).await;
+    last.half_close().await;
+    assert_eq!(last.answer().await.json()["status"], "live", "the wait ends early");
+    // Forty phones that go while they wait, through seven places.
+    for n in 0..40 {
+        loop {
+            let mut phone = house.client().await;
+            // Without a place it is closed at once.
+            if !phone.is_silent(Duration::from_millis(20)).await {
+                assert!(started.elapsed() < Duration::from_secs(20), "place {n} is not given back");
+                continue;
+            }
+            phone.send(poll.as_bytes()).await;
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn staff_put_customers_and_merchants() {
     let house = House::usual();
     let mut client = house.client().await;

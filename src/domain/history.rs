@@ -25,7 +25,7 @@ use super::request::{
     Advice, Authorize, Cancel, Capture, CustomerChange, EntryMode, Instruction, JPY, OrderKey, Payer, Post, Proof,
     Refund, Request, Scanned,
 };
-use super::rule::{Ruling, order_key, rule};
+use super::rule::{Ruling, rule};
 use super::state::{Settings, State};
 use super::undo::hold_expired;
 
@@ -150,7 +150,7 @@ impl History {
     fn ask(&mut self, request: &Request) {
         let now = Now::at(self.now);
         let random = &mut self.random;
-        let key = order_key(request);
+        let key = request.order_key();
         // Small draws, so that handles come again after their rest.
         let ruling = rule(&self.state, request, &now, &mut || random.next_u64() % 200);
         if let Ruling::Record(event) = ruling {
@@ -291,6 +291,7 @@ impl History {
             status: Some(if self.one_in(12) { self.pick(&Status::ALL) } else { Status::Active }),
             limits: if self.one_in(3) { Some(self.one_in(2).then_some(limits)) } else { None },
             rung: Some(u8::try_from(self.below(4)).unwrap()),
+            is_of_known: self.one_in(20),
         };
         Request::PutCustomer { id, change: Box::new(change) }
     }

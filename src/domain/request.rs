@@ -147,6 +147,10 @@ impl Authorize {
             late: false,
         }
     }
+
+    pub const fn key(&self) -> OrderKey {
+        OrderKey { merchant: self.merchant, order_id: self.order_id }
+    }
 }
 
 /// An order, by the register's key.
@@ -230,6 +234,8 @@ pub struct CustomerChange {
     /// `Some(None)` returns to the ladder.
     pub limits: Option<Option<Limits>>,
     pub rung: Option<u8>,
+    /// It makes no new customer.
+    pub is_of_known: bool,
 }
 
 /// What the back office, or the customer's app, wants done. Each but a slip has an id of the caller's: the same id again
@@ -336,6 +342,17 @@ pub enum Rank {
 }
 
 impl Request {
+    /// The key of the order that it speaks of.
+    pub fn order_key(&self) -> Option<OrderKey> {
+        match self {
+            Self::Authorize { input, .. } => Some(input.key()),
+            Self::Advise(advice) => Some(advice.input.key()),
+            Self::Cancel(cancel) => Some(cancel.key),
+            Self::FindOrderByKey(key) => Some(*key),
+            _ => None,
+        }
+    }
+
     pub const fn rank(&self) -> Rank {
         match self {
             Self::Authorize { .. } => Rank::Sale,

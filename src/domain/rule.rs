@@ -18,7 +18,7 @@ use super::office::instruct;
 use super::orders::{Order, RefundMade, Told};
 use super::policy::Policy;
 use super::receipts::{Receipt, Receipts};
-use super::request::{Advice, Authorize, Cancel, OrderKey, Payer, Request, Scanned};
+use super::request::{Advice, Authorize, Cancel, Payer, Request, Scanned};
 use super::standing::Spendable;
 use super::state::State;
 use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
@@ -187,6 +187,9 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         }
         Request::VoidCode { code } => void_code(state, *code, now)
             .map_or_else(|| answer(look(state, &Request::FindCode(*code), now)), Ruling::Record),
+        Request::PutCustomer { id, change } if change.is_of_known && state.customer_ix(id).is_none() => {
+            answer(Reply::Unknown)
+        }
         Request::PutCustomer { id, .. } if is_full_of_customers(state, id) => answer(Reply::Full(Full::Customers)),
         Request::PutCustomer { id, change } => put_customer(state, *id, change)
             .map_or_else(|| answer(look(state, &Request::FindCustomer(*id), now)), Ruling::Record),
@@ -242,7 +245,7 @@ fn with_a_wrong_seal(
 
 /// The same sale, with a forged code.
 fn judge_forged(state: &State, input: Arc<Authorize>, now: &Now, policy: &Policy) -> (Arc<Authorize>, Judgement) {
-    let tombstone = state.orders.by_key(&key_of(&input), now.at).is_some();
+    let tombstone = state.orders.by_key(&input.key(), now.at).is_some();
     let judgement = judge(state, &input, tombstone, now, policy);
     (input, judgement)
 }
@@ -259,10 +262,6 @@ fn rule_cancel(state: &State, request: &Cancel, now: &Now) -> Ruling {
         }
         Err(refusal) => answer(Reply::Refused(refusal)),
     }
-}
-
-const fn key_of(input: &Authorize) -> OrderKey {
-    OrderKey { merchant: input.merchant, order_id: input.order_id }
 }
 
 pub(super) fn recorded(input: Arc<Authorize>, judgement: Judgement, policy: u32, random: u64) -> Event {
@@ -385,16 +384,5 @@ pub fn existed(state: &State, request: &Request) -> bool {
         Request::PutCustomer { id, .. } => state.customer_ix(id).is_some(),
         Request::PutMerchant(merchant) => state.merchants.contains_key(&merchant.id),
         _ => true,
-    }
-}
-
-/// The key of the order that a request speaks of.
-pub fn order_key(request: &Request) -> Option<OrderKey> {
-    match request {
-        Request::Authorize { input, .. } => Some(key_of(input)),
-        Request::Advise(Advice { input, .. }) => Some(key_of(input)),
-        Request::Cancel(cancel) => Some(cancel.key),
-        Request::FindOrderByKey(key) => Some(*key),
-        _ => None,
     }
 }

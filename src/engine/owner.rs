@@ -18,7 +18,7 @@ use crate::domain::jst::{Millis, Now};
 use crate::domain::look_ahead::look_ahead;
 use crate::domain::office::calendar;
 use crate::domain::request::Request;
-use crate::domain::rule::{Reply, Ruling, existed, order_key, reply_after, rule};
+use crate::domain::rule::{Reply, Ruling, existed, reply_after, rule};
 use crate::domain::state::State;
 use crate::domain::undo::hold_expired;
 use crate::journal::{Batch, TooLarge, codec};
@@ -212,7 +212,7 @@ impl Owner {
 
     /// Whether the order that a request speaks of has been decided: its answer only repeats.
     pub fn knows(&self, request: &Request) -> bool {
-        order_key(request).is_some_and(|key| self.state.orders.by_key(&key, self.now.at).is_some())
+        request.order_key().is_some_and(|key| self.state.orders.by_key(&key, self.now.at).is_some())
     }
 
     /// Adds a fact to the group and makes it true. One that no record can hold changes nothing: the committer must never

@@ -238,18 +238,18 @@ pub(super) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
     if wait.is_zero() || is_over || view.version.0 > after {
         return show(edge, &view, &now);
     }
-    let (view, now) = wait_for_news(edge, after, end, (view, now)).await?;
+    let (view, now) = wait_for_news(asked, after, end, (view, now)).await?;
     show(edge, &view, &now)
 }
 
 /// Looks until there is something newer than this version, time has changed what is shown, or the wait is over.
 async fn wait_for_news(
-    edge: &Edge,
+    asked: &Asked<'_>,
     after: u64,
     end: Instant,
     (mut view, mut now): (Box<CodeView>, Now),
 ) -> Result<(Box<CodeView>, Now), Problem> {
-    let (id, first) = (view.code.id, by_time(&view, &now));
+    let (edge, id, first) = (asked.edge, view.code.id, by_time(&view, &now));
     let mut stopping = edge.stopping();
     let mut ear = Ear::new(&edge.board, view.code.customer);
     loop {
@@ -263,6 +263,8 @@ async fn wait_for_news(
         tokio::select! {
             () = ear.listen(until_then(&view, &now).min(left)) => {}
             _ = stopping.changed() => {}
+            // A phone that is gone shall not keep its place until the end of its wait.
+            () = asked.is_done_speaking() => return Ok((view, now)),
         }
     }
 }

@@ -78,6 +78,7 @@ impl ChangeBody {
             status: self.status.map(|status| status.0),
             limits,
             rung: None,
+            is_of_known: false,
         })
     }
 }
@@ -264,6 +265,7 @@ async fn change(
     let answered = ask(asked.edge, question, None).await?;
     match answered.reply {
         Reply::Customer { account, created } => Ok((account, created, answered.now)),
+        Reply::Unknown => Err(unknown()),
         other => Err(out_of_place(&other)),
     }
 }
@@ -316,13 +318,8 @@ pub(super) async fn put_payment_method(asked: &Asked<'_>) -> Result<Answer, Prob
     let id = customer_id(asked)?;
     let method = fields::read::<MethodBody>(asked.body)?.payment_method.0;
     let rules = rules(asked)?;
-    // It must not create a customer.
-    let answered = ask(asked.edge, Request::FindCustomer(id), None).await?;
-    if !matches!(answered.reply, Reply::Customer { .. }) {
-        return Err(unknown());
-    }
-    first_due(method, answered.now.month, &rules)?;
-    let wanted = CustomerChange { payment_method: Some(method), ..CustomerChange::default() };
+    first_due(method, Now::at(asked.edge.now()).month, &rules)?;
+    let wanted = CustomerChange { payment_method: Some(method), is_of_known: true, ..CustomerChange::default() };
     let (_, _, now) = change(asked, id, wanted).await?;
     let due = rules.policy.terms.billing.due(method, now.month, &rules.calendar);
     let first_bill = FirstBill { month: now.month.to_string(), due: due.to_string() };

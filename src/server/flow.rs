@@ -12,7 +12,7 @@ use hyper::{Request, Response};
 
 use super::answer::{Answer, Body};
 use super::callers::{Known, Role};
-use super::framing::Framed;
+use super::framing::{Framed, Heads};
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
 use super::request_guard::{check_head, check_media_type, check_no_query, linger, read_body};
 use super::router::{Call, Route, UNMATCHED, timer_of};
@@ -43,12 +43,22 @@ pub(super) struct Asked<'a> {
     /// When its head was complete; monotonic.
     pub(super) received: Instant,
     head: &'a Parts,
+    /// Of a call that ends with its connection.
+    heads: Option<&'a Heads>,
     pub(super) query: Option<&'a str>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a [u8],
 }
 
 impl Asked<'_> {
+    /// Ends when the caller has said all or is gone, if that can be told. A wait for news ends with it.
+    pub(super) async fn is_done_speaking(&self) {
+        match self.heads {
+            Some(heads) => heads.is_done_speaking().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// A parameter of the path; the template has it.
     pub(super) fn param(&self, name: &str) -> &str {
         let found = self.edge.router.find(&self.head.method, self.head.uri.path());
@@ -65,17 +75,18 @@ impl Asked<'_> {
 pub(super) async fn answer(
     edge: Arc<Edge>,
     door: Door,
-    framed: Framed,
+    heads: Heads,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let received = Instant::now();
+    let framed = heads.next();
     let (head, body) = request.into_parts();
     let mut body = (!body.is_end_stream()).then_some(body);
     let request_id = request_id(&edge, &head.headers);
     let waits_to_send = head.headers.contains_key(header::EXPECT);
     let mut route = None;
     let served = match admit(&edge, door, head, &mut body, framed, received, &mut route).await {
-        Ok(call) => call.carry_out().await,
+        Ok(call) => call.carry_out(heads).await,
         Err(problem) => Err(problem),
     };
     let label = route.map_or(UNMATCHED, |route| route.label);
@@ -109,19 +120,20 @@ struct Admitted {
 
 impl Admitted {
     /// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.
-    async fn carry_out(self) -> Result<Answer, Problem> {
+    async fn carry_out(self, heads: Heads) -> Result<Answer, Problem> {
         if !self.route.runs_by_itself() {
-            return self.run().await;
+            return self.run(Some(&heads)).await;
         }
-        tokio::spawn(self.run()).await.map_err(|_| Problem::internal())?
+        tokio::spawn(self.run(None)).await.map_err(|_| Problem::internal())?
     }
 
-    async fn run(self) -> Result<Answer, Problem> {
+    async fn run(self, heads: Option<&Heads>) -> Result<Answer, Problem> {
         let asked = Asked {
             edge: &self.edge,
             known: self.known.as_deref(),
             received: self.received,
             head: &self.head,
+            heads,
             query: self.head.uri.query(),
             headers: &self.head.headers,
             body: &self.body,

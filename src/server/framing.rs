@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// Longest part of a line that is looked at; no name or value of interest is longer.
 const LINE: usize = 96;
@@ -191,80 +193,99 @@ pub(super) fn refused<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> usize {
     reads.into_iter().map(of_read).sum()
 }
 
+/// A connection whose end can be seen without reading from it.
+pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Line for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Line for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// A stream, and what was seen of its bytes.
+struct Wire<S: ?Sized> {
+    framing: Framing,
+    stream: S,
+}
+
 /// What was seen of a connection's heads; asked once for each request, in order.
-#[derive(Clone, Debug)]
-pub(super) struct Heads(Arc<Mutex<Framing>>);
+#[derive(Clone)]
+pub(super) struct Heads(Arc<Mutex<Wire<dyn Line>>>);
 
 impl Heads {
     /// How the next request is framed. One that was not seen is not known to be well framed.
     pub(super) fn next(&self) -> Framed {
-        self.0.lock().heads.pop_front().unwrap_or(Framed::TwoWays)
+        self.0.lock().framing.heads.pop_front().unwrap_or(Framed::TwoWays)
     }
 
     /// How long a head has been half-sent.
     pub(super) fn half_sent_for(&self) -> Duration {
-        self.0.lock().half_sent.map_or(Duration::ZERO, |since| since.elapsed())
+        self.0.lock().framing.half_sent.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Ends when the caller has said all, or is gone: the two look alike. For a wait that may as well end early; to be
+    /// awaited by the call that the connection is busy with. Never, where bytes of the next call are there already.
+    pub(super) async fn is_done_speaking(&self) {
+        let mut byte = [0];
+        std::future::poll_fn(|cx| match self.0.lock().stream.tcp().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(Ok(1..)) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+        })
+        .await;
     }
 }
 
 /// A stream whose incoming bytes are watched. Answers that nobody takes any more are thrown away while other calls of the
 /// connection wait behind them: those were heard, and are carried out.
-pub(super) struct Watched<S> {
-    stream: S,
-    framing: Arc<Mutex<Framing>>,
-}
+pub(super) struct Watched<S>(Arc<Mutex<Wire<S>>>);
 
-impl<S> Watched<S> {
+impl<S: Line> Watched<S> {
     pub(super) fn new(stream: S) -> (Self, Heads) {
-        let framing = Arc::new(Mutex::new(Framing::new()));
-        (Self { stream, framing: Arc::clone(&framing) }, Heads(framing))
+        let wire = Arc::new(Mutex::new(Wire { framing: Framing::new(), stream }));
+        (Self(Arc::clone(&wire)), Heads(wire))
     }
 
-    fn unless_calls_wait<T>(&self, done: Poll<io::Result<T>>, thrown_away: T) -> Poll<io::Result<T>> {
-        match done {
-            Poll::Ready(Err(_)) if !self.framing.lock().heads.is_empty() => Poll::Ready(Ok(thrown_away)),
+    /// Puts to the stream what is to be sent.
+    fn send<T>(&self, thrown_away: T, put: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let wire = &mut *self.0.lock();
+        match put(Pin::new(&mut wire.stream)) {
+            Poll::Ready(Err(_)) if !wire.framing.heads.is_empty() => Poll::Ready(Ok(thrown_away)),
             done => done,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl<S: Line> AsyncRead for Watched<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let wire = &mut *self.0.lock();
+        let read = Pin::new(&mut wire.stream).poll_read(cx, buf);
         if read.is_ready() {
-            self.framing.lock().feed(buf.filled().get(before..).unwrap_or_default());
+            wire.framing.feed(buf.filled().get(before..).unwrap_or_default());
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.unless_calls_wait(wrote, bytes.len())
+impl<S: Line> AsyncWrite for Watched<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.send(bytes.len(), |stream| stream.poll_write(cx, bytes))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.unless_calls_wait(flushed, ())
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.send((), |stream| stream.poll_flush(cx))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.unless_calls_wait(wrote, bytes.iter().map(|part| part.len()).sum())
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.lock().stream).poll_shutdown(cx)
     }
 }
 

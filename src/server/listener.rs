@@ -12,7 +12,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -20,7 +19,7 @@ use tokio::task::JoinSet;
 use super::Edge;
 pub use super::flow::Door;
 use super::flow::answer;
-use super::framing::{Heads, Watched};
+use super::framing::{Heads, Line, Watched};
 use super::health::Condition;
 use crate::metrics::Metrics;
 
@@ -150,7 +149,7 @@ async fn serve_connection(edge: Arc<Edge>, stream: TcpStream, door: Door, place:
 
 async fn serve_stream<S>(edge: Arc<Edge>, stream: S, door: Door, place: Place, age: Duration)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Line,
 {
     let mut stopping = edge.stopping();
     let (stream, heads) = Watched::new(stream);
@@ -166,7 +165,7 @@ where
         .writev(false)
         .keep_alive(true);
     let (watched, header_timeout) = (heads.clone(), edge.options.header_timeout);
-    let service = service_fn(move |request| answer(Arc::clone(&edge), door, heads.next(), request));
+    let service = service_fn(move |request| answer(Arc::clone(&edge), door, heads.clone(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

@@ -448,6 +448,11 @@ impl Client {
     }
 
     /// Up to the next line that ends with `end`.
+    /// Says that nothing more comes, and listens.
+    pub async fn half_close(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     pub async fn until(&mut self, end: &[u8]) -> Vec<u8> {
         loop {
             if let Some(at) = self.read.windows(end.len()).position(|window| window == end) {

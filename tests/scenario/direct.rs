@@ -214,6 +214,7 @@ impl<C: Core> Direct<C> {
             status: named("status").map(|name| *Status::ALL.iter().find(|v| v.name() == name).unwrap()),
             limits,
             rung: None,
+            is_of_known: false,
         };
         let id = CustomerId::new(step.word(0)).unwrap();
         match self.ask(Request::PutCustomer { id, change: Box::new(change) }) {

@@ -138,7 +138,7 @@ fn a_hold_its_capture_and_its_refunds_are_each_heard_with_their_yen() {
         phone.hears(|client| say(client, "register", &format!("{path}/captures"), &json!({"amount": 1_000})));
     assert_eq!((amounts(&captured), &captured["sale"]["amount"]), ([0, 1_000, 0, 0], &json!(1_500)));
     assert_eq!(captured["spendable"]["in_store"], 14_000);
-    says(&captured, &["1,000円"], "You paid 1,000 yen at デモコンビニ.");
+    says(&captured, &["1,000円"], "Your payment of 1,000 yen at デモコンビニ is complete.");
 
     let refund = |name: &str, amount: u64| json!({"refund_id": name, "amount": amount});
     let part = phone.hears(|client| say(client, "register", &format!("{path}/refunds"), &refund("F-1", 400)));
