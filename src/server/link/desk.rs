@@ -226,12 +226,7 @@ impl Desk {
         if matches!(scan, Scan::Old(_)) && !entry.is_shut() {
             // Two questions: the record of its handle comes first.
             let (edge, sale) = (Arc::clone(&self.link.edge), scans::Sale { input, scan: Some(scan), deadline });
-            let decided = async move {
-                match &scans::decide(&edge, sale, entry).await {
-                    Ok(Answered { reply: Reply::Throttled, .. }) => Verdict::throttled(Some(&entry)),
-                    answered => Verdict::of_sale(answered),
-                }
-            };
+            let decided = async move { Verdict::of_sale(&scans::decide(&edge, sale, entry).await, &entry) };
             self.afterwards.spawn(async move { (number, decided.await) });
             return Ok(());
         }

@@ -79,8 +79,9 @@ impl Verdict {
     }
 
     /// The answer to a sale that took more than one question.
-    pub fn of_sale(answered: &Result<Answered, Problem>) -> Self {
+    pub fn of_sale(answered: &Result<Answered, Problem>, entry: &Entry) -> Self {
         match answered {
+            Ok(Answered { reply: Reply::Throttled, .. }) => Self::throttled(Some(entry)),
             Ok(Answered { reply: Reply::Decision { order, replayed }, .. }) => Self::decided(order, *replayed),
             Ok(Answered { reply, .. }) => Self::of_other(reply),
             Err(problem) => Self::of_problem(problem),
