@@ -18,7 +18,7 @@ use super::office::instruct;
 use super::orders::{Order, RefundMade, Told};
 use super::policy::Policy;
 use super::receipts::{Receipt, Receipts};
-use super::request::{Advice, Authorize, Cancel, Payer, Request, Scanned};
+use super::request::{Advice, Authorize, Cancel, CustomerChange, Payer, Request, Scanned};
 use super::standing::Spendable;
 use super::state::State;
 use super::undo::{CancelAction, Refusal, Step, cancel, capture, refund};
@@ -187,12 +187,7 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         }
         Request::VoidCode { code } => void_code(state, *code, now)
             .map_or_else(|| answer(look(state, &Request::FindCode(*code), now)), Ruling::Record),
-        Request::PutCustomer { id, change } if change.is_of_known && state.customer_ix(id).is_none() => {
-            answer(Reply::Unknown)
-        }
-        Request::PutCustomer { id, .. } if is_full_of_customers(state, id) => answer(Reply::Full(Full::Customers)),
-        Request::PutCustomer { id, change } => put_customer(state, *id, change)
-            .map_or_else(|| answer(look(state, &Request::FindCustomer(*id), now)), Ruling::Record),
+        Request::PutCustomer { id, change } => rule_customer(state, id, change, now),
         Request::PutMerchant(merchant) if state.merchants.get(&merchant.id) == Some(merchant) => {
             answer(Reply::Merchant { merchant: merchant.clone(), created: false })
         }
@@ -221,6 +216,17 @@ fn code_refused(state: &State, customer: &CustomerId, reason: Reason) -> Reply {
     let account = state.customer_ix(customer).and_then(|ix| state.account(ix));
     let circumstances = account.map(|account| Circumstances::of(&account.profile, None));
     Reply::CodeRefused(reason, circumstances.unwrap_or_default())
+}
+
+fn rule_customer(state: &State, id: &CustomerId, change: &CustomerChange, now: &Now) -> Ruling {
+    if change.is_of_known && state.customer_ix(id).is_none() {
+        return answer(Reply::Unknown);
+    }
+    if is_full_of_customers(state, id) {
+        return answer(Reply::Full(Full::Customers));
+    }
+    let known = || answer(look(state, &Request::FindCustomer(*id), now));
+    put_customer(state, *id, change).map_or_else(known, Ruling::Record)
 }
 
 fn is_full_of_customers(state: &State, id: &CustomerId) -> bool {

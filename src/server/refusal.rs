@@ -10,6 +10,7 @@ use super::problem::{
 use crate::domain::undo::Refusal;
 
 /// A refusal of the core as an error of the call, with what to do instead.
+#[expect(clippy::too_many_lines, reason = "a table: one row a refusal, read top to bottom")]
 pub(super) fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::AuthorizationUnknown => unknown(),
