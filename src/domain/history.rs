@@ -21,6 +21,7 @@ use super::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use super::money::Yen;
 use super::office::calendar;
 use super::orders::Order;
+use super::receipts::Known;
 use super::request::{
     Advice, Authorize, Cancel, Capture, CustomerChange, EntryMode, Instruction, JPY, OrderKey, Payer, Post, Proof,
     Refund, Request, Scanned,
@@ -253,7 +254,9 @@ impl History {
         let customer = self.customer();
         // Past the retention the front end asks the ledger before an id comes here again.
         let (number, day) = (self.below(12), self.now.0 / DAY);
-        let id = OfficeId::new(&format!("office-{day}-{number}")).unwrap();
+        // Now and then an id that another customer may have.
+        let whose = if number == 0 { "anybody" } else { customer.as_str() };
+        let id = OfficeId::new(&format!("office-{day}-{whose}-{}", number % 3)).unwrap();
         let amount = Yen::new(if self.one_in(3) { 209 } else { 1 + self.below(9_000) });
         let days_ago = i64::try_from(self.below(50)).unwrap() * DAY;
         let paid_at = (!self.one_in(3)).then(|| self.now.plus(-days_ago));
@@ -262,7 +265,7 @@ impl History {
         let instruction = match self.below(16) {
             0..6 => Instruction::Repay { id, amount, paid_at, slip },
             6..8 => Instruction::Expect { id, amount, paid_at, expires_at: self.now.plus(days_ago + 1) },
-            8 => Instruction::Confirm { id },
+            8 => Instruction::Confirm { id, amount: slip.map(|_| amount), paid_at },
             9 => Instruction::Withdraw { id },
             10..12 => Instruction::PostDamages { id, month, amount: Yen::new(1 + self.below(9)) },
             12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)) },
@@ -270,7 +273,11 @@ impl History {
             14 => Instruction::Release { id },
             _ => Instruction::IssueSlip { kind: self.pick(&SlipKind::ALL) },
         };
-        self.state.customer_ix(&customer).map(|_| Request::Instruct { customer, instruction })
+        self.state.customer_ix(&customer).map(|_| Request::Instruct {
+            customer,
+            instruction,
+            ledger: Some(Known::nothing()),
+        })
     }
 
     fn customer(&mut self) -> CustomerId {

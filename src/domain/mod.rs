@@ -9,6 +9,7 @@ pub mod bill;
 pub mod bounds;
 pub mod changes;
 mod chunks;
+mod claims;
 pub mod codes;
 pub mod debts;
 pub mod decide;

@@ -3,6 +3,7 @@
 use super::account::Account;
 use super::bill::{BillKey, Line};
 use super::bounds::RUN_OUT_FOR_ONE;
+use super::claims::{Claim, claim};
 use super::draft::Draft;
 use super::event::{Cause, Event, Note, Payment, SlipIssued, SlipKind};
 use super::ids::{CustomerId, CustomerIx, OfficeId};
@@ -10,7 +11,7 @@ use super::jst::{Millis, Month, Now};
 use super::lateness::Rules;
 use super::money::Yen;
 use super::notes::Pending;
-use super::receipts::{Receipt, ReceiptKey, ReceiptKind};
+use super::receipts::{Known, Receipt, ReceiptKind};
 use super::request::Instruction;
 use super::state::State;
 use super::undo::{Refusal, Step};
@@ -30,24 +31,24 @@ struct Office<'a> {
     rules: Rules<'a>,
 }
 
-/// A new fact, or the receipt of the one that the id stands for.
+/// A new fact, or the receipt of the one that the id stands for; `ledger` is what only the ledger has of that id.
 pub fn instruct(
     state: &State,
     customer: &CustomerId,
-    instruction: &Instruction,
+    (instruction, ledger): (&Instruction, Option<&Known>),
     now: &Now,
     draw: &mut dyn FnMut() -> u64,
 ) -> Result<Step<Receipt>, Refusal> {
     let found = state.customer_ix(customer).and_then(|ix| Some((ix, state.account(ix)?)));
     let (Some((ix, account)), Some(rules)) = (found, state.rules()) else { return Err(Refusal::CustomerUnknown) };
     let office = Office { state, ix, account, now, rules };
-    if let Some(receipt) = instruction.receipt().and_then(|(kind, id)| office.receipt(kind, id)) {
-        check_same(&receipt.event, instruction)?;
-        return Ok(Step::Answer(receipt.clone()));
-    }
-    match *instruction {
-        Instruction::IssueSlip { kind } => office.slip(kind, draw()),
-        _ => office.fact(instruction).map(Step::Record),
+    match claim(state, ix, instruction, ledger)? {
+        Claim::Known(receipt) => Ok(Step::Answer(receipt.clone())),
+        Claim::Expected(pending) => office.fact(instruction, Some(&pending)).map(Step::Record),
+        Claim::New => match *instruction {
+            Instruction::IssueSlip { kind } => office.slip(kind, draw()),
+            _ => office.fact(instruction, None).map(Step::Record),
+        },
     }
 }
 
@@ -57,7 +58,7 @@ impl Instruction {
         Some(match self {
             Self::Repay { id, .. } => (ReceiptKind::Repayment, *id),
             Self::Expect { id, .. } => (ReceiptKind::Pending, *id),
-            Self::Confirm { id } | Self::Withdraw { id } => (ReceiptKind::Ending, *id),
+            Self::Confirm { id, .. } | Self::Withdraw { id } => (ReceiptKind::Ending, *id),
             Self::PostDamages { id, .. } => (ReceiptKind::Damages, *id),
             Self::PayOut { id, .. } => (ReceiptKind::Payout, *id),
             Self::Block { id, .. } => (ReceiptKind::Block, *id),
@@ -67,52 +68,7 @@ impl Instruction {
     }
 }
 
-/// Whether a known id says the same again.
-pub fn check_same(event: &Event, instruction: &Instruction) -> Result<(), Refusal> {
-    match (event, instruction) {
-        (Event::Settled { .. }, Instruction::Withdraw { .. }) => return Err(Refusal::PaymentFinal),
-        (Event::Noted { .. }, Instruction::Confirm { .. }) => return Err(Refusal::PaymentWithdrawn),
-        _ => {}
-    }
-    match (content(event), instruction.content()) {
-        (Some(known), Some(told)) if known != told => Err(Refusal::IdReused { amount: Some(known.0) }),
-        _ => Ok(()),
-    }
-}
-
-/// What an id stands for: yen, and of damages the month.
-type Content = (Yen, Option<Month>);
-
-fn content(event: &Event) -> Option<Content> {
-    match event {
-        Event::Settled { cause, .. } => match cause {
-            Cause::Repayment(payment) => Some((payment.amount, None)),
-            Cause::Payout { amount, .. } => Some((*amount, None)),
-            Cause::Damages { amount, month, .. } => Some((*amount, Some(*month))),
-            Cause::Calendar | Cause::Final(_) => None,
-        },
-        Event::Noted { note: Note::Pending { amount, .. }, .. } => Some((*amount, None)),
-        _ => None,
-    }
-}
-
-impl Instruction {
-    const fn content(&self) -> Option<Content> {
-        match self {
-            Self::Repay { amount, .. } | Self::PayOut { amount, .. } | Self::Expect { amount, .. } => {
-                Some((*amount, None))
-            }
-            Self::PostDamages { amount, month, .. } => Some((*amount, Some(*month))),
-            _ => None,
-        }
-    }
-}
-
 impl<'a> Office<'a> {
-    fn receipt(&self, kind: ReceiptKind, id: OfficeId) -> Option<&'a Receipt> {
-        self.state.receipts.get(&ReceiptKey { customer: self.ix, kind, id })
-    }
-
     fn draft(&self) -> Result<Draft<'a>, Refusal> {
         let mut draft = Draft::of(self.state, self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
         draft.catch_up();
@@ -123,21 +79,16 @@ impl<'a> Office<'a> {
         Event::Noted { customer: self.ix, note }
     }
 
-    fn fact(&self, instruction: &Instruction) -> Result<Event, Refusal> {
+    /// `expected` is the provisional news of the payment that it is about.
+    fn fact(&self, instruction: &Instruction, expected: Option<&Pending>) -> Result<Event, Refusal> {
         let bounds = &self.state.settings.bounds;
         match *instruction {
-            Instruction::Repay { id, amount, paid_at, slip } => {
-                let payment = Payment { id, amount, paid_at: self.paid_at(paid_at)?, slip };
-                self.repaid(payment, Cause::Repayment(payment))
-            }
+            Instruction::Repay { id, amount, paid_at, slip } => self.came(id, Some(amount), (paid_at, slip), expected),
+            Instruction::Confirm { id, amount, paid_at } => self.came(id, amount, (paid_at, None), expected),
             Instruction::Expect { id, amount, paid_at, expires_at } => {
                 let paid_at = self.paid_at(paid_at)?;
                 if expires_at <= self.now.at {
                     return Err(Refusal::ExpiryPassed);
-                }
-                // The final news was heard first, and posted as a repayment.
-                if self.receipt(ReceiptKind::Repayment, id).is_some() {
-                    return Err(Refusal::PaymentFinal);
                 }
                 let all = self.account.pending();
                 let open = all.iter().filter(|pending| self.now.at < pending.expires_at).count();
@@ -146,15 +97,8 @@ impl<'a> Office<'a> {
                 has_room("payments that ran out", all.len(), bounds.pending_payments.saturating_mul(RUN_OUT_FOR_ONE))?;
                 Ok(self.note(Note::Pending { id, amount, paid_at, expires_at }))
             }
-            Instruction::Confirm { id } => {
-                let Pending { amount, paid_at, .. } = *self.pending(id)?;
-                let payment = Payment { id, amount, paid_at, slip: None };
-                self.repaid(payment, Cause::Final(payment))
-            }
-            Instruction::Withdraw { id } => {
-                self.pending(id)?;
-                Ok(self.note(Note::Withdrawn { id }))
-            }
+            // Also where nothing was heard before: the news may come in any order.
+            Instruction::Withdraw { id } => Ok(self.note(Note::Withdrawn { id })),
             Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount),
             Instruction::PayOut { id, amount } => self.payout(id, amount),
             Instruction::Block { id, ref reason } => {
@@ -181,9 +125,21 @@ impl<'a> Office<'a> {
         if paid_at.date() < oldest { Err(Refusal::PaidTooLongAgo { oldest }) } else { Ok(paid_at) }
     }
 
-    fn pending(&self, id: OfficeId) -> Result<&'a Pending, Refusal> {
-        let pending = self.account.notes().and_then(|notes| notes.pending.iter().find(|pending| pending.id == id));
-        pending.ok_or(Refusal::PaymentUnknown)
+    /// Money came: a repayment, or the end of provisional news of it.
+    fn came(
+        &self,
+        id: OfficeId,
+        amount: Option<Yen>,
+        (paid_at, slip): (Option<Millis>, Option<u64>),
+        expected: Option<&Pending>,
+    ) -> Result<Event, Refusal> {
+        if let Some(&Pending { amount, paid_at, .. }) = expected {
+            let payment = Payment { id, amount, paid_at, slip };
+            return self.repaid(payment, Cause::Final(payment));
+        }
+        let amount = amount.ok_or(Refusal::PaymentUnknown)?;
+        let payment = Payment { id, amount, paid_at: self.paid_at(paid_at)?, slip };
+        self.repaid(payment, Cause::Repayment(payment))
     }
 
     fn repaid(&self, payment: Payment, cause: Cause) -> Result<Event, Refusal> {
@@ -293,36 +249,5 @@ impl Account {
         let rare = self.rare.as_ref();
         self.months().any(|open| open.month < now.month)
             || rare.is_some_and(|rare| !rare.np.is_empty() || !rare.bills.is_empty() || !rare.credit.is_zero())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::account::Profile;
-    use crate::domain::state::Settings;
-
-    #[test]
-    fn provisional_news_after_the_money_is_refused() {
-        let now = Now::at(Millis::parse("2021-07-05T09:00:00+09:00").unwrap());
-        let customer = CustomerId::new("1001").unwrap();
-        let mut state = State::new(Settings::default());
-        let policy = Box::from(include_str!("../../config/policy.toml"));
-        let profile = Box::new(Profile::newcomer());
-        state.apply(&Event::PolicySet { version: 1, text: policy }, &now);
-        state.apply(&Event::CustomerSet { ix: CustomerIx(0), id: customer, profile }, &now);
-        let (id, amount) = (OfficeId::new("X-1").unwrap(), Yen::new(500));
-        let repay = Instruction::Repay { id, amount, paid_at: None, slip: None };
-        let expect = Instruction::Expect { id, amount, paid_at: None, expires_at: now.at.plus(1) };
-        let told = |state: &State, told| match instruct(state, &customer, told, &now, &mut || 0) {
-            Ok(Step::Record(event)) => Ok(Some(event)),
-            Ok(Step::Answer(_)) => Ok(None),
-            Err(refusal) => Err(refusal),
-        };
-        assert!(matches!(told(&state, &expect), Ok(Some(Event::Noted { .. }))), "alone it is news");
-        let paid = told(&state, &repay).unwrap().unwrap();
-        state.apply(&paid, &now);
-        assert_eq!(told(&state, &expect), Err(Refusal::PaymentFinal), "or its final news would be posted again");
-        assert_eq!(told(&state, &repay), Ok(None));
     }
 }

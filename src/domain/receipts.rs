@@ -29,6 +29,7 @@ impl ReceiptKind {
         [Self::Repayment, Self::Damages, Self::Payout, Self::Pending, Self::Ending, Self::Block, Self::Release];
 }
 
+/// What a fact answers for. Memory finds it by kind and id alone: an id is one customer's, over all customers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReceiptKey {
     pub customer: CustomerIx,
@@ -42,6 +43,27 @@ pub struct Receipt {
     pub lsn: Lsn,
     pub at: Millis,
     pub event: Box<Event>,
+}
+
+/// What the ledger has of some ids, of any age.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Everything up to this record was in it when it was read.
+    pub as_of: Lsn,
+    pub receipts: Vec<Receipt>,
+}
+
+impl Known {
+    /// Where there is no ledger, memory is all there is.
+    pub const fn nothing() -> Self {
+        Self { as_of: Lsn(u64::MAX), receipts: Vec::new() }
+    }
+
+    /// The part that is about one id.
+    pub fn of(&self, id: OfficeId) -> Self {
+        let is_of = |receipt: &&Receipt| receipt.event.receipt_key().is_some_and(|key| key.id == id);
+        Self { as_of: self.as_of, receipts: self.receipts.iter().filter(is_of).cloned().collect() }
+    }
 }
 
 impl Event {
@@ -71,9 +93,11 @@ impl Event {
 /// The receipts of the last days.
 #[derive(Clone, Debug, Default)]
 pub struct Receipts {
-    by_key: HashMap<ReceiptKey, Receipt, RandomState>,
-    /// Oldest first.
-    order: VecDeque<ReceiptKey>,
+    by_id: HashMap<(ReceiptKind, OfficeId), Receipt, RandomState>,
+    /// Oldest first. Where two customers had the same id, which an older version allowed, only the later is in the map.
+    order: VecDeque<(ReceiptKind, OfficeId, Lsn)>,
+    /// The latest that memory has let go of.
+    forgotten: Lsn,
 }
 
 impl Receipts {
@@ -88,30 +112,41 @@ impl Receipts {
         self.order.is_empty()
     }
 
-    pub fn get(&self, key: &ReceiptKey) -> Option<&Receipt> {
-        self.by_key.get(key)
+    pub fn get(&self, kind: ReceiptKind, id: OfficeId) -> Option<&Receipt> {
+        self.by_id.get(&(kind, id))
+    }
+
+    /// What is up to this record may be in the ledger alone.
+    pub const fn forgotten(&self) -> Lsn {
+        self.forgotten
+    }
+
+    fn at(&self, (kind, id, lsn): (ReceiptKind, OfficeId, Lsn)) -> Option<&Receipt> {
+        self.get(kind, id).filter(|receipt| receipt.lsn == lsn)
     }
 
     /// Facts come in order of their record.
     pub fn push(&mut self, key: ReceiptKey, receipt: Receipt) {
-        if self.by_key.insert(key, receipt).is_none() {
-            self.order.push_back(key);
-        }
+        self.order.push_back((key.kind, key.id, receipt.lsn));
+        self.by_id.insert((key.kind, key.id), receipt);
     }
 
     /// Oldest first.
     pub fn all(&self) -> impl Iterator<Item = &Receipt> {
-        self.order.iter().filter_map(|key| self.by_key.get(key))
+        self.order.iter().filter_map(|place| self.at(*place))
     }
 
     /// Frees those of before `until` that are in the ledger, at most so many.
     pub fn forget(&mut self, until: Millis, posted: Lsn, most: usize) {
         for _ in 0..most {
-            let oldest = self.order.front().and_then(|key| Some((*key, self.by_key.get(key)?)));
-            let Some((key, _)) = oldest.filter(|(_, receipt)| receipt.at < until && receipt.lsn <= posted) else {
-                return;
-            };
-            self.by_key.remove(&key);
+            let Some(oldest) = self.order.front().copied() else { return };
+            if let Some(receipt) = self.at(oldest) {
+                if receipt.at >= until || receipt.lsn > posted {
+                    return;
+                }
+                self.by_id.remove(&(oldest.0, oldest.1));
+            }
+            self.forgotten = self.forgotten.max(oldest.2);
             self.order.pop_front();
         }
     }

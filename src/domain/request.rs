@@ -7,13 +7,14 @@ use super::bill::PaymentMethod;
 use super::codes::Form;
 use super::event::SlipKind;
 use super::ids::{
-    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, MerchantId, OfficeId, OrderId, RefundId,
+    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId,
     StoreId, TerminalId, TerminalKey,
 };
 use super::jst::{Date, Millis, Month};
 use super::merchant::Merchant;
 use super::money::Yen;
 use super::orders::Order;
+use super::receipts::Known;
 
 /// What the seal of a scanned code vouches for; the engine compares it with its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,9 +256,11 @@ pub enum Instruction {
         paid_at: Option<Millis>,
         expires_at: Millis,
     },
-    /// The money came.
+    /// The money came. Both are needed where there was no provisional news.
     Confirm {
         id: OfficeId,
+        amount: Option<Yen>,
+        paid_at: Option<Millis>,
     },
     /// It did not.
     Withdraw {
@@ -318,6 +321,8 @@ pub enum Request {
     Instruct {
         customer: CustomerId,
         instruction: Instruction,
+        /// What the ledger has of its id; none where it could not be asked.
+        ledger: Option<Known>,
     },
     FindOrder(AuthorizationId),
     FindOrderByKey(OrderKey),
@@ -328,6 +333,8 @@ pub enum Request {
     FindMerchant(MerchantId),
     /// The ids of customers by their index, for those who read the journal.
     NameCustomers(Box<[CustomerIx]>),
+    /// The authorization ids of orders by their record, of those in memory.
+    NameOrders(Box<[Lsn]>),
 }
 
 /// Who goes before whom when more is asked than can be done.

@@ -95,6 +95,8 @@ pub enum Reply {
     },
     Order(Box<Order>),
     Names(Vec<Option<CustomerId>>),
+    /// Those that are in memory.
+    OrderNames(Vec<AuthorizationId>),
     /// What the office said is in the books, and what it came to.
     Booked {
         account: Box<Account>,
@@ -198,8 +200,8 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         }
         Request::PutMerchant(merchant) => Ruling::Record(Event::MerchantSet(merchant.clone())),
         Request::Instruct { .. } if state.receipts.len() >= Receipts::MOST => answer(Reply::Full(Full::Receipts)),
-        Request::Instruct { customer, instruction } => {
-            let step = instruct(state, customer, instruction, now, draw);
+        Request::Instruct { customer, instruction, ledger } => {
+            let step = instruct(state, customer, (instruction, ledger.as_ref()), now, draw);
             ruled(step, |receipt| booked(state, receipt, true).unwrap_or(Reply::Unknown))
         }
         Request::FindOrder(_)
@@ -208,7 +210,8 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         | Request::FindIssue(_)
         | Request::FindCustomer(_)
         | Request::FindMerchant(_)
-        | Request::NameCustomers(_) => answer(look(state, request, now)),
+        | Request::NameCustomers(_)
+        | Request::NameOrders(_) => answer(look(state, request, now)),
     }
 }
 
@@ -313,6 +316,10 @@ fn look(state: &State, request: &Request, now: &Now) -> Reply {
             .map(|merchant| Reply::Merchant { merchant: Box::new(merchant.clone()), created: false }),
         Request::NameCustomers(list) => {
             Some(Reply::Names(list.iter().map(|ix| state.account(*ix).map(|account| account.id)).collect()))
+        }
+        Request::NameOrders(list) => {
+            let ids = list.iter().filter_map(|lsn| state.orders.by_lsn(*lsn)).map(|order| order.id);
+            Some(Reply::OrderNames(ids.collect()))
         }
         _ => None,
     };

@@ -125,6 +125,20 @@ impl StepReason {
 }
 
 impl Settlement {
+    /// The bills that it names, some of them more than once.
+    pub fn bills(&self) -> Vec<BillKey> {
+        let charged = self.charges.iter().map(|charge| match *charge {
+            Charge::Issued { month, .. } | Charge::BillFeeWaived { month, .. } => BillKey::Month(month),
+            Charge::LateFee { bill, .. } | Charge::LateFeeTakenBack { bill, .. } | Charge::Damages { bill, .. } => bill,
+        });
+        let pots = self.transfers.iter().flat_map(|transfer| [transfer.from, transfer.to]);
+        let moved = pots.filter_map(|pot| match pot {
+            Pot::Bill { bill, .. } => Some(bill),
+            Pot::Received | Pot::Refund | Pot::Credit | Pot::Payout => None,
+        });
+        charged.chain(moved).chain(self.counted.iter().map(|counted| counted.bill)).collect()
+    }
+
     pub fn nothing(customer: CustomerIx) -> Self {
         let (charges, transfers, counted, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { customer, charges, transfers, counted, steps, record: None }

@@ -43,7 +43,7 @@ use crate::domain::event::Event;
 use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
 use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::orders::Order;
-use crate::domain::receipts::{Receipt, ReceiptKind};
+use crate::domain::receipts::Known;
 use crate::domain::request::OrderKey;
 use crate::domain::state::State;
 
@@ -83,13 +83,8 @@ pub trait Ledger: Send {
     /// An order of any age, as [`Event::Recalled`] takes it.
     fn past_order(&mut self, id: AuthorizationId) -> Result<Option<Order>, LedgerError>;
 
-    /// The fact that answers for an id of the office, of any age.
-    fn receipt(
-        &mut self,
-        customer: &CustomerId,
-        kind: ReceiptKind,
-        id: OfficeId,
-    ) -> Result<Option<Receipt>, LedgerError>;
+    /// The facts that answer for ids of the office, of any age and of all customers.
+    fn known(&mut self, ids: &[OfficeId]) -> Result<Known, LedgerError>;
 
     /// The latest decision with this key. Tombstones are none: past the retention they bind nobody.
     fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError>;

@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, name: "stories", sql: include_str!("schema/0005_stories.sql"), then: Some(move_stories) },
     Migration { version: 6, name: "key runs", sql: include_str!("schema/0006_key_runs.sql"), then: None },
     Migration { version: 7, name: "touched", sql: include_str!("schema/0007_touched.sql"), then: None },
+    Migration { version: 8, name: "receipt ids", sql: include_str!("schema/0008_receipt_ids.sql"), then: None },
 ];
 
 /// The schema this program was written for.

@@ -11,7 +11,7 @@ use super::{Entry, Issued, Ledger, LedgerError, Posting, schema, sqlite_keys, sq
 use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
-use crate::domain::receipts::{Receipt, ReceiptKind};
+use crate::domain::receipts::{Known, Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
 use crate::domain::state::State;
 
@@ -136,13 +136,8 @@ impl Ledger for SqliteLedger {
         sqlite_keys::past_order_by_key(&self.db, key)
     }
 
-    fn receipt(
-        &mut self,
-        customer: &CustomerId,
-        kind: ReceiptKind,
-        id: OfficeId,
-    ) -> Result<Option<Receipt>, LedgerError> {
-        sqlite_read::receipt(&self.db, customer, kind, id)
+    fn known(&mut self, ids: &[OfficeId]) -> Result<Known, LedgerError> {
+        sqlite_read::known(&self.db, ids)
     }
 }
 
@@ -180,13 +175,14 @@ impl SqliteReader {
         sqlite_keys::past_order_by_key(&self.db.lock(), key)
     }
 
-    pub fn receipt(
-        &self,
-        customer: &CustomerId,
-        kind: ReceiptKind,
-        id: OfficeId,
-    ) -> Result<Option<Receipt>, LedgerError> {
-        sqlite_read::receipt(&self.db.lock(), customer, kind, id)
+    /// As [`Ledger::known`].
+    pub fn known(&self, ids: &[OfficeId]) -> Result<Known, LedgerError> {
+        sqlite_read::known(&self.db.lock(), ids)
+    }
+
+    /// The names of orders by their record, those that there are.
+    pub fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError> {
+        sqlite_read::names(&self.db.lock(), orders)
     }
 
     /// A customer's facts of some kinds, oldest first.

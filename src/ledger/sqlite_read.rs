@@ -19,7 +19,7 @@ use crate::domain::ids::{
 use crate::domain::jst::{Date, Millis, Month};
 use crate::domain::money::Yen;
 use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade, Refunds};
-use crate::domain::receipts::{Receipt, ReceiptKind};
+use crate::domain::receipts::{Known, Receipt, ReceiptKind};
 use crate::domain::request::OrderKey;
 use crate::journal::codec;
 
@@ -295,17 +295,29 @@ pub(super) fn entries(
     Ok(found)
 }
 
-pub(super) fn receipt(
-    db: &Connection,
-    customer: &CustomerId,
-    kind: ReceiptKind,
-    id: OfficeId,
-) -> Result<Option<Receipt>, LedgerError> {
-    let sql = "SELECT r.lsn, r.recorded_at, r.event FROM receipt r JOIN account a ON a.customer = r.customer
-        WHERE a.customer_id = ?1 AND r.kind = ?2 AND r.id = ?3";
-    let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query(params![customer.as_str(), kind as u8, id.as_str()])?;
-    rows.next()?.map(|row| receipt_of(&Cells(row))).transpose()
+/// The position is read first: what is posted after it may be missing from the facts, and never the other way.
+pub(super) fn known(db: &Connection, ids: &[OfficeId]) -> Result<Known, LedgerError> {
+    let mut found = Known { as_of: position(db)?, receipts: Vec::new() };
+    let mut query = db.prepare_cached("SELECT lsn, recorded_at, event FROM receipt WHERE id = ?1 ORDER BY lsn")?;
+    for id in ids {
+        let mut rows = query.query([id.as_str()])?;
+        while let Some(row) = rows.next()? {
+            found.receipts.push(receipt_of(&Cells(row))?);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn names(db: &Connection, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError> {
+    let mut query = db.prepare_cached("SELECT authorization_id FROM decision WHERE lsn = ?1")?;
+    let mut found = Vec::new();
+    for order in orders {
+        let mut rows = query.query([order.0.cast_signed()])?;
+        if let Some(row) = rows.next()? {
+            found.push(Cells(row).text(0, AuthorizationId::parse)?);
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn receipts(

@@ -9,6 +9,7 @@ use crate::domain::history::{History, assert_alike};
 use crate::domain::ids::{CustomerIx, OfficeId};
 use crate::domain::jst::{Millis, Now};
 use crate::domain::money::Yen;
+use crate::domain::receipts::Known;
 use crate::domain::request::{Instruction, Request};
 use crate::domain::rule::{Ruling, rule};
 use crate::journal::codec::Dossier;
@@ -24,7 +25,7 @@ fn one_yen(history: &mut History, number: usize) {
     let customer = history.state.account(CustomerIx(most)).unwrap().id;
     let id = OfficeId::new(&format!("one-yen-{number}")).unwrap();
     let instruction = Instruction::Repay { id, amount: Yen::new(1), paid_at: None, slip: None };
-    let request = Request::Instruct { customer, instruction };
+    let request = Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) };
     let Ruling::Record(event) = rule(&history.state, &request, &Now::at(history.now()), &mut || 0) else {
         panic!("payment {number} is not recorded");
     };
@@ -67,7 +68,7 @@ fn put_back(db: &Connection, history: &History) {
         db.execute("INSERT OR REPLACE INTO dossier VALUES (?1, ?2)", row).unwrap();
     }
     let later = "ALTER TABLE account DROP COLUMN touched; DROP TABLE story; DROP TABLE story_change;
-        DROP TABLE key_run; DROP TABLE key_run_built;
+        DROP TABLE key_run; DROP TABLE key_run_built; DROP INDEX receipt_id;
         DELETE FROM schema_migrations WHERE version >= 5";
     db.execute_batch(later).unwrap();
 }

@@ -17,7 +17,7 @@ use crate::domain::history::{History, assert_alike};
 use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
-use crate::domain::receipts::{Receipt, ReceiptKind};
+use crate::domain::receipts::Known;
 use crate::domain::request::OrderKey;
 use crate::domain::state::State;
 
@@ -112,8 +112,8 @@ impl Ledger for Shelf {
     fn entries(&mut self, _: &CustomerId, _: Millis, _: Millis) -> Result<Vec<Entry>, LedgerError> {
         Ok(Vec::new())
     }
-    fn receipt(&mut self, _: &CustomerId, _: ReceiptKind, _: OfficeId) -> Result<Option<Receipt>, LedgerError> {
-        Ok(None)
+    fn known(&mut self, _: &[OfficeId]) -> Result<Known, LedgerError> {
+        Ok(Known::nothing())
     }
     fn past_order(&mut self, _: AuthorizationId) -> Result<Option<Order>, LedgerError> {
         Ok(None)

@@ -8,7 +8,7 @@ use crate::domain::event::Event;
 use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
-use crate::domain::receipts::{Receipt, ReceiptKind};
+use crate::domain::receipts::{Known, ReceiptKind};
 use crate::domain::request::OrderKey;
 use crate::journal::segment::file_name;
 use crate::journal::{Durable, JournalError, Reader, Record, codec};
@@ -176,8 +176,12 @@ impl Past for LedgerPast {
         self.read(|reader| reader.past_order_by_key(key))
     }
 
-    fn receipt(&self, customer: &CustomerId, kind: ReceiptKind, id: OfficeId) -> Result<Option<Receipt>, String> {
-        self.read(|reader| reader.receipt(customer, kind, id))
+    fn known(&self, ids: &[OfficeId]) -> Result<Known, String> {
+        self.read(|reader| reader.known(ids))
+    }
+
+    fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, String> {
+        self.read(|reader| reader.names(orders))
     }
 
     fn customer(&self, customer: &CustomerId) -> Result<CustomerPast, String> {

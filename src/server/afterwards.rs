@@ -5,17 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::authorizations::id_in_path;
 use super::decision::Decision;
-use super::event_json_books::bill_name;
 use super::fields::{self, Amount, Text};
 use super::flow::{Asked, out_of_place};
-use super::past::{Which, check_terminal, find};
+use super::past::{BillNames, Which, check_terminal, find, invoices};
 use super::problem::Problem;
 use super::refusal::refused;
-use super::{scans, undo};
-use crate::domain::bill::BillKey;
+use super::{Edge, scans, undo};
 use crate::domain::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
 use crate::domain::money::Yen;
-use crate::domain::orders::{AppliedTo, Order, RefundMade};
+use crate::domain::orders::{self, AppliedTo, Order, RefundMade};
 use crate::domain::request::{Cancel, OrderKey, Refund, Scanned};
 use crate::domain::rule::Reply;
 use crate::domain::undo::CancelAction;
@@ -65,31 +63,36 @@ struct RefundShown {
     replayed: bool,
 }
 
-/// A month, `credit`, `payout`, or the purchase itself where that is its own bill.
-fn applied_to(order: &Order, to: AppliedTo) -> String {
+/// A month, the authorization id of an NP Atobarai purchase, `credit` or `payout`.
+fn applied_to(names: &BillNames, to: AppliedTo) -> Result<String, Problem> {
     match to {
-        AppliedTo::Bill(BillKey::Np(np)) if np == order.id.lsn => order.id.to_string(),
-        AppliedTo::Bill(bill) => bill_name(bill),
-        AppliedTo::Credit => "credit".to_owned(),
-        AppliedTo::Payout => "payout".to_owned(),
+        AppliedTo::Bill(bill) => names.of(bill).ok_or_else(Problem::internal),
+        AppliedTo::Credit => Ok("credit".to_owned()),
+        AppliedTo::Payout => Ok("payout".to_owned()),
     }
 }
 
-fn show_refund(order: &Order, made: &RefundMade, replayed: bool) -> RefundShown {
-    RefundShown {
+async fn show_refund(edge: &Edge, order: &Order, made: &RefundMade, replayed: bool) -> Result<RefundShown, Problem> {
+    let mut names = BillNames::default();
+    // Mostly its own invoice.
+    names.add([order.id]);
+    let bill = |part: &orders::Applied| match part.to {
+        AppliedTo::Bill(bill) => Some(bill),
+        AppliedTo::Credit | AppliedTo::Payout => None,
+    };
+    names.learn(edge, invoices(made.applied.iter().filter_map(bill))).await?;
+    let applied =
+        made.applied.iter().map(|part| Ok(Applied { to: applied_to(&names, part.to)?, amount: part.amount.get() }));
+    Ok(RefundShown {
         refund_id: made.id.to_string(),
         authorization_id: order.id.to_string(),
         amount: made.amount.get(),
         refundable_left: made.left.get(),
         outcome: made.destination.name(),
-        applied: made
-            .applied
-            .iter()
-            .map(|part| Applied { to: applied_to(order, part.to), amount: part.amount.get() })
-            .collect(),
+        applied: applied.collect::<Result<_, Problem>>()?,
         spendable_restored: made.restored.get(),
         replayed,
-    }
+    })
 }
 
 /// `POST /v1/authorizations/{authorization_id}/refunds`
@@ -104,15 +107,17 @@ pub(super) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
         find(asked, Which::Id(authorization)).await?;
     }
     match undo::refund(asked.edge, refund).await? {
-        Reply::Refunded { order, made, replayed } => Answer::ok(&show_refund(&order, &made, replayed)),
+        Reply::Refunded { order, made, replayed } => {
+            Answer::ok(&show_refund(asked.edge, &order, &made, replayed).await?)
+        }
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
     }
 }
 
 /// A refund by staff, who see all; gives whether it was known already.
-pub(super) async fn refund_by(asked: &Asked<'_>, refund: Refund) -> Result<bool, Problem> {
-    match undo::refund(asked.edge, refund).await? {
+pub(super) async fn refund_by(edge: &Edge, refund: Refund) -> Result<bool, Problem> {
+    match undo::refund(edge, refund).await? {
         Reply::Refunded { replayed, .. } => Ok(replayed),
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),

@@ -4,8 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::event_json_books::{books_json, noted_json, settled_json};
 use super::fields::merchant_status;
+use super::past::BillNames;
 use crate::domain::account::Profile;
 use crate::domain::advice::Booked;
+use crate::domain::bill::BillKey;
 use crate::domain::codes::Form;
 use crate::domain::event::{Advised, Captured, Decided, Event, FirstSale, Outcome, Refunded, Undone};
 use crate::domain::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};
@@ -15,8 +17,18 @@ use crate::domain::money::Yen;
 use crate::domain::orders::{Order, part_of};
 use crate::domain::request::{Payer, Post, Proof, Scanned};
 
-/// Names a customer by index, if it can be named.
-pub(super) type Namer<'a> = &'a dyn Fn(CustomerIx) -> Option<CustomerId>;
+/// Names customers by their index and bills by their key, those that can be named.
+#[derive(Clone, Copy)]
+pub(super) struct Namer<'a> {
+    pub(super) customers: &'a dyn Fn(CustomerIx) -> Option<CustomerId>,
+    pub(super) bills: &'a BillNames,
+}
+
+impl Namer<'_> {
+    pub(super) fn customer(&self, ix: CustomerIx) -> Option<String> {
+        (self.customers)(ix).map(|id| id.to_string())
+    }
+}
 
 /// The customer whose name an event's JSON needs.
 pub(super) fn customers_of(event: &Event) -> Option<CustomerIx> {
@@ -41,6 +53,15 @@ pub(super) fn customers_of(event: &Event) -> Option<CustomerIx> {
     }
 }
 
+/// The bills that it names.
+pub(super) fn bills_of(event: &Event) -> Vec<BillKey> {
+    match event {
+        Event::Settled { books, .. } => books.bills(),
+        Event::Refunded(refunded) => refunded.books.bills(),
+        _ => Vec::new(),
+    }
+}
+
 /// One event on one line.
 pub(super) fn event_json(lsn: Lsn, at: Millis, event: &Event, name: Namer<'_>) -> String {
     let (kind, facts) = facts(lsn, event, name);
@@ -55,7 +76,7 @@ pub(super) fn event_json(lsn: Lsn, at: Millis, event: &Event, name: Namer<'_>) -
 }
 
 fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
-    let customer = |ix: CustomerIx| name(ix).map(|id| id.to_string());
+    let customer = |ix: CustomerIx| name.customer(ix);
     match event {
         Event::Opened { sandbox } => ("opened", json!({ "sandbox": sandbox })),
         Event::PolicySet { version, text } => ("policy_set", json!({ "version": version, "text": text })),
@@ -147,7 +168,7 @@ fn first_json(first: &FirstSale) -> Value {
 
 fn decided_json(lsn: Lsn, decided: &Decided, name: Namer<'_>) -> Value {
     let input = &decided.input;
-    let customer = decided.customer.and_then(name);
+    let customer = decided.customer.and_then(name.customers);
     let id = AuthorizationId { part: part_of(input, customer.as_ref().map(Part::of)), lsn, random: decided.random };
     let customer = match (&customer, &input.payer) {
         (Some(id), _) | (None, Payer::Customer(id)) => Some(id.to_string()),
@@ -218,7 +239,7 @@ fn advised_json(lsn: Lsn, advised: &Advised, name: Namer<'_>) -> Value {
     });
     if let (Value::Object(facts), Value::Object(advice)) = (&mut facts, advice) {
         facts.extend(advice);
-        if let Some(id) = advised.about().and_then(name) {
+        if let Some(id) = advised.about().and_then(name.customers) {
             facts.insert("customer_id".to_owned(), id.as_str().into());
         }
     }
@@ -228,7 +249,7 @@ fn advised_json(lsn: Lsn, advised: &Advised, name: Namer<'_>) -> Value {
 fn undone_json(undone: &Undone, name: Namer<'_>) -> Value {
     json!({
         "decided_lsn": undone.order.0,
-        "customer_id": name(undone.customer).map(|id| id.to_string()),
+        "customer_id": name.customer(undone.customer),
         "channel": undone.channel.name(),
         "amount": undone.amount.get(),
         "was_hold": undone.was_hold,
@@ -240,7 +261,7 @@ fn undone_json(undone: &Undone, name: Namer<'_>) -> Value {
 fn captured_json(captured: &Captured, name: Namer<'_>) -> Value {
     json!({
         "decided_lsn": captured.order.0,
-        "customer_id": name(captured.customer).map(|id| id.to_string()),
+        "customer_id": name.customer(captured.customer),
         "channel": captured.channel.name(),
         "amount": captured.amount.get(),
         "released": captured.released.get(),
@@ -254,13 +275,13 @@ fn refunded_json(refunded: &Refunded, name: Namer<'_>) -> Value {
     json!({
         "decided_lsn": refunded.order.0,
         "refund_id": refunded.refund_id.as_str(),
-        "customer_id": name(refunded.customer).map(|id| id.to_string()),
+        "customer_id": name.customer(refunded.customer),
         "channel": refunded.channel.name(),
         "amount": refunded.amount.get(),
         "month": refunded.month.to_string(),
         "outcome": refunded.destination.name(),
         "points": refunded.points,
-        "books": books_json(&refunded.books),
+        "books": books_json(&refunded.books, name.bills),
     })
 }
 
@@ -269,7 +290,7 @@ fn recalled_json(order: &Order, name: Namer<'_>) -> Value {
         "authorization_id": order.id.to_string(),
         "merchant_id": order.key.merchant.as_str(),
         "order_id": order.key.order_id.as_str(),
-        "customer_id": order.customer.and_then(name).map(|id| id.to_string()),
+        "customer_id": order.customer.and_then(|ix| name.customer(ix)),
         "channel": order.channel.name(),
         "amount": order.amount.get(),
         "decided_at": order.decided_at.to_string(),
@@ -280,6 +301,12 @@ fn recalled_json(order: &Order, name: Namer<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn names() -> Namer<'static> {
+        static BILLS: std::sync::LazyLock<BillNames> = std::sync::LazyLock::new(BillNames::default);
+        Namer { customers: &|_| CustomerId::new("1001").ok(), bills: &BILLS }
+    }
+
     use crate::domain::event::CodeIssued;
     use crate::domain::ids::Handle;
 
@@ -311,7 +338,7 @@ mod tests {
         };
         let shown = |advised: &Advised| -> Value {
             let event = Event::Advised(Box::new(advised.clone()));
-            let line = event_json(Lsn(5), now.at, &event, &|_| CustomerId::new("1001").ok());
+            let line = event_json(Lsn(5), now.at, &event, names());
             assert!(!line.contains("314159265"), "{line}");
             serde_json::from_str(&line).unwrap()
         };
@@ -338,7 +365,7 @@ mod tests {
         });
         let voided = Event::CodeVoided { handle: Handle::new(314_159_265).unwrap() };
         for event in [issued, voided] {
-            let line = event_json(Lsn(5), Millis(1_795_423_500_000), &event, &|_| CustomerId::new("1001").ok());
+            let line = event_json(Lsn(5), Millis(1_795_423_500_000), &event, names());
             for secret in ["314159265", "54321", "2712847316"] {
                 assert!(!line.contains(secret), "{line}");
             }

@@ -3,37 +3,25 @@
 use serde_json::{Value, json};
 
 use super::event_json::Namer;
+use super::past::BillNames;
 use crate::domain::bill::{BillKey, Line};
 use crate::domain::event::{Cause, Note, Payment};
 use crate::domain::ids::CustomerIx;
 use crate::domain::settle::{Charge, Pot, Settlement};
 
-fn customer(ix: CustomerIx, name: Namer<'_>) -> Option<String> {
-    name(ix).map(|id| id.to_string())
-}
-
-/// `2026-11`, or the record of an NP Atobarai purchase as `np:123`.
-pub(super) fn bill_name(bill: BillKey) -> String {
-    match bill {
-        BillKey::Month(month) => month.to_string(),
-        BillKey::Np(order) => format!("np:{order}"),
-    }
-}
-
-fn pot_json(pot: Pot) -> Value {
+fn pot_json(pot: Pot, names: &BillNames) -> Value {
     match pot {
         Pot::Received => json!("received"),
         Pot::Refund => json!("refund"),
         Pot::Credit => json!("credit"),
         Pot::Payout => json!("payout"),
-        Pot::Bill { bill, line } => json!({ "bill": bill_name(bill), "line": line.name() }),
+        Pot::Bill { bill, line } => json!({ "bill": names.of(bill), "line": line.name() }),
     }
 }
 
-fn charge_json(charge: &Charge) -> Value {
-    let of =
-        |kind: &str, bill: BillKey, amount: u64| json!({ "kind": kind, "bill": bill_name(bill), "amount": amount });
-    let on = |kind: &str, bill, date: String, amount: u64| json!({ "kind": kind, "bill": bill_name(bill), "date": date, "amount": amount });
+fn charge_json(charge: &Charge, names: &BillNames) -> Value {
+    let of = |kind: &str, bill: BillKey, amount: u64| json!({ "kind": kind, "bill": names.of(bill), "amount": amount });
+    let on = |kind: &str, bill, date: String, amount: u64| json!({ "kind": kind, "bill": names.of(bill), "date": date, "amount": amount });
     match *charge {
         Charge::Issued { month, method, due, fee, principal } => json!({
             "kind": "bill_issued",
@@ -53,23 +41,23 @@ fn charge_json(charge: &Charge) -> Value {
     }
 }
 
-pub(super) fn books_json(books: &Settlement) -> Value {
+pub(super) fn books_json(books: &Settlement, names: &BillNames) -> Value {
     let transfers = books.transfers.iter().map(|transfer| {
         json!({
-            "from": pot_json(transfer.from),
-            "to": pot_json(transfer.to),
+            "from": pot_json(transfer.from, names),
+            "to": pot_json(transfer.to, names),
             "amount": transfer.amount.get(),
             "at": transfer.at.to_string(),
         })
     });
     let counted =
-        books.counted.iter().map(|counted| json!({ "bill": bill_name(counted.bill), "on_time": counted.on_time }));
+        books.counted.iter().map(|counted| json!({ "bill": names.of(counted.bill), "on_time": counted.on_time }));
     let steps = books
         .steps
         .iter()
         .map(|step| json!({ "from": step.from, "to": step.to, "reason": step.why.name(), "policy": step.policy }));
     json!({
-        "charges": books.charges.iter().map(charge_json).collect::<Vec<_>>(),
+        "charges": books.charges.iter().map(|charge| charge_json(charge, names)).collect::<Vec<_>>(),
         "transfers": transfers.collect::<Vec<_>>(),
         "bills_paid": counted.collect::<Vec<_>>(),
         "rung_changes": steps.collect::<Vec<_>>(),
@@ -103,7 +91,7 @@ pub(super) fn settled_json(cause: &Cause, books: &Settlement, name: Namer<'_>) -
         }
         Cause::Payout { id, amount } => ("paid_out", json!({ "payout_id": id.as_str(), "amount": amount.get() })),
     };
-    let books = json!({ "customer_id": customer(books.customer, name), "books": books_json(books) });
+    let books = json!({ "customer_id": name.customer(books.customer), "books": books_json(books, name.bills) });
     (kind, merged(facts, books))
 }
 
@@ -135,5 +123,5 @@ pub(super) fn noted_json(note: &Note, ix: CustomerIx, name: Namer<'_>) -> (&'sta
             ("slip_issued", facts)
         }
     };
-    (kind, merged(facts, json!({ "customer_id": customer(ix, name) })))
+    (kind, merged(facts, json!({ "customer_id": name.customer(ix) })))
 }

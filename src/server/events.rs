@@ -10,8 +10,9 @@ use hyper::header::{self, HeaderMap};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::answer::{Aborted, Answer};
-use super::event_json::{customers_of, event_json};
+use super::event_json::{Namer, bills_of, customers_of, event_json};
 use super::flow::{Asked, ask};
+use super::past::{BillNames, invoices};
 use super::problem::{EVENTS_RELEASED, NOT_FOUND, Problem};
 use super::request_guard::Query;
 use super::{Edge, EventSource};
@@ -64,6 +65,7 @@ pub(super) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
         left,
         live,
         names: HashMap::new(),
+        bills: BillNames::default(),
         out,
         _permit: permit,
     };
@@ -132,6 +134,8 @@ struct Feed {
     live: bool,
     /// Ids of customers met so far; emptied when it has grown.
     names: HashMap<CustomerIx, CustomerId>,
+    /// Likewise the names of invoices.
+    bills: BillNames,
     out: mpsc::Sender<Result<Bytes, Aborted>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -206,9 +210,11 @@ impl Feed {
     async fn render(&mut self, page: &Page) -> Option<Bytes> {
         let (last, ..) = page.last()?;
         self.learn_names(page).await;
+        self.learn_bills(page).await;
         let mut text = String::new();
         for (lsn, at, event) in page {
-            let json = event_json(*lsn, *at, event, &|ix| self.names.get(&ix).copied());
+            let namer = Namer { customers: &|ix| self.names.get(&ix).copied(), bills: &self.bills };
+            let json = event_json(*lsn, *at, event, namer);
             if self.live {
                 text += &format!("id: {lsn}\ndata: {json}\n\n");
             } else {
@@ -219,6 +225,15 @@ impl Feed {
         let given = u64::try_from(page.len()).unwrap_or(u64::MAX);
         self.left = self.left.map(|left| left.saturating_sub(given));
         Some(Bytes::from(text))
+    }
+
+    async fn learn_bills(&mut self, page: &Page) {
+        if self.bills.len() > NAMES {
+            self.bills = BillNames::default();
+        }
+        let bills = page.iter().flat_map(|(.., event)| bills_of(event));
+        // Where the ledger can't tell, an event names no invoice; the next page asks again.
+        self.bills.learn(&self.edge, invoices(bills)).await.ok();
     }
 
     async fn learn_names(&mut self, page: &Page) {

@@ -1,21 +1,31 @@
 //! `POST /v1/imports`: a file of what banks and convenience stores report. Every line has an id of its own and is posted
 //! once, whatever file it comes in: a file read twice, or one that overlaps another by half, changes nothing. Bad
 //! lines are named with their reason, good ones are posted.
+//!
+//! Lines go to the engine in the order of the file and wait together for the disk, so that they share its syncs.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
 
 use super::afterwards::refund_by;
 use super::answer::Answer;
-use super::flow::{Asked, ask};
-use super::office::instruct;
-use super::problem::{MALFORMED, PAYMENT_FINAL, PAYMENT_UNKNOWN, Problem};
-use crate::domain::event::{Cause, Event};
+use super::csv_lines::{Records, Span};
+use super::flow::Asked;
+use super::office::instruct_with;
+use super::past::known;
+use super::problem::{ID_REUSED, MALFORMED, Problem, REFUND_ID_REUSED};
+use super::{Edge, undo};
 use crate::domain::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
-use crate::domain::request::{Instruction, Refund, Request};
-use crate::domain::rule::Reply;
+use crate::domain::receipts::Known;
+use crate::domain::request::{Instruction, Refund};
 use crate::hex;
 
 /// Largest amount of one line, yen.
@@ -43,14 +53,23 @@ const COLUMNS: [&str; 7] = ["id", "type", "customer_id", "amount", "paid_at", "e
 /// What a line tells.
 enum Told {
     Office(CustomerId, Instruction),
-    /// Final news: of a payment that was provisional, or of one we had not heard of.
-    Final(CustomerId, OfficeId, Option<(Yen, Option<Millis>)>),
     Refund(Refund),
+}
+
+/// Number and id of a line.
+type Place = (u64, String);
+
+/// One line as it was read.
+struct Line {
+    /// Of the file, from 1, as an editor counts.
+    number: u64,
+    id: String,
+    told: Result<Told, Problem>,
 }
 
 #[derive(Serialize)]
 struct LineError {
-    /// Of the file, from 1; the header is line 1.
+    /// Of the file, from 1, as an editor counts.
     line: u64,
     id: String,
     reason: &'static str,
@@ -68,51 +87,166 @@ struct ImportShown {
     errors: Vec<LineError>,
 }
 
+/// Lines under way at once.
+const TOGETHER: usize = 256;
+
 pub(super) async fn import(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(asked.body);
-    let headers = reader.headers().map_err(|error| Problem::new(&MALFORMED, error.to_string()))?.clone();
-    if let Some(unknown) = headers.iter().find(|name| !COLUMNS.contains(name)) {
-        let detail = format!("The column `{unknown}` is not known; known are {}.", COLUMNS.join(", "));
-        return Err(Problem::new(&MALFORMED, detail));
-    }
-    let column = |wanted: &str| headers.iter().position(|name| name == wanted);
-    let (Some(id_column), Some(_)) = (column("id"), column("type")) else {
-        return Err(Problem::new(&MALFORMED, "The first line must name the columns, `id` and `type` among them."));
-    };
+    let mut spans = Records::of(asked.body);
+    let columns = columns(&mut spans)?;
     let digest: [u8; 32] = Sha256::digest(asked.body).into();
     let digest = format!("sha256:{}", hex::encode(&digest).as_str());
     let mut shown = ImportShown { digest, ..ImportShown::default() };
-    for record in reader.records() {
-        shown.lines += 1;
-        let (line, id, outcome) = match &record {
-            Ok(record) => {
-                let line = record.position().map_or(shown.lines + 1, csv::Position::line);
-                let id = record.get(id_column).unwrap_or_default().chars().take(64).collect();
-                let told = record.deserialize(Some(&headers)).map_err(|error| bad(error.to_string())).and_then(read);
-                (
-                    line,
-                    id,
-                    match told {
-                        Ok(told) => post(asked, told).await,
-                        Err(problem) => Err(problem),
-                    },
-                )
-            }
-            Err(error) => (shown.lines + 1, String::new(), Err(bad(error.to_string()))),
-        };
+    let stopping = asked.edge.stopping();
+    loop {
+        let lines = next_lines(&mut spans, &columns);
+        let Some(first) = lines.first() else { return Answer::ok(&shown) };
+        if *stopping.borrow() {
+            return Err(broken_off(first.number, &shown, Problem::not_ready()));
+        }
+        post_together(asked.edge, lines, &mut shown).await?;
+    }
+}
+
+fn next_lines(spans: &mut Records<'_>, columns: &StringRecord) -> Vec<Line> {
+    spans.take(TOGETHER).map(|span| line(span, columns)).collect()
+}
+
+/// The names of the columns, from the first line that is not blank.
+fn columns(spans: &mut Records<'_>) -> Result<StringRecord, Problem> {
+    let missing = || Problem::new(&MALFORMED, "The first line must name the columns, `id` and `type` among them.");
+    let columns = cells(spans.next().ok_or_else(missing)?)?;
+    if let Some(unknown) = columns.iter().find(|name| !COLUMNS.contains(name)) {
+        let detail = format!("The column `{unknown}` is not known; known are {}.", COLUMNS.join(", "));
+        return Err(Problem::new(&MALFORMED, detail));
+    }
+    let times = |wanted: &str| columns.iter().filter(|name| *name == wanted).count();
+    if let Some(twice) = COLUMNS.into_iter().find(|name| times(name) > 1) {
+        return Err(Problem::new(&MALFORMED, format!("The column `{twice}` is named twice.")));
+    }
+    if times("id") == 0 || times("type") == 0 { Err(missing()) } else { Ok(columns) }
+}
+
+fn cells(span: Span<'_>) -> Result<StringRecord, Problem> {
+    if let Some(line) = span.unclosed {
+        let detail = format!("The quote that opens on line {line} is never closed, so nothing after it could be read.");
+        return Err(bad(detail));
+    }
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(span.bytes);
+    let mut records = reader.byte_records();
+    let (Some(Ok(record)), None) = (records.next(), records.next()) else { return Err(bad("This is no CSV.")) };
+    StringRecord::from_byte_record(record).map_err(|_| bad("This line is not UTF-8."))
+}
+
+fn line(span: Span<'_>, columns: &StringRecord) -> Line {
+    let cells = match cells(span) {
+        Ok(cells) => cells,
+        Err(problem) => return Line { number: span.line, id: String::new(), told: Err(problem) },
+    };
+    let id = columns.iter().position(|name| name == "id").and_then(|at| cells.get(at)).unwrap_or_default();
+    let id = id.chars().take(64).collect();
+    let told = if cells.len() == columns.len() {
+        cells.deserialize(Some(columns)).map_err(|error| bad(error.to_string())).and_then(read)
+    } else {
+        Err(bad(format!("It has {} fields, and the first line names {}.", cells.len(), columns.len())))
+    };
+    Line { number: span.line, id, told }
+}
+
+/// Nothing from this line on was read, or all of it may be sent again: the caller sends the whole file again, and what was
+/// posted replays.
+fn broken_off(line: u64, shown: &ImportShown, problem: Problem) -> Problem {
+    let detail = format!(
+        "The import ended before line {line}: {} lines were posted, {} were known, {} failed. Send the file again; what \
+         was posted is not posted twice.",
+        shown.posted, shown.replayed, shown.failed
+    );
+    problem.with_detail(detail).with("line", line).with("posted", shown.posted).with("replayed", shown.replayed)
+}
+
+/// Posts lines in their order, and waits for them together.
+async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportShown) -> Result<(), Problem> {
+    let ids = lines.iter().filter_map(|line| match &line.told {
+        Ok(Told::Office(_, instruction)) => instruction.receipt().map(|(_, id)| id),
+        _ => None,
+    });
+    let known = known(edge, ids.collect()).await;
+    let alone = recall(edge, &lines).await;
+    let mut begun = Vec::new();
+    for (at, line) in lines.into_iter().enumerate() {
+        // Its way takes several questions, and what comes after it in the file may not pass it.
+        let is_alone = alone.contains(&at);
+        if is_alone {
+            note(begun.drain(..), shown).await?;
+        }
+        let place = (line.number, line.id);
+        begun.push((place, Begun::begin(post(edge, line.told, known.as_ref())).await));
+        if is_alone {
+            note(begun.drain(..), shown).await?;
+        }
+    }
+    note(begun.drain(..), shown).await
+}
+
+/// Takes down what came of lines, in their order.
+async fn note<F: Future<Output = Result<bool, Problem>>>(
+    begun: impl Iterator<Item = (Place, Begun<F>)>,
+    shown: &mut ImportShown,
+) -> Result<(), Problem> {
+    let mut broken = None;
+    for ((line, id), begun) in begun {
+        match begun.end().await {
+            // Those after it are under way and end as they end; the answer tells of the first that did not.
+            Err(problem) if problem.status() == 503 => broken = broken.or(Some((line, problem))),
+            _ if broken.is_some() => {}
+            outcome => shown.count(line, id, outcome),
+        }
+    }
+    broken.map_or(Ok(()), |(line, problem)| Err(broken_off(line, shown, problem)))
+}
+
+impl ImportShown {
+    fn count(&mut self, line: u64, id: String, outcome: Result<bool, Problem>) {
+        self.lines += 1;
         match outcome {
-            Ok(true) => shown.replayed += 1,
-            Ok(false) => shown.posted += 1,
-            // Nothing of the rest was read; the caller sends the file again and loses nothing.
-            Err(problem) if problem.status() == 503 => return Err(problem),
+            Ok(true) => self.replayed += 1,
+            Ok(false) => self.posted += 1,
             Err(problem) => {
-                shown.failed += 1;
-                let (reason, detail) = (problem.reason(), problem.detail().to_owned());
-                shown.errors.push(LineError { line, id, reason, detail });
+                self.failed += 1;
+                let (reason, detail) = (reason(&problem), problem.detail().to_owned());
+                self.errors.push(LineError { line, id, reason, detail });
             }
         }
     }
-    Answer::ok(&shown)
+}
+
+/// The id of a line has one name, whatever the line tells.
+fn reason(problem: &Problem) -> &'static str {
+    if problem.reason() == REFUND_ID_REUSED.reason { ID_REUSED.reason } else { problem.reason() }
+}
+
+/// Something under way that has been asked for: the order of beginning is the order of asking.
+enum Begun<F: Future> {
+    Ended(F::Output),
+    Waiting(Pin<Box<F>>),
+}
+
+impl<F: Future> Begun<F> {
+    /// A question enters the engine's queue when it is first looked at.
+    async fn begin(future: F) -> Self {
+        let mut future = Box::pin(future);
+        match std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+            Poll::Ready(output) => Self::Ended(output),
+            Poll::Pending => Self::Waiting(future),
+        }
+    }
+
+    async fn end(self) -> F::Output {
+        match self {
+            Self::Ended(output) => output,
+            Self::Waiting(future) => future.await,
+        }
+    }
 }
 
 fn bad(detail: impl Into<String>) -> Problem {
@@ -145,8 +279,8 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
             Told::Office(customer()?, Instruction::Expect { id: id()?, amount: amount()?, paid_at, expires_at })
         }
         "final" | "debit_paid" => {
-            let money = if row.amount.is_empty() { None } else { Some((amount()?, paid_at)) };
-            Told::Final(customer()?, id()?, money)
+            let amount = if row.amount.is_empty() { None } else { Some(amount()?) };
+            Told::Office(customer()?, Instruction::Confirm { id: id()?, amount, paid_at })
         }
         "withdrawn" | "debit_failed" => Told::Office(customer()?, Instruction::Withdraw { id: id()? }),
         "refund" => {
@@ -163,56 +297,37 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
     })
 }
 
+/// Looks of one import under way at once; they block a thread each.
+const LOOKS: usize = 8;
+
+/// Takes the purchases of refunds back into memory before the lines begin, so that each refund is one question. Gives
+/// the places of those that take more.
+async fn recall(edge: &Arc<Edge>, lines: &[Line]) -> Vec<usize> {
+    let (mut alone, mut looks) = (Vec::new(), JoinSet::new());
+    for (at, line) in lines.iter().enumerate() {
+        let Ok(Told::Refund(refund)) = line.told else { continue };
+        if looks.len() >= LOOKS {
+            alone.extend(looks.join_next().await.and_then(Result::ok).flatten());
+        }
+        let edge = Arc::clone(edge);
+        looks.spawn(async move {
+            let is_one_question = undo::bring_back(&edge, refund.authorization).await.unwrap_or(false);
+            (!is_one_question).then_some(at)
+        });
+    }
+    while let Some(look) = looks.join_next().await {
+        alone.extend(look.ok().flatten());
+    }
+    alone
+}
+
 /// Whether it was known already.
-async fn post(asked: &Asked<'_>, told: Told) -> Result<bool, Problem> {
-    match told {
+async fn post(edge: &Edge, told: Result<Told, Problem>, known: Option<&Known>) -> Result<bool, Problem> {
+    match told? {
         Told::Office(customer, instruction) => {
-            let is_pending = matches!(instruction, Instruction::Expect { .. });
-            match instruct(asked, customer, instruction).await {
-                // The money came before its provisional news, which says nothing any more.
-                Err(problem) if is_pending && problem.reason() == PAYMENT_FINAL.reason => Ok(true),
-                outcome => Ok(outcome?.replayed),
-            }
+            let ledger = instruction.receipt().and_then(|(_, id)| Some(known?.of(id)));
+            Ok(instruct_with(edge, customer, instruction, ledger).await?.replayed)
         }
-        Told::Final(customer, id, money) => came(asked, customer, id, money).await,
-        Told::Refund(refund) => refund_by(asked, refund).await,
-    }
-}
-
-/// Final news. Money that says another amount than its provisional news is posted by nobody: somebody must look.
-async fn came(
-    asked: &Asked<'_>,
-    customer: CustomerId,
-    id: OfficeId,
-    money: Option<(Yen, Option<Millis>)>,
-) -> Result<bool, Problem> {
-    let answered = ask(asked.edge, Request::FindCustomer(customer), None).await?;
-    if let (Some((amount, _)), Reply::Customer { account, .. }) = (money, answered.reply) {
-        let news = account.notes().and_then(|notes| notes.pending.iter().find(|pending| pending.id == id));
-        same_amount(amount, news.map(|pending| pending.amount))?;
-    }
-    match (instruct(asked, customer, Instruction::Confirm { id }).await, money) {
-        (Err(problem), Some((amount, paid_at))) if problem.reason() == PAYMENT_UNKNOWN.reason => {
-            let repay = Instruction::Repay { id, amount, paid_at, slip: None };
-            Ok(instruct(asked, customer, repay).await?.replayed)
-        }
-        (Ok(booked), Some((amount, _))) => {
-            if let Event::Settled { cause: Cause::Final(payment), .. } = booked.receipt.event.as_ref() {
-                same_amount(amount, Some(payment.amount))?;
-            }
-            Ok(booked.replayed)
-        }
-        (outcome, _) => Ok(outcome?.replayed),
-    }
-}
-
-fn same_amount(told: Yen, known: Option<Yen>) -> Result<(), Problem> {
-    match known {
-        Some(known) if known != told => {
-            let wanted =
-                format!("must be the {known} yen of the provisional news; if that was wrong, withdraw it first");
-            Err(field("amount", &wanted))
-        }
-        _ => Ok(()),
+        Told::Refund(refund) => refund_by(edge, refund).await,
     }
 }

@@ -23,6 +23,7 @@ mod authorizations;
 pub mod bad_codes;
 pub mod callers;
 mod codes;
+mod csv_lines;
 mod customers;
 mod decision;
 mod event_json;

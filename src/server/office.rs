@@ -3,13 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Edge;
 use super::answer::Answer;
 use super::codes::SpendableShown;
 use super::customers::{customer_id, rules};
-use super::event_json_books::bill_name;
 use super::fields::{self, Amount, Text, Words};
 use super::flow::{Asked, ask, out_of_place};
-use super::past::receipt;
+use super::past::{BillNames, bill_names, known};
 use super::problem::{ID_REUSED, Problem, REPAYMENT_ID_REUSED};
 use super::refusal::refused;
 use crate::domain::account::Account;
@@ -18,12 +18,10 @@ use crate::domain::event::{Cause, Event, Note};
 use crate::domain::ids::{CustomerId, OfficeId};
 use crate::domain::jst::{Millis, Month, Now};
 use crate::domain::money::Yen;
-use crate::domain::office::check_same;
-use crate::domain::receipts::{Receipt, ReceiptKind};
+use crate::domain::receipts::{Known, Receipt};
 use crate::domain::request::{Instruction, Request};
 use crate::domain::rule::Reply;
 use crate::domain::settle::{Pot, Settlement};
-use crate::domain::undo::Refusal;
 
 /// What came of an instruction.
 pub(super) struct Booked {
@@ -33,21 +31,23 @@ pub(super) struct Booked {
     pub(super) now: Now,
 }
 
-/// Puts an instruction to the engine, once its id is known not to be an old one.
+/// Puts an instruction to the engine, with what the ledger has of its id: the engine judges both as one.
 pub(super) async fn instruct(asked: &Asked<'_>, customer: CustomerId, told: Instruction) -> Result<Booked, Problem> {
-    if let Some((kind, id)) = told.receipt() {
-        if let Some(old) = receipt(asked.edge, customer, kind, id).await? {
-            check_same(&old.event, &told).map_err(refused)?;
-            let answered = ask(asked.edge, Request::FindCustomer(customer), None).await?;
-            let Reply::Customer { account, .. } = answered.reply else { return Err(out_of_place(&answered.reply)) };
-            return Ok(Booked { account, receipt: old, replayed: true, now: answered.now });
-        }
-        // Provisional news that comes after the money, which was posted as a repayment.
-        if kind == ReceiptKind::Pending && receipt(asked.edge, customer, ReceiptKind::Repayment, id).await?.is_some() {
-            return Err(refused(Refusal::PaymentFinal));
-        }
-    }
-    let answered = ask(asked.edge, Request::Instruct { customer, instruction: told }, None).await?;
+    let ledger = match told.receipt() {
+        Some((_, id)) => known(asked.edge, vec![id]).await,
+        None => None,
+    };
+    instruct_with(asked.edge, customer, told, ledger).await
+}
+
+/// As [`instruct`], where the ledger was asked before.
+pub(super) async fn instruct_with(
+    edge: &Edge,
+    customer: CustomerId,
+    instruction: Instruction,
+    ledger: Option<Known>,
+) -> Result<Booked, Problem> {
+    let answered = ask(edge, Request::Instruct { customer, instruction, ledger }, None).await?;
     match answered.reply {
         Reply::Booked { account, receipt, replayed } => {
             Ok(Booked { account, receipt: *receipt, replayed, now: answered.now })
@@ -67,8 +67,10 @@ impl Booked {
 /// What of a payment went onto one bill.
 #[derive(Serialize)]
 pub(super) struct Applied {
-    /// `YYYY-MM`, or `np:` and the number of an NP Atobarai purchase's record.
-    pub(super) month: String,
+    /// `YYYY-MM`, or the authorization id of an NP Atobarai purchase.
+    pub(super) bill: String,
+    /// Of a month's bill.
+    pub(super) month: Option<String>,
     pub(super) principal: u64,
     pub(super) bill_fee: u64,
     pub(super) late_fees: u64,
@@ -81,7 +83,7 @@ fn paid_back(books: &Settlement) -> Yen {
 }
 
 /// Where the money of a settlement came to rest, bill by bill: what moved on is counted where it went.
-pub(super) fn applied(books: &Settlement) -> Vec<Applied> {
+fn applied(books: &Settlement, names: &BillNames) -> Result<Vec<Applied>, Problem> {
     let mut bills: Vec<(BillKey, Lines, Lines)> = Vec::new();
     for transfer in &books.transfers {
         for (pot, is_in) in [(transfer.from, false), (transfer.to, true)] {
@@ -96,12 +98,15 @@ pub(super) fn applied(books: &Settlement) -> Vec<Applied> {
     }
     let rest = bills.iter().map(|(bill, into, out)| (bill, into.minus_or_zero(out)));
     rest.filter(|(_, lines)| !lines.total().is_zero())
-        .map(|(bill, lines)| Applied {
-            month: bill_name(*bill),
-            principal: lines.principal.get(),
-            bill_fee: lines.bill_fee.get(),
-            late_fees: lines.late_fees.get(),
-            damages: lines.damages.get(),
+        .map(|(bill, lines)| {
+            Ok(Applied {
+                bill: names.of(*bill).ok_or_else(Problem::internal)?,
+                month: bill.month().map(|month| month.to_string()),
+                principal: lines.principal.get(),
+                bill_fee: lines.bill_fee.get(),
+                late_fees: lines.late_fees.get(),
+                damages: lines.damages.get(),
+            })
         })
         .collect()
 }
@@ -141,17 +146,18 @@ struct RepaymentShown {
     replayed: bool,
 }
 
-fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentShown, Problem> {
+async fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentShown, Problem> {
     let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } =
         booked.receipt.event.as_ref()
     else {
         return Err(Problem::internal());
     };
+    let names = bill_names(asked.edge, books.bills()).await?;
     Ok(RepaymentShown {
         repayment_id: payment.id.to_string(),
         amount: payment.amount.get(),
         paid_at: payment.paid_at.to_string(),
-        applied: applied(books),
+        applied: applied(books, &names)?,
         credit: booked.account.credit().get(),
         payout_due: paid_back(books).get(),
         spendable: booked.spendable(asked)?,
@@ -170,7 +176,7 @@ pub(super) async fn repay(asked: &Asked<'_>) -> Result<Answer, Problem> {
         slip: body.slip.map(|slip| slip.0.0),
     };
     let booked = instruct(asked, customer, told).await.map_err(repayment_id_reused)?;
-    Answer::ok(&show_payment(asked, &booked)?)
+    Answer::ok(&show_payment(asked, &booked).await?)
 }
 
 /// The contract has a name of its own for it.
@@ -214,9 +220,15 @@ pub(super) async fn expect(asked: &Asked<'_>) -> Result<Answer, Problem> {
         expires_at: body.expires_at.0,
     };
     let booked = instruct(asked, customer, told).await?;
-    let Event::Noted { note: Note::Pending { id, amount, paid_at, expires_at }, .. } = booked.receipt.event.as_ref()
-    else {
-        return Err(Problem::internal());
+    let (id, amount, paid_at, expires_at) = match booked.receipt.event.as_ref() {
+        Event::Noted { note: Note::Pending { id, amount, paid_at, expires_at }, .. } => {
+            (id, amount, paid_at, expires_at)
+        }
+        // The money had come before its news.
+        Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. } => {
+            (&payment.id, &payment.amount, &payment.paid_at, &body.expires_at.0)
+        }
+        _ => return Err(Problem::internal()),
     };
     Answer::ok(&PendingShown {
         status: pending_status(&booked, *id),
@@ -250,12 +262,20 @@ fn office_id(asked: &Asked<'_>, name: &str) -> Result<OfficeId, Problem> {
     OfficeId::new(asked.param(name)).map_err(|bad| Problem::parameter(name, bad.to_string()))
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FinalBody {
+    amount: Option<Amount>,
+    paid_at: Option<Text<Millis>>,
+}
+
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
 pub(super) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
-    fields::read_none(asked.body)?;
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id }).await?;
-    Answer::ok(&show_payment(asked, &booked)?)
+    let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(asked.body)? };
+    let (amount, paid_at) = (body.amount.map(|amount| Yen::new(amount.0)), body.paid_at.map(|at| at.0));
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id, amount, paid_at }).await?;
+    Answer::ok(&show_payment(asked, &booked).await?)
 }
 
 #[derive(Serialize)]

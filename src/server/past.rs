@@ -1,6 +1,7 @@
 //! What the engine does not remember, read from the ledger off the hot path: old orders, old facts of the office, a
 //! customer's history.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +10,13 @@ use super::callers::Caller;
 use super::flow::{Asked, ask, out_of_place};
 use super::problem::{AUTHORIZATION_UNKNOWN, FORBIDDEN, Problem};
 use super::statements::CustomerPast;
+use crate::domain::bill::BillKey;
 use crate::domain::denial::Reason;
 use crate::domain::event::FirstSale;
-use crate::domain::ids::{AuthorizationId, CustomerId, OfficeId, TerminalKey};
+use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId, TerminalKey};
 use crate::domain::jst::Millis;
 use crate::domain::orders::Order;
-use crate::domain::receipts::{Receipt, ReceiptKind};
+use crate::domain::receipts::Known;
 use crate::domain::request::{OrderKey, Request};
 use crate::domain::rule::Reply;
 
@@ -23,8 +25,10 @@ pub trait Past: Send + Sync {
     fn order(&self, id: AuthorizationId) -> Result<Option<Order>, String>;
     /// The newest decision with this key.
     fn order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, String>;
-    /// The fact that answers for an id of the office.
-    fn receipt(&self, customer: &CustomerId, kind: ReceiptKind, id: OfficeId) -> Result<Option<Receipt>, String>;
+    /// The facts that answer for ids of the office, of all customers.
+    fn known(&self, ids: &[OfficeId]) -> Result<Known, String>;
+    /// The names of orders by their record, those that there are.
+    fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, String>;
     fn customer(&self, customer: &CustomerId) -> Result<CustomerPast, String>;
     /// Whether everything that is durable now is posted.
     fn is_caught_up(&self) -> Result<bool, String>;
@@ -75,15 +79,72 @@ pub(super) async fn look(edge: &Edge, which: Which) -> Result<Option<Order>, Una
     Ok(read(edge, look).await?.flatten())
 }
 
-/// An old fact of the office. Where the ledger can't tell, nothing may be posted: it could be posted twice.
-pub(super) async fn receipt(
-    edge: &Edge,
-    customer: CustomerId,
-    kind: ReceiptKind,
-    id: OfficeId,
-) -> Result<Option<Receipt>, Problem> {
-    let found = read(edge, move |past| past.receipt(&customer, kind, id)).await;
-    found.map(Option::flatten).map_err(|Unavailable| Problem::not_ready())
+/// What the ledger has of ids of the office, in one look. None where it can't tell: then only what memory knows is
+/// answered, and nothing is posted, for it could be posted twice.
+pub(super) async fn known(edge: &Edge, ids: Vec<OfficeId>) -> Option<Known> {
+    match read(edge, move |past| past.known(&ids)).await {
+        Ok(found) => Some(found.unwrap_or_else(Known::nothing)),
+        Err(Unavailable) => None,
+    }
+}
+
+/// What NP Atobarai invoices are called: by the authorization id of their purchase.
+#[derive(Default)]
+pub(super) struct BillNames(HashMap<Lsn, AuthorizationId>);
+
+impl BillNames {
+    /// `2026-11`, or the authorization id of an NP Atobarai purchase.
+    pub(super) fn of(&self, bill: BillKey) -> Option<String> {
+        match bill {
+            BillKey::Month(month) => Some(month.to_string()),
+            BillKey::Np(order) => self.0.get(&order).map(ToString::to_string),
+        }
+    }
+
+    /// Learns the names that are not known yet, from memory and, for purchases of long ago, from the ledger.
+    pub(super) async fn learn(&mut self, edge: &Edge, orders: Vec<Lsn>) -> Result<(), Problem> {
+        let mut orders = orders;
+        orders.retain(|order| !self.0.contains_key(order));
+        orders.sort_unstable();
+        orders.dedup();
+        if orders.is_empty() {
+            return Ok(());
+        }
+        match ask(edge, Request::NameOrders(orders.clone().into_boxed_slice()), None).await?.reply {
+            Reply::OrderNames(names) => self.add(names),
+            other => return Err(out_of_place(&other)),
+        }
+        orders.retain(|order| !self.0.contains_key(order));
+        if !orders.is_empty() {
+            let found = read(edge, move |past| past.names(&orders)).await;
+            self.add(found.map_err(|Unavailable| Problem::not_ready())?.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    pub(super) fn add(&mut self, names: impl IntoIterator<Item = AuthorizationId>) {
+        self.0.extend(names.into_iter().map(|id| (id.lsn, id)));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The invoices among bills, by the record of their purchase.
+pub(super) fn invoices(bills: impl IntoIterator<Item = BillKey>) -> Vec<Lsn> {
+    let order = |bill| match bill {
+        BillKey::Np(order) => Some(order),
+        BillKey::Month(_) => None,
+    };
+    bills.into_iter().filter_map(order).collect()
+}
+
+/// The names of some bills.
+pub(super) async fn bill_names(edge: &Edge, bills: impl IntoIterator<Item = BillKey>) -> Result<BillNames, Problem> {
+    let mut names = BillNames::default();
+    names.learn(edge, invoices(bills)).await?;
+    Ok(names)
 }
 
 /// All that the ledger has of a customer.

@@ -245,6 +245,11 @@ impl Problem {
         self.0.reason
     }
 
+    pub(super) fn with_detail(mut self, detail: String) -> Self {
+        self.0.detail = detail;
+        self
+    }
+
     pub(super) fn detail(&self) -> &str {
         &self.0.detail
     }

@@ -62,10 +62,10 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
             Problem::field("/paid_at", "must be a day of the last 400").with("oldest", oldest.to_string())
         }
         Refusal::ExpiryPassed => Problem::field("/expires_at", "must be later than now"),
-        Refusal::PaymentUnknown => Problem::new(&PAYMENT_UNKNOWN, "Check the id, or post it as a repayment."),
+        Refusal::PaymentUnknown => Problem::new(&PAYMENT_UNKNOWN, "Check the id, or tell `amount` and `paid_at`."),
         Refusal::PaymentFinal => Problem::new(&PAYMENT_FINAL, "The money came. Pay it out if it has to go back."),
         Refusal::PaymentWithdrawn => {
-            Problem::new(&PAYMENT_WITHDRAWN, "Post the money as a repayment if it came after all.")
+            Problem::new(&PAYMENT_WITHDRAWN, "If the money came, post it under an id of its own.")
         }
         Refusal::BlockUnknown => Problem::new(&BLOCK_UNKNOWN, "Check the id: there is no such block, or no more."),
         Refusal::BillUnknown => Problem::new(&BILL_UNKNOWN, "There is no unpaid bill of this month."),

@@ -6,6 +6,7 @@ use super::flow::{ask, out_of_place};
 use super::past::{Found, Unavailable, Which, look, order};
 use super::problem::Problem;
 use crate::domain::denial::Reason;
+use crate::domain::ids::AuthorizationId;
 use crate::domain::jst::Millis;
 use crate::domain::money::Yen;
 use crate::domain::orders::{Order, OrderState};
@@ -70,6 +71,21 @@ pub(super) async fn refund(edge: &Edge, mut refund: Refund) -> Result<Reply, Pro
         refund.is_new_to_ledger = true;
     }
     Err(Problem::busy())
+}
+
+/// Takes the order of a refund back into memory where only the ledger has it; whether a refund of it is one question then.
+/// It is not where earlier refunds of it are in the ledger alone.
+pub(super) async fn bring_back(edge: &Edge, authorization: AuthorizationId) -> Result<bool, Problem> {
+    let found = order(edge, Which::Id(authorization)).await?;
+    let in_ledger = found
+        .order
+        .refunds
+        .as_ref()
+        .map_or(0, |refunds| if found.is_past { refunds.count() } else { usize::from(refunds.before) });
+    if found.is_past {
+        recall(edge, found.order).await?;
+    }
+    Ok(in_ledger == 0)
 }
 
 async fn recall(edge: &Edge, order: Order) -> Result<(), Problem> {

@@ -27,7 +27,7 @@ use sokketsu::domain::jst::{DAY, Date, Millis};
 use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::money::Yen;
 use sokketsu::domain::orders::Order;
-use sokketsu::domain::receipts::{Receipt, ReceiptKind};
+use sokketsu::domain::receipts::Known;
 use sokketsu::domain::request::{Authorize, CustomerChange, OrderKey, Payer, Request};
 use sokketsu::domain::state::{Settings, State};
 use sokketsu::engine::board::Board;
@@ -127,8 +127,11 @@ impl Past for OneOld {
     fn order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, String> {
         Ok((self.0.key == *key).then(|| self.0.clone()))
     }
-    fn receipt(&self, _: &CustomerId, _: ReceiptKind, _: OfficeId) -> Result<Option<Receipt>, String> {
-        Ok(None)
+    fn known(&self, _: &[OfficeId]) -> Result<Known, String> {
+        Ok(Known::nothing())
+    }
+    fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, String> {
+        Ok(if orders.contains(&self.0.id.lsn) { vec![self.0.id] } else { Vec::new() })
     }
     fn customer(&self, _: &CustomerId) -> Result<CustomerPast, String> {
         Ok(CustomerPast::default())

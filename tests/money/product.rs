@@ -14,6 +14,7 @@ use sokketsu::domain::moment::BillAt;
 use sokketsu::domain::money::Yen;
 use sokketsu::domain::office::calendar;
 use sokketsu::domain::orders::{Order, OrderState};
+use sokketsu::domain::receipts::Known;
 use sokketsu::domain::request::{
     Authorize, Cancel, Capture, CustomerChange, Instruction, OrderKey, Payer, Proof, Refund, Request, Scanned,
 };
@@ -227,7 +228,8 @@ impl Product {
     fn instruct(&mut self, who: usize, instruction: Instruction, now: i64) -> Event {
         // While nothing has changed, the same slip is given again.
         let is_slip = matches!(instruction, Instruction::IssueSlip { .. });
-        match self.ask(Request::Instruct { customer: customer(who), instruction }, now) {
+        match self.ask(Request::Instruct { customer: customer(who), instruction, ledger: Some(Known::nothing()) }, now)
+        {
             Reply::Booked { receipt, replayed, .. } if is_slip || !replayed => *receipt.event,
             other => panic!("{other:?}"),
         }
@@ -246,7 +248,9 @@ impl Product {
 
     pub fn end_news(&mut self, who: usize, number: usize, came: bool, now: i64) {
         let id = office(number);
-        self.instruct(who, if came { Instruction::Confirm { id } } else { Instruction::Withdraw { id } }, now);
+        let told =
+            if came { Instruction::Confirm { id, amount: None, paid_at: None } } else { Instruction::Withdraw { id } };
+        self.instruct(who, told, now);
     }
 
     pub fn post_damages(&mut self, who: usize, number: usize, month_number: i64, amount: u64, now: i64) {

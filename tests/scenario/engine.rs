@@ -10,6 +10,7 @@ use sokketsu::domain::ids::{CustomerId, MerchantId, OfficeId, OrderId, RefundId}
 use sokketsu::domain::jst::{Millis, Now};
 use sokketsu::domain::money::Yen;
 use sokketsu::domain::orders::OrderStatus;
+use sokketsu::domain::receipts::Known;
 use sokketsu::domain::request::{Authorize, Cancel, Capture, Instruction, OrderKey, Payer, Refund, Request};
 use sokketsu::domain::rule::Reply;
 use sokketsu::domain::state::{Settings, State};
@@ -199,8 +200,8 @@ fn yen_taken_back_or_paid_are_at_risk_too() {
             ("cancel", cancel(&order("C"))),
             ("capture", Request::Capture(Capture { authorization: held, amount })),
             ("refund", Request::Refund(Refund::new(bought, RefundId::new(&order("F")).unwrap(), amount))),
-            ("repayment", Request::Instruct { customer, instruction: repayment }),
-            ("payout", Request::Instruct { customer, instruction: payout }),
+            ("repayment", Request::Instruct { customer, instruction: repayment, ledger: Some(Known::nothing()) }),
+            ("payout", Request::Instruct { customer, instruction: payout, ledger: Some(Known::nothing()) }),
         ];
         for (name, request) in requests {
             assert_eq!(is_synced(&request).0, synced_first, "{name} of {yen}");

@@ -141,7 +141,17 @@ impl Buyer {
         self.send("wallet", "DELETE", path, None);
     }
 
-    pub fn office(&mut self, call: &str, body: Value) {
+    /// Ids of the office are one customer's, over all customers: each is made this one's own.
+    pub fn office(&mut self, call: &str, mut body: Value) {
+        for name in ["repayment_id", "payment_id", "posting_id", "payout_id", "block_id"] {
+            if let Some(id) = body.get(name).and_then(Value::as_str) {
+                body[name] = format!("{}-{id}", self.id).into();
+            }
+        }
+        let call = match call.split_once('/') {
+            Some((list, id)) => format!("{list}/{{id}}-{id}"),
+            None => call.to_owned(),
+        };
         self.send("office", "POST", &format!("/v1/customers/{{id}}/{call}"), Some(body));
     }
 

@@ -8,6 +8,7 @@ mod damage;
 mod descriptors;
 mod disk;
 mod faults;
+mod files;
 mod garbage;
 mod grown;
 mod growth;

@@ -63,7 +63,7 @@ fn pays_in_time(diary: &mut Diary) -> Result<()> {
     diary.at("2021-06-09T10:00")?;
     let body = json!({"repayment_id": "R-may", "amount": 5_730, "slip": slip.1["number"],
         "paid_at": "2021-06-09T09:58:00+09:00"});
-    let line = json!({"month": "2021-05", "principal": 5_521, "bill_fee": 209, "late_fees": 0, "damages": 0});
+    let line = json!({"bill": "2021-05", "month": "2021-05", "principal": 5_521, "bill_fee": 209, "late_fees": 0, "damages": 0});
     // With a bill paid in time, purchases and a month, the first step is made at once.
     diary.purse.rung = 1;
     let paid = Paid { in_store: 1_200, elsewhere: 4_321, fees: 209 };
@@ -111,7 +111,7 @@ fn pays_late(diary: &mut Diary) -> Result<()> {
     }
     diary.tell("staff posts the damages of 46 days: now they are owed", 552)?;
     diary.at("2021-08-26T12:00")?;
-    let line = json!({"month": "2021-06", "principal": 30_000, "bill_fee": 209, "late_fees": 200, "damages": 552});
+    let line = json!({"bill": "2021-06", "month": "2021-06", "principal": 30_000, "bill_fee": 209, "late_fees": 200, "damages": 552});
     let paid = Paid { in_store: 3_000, elsewhere: 27_000, fees: 209 + 200 + 552 };
     let body = json!({"repayment_id": "R-june", "amount": 30_961});
     diary.pays("pays everything, 47 days late", &body, &line, paid, 0)?;
@@ -153,7 +153,7 @@ fn provisional_news(diary: &mut Diary) -> Result<()> {
     )?;
     diary.at("2021-09-12T09:00")?;
     diary.purse.pays(Paid { in_store: 1_000, elsewhere: 8_000, fees: 209 }, 0);
-    let line = json!({"month": "2021-08", "principal": 9_000, "bill_fee": 209, "late_fees": 0, "damages": 0});
+    let line = json!({"bill": "2021-08", "month": "2021-08", "principal": 9_000, "bill_fee": 209, "late_fees": 0, "damages": 0});
     for replayed in [false, true] {
         let came = diary.office("payments-pending/P-aug/final", &json!({}))?;
         diary.says("final", &came, 200, json!({"applied": [line], "credit": 0, "replayed": replayed}));
@@ -191,7 +191,7 @@ fn is_heard_late(diary: &mut Diary) -> Result<()> {
     diary.purse.is_given_back(100);
     diary.purse.rung = 2;
     let body = json!({"repayment_id": "R-sep", "amount": 14_709, "paid_at": "2021-10-09T20:00:00+09:00"});
-    let line = json!({"month": "2021-09", "principal": 14_500, "bill_fee": 209, "late_fees": 0, "damages": 0});
+    let line = json!({"bill": "2021-09", "month": "2021-09", "principal": 14_500, "bill_fee": 209, "late_fees": 0, "damages": 0});
     let paid = Paid { in_store: 2_500, elsewhere: 12_000, fees: 209 };
     diary.pays("it is heard that she paid on October 9: the fee is taken back", &body, &line, paid, 0)?;
     let shown = json!({"status": "paid", "late_fees": 0, "damages": 0, "total_due": 0, "paid": 14_709});
@@ -280,7 +280,8 @@ fn fails_to_pay(diary: &mut Diary) -> Result<()> {
     diary.imports("a debit that failed", &format!("B-feb,debit_failed,{CUSTOMER},,,"))?;
     diary.is_blocked("the account held too little: blocked")?;
     diary.at("2022-03-31T09:00")?;
-    let line = json!({"month": "2022-02", "principal": 5_000, "bill_fee": 0, "late_fees": 0, "damages": 0});
+    let line =
+        json!({"bill": "2022-02", "month": "2022-02", "principal": 5_000, "bill_fee": 0, "late_fees": 0, "damages": 0});
     let paid = Paid { elsewhere: 5_000, ..Paid::default() };
     let body = json!({"repayment_id": "R-feb", "amount": 5_500});
     diary.pays("transfers 5,500, which is 500 too much: credit", &body, &line, paid, 500)?;
