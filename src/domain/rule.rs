@@ -222,18 +222,16 @@ fn code_refused(state: &State, customer: &CustomerId, reason: Reason) -> Reply {
 }
 
 fn rule_customer(state: &State, id: &CustomerId, change: &CustomerChange, now: &Now) -> Ruling {
-    if change.is_of_known && state.customer_ix(id).is_none() {
-        return answer(Reply::Unknown);
-    }
-    if is_full_of_customers(state, id) {
-        return answer(Reply::Full(Full::Customers));
+    if state.customer_ix(id).is_none() {
+        if change.is_of_known {
+            return answer(Reply::Unknown);
+        }
+        if state.next_customer().0 >= state.settings.customers_max {
+            return answer(Reply::Full(Full::Customers));
+        }
     }
     let known = || answer(look(state, &Request::FindCustomer(*id), now));
     put_customer(state, *id, change).map_or_else(known, Ruling::Record)
-}
-
-fn is_full_of_customers(state: &State, id: &CustomerId) -> bool {
-    state.next_customer().0 >= state.settings.customers_max && state.customer_ix(id).is_none()
 }
 
 /// A seal counts only under the keys that its code was issued with: one made with other keys of ours, which may be known to
