@@ -9,7 +9,7 @@ mod iso;
 use std::time::Duration;
 
 use http_support::{Client, House, Plan, Stall};
-use iso::{Peer, sale};
+use iso::{Peer, Text, sale};
 use serde_json::json;
 use sokketsu::engine::inbox::Bounds;
 use sokketsu::server::link::Options;
@@ -43,7 +43,13 @@ async fn past_the_deadline_an_approval_is_not_given() {
         // Asked again, each gets what it got; the code of those that were too late still pays.
         let again: Vec<_> = asked.iter().map(|sale| peer.ask(&sale.as_type("0201"))).collect();
         heard.sort_by(|a, b| a.get(11).cmp(b.get(11)));
-        assert_eq!(heard, again);
+        // But that who was too late has asked, and is told that nothing was charged: never again, in place of "inquire".
+        let asked_again = |answer: &Text| match answer.code() {
+            "68" => answer.with(&[(44, "6801C1U0")]),
+            _ => answer.with(&[]),
+        };
+        assert!(heard.iter().all(|answer| answer.code() != "68" || answer.get(44) == "6801C6U0"), "{heard:?}");
+        assert_eq!(heard.iter().map(asked_again).collect::<Vec<_>>(), again);
         let late = asked.iter().zip(&heard).find(|(_, answer)| answer.code() == "68").unwrap().0;
         let paid = peer.ask(&late.with(&[(11, "000099")]));
         assert_eq!(paid.code(), "00", "{paid:?}");

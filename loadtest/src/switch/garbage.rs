@@ -39,10 +39,12 @@ fn fate(piece: &[u8]) -> Fate {
     };
     let stan = message.get(11).to_owned();
     let is_request = REQUESTS.contains(&message.mti.as_str());
-    if !is_request || stan.len() != 6 || !stan.bytes().all(|byte| byte.is_ascii_digit()) {
+    // A request or advice of the standard that is none of these is told so, where its number can be read.
+    let may_be_request = matches!(message.mti.as_bytes(), [b'0', _, b'0' | b'2', _]);
+    if !may_be_request || stan.len() != 6 || !stan.bytes().all(|byte| byte.is_ascii_digit()) {
         return Fate::Dropped;
     }
-    if is_whole { Fate::Anything(stan) } else { Fate::Refused(stan) }
+    if is_whole || !is_request { Fate::Anything(stan) } else { Fate::Refused(stan) }
 }
 
 impl Stage<'_> {
