@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::account::Channel;
 pub use super::changes::{Change, ChangeKind, Changes};
 use super::ids::Lsn;
-use super::jst::{Date, Millis, Month};
+use super::jst::{DAY, Date, Millis, Month};
 use super::money::Yen;
 
 /// How a customer pays the month's bill.
@@ -234,9 +234,10 @@ impl Bill {
     }
 
     pub fn of_np(np: &NpBill) -> Self {
-        let stretch = Stretch { channel: Channel::NpAtobarai, since: Millis(0), amount: np.unpaid };
-        let purchases = SmallVec::from_iter([stretch]);
-        Self { due: Some(np.due), fee: Some(Yen::ZERO), purchases, counted: true, ..Self::empty(BillKey::Np(np.order)) }
+        let mut bill = Self::empty(BillKey::Np(np.order));
+        (bill.due, bill.fee, bill.counted) = (Some(np.due), Some(Yen::ZERO), true);
+        bill.purchases.push(Stretch { channel: Channel::NpAtobarai, since: Millis(0), amount: np.unpaid });
+        bill
     }
 
     pub const fn is_issued(&self) -> bool {
@@ -344,14 +345,16 @@ impl Bill {
     /// a payment is to be expected.
     pub fn is_over(&self, today: Date) -> bool {
         /// Days; a quarter of a year.
-        const LATE_NEWS: i32 = 92;
+        const LATE_NEWS: i64 = 92;
         let Some(due) = self.due.filter(|_| self.fee.is_some()) else { return self.net().is_zero() };
         if today <= due || self.is_open() {
             return false;
         }
-        let was_late = !self.open_before(due.plus_days(1).start()).is_zero();
-        let latest = self.changes.iter().map(|change| change.at).max().map_or(due, Millis::date);
-        !was_late || today > due.max(latest).plus_days(LATE_NEWS)
+        // A thousand paid bills may be asked: in whole days and milliseconds, which cost less than dates.
+        let due = due.start();
+        let latest = self.changes.iter().map(|change| change.at).max().map_or(due, |latest| latest.max(due));
+        let was_late = || !self.open_before(due.plus(DAY)).is_zero();
+        today.day() > latest.day() + LATE_NEWS || !was_late()
     }
 }
 

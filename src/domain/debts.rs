@@ -67,20 +67,19 @@ impl Account {
                 if self.month.as_ref().is_some_and(|open| open.month == month) {
                     let next = later.filter(|later| !later.is_empty()).map(|later| later.remove(0));
                     return std::mem::replace(&mut self.month, next)
-                        .map_or(Bill::empty(key), |open| Bill::of_month(&open));
+                        .map_or_else(|| Bill::empty(key), |open| Bill::of_month(&open));
                 }
                 let at = later.as_ref().and_then(|later| later.iter().position(|open| open.month == month));
                 let taken = later.zip(at).map(|(later, at)| later.remove(at));
-                taken.map_or(Bill::empty(key), |open| Bill::of_month(&open))
+                taken.map_or_else(|| Bill::empty(key), |open| Bill::of_month(&open))
             }
             BillKey::Np(order) => {
                 let at = self.plain_np(order);
                 let np = self.rare.as_mut().zip(at).and_then(|(rare, at)| rare.np.get_mut(at));
                 // One payment may meet a thousand of them: what stays unpaid of none is let go of by `tidy`, all at once.
-                np.map_or(Bill::empty(key), |np| {
-                    let unpaid = std::mem::take(&mut np.unpaid);
-                    Bill::of_np(&NpBill { unpaid, ..*np })
-                })
+                let Some(np) = np else { return Bill::empty(key) };
+                let unpaid = std::mem::take(&mut np.unpaid);
+                Bill::of_np(&NpBill { unpaid, ..*np })
             }
         }
     }
