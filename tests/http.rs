@@ -139,7 +139,7 @@ async fn a_hold_is_captured_in_part_and_refunded_in_parts() {
     assert_eq!(over.problem(), (422, "over_refundable".into(), "/amount".into()));
     let cancel =
         client.post("/v1/cancellations", REGISTER, &json!({"merchant_id": "mrc_konbini", "order_id": "H-1"})).await;
-    assert_eq!(cancel.problem(), (409, "already_refunded".into(), String::new()));
+    assert_eq!(cancel.problem(), (409, "use_refund".into(), String::new()));
     let stored = client.get(&format!("/v1/authorizations/{id}"), OFFICE).await.json();
     assert_eq!((&stored["status"], &stored["refunded_amount"]), (&json!("partially_refunded"), &json!(1_500)));
     let unknown = "/v1/authorizations/aut_00000000000000000000000000/refunds";

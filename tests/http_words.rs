@@ -8,6 +8,9 @@ mod http_support;
 use http_support::{Client, House, Plan, purchase};
 use serde_json::{Value, json};
 use sokketsu::clock::Clock;
+use sokketsu::domain::denial::Reason;
+use sokketsu::domain::orders::OrderStatus;
+use sokketsu::domain::wording::of_status;
 
 const REGISTER: &str = "sandbox-register";
 const WALLET: &str = "sandbox-wallet";
@@ -176,4 +179,33 @@ async fn a_voided_code_says_why_to_its_phone_and_nothing_to_the_clerk() {
         assert!(shown["last_attempt"]["customer"]["ja"].as_str().unwrap().contains(holds), "{shown}");
     }
     assert!(clerks.iter().all(|clerk| *clerk == clerks[0]), "{clerks:?}");
+}
+
+/// Every clerk's text in the examples of the API's description, with the reason beside it.
+fn examples(value: &Value, found: &mut Vec<(Value, Value)>) {
+    match value {
+        Value::Object(members) => {
+            if members.get("clerk").is_some_and(|clerk| clerk["ja"].is_string()) {
+                found.push((value["reason"].clone(), value["clerk"].clone()));
+            }
+            members.values().for_each(|member| examples(member, found));
+        }
+        Value::Array(list) => list.iter().for_each(|member| examples(member, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_examples_of_the_api_have_the_words_of_the_table() {
+    let file: Value = serde_json::from_str(sokketsu::server::OPENAPI).unwrap();
+    let mut found = Vec::new();
+    examples(&file, &mut found);
+    assert!(found.len() > 2, "{found:?}");
+    for (reason, clerk) in found {
+        let words = reason.as_str().map_or_else(
+            || of_status(OrderStatus::Captured).unwrap(),
+            |name| Reason::from_name(name).unwrap().row().clerk,
+        );
+        assert_eq!(clerk, json!({"ja": words.ja, "en": words.en}), "{reason}");
+    }
 }

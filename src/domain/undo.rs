@@ -42,10 +42,8 @@ pub enum Refusal {
     AuthorizationUnknown,
     /// It was sold at another terminal than the caller's.
     OtherTerminal,
-    /// Past the void window, or paid by its customer.
+    /// Past the void window, paid by its customer, or refunded in part, so that it can't be cancelled whole.
     UseRefund,
-    /// Some or all of it was refunded, so it can't be cancelled whole.
-    AlreadyRefunded,
     /// Captured already with this amount.
     CapturedOtherwise {
         amount: Yen,
@@ -137,9 +135,9 @@ pub fn cancel(state: &State, request: &Cancel, now: &Now) -> Result<Step<CancelA
         OrderState::Held { expires_at } if now.at >= expires_at => Ok(Step::Answer(CancelAction::None)),
         _ if !may_take_back(request, order) => Err(Refusal::OtherTerminal),
         OrderState::Held { .. } => Ok(record_undone(order, order.amount, true)),
-        OrderState::Captured { refunded, .. } if !refunded.is_zero() => Err(Refusal::AlreadyRefunded),
-        OrderState::Captured { amount, .. } => {
-            if now.at >= void_window_end(order.terms().at) || is_paid(state, order) {
+        OrderState::Captured { amount, refunded, .. } => {
+            let is_over = now.at >= void_window_end(order.terms().at);
+            if is_over || !refunded.is_zero() || is_paid(state, order) {
                 return Err(Refusal::UseRefund);
             }
             Ok(record_undone(order, amount, false))

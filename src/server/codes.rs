@@ -320,9 +320,16 @@ fn attempt(view: &CodeView, tried: &Tried, paid_at: Option<&str>, now: &Now) -> 
         cancelled: became.cancelled.get(),
         shop: shop.map(str::to_owned),
         decided_at: order.decided_at.to_string(),
-        customer: Bilingual::filled(words, yen.get(), order.room.get(), place)
-            .with("{refunded}", &grouped(became.refunded.get()))
-            .with("{why}", view.circumstances.why().unwrap_or_default()),
+        customer: Bilingual::filled(
+            words,
+            &[
+                ("amount", &grouped(yen.get())),
+                ("room", &grouped(order.room.get())),
+                ("refunded", &grouped(became.refunded.get())),
+                ("shop", place),
+                ("why", view.circumstances.why().unwrap_or_default()),
+            ],
+        ),
     }
 }
 

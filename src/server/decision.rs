@@ -34,18 +34,25 @@ impl Bilingual {
         Self { ja: words.ja.into(), en: words.en.into() }
     }
 
-    /// With `{amount}`, `{room}` and `{shop}` filled in.
-    pub(super) fn filled(words: Words, amount: u64, room: u64, shop: &str) -> Self {
-        let fill = |text: &str| {
-            text.replace("{amount}", &grouped(amount)).replace("{room}", &grouped(room)).replace("{shop}", shop)
-        };
-        Self { ja: fill(words.ja).into(), en: fill(words.en).into() }
+    /// With each place, `{shop}` for one, filled in by what stands beside its name.
+    pub(super) fn filled(words: Words, places: &[(&str, &str)]) -> Self {
+        Self { ja: fill(words.ja, places).into(), en: fill(words.en, places).into() }
     }
+}
 
-    /// With one more place filled in.
-    pub(super) fn with(self, place: &str, text: &str) -> Self {
-        Self { ja: self.ja.replace(place, text).into(), en: self.en.replace(place, text).into() }
+/// What is filled in is not read again: a shop's name may hold braces.
+fn fill(text: &str, places: &[(&str, &str)]) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let place = after.split_once('}');
+        let filling = place.and_then(|(name, after)| Some((places.iter().find(|(place, _)| *place == name)?.1, after)));
+        let (filling, after) = filling.unwrap_or(("{", after));
+        out.push_str(filling);
+        rest = after;
     }
+    out.push_str(rest);
+    out
 }
 
 /// 12345 as "12,345".
@@ -270,7 +277,13 @@ pub(super) mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
-        let words = Bilingual::filled(Reason::OverInStoreLimit.row().customer, 1_980, 1_000, "");
-        assert_eq!(words.en, "You can spend 1,000 yen in store (1,980 yen this time).");
+    }
+
+    #[test]
+    fn a_place_is_filled_once_whatever_it_is_filled_with() {
+        let words = Reason::OverInStoreLimit.row().customer;
+        let words = Bilingual::filled(words, &[("amount", "{room}"), ("room", "1,000")]);
+        assert_eq!(words.en, "You can spend 1,000 yen in store ({room} yen this time).");
+        assert_eq!(fill("{who} {a} {", &[("a", "{who}")]), "{who} {who} {", "what has no filling stays");
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::answer::{Answer, Body};
+use super::decision::Bilingual;
 use crate::domain::bounds::Full;
 use crate::domain::denial::Reason;
 use crate::domain::wording::Circumstances;
@@ -47,7 +48,6 @@ kinds! {
     BODY_TIMEOUT = 408 "body_timeout" "The body did not come in time";
     ORDER_ID_REUSED = 409 "order_id_reused" "The order id was used with other content";
     USE_REFUND = 409 "use_refund" "The sale can no longer be cancelled";
-    ALREADY_REFUNDED = 409 "already_refunded" "Some of the sale was refunded";
     CAPTURED_OTHERWISE = 409 "captured_otherwise" "Captured already with another amount";
     NOT_STANDING = 409 "not_standing" "There is no approval left to act on";
     NOT_CAPTURED = 409 "not_captured" "A refund needs a capture";
@@ -161,7 +161,7 @@ impl Problem {
     /// A customer who may not pay: the reason of the denial table, and the words for the customer's phone.
     pub fn code_refused(reason: Reason, circumstances: &Circumstances) -> Self {
         let (row, words) = (reason.row(), circumstances.words(reason));
-        let filled = |text: &str| text.replace("{why}", circumstances.why().unwrap_or_default());
+        let next_step = Bilingual::filled(words, &[("why", circumstances.why().unwrap_or_default())]);
         Self(Box::new(Inner {
             status: row.http,
             reason: row.name,
@@ -171,7 +171,7 @@ impl Problem {
             extra: Map::new(),
             headers: Vec::new(),
         }))
-        .with("next_step", serde_json::json!({ "ja": filled(words.ja), "en": filled(words.en) }))
+        .with("next_step", serde_json::json!(next_step))
     }
 
     #[must_use]

@@ -2,10 +2,9 @@
 
 use super::past::{other_terminal, unknown};
 use super::problem::{
-    ALREADY_REFUNDED, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, ID_REUSED, NOT_CAPTURED, NOT_STANDING,
-    NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN,
-    PAYMENT_WITHDRAWN, Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, TOO_MANY_OPEN, TOO_MANY_REFUNDS,
-    USE_REFUND,
+    BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, ID_REUSED, NOT_CAPTURED, NOT_STANDING, NOTHING_OWED, OVER_CREDIT,
+    OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN, PAYMENT_WITHDRAWN, Problem,
+    REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, TOO_MANY_OPEN, TOO_MANY_REFUNDS, USE_REFUND,
 };
 use crate::domain::undo::Refusal;
 
@@ -16,9 +15,9 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
         Refusal::AuthorizationUnknown => unknown(),
         Refusal::OtherTerminal => other_terminal(),
         Refusal::UseRefund => {
-            Problem::new(&USE_REFUND, "The void window is over, or the sale is paid already. Refund it instead.")
+            let why = "The void window is over, or the sale is paid or refunded in part.";
+            Problem::new(&USE_REFUND, format!("{why} Refund what is left of it instead."))
         }
-        Refusal::AlreadyRefunded => Problem::new(&ALREADY_REFUNDED, "Refund what is left of the sale instead."),
         Refusal::CapturedOtherwise { amount } => {
             let detail = "A hold is captured once. Refund the difference if there is one.";
             Problem::new(&CAPTURED_OTHERWISE, detail).with("captured_amount", amount.get())
@@ -101,7 +100,6 @@ mod tests {
             (Refusal::AuthorizationUnknown, 404, "authorization_unknown"),
             (Refusal::OtherTerminal, 403, "forbidden"),
             (Refusal::UseRefund, 409, "use_refund"),
-            (Refusal::AlreadyRefunded, 409, "already_refunded"),
             (Refusal::CapturedOtherwise { amount: yen }, 409, "captured_otherwise"),
             (Refusal::OverHold { amount: yen }, 422, "over_hold"),
             (Refusal::NotStanding { status: OrderStatus::Denied }, 409, "not_standing"),

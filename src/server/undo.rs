@@ -141,7 +141,6 @@ const fn is_blocked(order: &Order) -> bool {
 fn settled_long_ago(order: &Order, now: Millis) -> Result<Reply, Problem> {
     let cancelled = |action, authorization| Reply::Cancelled { action, authorization, replayed: true };
     Ok(match order.state {
-        OrderState::Captured { refunded, .. } if !refunded.is_zero() => Reply::Refused(Refusal::AlreadyRefunded),
         OrderState::Captured { .. } => Reply::Refused(Refusal::UseRefund),
         OrderState::Cancelled => cancelled(CancelAction::Reversed, Some(order.id)),
         OrderState::Tombstone | OrderState::Denied(_) => cancelled(CancelAction::None, Some(order.id)),

@@ -459,7 +459,6 @@ fn refused(refusal: Refusal) -> String {
     let name = match refusal {
         Refusal::AuthorizationUnknown => "authorization_unknown",
         Refusal::UseRefund => "use_refund",
-        Refusal::AlreadyRefunded => "already_refunded",
         Refusal::CapturedOtherwise { .. } => "captured_otherwise",
         Refusal::OverHold { .. } => "over_hold",
         Refusal::NotStanding { .. } => "not_standing",

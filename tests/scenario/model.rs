@@ -226,7 +226,7 @@ impl Model {
             (Fate::Denied(..), _) => String::from("none"),
             (_, true) => String::from("reversed replayed"),
             _ if expired => String::from("none"),
-            _ if !sale.refunds.is_empty() => String::from("refused already_refunded"),
+            _ if !sale.refunds.is_empty() => String::from("refused use_refund"),
             _ if sale.captured.is_some() && now >= next_day + 900_000 => String::from("refused use_refund"),
             _ => {
                 (sale.cancelled, sale.touched) = (true, now);

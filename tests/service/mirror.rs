@@ -295,3 +295,69 @@ fn a_restart_is_no_news() {
         assert_eq!(all(&server), phones);
     }
 }
+
+fn void(client: &mut Client, phone: &Phone<'_>) {
+    assert_eq!(client.call("wallet", "DELETE", &phone.path, None).expect("an answer").status, 200);
+}
+
+/// The barcode with another seal.
+fn wrongly_sealed(barcode: &str) -> String {
+    let (rest, last) = barcode.split_at(barcode.len() - 1);
+    format!("{rest}{}", if last == "0" { "1" } else { "0" })
+}
+
+#[test]
+fn a_void_code_says_why_and_still_does_after_a_restart() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut server = Server::sandbox(data.path(), &[]);
+    let mut told: Vec<(String, Value)> = Vec::new();
+    for (customer, cause, ja, en) in [
+        ("2000", "newer_code", "新しいコードが表示されたため", "A newer code replaced"),
+        ("2001", "customer", "アプリでの操作により", "voided from the app"),
+        ("2002", "wrong_seals", "安全のため", "voided for safety"),
+    ] {
+        let mut phone = Phone::shows_a_code(&server, customer);
+        assert_eq!(phone.look()["voided_by"], Value::Null, "it lives");
+        let mut client = server.client();
+        let till = Phone { server: &server, path: String::new(), barcode: wrongly_sealed(&phone.barcode), version: 0 };
+        match cause {
+            "newer_code" => {
+                let newer = json!({ "customer_id": customer });
+                assert_eq!(client.send("wallet", "POST", "/v1/codes", &newer).status, 201);
+            }
+            "customer" => void(&mut client, &phone),
+            _ => (0..3).for_each(|at| drop(pay(&mut client, &till, &format!("W-{at}"), 100, true))),
+        }
+        let voided = phone.look();
+        assert_eq!((&voided["status"], &voided["voided_by"]), (&json!("voided"), &json!(cause)), "{voided}");
+        assert_eq!(voided["last_attempt"], Value::Null, "a wrong seal is no try of this customer");
+        pay(&mut client, &phone, &format!("V-{customer}"), 100, true);
+        // The first ending is final: what would void it otherwise changes nothing of it.
+        void(&mut client, &phone);
+        let tried = phone.look();
+        assert_eq!((&tried["voided_by"], &tried["last_attempt"]["reason"]), (&json!(cause), &json!("code_voided")));
+        let words = &tried["last_attempt"]["customer"];
+        assert!(text(&words["ja"]).contains(ja) && text(&words["en"]).contains(en), "{words}");
+        told.push((phone.path, tried));
+    }
+    let used = Phone::shows_a_code(&server, "2003");
+    pay(&mut server.client(), &used, "U-1", 100, true);
+    told.push((used.path.clone(), server.client().get("wallet", &used.path).json()));
+    assert_eq!(told[3].1["voided_by"], Value::Null, "{}", told[3].1);
+
+    let same = |server: &Server| {
+        for (path, mirror) in &told {
+            assert_eq!(&server.client().get("wallet", path).json(), mirror);
+        }
+    };
+    // From the journal after the ledger's position, and from the ledger alone.
+    server.kill();
+    server.start_again();
+    same(&server);
+    for _ in 0..2 {
+        server.signal("TERM");
+        assert!(server.wait(SOON).success());
+        server.start_again();
+        same(&server);
+    }
+}

@@ -141,9 +141,7 @@ impl After {
     ) -> Result<(Verdict, Option<CancelAction>), Problem> {
         match undo::cancel(edge, Cancel::new(key, handle)).await? {
             Reply::Cancelled { action, .. } => Ok((Verdict::DONE, Some(action))),
-            Reply::Refused(Refusal::UseRefund | Refusal::AlreadyRefunded) => {
-                Ok((self.refund_down_to(edge, key, Yen::ZERO).await?, None))
-            }
+            Reply::Refused(Refusal::UseRefund) => Ok((self.refund_down_to(edge, key, Yen::ZERO).await?, None)),
             other => Ok((Verdict::of_other(&other), None)),
         }
     }
