@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sokketsu::code::{Issuers, Keyring, mint, read};
-use sokketsu::domain::decide::{Verdict, decide};
-use sokketsu::domain::event::{Decided, Event};
-use sokketsu::domain::ids::Handle;
-use sokketsu::domain::jst::{Millis, Now};
+use sokketsu::domain::commands::authorize::{Verdict, decide};
+use sokketsu::domain::model::ids::Handle;
+use sokketsu::domain::model::time::{Millis, Now};
 use sokketsu::domain::state::State;
+use sokketsu::domain::state::event::{Decided, Event};
 
 use shop::{START, purchase, visit, with_codes};
 

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use sokketsu::code::{Issuers, Keyring, barcode, qr};
-use sokketsu::domain::jst::Millis;
+use sokketsu::domain::model::time::Millis;
 use sokketsu::engine::inbox::Stages;
-use sokketsu::server::steps;
+use sokketsu::http::steps;
 
 use sample::{BODY, HEAD, approval, minted, scanned};
 use shop::START;

@@ -17,13 +17,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use sokketsu::domain::jst::Millis;
-use sokketsu::domain::request::Request;
-use sokketsu::domain::rule::Reply;
+use sokketsu::domain::commands::reply::Reply;
+use sokketsu::domain::commands::request::Request;
+use sokketsu::domain::model::time::Millis;
 use sokketsu::domain::state::State;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
-use sokketsu::journal::disk::{Disk, DiskFile};
+use sokketsu::journal::local::disk::{Disk, DiskFile};
 use sokketsu::journal::{Journal, LocalJournal, Options};
 
 use shop::{START, purchase, visit, with_codes};

@@ -11,13 +11,13 @@ mod shop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sokketsu::domain::account::{Limits, Profile};
-use sokketsu::domain::event::Event;
-use sokketsu::domain::jst::{Millis, Now};
-use sokketsu::domain::money::Yen;
-use sokketsu::domain::request::Request;
-use sokketsu::domain::rule::{Ruling, reply_after, rule};
+use sokketsu::domain::commands::request::Request;
+use sokketsu::domain::commands::{Ruling, reply_after, rule};
+use sokketsu::domain::model::customer::{Limits, Profile};
+use sokketsu::domain::model::money::Yen;
+use sokketsu::domain::model::time::{Millis, Now};
 use sokketsu::domain::state::State;
+use sokketsu::domain::state::event::Event;
 
 use shop::{START, customer, issued, open, purchase, verified, visit};
 

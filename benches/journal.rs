@@ -10,10 +10,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sokketsu::domain::ids::Lsn;
-use sokketsu::journal::disk::StdDisk;
-use sokketsu::journal::record;
-use sokketsu::journal::release::release_oldest;
+use sokketsu::domain::model::ids::Lsn;
+use sokketsu::journal::local::disk::StdDisk;
+use sokketsu::journal::local::record;
+use sokketsu::journal::local::release::release_oldest;
 use sokketsu::journal::{Batch, Journal, LocalJournal, Options};
 
 const PAYLOAD: usize = 250;

@@ -8,8 +8,9 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-use sokketsu::domain::jst::Millis;
-use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::model::settings::Settings;
+use sokketsu::domain::model::time::Millis;
+use sokketsu::domain::state::State;
 use sokketsu::ledger::sqlite::SqliteLedger;
 use sokketsu::ledger::{Ledger, Posting};
 

@@ -10,11 +10,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sokketsu::domain::ids::Lsn;
-use sokketsu::domain::jst::Millis;
-use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::model::ids::Lsn;
+use sokketsu::domain::model::settings::Settings;
+use sokketsu::domain::model::time::Millis;
+use sokketsu::domain::state::State;
 use sokketsu::engine::recovery::replay;
-use sokketsu::journal::recover::examine;
+use sokketsu::journal::local::recover::examine;
 use sokketsu::journal::{Batch, Durable, Journal, LocalJournal, Options, Reader, Record, codec};
 use sokketsu::ledger::sqlite::SqliteLedger;
 use sokketsu::ledger::{Ledger, Posting};

@@ -3,17 +3,17 @@
 //! The sandbox's clock is the system's until it is first set; from then on it stands still until it is set again,
 //! forward only, across restarts. Deadlines, pacing and long-polls use `std::time::Instant` instead.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+use std::{fs, io};
 
 use parking_lot::Mutex;
 
-use crate::domain::jst::Millis;
-use crate::files::{self, Access};
+use crate::domain::model::time::Millis;
+use crate::files;
+use crate::files::Access;
 
 /// In the data directory: the time that the sandbox's clock shows, RFC 3339.
 pub const FILE: &str = "sandbox-clock";

@@ -7,13 +7,13 @@
 //! 3. [`journal`]: facts in order, durable before they are answered.
 //! 4. [`ledger`]: the books, written behind; the checkpoint of a start.
 //! 5. [`engine`]: the one owner of all accounts, and how it comes back.
-//! 6. [`server`]: the HTTP edge.
-//! 7. [`serve`], [`sandbox`], [`tools`], [`keys`]: the commands. [`config`], [`clock`], [`metrics`]: their
-//!    surroundings.
+//! 6. [`net`], [`http`], [`link`]: the doors: sockets, calls over HTTP, the network's messages ([`iso8583`]).
+//! 7. [`cli`]: the commands. [`config`], [`clock`], [`metrics`]: their surroundings.
 //!
 //! Tenets, in this order: never lose an answered decision; never approve above a limit; never charge twice;
 //! answer fast; stay readable.
 
+pub mod cli;
 pub mod clock;
 pub mod code;
 pub mod config;
@@ -21,12 +21,10 @@ pub mod domain;
 pub mod engine;
 mod files;
 mod hex;
+pub mod http;
 pub mod iso8583;
 pub mod journal;
-pub mod keys;
 pub mod ledger;
+pub mod link;
 pub mod metrics;
-pub mod sandbox;
-pub mod serve;
-pub mod server;
-pub mod tools;
+pub mod net;

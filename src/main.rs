@@ -4,11 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sokketsu::cli::keys;
+use sokketsu::cli::serve::{journal_exit, serve};
+use sokketsu::cli::verify::{VerifyError, verify};
 use sokketsu::clock::Clock;
 use sokketsu::config::{Config, ConfigError, Flags, Records};
-use sokketsu::keys;
-use sokketsu::serve::{journal_exit, serve};
-use sokketsu::tools::verify::{VerifyError, verify};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -119,7 +119,7 @@ fn verify_command(flags: &Flags) -> ExitCode {
         Err(error) => return config_error(&error),
     };
     let mut told = 0;
-    let mut progress = |at: sokketsu::domain::ids::Lsn, of: sokketsu::domain::ids::Lsn| {
+    let mut progress = |at: sokketsu::domain::model::ids::Lsn, of: sokketsu::domain::model::ids::Lsn| {
         if at.0 >= told + 1_000_000 {
             told = at.0;
             drop(writeln!(std::io::stderr(), "record {at} of {of}"));

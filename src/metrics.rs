@@ -3,15 +3,16 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::domain::model::advice::Booked;
+use crate::domain::model::denial::Reason;
+use crate::domain::model::purchase::Channel;
+use crate::domain::state::event::{Decided, Outcome};
+
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-
-use crate::domain::account::Channel;
-use crate::domain::advice::Booked;
-use crate::domain::denial::Reason;
-use crate::domain::event::{Decided, Outcome};
 
 /// Seconds; dense around the few milliseconds an answer takes.
 const BUCKETS: [f64; 16] =

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use allocation_counter::measure;
-use sokketsu::domain::account::Channel;
-use sokketsu::domain::event::{CodeIssued, Decided, Event, Outcome};
-use sokketsu::domain::ids::{Category, CustomerIx, Handle, Part};
-use sokketsu::domain::jst::{DAY, Millis, Now};
-use sokketsu::domain::money::Yen;
-use sokketsu::domain::request::{Authorize, Payer, Proof, Request, Scanned};
-use sokketsu::domain::rule::{Reply, Ruling, reply_after, rule};
+use sokketsu::domain::commands::reply::Reply;
+use sokketsu::domain::commands::request::Request;
+use sokketsu::domain::commands::{Ruling, reply_after, rule};
+use sokketsu::domain::model::ids::{Category, CustomerIx, Handle, Part};
+use sokketsu::domain::model::money::Yen;
+use sokketsu::domain::model::purchase::Channel;
+use sokketsu::domain::model::request::{Authorize, Payer, Proof, Scanned};
+use sokketsu::domain::model::time::{DAY, Millis, Now};
 use sokketsu::domain::state::State;
+use sokketsu::domain::state::event::{CodeIssued, Decided, Event, Outcome};
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
 

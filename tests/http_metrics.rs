@@ -3,7 +3,7 @@
 mod http_support;
 
 use http_support::{House, Plan};
-use sokketsu::server::Options;
+use sokketsu::http::Options;
 
 const OFFICE: &str = "sandbox-office";
 const OPS: &str = "sandbox-ops";

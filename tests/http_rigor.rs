@@ -6,10 +6,10 @@ mod http_support;
 
 use http_support::{Answer, House, purchase, request};
 use serde_json::{Value, json};
-use sokketsu::domain::event::Event;
-use sokketsu::domain::ids::Lsn;
-use sokketsu::domain::jst::Millis;
-use sokketsu::server::router::{ROUTES, Route};
+use sokketsu::domain::model::ids::Lsn;
+use sokketsu::domain::model::time::Millis;
+use sokketsu::domain::state::event::Event;
+use sokketsu::http::routes::{ROUTES, Route};
 
 const REGISTER: &str = "sandbox-register";
 const WALLET: &str = "sandbox-wallet";

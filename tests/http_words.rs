@@ -8,9 +8,9 @@ mod http_support;
 use http_support::{Client, House, Plan, purchase};
 use serde_json::{Value, json};
 use sokketsu::clock::Clock;
-use sokketsu::domain::denial::Reason;
-use sokketsu::domain::orders::OrderStatus;
-use sokketsu::domain::wording::of_status;
+use sokketsu::domain::model::denial::Reason;
+use sokketsu::domain::model::order::OrderStatus;
+use sokketsu::domain::model::wording::of_status;
 
 const REGISTER: &str = "sandbox-register";
 const WALLET: &str = "sandbox-wallet";
@@ -102,7 +102,7 @@ async fn the_clerk_is_told_the_present_status_in_every_answer() {
     // Last, because the clock goes forward only.
     let (body, first) = sell(&mut client, "2003", "W-6", false).await;
     speaks(&first, "authorized", held);
-    let decided = sokketsu::domain::jst::Millis::parse(first["decided_at"].as_str().unwrap()).unwrap();
+    let decided = sokketsu::domain::model::time::Millis::parse(first["decided_at"].as_str().unwrap()).unwrap();
     let later = decided.plus(8 * 24 * 3_600_000).to_string();
     assert_eq!(client.post("/sandbox/clock", OPS, &json!({ "now": later })).await.status, 200);
     told_alike(&mut client, &body, &first, "expired", ["期限が切れた", "run out"]).await;
@@ -197,7 +197,7 @@ fn examples(value: &Value, found: &mut Vec<(Value, Value)>) {
 
 #[test]
 fn the_examples_of_the_api_have_the_words_of_the_table() {
-    let file: Value = serde_json::from_str(sokketsu::server::OPENAPI).unwrap();
+    let file: Value = serde_json::from_str(sokketsu::http::OPENAPI).unwrap();
     let mut found = Vec::new();
     examples(&file, &mut found);
     assert!(found.len() > 2, "{found:?}");

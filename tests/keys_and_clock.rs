@@ -10,9 +10,9 @@ use http_support::{Client, House, Plan, purchase};
 use iso::{Peer, Text, sale};
 use serde_json::{Value, json};
 use sokketsu::code::{Form, GenerationKeys, Issuers, KeyState, Keyring, Minted, SecretKey, mint_with_generation};
-use sokketsu::domain::ids::Handle;
-use sokketsu::domain::jst::{MINUTE, Millis};
-use sokketsu::server::link::Options;
+use sokketsu::domain::model::ids::Handle;
+use sokketsu::domain::model::time::{MINUTE, Millis};
+use sokketsu::link::Options;
 
 const REGISTER: &str = "sandbox-register";
 

@@ -12,7 +12,7 @@ use http_support::{Client, House, Plan, Stall};
 use iso::{Peer, Text, sale};
 use serde_json::json;
 use sokketsu::engine::inbox::Bounds;
-use sokketsu::server::link::Options;
+use sokketsu::link::Options;
 
 async fn code(client: &mut Client, customer: &str) -> String {
     let answer = client.post("/v1/codes", "sandbox-wallet", &json!({ "customer_id": customer })).await.json();

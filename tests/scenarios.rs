@@ -92,7 +92,7 @@ fn every_reason_has_a_scenario() {
         let path = format!("{}/tests/scenarios/{name}.txt", env!("CARGO_MANIFEST_DIR"));
         all += &std::fs::read_to_string(path).unwrap();
     }
-    for reason in sokketsu::domain::denial::Reason::ALL {
+    for reason in sokketsu::domain::model::denial::Reason::ALL {
         let name = reason.row().name;
         assert!(all.contains(&format!("denied {name}")), "no scenario is denied {name}");
     }

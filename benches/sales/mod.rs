@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use sokketsu::domain::account::{Channel, Profile};
-use sokketsu::domain::event::{Approval, CodeIssued, Decided, Event, Outcome};
-use sokketsu::domain::ids::{CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, Part, StoreId, TerminalId};
-use sokketsu::domain::jst::{Millis, Now, SECOND};
-use sokketsu::domain::money::Yen;
-use sokketsu::domain::request::{Authorize, OrderKey, Payer, Proof, Scanned};
+use sokketsu::domain::model::customer::Profile;
+use sokketsu::domain::model::ids::{
+    CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, Part, StoreId, TerminalId,
+};
+use sokketsu::domain::model::money::Yen;
+use sokketsu::domain::model::purchase::Channel;
+use sokketsu::domain::model::request::{Authorize, OrderKey, Payer, Proof, Scanned};
+use sokketsu::domain::model::time::{Millis, Now, SECOND};
+use sokketsu::domain::state::event::{Approval, CodeIssued, Decided, Event, Outcome};
 use sokketsu::ledger::Posting;
 
 /// Customers in no order, one sale after the other, each with a code of its own.

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use sokketsu::code::{Form, Issuers, Keyring, Minted, mint};
-use sokketsu::domain::event::Event;
-use sokketsu::domain::ids::Handle;
-use sokketsu::domain::jst::{Millis, Now};
-use sokketsu::domain::orders::Told;
-use sokketsu::domain::request::{Proof, Request, Scanned};
-use sokketsu::domain::rule::{Reply, Ruling, reply_after, rule};
+use sokketsu::domain::commands::reply::Reply;
+use sokketsu::domain::commands::request::Request;
+use sokketsu::domain::commands::{Ruling, reply_after, rule};
+use sokketsu::domain::model::ids::Handle;
+use sokketsu::domain::model::order::Told;
+use sokketsu::domain::model::request::{Proof, Scanned};
+use sokketsu::domain::model::time::{Millis, Now};
+use sokketsu::domain::state::event::Event;
 
 use super::shop::{START, purchase, with_codes};
 

@@ -3,14 +3,16 @@
 #![allow(dead_code, reason = "each of them uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test or a bench stops at the first surprise")]
 
-use sokketsu::domain::account::{Channel, Identity, Profile};
-use sokketsu::domain::event::{CodeIssued, Event};
-use sokketsu::domain::ids::{CustomerId, CustomerIx, Handle, MerchantId, OrderId, Part};
-use sokketsu::domain::jst::{Date, Millis, Now};
-use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
-use sokketsu::domain::money::Yen;
-use sokketsu::domain::request::{Authorize, OrderKey, Payer, Proof, Scanned};
-use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::model::customer::{Identity, Profile};
+use sokketsu::domain::model::ids::{CustomerId, CustomerIx, Handle, MerchantId, OrderId, Part};
+use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::model::money::Yen;
+use sokketsu::domain::model::purchase::Channel;
+use sokketsu::domain::model::request::{Authorize, OrderKey, Payer, Proof, Scanned};
+use sokketsu::domain::model::settings::Settings;
+use sokketsu::domain::model::time::{Date, Millis, Now};
+use sokketsu::domain::state::State;
+use sokketsu::domain::state::event::{CodeIssued, Event};
 
 /// 2026-11-23 in Japan.
 pub const START: i64 = 1_795_423_500_000;

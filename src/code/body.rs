@@ -9,7 +9,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::domain::ids::Handle;
+use crate::domain::model::ids::Handle;
 
 /// Digits of a body.
 pub const BODY_DIGITS: usize = 18;

@@ -5,7 +5,8 @@
 use thiserror::Error;
 
 use super::body::TOK19_DIGITS;
-use super::tlv::{self, Reader, TlvError};
+use super::tlv;
+use super::tlv::{Reader, TlvError};
 
 const FORMAT_INDICATOR: u16 = 0x85;
 const APPLICATION: u16 = 0x61;

@@ -5,13 +5,12 @@
 
 use thiserror::Error;
 
-use super::barcode;
 use super::body::{Body, digits_text};
 use super::issuers::{Form, Issuer};
 use super::keyring::Keyring;
-use super::qr::{self, Facts};
-use super::seal;
-use crate::domain::ids::Handle;
+use super::qr::Facts;
+use super::{barcode, qr, seal};
+use crate::domain::model::ids::Handle;
 
 /// The two renderings of one code. No `Debug`: a live code is not for logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -92,10 +91,10 @@ fn unix_seconds(unix_ms: i64) -> Result<u32, MintError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::body::Prefix;
-    use super::super::issuers::{Aid, Application, Issuers, Label};
-    use super::super::keyring::{GenerationKeys, KeyState};
     use super::*;
+    use crate::code::body::Prefix;
+    use crate::code::issuers::{Aid, Application, Issuers, Label};
+    use crate::code::keyring::{GenerationKeys, KeyState};
 
     const ISSUED_MS: i64 = 1_795_423_500_000;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::body::Prefix;
-pub use crate::domain::codes::Form;
+pub use crate::domain::model::code::Form;
 
 /// Shortest and longest AID that EMV allows, in bytes.
 const AID_BYTES: std::ops::RangeInclusive<usize> = 5..=16;

@@ -17,7 +17,8 @@ use fast_qr::{ECL, Mode, QRBuilder};
 
 use super::body::TOK19_DIGITS;
 use super::issuers::Application;
-use super::tlv::{self, Reader, TlvError};
+use super::tlv;
+use super::tlv::{Reader, TlvError};
 
 /// Bytes of template 63's content up to the MAC, which are what the MAC covers.
 const HEAD_BYTES: usize = 23;
@@ -185,8 +186,8 @@ fn draw_row(path: &mut String, y: usize, modules: impl Iterator<Item = bool>) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::issuers::{Form, Issuers};
     use super::*;
+    use crate::code::issuers::{Form, Issuers};
 
     const FACTS: Facts = Facts { generation: 1, counter: 7, random: 0xA1B2_C3D4, issued_at: 1_795_423_500, ttl: 300 };
     const MAC: [u8; 16] =
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn longest_aid_and_label_still_fit_the_short_form() {
-        use super::super::issuers::{Aid, Label};
+        use crate::code::issuers::{Aid, Label};
         let application = Application {
             aid: Aid::new(&[0xF1; 16]).unwrap(),
             form: Form::L24,

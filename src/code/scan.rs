@@ -8,14 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::barcode::L24_DIGITS;
 use super::body::{BODY_DIGITS, Body, BodyError, Prefix, TOK19_DIGITS, number};
-use super::emv;
 use super::issuers::{Form, Issuers};
 use super::keyring::{Keyring, NotUsable, Usable};
-use super::qr;
-use super::seal;
-use crate::domain::ids::Handle;
-pub use crate::domain::request::Proof;
-use crate::domain::request::Scanned;
+use super::{emv, qr, seal};
+use crate::domain::model::ids::Handle;
+pub use crate::domain::model::request::Proof;
+use crate::domain::model::request::Scanned;
 
 /// The longest text judged: what EMV asks of a reader, in characters.
 pub const MAX_TEXT: usize = 512;
@@ -302,11 +300,11 @@ mod tests {
 
     use zeroize::Zeroizing;
 
-    use super::super::issue::mint;
-    use super::super::issuers::{Aid, Application, Label};
-    use super::super::keyring::{GenerationKeys, KeyState};
-    use super::super::tlv;
     use super::*;
+    use crate::code::issue::mint;
+    use crate::code::issuers::{Aid, Application, Label};
+    use crate::code::keyring::{GenerationKeys, KeyState};
+    use crate::code::tlv;
 
     const ISSUED_MS: i64 = 1_795_423_500_000;
     const EPOCH: u64 = 2_992_372;

@@ -74,8 +74,8 @@ thread_local! {
 mod tests {
     use hmac::KeyInit;
 
-    use super::super::keyring::Keyring;
     use super::*;
+    use crate::code::keyring::Keyring;
 
     const BODY: &[u8; BODY_DIGITS] = b"900099991314159265";
     const EPOCH: u64 = 2_992_372;

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::path::Path;
 
-use base64::Engine;
-use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::domain::account::Channel;
-use crate::domain::ids::TerminalId;
-use crate::files::{self, Access};
+use crate::domain::model::ids::TerminalId;
+use crate::domain::model::purchase::Channel;
+use crate::files;
+use crate::files::Access;
 use crate::hex;
-pub use crate::server::callers::{Merchants, Role};
+pub use crate::http::trust::callers::{Merchants, Role};
 
 /// The sandbox's bearer keys, published: each is also its name. Refused outside the sandbox.
 pub const PUBLISHED_KEYS: [(&str, Role); 5] = [

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::access::{ApiKey, KeyHash, Merchants, PUBLISHED_KEYS, Role, SignatureSecret};
 use super::check::Check;
 use super::raw::{RawChannel, RawKey, RawMerchants};
-use crate::domain::account::Channel;
-use crate::domain::ids::{BadText, MerchantId, TerminalId};
+use crate::domain::model::ids::{BadText, MerchantId, TerminalId};
+use crate::domain::model::purchase::Channel;
 use crate::files::Access;
 
 impl Check {

@@ -12,18 +12,19 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::documents::{self, Wanted};
+use super::documents::Wanted;
 use super::problem::{ConfigError, Places, Problems};
 use super::raw::{RawAid, RawConfig, RawDuration, RawForm, RawIssuer, RawSync, RawTls};
-use super::{BadCodes, Config, Journal, Ledger, LedgerPlace, Records, SANDBOX_DATA, Server, Tls};
+use super::{BadCodes, Config, Journal, Ledger, LedgerPlace, Records, SANDBOX_DATA, Server, Tls, documents};
+use crate::cli::keys;
 use crate::code::{Aid, Application, Form, Issuers, IssuersError, Keyring, Label, Prefix};
-use crate::domain::bounds::Bounds as CustomerBounds;
-use crate::domain::state::Settings;
+use crate::domain::model::bounds::Bounds as CustomerBounds;
+use crate::domain::model::settings::Settings;
 use crate::engine::Sync;
 use crate::engine::inbox::Bounds;
-use crate::files::{self, Access};
-use crate::keys;
-use crate::server::signature::Freshness;
+use crate::files;
+use crate::files::Access;
+use crate::http::trust::signature::Freshness;
 
 const DEFAULT_HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const MIB: u64 = 1024 * 1024;

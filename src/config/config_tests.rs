@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cli::keys;
 use crate::code::{Form, KeyState, Prefix};
-use crate::domain::account::Channel;
-use crate::domain::ids::{MerchantId, TerminalId};
-use crate::domain::jst::{DAY, Date, HOUR};
-use crate::keys;
+use crate::domain::model::ids::{MerchantId, TerminalId};
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::time::{DAY, Date, HOUR};
 
 const SHIPPED: &str = include_str!("../../config/sokketsu.toml");
 const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";

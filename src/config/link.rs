@@ -4,18 +4,17 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::Merchants;
 use super::check::Check;
 use super::raw::{RawDuration, RawMerchants, RawTls};
-use super::{Acquirer, Link, Server};
-use crate::domain::ids::MerchantId;
-use crate::domain::money::Yen;
+use super::{Acquirer, Link, Merchants, Server};
+use crate::domain::model::ids::MerchantId;
+use crate::domain::model::money::Yen;
 use crate::hex;
 use crate::iso8583::frame::{Framing, LengthForm};
 use crate::iso8583::message::Layout;
 use crate::iso8583::translate::padded;
-use crate::server::link::acquirers::{AcquirerId, Fingerprint};
-use crate::server::link::{NetworkCodes, Options};
+use crate::link::acquirers::{AcquirerId, Fingerprint};
+use crate::link::{NetworkCodes, Options};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

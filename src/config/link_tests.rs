@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::config_tests::{after, assert_one};
-use crate::domain::ids::MerchantId;
-use crate::domain::money::Yen;
+use crate::domain::model::ids::MerchantId;
+use crate::domain::model::money::Yen;
+use crate::http::trust::callers::Merchants;
 use crate::iso8583::frame::{Framing, LengthForm};
-use crate::server::callers::Merchants;
-use crate::server::link::{NetworkCodes, Options};
+use crate::link::{NetworkCodes, Options};
 
 const ACQUIRER: &str = "[[acquirer]]\nid = \"353001\"\nmerchants = \"*\"\n";
 

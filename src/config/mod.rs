@@ -28,16 +28,16 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::code::{Issuers, Keyring};
-use crate::domain::jst::{BankCalendar, Millis, Now};
-use crate::domain::policy::Policy;
-use crate::domain::state::Settings;
+use crate::domain::model::policy::Policy;
+use crate::domain::model::settings::Settings;
+use crate::domain::model::time::{BankCalendar, Millis, Now};
 use crate::engine::Sync;
 use crate::engine::inbox::Bounds;
-use crate::server::link::Options as LinkOptions;
-use crate::server::link::acquirers::AcquirerId;
-use crate::server::signature::Freshness;
+use crate::http::trust::signature::Freshness;
+use crate::link::Options as LinkOptions;
+use crate::link::acquirers::AcquirerId;
 
-pub use crate::server::link::acquirers::Acquirer;
+pub use crate::link::acquirers::Acquirer;
 pub use access::{ApiKey, KeyHash, Merchants, Role, SignatureSecret};
 pub use documents::Document;
 pub use problem::{ConfigError, EXIT_CONFIG, Place, Problem};

@@ -1,7 +1,8 @@
 //! What is lost with a record that was answered and then did not reach the disk, in yen. Where answers may leave before the
 //! sync (`journal.sync = "bounded"`), a group may go ahead of it only within a budget of these.
 
-use crate::domain::event::{Cause, Decided, Event, Outcome};
+use crate::domain::billing::notes::Cause;
+use crate::domain::state::event::{Decided, Event, Outcome};
 
 /// Yen that somebody was told of by the answer to this fact and that a power cut before the sync takes back. Papers answer
 /// nobody, and what moves no money can be said again.
@@ -46,10 +47,11 @@ fn approved(decided: &Decided) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::{Approval, Payment};
-    use crate::domain::ids::OfficeId;
-    use crate::domain::jst::{Date, Millis, Month};
-    use crate::domain::money::Yen;
+    use crate::domain::billing::notes::Payment;
+    use crate::domain::model::ids::OfficeId;
+    use crate::domain::model::money::Yen;
+    use crate::domain::model::time::{Date, Millis, Month};
+    use crate::domain::state::event::Approval;
     use crate::journal::codec;
 
     const WHOLE: u64 = 1_980;

@@ -149,13 +149,14 @@ impl Backlog {
 
 #[cfg(test)]
 mod tests {
-    use super::super::inbox::{Bounds, Inbox, queues};
     use super::*;
-    use crate::domain::account::Channel;
-    use crate::domain::codes::Form;
-    use crate::domain::ids::{CustomerId, MerchantId, OrderId};
-    use crate::domain::money::Yen;
-    use crate::domain::request::{Authorize, Cancel, OrderKey, Payer, Request};
+    use crate::domain::commands::request::Request;
+    use crate::domain::model::code::Form;
+    use crate::domain::model::ids::{CustomerId, MerchantId, OrderId};
+    use crate::domain::model::money::Yen;
+    use crate::domain::model::purchase::Channel;
+    use crate::domain::model::request::{Authorize, Cancel, OrderKey, Payer};
+    use crate::engine::inbox::{Bounds, Inbox, queues};
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -8,11 +8,11 @@ use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-use crate::domain::account::Account;
-use crate::domain::ids::{CustomerId, CustomerIx};
-use crate::domain::jst::{BankCalendar, Millis};
-use crate::domain::lateness;
-use crate::domain::policy::Policy;
+use crate::domain::billing::account::Account;
+use crate::domain::billing::lateness;
+use crate::domain::model::ids::{CustomerId, CustomerIx};
+use crate::domain::model::policy::Policy;
+use crate::domain::model::time::{BankCalendar, Millis};
 
 /// The rules in force, to show a standing by.
 #[derive(Clone)]

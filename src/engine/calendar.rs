@@ -2,8 +2,8 @@
 //! is recorded: bills issued, late fees, credit to be paid out. Nothing waits for it: an account says the same
 //! before and after. It goes in small steps between requests.
 
-use crate::domain::ids::CustomerIx;
-use crate::domain::jst::{Date, MINUTE, Now};
+use crate::domain::model::ids::CustomerIx;
+use crate::domain::model::time::{Date, MINUTE, Now};
 
 /// Customers looked at in one step; most owe nothing, and are not looked at closer.
 const LOOKED_AT: u32 = 512;
@@ -50,7 +50,7 @@ impl Calendar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::jst::Millis;
+    use crate::domain::model::time::Millis;
 
     fn at(text: &str) -> Now {
         Now::at(Millis::parse(text).unwrap())

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::{Notify, oneshot};
 
-use crate::domain::jst::Now;
-use crate::domain::request::{Rank, Request};
-use crate::domain::rule::Reply;
+use crate::domain::commands::reply::Reply;
+use crate::domain::commands::request::{Rank, Request};
+use crate::domain::model::time::Now;
 
 use super::outlet::{Outlet, ReplyTo};
 

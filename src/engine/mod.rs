@@ -20,11 +20,11 @@ pub mod serve;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::domain::event::Event;
-use crate::domain::jst::{Millis, Now};
-use crate::domain::request::Request;
-use crate::domain::rule::Reply;
+use crate::domain::commands::reply::Reply;
+use crate::domain::commands::request::Request;
+use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::State;
+use crate::domain::state::event::Event;
 use crate::journal::{Journal, JournalError, TooLarge};
 
 use board::Board;

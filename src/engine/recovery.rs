@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use crate::domain::ids::Lsn;
-use crate::domain::jst::{Millis, Now};
-use crate::domain::state::{Settings, State};
+use crate::domain::model::ids::Lsn;
+use crate::domain::model::settings::Settings;
+use crate::domain::model::time::{Millis, Now};
+use crate::domain::state::State;
 use crate::journal::{Durable, JournalError, Reader, Record, codec};
 use crate::ledger::{Ledger, LedgerError};
 
@@ -53,7 +54,7 @@ pub fn replay(
     state: &mut State,
     journal: &Path,
     last: Lsn,
-    mut each: impl FnMut(&mut State, Lsn, &crate::domain::event::Event, &Now),
+    mut each: impl FnMut(&mut State, Lsn, &crate::domain::state::event::Event, &Now),
 ) -> Result<u64, RecoveryError> {
     if state.lsn >= last {
         return Ok(0);

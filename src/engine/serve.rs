@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
-use crate::domain::request::Request;
+use crate::domain::commands::request::Request;
 use crate::journal::{Journal, JournalError};
 use crate::metrics::{gauge_value, metrics};
 

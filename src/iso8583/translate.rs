@@ -4,9 +4,9 @@
 use super::message::Message;
 use super::private::{CONFIRM_REPEAT, ORIGINAL_TERMINAL, Private, STAND_IN};
 use super::profile::Kind;
-use crate::domain::ids::{OrderId, TerminalId};
-use crate::domain::money::Yen;
-use crate::domain::request::{Currency, EntryMode, JPY};
+use crate::domain::model::ids::{OrderId, TerminalId};
+use crate::domain::model::money::Yen;
+use crate::domain::model::request::{Currency, EntryMode, JPY};
 
 /// A request that makes no sense, by its code of response and the element to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

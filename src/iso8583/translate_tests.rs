@@ -3,8 +3,8 @@
 use super::message::{Layout, Message, pack};
 use super::profile::{Answer, Echo, Kind, request};
 use super::translate::{Asks, Presented, Request, Wrong, read};
-use crate::domain::money::Yen;
-use crate::domain::request::{EntryMode, JPY};
+use crate::domain::model::money::Yen;
+use crate::domain::model::request::{EntryMode, JPY};
 
 const LAYOUT: Layout = Layout { hex_bitmap: false };
 const CODE: &str = "900099991314159265005632";

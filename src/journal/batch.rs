@@ -1,6 +1,6 @@
 //! What one commit writes: payloads with their times, side by side in one buffer that is kept from batch to batch.
 
-use super::record;
+use super::local::record;
 
 /// A fact that no record can hold. It is refused before it becomes true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +77,7 @@ impl Batch {
         self.longest = 0;
     }
 
-    pub(super) fn longest(&self) -> usize {
+    pub(crate) fn longest(&self) -> usize {
         self.longest
     }
 

@@ -9,22 +9,23 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::batch::TooLarge;
-use crate::domain::account::{Channel, Identity, Limits, Profile, Status};
-use crate::domain::advice::Booked;
-use crate::domain::bill::PaymentMethod;
-use crate::domain::denial::Reason;
-use crate::domain::event::{
-    Advised, Approval, Captured, CodeIssued, Decided, Destination, Event, FirstSale, Outcome, Refunded, Undone,
-};
-use crate::domain::ids::{
+use crate::domain::model::advice::Booked;
+use crate::domain::model::customer::{Identity, Limits, Profile, Status};
+use crate::domain::model::denial::Reason;
+use crate::domain::model::ids::{
     AuthorizationId, Category, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, Part, RefundId, StoreId,
     TerminalId,
 };
-use crate::domain::jst::{Date, Millis, Month};
-use crate::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
-use crate::domain::money::Yen;
-use crate::domain::orders::{CaptureTerms, Order, OrderState, RefundMade, Refunds, Sequence};
-use crate::domain::request::{Authorize, EntryMode, OrderKey, Payer, Post, Proof, Scanned};
+use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use crate::domain::model::money::Yen;
+use crate::domain::model::order::{
+    CaptureTerms, Destination, FirstSale, Order, OrderState, RefundMade, Refunds, Sequence,
+};
+use crate::domain::model::payment::PaymentMethod;
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::request::{Authorize, EntryMode, OrderKey, Payer, Post, Proof, Scanned};
+use crate::domain::model::time::{Date, Millis, Month};
+use crate::domain::state::event::{Advised, Approval, Captured, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
 
 /// Bytes that are no event of this version. The record itself was intact, so this is a newer version's
 /// journal or a bug; either way nothing may be guessed.
@@ -395,8 +396,8 @@ choices! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::bill::BillKey;
-    use crate::domain::orders::{Applied, AppliedTo};
+    use crate::domain::model::order::{Applied, AppliedTo};
+    use crate::domain::model::payment::BillKey;
 
     fn decided() -> Event {
         let input = Authorize {
@@ -430,7 +431,7 @@ mod tests {
     }
 
     fn advised() -> Advised {
-        use crate::domain::advice::SuspenseWhy;
+        use crate::domain::model::advice::SuspenseWhy;
         let Event::Decided(decided) = decided() else { panic!("a decision") };
         let approval = Approval {
             month: Month::parse("2026-11").unwrap(),
@@ -563,7 +564,7 @@ mod tests {
             Event::HoldExpired(undone),
             Event::RecalledWhole(Box::new(order())),
             Event::Settled {
-                cause: crate::domain::event::Cause::Repayment(books::payment()),
+                cause: crate::domain::billing::notes::Cause::Repayment(books::payment()),
                 books: Box::new(books::example(customer)),
             },
             Event::Noted { customer, note: books::note() },

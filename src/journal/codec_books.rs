@@ -3,14 +3,14 @@
 
 use super::{BadEvent, Field, Got, Out, TooLarge, numbered, put_list, take, written};
 
-use crate::domain::bill::{Bill, BillKey, Change, ChangeKind, Changes, LateFee, Line, Lines, Stretch};
-use crate::domain::event::{Cause, Note, Payment, SlipIssued, SlipKind};
-use crate::domain::ids::OfficeId;
-use crate::domain::jst::Millis;
-use crate::domain::ladder::Record;
-use crate::domain::notes::{Notes, Pending, Slip};
-use crate::domain::orders::{Applied, AppliedTo};
-use crate::domain::settle::{Charge, Counted, LadderStep, Pot, Settlement, StepReason, Transfer};
+use crate::domain::billing::bill::{Bill, Change, ChangeKind, Changes, LateFee, Stretch};
+use crate::domain::billing::ladder::Record;
+use crate::domain::billing::notes::{Cause, Note, Notes, Payment, Pending, Slip, SlipIssued};
+use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Pot, Settlement, StepReason, Transfer};
+use crate::domain::model::ids::OfficeId;
+use crate::domain::model::order::{Applied, AppliedTo};
+use crate::domain::model::payment::{BillKey, Line, Lines, SlipKind};
+use crate::domain::model::time::Millis;
 
 /// All of a customer that only a story tells, as the ledger keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,11 +142,11 @@ choices! {
 
 /// A settlement with one of everything, for the golden bytes.
 #[cfg(test)]
-pub(super) fn example(customer: crate::domain::ids::CustomerIx) -> Settlement {
-    use crate::domain::bill::PaymentMethod;
-    use crate::domain::ids::Lsn;
-    use crate::domain::jst::{Date, Month};
-    use crate::domain::money::Yen;
+pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settlement {
+    use crate::domain::model::ids::Lsn;
+    use crate::domain::model::money::Yen;
+    use crate::domain::model::payment::PaymentMethod;
+    use crate::domain::model::time::{Date, Month};
     let month = Month::parse("2026-10").unwrap();
     let (bill, date) = (BillKey::Month(month), Date::new(2026, 12, 10).unwrap());
     let (amount, at) = (Yen::new(100), Millis(1_795_423_500_000));
@@ -173,13 +173,13 @@ pub(super) fn example(customer: crate::domain::ids::CustomerIx) -> Settlement {
 }
 
 #[cfg(test)]
-pub(super) fn payment() -> Payment {
+pub(crate) fn payment() -> Payment {
     let id = OfficeId::new("P-1").unwrap();
     Payment { id, amount: 300.into(), paid_at: Millis(1_795_423_400_000), slip: Some(123_456_789_012) }
 }
 
 #[cfg(test)]
-pub(super) fn note() -> Note {
+pub(crate) fn note() -> Note {
     let id = OfficeId::new("N-1").unwrap();
     Note::Pending { id, amount: 300.into(), paid_at: Millis(1), expires_at: Millis(2) }
 }

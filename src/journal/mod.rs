@@ -2,47 +2,25 @@
 //!
 //! It stores payloads it does not understand ([`codec`] does) as records that carry their position
 //! ([`Lsn`]), their time and a hash of everything before them. [`local`] writes them to pre-zeroed segment
-//! files, one write and one sync a batch; [`recover`] decides what a crash left; [`reader`] follows the
+//! files, one write and one sync a batch; [`local::recover`] decides what a crash left; [`local::reader`] follows the
 //! writer or reads at rest. `docs/journal-format.md` has the bytes.
 
-mod aside;
-mod batch;
+pub mod batch;
 pub mod codec;
-mod cursor;
-pub mod disk;
-mod finding;
 pub mod local;
-pub mod lock;
-mod prepare;
-pub mod reader;
-pub mod record;
-pub mod recover;
-pub mod release;
-pub mod segment;
-
-#[cfg(test)]
-mod fault_tests;
-#[cfg(test)]
-mod golden_tests;
-#[cfg(test)]
-mod local_tests;
-#[cfg(test)]
-mod recover_tests;
-#[cfg(test)]
-mod sim;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use crate::domain::ids::Lsn;
+pub use crate::domain::model::ids::Lsn;
 
 pub use batch::{Batch, TooLarge};
+pub use local::lock::DirLock;
+pub use local::reader::{Reader, Record};
+pub use local::recover::{Action, Finding, Recovery, Torn};
 pub use local::{LocalJournal, Options, Room};
-pub use lock::DirLock;
-pub use reader::{Reader, Record};
-pub use recover::{Action, Finding, Recovery, Torn};
 
 /// Where facts become durable.
 pub trait Journal: Send {
@@ -67,7 +45,7 @@ pub enum JournalError {
     #[error("{0} is held by another process")]
     InUse(PathBuf),
     /// What is on disk is not what was written, or a newer version wrote it. Nothing was changed.
-    #[error("the journal is damaged in {}, byte {offset}, record {record}: {finding}", segment::file_name(*segment))]
+    #[error("the journal is damaged in {}, byte {offset}, record {record}: {finding}", local::segment::file_name(*segment))]
     Damaged {
         segment: Lsn,
         offset: u64,

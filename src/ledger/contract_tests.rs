@@ -6,16 +6,17 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::{Book, Entry, EntryKind, Ledger, LedgerError, Posting};
-use crate::domain::account::Channel;
-use crate::domain::bill::{BillKey, Line};
-use crate::domain::event::{Event, Outcome};
-use crate::domain::history::{History, assert_alike, assert_same_versions, replay};
-use crate::domain::ids::Lsn;
-use crate::domain::jst::{HOUR, Millis, Now};
-use crate::domain::orders::Order;
-use crate::domain::request::OrderKey;
-use crate::domain::settle::{Pot, Settlement, Transfer};
-use crate::domain::state::{Settings, State};
+use crate::domain::billing::settlement::{Pot, Settlement, Transfer};
+use crate::domain::commands::history::{History, assert_alike, assert_same_versions, replay};
+use crate::domain::model::ids::Lsn;
+use crate::domain::model::order::Order;
+use crate::domain::model::payment::{BillKey, Line};
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::request::OrderKey;
+use crate::domain::model::settings::Settings;
+use crate::domain::model::time::{HOUR, Millis, Now};
+use crate::domain::state::State;
+use crate::domain::state::event::{Event, Outcome};
 
 const START: Millis = Millis(0);
 const END: Millis = Millis(i64::MAX);
@@ -327,6 +328,6 @@ pub fn entries_are_found_by_time<L: Ledger>(make: impl Fn() -> L) {
             assert_eq!(ledger.entries(&account.id, from, to).unwrap(), within);
         }
     }
-    let nobody = crate::domain::ids::CustomerId::new("nobody").unwrap();
+    let nobody = crate::domain::model::ids::CustomerId::new("nobody").unwrap();
     assert_eq!(ledger.entries(&nobody, START, END).unwrap(), []);
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::ErrorCode;
 
-use crate::domain::ids::Lsn;
+use crate::domain::model::ids::Lsn;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {

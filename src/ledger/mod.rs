@@ -9,43 +9,25 @@
 
 #[cfg(test)]
 mod contract_tests;
-mod error;
-mod post;
-mod rate;
-mod schema;
+pub(crate) mod error;
+pub(crate) mod rate;
 pub mod sqlite;
-mod sqlite_advices;
-mod sqlite_codes;
-mod sqlite_keys;
-#[cfg(test)]
-mod sqlite_keys_tests;
-mod sqlite_load;
-mod sqlite_money;
-mod sqlite_parallel;
-mod sqlite_people;
-mod sqlite_post;
-mod sqlite_read;
-mod sqlite_standing;
-mod sqlite_stories;
-#[cfg(test)]
-mod sqlite_stories_tests;
-#[cfg(test)]
-mod sqlite_tests;
+pub(crate) mod write_loop;
 pub mod writer;
 #[cfg(test)]
 mod writer_tests;
 
 pub use error::LedgerError;
 
-use crate::domain::account::Channel;
-use crate::domain::bill::PaymentMethod;
-use crate::domain::event::Event;
-use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
-use crate::domain::jst::{Date, Millis, Month};
-use crate::domain::orders::Order;
-use crate::domain::receipts::Known;
-use crate::domain::request::OrderKey;
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
+use crate::domain::model::order::Order;
+use crate::domain::model::payment::PaymentMethod;
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::request::OrderKey;
+use crate::domain::model::time::{Date, Millis, Month};
 use crate::domain::state::State;
+use crate::domain::state::event::Event;
+use crate::domain::state::receipts::Known;
 
 /// A fact with its place and time in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,21 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use crate::domain::ids::Lsn;
+use crate::domain::model::ids::Lsn;
 
 /// While more records a second than this come in, the ledger takes a tenth of the time: it shares cores and disk with
 /// the answers, and the dirty pages of its transactions hold the journal's syncs up (`docs/decisions/0010`). An
 /// authorization with its code makes two records, so up to 15,000 of them a second nothing is held back.
-pub(super) const RUSH: u64 = 30_000;
+pub(crate) const RUSH: u64 = 30_000;
 /// Behind by so many records it works on all the same: some ten seconds of draining, a gigabyte of journal.
-pub(super) const MOST_BEHIND: u64 = 2_000_000;
+pub(crate) const MOST_BEHIND: u64 = 2_000_000;
 /// Rests of a tenth's worker, for each time it worked.
-pub(super) const RESTS: u32 = 9;
+pub(crate) const RESTS: u32 = 9;
 /// The rate is counted over at least so long, and a rest is looked at again after it.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// How fast records come in.
-pub(super) struct Rate {
+pub(crate) struct Rate {
     since: Instant,
     last: Lsn,
     /// Records a second, lately.
@@ -24,11 +24,11 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    pub(super) fn new(last: Lsn, now: Instant) -> Self {
+    pub(crate) fn new(last: Lsn, now: Instant) -> Self {
         Self { since: now, last, rate: 0 }
     }
 
-    pub(super) fn at(&mut self, last: Lsn, now: Instant) -> u64 {
+    pub(crate) fn at(&mut self, last: Lsn, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.since);
         if passed >= LOOK {
             let records = last.0.saturating_sub(self.last.0);

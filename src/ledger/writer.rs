@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::post::Loop;
+use super::write_loop::Loop;
 use super::{Ledger, Posting};
-use crate::domain::ids::Lsn;
+use crate::domain::model::ids::Lsn;
 
 /// Longest time that a record waits if nobody rings. Half a second: a page that many records change is then
 /// written once, a third of the bytes of 100 ms, and the journal's syncs have the disk to themselves in between.
@@ -53,14 +53,14 @@ pub enum Condition {
     Stopped,
 }
 
-pub(super) struct Desk {
+pub(crate) struct Desk {
     pub condition: Condition,
     pub stop: bool,
     /// How many wait for the books to catch up.
     pub hurry: u32,
 }
 
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub posted: Arc<AtomicU64>,
     /// Last record that the ledger has durably.
     pub secured: AtomicU64,

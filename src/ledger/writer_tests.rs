@@ -12,14 +12,14 @@ use super::rate::{LOOK, Rate};
 use super::sqlite::SqliteLedger;
 use super::writer::{Condition, Source, Writer};
 use super::{Entry, Ledger, LedgerError, Posting};
-use crate::domain::event::Event;
-use crate::domain::history::{History, assert_alike};
-use crate::domain::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
-use crate::domain::jst::Millis;
-use crate::domain::orders::Order;
-use crate::domain::receipts::Known;
-use crate::domain::request::OrderKey;
+use crate::domain::commands::history::{History, assert_alike};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
+use crate::domain::model::order::Order;
+use crate::domain::model::request::OrderKey;
+use crate::domain::model::time::Millis;
 use crate::domain::state::State;
+use crate::domain::state::event::Event;
+use crate::domain::state::receipts::Known;
 
 /// A journal that grows by hand.
 #[derive(Clone, Default)]

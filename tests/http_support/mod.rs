@@ -20,28 +20,33 @@ use tokio::task::JoinHandle;
 
 use sokketsu::clock::Clock;
 use sokketsu::code::{Issuers, Keyring};
-use sokketsu::domain::account::{Channel, Identity, Limits, Status};
-use sokketsu::domain::event::Event;
-use sokketsu::domain::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId, TerminalId, TerminalKey};
-use sokketsu::domain::jst::{DAY, Date, Millis};
-use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
-use sokketsu::domain::money::Yen;
-use sokketsu::domain::orders::Order;
-use sokketsu::domain::receipts::Known;
-use sokketsu::domain::request::{Authorize, CustomerChange, OrderKey, Payer, Request};
-use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::commands::request::Request;
+use sokketsu::domain::model::customer::{Identity, Limits, Status};
+use sokketsu::domain::model::ids::{
+    AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId, TerminalId, TerminalKey,
+};
+use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::model::money::Yen;
+use sokketsu::domain::model::order::Order;
+use sokketsu::domain::model::purchase::Channel;
+use sokketsu::domain::model::request::{Authorize, CustomerChange, OrderKey, Payer};
+use sokketsu::domain::model::settings::Settings;
+use sokketsu::domain::model::time::{DAY, Date, Millis};
+use sokketsu::domain::state::State;
+use sokketsu::domain::state::event::Event;
+use sokketsu::domain::state::receipts::Known;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::inbox::{Bounds, queues};
 use sokketsu::engine::serve::serve;
 use sokketsu::engine::{Engine, Sync};
-use sokketsu::journal::{Batch, Journal, JournalError};
-use sokketsu::server::callers::{Caller, Callers, Merchants, Role, hash_key};
-use sokketsu::server::link::acquirers::{Acquirer, Acquirers};
-use sokketsu::server::link::{Link, Options as LinkOptions, serve as serve_links};
-use sokketsu::server::signature::{Freshness, Verifier};
-use sokketsu::server::{
+use sokketsu::http::trust::callers::{Caller, Callers, Merchants, Role, hash_key};
+use sokketsu::http::trust::signature::{Freshness, Verifier};
+use sokketsu::http::{
     Condition, CustomerPast, Edge, EventSource, FeedError, Options, Parts, Past, Readiness, bind, run,
 };
+use sokketsu::journal::{Batch, Journal, JournalError};
+use sokketsu::link::acquirers::{Acquirer, Acquirers};
+use sokketsu::link::{Link, Options as LinkOptions, serve as serve_links};
 
 /// Of the key `signed-key`, whose name is `pos`.
 pub const SIGNATURE_SECRET: &[u8] = b"the secret of the key named pos.";
@@ -418,7 +423,7 @@ impl Answer {
 
 /// Checks that the OpenAPI file knows every member of a problem, and that it has those that it must.
 fn described(problem: &Value) {
-    let file: Value = serde_json::from_str(sokketsu::server::OPENAPI).unwrap();
+    let file: Value = serde_json::from_str(sokketsu::http::OPENAPI).unwrap();
     let schemas = &file["components"]["schemas"];
     let is_own = |schema: &&Value| schema["allOf"][1]["properties"]["reason"]["const"] == problem["reason"];
     let own = schemas.as_object().unwrap().values().find(is_own).unwrap_or_else(|| panic!("no schema of {problem}"));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sokketsu::domain::event::Event;
-use sokketsu::domain::ids::Lsn;
-use sokketsu::domain::jst::Millis;
+use sokketsu::domain::model::ids::Lsn;
+use sokketsu::domain::model::time::Millis;
+use sokketsu::domain::state::event::Event;
 use sokketsu::journal::{Batch, Journal, JournalError, codec};
 
 #[derive(Default)]

@@ -3,8 +3,8 @@
 use super::books::{Bill, Books, Customer, Fact, Key, Method, Pending, Sale, Way};
 use super::calendar::{Banks, DAY, Day, MINUTE, civil, date, day_of, first_of, start_of};
 use super::product::{HOLIDAYS, Product, Standing, lines};
-use sokketsu::domain::denial::Reason;
-use sokketsu::domain::undo::Refusal;
+use sokketsu::domain::commands::refusal::Refusal;
+use sokketsu::domain::model::denial::Reason;
 
 /// Total and in-store limits of the customers.
 pub const LIMITS: [(u64, u64); 3] = [(50_000, 15_000), (50_000, 50_000), (3_000, 2_000)];

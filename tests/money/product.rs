@@ -2,26 +2,33 @@
 
 use std::sync::Arc;
 
-use sokketsu::domain::account::{Account, Channel, Identity, Limits};
-use sokketsu::domain::bill::{BillKey, PaymentMethod};
-use sokketsu::domain::codes::Form;
-use sokketsu::domain::denial::Reason;
-use sokketsu::domain::event::{Event, Note, SlipIssued, SlipKind};
-use sokketsu::domain::ids::{CustomerId, CustomerIx, MerchantId, OfficeId, OrderId, RefundId};
-use sokketsu::domain::jst::{Date, Millis, Month, Now};
-use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
-use sokketsu::domain::moment::BillAt;
-use sokketsu::domain::money::Yen;
-use sokketsu::domain::office::calendar;
-use sokketsu::domain::orders::{Order, OrderState};
-use sokketsu::domain::receipts::Known;
-use sokketsu::domain::request::{
-    Authorize, Cancel, Capture, CustomerChange, Instruction, OrderKey, Payer, Proof, Refund, Request, Scanned,
+use sokketsu::domain::billing::account::Account;
+use sokketsu::domain::billing::moment::BillAt;
+use sokketsu::domain::billing::notes::{Note, SlipIssued};
+use sokketsu::domain::billing::settlement::Pot;
+use sokketsu::domain::commands::office::calendar;
+use sokketsu::domain::commands::refusal::Refusal;
+use sokketsu::domain::commands::reply::Reply;
+use sokketsu::domain::commands::request::Request;
+use sokketsu::domain::commands::undo::CancelAction;
+use sokketsu::domain::commands::{Ruling, existed, reply_after, rule};
+use sokketsu::domain::model::code::Form;
+use sokketsu::domain::model::customer::{Identity, Limits};
+use sokketsu::domain::model::denial::Reason;
+use sokketsu::domain::model::ids::{CustomerId, CustomerIx, MerchantId, OfficeId, OrderId, RefundId};
+use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::model::money::Yen;
+use sokketsu::domain::model::order::{Order, OrderState};
+use sokketsu::domain::model::payment::{BillKey, PaymentMethod, SlipKind};
+use sokketsu::domain::model::purchase::Channel;
+use sokketsu::domain::model::request::{
+    Authorize, Cancel, Capture, CustomerChange, Instruction, OrderKey, Payer, Proof, Refund, Scanned,
 };
-use sokketsu::domain::rule::{Reply, Ruling, existed, reply_after, rule};
-use sokketsu::domain::settle::Pot;
-use sokketsu::domain::state::{Settings, State};
-use sokketsu::domain::undo::{CancelAction, Refusal};
+use sokketsu::domain::model::settings::Settings;
+use sokketsu::domain::model::time::{Date, Millis, Month, Now};
+use sokketsu::domain::state::State;
+use sokketsu::domain::state::event::Event;
+use sokketsu::domain::state::receipts::Known;
 
 use super::books::{Key, Lines, Method, Way};
 
@@ -71,7 +78,7 @@ fn method(method: Method) -> PaymentMethod {
     }
 }
 
-pub fn lines(lines: &sokketsu::domain::bill::Lines) -> Lines {
+pub fn lines(lines: &sokketsu::domain::model::payment::Lines) -> Lines {
     Lines {
         principal: lines.principal.get(),
         bill_fee: lines.bill_fee.get(),

@@ -4,22 +4,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use sokketsu::domain::account::{Channel, Identity, Limits, Status};
-use sokketsu::domain::advice::AdviceOutcome;
-use sokketsu::domain::bill::PaymentMethod;
-use sokketsu::domain::codes::{Code, Form};
-use sokketsu::domain::event::Event;
-use sokketsu::domain::ids::{Category, CodeId, CustomerId, Handle, MerchantId, OrderId, RefundId, StoreId, TerminalId};
-use sokketsu::domain::jst::{Date, Millis, Now};
-use sokketsu::domain::merchant::{Merchant, MerchantLimits, MerchantStatus};
-use sokketsu::domain::money::Yen;
-use sokketsu::domain::orders::{Order, OrderState, Told};
-use sokketsu::domain::request::{
-    Advice, Authorize, Cancel, Capture, CustomerChange, OrderKey, Payer, Post, Proof, Refund, Request, Scanned,
+use sokketsu::domain::commands::advise::AdviceOutcome;
+use sokketsu::domain::commands::refusal::Refusal;
+use sokketsu::domain::commands::reply::Reply;
+use sokketsu::domain::commands::request::Request;
+use sokketsu::domain::commands::{Ruling, existed, reply_after, rule};
+use sokketsu::domain::model::code::{Code, Form};
+use sokketsu::domain::model::customer::{Identity, Limits, Status};
+use sokketsu::domain::model::ids::{
+    Category, CodeId, CustomerId, Handle, MerchantId, OrderId, RefundId, StoreId, TerminalId,
 };
-use sokketsu::domain::rule::{Reply, Ruling, existed, reply_after, rule};
-use sokketsu::domain::state::{Settings, State};
-use sokketsu::domain::undo::Refusal;
+use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::model::money::Yen;
+use sokketsu::domain::model::order::{Order, OrderState, Told};
+use sokketsu::domain::model::payment::PaymentMethod;
+use sokketsu::domain::model::purchase::Channel;
+use sokketsu::domain::model::request::{
+    Advice, Authorize, Cancel, Capture, CustomerChange, OrderKey, Payer, Post, Proof, Refund, Scanned,
+};
+use sokketsu::domain::model::settings::Settings;
+use sokketsu::domain::model::time::{Date, Millis, Now};
+use sokketsu::domain::state::State;
+use sokketsu::domain::state::event::Event;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
 

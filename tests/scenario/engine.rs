@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use sokketsu::domain::account::Channel;
-use sokketsu::domain::bounds::Full;
-use sokketsu::domain::event::Event;
-use sokketsu::domain::ids::{CustomerId, MerchantId, OfficeId, OrderId, RefundId};
-use sokketsu::domain::jst::{Millis, Now};
-use sokketsu::domain::money::Yen;
-use sokketsu::domain::orders::OrderStatus;
-use sokketsu::domain::receipts::Known;
-use sokketsu::domain::request::{Authorize, Cancel, Capture, Instruction, OrderKey, Payer, Refund, Request};
-use sokketsu::domain::rule::Reply;
-use sokketsu::domain::state::{Settings, State};
+use sokketsu::domain::commands::reply::Reply;
+use sokketsu::domain::commands::request::Request;
+use sokketsu::domain::model::bounds::Full;
+use sokketsu::domain::model::ids::{CustomerId, MerchantId, OfficeId, OrderId, RefundId};
+use sokketsu::domain::model::money::Yen;
+use sokketsu::domain::model::order::OrderStatus;
+use sokketsu::domain::model::purchase::Channel;
+use sokketsu::domain::model::request::{Authorize, Cancel, Capture, Instruction, OrderKey, Payer, Refund};
+use sokketsu::domain::model::settings::Settings;
+use sokketsu::domain::model::time::{Millis, Now};
+use sokketsu::domain::state::State;
+use sokketsu::domain::state::event::Event;
+use sokketsu::domain::state::receipts::Known;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::iso::Link;
 use super::{Step, World, duration_ms};
 use crate::server::{Answer, Client, Server};
-use sokketsu::domain::jst::Millis;
+use sokketsu::domain::model::time::Millis;
 
 pub fn run(name: &str, text: &str, by_link: bool) {
     let first_clock = text.lines().find_map(|line| line.trim().strip_prefix("clock "));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use sokketsu::domain::denial::Reason;
+use sokketsu::domain::model::denial::Reason;
 
 use super::Step;
 use crate::iso::{ACQUIRER, Peer, SENT, Text, sale};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use socket2::SockRef;
-use sokketsu::server::router::{Call, ROUTES, Route};
+use sokketsu::http::routes::{Call, ROUTES, Route};
 
 use super::server::{Client, Server, wait_until};
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sokketsu::domain::jst::Millis;
+use sokketsu::domain::model::time::Millis;
 
 use super::iso::{Peer, sale};
 use super::server::{Client, Server};

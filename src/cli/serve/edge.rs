@@ -1,0 +1,132 @@
+//! What the edge is given: callers, bounds, readers, and in the sandbox the clock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio_rustls::TlsAcceptor;
+
+use super::ServeError;
+use super::follow::{Follower, LedgerPast};
+use crate::clock::Clock;
+use crate::config::{Acquirer, ApiKey, Config, Tls};
+use crate::domain::model::ids::TerminalKey;
+use crate::domain::model::time::Millis;
+use crate::engine::board::Board;
+use crate::engine::inbox::Inbox;
+use crate::http;
+use crate::http::EventSource;
+use crate::http::trust::bad_codes::Limits;
+use crate::http::trust::callers::{Caller, Callers};
+use crate::http::trust::signature::Verifier;
+use crate::journal::Durable;
+use crate::ledger::writer::Writer;
+use crate::link::acquirers::Acquirers;
+use crate::net::tls;
+
+pub(crate) fn parts(
+    config: &Config,
+    clock: &Clock,
+    inbox: Inbox,
+    board: Arc<Board>,
+    follower: Follower,
+    ledger_file: PathBuf,
+) -> Result<http::Parts, ServeError> {
+    let past = LedgerPast { file: ledger_file, durable: follower.durable().clone() };
+    let readiness = Arc::clone(follower.readiness());
+    Ok(http::Parts {
+        inbox,
+        board,
+        keyring: Arc::new(ArcSwap::new(Arc::clone(&config.keyring))),
+        issuers: Arc::new(config.issuers.clone()),
+        clock: clock.clone(),
+        callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
+        readiness,
+        tls: tls(config)?,
+        metrics: None,
+        events: Some(Arc::new(move || Ok(Box::new(follower.another()) as Box<dyn EventSource>))),
+        past: Some(Arc::new(past)),
+        clock_setter: None,
+        options: edge_options(config),
+    })
+}
+
+/// Before the sandbox's clock jumps, the books catch up: what a jump of days makes old is looked for there.
+pub(crate) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, durable: &Durable) -> http::ClockSetter {
+    let (clock, writer, durable) = (clock.clone(), Arc::clone(writer), durable.clone());
+    Arc::new(move |to: Millis| {
+        writer.drain(durable.get(), Instant::now() + Duration::from_secs(2));
+        clock.set(to).map(|()| clock.now()).map_err(|_| clock.now())
+    })
+}
+
+fn tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
+    acceptor("server.tls", config.server.tls.as_ref(), tls::HTTP)
+}
+
+/// The link's own certificate, or the server's.
+pub(crate) fn link_tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
+    match &config.link.tls {
+        Some(own) => acceptor("iso8583.tls", Some(own), tls::ANY),
+        None => acceptor("server.tls", config.server.tls.as_ref(), tls::ANY),
+    }
+}
+
+fn acceptor(
+    section: &'static str,
+    files: Option<&Tls>,
+    protocols: &[&[u8]],
+) -> Result<Option<TlsAcceptor>, ServeError> {
+    let Some(files) = files else { return Ok(None) };
+    let client_ca = files.client_ca_file.as_deref();
+    let made = tls::acceptor(&files.cert_file, &files.key_file, client_ca, protocols);
+    made.map(Some).map_err(|source| ServeError::Tls { section, source })
+}
+
+/// Who may speak on the network's link; in a sandbox that names nobody, everybody.
+pub(crate) fn acquirers(config: &Config) -> Acquirers {
+    let listed = &config.link.acquirers;
+    let everybody = (config.sandbox && listed.is_empty()).then(Acquirer::unbound);
+    Acquirers::new(listed.iter().cloned(), everybody)
+}
+
+fn callers(config: &Config) -> Result<Callers, ServeError> {
+    let caller = |key: &ApiKey| {
+        let caller = Caller {
+            name: key.name.as_str().into(),
+            role: key.role,
+            merchants: key.merchants.clone(),
+            terminals: key.terminals.as_ref().map(|own| own.iter().copied().filter_map(TerminalKey::of).collect()),
+            channels: key.channels.clone(),
+            may_refund: key.may_refund,
+            bad_codes_per_minute: key.bad_codes_per_minute.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
+            signature: key
+                .signature_secret
+                .as_ref()
+                .map(|secret| Arc::new(Verifier::new(&key.name, secret.as_bytes(), config.signatures))),
+        };
+        (caller, vec![*key.hash.as_bytes()])
+    };
+    Ok(Callers::new(config.keys.iter().map(caller))?)
+}
+
+fn edge_options(config: &Config) -> http::Options {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    http::Options {
+        max_connections: count(config.server.max_connections),
+        max_connections_per_ip: config.server.max_connections_per_ip,
+        idle_timeout: config.server.idle_timeout,
+        header_timeout: config.server.header_timeout,
+        body_timeout: config.server.body_timeout,
+        drain_deadline: config.server.drain.min(Duration::from_secs(4)),
+        bad_codes: Limits {
+            per_terminal: count(config.bad_codes.per_terminal),
+            tok19_per_terminal: count(config.bad_codes.tok19_per_terminal),
+            per_key: count(config.bad_codes.per_key),
+            per_key_share_ppm: config.bad_codes.per_key_share_ppm,
+        },
+        open_metrics: config.server.http.ip().is_loopback(),
+        ..http::Options::default()
+    }
+}

@@ -1,0 +1,264 @@
+//! `sokketsu serve`: puts the parts together, runs them, and takes them apart in order.
+//!
+//! signals → descriptors → folder → lock → clock → journal → ledger → recovery → policy → engine → write-behind → HTTP
+//! and links → signal → both drain → engine finishes → ledger drains → exit 0.
+
+mod damage;
+mod descriptors;
+mod edge;
+mod folder;
+mod follow;
+mod start;
+mod stop;
+mod upkeep;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use crate::clock::ClockError;
+use crate::config::{Config, ConfigError};
+use crate::domain::model::ids::Lsn;
+use crate::domain::model::time::Millis;
+use crate::engine;
+use crate::engine::inbox::queues;
+use crate::engine::recovery::RecoveryError;
+use crate::http;
+use crate::http::trust::callers::SameKey;
+use crate::http::{Edge, Readiness};
+use crate::journal::{JournalError, LocalJournal};
+use crate::ledger::LedgerError;
+use crate::ledger::writer::Writer;
+use crate::link;
+use crate::link::Link;
+use crate::metrics;
+use crate::net::tls::TlsError;
+
+use damage::Damage;
+use follow::Follower;
+use stop::Stop;
+use upkeep::Upkeep;
+
+/// From the first signal: answers in flight, the engine's queues, the ledger. A little later the process ends whatever
+/// is left (`stop.rs`).
+const DRAIN_WITHIN: Duration = Duration::from_millis(4_300);
+/// Tasks that a thread runs before it looks at the sockets again.
+const TASKS_BETWEEN_LOOKS: u32 = 256;
+/// Tasks that a thread runs before it looks at what other threads woke: a group that is durable, and is to be answered
+/// and followed by the next. Of a request each costs some 15 µs, so with tokio's usual 31 a busy thread would leave the
+/// disk idle for half a millisecond.
+const TASKS_BEFORE_NEWS: u32 = 8;
+/// How often the exporter's samples are folded and an old segment may be released.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why the service did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error("the ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
+    WrongKind { data: PathBuf, what: &'static str, remedy: &'static str },
+    #[error(
+        "{data} is open to others (mode {mode:04o}) and holds files that are not ours; if it is the right folder, \
+         `chmod 700` it, or give another --data", data = data.display()
+    )]
+    NotOurs { data: PathBuf, mode: u32 },
+    #[error(
+        "the hard limit of open files is {limit}, and at least {least} are needed; raise it (ulimit -Hn, LimitNOFILE= \
+         of systemd), or do without server.admin or server.iso8583"
+    )]
+    TooFewFiles { limit: u64, least: u64 },
+    #[error("could not {doing}: {source}")]
+    System { doing: String, source: std::io::Error },
+    #[error(transparent)]
+    SameKey(#[from] SameKey),
+    #[error("[{section}]: {source}")]
+    Tls { section: &'static str, source: TlsError },
+    #[error("metrics: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+impl ServeError {
+    /// As the contract lists them (sysexits).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(error) => error.exit_code(),
+            Self::Clock(error) => error.exit_code(),
+            Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
+            Self::WrongKind { .. }
+            | Self::NotOurs { .. }
+            | Self::TooFewFiles { .. }
+            | Self::SameKey(_)
+            | Self::Tls { .. } => 78,
+            Self::Recovery(_) => 65,
+            Self::Ledger(error) if error.is_retriable() => 75,
+            Self::Ledger(_) => 65,
+            Self::System { .. } => 74,
+            Self::Metrics(_) => 70,
+        }
+    }
+}
+
+pub fn journal_exit(error: &JournalError) -> u8 {
+    match error {
+        JournalError::InUse(_) => 75,
+        JournalError::Damaged { .. } | JournalError::Released { .. } => 65,
+        JournalError::Failed { .. } | JournalError::Poisoned => 74,
+        JournalError::TimeBackwards { .. } | JournalError::TooLarge(_) => 70,
+    }
+}
+
+fn system(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError {
+    move |source| ServeError::System { doing: doing.into(), source }
+}
+
+/// Runs the service until a signal. `start` is the sandbox's birth time.
+pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Result<(), ServeError> {
+    let stop = Stop::listen()?;
+    let prometheus = metrics::install()?;
+    let max_connections = descriptors::make_room(&config)?;
+    let core = start::open(&config, start)?;
+    let (inbox, queues) = queues(config.inbox, config.records.journal.max_gap);
+    let (board, readiness) = (Arc::clone(core.engine.board()), Arc::new(Readiness::default()));
+    let damage = Damage::new(&core.journal_dir, &core.posted, &readiness, &queues.is_halted);
+    let follower = Follower::new(&core.journal_dir, &core.durable, damage);
+    let chunk = config.records.ledger.chunk_records;
+    let writer = Writer::start(core.ledger, follower.another(), Arc::clone(&core.posted), chunk);
+    let writer = Arc::new(writer.map_err(system("start the ledger"))?);
+    let parts = edge::parts(&config, &core.clock, inbox, board, follower, core.ledger_file)?;
+    let options = http::Options { max_connections, ..parts.options };
+    let clock_setter = config.sandbox.then(|| edge::clock_setter(&core.clock, &writer, &core.durable));
+    let parts = http::Parts { metrics: Some(prometheus.clone()), clock_setter, options, ..parts };
+    let upkeep = Upkeep::new(&config, core.journal_dir, &core.clock, &writer, prometheus);
+
+    let writable = Arc::clone(&readiness);
+    // A disk that is filling shows before a commit fails.
+    let keep_house = move |journal: &LocalJournal| {
+        writable.set(http::Condition::JournalWritable, journal.room().trouble.is_none());
+    };
+    let (engine, clock) = (core.engine, core.clock);
+    stop.serving(&queues.is_stopping);
+    let runtime = runtime(config.server.threads).map_err(system("start the runtime"))?;
+    let (stopped, last) = runtime.block_on(async {
+        let (stop_engine, told) = oneshot::channel::<()>();
+        let engine = tokio::spawn(async move {
+            let served = engine::serve::serve(engine, queues, clock, keep_house, async { drop(told.await) });
+            match served.await {
+                Ok(owner) => owner.state().lsn,
+                // Nothing of the failed group was answered, and nothing more may be: the process ends at once.
+                Err(error) => {
+                    tracing::error!(%error, "the journal could not be written; stopping");
+                    std::process::exit(i32::from(journal_exit(&error)));
+                }
+            }
+        });
+        let edge = Edge::new(parts);
+        let stopped = run(&config, edge, &upkeep, &stop, say).await?;
+        // Whoever was connected is gone; what is queued is still made durable.
+        drop(stop_engine);
+        Ok::<_, ServeError>((stopped, engine.await.unwrap_or(Lsn::ZERO)))
+    })?;
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    let until = stopped + DRAIN_WITHIN;
+    let drained = writer.drain(last, until);
+    if !writer.stop_by(until) || !drained {
+        tracing::warn!("the ledger lags; it goes on at the next start");
+    }
+    tracing::info!(last = last.0, "stopped");
+    Ok(())
+}
+
+/// One thread serves the sockets and the engine, or several share them. With one, a request
+/// never crosses from core to core; on two cores, which others need too, two were no faster.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    // All that the sockets brought in one look is read before the next look, so that it is judged together.
+    builder.event_interval(TASKS_BETWEEN_LOOKS).global_queue_interval(TASKS_BEFORE_NEWS).enable_all().build()
+}
+
+/// Serves until the first signal and drains; gives the moment of the signal.
+async fn run(
+    config: &Config,
+    edge: Arc<Edge>,
+    upkeep: &Upkeep,
+    stop: &Stop,
+    say: &dyn Fn(&str),
+) -> Result<Instant, ServeError> {
+    let bind = |address: SocketAddr| http::bind(address).map_err(system(format!("listen on {address}")));
+    let http = bind(config.server.http)?;
+    let admin = config.server.admin.map(bind).transpose()?;
+    let iso8583 = config.server.iso8583.map(bind).transpose()?;
+    let link = Link::new(Arc::clone(&edge), edge::acquirers(config), config.link.options, edge::link_tls(config)?);
+    use http::Condition::{JournalWritable, LeaseHeld, ListenersBound, Recovered};
+    for condition in [Recovered, JournalWritable, LeaseHeld, ListenersBound] {
+        edge.readiness.set(condition, true);
+    }
+    let local = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(system("read an address"));
+    let others = [&admin, &iso8583].map(|listener| listener.as_ref().map(local).transpose());
+    let [admin_address, iso8583_address] = others;
+    say(&welcome(config, local(&http)?, admin_address?, iso8583_address?));
+
+    let (told, ends) = oneshot::channel::<()>();
+    let links = async {
+        match iso8583 {
+            Some(listener) => link::serve(link, listener).await,
+            None => 0,
+        }
+    };
+    let listeners = async {
+        let (calls, links) = tokio::join!(http::run(edge, http, admin, async { drop(ends.await) }), links);
+        calls + links
+    };
+    let mut listeners = std::pin::pin!(listeners);
+    let mut begun = std::pin::pin!(stop.begun());
+    let mut tick = tokio::time::interval(UPKEEP);
+    let stopped = loop {
+        tokio::select! {
+            _ = &mut listeners => return Ok(Instant::now()),
+            stopped = &mut begun => break stopped,
+            _ = tick.tick() => upkeep.turn(),
+        }
+    };
+    tracing::info!("stopping: answering what is in flight");
+    drop(told);
+    let cut = listeners.await;
+    if cut > 0 {
+        tracing::warn!(cut, "connections cut");
+    }
+    Ok(stopped)
+}
+
+fn welcome(config: &Config, http: SocketAddr, admin: Option<SocketAddr>, iso8583: Option<SocketAddr>) -> String {
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let mut text = format!("Sokketsu listens on {scheme}://{http}");
+    if let Some(admin) = admin {
+        text += &format!("\n  office, ops and metrics on {scheme}://{admin}");
+    }
+    if let Some(iso8583) = iso8583 {
+        let tls = config.link.tls.is_some() || config.server.tls.is_some();
+        text += &format!("\n  the network's link on iso8583://{iso8583}{}", if tls { " by TLS" } else { "" });
+    }
+    text += &format!("\n  data in {}", config.records.data.display());
+    if config.sandbox {
+        text += "\n  sandbox: customers 1001-1006 and 2000-2999, merchants mrc_konbini, mrc_electronics, mrc_giftcards\
+                 \n  keys: sandbox-wallet, sandbox-register, sandbox-office, sandbox-ops (Authorization: Bearer KEY);\
+                 \n  sandbox-signed is a register whose requests must be signed: docs/signing.md";
+    }
+    text += &format!("\n  API: {scheme}://{http}/openapi.json   ready: {scheme}://{http}/readyz");
+    text
+}

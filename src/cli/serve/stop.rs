@@ -1,0 +1,107 @@
+//! The end: heard on a thread of its own, so that no slow disk, no locked ledger and no busy engine can keep the process
+//! alive longer than the contract says, and a second signal works until the last moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{ServeError, system};
+
+/// From the first signal to the end of the process, whatever happens. The contract gives 5 s, and the kernel needs some of
+/// it: a write of the ledger that is under way is waited for, and memory is given back.
+const AT_MOST: Duration = Duration::from_millis(4_500);
+/// A log that nobody reads may block; the end does not wait longer for it.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Tells of the first signal.
+pub(crate) struct Stop(Arc<Shared>);
+
+struct Shared {
+    /// The moment of the first signal.
+    begun: watch::Sender<Option<Instant>>,
+    /// The engine's, once there is one: it writes no more papers then.
+    engine: Mutex<Option<Arc<AtomicBool>>>,
+}
+
+impl Stop {
+    /// Hears SIGTERM and SIGINT from now on. Until [`Self::serving`] there is nobody to be answered, so a signal ends
+    /// the process at once; recovery may be cut short anywhere and begins anew at the next start.
+    pub fn listen() -> Result<Self, ServeError> {
+        let shared = Arc::new(Shared { begun: watch::Sender::new(None), engine: Mutex::new(None) });
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(system("listen for signals"))?;
+        let signals = {
+            let _inside = runtime.enter();
+            let of = |kind| signal(kind).map_err(system("listen for signals"));
+            Signals { term: of(SignalKind::terminate())?, int: of(SignalKind::interrupt())? }
+        };
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        let hear = move || runtime.block_on(hear(signals, &theirs));
+        thread.spawn(hear).map_err(system("listen for signals"))?;
+        Ok(Self(shared))
+    }
+
+    /// From now on the first signal is the service's to answer. `engine` turns true with it.
+    pub fn serving(&self, engine: &Arc<AtomicBool>) {
+        *self.0.engine.lock() = Some(Arc::clone(engine));
+    }
+
+    /// Ends with the first signal; gives its moment.
+    pub async fn begun(&self) -> Instant {
+        let mut begun = self.0.begun.subscribe();
+        loop {
+            if let Some(at) = *begun.borrow_and_update() {
+                return at;
+            }
+            if begun.changed().await.is_err() {
+                return Instant::now();
+            }
+        }
+    }
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! { _ = self.term.recv() => (), _ = self.int.recv() => () }
+    }
+}
+
+async fn hear(mut signals: Signals, shared: &Shared) {
+    signals.next().await;
+    {
+        let engine = shared.engine.lock();
+        let Some(engine) = engine.as_ref() else {
+            leave(0, || tracing::info!("a signal before the service was up: stopping at once"))
+        };
+        engine.store(true, Ordering::Relaxed);
+        shared.begun.send_replace(Some(Instant::now()));
+    }
+    tokio::select! {
+        () = signals.next() => leave(0, || tracing::warn!("second signal: stopping at once")),
+        () = tokio::time::sleep(AT_MOST) => leave(0, || tracing::warn!("the time for a stop is over: leaving the rest")),
+    }
+}
+
+/// Ends the process, which loses nothing: what was answered is on disk.
+pub(crate) fn leave(code: i32, say: impl FnOnce() + Send + 'static) -> ! {
+    let (said, heard) = std::sync::mpsc::channel();
+    let speak = move || {
+        say();
+        // Whether somebody still waits does not matter.
+        said.send(()).ok();
+    };
+    if std::thread::Builder::new().spawn(speak).is_ok() {
+        heard.recv_timeout(LAST_WORDS).ok();
+    }
+    std::process::exit(code)
+}

@@ -1,0 +1,60 @@
+//! What is done every few seconds beside the service: the metrics' samples are folded, the ledger's writer is looked at,
+//! and one old segment of the journal may go.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::model::time::DAY;
+use crate::journal::local::disk::StdDisk;
+use crate::journal::local::release::release_oldest;
+use crate::ledger::writer::{Condition, Writer};
+
+pub(crate) struct Upkeep {
+    prometheus: PrometheusHandle,
+    writer: Arc<Writer>,
+    clock: Clock,
+    journal: PathBuf,
+    /// Age of the records that are kept, ms.
+    kept: i64,
+    /// Held while a segment is being released: a slow unlink is not joined by another.
+    releasing: Arc<Mutex<()>>,
+}
+
+impl Upkeep {
+    pub fn new(
+        config: &Config,
+        journal: PathBuf,
+        clock: &Clock,
+        writer: &Arc<Writer>,
+        prometheus: PrometheusHandle,
+    ) -> Self {
+        let kept = i64::try_from(config.records.journal.retain_days).unwrap_or(i64::MAX).saturating_mul(DAY);
+        let (clock, writer) = (clock.clone(), Arc::clone(writer));
+        Self { prometheus, writer, clock, journal, kept, releasing: Arc::default() }
+    }
+
+    /// Call it inside the runtime; what may block goes to a thread that may.
+    pub fn turn(&self) {
+        let prometheus = self.prometheus.clone();
+        tokio::task::spawn_blocking(move || prometheus.run_upkeep());
+        if let Condition::Failed { error } = self.writer.condition() {
+            tracing::error!(error, "the ledger has stopped; decisions go on, the books do not");
+        }
+        let (disk, releasing) = (StdDisk::new(&self.journal), Arc::clone(&self.releasing));
+        let (secured, older) = (self.writer.secured(), self.clock.now().plus(-self.kept));
+        tokio::task::spawn_blocking(move || {
+            let Some(_alone) = releasing.try_lock() else { return };
+            match release_oldest(&disk, secured, older.0) {
+                Ok(Some(first)) => tracing::info!(first = first.0, "released the oldest segment of the journal"),
+                Ok(None) => {}
+                // The journal only grows; decisions go on.
+                Err(error) => tracing::error!(%error, "an old segment of the journal could not be released"),
+            }
+        });
+    }
+}

@@ -1,0 +1,329 @@
+//! `sokketsu verify`: does everything on disk agree? It only reads, and may run beside a live server.
+//!
+//! 1. The journal's chain, record by record, to where recovery would keep it.
+//! 2. Every decision judged again by the rules in force at its time: it must come out as recorded.
+//! 3. The ledger loaded as a checkpoint equals the journal applied up to the same record. It may lag.
+//! 4. The ledger's exposure entries sum to the exposures; every decision is in the ledger exactly once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::{LedgerPlace, Records};
+use crate::domain::commands::advise::advise;
+use crate::domain::commands::authorize::{Judgement, judge};
+use crate::domain::commands::refusal::Step;
+use crate::domain::model::bounds::Bounds;
+use crate::domain::model::ids::Lsn;
+use crate::domain::model::request::{Advice, OrderKey};
+use crate::domain::model::time::{Millis, Now};
+use crate::domain::state::State;
+use crate::domain::state::event::{Advised, Decided, Event, Outcome};
+use crate::engine::recovery::{RecoveryError, replay};
+use crate::journal::JournalError;
+use crate::journal::local::recover::examine_all;
+use crate::ledger::LedgerError;
+use crate::ledger::sqlite::SqliteReader;
+
+/// Records between two rounds of freeing memory.
+const FREE_EVERY: u64 = 10_000;
+
+/// What was found. All that agrees is counted; all that does not is named.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub first: Lsn,
+    pub last: Lsn,
+    pub segments: usize,
+    /// Bytes of a tail that was never answered; recovery cuts it.
+    pub torn_bytes: u64,
+    pub approved: u64,
+    pub denied: u64,
+    /// Of those approved: by the network, for us.
+    pub advices: u64,
+    pub judged_again: u64,
+    pub customers: u64,
+    /// Yen: all customers' exposure at the last record.
+    pub exposure: u64,
+    /// Yen owed to the network and charged to nobody, at the last record.
+    pub suspense: u64,
+    pub ledger: Lsn,
+    /// Disagreements, the first few of each kind in words.
+    pub wrong: Vec<String>,
+    pub wrong_count: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the ledger could not be read: {0}")]
+    Ledger(#[from] LedgerError),
+    #[error("there is no journal in {}", .0.display())]
+    NoJournal(std::path::PathBuf),
+    /// Older records were released, so the whole history can't be judged again.
+    #[error("the journal begins at record {0}; `verify` needs it from record 1")]
+    Released(Lsn),
+}
+
+impl Report {
+    pub fn agrees(&self) -> bool {
+        self.wrong_count == 0
+    }
+
+    fn note(&mut self, what: String) {
+        self.wrong_count += 1;
+        if self.wrong.len() < 20 {
+            self.wrong.push(what);
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lag = self.last.0.saturating_sub(self.ledger.0);
+        writeln!(f, "journal   records {} to {} in {} segments, chain intact", self.first, self.last, self.segments)?;
+        if self.torn_bytes > 0 {
+            writeln!(f, "          {} bytes of an unanswered tail, to be cut at the next start", self.torn_bytes)?;
+        }
+        writeln!(
+            f,
+            "decisions {} approved, {} denied; {} judged again",
+            self.approved, self.denied, self.judged_again
+        )?;
+        if self.advices > 0 {
+            writeln!(f, "advices   {} of them, {} yen in suspense", self.advices, self.suspense)?;
+        }
+        writeln!(f, "accounts  {} customers, exposure {} yen", self.customers, self.exposure)?;
+        writeln!(f, "ledger    at record {}, {} behind", self.ledger, lag)?;
+        for wrong in &self.wrong {
+            writeln!(f, "WRONG     {wrong}")?;
+        }
+        match self.wrong_count {
+            0 => write!(f, "all agree"),
+            count => write!(f, "{count} disagreements"),
+        }
+    }
+}
+
+/// Compares journal, rules and ledger. `progress` is told the record being read.
+pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<Report, VerifyError> {
+    let journal = records.data.join("journal");
+    let LedgerPlace::Embedded(place) = &records.ledger.place;
+    // The ledger first: it may move on while the journal is read, never back.
+    if !journal.exists() {
+        return Err(VerifyError::NoJournal(journal));
+    }
+    let ledger = if place.exists() { Some(SqliteReader::open(place)?) } else { None };
+    let mut checkpoint = State::new(records.settings);
+    if let Some(ledger) = &ledger {
+        ledger.load(&mut checkpoint)?;
+    }
+    // What the ledger has once was durable: a tail that is torn before its position is damage.
+    let found = examine_all(&journal, checkpoint.lsn)?;
+    if found.first > Lsn(1) && found.last > Lsn::ZERO {
+        return Err(VerifyError::Released(found.first));
+    }
+    let mut report = Report {
+        first: found.first,
+        last: found.last,
+        segments: found.segments,
+        torn_bytes: found.torn.map_or(0, |torn| torn.bytes),
+        ledger: checkpoint.lsn,
+        ..Report::default()
+    };
+    let mut state = State::new(records.settings);
+    let mut decided_in_journal = 0;
+    replay(&mut state, &journal, found.last, |state, lsn, event, now| {
+        match event {
+            Event::Decided(decided) => judge_again(state, lsn, decided, now, &mut report),
+            Event::Advised(advised) => advise_again(state, lsn, advised, now, &mut report),
+            _ => {}
+        }
+        if matches!(event, Event::Decided(_) | Event::Advised(_)) {
+            decided_in_journal += u64::from(lsn <= checkpoint.lsn);
+        }
+        state.apply(event, now);
+        if lsn == checkpoint.lsn {
+            compare(state, &checkpoint, &mut report);
+        }
+        if lsn.0.is_multiple_of(FREE_EVERY) {
+            state.forget(now.at, lsn, usize::MAX);
+            progress(lsn, found.last);
+        }
+    })?;
+    if let Some(ledger) = &ledger {
+        check_books(ledger, &checkpoint, decided_in_journal, &mut report)?;
+    }
+    let now = Now::at(state.time.max(Millis(0)));
+    report.suspense = state.suspense.get();
+    report.customers = u64::from(state.next_customer().0);
+    report.exposure = state
+        .rules()
+        .map_or(0, |rules| state.accounts().map(|account| account.exposure(&now, rules).total.get()).sum());
+    Ok(report)
+}
+
+/// Asks twice where need be: the bounds of one customer are the installation's, not journaled, and may have been others
+/// at that time. One of them was in the way or none was.
+fn whatever_the_bounds<T>(state: &mut State, mut ask: impl FnMut(&State) -> T, is_same: impl Fn(&T) -> bool) -> T {
+    let configured = state.settings.bounds;
+    let none = Bounds { open_debts: usize::MAX, changes_per_bill: usize::MAX, ..configured };
+    state.settings.bounds = none;
+    let mut again = ask(state);
+    if !is_same(&again) {
+        state.settings.bounds = Bounds { open_debts: 0, ..none };
+        let at_bound = ask(state);
+        again = if is_same(&at_bound) { at_bound } else { again };
+    }
+    state.settings.bounds = configured;
+    again
+}
+
+/// The rules of that time, asked again, must say the same.
+fn judge_again(state: &mut State, lsn: Lsn, decided: &Decided, now: &Now, report: &mut Report) {
+    match decided.outcome {
+        Outcome::Approved(_) => report.approved += 1,
+        Outcome::Denied { .. } => report.denied += 1,
+    }
+    let Some(in_force) = state.policy.clone() else {
+        report.note(format!("record {lsn} is a decision without a policy"));
+        return;
+    };
+    let key = OrderKey { merchant: decided.input.merchant, order_id: decided.input.order_id };
+    let tombstone = state.orders.by_key(&key, now.at).is_some();
+    let is_same = |again: &Judgement| {
+        again.outcome == decided.outcome && again.customer == decided.customer && again.room == decided.room
+    };
+    let ask = |state: &State| judge(state, &decided.input, tombstone, now, &in_force.policy);
+    let again = whatever_the_bounds(state, ask, is_same);
+    report.judged_again += 1;
+    if !is_same(&again) || in_force.version != decided.policy {
+        report.note(format!("record {lsn}: recorded {:?}, judged again {:?}", decided.outcome, again.outcome));
+    }
+}
+
+/// The same advice, brought again to the books as they were, must be booked the same.
+fn advise_again(state: &mut State, lsn: Lsn, advised: &Advised, now: &Now, report: &mut Report) {
+    report.approved += 1;
+    report.advices += 1;
+    let Some(in_force) = state.policy.clone() else {
+        report.note(format!("record {lsn} is an advice without a policy"));
+        return;
+    };
+    let Advised { decided, original, post, .. } = advised;
+    let advice = Advice { input: Arc::clone(&decided.input), original: *original, post: *post, sealed_by: None };
+    report.judged_again += 1;
+    let ask = |state: &State| match advise(state, &advice, now, &in_force, &mut || decided.random) {
+        Step::Record(Event::Advised(again)) => Some(again),
+        _ => None,
+    };
+    match whatever_the_bounds(state, ask, |again| again.as_deref() == Some(advised)) {
+        Some(again) if *again == *advised => {}
+        Some(again) => {
+            report.note(format!("record {lsn}: booked {:?}, judged again {:?}", advised.booked, again.booked))
+        }
+        None => report.note(format!("record {lsn}: booked {:?}, now it is known", advised.booked)),
+    }
+}
+
+/// The checkpoint and the journal applied up to it must be one state.
+fn compare(state: &State, checkpoint: &State, report: &mut Report) {
+    let describe = |state: &State| {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        state.describe(checkpoint.time, &mut text).map(|()| text).unwrap_or_default()
+    };
+    let (journal, ledger) = (describe(state), describe(checkpoint));
+    if journal != ledger {
+        // Ids stay out of what is printed: the number of the line is enough to look it up.
+        let line = journal.lines().zip(ledger.lines()).position(|(a, b)| a != b);
+        let line = line.map_or_else(|| "one is longer".to_owned(), |at| format!("first in line {}", at + 1));
+        report.note(format!("at record {} the ledger's state differs from the journal's, {line}", checkpoint.lsn));
+    }
+}
+
+/// Sums and counts of the ledger against the state it stands for.
+fn check_books(ledger: &SqliteReader, at: &State, decided: u64, report: &mut Report) -> Result<(), VerifyError> {
+    let counted = ledger.count_decisions(at.lsn)?;
+    if counted != decided {
+        report.note(format!("{decided} decisions in the journal, {counted} in the ledger"));
+    }
+    let sums: BTreeMap<_, _> = ledger.exposure_sums(at.lsn)?.into_iter().collect();
+    for account in at.accounts() {
+        // Holds count until their paper is posted, whether their time has run out or not.
+        let held: u64 = account.holds().iter().map(|hold| hold.amount.get()).sum();
+        let months: u64 = account.months().map(|month| month.principal().get()).sum();
+        let np: u64 = account.np_bills().iter().map(|bill| bill.unpaid.get()).sum();
+        let stories: u64 = account.stories().iter().map(|bill| bill.unpaid().get()).sum();
+        let (sum, holds) = (sums.get(&account.id).copied().unwrap_or(0), held + months + np + stories);
+        if i64::try_from(holds) != Ok(sum) {
+            report.note(format!("a customer's entries sum to {sum}, the account holds {holds}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::config::Ledger as LedgerConfig;
+    use crate::domain::commands::history::History;
+    use crate::domain::model::request::Post;
+    use crate::domain::model::settings::Settings;
+    use crate::engine::Sync;
+    use crate::journal::local::{LocalJournal, Options};
+    use crate::journal::{Batch, Journal, codec};
+    use crate::ledger::sqlite::SqliteLedger;
+    use crate::ledger::{Ledger, Posting};
+
+    /// A random history as a service would have left it on disk.
+    fn on_disk(events: &[(Lsn, Millis, Event)], data: &std::path::Path) -> Records {
+        let options = Options { segment_size: 1 << 20, background: false, posted: Lsn::ZERO };
+        let (mut journal, _) = LocalJournal::open(&data.join("journal"), &options, 0).unwrap();
+        let mut batch = Batch::new();
+        for (_, at, event) in events {
+            batch.push(at.0, |bytes| codec::encode(event, bytes).unwrap());
+        }
+        journal.commit(&batch).unwrap();
+        let place = data.join("ledger.db");
+        let mut ledger = SqliteLedger::open(&place, Millis(0)).unwrap();
+        let posting =
+            |(lsn, time, event): &(Lsn, Millis, Event)| Posting { lsn: *lsn, time: *time, event: event.clone() };
+        ledger.post(&events.iter().map(posting).collect::<Vec<_>>()).unwrap();
+        Records {
+            data: data.to_owned(),
+            journal: config::Journal {
+                segment_bytes: 1 << 20,
+                sync: Sync::BeforeAnswer,
+                max_gap: std::time::Duration::ZERO,
+                retain_days: 400,
+            },
+            ledger: LedgerConfig { place: LedgerPlace::Embedded(place), chunk_records: 1_000 },
+            settings: Settings::default(),
+        }
+    }
+
+    #[test]
+    fn a_random_history_agrees_and_an_advice_booked_otherwise_does_not() {
+        let history = History::new(31, 1_500);
+        let data = tempfile::tempdir().unwrap();
+        let report = verify(&on_disk(&history.events, data.path()), &mut |_, _| {}).unwrap();
+        assert!(report.agrees(), "{report}");
+        assert!(report.advices > 20, "{report}");
+        assert_eq!(report.suspense, history.state.suspense.get());
+
+        let mut events = history.events;
+        let booked = |event: &Event| matches!(event, Event::Advised(advised) if advised.decided.customer.is_some());
+        let at = events.iter().rposition(|(_, _, event)| booked(event)).unwrap();
+        if let (lsn, _, Event::Advised(advised)) = &mut events[at] {
+            advised.post = Post::Never;
+            let data = tempfile::tempdir().unwrap();
+            let lsn = *lsn;
+            let report = verify(&on_disk(&events, data.path()), &mut |_, _| {}).unwrap();
+            assert!(report.wrong[0].starts_with(&format!("record {lsn}: booked")), "{report}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The open ladder of limits: what it counts, and when it takes a customer a rung up or down. Every step is in the
+//! settlement that brought it, with its reason and the policy's version.
+
+use super::account::Account;
+use super::bill::Bill;
+use super::draft::Draft;
+use super::settlement::{Counted, LadderStep, Settlement, StepReason};
+use crate::domain::model::payment::BillKey;
+use crate::domain::model::policy::Conditions;
+use crate::domain::model::terms::LateBill;
+use crate::domain::model::time::Month;
+
+/// What the ladder counts, up to 65,535 of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    pub on_time_bills: u16,
+    pub purchases: u16,
+    pub months_active: u16,
+    /// The latest month with a purchase.
+    pub latest: Option<Month>,
+}
+
+impl Record {
+    pub fn bought(&mut self, month: Month) {
+        self.purchases = self.purchases.saturating_add(1);
+        if self.latest.is_none_or(|latest| latest < month) {
+            self.months_active = self.months_active.saturating_add(1);
+            self.latest = Some(month);
+        }
+    }
+
+    pub const fn meets(&self, needs: &Conditions) -> bool {
+        self.on_time_bills >= needs.on_time_bills
+            && self.purchases >= needs.purchases
+            && self.months_active >= needs.months_active
+    }
+}
+
+impl Draft<'_> {
+    /// The ladder takes notice of what was paid; gives the settlement, and the account as it will be.
+    pub fn finish(mut self) -> (Settlement, Account) {
+        let by = self.by();
+        let before = self.account.record;
+        let settled = |bill: &Bill| {
+            let is_settled = bill.is_issued() && !bill.counted && bill.unpaid().is_zero();
+            is_settled.then(|| {
+                let on_time = bill.open_before(bill.due(&by).plus_days(1).start()).is_zero();
+                (on_time, bill.net().is_zero())
+            })
+        };
+        for (key, (on_time, is_empty)) in self.bills_where(settled) {
+            self.count(key, on_time, is_empty);
+        }
+        self.climb();
+        self.books.record = (self.account.record != before).then_some(self.account.record);
+        (self.books, self.account)
+    }
+
+    /// A bill that refunds emptied was not paid.
+    fn count(&mut self, bill: BillKey, on_time: bool, is_empty: bool) {
+        self.account.bill_mut(bill, &mut self.spare).counted = true;
+        self.books.counted.push(Counted { bill, on_time });
+        let record = &mut self.account.record;
+        if on_time {
+            record.on_time_bills = record.on_time_bills.saturating_add(u16::from(!is_empty));
+            return;
+        }
+        let rung = self.account.profile.rung;
+        match self.rules.policy.terms.lateness.late_bill {
+            LateBill::Keep => {}
+            LateBill::Down => {
+                let to = rung.saturating_sub(1);
+                record.on_time_bills = self.rules.policy.rung(to).conditions.on_time_bills;
+                self.step(to, StepReason::LateBill);
+            }
+            LateBill::Reset => {
+                self.account.record = Record { latest: record.latest, ..Record::default() };
+                self.step(0, StepReason::LateBill);
+            }
+        }
+    }
+
+    fn climb(&mut self) {
+        while let Some(next) = self.rules.policy.next_rung(self.account.profile.rung)
+            && self.account.record.meets(&next.conditions)
+        {
+            self.step(self.account.profile.rung + 1, StepReason::ConditionsMet);
+        }
+    }
+
+    fn step(&mut self, to: u8, why: StepReason) {
+        let from = std::mem::replace(&mut self.account.profile.rung, to);
+        if from != to {
+            self.books.steps.push(LadderStep { from, to, why, policy: self.policy });
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! What a bill comes to at a moment: its fee, late fees and damages, as functions of its story and the time. Nothing
+//! has to run for them to become true; a posting only makes the paper.
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use super::bill::{Bill, Change, ChangeKind, LateFee};
+use crate::domain::model::money::Yen;
+use crate::domain::model::payment::{BillKey, Lines, PaymentMethod};
+use crate::domain::model::policy::Policy;
+use crate::domain::model::terms::{Lateness, Terms};
+use crate::domain::model::time::{BankCalendar, Date, Month, Now, void_window_end};
+
+/// A year of damages has so many days, leap year or not.
+const DAYS_A_YEAR: u32 = 365;
+
+/// What accounts and bills are judged by: the policy in force and the days on which banks are closed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    pub policy: &'a Policy,
+    pub calendar: &'a BankCalendar,
+}
+
+/// The same for one customer's bills.
+#[derive(Clone, Copy)]
+pub struct BillRules<'a> {
+    pub terms: &'a Terms,
+    pub calendar: &'a BankCalendar,
+    /// The customer's present method, for bills that have no other.
+    pub method: PaymentMethod,
+}
+
+impl<'a> Rules<'a> {
+    pub fn bills_by(self, method: PaymentMethod) -> BillRules<'a> {
+        BillRules { terms: &self.policy.terms, calendar: self.calendar, method }
+    }
+}
+
+/// From when a month's bill can be paid and its fee is charged: once its last sale can no longer be cancelled.
+pub fn is_closed(month: Month, now: &Now) -> bool {
+    month < now.month && now.at >= void_window_end(month.next().day(1).plus_days(-1).start())
+}
+
+impl Bill {
+    pub fn method(&self, rules: &BillRules<'_>) -> PaymentMethod {
+        self.billed_by.unwrap_or(rules.method)
+    }
+
+    pub fn due(&self, rules: &BillRules<'_>) -> Date {
+        match (self.due, self.key) {
+            (Some(due), _) => due,
+            (None, BillKey::Month(month)) => rules.terms.billing.due(self.method(rules), month, rules.calendar),
+            // An NP bill has its date from birth.
+            (None, BillKey::Np(_)) => Date::MAX,
+        }
+    }
+
+    /// Charged in months that have a bill, and waived if refunds bring its principal to zero by its due date.
+    pub fn bill_fee(&self, rules: &BillRules<'_>, now: &Now) -> Yen {
+        let fee = match (self.fee, self.key) {
+            (Some(fee), _) => fee,
+            (None, BillKey::Month(month)) if month < now.month => rules.terms.billing.fee(self.method(rules)),
+            (None, _) => Yen::ZERO,
+        };
+        if !self.net().is_zero() {
+            return fee;
+        }
+        let refunds = self.changes.iter().filter(|change| change.kind == ChangeKind::Refunded);
+        let in_time = refunds.map(|change| change.at).max().is_none_or(|at| at.date() <= self.due(rules));
+        if self.principal_at_issue().is_zero() || in_time { Yen::ZERO } else { fee }
+    }
+
+    /// The late fees of every fee day up to `now` on which principal was open. A posted one is what it was posted as;
+    /// with the ceiling, one is clipped to what is left under the damages of its day.
+    pub fn late_fees(&self, rules: &BillRules<'_>, now: &Now) -> Vec<LateFee> {
+        let lateness = &rules.terms.lateness;
+        let due = self.due(rules);
+        let fee = if matches!(self.key, BillKey::Np(_)) { lateness.np_fee } else { lateness.fee };
+        let mut charged = Vec::new();
+        if now.date <= due || fee.is_zero() && self.late_fees.is_empty() {
+            return charged;
+        }
+        let mut sum = Yen::ZERO;
+        let changes = self.changes.by_time();
+        let mut opening = Opening::of(self, due, &changes);
+        for date in fee_days(due, now.date, lateness) {
+            if opening.before(date).is_zero() {
+                continue;
+            }
+            let amount = self.late_fee_of(date).unwrap_or_else(|| {
+                if !lateness.ceiling {
+                    return fee;
+                }
+                fee.min(damages(opening.yen_days_by(date), lateness).minus_or_zero(sum))
+            });
+            if !amount.is_zero() {
+                charged.push(LateFee { date, amount });
+                sum += amount;
+            }
+        }
+        charged
+    }
+
+    /// The sum over the late days up to `today` of that day's opening principal × rate / 365, floored once.
+    fn damages_by(&self, due: Date, today: Date, lateness: &Lateness) -> Yen {
+        if today <= due {
+            return Yen::ZERO;
+        }
+        let changes = self.changes.by_time();
+        let mut opening = Opening::of(self, due, &changes);
+        opening.before(today);
+        damages(opening.yen_days_by(today), lateness)
+    }
+
+    /// Damages accrued by now; owed only as far as staff has posted them.
+    pub fn damages_accrued(&self, rules: &BillRules<'_>, now: &Now) -> Yen {
+        let accrued = self.damages_by(self.due(rules), now.date, &rules.terms.lateness);
+        if !rules.terms.lateness.ceiling {
+            return accrued;
+        }
+        accrued.minus_or_zero(self.late_fee_sum(rules, now))
+    }
+
+    pub fn late_fee_sum(&self, rules: &BillRules<'_>, now: &Now) -> Yen {
+        self.late_fees(rules, now).iter().map(|late| late.amount).sum()
+    }
+
+    /// As charged less refunds, with the damages that were posted.
+    pub fn lines(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
+        Lines { late_fees: self.late_fee_sum(rules, now), ..self.lines_but_late_fees(rules, now) }
+    }
+
+    /// The same with no late fees, for those who judge them otherwise.
+    pub fn lines_but_late_fees(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
+        let (principal, bill_fee) = (self.net(), self.bill_fee(rules, now));
+        Lines { principal, bill_fee, late_fees: Yen::ZERO, damages: self.damages }
+    }
+
+    /// What is still owed of each line.
+    pub fn owed(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
+        self.lines(rules, now).minus_or_zero(&self.paid())
+    }
+
+    /// More paid than is charged, after a refund or late news of a payment.
+    pub fn overpaid(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
+        // Without a payment of fees only the principal can be too much.
+        if self.paid_fees == Lines::default() {
+            return Lines { principal: self.paid_principal().minus_or_zero(self.net()), ..Lines::default() };
+        }
+        // Posted damages stand.
+        let posted = Lines { damages: self.paid().damages, ..self.lines(rules, now) };
+        self.paid().minus_or_zero(&posted)
+    }
+
+    pub fn is_overdue(&self, rules: &BillRules<'_>, now: &Now) -> bool {
+        !self.unpaid().is_zero() && self.due(rules) < now.date
+    }
+}
+
+/// The principal of a bill that was open at the beginning of one day after the other.
+struct Opening<'c> {
+    /// Those not yet counted, by their time.
+    changes: &'c [Change],
+    up: Yen,
+    down: Yen,
+    due: i64,
+    /// Open principal × late days up to `counted`, a day's number.
+    yen_days: i128,
+    counted: i64,
+}
+
+impl<'c> Opening<'c> {
+    fn of(bill: &Bill, due: Date, changes: &'c [Change]) -> Self {
+        let due = due.day();
+        Self { changes, up: bill.principal_at_issue(), down: Yen::ZERO, due, yen_days: 0, counted: due }
+    }
+
+    /// Open just before `date` begins, which must not be earlier than the one asked about before.
+    fn before(&mut self, date: Date) -> Yen {
+        let start = date.start();
+        while let Some((change, rest)) = self.changes.split_first().filter(|(change, _)| change.at < start) {
+            let day = change.at.day().max(self.due);
+            (self.yen_days, self.counted) = (self.yen_days_on(day), day);
+            *(if change.kind == ChangeKind::Moved { &mut self.up } else { &mut self.down }) += change.amount;
+            self.changes = rest;
+        }
+        self.up.minus_or_zero(self.down)
+    }
+
+    /// By the day that was last asked about.
+    fn yen_days_by(&self, date: Date) -> i128 {
+        self.yen_days_on(date.day())
+    }
+
+    fn yen_days_on(&self, day: i64) -> i128 {
+        let open = i128::from(self.up.get()) - i128::from(self.down.get());
+        self.yen_days + open * i128::from(day - self.counted)
+    }
+}
+
+/// Damages of so many yen open for a day, floored.
+fn damages(yen_days: i128, lateness: &Lateness) -> Yen {
+    let Some(sum) = Decimal::try_from_i128_with_scale(yen_days.max(0), 0).ok() else { return Yen::ZERO };
+    let damages = sum * lateness.damages_rate / Decimal::from(DAYS_A_YEAR);
+    Yen::new(damages.floor().to_u64().unwrap_or(0))
+}
+
+impl Lateness {
+    /// The first fee day after `today` of a bill that was due on `due`.
+    pub fn next_fee_day(&self, due: Date, today: Date) -> Option<Date> {
+        let first = due.month().next().max(today.month());
+        let days = |month: Month| self.fee_days.iter().map(move |day| month.day(*day));
+        days(first).chain(days(first.next())).find(|date| *date > today)
+    }
+}
+
+/// The fee days up to `today`: from the month after that of the due date.
+fn fee_days(due: Date, today: Date, lateness: &Lateness) -> impl Iterator<Item = Date> {
+    let first = due.month().next();
+    let months = first.to_number()..=today.month().to_number();
+    let of_month = |month: Month| lateness.fee_days.iter().map(move |day| month.day(*day));
+    months.filter_map(Month::from_number).flat_map(of_month).take_while(move |date| *date <= today)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::billing::bill::{Change, OpenMonth};
+    use crate::domain::model::purchase::Channel;
+    use crate::domain::model::time::Millis;
+
+    const SHIPPED: &str = include_str!("../../../config/policy.toml");
+
+    fn terms(changes: &[(&str, &str)]) -> Terms {
+        let mut text = SHIPPED.to_owned();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        Policy::parse(&text).unwrap().terms
+    }
+
+    fn no_bill_fee() -> Terms {
+        terms(&[("konbini_fee_yen = 209", "konbini_fee_yen = 0")])
+    }
+
+    fn june(amount: u64) -> Bill {
+        let mut bill = Bill::of_month(&OpenMonth::new(Month::parse("2021-06").unwrap()));
+        bill.charge(Channel::InStore, Millis(0), Yen::new(amount));
+        bill
+    }
+
+    fn start_of(date: &str) -> Now {
+        Now::at(Date::parse(date).unwrap().start())
+    }
+
+    fn paid(at: &str, amount: u64) -> Change {
+        Change { at: Millis::parse(at).unwrap(), kind: ChangeKind::Paid, amount: Yen::new(amount) }
+    }
+
+    fn rules<'a>(terms: &'a Terms, calendar: &'a BankCalendar, method: PaymentMethod) -> BillRules<'a> {
+        BillRules { terms, calendar, method }
+    }
+
+    #[test]
+    fn t_01_late_fees_and_damages_of_30_000_yen() {
+        let (terms, calendar) = (no_bill_fee(), BankCalendar::default());
+        let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
+        let bill = june(30_000);
+        let table = [
+            ("2021-07-10", 0, 30_000, 0),
+            ("2021-07-11", 0, 30_000, 12),
+            ("2021-08-09", 0, 30_000, 360),
+            ("2021-08-10", 100, 30_100, 372),
+            ("2021-08-24", 100, 30_100, 540),
+            ("2021-08-25", 200, 30_200, 552),
+            ("2021-09-10", 300, 30_300, 744),
+            ("2021-09-25", 400, 30_400, 924),
+            ("2021-10-09", 400, 30_400, 1_092),
+            ("2021-10-10", 500, 30_500, 1_104),
+            ("2022-07-10", 2_300, 32_300, 4_380),
+        ];
+        for (date, fees, payable, damages) in table {
+            let now = start_of(date);
+            let owed = bill.owed(&rules, &now);
+            assert_eq!(owed.late_fees.get(), fees, "fees on {date}");
+            assert_eq!(owed.total().get(), payable, "payable on {date}");
+            assert_eq!(bill.damages_accrued(&rules, &now).get(), damages, "damages on {date}");
+            assert_eq!(bill.is_overdue(&rules, &now), date > "2021-07-10", "overdue on {date}");
+        }
+        assert_eq!(bill.damages_accrued(&rules, &start_of("2022-07-11")).get(), 4_392, "366 days");
+    }
+
+    #[test]
+    fn t_02_damages_are_exact() {
+        let (terms, calendar) = (no_bill_fee(), BankCalendar::default());
+        let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
+        assert_eq!(june(3_125).damages_accrued(&rules, &start_of("2021-10-10")).get(), 115);
+    }
+
+    #[test]
+    fn t_03_t_04_the_bill_by_each_method_and_its_first_late_fees() {
+        let (terms, calendar) = (terms(&[]), BankCalendar::default());
+        let bill = june(30_000);
+        for (method, total, due) in [
+            (PaymentMethod::Konbini, 30_209, "2021-07-10"),
+            (PaymentMethod::Postcard, 30_209, "2021-07-20"),
+            (PaymentMethod::Debit, 30_000, "2021-07-27"),
+        ] {
+            let rules = rules(&terms, &calendar, method);
+            assert_eq!(bill.due(&rules).to_string(), due);
+            for (date, late) in [("2021-07-01", 0), ("2021-08-09", 0), ("2021-08-10", 100), ("2021-08-25", 200)] {
+                assert_eq!(bill.owed(&rules, &start_of(date)).total().get(), total + late, "{method:?} on {date}");
+            }
+            assert_eq!(bill.owed(&rules, &start_of("2021-06-30")).total().get(), 30_000, "no fee before it closes");
+        }
+    }
+
+    #[test]
+    fn t_12_the_ceiling_clips_late_fees_first() {
+        let calendar = BankCalendar::default();
+        let terms = terms(&[("ceiling = false", "ceiling = true"), ("konbini_fee_yen = 209", "konbini_fee_yen = 0")]);
+        let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
+        let fees = |yen, date| june(yen).lines(&rules, &start_of(date)).late_fees.get();
+        assert_eq!(fees(30_000, "2021-08-10"), 100);
+        assert_eq!(june(30_000).damages_accrued(&rules, &start_of("2021-08-10")).get(), 272, "372 less the fee");
+        assert_eq!((fees(2_000, "2021-08-10"), fees(2_000, "2021-08-24"), fees(2_000, "2021-08-25")), (24, 24, 36));
+        // The balances from which nothing is clipped on that day.
+        for (date, sum, from) in [
+            ("2021-08-10", 100, 8_065),
+            ("2021-08-25", 200, 10_870),
+            ("2021-09-10", 300, 12_097),
+            ("2021-09-25", 400, 12_988),
+        ] {
+            assert_eq!(fees(from, date), sum, "{from} on {date}");
+            assert!(fees(from - 1, date) < sum, "{} on {date}", from - 1);
+        }
+    }
+
+    #[test]
+    fn what_counts_is_the_day_of_the_payment() {
+        let (terms, calendar) = (no_bill_fee(), BankCalendar::default());
+        let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
+        let late_fees = |change: Change, date| {
+            let mut bill = june(30_000);
+            bill.changes.push(change);
+            bill.lines(&rules, &start_of(date)).late_fees.get()
+        };
+        assert_eq!(late_fees(paid("2021-08-09T23:59:59.999+09:00", 30_000), "2021-09-01"), 0, "in the last moment");
+        assert_eq!(late_fees(paid("2021-08-10T00:00:00+09:00", 30_000), "2021-09-01"), 100, "one moment late");
+        assert_eq!(late_fees(paid("2021-08-09T12:00:00+09:00", 29_999), "2021-09-01"), 200, "one yen is open");
+        let mut bill = june(30_000);
+        bill.changes.push(paid("2021-07-20T09:00:00+09:00", 10_000));
+        // 10 days of 30,000, the day of the payment included, then 21 of 20,000.
+        let damages = bill.damages_accrued(&rules, &start_of("2021-08-10")).get();
+        assert_eq!(damages, (10 * 30_000 + 21 * 20_000) * 146 / 365_000);
+    }
+
+    #[test]
+    fn the_bill_fee_is_waived_when_refunds_take_everything_by_the_due_date() {
+        let (terms, calendar) = (terms(&[]), BankCalendar::default());
+        let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
+        let refunded = |at: &str, amount| {
+            let mut bill = june(30_000);
+            (bill.fee, bill.due) = (Some(Yen::new(209)), Date::parse("2021-07-10"));
+            bill.reduce(Channel::InStore, Millis(1), Yen::new(amount), Millis::parse(at).unwrap());
+            bill.owed(&rules, &start_of("2021-09-01"))
+        };
+        assert_eq!(refunded("2021-07-10T23:59:59+09:00", 30_000).total(), Yen::ZERO);
+        assert_eq!(refunded("2021-07-11T00:00:00+09:00", 30_000).total(), Yen::new(209));
+        assert_eq!(refunded("2021-07-05T00:00:00+09:00", 29_999).bill_fee, Yen::new(209));
+        assert_eq!(refunded("2021-08-10T00:00:00+09:00", 30_000).late_fees, Yen::new(100), "zero stops fees from then");
+    }
+
+    #[test]
+    fn a_month_closes_when_its_last_sale_can_no_longer_be_cancelled() {
+        let june = Month::parse("2021-06").unwrap();
+        let closed = |at| is_closed(june, &Now::at(Millis::parse(at).unwrap()));
+        assert!(!closed("2021-06-30T23:59:59.999+09:00") && !closed("2021-07-01T00:14:59.999+09:00"));
+        assert!(closed("2021-07-01T00:15:00+09:00") && closed("2021-08-01T00:00:00+09:00"));
+    }
+}

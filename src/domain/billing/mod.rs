@@ -1,0 +1,14 @@
+//! What a customer owes: bills, lateness, money against bills, limits and their ladder.
+
+pub mod account;
+pub mod bill;
+pub mod changes;
+pub mod debts;
+pub mod draft;
+pub mod ladder;
+pub mod lateness;
+pub mod moment;
+pub mod notes;
+pub mod settlement;
+pub mod spare;
+pub mod standing;

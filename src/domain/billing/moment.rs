@@ -1,0 +1,126 @@
+//! How an account looks at a moment on which nothing was recorded: bills that have closed since are issued, late fees and
+//! damages have accrued, and provisional news of a payment stops them.
+
+use std::borrow::Cow;
+
+use super::account::Account;
+use super::bill::Bill;
+use super::draft::Draft;
+use super::lateness::{BillRules, Rules, is_closed};
+use super::notes::Pending;
+use super::settlement::Pot;
+use crate::domain::model::ids::CustomerIx;
+use crate::domain::model::money::Yen;
+use crate::domain::model::payment::{Line, Lines, PaymentMethod};
+use crate::domain::model::time::{Date, Now};
+
+/// A bill at one moment.
+#[derive(Clone, Debug)]
+pub struct BillAt {
+    pub bill: Bill,
+    pub due: Date,
+    pub method: PaymentMethod,
+    /// As charged less refunds; damages as far as they are posted.
+    pub charged: Lines,
+    pub owed: Lines,
+    /// Damages by now, posted or not.
+    pub accrued: Yen,
+    pub is_overdue: bool,
+}
+
+impl Account {
+    /// The account as it is at `now`: bills that have closed since its last fact are issued, and credit has met them.
+    pub fn as_of(&self, now: &Now, rules: Rules<'_>) -> Cow<'_, Self> {
+        let has_credit = self.rare.as_ref().is_some_and(|rare| !rare.credit.is_zero());
+        if !has_credit || !self.owes_a_closed_month(now) {
+            return Cow::Borrowed(self);
+        }
+        let mut draft = Draft::new(CustomerIx(0), self.clone(), now, rules, 0);
+        draft.catch_up();
+        Cow::Owned(draft.account)
+    }
+
+    fn owes_a_closed_month(&self, now: &Now) -> bool {
+        let stories = self.stories().iter().filter(|bill| !bill.is_issued()).filter_map(|bill| bill.key.month());
+        self.months().map(|open| open.month).chain(stories).any(|month| is_closed(month, now))
+    }
+
+    /// As if the payments that are only provisional news had come, in the order in which they were paid.
+    pub fn as_if_paid(&self, now: &Now, rules: Rules<'_>) -> Self {
+        let mut account = self.clone();
+        let news = account.rare.as_mut().and_then(|rare| rare.notes.as_mut());
+        let mut pending = news.map(|notes| std::mem::take(&mut notes.pending)).unwrap_or_default();
+        pending.sort_by_key(|pending| pending.paid_at);
+        let mut draft = Draft::new(CustomerIx(0), account, now, rules, 0);
+        draft.catch_up();
+        for pending in pending.iter().filter(|pending| now.at < pending.expires_at) {
+            draft.take_in(Pot::Received, pending.amount, pending.paid_at, &Line::FEES_FIRST);
+        }
+        draft.reconcile();
+        draft.account
+    }
+
+    /// Provisional news of payments, run out or not.
+    pub fn pending(&self) -> &[Pending] {
+        self.notes().map_or(&[], |notes| &notes.pending)
+    }
+
+    /// Its bills as they are at `now`, the oldest due date first. While there is provisional news of a payment, lateness
+    /// is judged as if it had come.
+    pub fn bills_at(&self, now: &Now, rules: Rules<'_>) -> Vec<BillAt> {
+        let present = self.as_of(now, rules);
+        let by = present.bill_rules(rules);
+        let shadow = self.shadow(now, rules);
+        let at = |bill: Bill| {
+            let judged = judged(&bill, shadow.as_ref());
+            let charged = charged(&bill, &judged, &by, now);
+            let (accrued, is_overdue) = (judged.damages_accrued(&by, now), judged.is_overdue(&by, now));
+            let (due, method, owed) = (bill.due(&by), bill.method(&by), charged.minus_or_zero(&bill.paid()));
+            drop(judged);
+            BillAt { due, method, charged, owed, accrued, is_overdue, bill }
+        };
+        let kept = present.bills().filter(|bill| !bill.is_over(now.date));
+        // Put in order by their keys: a bill is large, and a thousand are moved by nobody for nothing.
+        let mut order: Vec<_> = kept.map(|bill| (bill.due(&by), bill.key)).collect();
+        order.sort_unstable();
+        order.into_iter().filter_map(|(_, key)| Some(at(present.bill(key)?.into_owned()))).collect()
+    }
+
+    /// What is owed on all issued bills at `now`, and the oldest due date of them; none where nothing is owed.
+    pub fn owed_at(&self, now: &Now, rules: Rules<'_>) -> Option<(Date, Lines)> {
+        let present = self.as_of(now, rules);
+        let by = present.bill_rules(rules);
+        let (mut shadow, mut all): (Option<Option<Self>>, _) = (None, None);
+        for bill in present.bills().filter(|bill| bill.is_issued() && !bill.is_settled(now.date)) {
+            let due = bill.due(&by);
+            let in_question =
+                if due < now.date { shadow.get_or_insert_with(|| self.shadow(now, rules)).as_ref() } else { None };
+            let owed = charged(&bill, &judged(&bill, in_question), &by, now).minus_or_zero(&bill.paid());
+            if !owed.total().is_zero() {
+                let (oldest, lines) = all.get_or_insert((due, Lines::default()));
+                *oldest = due.min(*oldest);
+                Line::ALL.into_iter().for_each(|line| *lines.get_mut(line) += owed.get(line));
+            }
+        }
+        all
+    }
+
+    /// By which lateness is judged while there is provisional news of a payment.
+    pub(crate) fn shadow(&self, now: &Now, rules: Rules<'_>) -> Option<Self> {
+        (!self.pending().is_empty()).then(|| self.as_if_paid(now, rules))
+    }
+
+    /// How its bills are judged.
+    pub fn bill_rules<'a>(&self, rules: Rules<'a>) -> BillRules<'a> {
+        rules.bills_by(self.profile.payment_method)
+    }
+}
+
+fn judged<'b>(bill: &'b Bill, shadow: Option<&'b Account>) -> Cow<'b, Bill> {
+    shadow.and_then(|shadow| shadow.bill(bill.key)).unwrap_or(Cow::Borrowed(bill))
+}
+
+/// What is charged on a bill, its late fees as they are judged.
+fn charged(bill: &Bill, judged: &Bill, by: &BillRules<'_>, now: &Now) -> Lines {
+    Lines { late_fees: judged.late_fee_sum(by, now), ..bill.lines_but_late_fees(by, now) }
+}

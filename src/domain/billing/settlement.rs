@@ -1,0 +1,262 @@
+//! Money against bills. A [`Settlement`] is what a fact changes in one customer's books, figure by figure, so that
+//! nothing is judged again when it is applied; a [`Draft`](super::draft::Draft) works it out.
+
+use std::sync::Arc;
+
+use super::account::Account;
+use super::bill::{Bill, Change, ChangeKind, LateFee};
+use super::ladder::Record;
+use super::spare::Spare;
+use crate::domain::model::bounds::Bounds;
+use crate::domain::model::ids::CustomerIx;
+use crate::domain::model::money::Yen;
+use crate::domain::model::payment::{BillKey, Line, PaymentMethod};
+use crate::domain::model::purchase::Purchase;
+use crate::domain::model::time::{Date, Millis, Month, Now};
+
+/// What changes in one customer's books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    pub customer: CustomerIx,
+    pub charges: Vec<Charge>,
+    pub transfers: Vec<Transfer>,
+    pub counted: Vec<Counted>,
+    pub steps: Vec<LadderStep>,
+    /// What the ladder counts from here on, if that changed.
+    pub record: Option<Record>,
+}
+
+/// What is owed more, or less, than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// The amount is fixed.
+    Issued {
+        month: Month,
+        method: PaymentMethod,
+        due: Date,
+        fee: Yen,
+        principal: Yen,
+    },
+    /// Refunds took all of the bill in time.
+    BillFeeWaived {
+        month: Month,
+        amount: Yen,
+    },
+    LateFee {
+        bill: BillKey,
+        date: Date,
+        amount: Yen,
+    },
+    /// The customer had paid by then.
+    LateFeeTakenBack {
+        bill: BillKey,
+        date: Date,
+        amount: Yen,
+    },
+    Damages {
+        bill: BillKey,
+        amount: Yen,
+    },
+}
+
+/// Where money lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pot {
+    /// Came from the customer.
+    Received,
+    /// Came back from a shop for a purchase that had been paid.
+    Refund,
+    /// Was put on a line of a bill.
+    Bill {
+        bill: BillKey,
+        line: Line,
+    },
+    Credit,
+    /// Owed to the customer in cash.
+    Payout,
+}
+
+impl Pot {
+    fn is_principal(self) -> bool {
+        matches!(self, Self::Bill { line: Line::Principal, .. })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    pub from: Pot,
+    pub to: Pot,
+    pub amount: Yen,
+    /// From when it counts.
+    pub at: Millis,
+}
+
+/// The ladder takes notice of a bill once: when its principal is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    pub bill: BillKey,
+    pub on_time: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LadderStep {
+    pub from: u8,
+    pub to: u8,
+    pub why: StepReason,
+    /// Version of the policy whose ladder it is.
+    pub policy: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StepReason {
+    /// The conditions of the higher rung are met.
+    ConditionsMet = 1,
+    LateBill,
+}
+
+impl StepReason {
+    pub const ALL: [Self; 2] = [Self::ConditionsMet, Self::LateBill];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ConditionsMet => "conditions_met",
+            Self::LateBill => "late_bill",
+        }
+    }
+}
+
+impl Settlement {
+    /// The bills that it names, some of them more than once.
+    pub fn bills(&self) -> Vec<BillKey> {
+        let charged = self.charges.iter().map(|charge| match *charge {
+            Charge::Issued { month, .. } | Charge::BillFeeWaived { month, .. } => BillKey::Month(month),
+            Charge::LateFee { bill, .. } | Charge::LateFeeTakenBack { bill, .. } | Charge::Damages { bill, .. } => bill,
+        });
+        let pots = self.transfers.iter().flat_map(|transfer| [transfer.from, transfer.to]);
+        let moved = pots.filter_map(|pot| match pot {
+            Pot::Bill { bill, .. } => Some(bill),
+            Pot::Received | Pot::Refund | Pot::Credit | Pot::Payout => None,
+        });
+        charged.chain(moved).chain(self.counted.iter().map(|counted| counted.bill)).collect()
+    }
+
+    pub fn nothing(customer: CustomerIx) -> Self {
+        let (charges, transfers, counted, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { customer, charges, transfers, counted, steps, record: None }
+    }
+
+    /// Principal that is no longer owed, where nothing went back to a shop.
+    pub fn principal_paid(&self) -> Yen {
+        self.principal_in(|_| true).minus_or_zero(self.principal_out())
+    }
+
+    /// Money that was put on principal, of the transfers that are meant.
+    pub fn principal_in(&self, is_meant: impl Fn(&Transfer) -> bool) -> Yen {
+        let into = self.transfers.iter().filter(|transfer| transfer.to.is_principal() && is_meant(transfer));
+        into.map(|transfer| transfer.amount).sum()
+    }
+
+    /// Money that had been put on principal and went elsewhere, also where the bill itself was let go since.
+    pub fn principal_out(&self) -> Yen {
+        let out = self.transfers.iter().filter(|transfer| transfer.from.is_principal() || transfer.from == Pot::Refund);
+        out.map(|transfer| transfer.amount).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::nothing(self.customer)
+    }
+}
+
+impl Account {
+    /// Whether one of the bills that a settlement has touched, or the one that a refund makes smaller, has had more
+    /// changes than a bill may have.
+    pub fn has_full_bill(&self, books: &Settlement, refunded: Option<BillKey>, bounds: &Bounds) -> bool {
+        // Money that pays the bill off passes: it is the last.
+        let full = |bill: &&Arc<Bill>| bill.changes.len() > bounds.changes_per_bill && bill.is_open();
+        let full: Vec<BillKey> = self.stories().iter().filter(full).map(|bill| bill.key).collect();
+        if full.is_empty() {
+            return false;
+        }
+        let of = |pot: Pot| match pot {
+            Pot::Bill { bill, line: Line::Principal } => Some(bill),
+            _ => None,
+        };
+        let touched = books.transfers.iter().flat_map(|transfer| [of(transfer.from), of(transfer.to)]).flatten();
+        touched.chain(refunded).any(|key| full.contains(&key))
+    }
+
+    /// Makes a settlement true; `refund` is what went back to the shop with it.
+    pub fn settle(&mut self, spare: &mut Spare, books: &Settlement, refund: Option<&Purchase>, now: &Now) {
+        // What is over is over, whether it was freed before or not.
+        self.tidy(now.date);
+        for charge in &books.charges {
+            self.take_charge(spare, charge);
+        }
+        // On an issued bill a refund is part of its story, so the bill comes first.
+        if let Some(purchase) = refund {
+            self.discharge(spare, purchase, now);
+        }
+        for transfer in &books.transfers {
+            self.take_transfer(spare, transfer);
+        }
+        for counted in &books.counted {
+            self.bill_mut(counted.bill, spare).counted = true;
+        }
+        for step in &books.steps {
+            self.profile.rung = step.to;
+        }
+        self.record = books.record.unwrap_or(self.record);
+    }
+
+    pub(crate) fn take_charge(&mut self, spare: &mut Spare, charge: &Charge) {
+        match *charge {
+            Charge::Issued { month, method, due, fee, principal: _ } => {
+                let bill = self.bill_mut(BillKey::Month(month), spare);
+                (bill.billed_by, bill.due, bill.fee) = (Some(method), Some(due), Some(fee));
+            }
+            Charge::BillFeeWaived { month, amount: _ } => {
+                self.bill_mut(BillKey::Month(month), spare).fee = Some(Yen::ZERO);
+            }
+            Charge::LateFee { bill, date, amount } => {
+                self.bill_mut(bill, spare).post_late_fee(LateFee { date, amount });
+            }
+            Charge::LateFeeTakenBack { bill, date, amount: _ } => {
+                self.bill_mut(bill, spare).late_fees.retain(|late| late.date != date);
+            }
+            Charge::Damages { bill, amount } => self.bill_mut(bill, spare).damages += amount,
+        }
+    }
+
+    pub(crate) fn take_transfer(&mut self, spare: &mut Spare, transfer: &Transfer) {
+        let Transfer { from, to, amount, at } = *transfer;
+        match from {
+            Pot::Bill { bill, line: Line::Principal } => {
+                let change = Change { at, kind: ChangeKind::Moved, amount };
+                self.bill_mut(bill, spare).changes.push(change);
+            }
+            Pot::Bill { bill, line } => *self.bill_mut(bill, spare).paid_fees.get_mut(line) -= amount,
+            Pot::Credit => {
+                let rare = self.rare_mut(spare);
+                rare.credit -= amount;
+                if rare.credit.is_zero() {
+                    rare.credit_since = None;
+                }
+            }
+            Pot::Received | Pot::Refund | Pot::Payout => {}
+        }
+        match to {
+            Pot::Bill { bill, line: Line::Principal } => {
+                let change = Change { at, kind: ChangeKind::Paid, amount };
+                self.bill_mut(bill, spare).changes.push(change);
+            }
+            Pot::Bill { bill, line } => *self.bill_mut(bill, spare).paid_fees.get_mut(line) += amount,
+            Pot::Credit => {
+                let rare = self.rare_mut(spare);
+                rare.credit += amount;
+                rare.credit_since.get_or_insert(at);
+            }
+            Pot::Received | Pot::Refund | Pot::Payout => {}
+        }
+    }
+}

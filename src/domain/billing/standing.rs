@@ -1,0 +1,133 @@
+//! Where a customer stands at one moment: what is owed, what can be spent, and what is in the way. All of it is a
+//! function of the account and the time.
+
+use super::account::Account;
+use super::bill::OpenMonth;
+use super::lateness::Rules;
+use crate::domain::model::customer::{Identity, Limits, Status};
+use crate::domain::model::denial::Reason;
+use crate::domain::model::money::Yen;
+use crate::domain::model::payment::{BillKey, PaymentMethod};
+use crate::domain::model::policy::Policy;
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::time::{Date, Now};
+
+/// What a customer owes and holds at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exposure {
+    pub total: Yen,
+    pub in_store: Yen,
+    /// Of `total`: open holds.
+    pub held: Yen,
+    /// Of `total`: captured in a month that has not closed.
+    pub unbilled: Yen,
+    /// Of `total`: on a bill.
+    pub billed: Yen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spendable {
+    pub in_store: Yen,
+    pub online: Yen,
+}
+
+impl Exposure {
+    fn add(&mut self, bill: BillKey, in_store: Yen, principal: Yen, now: &Now) {
+        self.in_store += in_store;
+        self.total += principal;
+        let is_billed = match bill {
+            BillKey::Month(month) => month < now.month,
+            BillKey::Np(_) => true,
+        };
+        *(if is_billed { &mut self.billed } else { &mut self.unbilled }) += principal;
+    }
+}
+
+impl Account {
+    /// Outstanding principal plus open holds: the one definition of exposure. Credit that has met a bill since is not in
+    /// it: see [`Account::as_of`](super::settlement).
+    fn exposure_as_it_stands(&self, now: &Now) -> Exposure {
+        let mut sum = Exposure::default();
+        for month in self.months() {
+            sum.add(BillKey::Month(month.month), month.in_store, month.principal(), now);
+        }
+        for bill in self.np_bills() {
+            sum.add(BillKey::Np(bill.order), Yen::ZERO, bill.unpaid, now);
+        }
+        for bill in self.stories() {
+            sum.add(bill.key, bill.unpaid_of(Channel::InStore), bill.unpaid(), now);
+        }
+        for hold in self.holds().iter().filter(|hold| now.at < hold.expires_at) {
+            sum.total += hold.amount;
+            sum.held += hold.amount;
+            if hold.channel == Channel::InStore {
+                sum.in_store += hold.amount;
+            }
+        }
+        sum
+    }
+
+    pub fn exposure(&self, now: &Now, rules: Rules<'_>) -> Exposure {
+        self.as_of(now, rules).exposure_as_it_stands(now)
+    }
+
+    pub fn limits(&self, policy: &Policy) -> Limits {
+        self.profile.limits.as_deref().copied().unwrap_or_else(|| policy.rung(self.profile.rung).limits)
+    }
+
+    /// What could be bought now in store, and online.
+    pub fn spendable(&self, now: &Now, rules: Rules<'_>) -> Spendable {
+        let (limits, exposure) = (self.limits(rules.policy), self.exposure(now, rules));
+        let online = limits.total.minus_or_zero(exposure.total);
+        Spendable { in_store: limits.in_store.minus_or_zero(exposure.in_store).min(online), online }
+    }
+
+    /// The method by which a month's bill is, or will be, paid.
+    pub fn method_of(&self, month: &OpenMonth) -> PaymentMethod {
+        month.billed_by.unwrap_or(self.profile.payment_method)
+    }
+
+    /// The oldest due date that has passed with principal unpaid. Provisional news of a payment counts, as does credit.
+    pub fn overdue_since(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
+        let overdue = self.overdue_as_it_stands(now, rules)?;
+        let may_be_paid = !self.credit().is_zero() || !self.pending().is_empty();
+        if may_be_paid { self.as_if_paid(now, rules).overdue_as_it_stands(now, rules) } else { Some(overdue) }
+    }
+
+    fn overdue_as_it_stands(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
+        let months = self
+            .months()
+            .filter(|month| month.month < now.month && !month.principal().is_zero())
+            .map(|month| rules.policy.terms.billing.due(self.method_of(month), month.month, rules.calendar));
+        let np = self.np_bills().iter().filter(|bill| !bill.unpaid.is_zero()).map(|bill| bill.due);
+        let by = rules.bills_by(self.profile.payment_method);
+        let stories = self.stories().iter().filter(|bill| !bill.unpaid().is_zero()).map(|bill| bill.due(&by));
+        months.chain(np).chain(stories).filter(|due| *due < now.date).min()
+    }
+
+    pub fn is_minor(&self, now: &Now, policy: &Policy) -> bool {
+        self.profile.birth_date.is_none_or(|born| now.date < born.plus_years(policy.customers.adult_age))
+    }
+
+    /// Why this customer may not buy through `channel` now, in the order in which standing is judged.
+    pub fn blocked_by(&self, channel: Channel, now: &Now, rules: Rules<'_>) -> Option<Reason> {
+        let policy = rules.policy;
+        match self.profile.status {
+            Status::Closed => return Some(Reason::Closed),
+            Status::Suspended => return Some(Reason::Suspended),
+            Status::Active => {}
+        }
+        if self.notes().is_some_and(|notes| !notes.blocks.is_empty()) {
+            return Some(Reason::Suspended);
+        }
+        let in_store = channel == Channel::InStore;
+        if in_store && policy.customers.identity_required_in_store && self.profile.identity != Identity::Verified {
+            return Some(Reason::IdentityRequired);
+        }
+        // A guest who pays NP invoices is no member; consent belongs to membership.
+        if channel != Channel::NpAtobarai && !self.profile.guardian_consent && self.is_minor(now, policy) {
+            return Some(Reason::ConsentRequired);
+        }
+        self.overdue_since(now, rules).map(|_| Reason::Overdue)
+    }
+}

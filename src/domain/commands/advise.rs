@@ -1,0 +1,233 @@
+//! Advices: while we were silent the network approved a sale itself, and tells us now. An advice can't be refused, the
+//! goods are gone. It is posted to the customer as far as its link may; the rest goes to suspense: the issuer owes the
+//! network the amount, and no customer is charged.
+
+use super::authorize::{FoundPayer, approval, find_payer, fits_limits, is_at_bound, judge, recorded, room_in};
+use super::refusal::Step;
+use super::reply::Reply;
+use crate::domain::billing::lateness::Rules;
+use crate::domain::model::advice::{Booked, SuspenseWhy};
+use crate::domain::model::code::CodeState;
+use crate::domain::model::ids::CustomerIx;
+use crate::domain::model::money::Yen;
+use crate::domain::model::order::{Order, OrderState, fingerprint};
+use crate::domain::model::request::{Advice, Authorize, JPY, OrderKey, Payer, Post};
+use crate::domain::model::time::Now;
+use crate::domain::state::event::{Advised, Approval, Decided, Event, Outcome};
+use crate::domain::state::{PolicyInForce, State};
+
+/// What became of an advice, for its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdviceOutcome {
+    Posted,
+    OverLimit,
+    Suspense(SuspenseWhy),
+    /// The sale it speaks of is in the books under its own order; nothing was recorded.
+    AlreadyCounted,
+}
+
+impl From<Booked> for AdviceOutcome {
+    fn from(booked: Booked) -> Self {
+        match booked {
+            Booked::Posted => Self::Posted,
+            Booked::OverLimit => Self::OverLimit,
+            Booked::Suspense(why) => Self::Suspense(why),
+        }
+    }
+}
+
+/// The sale is known; nothing is to be recorded.
+#[derive(Clone, Copy, Debug)]
+pub enum Known<'a> {
+    /// Under the advice's own key, with this content.
+    Replay(&'a Order),
+    /// Under its key, with other content.
+    Reused(&'a Order),
+    /// Under the key of the request that the network got no answer to.
+    Counted(&'a Order),
+}
+
+impl Known<'_> {
+    pub fn reply(self, now: &Now) -> Reply {
+        let advised = |order: &Order, advice| Reply::Advised { order: order.told(), advice, replayed: true };
+        match self {
+            Self::Reused(order) => Reply::OrderIdReused { first: order.id, terminal: order.terminal },
+            Self::Counted(order) => advised(order, AdviceOutcome::AlreadyCounted),
+            Self::Replay(order) => match order.advice {
+                Some(booked) => advised(order, booked.into()),
+                None if is_counted(order, now) => advised(order, AdviceOutcome::AlreadyCounted),
+                None => Reply::Decision { order: order.told(), replayed: true },
+            },
+        }
+    }
+}
+
+/// Whether the sale is in the books. What was refunded of it since was given back for what was bought.
+fn is_counted(order: &Order, now: &Now) -> bool {
+    match order.state {
+        OrderState::Captured { .. } => true,
+        OrderState::Held { expires_at } => now.at < expires_at,
+        OrderState::Tombstone | OrderState::Denied(_) | OrderState::Cancelled => false,
+    }
+}
+
+/// Whether an order is the sale of which an advice speaks: the same code or customer, and amount.
+fn is_same_sale(state: &State, order: &Order, input: &Authorize) -> bool {
+    let same_payer = match &input.payer {
+        Payer::Code(scanned) => scanned.handle().is_some() && scanned.handle() == order.handle,
+        Payer::Customer(id) => order.customer.is_some() && state.customer_ix(id) == order.customer,
+    };
+    same_payer && order.amount == input.amount
+}
+
+/// Says where an advice goes. It reads only; `verify` asks it again.
+pub fn advise<'a>(
+    state: &'a State,
+    advice: &Advice,
+    now: &Now,
+    in_force: &PolicyInForce,
+    draw: &mut dyn FnMut() -> u64,
+) -> Step<Known<'a>> {
+    let input = &advice.input;
+    let key = OrderKey { merchant: input.merchant, order_id: input.order_id };
+    match state.orders.by_key(&key, now.at) {
+        // Reversed before it came: nothing is charged, as with a sale.
+        Some(order) if order.is_tombstone() => {
+            let judgement = judge(state, input, true, now, &in_force.policy);
+            return Step::Record(recorded(input.clone(), judgement, in_force.version, draw()));
+        }
+        Some(order) if order.fingerprint == fingerprint(input) => return Step::Answer(Known::Replay(order)),
+        Some(order) => return Step::Answer(Known::Reused(order)),
+        None => {}
+    }
+    let mut original = advice.original.and_then(|key| state.orders.by_key(&key, now.at));
+    if let Some(order) = original.filter(|order| is_counted(order, now)) {
+        if is_same_sale(state, order, input) {
+            return Step::Answer(Known::Counted(order));
+        }
+        // Another sale than the one it names: that one does not speak for it.
+        original = None;
+    }
+    Step::Record(Event::Advised(Box::new(book(state, advice, original, now, in_force, draw()))))
+}
+
+/// Whom the advice names, and whom it charges.
+fn book(
+    state: &State,
+    advice: &Advice,
+    original: Option<&Order>,
+    now: &Now,
+    in_force: &PolicyInForce,
+    random: u64,
+) -> Advised {
+    let (input, policy) = (&advice.input, in_force.policy.as_ref());
+    let rules = Rules { policy, calendar: &state.calendar };
+    let payer = find_payer(state, input, now);
+    let booked = booked(state, advice, payer, original, now, rules);
+    let known = payer.map(|payer| payer.ix);
+    let room = payer.map_or(Yen::ZERO, |payer| room_in(payer.account, input.channel, now, rules));
+    let charged = payer.filter(|_| booked.suspense().is_none());
+    let (customer, room, approval) = match charged {
+        Some(payer) => {
+            let approval = approval(state, input, payer.account, now, policy);
+            (Some(payer.ix), room.minus_or_zero(input.amount), approval)
+        }
+        None => (None, room, unbilled(state, input, now)),
+    };
+    let (input, version) = (input.clone(), in_force.version);
+    let outcome = Outcome::Approved(approval);
+    let decided = Decided { random, policy: version, input, customer, room, outcome };
+    Advised { decided, original: advice.original, post: advice.post, booked, known }
+}
+
+/// Approved, and on nobody's statement.
+fn unbilled(state: &State, input: &Authorize, now: &Now) -> Approval {
+    let hold_expires_at = (!input.capture).then(|| now.at.plus(state.settings.hold_life));
+    Approval { month: now.month, due: now.date, points: 0, hold_expires_at }
+}
+
+/// Standing, category, caps, velocity and same basket say whether we would have sold. The network did.
+fn booked(
+    state: &State,
+    advice: &Advice,
+    payer: Option<FoundPayer<'_>>,
+    original: Option<&Order>,
+    now: &Now,
+    rules: Rules<'_>,
+) -> Booked {
+    let input = &advice.input;
+    if input.currency != JPY {
+        return Booked::Suspense(SuspenseWhy::CurrencyNotSupported);
+    }
+    let Some(payer) = payer else {
+        return Booked::Suspense(match input.payer {
+            Payer::Code(_) => SuspenseWhy::CodeNotVerified,
+            Payer::Customer(_) => SuspenseWhy::CustomerUnknown,
+        });
+    };
+    // Expired or voided since: the network saw it when it lived. Used by the very sale that was taken back when the
+    // network heard nothing from us: it is this sale's.
+    if let Some(CodeState::Used { by }) = payer.code.map(|code| code.state(now.at))
+        && original.is_none_or(|order| order.id.lsn != by)
+    {
+        return Booked::Suspense(SuspenseWhy::CodeUsed);
+    }
+    let Some(merchant) = state.merchants.get(&input.merchant) else {
+        return Booked::Suspense(SuspenseWhy::MerchantUnknown);
+    };
+    // Bare digits carry no seal: a guess must not be worth more here than at a register.
+    let cap = Yen::new(rules.policy.codes.tok19_cap_yen);
+    let is_guessable = matches!(&input.payer, Payer::Code(scanned) if scanned.is_bare());
+    if advice.post == Post::Never || is_guessable && input.amount > cap {
+        return Booked::Suspense(SuspenseWhy::PostingNotAllowed);
+    }
+    if is_at_bound(state, payer.account, now) {
+        return Booked::Suspense(SuspenseWhy::TooManyPayments);
+    }
+    if fits_limits(input, merchant, payer.account, now, rules) {
+        return Booked::Posted;
+    }
+    match advice.post {
+        Post::UpTo(cap) if posted_today(state, payer, now) + input.amount <= cap => Booked::OverLimit,
+        Post::UpTo(_) => Booked::Suspense(SuspenseWhy::OverDayCap),
+        Post::WithinLimits | Post::Never => Booked::Suspense(SuspenseWhy::OverLimit),
+    }
+}
+
+/// Yen of this customer's advices of this JST day that still stand.
+fn posted_today(state: &State, payer: FoundPayer<'_>, now: &Now) -> Yen {
+    let since = now.date.start();
+    let today = state.approvals(payer.account).take_while(|order| order.decided_at >= since);
+    today.filter(|order| order.advice.is_some() && order.stands(now.at)).map(|order| order.amount).sum()
+}
+
+impl Advised {
+    /// The customer it speaks of, charged or not.
+    pub fn about(&self) -> Option<CustomerIx> {
+        self.decided.customer.or(self.known)
+    }
+}
+
+impl State {
+    pub(crate) fn advised(&mut self, advised: &Advised, now: &Now) {
+        let (lsn, decided) = (self.lsn, &advised.decided);
+        self.add_decision(decided, Some(advised.booked), now);
+        if advised.booked.suspense().is_some() {
+            self.suspense += decided.input.amount;
+            return;
+        }
+        let handle = match &decided.input.payer {
+            Payer::Code(scanned) => scanned.handle(),
+            Payer::Customer(_) => None,
+        };
+        if let Some(code) = handle.and_then(|handle| self.codes.get_mut(handle)) {
+            code.change(lsn, |code| code.paid_before(lsn, now.at));
+        }
+    }
+
+    /// A sale in suspense was taken back.
+    pub(crate) fn suspense_cleared(&mut self, order: crate::domain::model::ids::Lsn, amount: Yen, now: &Now) {
+        self.suspense -= amount;
+        self.change_order(order, now, |order| order.state = OrderState::Cancelled);
+    }
+}

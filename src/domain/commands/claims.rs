@@ -1,0 +1,453 @@
+//! What an id of the office stands for. An id names one thing of one customer, over all customers. Told again with the
+//! same content it is answered as the first time; with any other content it is refused.
+//!
+//! A payment has one id for all news of it: provisional, final, withdrawn, or a repayment, which is the same as final.
+
+use super::refusal::Refusal;
+use crate::domain::billing::notes::{Cause, Note, Payment, Pending};
+use crate::domain::model::ids::{CustomerIx, OfficeId};
+use crate::domain::model::money::Yen;
+use crate::domain::model::request::Instruction;
+use crate::domain::model::time::Millis;
+use crate::domain::state::State;
+use crate::domain::state::event::Event;
+use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+
+/// What is known of an id before it is told.
+pub(crate) enum Claim<'a> {
+    New,
+    /// Provisional news of this payment stands.
+    Expected(Pending),
+    /// It was told before.
+    Known(&'a Receipt),
+}
+
+/// Refused where the id stands for something else, or where only the ledger can tell and did not.
+pub(crate) fn claim<'a>(
+    state: &'a State,
+    customer: CustomerIx,
+    instruction: &Instruction,
+    ledger: Option<&'a Known>,
+) -> Result<Claim<'a>, Refusal> {
+    let Some((kind, id)) = instruction.receipt() else { return Ok(Claim::New) };
+    let ledger = ledger.filter(|known| known.as_of >= state.receipts.forgotten());
+    let found = Found::of(state, customer, kind, id, ledger);
+    if found.is_empty() && ledger.is_none() {
+        return Err(Refusal::LedgerKnows);
+    }
+    // A release names a block by its customer: another's is none.
+    if found.own.is_empty() && found.is_anothers && kind != ReceiptKind::Release {
+        return Err(Refusal::IdReused { amount: None });
+    }
+    match kind {
+        ReceiptKind::Repayment | ReceiptKind::Pending | ReceiptKind::Ending => found.news(instruction),
+        ReceiptKind::Damages | ReceiptKind::Payout | ReceiptKind::Block | ReceiptKind::Release => {
+            let Some(known) = found.own.first().copied() else { return Ok(Claim::New) };
+            same_other(&known.event, instruction).map(|()| Claim::Known(known))
+        }
+    }
+}
+
+/// The facts of an id.
+struct Found<'a> {
+    /// Of this customer.
+    own: Vec<&'a Receipt>,
+    is_anothers: bool,
+}
+
+const NEWS: [ReceiptKind; 3] = [ReceiptKind::Repayment, ReceiptKind::Pending, ReceiptKind::Ending];
+
+impl<'a> Found<'a> {
+    fn of(state: &'a State, customer: CustomerIx, kind: ReceiptKind, id: OfficeId, ledger: Option<&'a Known>) -> Self {
+        let kinds = if NEWS.contains(&kind) { &NEWS[..] } else { std::slice::from_ref(&kind) };
+        let mut found = Self { own: Vec::new(), is_anothers: false };
+        let memory = kinds.iter().filter_map(|kind| state.receipts.get(*kind, id));
+        for receipt in memory.chain(ledger.map_or(&[][..], |known| &known.receipts)) {
+            let Some(key) = receipt.event.receipt_key() else { continue };
+            if key.id != id || !kinds.contains(&key.kind) {
+                continue;
+            }
+            if key.customer == customer {
+                found.own.push(receipt);
+            } else {
+                found.is_anothers = true;
+            }
+        }
+        found
+    }
+
+    fn is_empty(&self) -> bool {
+        self.own.is_empty() && !self.is_anothers
+    }
+
+    fn find(&self, is_it: impl Fn(&Event) -> bool) -> Option<&'a Receipt> {
+        self.own.iter().copied().find(|receipt| is_it(&receipt.event))
+    }
+
+    /// One payment, whatever kind of news of it comes and in whatever order.
+    fn news(&self, told: &Instruction) -> Result<Claim<'a>, Refusal> {
+        // Of two facts, which an older version let happen, the one that this call made.
+        let is_repaid = |event: &Event| matches!(event, Event::Settled { cause: Cause::Repayment(_), .. });
+        let own = matches!(told, Instruction::Repay { .. }).then(|| self.find(is_repaid)).flatten();
+        let came = own.or_else(|| self.find(|event| matches!(event, Event::Settled { .. })));
+        let withdrawn = self.find(|event| matches!(event, Event::Noted { note: Note::Withdrawn { .. }, .. }));
+        let expected = self.find(|event| matches!(event, Event::Noted { note: Note::Pending { .. }, .. }));
+        match (told, came, withdrawn, expected) {
+            (Instruction::Withdraw { .. }, Some(_), ..) => Err(Refusal::PaymentFinal),
+            (Instruction::Withdraw { .. }, None, Some(known), _) => Ok(Claim::Known(known)),
+            // What was told as provisional was answered then, and is answered so again.
+            (Instruction::Expect { .. }, _, _, Some(known)) | (_, Some(known), ..) => {
+                same_news(&known.event, told).map(|()| Claim::Known(known))
+            }
+            (_, None, Some(_), _) => Err(Refusal::PaymentWithdrawn),
+            (_, None, None, Some(known)) => {
+                same_news(&known.event, told)?;
+                Ok(pending(&known.event).map_or(Claim::New, Claim::Expected))
+            }
+            (_, None, None, None) => Ok(Claim::New),
+        }
+    }
+}
+
+fn pending(event: &Event) -> Option<Pending> {
+    match event {
+        Event::Noted { note: Note::Pending { id, amount, paid_at, expires_at }, .. } => {
+            Some(Pending { id: *id, amount: *amount, paid_at: *paid_at, expires_at: *expires_at })
+        }
+        _ => None,
+    }
+}
+
+/// What was said of a payment; what was not said says nothing.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    amount: Option<Yen>,
+    paid_at: Option<Millis>,
+    expires_at: Option<Millis>,
+    slip: Option<u64>,
+}
+
+impl Instruction {
+    const fn said(&self) -> Said {
+        let nothing = Said { amount: None, paid_at: None, expires_at: None, slip: None };
+        match *self {
+            Self::Repay { amount, paid_at, slip, .. } => Said { amount: Some(amount), paid_at, slip, ..nothing },
+            Self::Expect { amount, paid_at, expires_at, .. } => {
+                Said { amount: Some(amount), paid_at, expires_at: Some(expires_at), slip: None }
+            }
+            Self::Confirm { amount, paid_at, .. } => Said { amount, paid_at, ..nothing },
+            _ => nothing,
+        }
+    }
+}
+
+fn same_news(known: &Event, told: &Instruction) -> Result<(), Refusal> {
+    let told = told.said();
+    let differs = |amount: Yen, paid_at: Millis| {
+        told.amount.is_some_and(|told| told != amount) || told.paid_at.is_some_and(|told| told != paid_at)
+    };
+    let (is_other, amount) = match known {
+        Event::Settled { cause: Cause::Repayment(Payment { amount, paid_at, slip, .. }), .. } => {
+            (differs(*amount, *paid_at) || told.slip.is_some() && told.slip != *slip, *amount)
+        }
+        // Final news says nothing of a slip.
+        Event::Settled { cause: Cause::Final(Payment { amount, paid_at, slip, .. }), .. } => {
+            let other_slip = slip.is_some() && told.slip.is_some() && told.slip != *slip;
+            (differs(*amount, *paid_at) || other_slip, *amount)
+        }
+        Event::Noted { note: Note::Pending { amount, paid_at, expires_at, .. }, .. } => {
+            (differs(*amount, *paid_at) || told.expires_at.is_some_and(|told| told != *expires_at), *amount)
+        }
+        _ => return Ok(()),
+    };
+    if is_other { Err(Refusal::IdReused { amount: Some(amount) }) } else { Ok(()) }
+}
+
+fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
+    let amount = match (known, told) {
+        (
+            Event::Settled { cause: Cause::Damages { amount, month, .. }, .. },
+            Instruction::PostDamages { amount: told, month: told_month, .. },
+        ) if amount != told || month != told_month => Some(*amount),
+        (Event::Settled { cause: Cause::Payout { amount, .. }, .. }, Instruction::PayOut { amount: told, .. })
+            if amount != told =>
+        {
+            Some(*amount)
+        }
+        (Event::Noted { note: Note::Blocked { reason, .. }, .. }, Instruction::Block { reason: told, .. })
+            if reason != told =>
+        {
+            None
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal::IdReused { amount })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::commands::office::instruct;
+    use crate::domain::commands::refusal::Step;
+    use crate::domain::model::customer::Profile;
+    use crate::domain::model::ids::{CustomerId, Lsn};
+    use crate::domain::model::settings::Settings;
+    use crate::domain::model::time::{Month, Now};
+
+    /// A minute that both customers and all news of the tables live in.
+    struct House {
+        state: State,
+        now: Now,
+        /// What was recorded, as a ledger keeps it.
+        ledger: Known,
+    }
+
+    fn id(text: &str) -> OfficeId {
+        OfficeId::new(text).unwrap()
+    }
+
+    /// What is told of the one payment of the tables.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum News {
+        Pending,
+        Final,
+        FinalWithout,
+        Withdrawn,
+        Repayment,
+    }
+
+    use News::*;
+
+    const AMOUNT: Yen = Yen::new(500);
+
+    impl House {
+        fn new() -> Self {
+            let now = Now::at(Millis::parse("2021-07-05T09:00:00+09:00").unwrap());
+            let mut state = State::new(Settings::default());
+            let policy = Box::from(include_str!("../../../config/policy.toml"));
+            state.apply(&Event::PolicySet { version: 1, text: policy }, &now);
+            for (ix, name) in [(0, "1001"), (1, "1002")] {
+                let profile = Box::new(Profile::newcomer());
+                let id = CustomerId::new(name).unwrap();
+                state.apply(&Event::CustomerSet { ix: CustomerIx(ix), id, profile }, &now);
+            }
+            Self { state, now, ledger: Known { as_of: Lsn::ZERO, receipts: Vec::new() } }
+        }
+
+        fn paid_at(&self) -> Millis {
+            self.now.at.plus(-60_000)
+        }
+
+        fn news(&self, news: News) -> Instruction {
+            let (id, amount, paid_at) = (id("X-1"), AMOUNT, Some(self.paid_at()));
+            match news {
+                Pending => Instruction::Expect { id, amount, paid_at, expires_at: self.now.at.plus(60_000) },
+                Final => Instruction::Confirm { id, amount: Some(amount), paid_at },
+                FinalWithout => Instruction::Confirm { id, amount: None, paid_at: None },
+                Withdrawn => Instruction::Withdraw { id },
+                Repayment => Instruction::Repay { id, amount, paid_at, slip: None },
+            }
+        }
+
+        /// Tells it: whether it is posted, replayed, or why it is refused. `known` is what the ledger says.
+        fn tell_with(&mut self, who: &str, told: &Instruction, known: Option<&Known>) -> Result<&'static str, Refusal> {
+            let customer = CustomerId::new(who).unwrap();
+            match instruct(&self.state, &customer, (told, known), &self.now, &mut || 0)? {
+                Step::Answer(_) => Ok("replayed"),
+                Step::Record(event) => {
+                    self.state.apply(&event, &self.now);
+                    let (lsn, at) = (self.state.lsn, self.now.at);
+                    self.ledger.as_of = lsn;
+                    self.ledger.receipts.push(Receipt { lsn, at, event: Box::new(event) });
+                    Ok("posted")
+                }
+            }
+        }
+
+        fn tell(&mut self, who: &str, told: &Instruction) -> Result<&'static str, Refusal> {
+            self.tell_with(who, told, Some(&Known::nothing()))
+        }
+
+        fn credit(&self) -> u64 {
+            self.state.account(CustomerIx(0)).unwrap().credit().get()
+        }
+
+        /// Memory lets go of all that the ledger has.
+        fn forget(&mut self) {
+            let later = self.now.at.plus(1);
+            self.state.receipts.forget(later, self.state.lsn, usize::MAX);
+            assert!(self.state.receipts.is_empty());
+        }
+    }
+
+    const NEW: Result<&str, Refusal> = Ok("posted");
+    const AGAIN: Result<&str, Refusal> = Ok("replayed");
+    const IS_FINAL: Result<&str, Refusal> = Err(Refusal::PaymentFinal);
+    const IS_WITHDRAWN: Result<&str, Refusal> = Err(Refusal::PaymentWithdrawn);
+    const UNKNOWN: Result<&str, Refusal> = Err(Refusal::PaymentUnknown);
+
+    const KINDS: [News; 5] = [Pending, Final, FinalWithout, Withdrawn, Repayment];
+
+    /// What comes of a kind of news after one of another, by the first; the columns are in the order of [`KINDS`].
+    const AFTER: [(News, [Result<&str, Refusal>; 5]); 5] = [
+        (Pending, [AGAIN, NEW, NEW, NEW, NEW]),
+        (Final, [AGAIN, AGAIN, AGAIN, IS_FINAL, AGAIN]),
+        // Of an unknown id it says too little, and leaves no trace.
+        (FinalWithout, [NEW, NEW, UNKNOWN, NEW, NEW]),
+        (Withdrawn, [IS_WITHDRAWN, IS_WITHDRAWN, IS_WITHDRAWN, AGAIN, IS_WITHDRAWN]),
+        (Repayment, [AGAIN, AGAIN, AGAIN, IS_FINAL, AGAIN]),
+    ];
+
+    #[test]
+    fn every_ordered_pair_of_news() {
+        for (first, after) in AFTER {
+            for (second, expected) in KINDS.into_iter().zip(after) {
+                for is_old in [false, true] {
+                    let mut house = House::new();
+                    let told = house.news(first);
+                    let came = house.tell("1001", &told);
+                    assert_eq!(came, if first == FinalWithout { UNKNOWN } else { NEW }, "{first:?}");
+                    let told = house.news(second);
+                    let known = house.ledger.clone();
+                    if is_old && !known.receipts.is_empty() {
+                        house.forget();
+                        let blind = house.tell_with("1001", &told, None);
+                        assert_eq!(blind, Err(Refusal::LedgerKnows), "{first:?}, {second:?}: nobody can tell");
+                        let early = Known { as_of: Lsn(known.as_of.0 - 1), receipts: Vec::new() };
+                        let behind = house.tell_with("1001", &told, Some(&early));
+                        assert_eq!(behind, Err(Refusal::LedgerKnows), "read before it was posted");
+                    }
+                    let got = house.tell_with("1001", &told, Some(&known));
+                    assert_eq!(got, expected, "{second:?} after {first:?}, forgotten: {is_old}");
+                    assert!(house.credit() <= AMOUNT.get(), "{second:?} after {first:?}: it is one payment");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_payment_posts_once_in_every_order_of_three() {
+        for first in KINDS {
+            for second in KINDS {
+                for third in KINDS {
+                    let mut house = House::new();
+                    let order = [first, second, third];
+                    let came: Vec<_> = order
+                        .iter()
+                        .map(|news| {
+                            let told = house.news(*news);
+                            house.tell("1001", &told)
+                        })
+                        .collect();
+                    // What is told last of all finds what was decided, and decides nothing more.
+                    let settled = order.iter().zip(&came).find(|(news, came)| **came == NEW && **news != Pending);
+                    let (is_paid, is_withdrawn) = (
+                        settled.is_some_and(|(news, _)| *news != Withdrawn),
+                        settled.is_some_and(|(news, _)| *news == Withdrawn),
+                    );
+                    assert_eq!(house.credit(), if is_paid { 500 } else { 0 }, "{order:?}");
+                    let posted = order.iter().zip(&came).filter(|(_, came)| **came == NEW).count();
+                    assert!(posted <= 2, "{order:?}: news and its end");
+                    let told = house.news(Withdrawn);
+                    let end = if is_paid {
+                        IS_FINAL
+                    } else if is_withdrawn {
+                        AGAIN
+                    } else {
+                        NEW
+                    };
+                    assert_eq!(house.tell("1001", &told), end, "{order:?}");
+                    // Each that was answered well is answered well again, and posts nothing.
+                    if is_paid {
+                        for (news, came) in order.iter().zip(&came).filter(|(_, came)| came.is_ok()) {
+                            let told = house.news(*news);
+                            assert_eq!(house.tell("1001", &told), AGAIN, "{news:?} of {order:?}, first {came:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn provisional_news_that_was_answered_is_answered_so_again_after_its_end() {
+        for end in [Final, FinalWithout, Withdrawn, Repayment] {
+            let mut house = House::new();
+            let pending = house.news(Pending);
+            let told = house.news(end);
+            assert_eq!((house.tell("1001", &pending), house.tell("1001", &told)), (NEW, NEW));
+            assert!(house.state.account(CustomerIx(0)).unwrap().pending().is_empty(), "{end:?} ends it");
+            assert_eq!(house.tell("1001", &pending), AGAIN, "after {end:?}");
+        }
+    }
+
+    #[test]
+    fn another_customer_or_other_content_is_another_payment() {
+        for first in [Pending, Final, Withdrawn, Repayment] {
+            let mut house = House::new();
+            let told = house.news(first);
+            assert_eq!(house.tell("1001", &told), NEW);
+            for second in KINDS {
+                let told = house.news(second);
+                let got = house.tell("1002", &told);
+                assert_eq!(got, Err(Refusal::IdReused { amount: None }), "{second:?} of another, after {first:?}");
+            }
+            if first == Withdrawn {
+                continue;
+            }
+            let (id, at, later) = (id("X-1"), house.paid_at(), house.now.at.plus(60_000));
+            let (other, early) = (Yen::new(501), at.plus(-1));
+            let repay = |amount, paid_at| Instruction::Repay { id, amount, paid_at, slip: None };
+            let confirm = |amount, paid_at| Instruction::Confirm { id, amount, paid_at };
+            let expect = |amount, paid_at, expires_at| Instruction::Expect { id, amount, paid_at, expires_at };
+            let mut others = vec![
+                repay(other, Some(at)),
+                repay(AMOUNT, Some(early)),
+                confirm(Some(other), None),
+                confirm(None, Some(early)),
+                expect(other, Some(at), later),
+                expect(AMOUNT, Some(early), later),
+            ];
+            if first == Pending {
+                others.push(expect(AMOUNT, Some(at), later.plus(1)));
+            }
+            if first == Repayment {
+                others.push(Instruction::Repay { id, amount: AMOUNT, paid_at: None, slip: Some(7) });
+            }
+            for told in others {
+                let got = house.tell("1001", &told);
+                assert_eq!(got, Err(Refusal::IdReused { amount: Some(AMOUNT) }), "{told:?} after {first:?}");
+            }
+            // What is not said is not compared.
+            let expected = if first == Pending { NEW } else { AGAIN };
+            assert_eq!(house.tell("1001", &repay(AMOUNT, None)), expected, "after {first:?}");
+        }
+    }
+
+    #[test]
+    fn other_ids_of_the_office_stand_for_one_thing_too() {
+        let mut house = House::new();
+        let told = house.news(Repayment);
+        assert_eq!(house.tell("1001", &told), NEW);
+        let block = |reason: &str| Instruction::Block { id: id("B-1"), reason: Box::from(reason) };
+        let payout = |amount| Instruction::PayOut { id: id("X-1"), amount: Yen::new(amount) };
+        assert_eq!((house.tell("1001", &block("a")), house.tell("1001", &block("a"))), (NEW, AGAIN));
+        assert_eq!((house.tell("1001", &payout(3)), house.tell("1001", &payout(3))), (NEW, AGAIN));
+        for is_old in [false, true] {
+            let known = house.ledger.clone();
+            if is_old {
+                house.forget();
+            }
+            let mut tell = |who, told| house.tell_with(who, &told, Some(&known));
+            assert_eq!(tell("1001", block("b")), Err(Refusal::IdReused { amount: None }));
+            assert_eq!(tell("1002", block("a")), Err(Refusal::IdReused { amount: None }));
+            assert_eq!(tell("1001", payout(4)), Err(Refusal::IdReused { amount: Some(Yen::new(3)) }));
+            assert_eq!(tell("1002", payout(3)), Err(Refusal::IdReused { amount: None }));
+            assert_eq!(tell("1002", Instruction::Release { id: id("B-1") }), Err(Refusal::BlockUnknown));
+            assert_eq!(tell("1001", payout(3)), AGAIN);
+        }
+        let (month, amount) = (Month::parse("2021-06").unwrap(), Yen::new(1));
+        let damages = Instruction::PostDamages { id: id("D-1"), month, amount };
+        assert_eq!(house.tell("1001", &damages), Err(Refusal::BillUnknown), "a kind of its own");
+    }
+}

@@ -1,0 +1,592 @@
+//! Random histories for tests: a seed drives every kind of request through `rule` and `apply`, with late, forged
+//! and repeated ones among them, jumps over midnights, months and retentions, and memory freed at random.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::office::calendar;
+use super::request::Request;
+use super::undo::hold_expired;
+use super::{Ruling, rule};
+use crate::domain::model::advice::Booked;
+use crate::domain::model::code::Form;
+use crate::domain::model::customer::{Identity, Limits, Status};
+use crate::domain::model::ids::{
+    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId,
+    StoreId, TerminalId,
+};
+use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use crate::domain::model::money::Yen;
+use crate::domain::model::order::Order;
+use crate::domain::model::payment::{PaymentMethod, SlipKind};
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::request::{
+    Advice, Authorize, Cancel, Capture, CustomerChange, EntryMode, Instruction, JPY, OrderKey, Payer, Post, Proof,
+    Refund, Scanned,
+};
+use crate::domain::model::settings::Settings;
+use crate::domain::model::time::{DAY, Date, HOUR, MINUTE, Millis, Now, SECOND};
+use crate::domain::state::State;
+use crate::domain::state::event::Event;
+use crate::domain::state::receipts::Known;
+
+const POLICY: &str = include_str!("../../../config/policy.toml");
+
+/// A state and the events that made it.
+pub struct History {
+    pub state: State,
+    pub events: Vec<(Lsn, Millis, Event)>,
+    /// Every order ever, as it is now: what a ledger must be able to give back.
+    pub orders: HashMap<Lsn, Order>,
+    /// How often each kind of event came, by its first word.
+    pub kinds: HashMap<String, u32>,
+    random: StdRng,
+    now: Millis,
+    ids: Vec<AuthorizationId>,
+    keys: Vec<OrderKey>,
+    codes: Vec<(CodeId, Handle)>,
+    next_order: u32,
+}
+
+impl History {
+    /// A history of about `steps` events.
+    pub fn new(seed: u64, steps: usize) -> Self {
+        let mut history = Self {
+            state: State::new(Settings::default()),
+            events: Vec::new(),
+            orders: HashMap::new(),
+            kinds: HashMap::new(),
+            random: StdRng::seed_from_u64(seed),
+            now: Millis::parse("2026-11-20T09:00:00+09:00").unwrap(),
+            ids: Vec::new(),
+            keys: Vec::new(),
+            codes: Vec::new(),
+            next_order: 0,
+        };
+        history.record(Event::Opened { sandbox: seed.is_multiple_of(2) });
+        history.record(Event::PolicySet { version: 1, text: Box::from(POLICY) });
+        history.record(Event::HolidaysSet { text: Box::from("2026-11-23,a day off\n") });
+        while history.events.len() < steps {
+            history.step();
+        }
+        history
+    }
+
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.random.next_u64() % end
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, list: &[T]) -> T {
+        let at = usize::try_from(self.below(list.len() as u64)).unwrap();
+        list[at]
+    }
+
+    /// Mostly one of the latest, sometimes any.
+    fn pick_late<T: Copy>(&mut self, list: &[T]) -> Option<T> {
+        let end = list.len() as u64;
+        let back = if self.one_in(4) { end } else { end.min(12) };
+        (end > 0).then(|| list[usize::try_from(end - 1 - self.below(back)).unwrap()])
+    }
+
+    fn pass_time(&mut self) {
+        let ms = match self.below(400) {
+            0..200 => 0,
+            200..330 => self.below(20 * SECOND as u64),
+            330..380 => self.below(10 * MINUTE as u64),
+            380..394 => self.below(7 * HOUR as u64),
+            394..398 => self.below(3 * DAY as u64),
+            _ => self.below(45 * DAY as u64),
+        };
+        self.now = self.now.plus(i64::try_from(ms).unwrap());
+    }
+
+    fn step(&mut self) {
+        self.pass_time();
+        if self.one_in(10) {
+            let (most, behind) = (self.below(40), self.below(3) * 20);
+            let posted = Lsn(self.state.lsn.0.saturating_sub(behind));
+            self.state.forget(self.now, posted, usize::try_from(most).unwrap());
+        }
+        if self.one_in(3) {
+            self.papers();
+        }
+        let request = match self.below(100) {
+            0..6 => self.put_customer(),
+            6..8 => self.put_merchant(),
+            8..31 => {
+                let form = if self.one_in(8) { Form::Tok19 } else { Form::L24 };
+                Request::IssueCode { customer: self.customer(), generation: 1, form }
+            }
+            31 => return self.guess_a_seal(),
+            32..35 => match self.pick_late(&self.codes.clone()) {
+                Some((code, _)) => Request::VoidCode { code },
+                None => return,
+            },
+            35..68 => self.authorize(),
+            68..72 => self.advise(),
+            72..78 => Request::Cancel(Cancel::new(self.order_key(), None)),
+            78..90 => match self.after_the_sale() {
+                Some(request) => request,
+                None => return,
+            },
+            90..97 => match self.instruct() {
+                Some(request) => request,
+                None => return,
+            },
+            97 => return self.calendar(),
+            98 => return self.set_rules(),
+            _ => return self.record_recall(),
+        };
+        self.ask(&request);
+    }
+
+    fn ask(&mut self, request: &Request) {
+        let now = Now::at(self.now);
+        let random = &mut self.random;
+        let key = request.order_key();
+        // Small draws, so that handles come again after their rest.
+        let ruling = rule(&self.state, request, &now, &mut || random.next_u64() % 200);
+        if let Ruling::Record(event) = ruling {
+            self.advice_is_sound(key, &event);
+            self.record(event);
+        }
+    }
+
+    /// What holds of every advice that is recorded, by a fold over what was recorded before.
+    fn advice_is_sound(&self, key: Option<OrderKey>, event: &Event) {
+        let Event::Advised(advised) = event else { return };
+        let (decided, now) = (&advised.decided, Now::at(self.now));
+        assert!(
+            key.is_some_and(|key| self.state.orders.by_key(&key, self.now).is_none()),
+            "a known order is only told"
+        );
+        assert_eq!(decided.customer.is_none(), advised.booked.suspense().is_some());
+        let Some(account) = decided.customer.and_then(|ix| self.state.account(ix)) else { return };
+        let rules = self.state.rules().unwrap();
+        let (limits, exposure) = (account.limits(rules.policy), account.exposure(&now, rules));
+        let in_store = decided.input.channel == Channel::InStore;
+        let fits = exposure.total + decided.input.amount <= limits.total
+            && (!in_store || exposure.in_store + decided.input.amount <= limits.in_store);
+        match (advised.booked, advised.post) {
+            (Booked::Posted, Post::WithinLimits | Post::UpTo(_)) => assert!(fits),
+            (Booked::OverLimit, Post::UpTo(cap)) => {
+                let today = self.events.iter().filter(|(_, at, _)| at.date() == now.date);
+                let posted = today.filter_map(|(lsn, _, event)| match event {
+                    Event::Advised(other) if other.decided.customer == decided.customer => Some(self.orders.get(lsn)?),
+                    _ => None,
+                });
+                let before: Yen = posted.filter(|order| order.stands(self.now)).map(|order| order.amount).sum();
+                assert!(before + decided.input.amount <= cap, "above the day's cap");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Records an event at the present time.
+    pub fn record(&mut self, event: Event) {
+        self.state.apply(&event, &Now::at(self.now));
+        let lsn = self.state.lsn;
+        let word = format!("{event:?}").split(['(', ' ', '{']).next().unwrap().to_owned();
+        *self.kinds.entry(word).or_default() += 1;
+        let touched = match &event {
+            Event::Decided(_) | Event::Advised(_) => {
+                let order = self.state.orders.by_lsn(lsn).unwrap();
+                self.ids.push(order.id);
+                self.keys.push(order.key);
+                Some(lsn)
+            }
+            Event::Tombstoned { key } => {
+                self.keys.push(*key);
+                Some(lsn)
+            }
+            Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
+                self.codes.push((self.state.codes.get(issued.handle, self.now).unwrap().id, issued.handle));
+                None
+            }
+            Event::Cancelled(undone) => Some(undone.order),
+            Event::SuspenseCleared { order, .. } => Some(*order),
+            Event::Captured(captured) => Some(captured.order),
+            Event::Refunded(refund) => Some(refund.order),
+            Event::Recalled { order, .. } => Some(order.id.lsn),
+            _ => None,
+        };
+        if let Some(lsn) = touched {
+            let order = self.state.orders.by_lsn(lsn).unwrap().clone();
+            self.orders.insert(lsn, Order { earlier: None, ..order });
+        }
+        self.events.push((lsn, self.now, event));
+    }
+
+    /// The papers of holds that ran out.
+    pub fn papers(&mut self) {
+        let now = Now::at(self.now);
+        let all = self.state.accounts().enumerate().flat_map(|(ix, account)| {
+            let ix = CustomerIx(u32::try_from(ix).unwrap());
+            account.holds().iter().map(move |hold| (ix, hold.order)).collect::<Vec<_>>()
+        });
+        for (ix, order) in all.collect::<Vec<_>>() {
+            if let Some(event) = hold_expired(&self.state, ix, order, &now) {
+                self.record(event);
+            }
+        }
+    }
+
+    /// What time made due, for everybody.
+    pub fn calendar(&mut self) {
+        let now = Now::at(self.now);
+        for ix in (0..self.state.next_customer().0).map(CustomerIx) {
+            if let Some(event) = calendar(&self.state, ix, &now) {
+                self.record(event);
+            }
+        }
+    }
+
+    /// The office, with ids that come again and money that fits or does not.
+    fn instruct(&mut self) -> Option<Request> {
+        let customer = self.customer();
+        // Past the retention the front end asks the ledger before an id comes here again.
+        let (number, day) = (self.below(12), self.now.0 / DAY);
+        // Now and then an id that another customer may have.
+        let whose = if number == 0 { "anybody" } else { customer.as_str() };
+        let id = OfficeId::new(&format!("office-{day}-{whose}-{}", number % 3)).unwrap();
+        let amount = Yen::new(if self.one_in(3) { 209 } else { 1 + self.below(9_000) });
+        let days_ago = i64::try_from(self.below(50)).unwrap() * DAY;
+        let paid_at = (!self.one_in(3)).then(|| self.now.plus(-days_ago));
+        let month = Now::at(self.now.plus(-40 * DAY)).month;
+        let slip = self.one_in(4).then_some(123_456_789_012);
+        let instruction = match self.below(16) {
+            0..6 => Instruction::Repay { id, amount, paid_at, slip },
+            6..8 => Instruction::Expect { id, amount, paid_at, expires_at: self.now.plus(days_ago + 1) },
+            8 => Instruction::Confirm { id, amount: slip.map(|_| amount), paid_at },
+            9 => Instruction::Withdraw { id },
+            10..12 => Instruction::PostDamages { id, month, amount: Yen::new(1 + self.below(9)) },
+            12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)) },
+            13 => Instruction::Block { id, reason: Box::from("電話番号") },
+            14 => Instruction::Release { id },
+            _ => Instruction::IssueSlip { kind: self.pick(&SlipKind::ALL) },
+        };
+        self.state.customer_ix(&customer).map(|_| Request::Instruct {
+            customer,
+            instruction,
+            ledger: Some(Known::nothing()),
+        })
+    }
+
+    fn customer(&mut self) -> CustomerId {
+        let number = self.below(25);
+        CustomerId::new(&format!("customer-{number}")).unwrap()
+    }
+
+    fn put_customer(&mut self) -> Request {
+        let id = self.customer();
+        let limits = Limits { total: Yen::new(self.below(90_000)), in_store: Yen::new(self.below(30_000)) };
+        let identity = if self.one_in(4) { self.pick(&Identity::ALL) } else { Identity::Verified };
+        let change = CustomerChange {
+            identity: Some(identity),
+            identity_reason: self.one_in(5).then(|| (!self.one_in(6)).then(|| Box::from("blurred photo"))),
+            birth_date: (!self.one_in(8)).then(|| if self.one_in(9) { None } else { Date::parse("1990-02-03") }),
+            guardian_consent: self.one_in(6).then_some(true),
+            payment_method: Some(self.pick(&PaymentMethod::ALL)),
+            status: Some(if self.one_in(12) { self.pick(&Status::ALL) } else { Status::Active }),
+            limits: if self.one_in(3) { Some(self.one_in(2).then_some(limits)) } else { None },
+            rung: Some(u8::try_from(self.below(4)).unwrap()),
+            is_of_known: self.one_in(20),
+        };
+        Request::PutCustomer { id, change: Box::new(change) }
+    }
+
+    fn merchant(&mut self) -> MerchantId {
+        let number = self.below(5);
+        MerchantId::new(&format!("shop_{number}")).unwrap()
+    }
+
+    fn put_merchant(&mut self) -> Request {
+        let limits = MerchantLimits {
+            per_payment: self.one_in(5).then_some(Yen::new(9_000)),
+            in_store: self.one_in(5).then_some(Yen::new(12_000)),
+        };
+        Request::PutMerchant(Box::new(Merchant {
+            id: self.merchant(),
+            name: Box::from("お店"),
+            mcc: self.pick(&[5_411, 5_499, 5_732]),
+            status: if self.one_in(9) { MerchantStatus::Inactive } else { MerchantStatus::Active },
+            limits,
+        }))
+    }
+
+    fn new_key(&mut self) -> OrderKey {
+        self.next_order += 1;
+        let order_id = OrderId::new(&format!("R-{}", self.next_order)).unwrap();
+        OrderKey { merchant: self.merchant(), order_id }
+    }
+
+    fn order_key(&mut self) -> OrderKey {
+        if self.one_in(6) {
+            return self.new_key();
+        }
+        self.pick_late(&self.keys.clone()).unwrap_or_else(|| self.new_key())
+    }
+
+    fn scanned(&mut self) -> Scanned {
+        let Some((id, handle)) = self.pick_late(&self.codes.clone()) else { return Scanned::Invalid };
+        let issued_at = self.events[usize::try_from(id.lsn.0 - 1).unwrap()].1.0 / 1_000;
+        let issued_at = u32::try_from(issued_at).unwrap();
+        match self.below(30) {
+            0 => Scanned::Foreign,
+            1 => Scanned::Invalid,
+            2..5 => Scanned::Forged { handle },
+            5 => Scanned::Stale { handle },
+            6 => Scanned::Sealed { handle, proof: Proof::Tok19 },
+            8.. if self.state.codes.get(handle, self.now).is_some_and(|code| code.form == Form::Tok19) => {
+                Scanned::Sealed { handle, proof: Proof::Tok19 }
+            }
+            7 => Scanned::Sealed { handle, proof: Proof::Qr { counter: 9, random: 9, issued_at, ttl: 300 } },
+            _ => Scanned::Sealed { handle, proof: Proof::Barcode { epoch: u64::from(issued_at) / 600 } },
+        }
+    }
+
+    fn authorize(&mut self) -> Request {
+        let fresh = !self.one_in(8);
+        let key = if fresh { self.new_key() } else { self.order_key() };
+        let (payer, channel) = match self.below(10) {
+            0..7 => (Payer::Code(self.scanned()), Channel::InStore),
+            7..9 => (Payer::Customer(self.customer()), Channel::Online),
+            _ => (Payer::Customer(self.customer()), Channel::NpAtobarai),
+        };
+        let few = self.pick(&[500, 1_980, 3_000]);
+        let input = Authorize {
+            merchant: key.merchant,
+            order_id: key.order_id,
+            store: self.one_in(2).then(|| StoreId::new("S001").unwrap()),
+            terminal: self.one_in(2).then(|| TerminalId::new("T01").unwrap()),
+            payer,
+            channel,
+            amount: Yen::new(if self.one_in(2) { few } else { 1 + self.below(6_000) }),
+            currency: if self.one_in(40) { *b"USD" } else { JPY },
+            capture: !self.one_in(4),
+            confirm_repeat: self.one_in(3),
+            entry_mode: Some(EntryMode::Barcode),
+            categories: if self.one_in(30) { vec![Category::new("gift_card").unwrap()] } else { Vec::new() },
+            requested_at: None,
+            late: self.one_in(40),
+        };
+        Request::Authorize { input: Arc::new(input), throttled: false, sealed_by: None }
+    }
+
+    /// The network sold while we were silent: often with what a till of ours tried before.
+    fn advise(&mut self) -> Request {
+        let Request::Authorize { mut input, .. } = self.authorize() else { unreachable!("it authorizes") };
+        let sale = Arc::make_mut(&mut input);
+        sale.late = false;
+        if self.one_in(6) {
+            sale.merchant = MerchantId::new("shop_unknown").unwrap();
+        }
+        let original = self.one_in(3).then(|| self.order_key());
+        let post = match self.below(6) {
+            0..2 => Post::WithinLimits,
+            2..5 => Post::UpTo(Yen::new(self.below(30_000))),
+            _ => Post::Never,
+        };
+        Request::Advise(Advice { input, original, post, sealed_by: None })
+    }
+
+    /// Somebody read a code from a screen and guesses its seal.
+    fn guess_a_seal(&mut self) {
+        let Some((_, handle)) = self.codes.last().copied() else { return };
+        for _ in 0..1 + self.below(4) {
+            let Request::Authorize { mut input, .. } = self.authorize() else { return };
+            let guess = Arc::make_mut(&mut input);
+            (guess.payer, guess.channel) = (Payer::Code(Scanned::Forged { handle }), Channel::InStore);
+            self.ask(&Request::Authorize { input, throttled: false, sealed_by: None });
+        }
+    }
+
+    fn after_the_sale(&mut self) -> Option<Request> {
+        let authorization = self.pick_late(&self.ids.clone())?;
+        let order = &self.orders[&authorization.lsn];
+        let whole = order.amount;
+        let amount = if self.one_in(3) { whole } else { Yen::new(1 + self.below(whole.get())) };
+        let number = self.below(40);
+        let refund_id = RefundId::new(&format!("refund-{number}")).unwrap();
+        Some(if self.one_in(2) {
+            Request::Capture(Capture { authorization, amount })
+        } else {
+            Request::Refund(Refund::new(authorization, refund_id, amount))
+        })
+    }
+
+    /// What the front end does for a refund of something old: read it back, then ask.
+    fn record_recall(&mut self) {
+        let any = self.ids.clone();
+        if any.is_empty() {
+            return;
+        }
+        let id = self.pick(&any);
+        let order = self.orders[&id.lsn].clone();
+        self.ask(&Request::Recall(Box::new(order)));
+        let refund_id = RefundId::new(&format!("late-{}", self.events.len())).unwrap();
+        let refund = Refund { is_new_to_ledger: true, ..Refund::new(id, refund_id, Yen::new(1)) };
+        self.ask(&Request::Refund(refund));
+    }
+
+    fn set_rules(&mut self) {
+        if self.one_in(2) {
+            let version = self.state.policy.as_ref().unwrap().version + 1;
+            let basket = format!("window_seconds = {}", 60 + version);
+            let late_bill = self.pick(&["late_bill = \"keep\"", "late_bill = \"down\"", "late_bill = \"reset\""]);
+            let ceiling = self.pick(&["ceiling = false", "ceiling = true"]);
+            let text = POLICY.replace("window_seconds = 180", &basket).replace("late_bill = \"keep\"", late_bill);
+            let text = text.replace("ceiling = false", ceiling);
+            self.record(Event::PolicySet { version, text: text.into() });
+        } else {
+            self.record(Event::HolidaysSet { text: Box::from("2026-12-28,another\n2027-01-27,day off\n") });
+        }
+    }
+}
+
+/// The state that the events alone make.
+pub fn replay(events: &[(Lsn, Millis, Event)], upto: Lsn) -> State {
+    let mut state = State::new(Settings::default());
+    for (_, at, event) in events.iter().take_while(|(lsn, ..)| *lsn <= upto) {
+        state.apply(event, &Now::at(*at));
+    }
+    state
+}
+
+pub fn describe(state: &State, now: Millis) -> String {
+    let mut text = String::new();
+    state.describe(now, &mut text).unwrap();
+    text
+}
+
+/// Fails with the first line that differs.
+pub fn assert_alike(one: &State, other: &State, now: Millis, what: &str) {
+    let (one, other) = (describe(one, now), describe(other, now));
+    for (a, b) in one.lines().zip(other.lines()) {
+        assert_eq!(a, b, "{what}");
+    }
+    assert_eq!(one.lines().count(), other.lines().count(), "{what}: one has more lines");
+}
+
+/// What phones are shown is of the same version: a restart is no news.
+pub fn assert_same_versions(one: &State, other: &State, what: &str) {
+    let since = |state: &State| state.policy.as_ref().map(|in_force| in_force.since);
+    assert_eq!(since(one), since(other), "{what}");
+    for (one, other) in one.accounts().zip(other.accounts()) {
+        assert_eq!(one.touched, other.touched, "{what}: {}", one.id);
+    }
+}
+
+#[test]
+fn what_is_remembered_does_not_depend_on_what_was_freed() {
+    let mut kinds: HashMap<String, u32> = HashMap::new();
+    for seed in 0..24 {
+        let history = History::new(seed, 1_500);
+        let again = replay(&history.events, history.state.lsn);
+        assert_alike(&history.state, &again, history.now(), &format!("seed {seed}"));
+        for (word, count) in history.kinds {
+            *kinds.entry(word).or_default() += count;
+        }
+    }
+    let all = "Decided Tombstoned Cancelled Captured Refunded HoldExpired Recalled CodeVoided Settled Noted \
+               Advised SuspenseCleared Tok19Issued";
+    for word in all.split(' ') {
+        assert!(kinds.get(word).is_some_and(|count| *count > 10), "{word} is rare in {kinds:?}");
+    }
+}
+
+/// A customer, a shop, and one online sale of 1,000 yen.
+fn one_sale(capture: bool) -> (History, AuthorizationId) {
+    let mut history = History::new(7, 0);
+    let merchant = MerchantId::new("shop").unwrap();
+    let shop = Merchant {
+        id: merchant,
+        name: Box::from("店"),
+        mcc: 5_499,
+        status: MerchantStatus::Active,
+        limits: MerchantLimits::default(),
+    };
+    history.ask(&Request::PutMerchant(Box::new(shop)));
+    let id = CustomerId::new("1001").unwrap();
+    let change = CustomerChange { guardian_consent: Some(true), ..CustomerChange::default() };
+    history.ask(&Request::PutCustomer { id, change: Box::new(change) });
+    let input = Authorize {
+        merchant,
+        order_id: OrderId::new("R-1").unwrap(),
+        store: None,
+        terminal: None,
+        payer: Payer::Customer(id),
+        channel: Channel::Online,
+        amount: Yen::new(1_000),
+        currency: JPY,
+        capture,
+        confirm_repeat: false,
+        entry_mode: None,
+        categories: Vec::new(),
+        requested_at: None,
+        late: false,
+    };
+    history.ask(&Request::Authorize { input: Arc::new(input), throttled: false, sealed_by: None });
+    let id = history.ids[0];
+    (history, id)
+}
+
+#[test]
+fn an_old_sale_is_recalled_and_refunded_whether_it_was_freed_or_not() {
+    for freed in [false, true] {
+        let (mut history, id) = one_sale(true);
+        history.now = history.now.plus(49 * HOUR);
+        if freed {
+            history.state.forget(history.now, history.state.lsn, 10);
+        }
+        let past = history.orders[&id.lsn].clone();
+        history.ask(&Request::Recall(Box::new(past)));
+        let refund_id = RefundId::new("r").unwrap();
+        history.ask(&Request::Refund(Refund::new(id, refund_id, Yen::new(400))));
+        assert_eq!(history.kinds.get("Refunded"), Some(&1), "freed: {freed}");
+        assert_eq!(history.state.orders.all().len(), 1);
+    }
+}
+
+#[test]
+fn a_recalled_order_does_not_take_its_key_back() {
+    for freed in [false, true] {
+        let (mut history, id) = one_sale(false);
+        history.now = history.now.plus(72 * HOUR);
+        history.state.forget(history.now, history.state.lsn, 10);
+        history.ask(&Request::Capture(Capture { authorization: id, amount: Yen::new(1_000) }));
+        let key = history.keys[0];
+        assert!(history.state.orders.by_key(&key, history.now).is_some(), "it never stopped being remembered");
+        history.now = history.now.plus(49 * HOUR);
+        if freed {
+            history.state.forget(history.now, history.state.lsn, 10);
+        }
+        let past = history.orders[&id.lsn].clone();
+        history.ask(&Request::Recall(Box::new(past)));
+        assert!(history.state.orders.by_id(id, history.now).is_some());
+        assert!(history.state.orders.by_key(&key, history.now).is_none(), "freed: {freed}");
+    }
+}
+
+#[test]
+fn a_hold_gets_its_paper_even_if_its_order_was_freed_first() {
+    let (mut history, id) = one_sale(false);
+    history.now = history.now.plus(10 * DAY);
+    history.state.forget(history.now, history.state.lsn, 10);
+    assert!(history.state.orders.by_lsn(id.lsn).is_none());
+    history.papers();
+    history.papers();
+    assert_eq!(history.kinds.get("HoldExpired"), Some(&1));
+    assert!(history.state.accounts().all(|account| account.holds().is_empty()));
+}

@@ -1,0 +1,253 @@
+//! What the back office tells us of a customer's money, and what it comes to.
+
+use super::claims::{Claim, claim};
+use super::refusal::{Refusal, Step};
+use crate::domain::billing::account::Account;
+use crate::domain::billing::draft::Draft;
+use crate::domain::billing::lateness::Rules;
+use crate::domain::billing::notes::{Cause, Note, Payment, Pending, SlipIssued};
+use crate::domain::model::bounds::RUN_OUT_FOR_ONE;
+use crate::domain::model::ids::{CustomerId, CustomerIx, OfficeId};
+use crate::domain::model::money::Yen;
+use crate::domain::model::payment::{BillKey, Line, SlipKind};
+use crate::domain::model::request::Instruction;
+use crate::domain::model::time::{Millis, Month, Now};
+use crate::domain::state::State;
+use crate::domain::state::event::Event;
+use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+
+/// Yen: the amount has six digits in the barcode of a slip.
+const MOST_ON_BARCODE: u64 = 999_999;
+
+/// Days; a year's news of a payment may be late, an older one is a mistake in the year and would take fees back.
+const OLDEST_PAYMENT: i32 = 400;
+
+/// What a fact of the office is made from.
+struct Office<'a> {
+    state: &'a State,
+    ix: CustomerIx,
+    account: &'a Account,
+    now: &'a Now,
+    rules: Rules<'a>,
+}
+
+/// A new fact, or the receipt of the one that the id stands for; `ledger` is what only the ledger has of that id.
+pub fn instruct(
+    state: &State,
+    customer: &CustomerId,
+    (instruction, ledger): (&Instruction, Option<&Known>),
+    now: &Now,
+    draw: &mut dyn FnMut() -> u64,
+) -> Result<Step<Receipt>, Refusal> {
+    let found = state.customer_ix(customer).and_then(|ix| Some((ix, state.account(ix)?)));
+    let (Some((ix, account)), Some(rules)) = (found, state.rules()) else { return Err(Refusal::CustomerUnknown) };
+    let office = Office { state, ix, account, now, rules };
+    match claim(state, ix, instruction, ledger)? {
+        Claim::Known(receipt) => Ok(Step::Answer(receipt.clone())),
+        Claim::Expected(pending) => office.fact(instruction, Some(&pending)).map(Step::Record),
+        Claim::New => match *instruction {
+            Instruction::IssueSlip { kind } => office.slip(kind, draw()),
+            _ => office.fact(instruction, None).map(Step::Record),
+        },
+    }
+}
+
+impl Instruction {
+    /// The id that makes it the same as an earlier one.
+    pub const fn receipt(&self) -> Option<(ReceiptKind, OfficeId)> {
+        Some(match self {
+            Self::Repay { id, .. } => (ReceiptKind::Repayment, *id),
+            Self::Expect { id, .. } => (ReceiptKind::Pending, *id),
+            Self::Confirm { id, .. } | Self::Withdraw { id } => (ReceiptKind::Ending, *id),
+            Self::PostDamages { id, .. } => (ReceiptKind::Damages, *id),
+            Self::PayOut { id, .. } => (ReceiptKind::Payout, *id),
+            Self::Block { id, .. } => (ReceiptKind::Block, *id),
+            Self::Release { id } => (ReceiptKind::Release, *id),
+            Self::IssueSlip { .. } => return None,
+        })
+    }
+}
+
+impl<'a> Office<'a> {
+    fn draft(&self) -> Result<Draft<'a>, Refusal> {
+        let mut draft = self.state.draft(self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
+        draft.catch_up();
+        Ok(draft)
+    }
+
+    fn note(&self, note: Note) -> Event {
+        Event::Noted { customer: self.ix, note }
+    }
+
+    /// `expected` is the provisional news of the payment that it is about.
+    fn fact(&self, instruction: &Instruction, expected: Option<&Pending>) -> Result<Event, Refusal> {
+        let bounds = &self.state.settings.bounds;
+        match *instruction {
+            Instruction::Repay { id, amount, paid_at, slip } => self.came(id, Some(amount), (paid_at, slip), expected),
+            Instruction::Confirm { id, amount, paid_at } => self.came(id, amount, (paid_at, None), expected),
+            Instruction::Expect { id, amount, paid_at, expires_at } => {
+                let paid_at = self.paid_at(paid_at)?;
+                if expires_at <= self.now.at {
+                    return Err(Refusal::ExpiryPassed);
+                }
+                let all = self.account.pending();
+                let open = all.iter().filter(|pending| self.now.at < pending.expires_at).count();
+                has_room("pending payments", open, bounds.pending_payments)?;
+                // What has run out may still turn out final, and does not wait for ever.
+                has_room("payments that ran out", all.len(), bounds.pending_payments.saturating_mul(RUN_OUT_FOR_ONE))?;
+                Ok(self.note(Note::Pending { id, amount, paid_at, expires_at }))
+            }
+            // Also where nothing was heard before: the news may come in any order.
+            Instruction::Withdraw { id } => Ok(self.note(Note::Withdrawn { id })),
+            Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount),
+            Instruction::PayOut { id, amount } => self.payout(id, amount),
+            Instruction::Block { id, ref reason } => {
+                let blocks = self.account.notes().map_or(0, |notes| notes.blocks.len());
+                has_room("blocks", blocks, bounds.blocks)?;
+                Ok(self.note(Note::Blocked { id, reason: reason.clone() }))
+            }
+            Instruction::Release { id } => {
+                let is_there = self.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
+                if is_there { Ok(self.note(Note::Released { id })) } else { Err(Refusal::BlockUnknown) }
+            }
+            // It may be one that is known, and is judged by itself.
+            Instruction::IssueSlip { .. } => Err(Refusal::NothingOwed),
+        }
+    }
+
+    /// When the customer paid; now, if nobody said.
+    fn paid_at(&self, told: Option<Millis>) -> Result<Millis, Refusal> {
+        let paid_at = told.unwrap_or(self.now.at);
+        if paid_at > self.now.at {
+            return Err(Refusal::PaidInFuture { now: self.now.at });
+        }
+        let oldest = self.now.date.plus_days(-OLDEST_PAYMENT);
+        if paid_at.date() < oldest { Err(Refusal::PaidTooLongAgo { oldest }) } else { Ok(paid_at) }
+    }
+
+    /// Money came: a repayment, or the end of provisional news of it.
+    fn came(
+        &self,
+        id: OfficeId,
+        amount: Option<Yen>,
+        (paid_at, slip): (Option<Millis>, Option<u64>),
+        expected: Option<&Pending>,
+    ) -> Result<Event, Refusal> {
+        if let Some(&Pending { amount, paid_at, .. }) = expected {
+            let payment = Payment { id, amount, paid_at, slip };
+            return self.repaid(payment, Cause::Final(payment));
+        }
+        let amount = amount.ok_or(Refusal::PaymentUnknown)?;
+        let payment = Payment { id, amount, paid_at: self.paid_at(paid_at)?, slip };
+        self.repaid(payment, Cause::Repayment(payment))
+    }
+
+    fn repaid(&self, payment: Payment, cause: Cause) -> Result<Event, Refusal> {
+        let mut draft = self.draft()?;
+        if matches!(cause, Cause::Final(_)) {
+            draft.account.forget_pending(payment.id);
+        }
+        let order = if payment.slip.is_some_and(|slip| self.is_old(slip, payment.paid_at)) {
+            Line::PRINCIPAL_FIRST
+        } else {
+            Line::FEES_FIRST
+        };
+        draft.receive(crate::domain::billing::settlement::Pot::Received, payment.amount, payment.paid_at, &order);
+        self.settled(draft, cause)
+    }
+
+    fn settled(&self, draft: Draft<'_>, cause: Cause) -> Result<Event, Refusal> {
+        let (books, account) = draft.finish();
+        let bounds = &self.state.settings.bounds;
+        if account.has_full_bill(&books, None, bounds) {
+            return Err(Refusal::TooManyOpen { what: "changes of one bill", most: bounds.changes_per_bill });
+        }
+        Ok(Event::Settled { cause, books: Box::new(books) })
+    }
+
+    /// A slip that had expired when it was paid; one we do not know any more has.
+    fn is_old(&self, number: u64, paid_at: Millis) -> bool {
+        let slip = self.account.notes().and_then(|notes| notes.slips.iter().find(|slip| slip.number == number));
+        slip.is_none_or(|slip| slip.expires_at <= paid_at)
+    }
+
+    fn damages(&self, id: OfficeId, month: Month, amount: Yen) -> Result<Event, Refusal> {
+        let mut draft = self.draft()?;
+        let by = draft.account.bill_rules(self.rules);
+        let key = BillKey::Month(month);
+        let bill = draft.account.bill(key).filter(|bill| bill.is_issued()).ok_or(Refusal::BillUnknown)?;
+        let left = bill.damages_accrued(&by, self.now).minus_or_zero(bill.damages);
+        if amount > left {
+            return Err(Refusal::OverDamages { left });
+        }
+        draft.post_damages(key, amount);
+        draft.reconcile();
+        self.settled(draft, Cause::Damages { id, month, amount })
+    }
+
+    fn payout(&self, id: OfficeId, amount: Yen) -> Result<Event, Refusal> {
+        let mut draft = self.draft()?;
+        let credit = draft.account.credit();
+        if amount > credit {
+            return Err(Refusal::OverCredit { credit });
+        }
+        draft.pay_out(amount);
+        draft.reconcile();
+        self.settled(draft, Cause::Payout { id, amount })
+    }
+
+    /// What is owed on all bills, until the day before it grows. While nothing has changed, the same slip is given again:
+    /// an app may ask as often as its screen is opened.
+    fn slip(&self, kind: SlipKind, random: u64) -> Result<Step<Receipt>, Refusal> {
+        let by = self.account.bill_rules(self.rules);
+        let owed = self.draft()?.account.owed_at(self.now, self.rules);
+        let (oldest, lines) = owed.ok_or(Refusal::NothingOwed)?;
+        let most = Yen::new(MOST_ON_BARCODE);
+        if kind == SlipKind::AppBarcode && lines.total() > most {
+            return Err(Refusal::SlipTooLarge { most });
+        }
+        let last_day = oldest.plus_days(i32::from(by.terms.slips.late_days));
+        if self.now.date > last_day {
+            return Err(Refusal::SlipTooLate { last_day });
+        }
+        let slips = self.account.notes().map_or(&[][..], |notes| &notes.slips);
+        let open = slips.iter().filter(|slip| slip.kind.is_some() && self.now.at < slip.expires_at);
+        if let Some(same) = open.clone().find(|slip| slip.kind == Some(kind) && slip.amount == lines.total()) {
+            let issued = SlipIssued { kind, number: same.number, lines, expires_at: same.expires_at };
+            let event = Box::new(self.note(Note::SlipIssued(issued)));
+            return Ok(Step::Answer(Receipt { lsn: self.state.lsn, at: self.now.at, event }));
+        }
+        has_room("open payment slips", open.count(), self.state.settings.bounds.open_slips)?;
+        let grows = by.terms.lateness.next_fee_day(oldest, self.now.date);
+        let expires_at = grows.unwrap_or_else(|| self.now.date.plus_months(1)).start().plus(-1);
+        // Twelve digits: what a terminal in a shop asks for.
+        let number = 100_000_000_000 + random % 900_000_000_000;
+        Ok(Step::Record(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at }))))
+    }
+}
+
+fn has_room(what: &'static str, there: usize, most: usize) -> Result<(), Refusal> {
+    if there < most { Ok(()) } else { Err(Refusal::TooManyOpen { what, most }) }
+}
+
+/// What time alone makes due in a customer's books; nothing when everything is posted.
+pub fn calendar(state: &State, ix: CustomerIx, now: &Now) -> Option<Event> {
+    if !state.account(ix)?.may_owe(now) {
+        return None;
+    }
+    let mut draft = state.draft(ix, now)?;
+    draft.catch_up();
+    draft.reconcile();
+    draft.pay_out_old_credit();
+    let (books, _) = draft.finish();
+    (!books.is_empty()).then(|| Event::Settled { cause: Cause::Calendar, books: Box::new(books) })
+}
+
+impl Account {
+    /// Whether time could have changed anything: cheap, because it is asked of everybody every day.
+    fn may_owe(&self, now: &Now) -> bool {
+        let rare = self.rare.as_ref();
+        self.months().any(|open| open.month < now.month)
+            || rare.is_some_and(|rare| !rare.np.is_empty() || !rare.bills.is_empty() || !rare.credit.is_zero())
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a call is refused, and what a judged request comes to.
+
+use crate::domain::model::money::Yen;
+use crate::domain::model::order::OrderStatus;
+use crate::domain::model::time::{Date, Millis};
+use crate::domain::state::event::Event;
+/// Why a call that is not a purchase is refused: an error of the call, nothing is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    AuthorizationUnknown,
+    /// It was sold at another terminal than the caller's.
+    OtherTerminal,
+    /// Past the void window, paid by its customer, or refunded in part, so that it can't be cancelled whole.
+    UseRefund,
+    /// Captured already with this amount.
+    CapturedOtherwise {
+        amount: Yen,
+    },
+    /// More than was authorized.
+    OverHold {
+        amount: Yen,
+    },
+    /// Denied, cancelled or expired: there is nothing to capture or refund.
+    NotStanding {
+        status: OrderStatus,
+    },
+    /// A refund needs a capture.
+    NotCaptured,
+    /// It was taken back before it came.
+    Cancelled,
+    RefundIdReused {
+        amount: Yen,
+    },
+    OverRefundable {
+        left: Yen,
+    },
+    /// Of this purchase; a refund of all that is left passes.
+    TooManyRefunds {
+        most: usize,
+    },
+    /// A refund of this id may be among those that only the ledger has: it is asked first.
+    LedgerKnows,
+    /// As many of them as one customer may have.
+    TooManyOpen {
+        what: &'static str,
+        most: usize,
+    },
+    CustomerUnknown,
+    /// The id stands for something else; its amount, if it has one.
+    IdReused {
+        amount: Option<Yen>,
+    },
+    PaidInFuture {
+        now: Millis,
+    },
+    PaidTooLongAgo {
+        oldest: Date,
+    },
+    ExpiryPassed,
+    PaymentUnknown,
+    PaymentFinal,
+    PaymentWithdrawn,
+    BlockUnknown,
+    /// No such bill, or it was paid long ago.
+    BillUnknown,
+    /// More damages than have accrued and are not posted.
+    OverDamages {
+        left: Yen,
+    },
+    OverCredit {
+        credit: Yen,
+    },
+    NothingOwed,
+    SlipTooLate {
+        last_day: Date,
+    },
+    /// More than its barcode has digits for.
+    SlipTooLarge {
+        most: Yen,
+    },
+}
+
+/// Either a fact to record, or an answer with nothing to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<A> {
+    Record(Event),
+    Answer(A),
+}

@@ -1,0 +1,385 @@
+//! The one table of refusals: for each reason its codes, whether a retry is safe, and the words
+//! for the clerk and for the customer. `docs/denials.md` is printed from it.
+
+pub use super::next_step::{Remedy, Retry};
+pub use super::reason::Reason;
+
+/// A text in Japanese with English beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    pub ja: &'static str,
+    pub en: &'static str,
+}
+
+pub(crate) const fn words(ja: &'static str, en: &'static str) -> Words {
+    Words { ja, en }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The stable machine name.
+    pub name: &'static str,
+    /// ISO 8583 response code (DE 39), also `response_code` over HTTP.
+    pub response_code: &'static str,
+    pub retry: Retry,
+    /// HTTP status where the reason refuses a call that is not a decision (issuing a code).
+    pub http: u16,
+    /// May be shown at the register: holds no figure, no word of limits, nothing of the customer's standing.
+    pub clerk: Words,
+    /// Only for the customer's own phone. `{amount}`, `{room}`, `{shop}` are filled in.
+    pub customer: Words,
+}
+
+/// An approval's own texts.
+pub const APPROVED_CLERK: Words = words("お支払いが完了しました。", "The payment is complete.");
+pub const APPROVED_CUSTOMER: Words =
+    words("{shop}での{amount}円のお支払いが完了しました。", "Your payment of {amount} yen at {shop} is complete.");
+
+const OTHER_PAYMENT: Words = words(
+    "このお支払いはできません。他のお支払い方法をご案内ください。",
+    "Declined. Please ask for another way to pay.",
+);
+const NEW_CODE: Words = words(
+    "このコードはご利用いただけません。お客様に新しいコードの表示をご依頼のうえ、お読み取りください。",
+    "This code cannot be used. Please ask the customer for a new code and scan that one.",
+);
+const CALL_SUPPORT: Words = words(
+    "この店舗ではお取り扱いできません。加盟店サポートへご連絡ください。",
+    "Not available at this shop. Please call merchant support.",
+);
+
+impl Reason {
+    #[expect(clippy::too_many_lines, reason = "a table: one row a reason, read top to bottom")]
+    pub const fn row(self) -> Row {
+        let (name, response_code, retry, http, clerk, customer) = match self {
+            Self::CodeInvalid => (
+                "code_invalid",
+                "14",
+                Retry::NewCode,
+                422,
+                words(
+                    "コードを確認できませんでした。お客様に新しいコードの表示をご依頼のうえ、お読み取りください。",
+                    "The code could not be verified. Please ask the customer for a new code and scan that one.",
+                ),
+                words(
+                    "コードを確認できませんでした。アプリで新しいコードを表示してください。",
+                    "The code could not be verified. Show a new code in the app.",
+                ),
+            ),
+            Self::CodeExpired => (
+                "code_expired",
+                "54",
+                Retry::NewCode,
+                422,
+                NEW_CODE,
+                words(
+                    "コードの有効期限が切れました。新しいコードを表示してください。",
+                    "The code has expired. Show a new one.",
+                ),
+            ),
+            Self::CodeUsed => (
+                "code_used",
+                "54",
+                Retry::NewCode,
+                422,
+                words(
+                    "このコードは使用済みです。先の取引をご確認のうえ、必要に応じて新しいコードをお読み取りください。",
+                    "This code was already used. Please check the earlier sale first, then scan a new code if needed.",
+                ),
+                words("このコードはすでに{shop}でのお支払いに使われました。", "This code has already paid at {shop}."),
+            ),
+            Self::CodeVoided => (
+                "code_voided",
+                "54",
+                Retry::NewCode,
+                422,
+                NEW_CODE,
+                words(
+                    "このコードは無効になりました。新しいコードを表示してください。",
+                    "This code was voided. Show a new code.",
+                ),
+            ),
+            Self::IssuerUnknown => (
+                "issuer_unknown",
+                "15",
+                Retry::Never,
+                422,
+                words(
+                    "Sokketsuのコードではありません。決済サービスをお選び直しください。",
+                    "This is not a Sokketsu code. Please choose another payment service.",
+                ),
+                words("このコードはSokketsuのものではありません。", "This is not a Sokketsu code."),
+            ),
+            Self::MerchantUnknown => (
+                "merchant_unknown",
+                "03",
+                Retry::Never,
+                404,
+                CALL_SUPPORT,
+                words("この店舗ではご利用いただけません。", "Not available at this shop."),
+            ),
+            Self::MerchantInactive => (
+                "merchant_inactive",
+                "58",
+                Retry::Never,
+                403,
+                CALL_SUPPORT,
+                words("この店舗では現在ご利用いただけません。", "Not available at this shop for now."),
+            ),
+            Self::CustomerUnknown => (
+                "customer_unknown",
+                "14",
+                Retry::Never,
+                404,
+                OTHER_PAYMENT,
+                words("会員情報が見つかりません。お問い合わせください。", "No such member. Please contact us."),
+            ),
+            Self::Closed => (
+                "closed",
+                "46",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words("ご契約は終了しています。お問い合わせください。", "Your account is closed. Please contact us."),
+            ),
+            Self::Suspended => (
+                "suspended",
+                "62",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words(
+                    "ご利用を停止しています。お問い合わせください。",
+                    "Your account is suspended. Please contact us.",
+                ),
+            ),
+            Self::Overdue => (
+                "overdue",
+                "62",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words(
+                    "お支払期限を過ぎたご請求があります。お支払い後、すぐにご利用いただけます。",
+                    "A bill is past its due date. You can buy again as soon as it is paid.",
+                ),
+            ),
+            Self::IdentityRequired => (
+                "identity_required",
+                "57",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words(
+                    "店舗でのご利用には本人確認が必要です。アプリで本人確認をお済ませください。",
+                    "Paying in store needs a verified identity. Complete it in the app.",
+                ),
+            ),
+            Self::ConsentRequired => (
+                "consent_required",
+                "57",
+                Retry::Never,
+                403,
+                OTHER_PAYMENT,
+                words(
+                    "ご利用には保護者の同意が必要です。アプリで同意のお手続きをお願いします。",
+                    "A guardian's consent is needed. Complete it in the app.",
+                ),
+            ),
+            Self::CategoryNotAllowed => (
+                "category_not_allowed",
+                "57",
+                Retry::Never,
+                422,
+                words(
+                    "対象外の商品または店舗です。他のお支払い方法をご案内ください。",
+                    "This item or shop is not covered. Please ask for another way to pay.",
+                ),
+                words("この商品または店舗ではご利用いただけません。", "This item or shop is not covered."),
+            ),
+            Self::OverPaymentCap => (
+                "over_payment_cap",
+                "61",
+                Retry::FixRequest,
+                422,
+                OTHER_PAYMENT,
+                words(
+                    "1回のお支払いの上限を超えています（今回 {amount}円）。",
+                    "Over the cap for one payment ({amount} yen this time).",
+                ),
+            ),
+            Self::OverInStoreLimit => (
+                "over_in_store_limit",
+                "51",
+                Retry::FixRequest,
+                422,
+                OTHER_PAYMENT,
+                words(
+                    "店舗でのご利用可能額は{room}円です（今回 {amount}円）。",
+                    "You can spend {room} yen in store ({amount} yen this time).",
+                ),
+            ),
+            Self::OverTotalLimit => (
+                "over_total_limit",
+                "51",
+                Retry::FixRequest,
+                422,
+                OTHER_PAYMENT,
+                words(
+                    "ご利用可能額は{room}円です（今回 {amount}円）。",
+                    "You can spend {room} yen ({amount} yen this time).",
+                ),
+            ),
+            Self::TooManyPayments => (
+                "too_many_payments",
+                "65",
+                Retry::Later,
+                422,
+                OTHER_PAYMENT,
+                words(
+                    "一定期間のご利用回数、またはお支払いがお済みでないご利用の件数が上限に達しました。時間をおいてからお試しください。",
+                    "Too many payments within a period, or too many that are not settled yet. Please try again later.",
+                ),
+            ),
+            Self::DuplicateSuspect => (
+                "duplicate_suspect",
+                "94",
+                Retry::AfterConfirm,
+                422,
+                words(
+                    "同じ金額の取引が直前にあります。二重でないことをお客様にご確認のうえ、別のお買い物の場合は、新しい取引として確認済みでもう一度お手続きください。",
+                    "The same amount was paid moments ago. Please check with the customer; if this is another purchase, send it again as a new sale, confirmed.",
+                ),
+                words(
+                    "{shop}で同じ金額（{amount}円）のお支払いが直前にあります。今回の分のご請求はありません。別のお買い物の場合は、レジでお伝えください。",
+                    "The same amount ({amount} yen) was just paid at {shop}. Nothing is charged for this one. If it is another purchase, tell the register.",
+                ),
+            ),
+            Self::Cancelled => (
+                "cancelled",
+                "12",
+                Retry::Never,
+                422,
+                words(
+                    "この取引は取消済みです。必要に応じて、新しい取引としてお手続きください。",
+                    "This sale was cancelled. Please start a new sale if needed.",
+                ),
+                words(
+                    "{shop}での{amount}円の取引は取り消されました。ご請求はありません。",
+                    "The sale of {amount} yen at {shop} was cancelled. Nothing is charged.",
+                ),
+            ),
+            Self::CurrencyNotSupported => (
+                "currency_not_supported",
+                "12",
+                Retry::FixRequest,
+                422,
+                words(
+                    "日本円のみお取り扱いできます。レジの通貨設定をご確認ください。",
+                    "Only Japanese yen is accepted. Please check the currency setting of the register.",
+                ),
+                words("日本円のみご利用いただけます。", "Only Japanese yen is accepted."),
+            ),
+            Self::TooLate => (
+                "too_late",
+                "68",
+                Retry::Inquire,
+                422,
+                words(
+                    "時間内に処理できませんでした。取引の結果をご照会ください。",
+                    "Not decided in time. Please inquire about this sale before trying again.",
+                ),
+                words(
+                    "{shop}でのお支払いは、時間内に処理できなかったため行われませんでした。ご請求はありません。",
+                    "The payment at {shop} ran out of time. Nothing is charged.",
+                ),
+            ),
+        };
+        Row { name, response_code, retry, http, clerk, customer }
+    }
+
+    pub const fn remedy(self) -> Remedy {
+        match self {
+            Self::CodeInvalid | Self::CodeExpired | Self::CodeUsed | Self::CodeVoided => Remedy::ShowNewCode,
+            Self::IdentityRequired | Self::ConsentRequired => Remedy::CompleteAStep,
+            Self::Overdue => Remedy::PayTheBill,
+            Self::OverPaymentCap | Self::OverInStoreLimit | Self::OverTotalLimit => Remedy::BuyForLess,
+            Self::TooManyPayments => Remedy::TryLater,
+            Self::CustomerUnknown | Self::Closed | Self::Suspended => Remedy::ContactUs,
+            Self::DuplicateSuspect => Remedy::ConfirmAtRegister,
+            Self::IssuerUnknown
+            | Self::MerchantUnknown
+            | Self::MerchantInactive
+            | Self::CategoryNotAllowed
+            | Self::Cancelled
+            | Self::CurrencyNotSupported
+            | Self::TooLate => Remedy::Nothing,
+        }
+    }
+
+    /// What DE 44 says of it: the reason's number (DE 39 and its place within it), then `C` and the clerk's, `U` and the
+    /// customer's next step as digits. `again` means that this is not the first answer.
+    pub fn details(self, again: bool) -> String {
+        let row = self.row();
+        let (clerk, customer) = (self.retry(again).digit(), self.remedy() as u8);
+        format!("{}{:02}C{clerk}U{customer}", row.response_code, self.number_within_code())
+    }
+
+    /// The reason's number within its response code, from 1: what DE 44 appends to DE 39.
+    pub fn number_within_code(self) -> usize {
+        let same = |reason: &&Self| reason.row().response_code == self.row().response_code;
+        Self::ALL.iter().filter(same).take_while(|reason| **reason != self).count() + 1
+    }
+}
+
+/// The table as a page, kept in step with `docs/denials.md` by a test.
+pub fn as_markdown() -> String {
+    let mut page = String::from(
+        "# Denials\n\nPrinted from `src/domain/model/denial.rs`; `BLESS=1 cargo test --test tidy` writes it anew.\n\n\
+         A register gets `reason`; only the clerk's text may be displayed there. The customer's text goes to the customer's own phone.\n\n\
+         DE 44 is the reason's number, `C` with the clerk's next step (1 none, 2 a new code, 3 ask the customer and confirm, \
+         4 try later, 5 change the purchase, 6 inquire) and `U` with the customer's (0 none, 1 show a new code, 2 complete a \
+         step in the app, 3 pay the bill, 4 buy for less, 5 try later, 6 contact us, 7 confirm at the register).\n\n\
+         | reason | DE 39 | DE 44 | retry | clerk | customer |\n|---|---|---|---|---|---|\n",
+    );
+    for reason in Reason::ALL {
+        let row = reason.row();
+        page += &format!(
+            "| `{}` | {} | `{}` | `{}` | {}<br>{} | {}<br>{} |\n",
+            row.name,
+            row.response_code,
+            reason.details(false),
+            row.retry.name(),
+            row.clerk.ja,
+            row.clerk.en,
+            row.customer.ja,
+            row.customer.en,
+        );
+    }
+    page + &super::wording::as_markdown()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_survives_its_number_and_name() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_number(reason.number()), Some(reason));
+            assert_eq!(Reason::from_name(reason.row().name), Some(reason));
+        }
+        assert_eq!(Reason::from_number(0), None);
+        assert_eq!(Reason::from_number(23), None);
+    }
+
+    #[test]
+    fn de_44_numbers_follow_the_table() {
+        assert_eq!(Reason::CodeInvalid.number_within_code(), 1);
+        assert_eq!(Reason::CustomerUnknown.number_within_code(), 2);
+        assert_eq!(Reason::CodeVoided.number_within_code(), 3);
+        assert_eq!(Reason::OverInStoreLimit.details(false), "5101C5U4");
+        assert!(Reason::ALL.iter().all(|reason| reason.details(false).len() == 8));
+    }
+}

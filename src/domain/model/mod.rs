@@ -1,0 +1,22 @@
+//! The vocabulary: values and their checks, and the tables of the service. It knows nothing of accounts.
+
+pub mod advice;
+pub mod bounds;
+pub mod code;
+pub mod customer;
+pub mod denial;
+pub mod ids;
+pub mod merchant;
+pub mod money;
+pub mod next_step;
+pub mod order;
+pub mod payment;
+pub mod policy;
+pub mod purchase;
+pub(crate) mod reason;
+pub mod request;
+pub mod sale_words;
+pub mod settings;
+pub mod terms;
+pub mod time;
+pub mod wording;

@@ -1,0 +1,284 @@
+//! What callers ask of the engine, after parsing and code verification.
+
+use std::sync::Arc;
+
+use super::customer::{Identity, Limits, Status};
+use super::ids::{
+    AuthorizationId, Category, CustomerId, Handle, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId,
+    TerminalKey,
+};
+use super::money::Yen;
+use super::payment::{PaymentMethod, SlipKind};
+use super::purchase::Channel;
+use super::time::{Date, Millis, Month};
+
+/// What the seal of a scanned code vouches for; the engine compares it with its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Barcode: the 600-second epoch of its issue.
+    Barcode { epoch: u64 },
+    /// QR: counter and random of the record, the second of issue and the life in seconds.
+    Qr { counter: u16, random: u32, issued_at: u32, ttl: u16 },
+    /// 19-digit form: carries nothing but a check digit.
+    Tok19,
+}
+
+/// What the register scanned, as far as it can be told without the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanned {
+    Sealed {
+        handle: Handle,
+        proof: Proof,
+    },
+    /// Our seal, of an epoch too old to be alive.
+    Stale {
+        handle: Handle,
+    },
+    /// Well-formed, wrong seal.
+    Forged {
+        handle: Handle,
+    },
+    /// Well-formed, of a generation whose keys we do not have, or no longer.
+    Unverifiable {
+        handle: Handle,
+    },
+    /// Malformed.
+    Invalid,
+    /// Somebody else's code.
+    Foreign,
+}
+
+impl Scanned {
+    pub const fn handle(&self) -> Option<Handle> {
+        match self {
+            Self::Sealed { handle, .. }
+            | Self::Stale { handle }
+            | Self::Forged { handle }
+            | Self::Unverifiable { handle } => Some(*handle),
+            Self::Invalid | Self::Foreign => None,
+        }
+    }
+
+    /// Nineteen digits and nothing that vouches for them.
+    pub const fn is_bare(&self) -> bool {
+        matches!(self, Self::Sealed { proof: Proof::Tok19, .. })
+    }
+
+    /// Whether it slows its source: a wrong seal, an unknown generation, garbage.
+    pub const fn is_bad(&self) -> bool {
+        matches!(self, Self::Forged { .. } | Self::Unverifiable { .. } | Self::Invalid)
+    }
+}
+
+/// Who buys: whoever shows the code, or a named customer without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payer {
+    Code(Scanned),
+    Customer(CustomerId),
+}
+
+/// ISO 4217, three letters.
+pub type Currency = [u8; 3];
+pub const JPY: Currency = *b"JPY";
+
+/// How the code reached the register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EntryMode {
+    Barcode = 1,
+    Qr,
+    Manual,
+}
+
+impl EntryMode {
+    pub const ALL: [Self; 3] = [Self::Barcode, Self::Qr, Self::Manual];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Barcode => "barcode",
+            Self::Qr => "qr",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// The inputs of one decision. They are journaled with it, so that it can be judged again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorize {
+    pub merchant: MerchantId,
+    pub order_id: OrderId,
+    pub store: Option<StoreId>,
+    pub terminal: Option<TerminalId>,
+    pub payer: Payer,
+    pub channel: Channel,
+    pub amount: Yen,
+    pub currency: Currency,
+    pub capture: bool,
+    pub confirm_repeat: bool,
+    pub entry_mode: Option<EntryMode>,
+    /// Categories of the items, where the register sends them.
+    pub categories: Vec<Category>,
+    /// The register's own time of the sale; never judged.
+    pub requested_at: Option<Millis>,
+    /// The deadline had passed when the engine picked the request up.
+    pub late: bool,
+}
+
+impl Authorize {
+    /// A purchase with the defaults of the contract: captured at once, in yen, judged in time.
+    pub fn new(key: OrderKey, payer: Payer, channel: Channel, amount: Yen) -> Self {
+        Self {
+            merchant: key.merchant,
+            order_id: key.order_id,
+            store: None,
+            terminal: None,
+            payer,
+            channel,
+            amount,
+            currency: JPY,
+            capture: true,
+            confirm_repeat: false,
+            entry_mode: None,
+            categories: Vec::new(),
+            requested_at: None,
+            late: false,
+        }
+    }
+
+    pub const fn key(&self) -> OrderKey {
+        OrderKey { merchant: self.merchant, order_id: self.order_id }
+    }
+}
+
+/// An order, by the register's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderKey {
+    pub merchant: MerchantId,
+    pub order_id: OrderId,
+}
+
+/// A sale that the network approved for us while we were silent. It is booked, never refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// The sale. Its deadline is not judged.
+    pub input: Arc<Authorize>,
+    /// The request that the network got no answer to, if the advice names one.
+    pub original: Option<OrderKey>,
+    pub post: Post,
+    /// The key generation of the seal that holds; see [`Request::Authorize`](crate::domain::commands::request::Request).
+    pub sealed_by: Option<u8>,
+}
+
+/// What the link that an advice comes by may post to a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Post {
+    WithinLimits,
+    /// Also above the limits, while the advices posted to the customer on this JST day, this one included, are at most
+    /// so many yen.
+    UpTo(Yen),
+    /// Nothing.
+    Never,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    pub key: OrderKey,
+    /// The code, where the register still has it; it names the part and speeds the way.
+    pub handle: Option<Handle>,
+    /// The caller takes back what was sold at these terminals; at any, if there are none.
+    pub terminals: Option<Arc<[TerminalKey]>>,
+}
+
+impl Cancel {
+    /// By a caller who is bound to no terminal.
+    pub const fn new(key: OrderKey, handle: Option<Handle>) -> Self {
+        Self { key, handle, terminals: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capture {
+    pub authorization: AuthorizationId,
+    pub amount: Yen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refund {
+    pub authorization: AuthorizationId,
+    pub refund_id: RefundId,
+    pub amount: Yen,
+    /// A network takes a sale back, whole or in part: it passes beyond the bound of refunds.
+    pub is_reversal: bool,
+    /// The ledger was asked, and knows no refund of this id.
+    pub is_new_to_ledger: bool,
+}
+
+impl Refund {
+    pub const fn new(authorization: AuthorizationId, refund_id: RefundId, amount: Yen) -> Self {
+        Self { authorization, refund_id, amount, is_reversal: false, is_new_to_ledger: false }
+    }
+}
+
+/// Changes of a customer; what is `None` stays as it is. `Some(None)` clears what a customer may be without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CustomerChange {
+    pub identity: Option<Identity>,
+    pub identity_reason: Option<Option<Box<str>>>,
+    pub birth_date: Option<Option<Date>>,
+    pub guardian_consent: Option<bool>,
+    pub payment_method: Option<PaymentMethod>,
+    pub status: Option<Status>,
+    /// `Some(None)` returns to the ladder.
+    pub limits: Option<Option<Limits>>,
+    pub rung: Option<u8>,
+    /// It makes no new customer.
+    pub is_of_known: bool,
+}
+
+/// What the back office, or the customer's app, wants done. Each but a slip has an id of the caller's: the same id again
+/// only repeats the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instruction {
+    Repay {
+        id: OfficeId,
+        amount: Yen,
+        paid_at: Option<Millis>,
+        slip: Option<u64>,
+    },
+    /// Provisional news of a payment.
+    Expect {
+        id: OfficeId,
+        amount: Yen,
+        paid_at: Option<Millis>,
+        expires_at: Millis,
+    },
+    /// The money came. Both are needed where there was no provisional news.
+    Confirm {
+        id: OfficeId,
+        amount: Option<Yen>,
+        paid_at: Option<Millis>,
+    },
+    /// It did not.
+    Withdraw {
+        id: OfficeId,
+    },
+    PostDamages {
+        id: OfficeId,
+        month: Month,
+        amount: Yen,
+    },
+    PayOut {
+        id: OfficeId,
+        amount: Yen,
+    },
+    Block {
+        id: OfficeId,
+        reason: Box<str>,
+    },
+    Release {
+        id: OfficeId,
+    },
+    IssueSlip {
+        kind: SlipKind,
+    },
+}

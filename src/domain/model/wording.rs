@@ -1,0 +1,292 @@
+//! Texts that depend on more than a reason: for the clerk on the order's present status, for the customer on the state of
+//! their identity and on what voided their code.
+
+use super::code::{Code, VoidedBy};
+use super::customer::{Identity, Profile};
+use super::denial::{APPROVED_CLERK, Reason, Words, words};
+use super::next_step::Retry;
+use super::order::OrderStatus;
+
+/// A `too_late` denial that is asked about again: the register has inquired, and this is the answer.
+const NOT_CHARGED: Words = words(
+    "時間内に処理できなかったため、お支払いは行われていません。必要に応じて、新しい取引としてお手続きください。",
+    "Not decided in time, and nothing was charged. Please start a new sale if needed.",
+);
+
+/// What the clerk reads of an order that was not denied, by its present status.
+pub const fn of_status(status: OrderStatus) -> Option<Words> {
+    Some(match status {
+        OrderStatus::Denied => return None,
+        OrderStatus::Captured => APPROVED_CLERK,
+        OrderStatus::Authorized => words(
+            "仮売上として承認されました。お支払いはまだ完了していません。",
+            "Approved as a hold. The payment is not complete yet.",
+        ),
+        OrderStatus::Cancelled => Reason::Cancelled.row().clerk,
+        OrderStatus::Refunded => words("この取引は全額返金済みです。", "This sale was refunded in full."),
+        OrderStatus::PartiallyRefunded => words("この取引は一部返金済みです。", "This sale was refunded in part."),
+        OrderStatus::Expired => words(
+            "仮売上の期限が切れたため、お支払いは行われていません。必要に応じて、新しい取引としてお手続きください。",
+            "The hold has run out, and nothing was charged. Please start a new sale if needed.",
+        ),
+    })
+}
+
+/// What the clerk reads of an order as it is now. `again` means that this is not its first answer.
+pub const fn clerk(status: OrderStatus, denial: Option<Reason>, again: bool) -> Words {
+    match (of_status(status), denial) {
+        (Some(words), _) => words,
+        (None, Some(Reason::TooLate)) if again => NOT_CHARGED,
+        (None, Some(reason)) => reason.row().clerk,
+        (None, None) => NOT_CHARGED,
+    }
+}
+
+impl Reason {
+    /// What the register may do next. Who asks about a `too_late` denial again has inquired already.
+    pub const fn retry(self, again: bool) -> Retry {
+        match self {
+            Self::TooLate if again => Retry::Never,
+            _ => self.row().retry,
+        }
+    }
+}
+
+/// What the customer's words for a denial depend on beside its reason. For the customer alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    identity: Option<Identity>,
+    /// Why the identity was rejected, in the issuer's words.
+    rejected_for: Option<Box<str>>,
+    voided_by: Option<VoidedBy>,
+}
+
+impl Circumstances {
+    pub fn of(profile: &Profile, code: Option<&Code>) -> Self {
+        let reason = profile.identity_reason.as_deref().filter(|_| profile.identity == Identity::Rejected);
+        Self {
+            identity: Some(profile.identity),
+            rejected_for: reason.cloned(),
+            voided_by: code.and_then(Code::voided_by),
+        }
+    }
+
+    /// The words for the customer; `{why}` in them is [`Circumstances::why`].
+    pub fn words(&self, reason: Reason) -> Words {
+        let special = match reason {
+            Reason::IdentityRequired => self.identity.and_then(|identity| of_identity(identity, self.why().is_some())),
+            Reason::CodeVoided => self.voided_by.map(of_voided),
+            _ => None,
+        };
+        special.unwrap_or(reason.row().customer)
+    }
+
+    pub fn why(&self) -> Option<&str> {
+        self.rejected_for.as_deref()
+    }
+}
+
+/// Nothing where the row's own words fit.
+pub const fn of_identity(identity: Identity, has_reason: bool) -> Option<Words> {
+    Some(match (identity, has_reason) {
+        (Identity::Unverified, _) => return None,
+        (Identity::Pending, _) => words(
+            "本人確認の審査中です。審査が完了すると、店舗でご利用いただけます。しばらくお待ちください。",
+            "Your identity is being checked. You can pay in store once that is complete. Please wait.",
+        ),
+        (Identity::Verified, _) => words(
+            "本人確認が完了しました。お支払いの際は、新しいコードを表示してください。",
+            "Your identity has been verified. Show a new code to pay.",
+        ),
+        (Identity::Rejected, true) => words(
+            "本人確認を完了できませんでした（理由：{why}）。アプリでもう一度本人確認をお手続きください。",
+            "Your identity could not be verified (reason: {why}). Please go through it again in the app.",
+        ),
+        (Identity::Rejected, false) => words(
+            "本人確認を完了できませんでした。アプリでもう一度本人確認をお手続きください。",
+            "Your identity could not be verified. Please go through it again in the app.",
+        ),
+    })
+}
+
+pub const fn of_voided(by: VoidedBy) -> Words {
+    match by {
+        VoidedBy::NewerCode => words(
+            "新しいコードが表示されたため、このコードは無効になりました。最新のコードを表示してください。",
+            "A newer code replaced this one. Show the latest code.",
+        ),
+        VoidedBy::Customer => words(
+            "アプリでの操作により、このコードは無効になりました。新しいコードを表示してください。",
+            "This code was voided from the app. Show a new code.",
+        ),
+        VoidedBy::WrongSeals => words(
+            "正しくないコードが続けて読み取られたため、安全のためこのコードを無効にしました。新しいコードを表示してください。",
+            "False copies of this code were scanned, so it was voided for safety. Show a new code.",
+        ),
+    }
+}
+
+/// The texts of this page, for the printed table.
+pub fn as_markdown() -> String {
+    let mut page = String::from(
+        "\n## What the clerk reads by the present status\n\nIn the first answer, a replay and an inquiry alike.\n\n\
+         | status | clerk |\n|---|---|\n",
+    );
+    for status in OrderStatus::ALL {
+        let Words { ja, en } = of_status(status).unwrap_or(words("拒否の理由による（上の表）", "by its reason, above"));
+        page += &format!("| `{}` | {ja}<br>{en} |\n", status.name());
+    }
+    let Words { ja, en } = NOT_CHARGED;
+    page += &format!("| `denied`, `too_late`, asked about again (`retry` is `never`) | {ja}<br>{en} |\n");
+    page += "\n## What the customer reads beside the table\n\nNever the register. `{why}` is the office's `identity_reason`.\n\n\
+             | reason | case | customer |\n|---|---|---|\n";
+    let identities = Identity::ALL.into_iter().flat_map(|identity| [(identity, true), (identity, false)]);
+    for (identity, has_reason) in identities.filter(|(identity, why)| *identity == Identity::Rejected || !why) {
+        let Some(Words { ja, en }) = of_identity(identity, has_reason) else { continue };
+        let reason = if has_reason { ", with a reason" } else { "" };
+        page += &format!("| `identity_required` | identity `{}`{reason} | {ja}<br>{en} |\n", identity.name());
+    }
+    for by in VoidedBy::ALL {
+        let Words { ja, en } = of_voided(by);
+        page += &format!("| `code_voided` | `voided_by` `{}` | {ja}<br>{en} |\n", by.name());
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every text that a clerk may be shown.
+    fn clerks() -> Vec<(String, Words)> {
+        let denials = Reason::ALL.into_iter().map(|reason| (reason.row().name.to_owned(), reason.row().clerk));
+        let statuses = OrderStatus::ALL.into_iter().filter_map(|at| Some((at.name().to_owned(), of_status(at)?)));
+        denials.chain(statuses).chain([("too_late again".to_owned(), NOT_CHARGED)]).collect()
+    }
+
+    fn customers() -> Vec<(String, Words)> {
+        let denials = Reason::ALL.into_iter().map(|reason| (reason.row().name.to_owned(), reason.row().customer));
+        let identities = Identity::ALL.into_iter().flat_map(|identity| {
+            [true, false]
+                .into_iter()
+                .filter_map(move |why| Some((identity.name().to_owned(), of_identity(identity, why)?)))
+        });
+        let voided = VoidedBy::ALL.into_iter().map(|by| (by.name().to_owned(), of_voided(by)));
+        denials.chain(identities).chain(voided).collect()
+    }
+
+    fn is_polite(ja: &str) -> bool {
+        // What stands in brackets may close a sentence.
+        let bare = ja.replace("（今回 {amount}円）", "").replace("（理由：{why}）", "");
+        let sentences: Vec<_> = bare.split_inclusive('。').collect();
+        sentences.iter().all(|sentence| {
+            ["ください。", "です。", "ます。", "ました。", "ません。", "ませんでした。"]
+                .iter()
+                .any(|end| sentence.ends_with(end))
+        })
+    }
+
+    #[test]
+    fn no_clerks_text_holds_a_figure_or_a_word_of_standing() {
+        let ja = [
+            "限度",
+            "上限",
+            "可能額",
+            "残高",
+            "与信",
+            "信用",
+            "延滞",
+            "滞納",
+            "停止",
+            "未払",
+            "請求",
+            "本人",
+            "同意",
+            "審査",
+            "円",
+        ];
+        let en =
+            ["{", "limit", "credit", "overdue", "suspend", "balance", "identity", "consent", "bill", "yen ", "owe"];
+        for (name, words) in clerks() {
+            let told = (words.ja, words.en.to_lowercase());
+            for word in ja {
+                // The currency is the register's setting, no figure.
+                assert!(!told.0.replace("日本円", "").contains(word), "{name} tells the clerk {word}");
+            }
+            for word in en {
+                assert!(!told.1.replace("japanese yen ", "").contains(word), "{name} tells the clerk {word}");
+            }
+            assert!(!words.ja.chars().chain(words.en.chars()).any(char::is_numeric), "{name} shows the clerk a figure");
+        }
+    }
+
+    #[test]
+    fn clerks_are_spoken_to_on_one_level_of_politeness() {
+        for (name, Words { ja, en }) in clerks() {
+            assert!(!ja.is_empty() && is_polite(ja), "{name}: {ja}");
+            // ご…ください and お…ください, never …てください.
+            assert!(!ja.contains("てください") && !ja.contains("でください"), "{name}: {ja}");
+            assert!(en.ends_with('.') && en.is_ascii(), "{name}: {en}");
+        }
+        for (name, Words { ja, en }) in customers() {
+            assert!(!ja.is_empty() && is_polite(ja), "{name}: {ja}");
+            assert!(en.ends_with('.') && en.is_ascii(), "{name}: {en}");
+        }
+    }
+
+    #[test]
+    fn texts_name_the_service_and_speak_of_bills_in_one_way() {
+        for (name, Words { ja, .. }) in clerks().into_iter().chain(customers()) {
+            for word in ["当社", "弊社", "必要なら", "短い時間", "請求されま", "お支払いしました"]
+            {
+                assert!(!ja.contains(word), "{name}: {ja}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_languages_fill_in_the_same_places() {
+        for (name, Words { ja, en }) in customers() {
+            for place in ["{amount}", "{room}", "{shop}", "{why}"] {
+                assert_eq!(ja.contains(place), en.contains(place), "{name}: {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_status_has_words_of_its_own_and_only_a_captured_sale_is_complete() {
+        let mut seen = Vec::new();
+        for status in OrderStatus::ALL {
+            let words = clerk(status, (status == OrderStatus::Denied).then_some(Reason::Overdue), true);
+            assert!(!seen.contains(&words), "{status:?}");
+            assert_eq!(words.ja.contains("完了しました"), status == OrderStatus::Captured, "{status:?}");
+            seen.push(words);
+        }
+    }
+
+    #[test]
+    fn a_sale_that_was_too_late_is_inquired_about_once() {
+        let told = |again| (clerk(OrderStatus::Denied, Some(Reason::TooLate), again), Reason::TooLate.retry(again));
+        assert_eq!(told(false), (Reason::TooLate.row().clerk, Retry::Inquire));
+        assert_eq!(told(true), (NOT_CHARGED, Retry::Never));
+        for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::TooLate) {
+            assert_eq!(reason.retry(true), reason.retry(false));
+        }
+    }
+
+    #[test]
+    fn each_state_of_an_identity_has_words_of_its_own() {
+        let mut profile = Profile::newcomer();
+        let mut seen = Vec::new();
+        for identity in Identity::ALL {
+            profile.identity = identity;
+            profile.identity_reason = Some(Box::new("書類不鮮明".into()));
+            let told = Circumstances::of(&profile, None);
+            assert_eq!(told.why().is_some(), identity == Identity::Rejected, "a reason belongs to a rejection");
+            let words = told.words(Reason::IdentityRequired);
+            assert!(!seen.contains(&words), "{identity:?}");
+            seen.push(words);
+            assert_eq!(told.words(Reason::Overdue), Reason::Overdue.row().customer);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A state in words, for comparison: two states that answer alike from `now` on read the same, whatever
+//! was freed, in which order things were loaded, and where they lie in memory.
+//!
+//! It holds handles and customer ids in clear; it is for tests and for `verify`, which keeps only its hash.
+
+use std::fmt;
+
+use super::State;
+use crate::domain::billing::account::Account;
+use crate::domain::model::code::Code;
+use crate::domain::model::order::Order;
+use crate::domain::model::time::Millis;
+
+impl State {
+    /// Writes all that still matters at `now`, a line each, in one fixed order. Settings are left out.
+    pub fn describe(&self, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
+        writeln!(out, "lsn {} time {} sandbox {}", self.lsn, self.time.0, self.sandbox)?;
+        if let Some(policy) = &self.policy {
+            writeln!(out, "policy {} {:?}", policy.version, policy.text)?;
+        }
+        writeln!(out, "suspense {}", self.suspense)?;
+        writeln!(out, "holidays {:?}", self.calendar_text)?;
+        let mut merchants: Vec<_> = self.merchants.values().collect();
+        merchants.sort_by_key(|merchant| merchant.id);
+        for merchant in merchants {
+            writeln!(out, "{merchant:?}")?;
+        }
+        for account in self.accounts() {
+            self.describe_account(account, now, out)?;
+        }
+        for order in self.orders.all() {
+            if self.orders.is_remembered(order, now) {
+                self.describe_order(order, now, out)?;
+            }
+        }
+        for receipt in self.receipts.all().filter(|receipt| now < receipt.at.plus(self.settings.orders_retain)) {
+            writeln!(out, "{receipt:?}")?;
+        }
+        let mut codes: Vec<_> = self.codes.iter().filter(|code| now < code.forget_at()).collect();
+        codes.sort_by_key(|code| code.id.lsn);
+        for code in codes {
+            describe_code(code, out)?;
+        }
+        Ok(())
+    }
+
+    fn describe_account(&self, account: &Account, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
+        // Every field by name, so that a new one can't be forgotten here.
+        // Ledgers older than `touched` have it only of accounts that changed since; tests compare it by itself.
+        let Account { id, profile, codes_issued, live_code, month: _, rare: _, record, latest_approval: _, touched: _ } =
+            account;
+        let live = live_code.map(crate::domain::model::ids::Handle::get);
+        let (credit, months) = (account.credit(), account.months().collect::<Vec<_>>());
+        let since = account.rare.as_ref().and_then(|rare| rare.credit_since);
+        write!(out, "customer {id} {profile:?} {record:?} codes {codes_issued} live {live:?} ")?;
+        // Ledgers older than the kinds of slips do not have them, and a slip is soon over.
+        let mut notes = account.notes().cloned();
+        notes.iter_mut().flat_map(|notes| &mut notes.slips).for_each(|slip| slip.kind = None);
+        write!(out, "credit {credit} {since:?} {months:?} {notes:?} ")?;
+        let mut stories: Vec<_> = account.stories().iter().filter(|bill| !bill.is_over(now.date())).collect();
+        stories.sort_by_key(|bill| bill.key);
+        write!(out, "{stories:?} ")?;
+        let (mut holds, mut np) = (account.holds().to_vec(), account.np_bills().to_vec());
+        holds.sort_by_key(|hold| hold.order);
+        np.sort_by_key(|bill| bill.order);
+        write!(out, "{holds:?} {np:?} approvals")?;
+        let recent = |order: &&Order| now < order.decided_at.plus(self.settings.orders_retain);
+        // Nobody looks at one that was taken back, whether it is still in the chain or not.
+        for order in self.approvals(account).take_while(recent).filter(|order| order.stands(now)) {
+            write!(out, " {}", order.id.lsn)?;
+        }
+        writeln!(out)
+    }
+
+    fn describe_order(&self, order: &Order, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
+        let has_key = self.orders.by_key(&order.key, now).is_some_and(|owner| owner.id.lsn == order.id.lsn);
+        let handle = order.handle.map(crate::domain::model::ids::Handle::get);
+        writeln!(out, "has key {has_key} handle {handle:?} {:?}", Order { earlier: None, ..order.clone() })
+    }
+}
+
+fn describe_code(code: &Code, out: &mut dyn fmt::Write) -> fmt::Result {
+    writeln!(out, "handle {} {code:?}", code.handle.get())
+}

@@ -1,0 +1,229 @@
+//! Facts. Whatever changes the state is one of these, journaled before it is answered.
+//! An event holds every figure its effects need, so that nothing is judged again on replay.
+
+use std::sync::Arc;
+
+use crate::domain::billing::notes::{Cause, Note};
+use crate::domain::billing::settlement::Settlement;
+use crate::domain::model::advice::Booked;
+use crate::domain::model::code::Form;
+use crate::domain::model::customer::Profile;
+use crate::domain::model::denial::Reason;
+use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, RefundId, TerminalKey};
+use crate::domain::model::merchant::Merchant;
+use crate::domain::model::money::Yen;
+use crate::domain::model::order::{CaptureTerms, Destination, FirstSale, Order, fingerprint};
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::request::{Authorize, OrderKey, Payer, Post};
+use crate::domain::model::time::{Date, Millis, Month, Now};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// First record of a journal.
+    Opened {
+        sandbox: bool,
+    },
+    /// The text of the policy file from here on. `version` counts from 1.
+    PolicySet {
+        version: u32,
+        text: Box<str>,
+    },
+    /// The text of the bank-holiday file from here on.
+    HolidaysSet {
+        text: Box<str>,
+    },
+    MerchantSet(Box<Merchant>),
+    /// A customer's profile as it is from here on. A new `ix` is the next free one.
+    CustomerSet {
+        ix: CustomerIx,
+        id: CustomerId,
+        profile: Box<Profile>,
+    },
+    /// Of 24 digits.
+    CodeIssued(CodeIssued),
+    CodeVoided {
+        handle: Handle,
+    },
+    Decided(Decided),
+    /// A cancel that came before its order: the order, should it come, is denied.
+    Tombstoned {
+        key: OrderKey,
+    },
+    Cancelled(Undone),
+    Captured(Captured),
+    Refunded(Refunded),
+    /// A hold's time ran out without a capture. The room came back by itself at `expires_at`; this is the paper.
+    HoldExpired(Undone),
+    /// An order read back from the ledger because something old is to be refunded, with all its refunds: how it was
+    /// recorded before [`Event::Recalled`]. It is read and no longer made.
+    RecalledWhole(Box<Order>),
+    /// Money met bills, or fees were charged.
+    Settled {
+        cause: Cause,
+        books: Box<Settlement>,
+    },
+    /// Something about a customer that moves no money yet.
+    Noted {
+        customer: CustomerIx,
+        note: Note,
+    },
+    /// A sale that the network approved for us. Boxed: it is rare and large.
+    Advised(Box<Advised>),
+    /// A sale in suspense was taken back.
+    SuspenseCleared {
+        order: Lsn,
+        amount: Yen,
+    },
+    /// A code of 19 digits, which carry no seal.
+    Tok19Issued(CodeIssued),
+    /// An order read back from the ledger because something old is to be refunded. Its refunds so far, of which there may
+    /// be many, stay there.
+    Recalled {
+        order: Box<Order>,
+        refunds_made: u16,
+    },
+}
+
+impl Event {
+    /// The fact that takes an order back into memory: chained to nothing, and nothing asks any more how it was booked. Its
+    /// refunds stay in the ledger, where a repeated one is looked for; only how many they are comes with it.
+    pub fn recalled(order: &Order) -> Self {
+        let made = order.refunds.as_ref().map_or(0, |refunds| refunds.count());
+        let capture = order.capture.as_deref().map(|terms| Box::new(CaptureTerms { amount: Yen::ZERO, ..*terms }));
+        let order = Order { earlier: None, terminal: None, advice: None, refunds: None, capture, ..order.clone() };
+        Self::Recalled { order: Box::new(order), refunds_made: u16::try_from(made).unwrap_or(u16::MAX) }
+    }
+
+    pub const fn issued(form: Form, issued: CodeIssued) -> Self {
+        match form {
+            Form::L24 => Self::CodeIssued(issued),
+            Form::Tok19 => Self::Tok19Issued(issued),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeIssued {
+    pub customer: CustomerIx,
+    pub handle: Handle,
+    /// Key generation of its seals, so that its pictures can be made again.
+    pub generation: u8,
+    /// Of the public id.
+    pub id_random: u64,
+    /// Of the QR (9F36, 9F37).
+    pub counter: u16,
+    pub random: u32,
+    pub expires_at: Millis,
+}
+
+/// One decision with its inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Of the public id; the approval code comes from it too.
+    pub random: u64,
+    /// Version of the policy it was judged by.
+    pub policy: u32,
+    /// Shared with the request it came in.
+    pub input: Arc<Authorize>,
+    pub customer: Option<CustomerIx>,
+    /// Room left in the channel after an approval, or found at a denial; for the customer's phone.
+    pub room: Yen,
+    pub outcome: Outcome,
+}
+
+impl Decided {
+    /// What a decision is about, before its outcome.
+    pub fn order(&self, id: AuthorizationId, now: &Now) -> Order {
+        let input = &self.input;
+        let handle = match &input.payer {
+            Payer::Code(scanned) => scanned.handle(),
+            Payer::Customer(_) => None,
+        };
+        let key = OrderKey { merchant: input.merchant, order_id: input.order_id };
+        Order {
+            terminal: input.terminal.and_then(TerminalKey::of),
+            customer: self.customer,
+            channel: input.channel,
+            handle,
+            amount: input.amount,
+            fingerprint: fingerprint(input),
+            room: self.room,
+            ..Order::tombstone(id, key, now)
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Approved(Approval),
+    Denied { reason: Reason, first: Option<Box<FirstSale>> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// The month that bills it (a hold's is that of its capture, told provisionally here).
+    pub month: Month,
+    pub due: Date,
+    pub points: u64,
+    /// Set for a hold; `None` when captured at once.
+    pub hold_expires_at: Option<Millis>,
+}
+
+/// What an advice came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advised {
+    /// An approval; without a customer in suspense.
+    pub decided: Decided,
+    pub original: Option<OrderKey>,
+    /// What its link might post.
+    pub post: Post,
+    pub booked: Booked,
+    /// The customer it names, charged or not.
+    pub known: Option<CustomerIx>,
+}
+
+/// An approval taken back whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undone {
+    pub order: Lsn,
+    pub customer: CustomerIx,
+    pub channel: Channel,
+    /// Principal given back, or the hold released.
+    pub amount: Yen,
+    pub was_hold: bool,
+    /// Month that had billed it, for a captured one.
+    pub month: Month,
+    /// When it was captured.
+    pub bought_at: Millis,
+    pub points: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Captured {
+    pub order: Lsn,
+    pub customer: CustomerIx,
+    pub channel: Channel,
+    pub amount: Yen,
+    /// Part of the hold that was not captured.
+    pub released: Yen,
+    pub month: Month,
+    pub due: Date,
+    pub points: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refunded {
+    pub order: Lsn,
+    pub refund_id: RefundId,
+    pub customer: CustomerIx,
+    pub channel: Channel,
+    pub amount: Yen,
+    pub month: Month,
+    /// When it was captured.
+    pub bought_at: Millis,
+    pub destination: Destination,
+    /// Points taken back with it.
+    pub points: u64,
+    /// What its money did besides making the purchase smaller.
+    pub books: Box<Settlement>,
+}

@@ -1,0 +1,410 @@
+//! Everything the engine knows, and `apply`: the only function that changes it.
+//! It is the same code live, in recovery and in the tools, and it cannot fail.
+
+pub mod checkpoint;
+pub(crate) mod chunks;
+pub mod code_book;
+pub(crate) mod describe;
+pub mod event;
+pub(crate) mod index;
+pub(crate) mod news;
+pub mod order_book;
+pub mod receipts;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use foldhash::fast::{FixedState, RandomState};
+
+use crate::domain::billing::account::{Account, Hold};
+use crate::domain::billing::draft::Draft;
+use crate::domain::billing::lateness::Rules;
+use crate::domain::billing::notes::Cause;
+use crate::domain::billing::settlement::Settlement;
+use crate::domain::billing::spare::Spare;
+use crate::domain::model::advice::Booked;
+use crate::domain::model::code::{Ending, Form, VoidedBy};
+use crate::domain::model::denial::Reason;
+use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, MerchantId, Part};
+use crate::domain::model::merchant::Merchant;
+use crate::domain::model::money::Yen;
+use crate::domain::model::order::{CaptureTerms, Order, OrderState, RefundMade, Refunds, Sequence, part_of};
+use crate::domain::model::policy::Policy;
+use crate::domain::model::purchase::Purchase;
+use crate::domain::model::request::{OrderKey, Payer, Scanned};
+pub use crate::domain::model::settings::Settings;
+use crate::domain::model::time::{BankCalendar, Millis, Now};
+use chunks::Chunks;
+use code_book::CodeBook;
+use event::{Captured, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
+use index::Index;
+use order_book::OrderBook;
+use receipts::{Receipt, Receipts};
+
+/// A policy with the number under which decisions cite it.
+#[derive(Clone, Debug)]
+pub struct PolicyInForce {
+    pub version: u32,
+    pub text: Box<str>,
+    pub policy: Arc<Policy>,
+    /// Its record.
+    pub since: Lsn,
+}
+
+#[derive(Clone, Debug)]
+pub struct State {
+    pub settings: Settings,
+    /// Last record applied.
+    pub lsn: Lsn,
+    /// Time of the last record.
+    pub time: Millis,
+    pub sandbox: bool,
+    pub policy: Option<PolicyInForce>,
+    pub calendar: Arc<BankCalendar>,
+    pub calendar_text: Box<str>,
+    pub(crate) accounts: Chunks<Account>,
+    pub(crate) by_customer: Index<u32>,
+    spare: Spare,
+    pub merchants: HashMap<MerchantId, Merchant, RandomState>,
+    pub orders: OrderBook,
+    pub codes: CodeBook,
+    pub receipts: Receipts,
+    /// What is in suspense: owed to the network, and charged to nobody.
+    pub suspense: Yen,
+}
+
+pub(crate) fn customer_hash(id: &CustomerId) -> u64 {
+    let mut hasher = FixedState::with_seed(0x6375_7374).build_hasher();
+    hasher.write(id.as_bytes());
+    hasher.finish()
+}
+
+impl State {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            lsn: Lsn::ZERO,
+            time: Millis(i64::MIN),
+            sandbox: false,
+            policy: None,
+            calendar: Arc::default(),
+            calendar_text: Box::from(""),
+            accounts: Chunks::default(),
+            by_customer: Index::default(),
+            spare: Spare::default(),
+            merchants: HashMap::default(),
+            orders: OrderBook::new(settings.orders_retain),
+            codes: CodeBook::default(),
+            receipts: Receipts::default(),
+            suspense: Yen::ZERO,
+        }
+    }
+
+    /// A settlement to be worked out for a customer as it is; nothing before there is a policy.
+    pub fn draft<'a>(&'a self, customer: CustomerIx, now: &'a Now) -> Option<Draft<'a>> {
+        let version = self.policy.as_ref()?.version;
+        Some(Draft::new(customer, self.account(customer)?.clone(), now, self.rules()?, version))
+    }
+
+    /// What accounts are judged by; nothing is, before there is a policy.
+    pub fn rules(&self) -> Option<Rules<'_>> {
+        self.policy.as_ref().map(|in_force| Rules { policy: &in_force.policy, calendar: &self.calendar })
+    }
+
+    pub fn customer_ix(&self, id: &CustomerId) -> Option<CustomerIx> {
+        let same = |ix| self.account(CustomerIx(ix)).is_some_and(|account| account.id == *id);
+        self.by_customer.find(customer_hash(id), same).map(CustomerIx)
+    }
+
+    pub fn account(&self, ix: CustomerIx) -> Option<&Account> {
+        self.accounts.get(u64::from(ix.0))
+    }
+
+    /// The account of an index that an event or a code carries.
+    pub(crate) fn account_mut(&mut self, ix: CustomerIx) -> &mut Account {
+        self.account_and_spare(ix).0
+    }
+
+    #[expect(clippy::expect_used, reason = "an index is only ever made when its account is; anything else is a bug")]
+    fn account_and_spare(&mut self, ix: CustomerIx) -> (&mut Account, &mut Spare) {
+        let account = self.accounts.get_mut(u64::from(ix.0)).expect("an event names a customer that is not there");
+        (account, &mut self.spare)
+    }
+
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.iter()
+    }
+
+    /// Index that the next new customer will get.
+    pub fn next_customer(&self) -> CustomerIx {
+        CustomerIx(u32::try_from(self.accounts.end()).unwrap_or(u32::MAX))
+    }
+
+    fn add_account(&mut self, account: Account) {
+        let hash = customer_hash(&account.id);
+        let ix = self.accounts.push(account);
+        self.by_customer.insert(hash, u32::try_from(ix).unwrap_or(u32::MAX));
+    }
+
+    /// A customer's approvals, latest first, as far as they are in memory.
+    pub fn approvals(&self, account: &Account) -> impl Iterator<Item = &Order> {
+        let first = account.latest_approval.and_then(|sequence| self.orders.get(sequence));
+        std::iter::successors(first, |order| self.orders.get(order.earlier?))
+    }
+
+    /// Makes the next order the latest approval of its customer; gives the approval before it. Those that were taken back
+    /// since are passed over for good, so that buying and cancelling all day makes no list to look through.
+    pub(crate) fn chain_approval(&mut self, ix: CustomerIx, now: Millis) -> Option<Sequence> {
+        let mut earlier = self.account(ix)?.latest_approval;
+        while let Some(order) =
+            earlier.and_then(|sequence| self.orders.get(sequence)).filter(|order| !order.stands(now))
+        {
+            earlier = order.earlier;
+        }
+        let next = self.orders.next_sequence();
+        self.account_mut(ix).latest_approval = Some(next);
+        earlier
+    }
+
+    /// Frees memory of what is past its time and posted to the ledger, at most `most` of each kind.
+    pub fn forget(&mut self, now: Millis, posted: Lsn, most: usize) {
+        self.orders.forget(now, posted, most);
+        self.codes.forget(now, most);
+        self.receipts.forget(now.plus(-self.settings.orders_retain), posted, most);
+    }
+
+    /// Makes ahead what the next requests need, so that deciding and applying an approval never waits for the
+    /// allocator or for a table to grow. A bounded piece of work, to be called between batches; without it all
+    /// is as right, only slower.
+    pub fn make_room(&mut self) {
+        self.accounts.make_room();
+        self.by_customer.make_room();
+        self.spare.make_room();
+        self.orders.make_room();
+        self.codes.make_room();
+    }
+
+    /// Makes the next fact true.
+    pub fn apply(&mut self, event: &Event, now: &Now) {
+        assert!(now.at >= self.time, "time in the journal went back");
+        self.lsn = self.lsn.next();
+        self.time = now.at;
+        match event {
+            Event::Opened { sandbox } => self.sandbox = *sandbox,
+            Event::PolicySet { version, text } => self.set_policy(*version, text, self.lsn),
+            Event::HolidaysSet { text } => self.set_calendar(text),
+            Event::MerchantSet(merchant) => {
+                self.merchants.insert(merchant.id, merchant.as_ref().clone());
+            }
+            Event::CustomerSet { ix, id, profile } => {
+                if *ix == self.next_customer() {
+                    self.add_account(Account::new(*id, profile.as_ref().clone()));
+                } else {
+                    let account = self.account_mut(*ix);
+                    account.set_payment_method(profile.payment_method, now.month);
+                    account.profile.clone_from(profile);
+                }
+            }
+            Event::CodeIssued(issued) => self.code_issued(issued, Form::L24, now),
+            Event::Tok19Issued(issued) => self.code_issued(issued, Form::Tok19, now),
+            Event::CodeVoided { handle } => {
+                if let Some(code) = self.codes.get_mut(*handle) {
+                    let by = VoidedBy::Customer;
+                    code.change(self.lsn, |code| code.end(Ending::Voided { at: now.at, by }, now.at));
+                }
+            }
+            Event::Decided(decided) => {
+                self.add_decision(decided, None, now);
+                self.mark_code(decided, self.lsn, now);
+            }
+            Event::Advised(advised) => self.advised(advised, now),
+            Event::SuspenseCleared { order, amount } => self.suspense_cleared(*order, *amount, now),
+            Event::Tombstoned { key } => self.tombstoned(*key, now),
+            Event::Cancelled(undone) => {
+                self.give_back(undone, now);
+                self.change_order(undone.order, now, |order| order.state = OrderState::Cancelled);
+            }
+            Event::HoldExpired(undone) => self.give_back(undone, now),
+            Event::Captured(captured) => self.captured(captured, now),
+            Event::Refunded(refunded) => self.refunded(refunded, now),
+            Event::RecalledWhole(order) => self.recalled(order.as_ref().clone(), now),
+            Event::Recalled { order, refunds_made } => {
+                let refunds =
+                    (*refunds_made > 0).then(|| Arc::new(Refunds { before: *refunds_made, made: Vec::new() }));
+                self.recalled(Order { refunds, ..order.as_ref().clone() }, now);
+            }
+            Event::Settled { cause, books } => self.settled(cause, books, now),
+            Event::Noted { customer, note } => {
+                let (account, spare) = self.account_and_spare(*customer);
+                account.note(spare, note, now.date);
+                account.tidy(now.date);
+            }
+        }
+        if let Some(ix) = event.moves_room() {
+            self.account_mut(ix).touched = self.lsn.into();
+        }
+        if let Some(key) = event.receipt_key() {
+            let receipt = Receipt { lsn: self.lsn, at: now.at, event: Box::new(event.clone()) };
+            self.receipts.push(key, receipt);
+        }
+    }
+
+    fn recalled(&mut self, mut order: Order, now: &Now) {
+        (order.touched, order.touched_at) = (self.lsn, now.at);
+        self.orders.recall(order);
+    }
+
+    fn settled(&mut self, cause: &Cause, books: &Settlement, now: &Now) {
+        let (account, spare) = self.account_and_spare(books.customer);
+        account.end_news(cause);
+        account.settle(spare, books, None, now);
+        account.tidy(now.date);
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "the text was parsed before it was journaled; every version must stay readable"
+    )]
+    pub fn set_policy(&mut self, version: u32, text: &str, since: Lsn) {
+        let policy = Policy::parse(text).expect("a journaled policy no longer parses");
+        self.policy = Some(PolicyInForce { version, text: Box::from(text), policy: Arc::new(policy), since });
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "the text was parsed before it was journaled; every version must stay readable"
+    )]
+    pub fn set_calendar(&mut self, text: &str) {
+        self.calendar = Arc::new(BankCalendar::parse(text).expect("a journaled holiday file no longer parses"));
+        self.calendar_text = Box::from(text);
+    }
+
+    fn code_issued(&mut self, issued: &CodeIssued, form: Form, now: &Now) {
+        let account = self.account_mut(issued.customer);
+        account.codes_issued = issued.counter;
+        let before = account.live_code.replace(issued.handle);
+        let hour = self.codes.hour_of(issued.customer, before, now.at);
+        if let Some(code) = before.and_then(|handle| self.codes.get_mut(handle))
+            && code.customer == issued.customer
+        {
+            let by = VoidedBy::NewerCode;
+            code.change(self.lsn, |code| code.end(Ending::Voided { at: now.at, by }, now.at));
+        }
+        self.codes.issue(self.lsn, now.at, issued, form, hour);
+    }
+
+    /// The decision's order, and what it changes of its customer.
+    pub(crate) fn add_decision(&mut self, decided: &Decided, advice: Option<Booked>, now: &Now) {
+        let input = &decided.input;
+        let customer_part = decided.customer.and_then(|ix| self.account(ix)).map(|account| Part::of(&account.id));
+        let id = AuthorizationId { part: part_of(input, customer_part), lsn: self.lsn, random: decided.random };
+        let mut order = decided.order(id, now);
+        order.advice = advice;
+        match &decided.outcome {
+            Outcome::Denied { reason, first } => {
+                order.state = OrderState::Denied(*reason);
+                order.first.clone_from(first);
+            }
+            Outcome::Approved(approval) => {
+                (order.month, order.due, order.points) = (approval.month, approval.due, approval.points);
+                if let Some(ix) = decided.customer {
+                    order.earlier = self.chain_approval(ix, now.at);
+                    let (account, spare) = self.account_and_spare(ix);
+                    if let Some(expires_at) = approval.hold_expires_at {
+                        let hold = Hold { order: id.lsn, channel: input.channel, amount: input.amount, expires_at };
+                        account.rare_mut(spare).holds.push(hold);
+                    } else {
+                        let (channel, amount, month) = (input.channel, input.amount, approval.month);
+                        let purchase = Purchase { order: id.lsn, channel, amount, month, at: now.at };
+                        account.charge(spare, &purchase, approval.due);
+                    }
+                }
+                order.state = approval
+                    .hold_expires_at
+                    .map_or(OrderState::Captured { amount: input.amount, refunded: Yen::ZERO }, |expires_at| {
+                        OrderState::Held { expires_at }
+                    });
+            }
+        }
+        self.orders.push(order);
+    }
+
+    /// A try with a code leaves its trace on the code: used, attempted, or wrongly sealed.
+    fn mark_code(&mut self, decided: &Decided, lsn: Lsn, now: &Now) {
+        let Payer::Code(scanned) = &decided.input.payer else { return };
+        let Some(code) = scanned.handle().and_then(|handle| self.codes.get_mut(handle)) else { return };
+        code.change(lsn, |code| match decided.outcome {
+            Outcome::Denied { reason: Reason::CodeInvalid, .. } => {
+                if matches!(scanned, Scanned::Forged { .. }) {
+                    code.count_wrong_seal(now.at);
+                }
+            }
+            // The customer is known only where the seal is this code's own.
+            Outcome::Denied { .. } if decided.customer.is_none() => {}
+            Outcome::Denied { .. } => {
+                code.attempts = code.attempts.saturating_add(1);
+                code.latest_attempt = Some(lsn);
+            }
+            Outcome::Approved(_) => {
+                code.attempts = code.attempts.saturating_add(1);
+                code.latest_attempt = Some(lsn);
+                code.end(Ending::Used { by: lsn, at: now.at }, now.at);
+            }
+        });
+    }
+
+    fn tombstoned(&mut self, key: OrderKey, now: &Now) {
+        let id = AuthorizationId { part: Part::default(), lsn: self.lsn, random: 0 };
+        self.orders.push(Order::tombstone(id, key, now));
+    }
+
+    fn give_back(&mut self, undone: &Undone, now: &Now) {
+        let (account, spare) = self.account_and_spare(undone.customer);
+        if undone.was_hold {
+            account.rare_mut(spare).holds.retain(|hold| hold.order != undone.order);
+        } else {
+            account.discharge(spare, &undone.purchase(), now);
+            account.record.purchases = account.record.purchases.saturating_sub(1);
+        }
+        account.tidy(now.date);
+    }
+
+    pub(crate) fn change_order(&mut self, order: Lsn, now: &Now, change: impl FnOnce(&mut Order)) {
+        let lsn = self.lsn;
+        if let Some(order) = self.orders.by_lsn_mut(order) {
+            change(order);
+            (order.touched, order.touched_at) = (lsn, now.at);
+        }
+    }
+
+    fn captured(&mut self, captured: &Captured, now: &Now) {
+        let (account, spare) = self.account_and_spare(captured.customer);
+        account.rare_mut(spare).holds.retain(|hold| hold.order != captured.order);
+        let &Captured { order, channel, amount, month, .. } = captured;
+        account.charge(spare, &Purchase { order, channel, amount, month, at: now.at }, captured.due);
+        account.tidy(now.date);
+        self.change_order(captured.order, now, |order| {
+            order.state = OrderState::Captured { amount: captured.amount, refunded: Yen::ZERO };
+            let &Captured { amount, month, due, points, .. } = captured;
+            order.capture = Some(Box::new(CaptureTerms { at: now.at, amount, month, due, points }));
+        });
+    }
+
+    fn refunded(&mut self, refund: &Refunded, now: &Now) {
+        let (account, spare) = self.account_and_spare(refund.customer);
+        account.settle(spare, &refund.books, Some(&refund.purchase()), now);
+        account.tidy(now.date);
+        self.change_order(refund.order, now, |order| {
+            let mut left = Yen::ZERO;
+            if let OrderState::Captured { amount, refunded } = &mut order.state {
+                *refunded += refund.amount;
+                left = amount.minus_or_zero(*refunded);
+            }
+            let (id, amount, destination) = (refund.refund_id, refund.amount, refund.destination);
+            let (applied, restored) = (refund.applied(), refund.restored());
+            let made = RefundMade { id, amount, left, destination, applied, restored };
+            Arc::make_mut(order.refunds.get_or_insert_default()).made.push(made);
+        });
+    }
+}

@@ -1,0 +1,154 @@
+//! What the back office told us lately, by its own ids: the same id again is answered as the first time and changes
+//! nothing. Older ones are found in the ledger.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+
+use super::event::Event;
+use crate::domain::billing::notes::{Cause, Note};
+use crate::domain::model::ids::{CustomerIx, Lsn, OfficeId};
+use crate::domain::model::time::Millis;
+
+/// What an id is of. Ids of different kinds may be equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ReceiptKind {
+    Repayment = 1,
+    Damages,
+    Payout,
+    /// Provisional news.
+    Pending,
+    /// What became of it: final or withdrawn.
+    Ending,
+    Block,
+    Release,
+}
+
+impl ReceiptKind {
+    pub const ALL: [Self; 7] =
+        [Self::Repayment, Self::Damages, Self::Payout, Self::Pending, Self::Ending, Self::Block, Self::Release];
+}
+
+/// What a fact answers for. Memory finds it by kind and id alone: an id is one customer's, over all customers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReceiptKey {
+    pub customer: CustomerIx,
+    pub kind: ReceiptKind,
+    pub id: OfficeId,
+}
+
+/// A fact that answers for its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub lsn: Lsn,
+    pub at: Millis,
+    pub event: Box<Event>,
+}
+
+/// What the ledger has of some ids, of any age.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Everything up to this record was in it when it was read.
+    pub as_of: Lsn,
+    pub receipts: Vec<Receipt>,
+}
+
+impl Known {
+    /// Where there is no ledger, memory is all there is.
+    pub const fn nothing() -> Self {
+        Self { as_of: Lsn(u64::MAX), receipts: Vec::new() }
+    }
+
+    /// The part that is about one id.
+    pub fn of(&self, id: OfficeId) -> Self {
+        let is_of = |receipt: &&Receipt| receipt.event.receipt_key().is_some_and(|key| key.id == id);
+        Self { as_of: self.as_of, receipts: self.receipts.iter().filter(is_of).cloned().collect() }
+    }
+}
+
+impl Event {
+    /// The id that it answers for, if it came with one.
+    pub fn receipt_key(&self) -> Option<ReceiptKey> {
+        let (customer, kind, id) = match self {
+            Self::Settled { cause, books } => match cause {
+                Cause::Calendar => return None,
+                Cause::Repayment(payment) => (books.customer, ReceiptKind::Repayment, payment.id),
+                Cause::Damages { id, .. } => (books.customer, ReceiptKind::Damages, *id),
+                Cause::Payout { id, .. } => (books.customer, ReceiptKind::Payout, *id),
+                Cause::Final(payment) => (books.customer, ReceiptKind::Ending, payment.id),
+            },
+            Self::Noted { customer, note } => match note {
+                Note::Pending { id, .. } => (*customer, ReceiptKind::Pending, *id),
+                Note::Withdrawn { id } => (*customer, ReceiptKind::Ending, *id),
+                Note::Blocked { id, .. } => (*customer, ReceiptKind::Block, *id),
+                Note::Released { id } => (*customer, ReceiptKind::Release, *id),
+                Note::SlipIssued(_) => return None,
+            },
+            _ => return None,
+        };
+        Some(ReceiptKey { customer, kind, id })
+    }
+}
+
+/// The receipts of the last days.
+#[derive(Clone, Debug, Default)]
+pub struct Receipts {
+    by_id: HashMap<(ReceiptKind, OfficeId), Receipt, RandomState>,
+    /// Oldest first. Where two customers had the same id, which an older version allowed, only the later is in the map.
+    order: VecDeque<(ReceiptKind, OfficeId, Lsn)>,
+    /// The latest that memory has let go of.
+    forgotten: Lsn,
+}
+
+impl Receipts {
+    /// Some 500 bytes each.
+    pub const MOST: usize = 2_000_000;
+
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    pub fn get(&self, kind: ReceiptKind, id: OfficeId) -> Option<&Receipt> {
+        self.by_id.get(&(kind, id))
+    }
+
+    /// What is up to this record may be in the ledger alone.
+    pub const fn forgotten(&self) -> Lsn {
+        self.forgotten
+    }
+
+    fn at(&self, (kind, id, lsn): (ReceiptKind, OfficeId, Lsn)) -> Option<&Receipt> {
+        self.get(kind, id).filter(|receipt| receipt.lsn == lsn)
+    }
+
+    /// Facts come in order of their record.
+    pub fn push(&mut self, key: ReceiptKey, receipt: Receipt) {
+        self.order.push_back((key.kind, key.id, receipt.lsn));
+        self.by_id.insert((key.kind, key.id), receipt);
+    }
+
+    /// Oldest first.
+    pub fn all(&self) -> impl Iterator<Item = &Receipt> {
+        self.order.iter().filter_map(|place| self.at(*place))
+    }
+
+    /// Frees those of before `until` that are in the ledger, at most so many.
+    pub fn forget(&mut self, until: Millis, posted: Lsn, most: usize) {
+        for _ in 0..most {
+            let Some(oldest) = self.order.front().copied() else { return };
+            if let Some(receipt) = self.at(oldest) {
+                if receipt.at >= until || receipt.lsn > posted {
+                    return;
+                }
+                self.by_id.remove(&(oldest.0, oldest.1));
+            }
+            self.forgotten = self.forgotten.max(oldest.2);
+            self.order.pop_front();
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! One call, from its head to its answer. The steps stand here in their order and nowhere else.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+
+use super::answer::{Answer, Body};
+use super::calls::{
+    afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office, sandbox, slips,
+    statements,
+};
+use super::framing::{Framed, Heads};
+use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
+use super::routes::{Call, Route, UNMATCHED, timer_of};
+use super::trust::callers::{Known, Role};
+use super::trust::request_guard::{check_head, check_media_type, check_no_query, linger, read_body};
+use super::{Edge, timing};
+use crate::domain::commands::reply::Reply;
+use crate::domain::commands::request::Request as Question;
+use crate::engine::inbox::{Answered, Shed};
+use crate::metrics::Metrics;
+
+/// Through which listener a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// There is one address for everything.
+    Only,
+    /// Staff calls and metrics are elsewhere.
+    Public,
+    Admin,
+}
+
+/// A call whose caller is known and may make it, with its body read.
+pub(crate) struct Asked<'a> {
+    pub(crate) edge: &'a Arc<Edge>,
+    /// `None` for calls that anybody may make.
+    pub(crate) known: Option<&'a Known>,
+    /// When its head was complete; monotonic.
+    pub(crate) received: Instant,
+    head: &'a Parts,
+    /// Of a call that ends with its connection.
+    heads: Option<&'a Heads>,
+    pub(crate) query: Option<&'a str>,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a [u8],
+}
+
+impl Asked<'_> {
+    /// Ends when the caller has said all or is gone, if that can be told. A wait for news ends with it.
+    pub(crate) async fn is_done_speaking(&self) {
+        match self.heads {
+            Some(heads) => heads.is_done_speaking().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A parameter of the path; the template has it.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        let found = self.edge.router.find(&self.head.method, self.head.uri.path());
+        found.ok().and_then(|(_, params)| params.get(name)).unwrap_or_default()
+    }
+
+    /// The caller of a call that needs one.
+    pub(crate) fn known(&self) -> Result<&Known, Problem> {
+        self.known.ok_or_else(|| Problem::unauthorized(false))
+    }
+}
+
+/// Answers one request; it always has an answer.
+pub(crate) async fn answer(
+    edge: Arc<Edge>,
+    door: Door,
+    heads: Heads,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let received = Instant::now();
+    let framed = heads.next();
+    let (head, body) = request.into_parts();
+    let mut body = (!body.is_end_stream()).then_some(body);
+    let request_id = request_id(&edge, &head.headers);
+    let waits_to_send = head.headers.contains_key(header::EXPECT);
+    let mut route = None;
+    let served = match admit(&edge, door, head, &mut body, framed, received, &mut route).await {
+        Ok(call) => call.carry_out(heads).await,
+        Err(problem) => Err(problem),
+    };
+    let label = route.map_or(UNMATCHED, |route| route.label);
+    let answer = match served {
+        Ok(answer) => answer,
+        Err(problem) => {
+            tracing::debug!(request_id = ?request_id, call = label, reason = problem.reason(), "refused");
+            problem.into_answer()
+        }
+    };
+    // A body that was not read whole would be taken for the next request.
+    let close = body.is_some() || framed != Framed::Well;
+    if let Some(body) = body.filter(|_| !waits_to_send) {
+        tokio::spawn(linger(body));
+    }
+    let took = received.elapsed();
+    edge.timers.record(timer_of(route), took);
+    tracing::debug!(request_id = ?request_id, call = label, status = answer.status.as_u16(), ?took, "answered");
+    Ok(answer.into_response(request_id, close))
+}
+
+/// A call that came whole and may be made.
+struct Admitted {
+    edge: Arc<Edge>,
+    route: &'static Route,
+    known: Option<Arc<Known>>,
+    received: Instant,
+    head: Parts,
+    body: Bytes,
+}
+
+impl Admitted {
+    /// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.
+    async fn carry_out(self, heads: Heads) -> Result<Answer, Problem> {
+        if !self.route.runs_by_itself() {
+            return self.run(Some(&heads)).await;
+        }
+        tokio::spawn(self.run(None)).await.map_err(|_| Problem::internal())?
+    }
+
+    async fn run(self, heads: Option<&Heads>) -> Result<Answer, Problem> {
+        let asked = Asked {
+            edge: &self.edge,
+            known: self.known.as_deref(),
+            received: self.received,
+            head: &self.head,
+            heads,
+            query: self.head.uri.query(),
+            headers: &self.head.headers,
+            body: &self.body,
+        };
+        timing::timed(self.received, dispatch(self.route.call, &asked)).await
+    }
+}
+
+/// The whole call, if it may be made.
+async fn admit(
+    edge: &Arc<Edge>,
+    door: Door,
+    head: Parts,
+    body: &mut Option<Incoming>,
+    framed: Framed,
+    received: Instant,
+    found: &mut Option<&'static Route>,
+) -> Result<Admitted, Problem> {
+    check_head(&head, framed, edge.tls.is_some())?;
+    let (route, _) = edge.router.find(&head.method, head.uri.path())?;
+    *found = Some(route);
+    is_served_here(edge, door, route)?;
+    let known = identify(edge, door, route, &head.headers)?;
+    let signature = known.as_deref().and_then(|known| known.caller.signature.as_deref());
+    if signature.is_none() {
+        may_call(edge, door, route, known.as_deref())?;
+    }
+    let bytes = if route.takes_body {
+        let kind = route.body();
+        if body.is_some() || !kind.may_be_absent {
+            check_media_type(&head.headers, kind)?;
+        }
+        read_body(body, kind.most, edge.options.body_timeout).await?
+    } else if body.is_some() {
+        return Err(Problem::new(&MALFORMED, "This call takes no body. Leave it out."));
+    } else {
+        Bytes::new()
+    };
+    // After the body, so that the caller keeps its connection for the next try.
+    if !route.is_open() && !edge.readiness.may_serve() {
+        return Err(Problem::not_ready());
+    }
+    if let Some(signature) = signature {
+        signature.check(&head, &bytes)?;
+        may_call(edge, door, route, known.as_deref())?;
+    }
+    if !route.reads_query() {
+        check_no_query(head.uri.query())?;
+    }
+    Ok(Admitted { edge: Arc::clone(edge), route, known, received, head, body: bytes })
+}
+
+async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
+    match call {
+        Call::Authorize => authorizations::authorize(asked).await,
+        Call::FindAuthorization => authorizations::find_by_key(asked).await,
+        Call::GetAuthorization => authorizations::get(asked).await,
+        Call::Capture => afterwards::capture(asked).await,
+        Call::Refund => afterwards::refund(asked).await,
+        Call::Cancel => afterwards::cancel(asked).await,
+        Call::IssueCode => codes::issue(asked).await,
+        Call::GetCode => codes::get(asked).await,
+        Call::VoidCode => codes::void(asked).await,
+        Call::Barcode => codes::barcode(asked).await,
+        Call::Qr => codes::qr(asked).await,
+        Call::PutCustomer => customers::put(asked).await,
+        Call::GetCustomer => customers::get(asked).await,
+        Call::PutPaymentMethod => customers::put_payment_method(asked).await,
+        Call::Repay => office::repay(asked).await,
+        Call::IssueSlip => slips::issue(asked).await,
+        Call::PostDamages => office::damages(asked).await,
+        Call::Block => office::block(asked).await,
+        Call::ReleaseBlock => office::release(asked).await,
+        Call::PayOut => office::pay_out(asked).await,
+        Call::ExpectPayment => office::expect(asked).await,
+        Call::ConfirmPayment => office::confirm(asked).await,
+        Call::WithdrawPayment => office::withdraw(asked).await,
+        Call::ListStatements => statements::list(asked).await,
+        Call::GetStatement => statements::get(asked).await,
+        Call::History => history::get(asked).await,
+        Call::Import => Box::pin(imports::import(asked)).await,
+        Call::PutMerchant => merchants::put(asked).await,
+        Call::Events => events::follow(asked).await,
+        Call::Livez => health::livez(),
+        Call::Readyz => health::readyz(asked.edge),
+        Call::Metrics => health::metrics_page(asked.edge),
+        Call::OpenApi => Ok(health::openapi()),
+        Call::SetClock => sandbox::set_clock(asked).await,
+    }
+}
+
+fn is_served_here(edge: &Edge, door: Door, route: &Route) -> Result<(), Problem> {
+    if route.call == Call::SetClock && edge.clock_setter.is_none() {
+        return Err(Problem::new(&NOT_FOUND, "Only the sandbox has a clock to set."));
+    }
+    if door == Door::Public && route.is_staff_only() {
+        return Err(Problem::new(&NOT_FOUND, "This call is served on the admin address only."));
+    }
+    Ok(())
+}
+
+/// Who calls; nobody in particular where anybody may.
+fn identify(edge: &Edge, door: Door, route: &Route, headers: &HeaderMap) -> Result<Option<Arc<Known>>, Problem> {
+    if roles(edge, door, route).is_empty() {
+        return Ok(None);
+    }
+    let key = bearer(headers).ok_or_else(|| Problem::unauthorized(false))?;
+    edge.callers.load().find(key).map(Some).ok_or_else(|| Problem::unauthorized(true))
+}
+
+fn roles(edge: &Edge, door: Door, route: &Route) -> &'static [Role] {
+    let guarded_metrics = route.call == Call::Metrics && door == Door::Only && !edge.options.open_metrics;
+    if guarded_metrics { &[Role::Ops] } else { route.roles }
+}
+
+/// Whether this role may.
+fn may_call(edge: &Edge, door: Door, route: &Route, known: Option<&Known>) -> Result<(), Problem> {
+    let Some(known) = known else { return Ok(()) };
+    let roles = roles(edge, door, route);
+    if !roles.contains(&known.caller.role) {
+        let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
+        let detail = format!("This call is for a key with the role {}.", names.join(" or "));
+        return Err(Problem::new(&FORBIDDEN, detail));
+    }
+    if door == Door::Public && matches!(known.caller.role, Role::Office | Role::Ops) {
+        return Err(Problem::new(&FORBIDDEN, "Staff keys are served on the admin address only."));
+    }
+    Ok(())
+}
+
+/// The key of the one `Authorization: Bearer KEY`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
+}
+
+/// The caller's own id if it is harmless, or one of ours.
+fn request_id(edge: &Edge, headers: &HeaderMap) -> HeaderValue {
+    let harmless = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=64).contains(&bytes.len())
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+    };
+    let given = headers.get("x-request-id").filter(harmless);
+    given.cloned().unwrap_or_else(|| edge.request_ids.make())
+}
+
+/// Puts a question to the engine and waits for its answer.
+pub(crate) async fn ask(edge: &Edge, question: Question, deadline: Option<Instant>) -> Result<Answered, Problem> {
+    timing::begin();
+    let waiting = edge.inbox.submit(question, deadline).map_err(turned_away)?;
+    let Ok(outcome) = waiting.await else {
+        // The engine drops a request unanswered only when the journal failed, and the process is about to end.
+        // Whether the record is on disk is unknown, so nothing may be said: a 503 would mean "no decision".
+        return std::future::pending().await;
+    };
+    let answered = outcome.map_err(turned_away)?;
+    timing::note(&answered.stages);
+    if let Reply::Full(full) = answered.reply {
+        Metrics::shed(full.label());
+        return Err(Problem::full(full));
+    }
+    if matches!(answered.reply, Reply::TooLarge) {
+        return Err(Problem::fact_too_large());
+    }
+    Ok(answered)
+}
+
+/// No decision was made.
+fn turned_away(shed: Shed) -> Problem {
+    match shed {
+        Shed::Full => Metrics::shed("inbox_full"),
+        Shed::Waited => Metrics::shed("queue_time"),
+        Shed::Stopping => return Problem::not_ready(),
+    }
+    Problem::busy()
+}
+
+/// A reply that its question cannot have.
+pub(crate) fn out_of_place(reply: &Reply) -> Problem {
+    match reply {
+        // Before a policy is in force the engine knows nothing at all.
+        Reply::Unknown => Problem::not_ready(),
+        _ => Problem::internal(),
+    }
+}
+
+/// Appends milliseconds with three decimals, as `Server-Timing` wants them. By hand, because every decision has six.
+pub(crate) fn push_milliseconds(text: &mut String, took: Duration) {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    // 16 digits of whole milliseconds, the point and the decimals.
+    let mut digits = [b'0'; 20];
+    let (mut left, mut begin) = (micros, digits.len());
+    for (at, place) in digits.iter_mut().enumerate().rev() {
+        if at == 16 {
+            *place = b'.';
+            continue;
+        }
+        if left == 0 && at < 15 {
+            break;
+        }
+        *place = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        (left, begin) = (left / 10, at);
+    }
+    text.push_str(digits.get(begin..).and_then(|shown| std::str::from_utf8(shown).ok()).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_from_one_header_only() {
+        let with = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(with(&["Bearer abc"]), Some("abc".into()));
+        assert_eq!(with(&["bearer abc"]), Some("abc".into()));
+        for wrong in [&["Basic abc"][..], &["Bearer"], &["Bearer "], &[], &["Bearer a", "Bearer a"]] {
+            assert_eq!(with(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn times_have_three_decimals() {
+        let shown = |micros| {
+            let mut text = String::new();
+            push_milliseconds(&mut text, Duration::from_micros(micros));
+            text
+        };
+        for (micros, text) in
+            [(0, "0.000"), (7, "0.007"), (1_234, "1.234"), (10_000, "10.000"), (98_765_432, "98765.432")]
+        {
+            assert_eq!(shown(micros), text);
+        }
+        assert_eq!(shown(u64::MAX), "8446744073709551.615", "no one waits for half a million years");
+    }
+}

@@ -1,0 +1,166 @@
+//! After the decision: captures, refunds, cancellations.
+
+use serde::{Deserialize, Serialize};
+
+use super::authorizations::id_in_path;
+use super::{scans, undo};
+use crate::domain::commands::reply::Reply;
+use crate::domain::commands::undo::CancelAction;
+use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
+use crate::domain::model::money::Yen;
+use crate::domain::model::order::{AppliedTo, Order, RefundMade};
+use crate::domain::model::request::{Cancel, OrderKey, Refund, Scanned};
+use crate::http::answer::Answer;
+use crate::http::call::{Asked, out_of_place};
+use crate::http::decision::Decision;
+use crate::http::fields::{Amount, Text};
+use crate::http::past::{BillNames, Which, check_terminal, find, invoices};
+use crate::http::problem::Problem;
+use crate::http::refusal::refused;
+use crate::http::{Edge, fields};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaptureBody {
+    amount: Amount,
+}
+
+/// `POST /v1/authorizations/{authorization_id}/captures`
+pub(crate) async fn capture(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: CaptureBody = fields::read(asked.body)?;
+    let (authorization, amount) = (id_in_path(asked)?, Yen::new(body.amount.0));
+    // Also for who sees all: an order that only the ledger knows may still be asked about.
+    let found = find(asked, Which::Id(authorization)).await?;
+    let (reply, at) = undo::capture(asked.edge, found, amount).await?;
+    match reply {
+        Reply::Captured { order, replayed } => Answer::ok(&Decision::stored(&order, replayed, at)),
+        Reply::Refused(refusal) => Err(refused(refusal)),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundBody {
+    refund_id: Text<RefundId>,
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+struct Applied {
+    to: String,
+    amount: u64,
+}
+
+#[derive(Serialize)]
+struct RefundShown {
+    refund_id: String,
+    authorization_id: String,
+    amount: u64,
+    refundable_left: u64,
+    outcome: &'static str,
+    applied: Vec<Applied>,
+    spendable_restored: u64,
+    replayed: bool,
+}
+
+/// A month, the authorization id of an NP Atobarai purchase, `credit` or `payout`.
+fn applied_to(names: &BillNames, to: AppliedTo) -> Result<String, Problem> {
+    match to {
+        AppliedTo::Bill(bill) => names.of(bill).ok_or_else(Problem::internal),
+        AppliedTo::Credit => Ok("credit".to_owned()),
+        AppliedTo::Payout => Ok("payout".to_owned()),
+    }
+}
+
+async fn show_refund(edge: &Edge, order: &Order, made: &RefundMade, replayed: bool) -> Result<RefundShown, Problem> {
+    let mut names = BillNames::default();
+    // Mostly its own invoice.
+    names.add([order.id]);
+    let bill = |part: &crate::domain::model::order::Applied| match part.to {
+        AppliedTo::Bill(bill) => Some(bill),
+        AppliedTo::Credit | AppliedTo::Payout => None,
+    };
+    names.learn(edge, invoices(made.applied.iter().filter_map(bill))).await?;
+    let applied =
+        made.applied.iter().map(|part| Ok(Applied { to: applied_to(&names, part.to)?, amount: part.amount.get() }));
+    Ok(RefundShown {
+        refund_id: made.id.to_string(),
+        authorization_id: order.id.to_string(),
+        amount: made.amount.get(),
+        refundable_left: made.left.get(),
+        outcome: made.destination.name(),
+        applied: applied.collect::<Result<_, Problem>>()?,
+        spendable_restored: made.restored.get(),
+        replayed,
+    })
+}
+
+/// `POST /v1/authorizations/{authorization_id}/refunds`
+pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: RefundBody = fields::read(asked.body)?;
+    let known = asked.known()?;
+    known.caller.may_refund()?;
+    let authorization = id_in_path(asked)?;
+    let refund = Refund::new(authorization, body.refund_id.0, Yen::new(body.amount.0));
+    // Whose sale it is, where that matters.
+    if !known.caller.sees_all() {
+        find(asked, Which::Id(authorization)).await?;
+    }
+    match undo::refund(asked.edge, refund).await? {
+        Reply::Refunded { order, made, replayed } => {
+            Answer::ok(&show_refund(asked.edge, &order, &made, replayed).await?)
+        }
+        Reply::Refused(refusal) => Err(refused(refusal)),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// A refund by staff, who see all; gives whether it was known already.
+pub(crate) async fn refund_by(edge: &Edge, refund: Refund) -> Result<bool, Problem> {
+    match undo::refund(edge, refund).await? {
+        Reply::Refunded { replayed, .. } => Ok(replayed),
+        Reply::Refused(refusal) => Err(refused(refusal)),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CancelBody {
+    merchant_id: Text<MerchantId>,
+    order_id: Text<OrderId>,
+    code: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CancelShown {
+    action: &'static str,
+    authorization_id: Option<String>,
+    replayed: bool,
+}
+
+fn show_cancel(action: CancelAction, authorization: Option<AuthorizationId>, replayed: bool) -> CancelShown {
+    CancelShown { action: action.name(), authorization_id: authorization.map(|id| id.to_string()), replayed }
+}
+
+/// `POST /v1/cancellations`
+pub(crate) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: CancelBody = fields::read(asked.body)?;
+    let key = OrderKey { merchant: body.merchant_id.0, order_id: body.order_id.0 };
+    if !asked.known()?.caller.sees(&key.merchant) {
+        let problem = Problem::new(&crate::http::problem::FORBIDDEN, "This key does not speak for this merchant.");
+        return Err(problem.with_field("/merchant_id", "is not one of this key's"));
+    }
+    check_terminal(asked, key).await?;
+    // It only speeds the way: nothing is undone by whom the code names.
+    let handle = body.code.and_then(|text| Scanned::from(scans::read(asked.edge, &text)).handle());
+    let terminals = asked.known()?.caller.terminals.clone();
+    match undo::cancel(asked.edge, Cancel { key, handle, terminals }).await? {
+        Reply::Cancelled { action, authorization, replayed } => {
+            Answer::ok(&show_cancel(action, authorization, replayed))
+        }
+        Reply::Refused(refusal) => Err(refused(refusal)),
+        other => Err(out_of_place(&other)),
+    }
+}

@@ -1,0 +1,363 @@
+//! `/v1/codes`: what the customer's phone shows, and the mirror that tells it what the register did.
+
+use std::time::{Duration, Instant};
+
+use hyper::{StatusCode, header};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::code;
+use crate::code::{Form, Minted};
+use crate::domain::commands::reply::{CodeView, Reply, Tried};
+use crate::domain::commands::request::Request;
+use crate::domain::model::code::{Code, CodeState, VoidedBy};
+use crate::domain::model::denial::Reason;
+use crate::domain::model::ids::{CodeId, CustomerId, CustomerIx};
+use crate::domain::model::order::{OrderState, OrderStatus};
+use crate::domain::model::policy::Policy;
+use crate::domain::model::time::{Now, SECOND};
+use crate::engine::board::Board;
+use crate::http::answer::Answer;
+use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::decision::{Bilingual, grouped};
+use crate::http::fields::Text;
+use crate::http::problem::{CODE_NOT_LIVE, CODE_UNKNOWN, Problem, TOO_MANY_CODES};
+use crate::http::trust::request_guard::Query;
+use crate::http::{Edge, fields};
+
+/// Longest wait of a long poll, ms.
+const LONGEST_WAIT: u64 = 30_000;
+/// Shortest pause of a long poll between two looks, for a sandbox whose clock stands still.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// Widths of the pictures in pixels. 561 is three a module of the barcode.
+const WIDTHS: std::ops::RangeInclusive<u64> = 100..=2_000;
+const BARCODE_WIDTH: u64 = 561;
+const QR_WIDTH: u64 = 360;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssueBody {
+    customer_id: Text<CustomerId>,
+    form: Option<Text<Form>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct SpendableShown {
+    pub(crate) in_store: u64,
+    pub(crate) online: u64,
+}
+
+#[derive(Serialize)]
+struct Issued {
+    code_id: String,
+    barcode: String,
+    qr: String,
+    issued_at: String,
+    refresh_at: String,
+    expires_at: String,
+    spendable: SpendableShown,
+}
+
+/// One try to pay with the code, as the customer may see it.
+#[derive(Serialize)]
+struct Attempt {
+    authorization_id: String,
+    decision: &'static str,
+    status: &'static str,
+    reason: Option<&'static str>,
+    amount: u64,
+    /// What became of it, yen; all 0 of a denial.
+    held: u64,
+    captured: u64,
+    refunded: u64,
+    cancelled: u64,
+    shop: Option<String>,
+    decided_at: String,
+    customer: Bilingual,
+}
+
+#[derive(Serialize)]
+struct Mirror {
+    code_id: String,
+    status: &'static str,
+    version: u64,
+    voided_by: Option<&'static str>,
+    issued_at: String,
+    refresh_at: String,
+    expires_at: String,
+    attempts: u32,
+    /// `approved` once the code has paid, whatever is tried with it later; else of the last attempt.
+    decision: Option<&'static str>,
+    /// The purchase that the code paid.
+    sale: Option<Attempt>,
+    last_attempt: Option<Attempt>,
+    spendable: SpendableShown,
+}
+
+fn spendable(view: &CodeView) -> SpendableShown {
+    SpendableShown { in_store: view.spendable.in_store.get(), online: view.spendable.online.get() }
+}
+
+fn refresh_at(code: &Code, policy: &Policy) -> String {
+    code.issued_at.plus(i64::from(policy.codes.refresh_seconds) * SECOND).min(code.expires_at).to_string()
+}
+
+/// The texts of a code, made again from its record.
+fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
+    let keys = edge.keyring.load();
+    let issuer = edge.issuers.issuer(code.form).ok_or_else(Problem::internal)?;
+    let life = u16::try_from((code.expires_at.0 - code.issued_at.0) / SECOND).unwrap_or(u16::MAX);
+    let minted = code::mint_with_generation(
+        &keys,
+        code.generation,
+        &issuer,
+        code.handle,
+        code.issued_at.0,
+        life,
+        code.counter,
+        code.random,
+    );
+    minted.map_err(|error| {
+        tracing::error!(%error, "a code cannot be minted");
+        Problem::internal()
+    })
+}
+
+/// `POST /v1/codes`
+pub(crate) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: IssueBody = fields::read(asked.body)?;
+    let form = body.form.map_or_else(|| asked.edge.issuers.first_form(), |form| form.0);
+    if asked.edge.issuers.issuer(form).is_none() {
+        return Err(Problem::field("/form", "must be the form of one of our prefixes: leave it out for the usual one"));
+    }
+    let generation = asked.edge.keyring.load().active();
+    let request = Request::IssueCode { customer: body.customer_id.0, generation, form };
+    let answered = ask(asked.edge, request, None).await?;
+    let view = match answered.reply {
+        Reply::Code(view) => view,
+        Reply::CodeRefused(reason, circumstances) => return Err(Problem::code_refused(reason, &circumstances)),
+        Reply::TooManyCodes { wait } => return Err(too_many_codes(wait)),
+        other => return Err(out_of_place(&other)),
+    };
+    let rules = asked.edge.board.rules().ok_or_else(Problem::not_ready)?;
+    let minted = minted(asked.edge, &view.code)?;
+    let issued = Issued {
+        code_id: view.code.id.to_string(),
+        barcode: minted.barcode,
+        qr: minted.qr,
+        issued_at: view.code.issued_at.to_string(),
+        refresh_at: refresh_at(&view.code, &rules.policy),
+        expires_at: view.code.expires_at.to_string(),
+        spendable: spendable(&view),
+    };
+    let place = format!("/v1/codes/{}", issued.code_id);
+    Ok(Answer::json(StatusCode::CREATED, &issued)?.with_header(header::LOCATION, place))
+}
+
+fn too_many_codes(wait: i64) -> Problem {
+    let detail = "This customer was given as many codes as may be in an hour. Show the last one while it lives.";
+    Problem::new(&TOO_MANY_CODES, detail).retry_after(u64::try_from(wait).unwrap_or(0).div_ceil(1_000))
+}
+
+fn code_id(asked: &Asked<'_>) -> Result<CodeId, Problem> {
+    CodeId::parse(asked.param("code_id")).ok_or_else(unknown)
+}
+
+fn unknown() -> Problem {
+    Problem::new(
+        &CODE_UNKNOWN,
+        "Check the id. A code is remembered for 20 minutes after its end, a used one for 48 hours.",
+    )
+}
+
+async fn look(edge: &Edge, question: Request) -> Result<(Box<CodeView>, Now), Problem> {
+    let answered = ask(edge, question, None).await?;
+    match answered.reply {
+        Reply::Code(view) => Ok((view, answered.now)),
+        Reply::Unknown => Err(unknown()),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// Listening for news of a customer; forgotten when dropped, also when the phone hangs up.
+struct Ear<'a> {
+    board: &'a Board,
+    customer: CustomerIx,
+    news: Option<watch::Receiver<()>>,
+}
+
+impl<'a> Ear<'a> {
+    fn new(board: &'a Board, customer: CustomerIx) -> Self {
+        Self { board, customer, news: Some(board.watch(customer)) }
+    }
+
+    /// Waits for news, at most this long.
+    async fn listen(&mut self, most: Duration) {
+        if let Some(news) = &mut self.news {
+            drop(tokio::time::timeout(most, news.changed()).await);
+        }
+    }
+}
+
+impl Drop for Ear<'_> {
+    fn drop(&mut self) {
+        drop(self.news.take());
+        self.board.unwatch(self.customer);
+    }
+}
+
+/// What time alone changes, without a fact that a version could tell of.
+fn by_time(view: &CodeView, now: &Now) -> (CodeState, Option<OrderStatus>) {
+    (view.code.state(now.at), view.sale.as_ref().map(|sale| sale.order.status(now.at)))
+}
+
+/// How long until time alone changes something.
+fn until_then(view: &CodeView, now: &Now) -> Duration {
+    let hold = view.sale.as_ref().and_then(|sale| match sale.order.state {
+        OrderState::Held { expires_at } => Some(expires_at),
+        _ => None,
+    });
+    let code = view.code.ending.is_none().then_some(view.code.expires_at);
+    let next = [code, hold].into_iter().flatten().filter(|at| now.at < *at).min();
+    let ms = next.map_or(LONGEST_WAIT, |at| u64::try_from(at.0 - now.at.0).unwrap_or(LONGEST_WAIT));
+    Duration::from_millis(ms).max(SHORTEST_PAUSE)
+}
+
+/// `GET /v1/codes/{code_id}?wait_ms=&after=`
+pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query, &["wait_ms", "after"])?;
+    let after = query.number("after", 0..=u64::MAX >> 6)?;
+    let unsaid = if after.is_some() { LONGEST_WAIT } else { 0 };
+    let wait = Duration::from_millis(query.number("wait_ms", 0..=LONGEST_WAIT)?.unwrap_or(unsaid));
+    let (edge, id) = (asked.edge, code_id(asked)?);
+    let end = Instant::now() + wait;
+    let (view, now) = look(edge, Request::FindCode(id)).await?;
+    // Without a version it is the code's life that is waited for.
+    let is_over = after.is_none() && view.code.state(now.at) != CodeState::Live;
+    let after = after.unwrap_or(view.version.0);
+    if wait.is_zero() || is_over || view.version.0 > after {
+        return show(edge, &view, &now);
+    }
+    let (view, now) = wait_for_news(asked, after, end, (view, now)).await?;
+    show(edge, &view, &now)
+}
+
+/// Looks until there is something newer than this version, time has changed what is shown, or the wait is over.
+async fn wait_for_news(
+    asked: &Asked<'_>,
+    after: u64,
+    end: Instant,
+    (mut view, mut now): (Box<CodeView>, Now),
+) -> Result<(Box<CodeView>, Now), Problem> {
+    let (edge, id, first) = (asked.edge, view.code.id, by_time(&view, &now));
+    let mut stopping = edge.stopping();
+    let mut ear = Ear::new(&edge.board, view.code.customer);
+    loop {
+        // The first time because nobody has listened since the look before.
+        (view, now) = look(edge, Request::FindCode(id)).await?;
+        let left = end.saturating_duration_since(Instant::now());
+        let is_news = view.version.0 > after || by_time(&view, &now) != first;
+        if is_news || left.is_zero() || *stopping.borrow() {
+            return Ok((view, now));
+        }
+        tokio::select! {
+            () = ear.listen(until_then(&view, &now).min(left)) => {}
+            _ = stopping.changed() => {}
+            // A phone that is gone shall not keep its place until the end of its wait.
+            () = asked.is_done_speaking() => return Ok((view, now)),
+        }
+    }
+}
+
+/// `DELETE /v1/codes/{code_id}`
+pub(crate) async fn void(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let (view, now) = look(asked.edge, Request::VoidCode { code: code_id(asked)? }).await?;
+    show(asked.edge, &view, &now)
+}
+
+fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
+    let rules = edge.board.rules().ok_or_else(Problem::not_ready)?;
+    let paid_at = view.sale.as_ref().and_then(|sale| sale.shop.as_deref());
+    let sale = view.sale.as_ref().map(|tried| attempt(view, tried, paid_at, now));
+    let last_attempt = view.latest.as_ref().map(|tried| attempt(view, tried, paid_at, now));
+    Answer::ok(&Mirror {
+        code_id: view.code.id.to_string(),
+        status: view.code.state(now.at).name(),
+        version: view.version.0,
+        voided_by: view.code.voided_by().map(VoidedBy::name),
+        issued_at: view.code.issued_at.to_string(),
+        refresh_at: refresh_at(&view.code, &rules.policy),
+        expires_at: view.code.expires_at.to_string(),
+        attempts: view.code.attempts,
+        decision: sale.as_ref().or(last_attempt.as_ref()).map(|attempt| attempt.decision),
+        sale,
+        last_attempt,
+        spendable: spendable(view),
+    })
+}
+
+/// `paid_at` is the shop where the code has paid: what a later try is told about.
+fn attempt(view: &CodeView, tried: &Tried, paid_at: Option<&str>, now: &Now) -> Attempt {
+    let (order, shop) = (&tried.order, tried.shop.as_deref());
+    let reason = match order.state {
+        OrderState::Denied(reason) => Some(reason),
+        OrderState::Tombstone => Some(Reason::Cancelled),
+        OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
+    };
+    let became = order.became(now.at);
+    let of_denial = |reason| (view.circumstances.words(reason), order.amount);
+    let (words, yen) = reason.map_or_else(|| order.sale_words(now.at), of_denial);
+    let place = if reason == Some(Reason::CodeUsed) { paid_at } else { shop }.unwrap_or("—");
+    Attempt {
+        authorization_id: order.id.to_string(),
+        decision: if reason.is_none() { "approved" } else { "denied" },
+        status: order.status(now.at).name(),
+        reason: reason.map(|reason| reason.row().name),
+        amount: order.amount.get(),
+        held: became.held.get(),
+        captured: became.captured.get(),
+        refunded: became.refunded.get(),
+        cancelled: became.cancelled.get(),
+        shop: shop.map(str::to_owned),
+        decided_at: order.decided_at.to_string(),
+        customer: Bilingual::filled(
+            words,
+            &[
+                ("amount", &grouped(yen.get())),
+                ("room", &grouped(order.room.get())),
+                ("refunded", &grouped(became.refunded.get())),
+                ("shop", place),
+                ("why", view.circumstances.why().unwrap_or_default()),
+            ],
+        ),
+    }
+}
+
+/// The texts of a live code and the width asked for. An ended code has no picture: it would only be denied.
+async fn picture(asked: &Asked<'_>, default: u64) -> Result<(Minted, u32), Problem> {
+    let query = Query::read(asked.query, &["width"])?;
+    let width = query.number("width", WIDTHS)?.unwrap_or(default);
+    let (view, now) = look(asked.edge, Request::FindCode(code_id(asked)?)).await?;
+    let state = view.code.state(now.at);
+    if state != CodeState::Live {
+        let problem = Problem::new(&CODE_NOT_LIVE, "Issue a new code and show that one.");
+        return Err(problem.with("code_status", state.name()));
+    }
+    Ok((minted(asked.edge, &view.code)?, u32::try_from(width).unwrap_or(u32::MAX)))
+}
+
+fn svg(picture: Option<String>) -> Result<Answer, Problem> {
+    picture.map(|svg| Answer::new(StatusCode::OK, "image/svg+xml", svg)).ok_or_else(Problem::internal)
+}
+
+/// `GET /v1/codes/{code_id}/barcode.svg?width=`
+pub(crate) async fn barcode(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let (minted, width) = picture(asked, BARCODE_WIDTH).await?;
+    svg(code::barcode::svg(&minted.barcode, width))
+}
+
+/// `GET /v1/codes/{code_id}/qr.svg?width=`
+pub(crate) async fn qr(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let (minted, width) = picture(asked, QR_WIDTH).await?;
+    svg(code::qr::svg(&minted.qr, width))
+}

@@ -1,0 +1,376 @@
+//! An event as JSON for those who run the service: its facts, never a code, a seal or a handle.
+
+use serde_json::{Map, Value, json};
+
+use super::event_json_books::{books_json, noted_json, settled_json};
+use crate::domain::model::advice::Booked;
+use crate::domain::model::code::Form;
+use crate::domain::model::customer::Profile;
+use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};
+use crate::domain::model::merchant::Merchant;
+use crate::domain::model::money::Yen;
+use crate::domain::model::order::{FirstSale, Order, part_of};
+use crate::domain::model::payment::BillKey;
+use crate::domain::model::request::{Payer, Post, Proof, Scanned};
+use crate::domain::model::time::Millis;
+use crate::domain::state::event::{Advised, Captured, Decided, Event, Outcome, Refunded, Undone};
+use crate::http::fields::merchant_status;
+use crate::http::past::BillNames;
+
+/// Names customers by their index and bills by their key, those that can be named.
+#[derive(Clone, Copy)]
+pub(crate) struct Namer<'a> {
+    pub(crate) customers: &'a dyn Fn(CustomerIx) -> Option<CustomerId>,
+    pub(crate) bills: &'a BillNames,
+}
+
+impl Namer<'_> {
+    pub(crate) fn customer(&self, ix: CustomerIx) -> Option<String> {
+        (self.customers)(ix).map(|id| id.to_string())
+    }
+}
+
+/// The customer whose name an event's JSON needs.
+pub(crate) fn customers_of(event: &Event) -> Option<CustomerIx> {
+    match event {
+        Event::CodeIssued(issued) | Event::Tok19Issued(issued) => Some(issued.customer),
+        Event::Decided(decided) => decided.customer,
+        Event::Advised(advised) => advised.about(),
+        Event::Cancelled(undone) | Event::HoldExpired(undone) => Some(undone.customer),
+        Event::Captured(captured) => Some(captured.customer),
+        Event::Refunded(refunded) => Some(refunded.customer),
+        Event::Settled { books, .. } => Some(books.customer),
+        Event::Noted { customer, .. } => Some(*customer),
+        Event::RecalledWhole(order) | Event::Recalled { order, .. } => order.customer,
+        Event::Opened { .. }
+        | Event::PolicySet { .. }
+        | Event::HolidaysSet { .. }
+        | Event::MerchantSet(_)
+        | Event::CustomerSet { .. }
+        | Event::CodeVoided { .. }
+        | Event::SuspenseCleared { .. }
+        | Event::Tombstoned { .. } => None,
+    }
+}
+
+/// The bills that it names.
+pub(crate) fn bills_of(event: &Event) -> Vec<BillKey> {
+    match event {
+        Event::Settled { books, .. } => books.bills(),
+        Event::Refunded(refunded) => refunded.books.bills(),
+        _ => Vec::new(),
+    }
+}
+
+/// One event on one line.
+pub(crate) fn event_json(lsn: Lsn, at: Millis, event: &Event, name: Namer<'_>) -> String {
+    let (kind, facts) = facts(lsn, event, name);
+    let mut line = Map::new();
+    line.insert("lsn".to_owned(), lsn.0.into());
+    line.insert("recorded_at".to_owned(), at.to_string().into());
+    line.insert("kind".to_owned(), kind.into());
+    if let Value::Object(facts) = facts {
+        line.extend(facts);
+    }
+    Value::Object(line).to_string()
+}
+
+fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
+    let customer = |ix: CustomerIx| name.customer(ix);
+    match event {
+        Event::Opened { sandbox } => ("opened", json!({ "sandbox": sandbox })),
+        Event::PolicySet { version, text } => ("policy_set", json!({ "version": version, "text": text })),
+        Event::HolidaysSet { text } => ("holidays_set", json!({ "text": text })),
+        Event::MerchantSet(merchant) => ("merchant_set", merchant_json(merchant)),
+        Event::CustomerSet { id, profile, .. } => ("customer_set", profile_json(*id, profile)),
+        Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
+            let form = if matches!(event, Event::Tok19Issued(_)) { Form::Tok19 } else { Form::L24 };
+            let id = CodeId { part: issued.handle.part(), lsn, random: issued.id_random };
+            let facts = json!({
+                "code_id": id.to_string(),
+                "customer_id": customer(issued.customer),
+                "form": form.name(),
+                "expires_at": issued.expires_at.to_string(),
+            });
+            ("code_issued", facts)
+        }
+        Event::CodeVoided { handle } => ("code_voided", json!({ "part": handle.part().get() })),
+        Event::Decided(decided) => ("decided", decided_json(lsn, decided, name)),
+        Event::Advised(advised) => ("advised", advised_json(lsn, advised, name)),
+        Event::SuspenseCleared { order, amount } => {
+            ("suspense_cleared", json!({ "decided_lsn": order.0, "amount": amount.get() }))
+        }
+        Event::Tombstoned { key } => {
+            let facts = json!({ "merchant_id": key.merchant.as_str(), "order_id": key.order_id.as_str() });
+            ("tombstoned", facts)
+        }
+        Event::Cancelled(undone) => ("cancelled", undone_json(undone, name)),
+        Event::HoldExpired(undone) => ("hold_expired", undone_json(undone, name)),
+        Event::Captured(captured) => ("captured", captured_json(captured, name)),
+        Event::Refunded(refunded) => ("refunded", refunded_json(refunded, name)),
+        Event::RecalledWhole(order) | Event::Recalled { order, .. } => ("recalled", recalled_json(order, name)),
+        Event::Settled { cause, books } => settled_json(cause, books, name),
+        Event::Noted { customer, note } => noted_json(note, *customer, name),
+    }
+}
+
+fn merchant_json(merchant: &Merchant) -> Value {
+    json!({
+        "merchant_id": merchant.id.as_str(),
+        "name": merchant.name,
+        "mcc": format!("{:04}", merchant.mcc),
+        "status": merchant_status(merchant.status),
+        "limits": {
+            "per_payment": merchant.limits.per_payment.map(Yen::get),
+            "in_store": merchant.limits.in_store.map(Yen::get),
+        },
+    })
+}
+
+fn profile_json(id: CustomerId, profile: &Profile) -> Value {
+    json!({
+        "customer_id": id.as_str(),
+        "identity": profile.identity.name(),
+        "identity_reason": profile.identity_reason,
+        "birth_date": profile.birth_date.map(|date| date.to_string()),
+        "guardian_consent": profile.guardian_consent,
+        "payment_method": profile.payment_method.name(),
+        "status": profile.status.name(),
+        "limits": profile.limits.as_deref().map(|limits| json!({
+            "total": limits.total.get(), "in_store": limits.in_store.get(),
+        })),
+        "rung": profile.rung,
+    })
+}
+
+/// What was scanned, without what it said.
+const fn scan_name(scanned: &Scanned) -> &'static str {
+    match scanned {
+        Scanned::Sealed { proof: Proof::Barcode { .. }, .. } => "barcode",
+        Scanned::Sealed { proof: Proof::Qr { .. }, .. } => "qr",
+        Scanned::Sealed { proof: Proof::Tok19, .. } => "tok19",
+        Scanned::Stale { .. } => "stale",
+        Scanned::Forged { .. } => "forged",
+        Scanned::Unverifiable { .. } => "unverifiable",
+        Scanned::Invalid => "invalid",
+        Scanned::Foreign => "foreign",
+    }
+}
+
+fn first_json(first: &FirstSale) -> Value {
+    json!({
+        "authorization_id": first.authorization.to_string(),
+        "order_id": first.order_id.as_str(),
+        "decided_at": first.decided_at.to_string(),
+        "amount": first.amount.get(),
+    })
+}
+
+fn decided_json(lsn: Lsn, decided: &Decided, name: Namer<'_>) -> Value {
+    let input = &decided.input;
+    let customer = decided.customer.and_then(name.customers);
+    let id = AuthorizationId { part: part_of(input, customer.as_ref().map(Part::of)), lsn, random: decided.random };
+    let customer = match (&customer, &input.payer) {
+        (Some(id), _) | (None, Payer::Customer(id)) => Some(id.to_string()),
+        (None, Payer::Code(_)) => None,
+    };
+    let scan = match &input.payer {
+        Payer::Code(scanned) => Some(scan_name(scanned)),
+        Payer::Customer(_) => None,
+    };
+    let categories: Vec<_> = input.categories.iter().map(|category| category.as_str().to_owned()).collect();
+    let mut facts = json!({
+        "authorization_id": id.to_string(),
+        "merchant_id": input.merchant.as_str(),
+        "order_id": input.order_id.as_str(),
+        "store_id": input.store.map(|id| id.to_string()),
+        "terminal_id": input.terminal.map(|id| id.to_string()),
+        "customer_id": customer,
+        "channel": input.channel.name(),
+        "amount": input.amount.get(),
+        "currency": String::from_utf8_lossy(&input.currency),
+        "capture": input.capture,
+        "confirm_repeat": input.confirm_repeat,
+        "entry_mode": input.entry_mode.map(|mode| mode.name()),
+        "scan": scan,
+        "categories": categories,
+        "requested_at": input.requested_at.map(|at| at.to_string()),
+        "late": input.late,
+        "policy": decided.policy,
+        "room": decided.room.get(),
+    });
+    let outcome = match &decided.outcome {
+        Outcome::Approved(approval) => json!({
+            "decision": "approved",
+            "reason": null,
+            "month": approval.month.to_string(),
+            "due": approval.due.to_string(),
+            "points": approval.points,
+            "hold_expires_at": approval.hold_expires_at.map(|at| at.to_string()),
+        }),
+        Outcome::Denied { reason, first } => json!({
+            "decision": "denied",
+            "reason": reason.row().name,
+            "first": first.as_deref().map(first_json),
+        }),
+    };
+    if let (Value::Object(facts), Value::Object(outcome)) = (&mut facts, outcome) {
+        facts.extend(outcome);
+    }
+    facts
+}
+
+/// As a decision; `customer_id` is whom it names, charged or not.
+fn advised_json(lsn: Lsn, advised: &Advised, name: Namer<'_>) -> Value {
+    let (post, cap) = match advised.post {
+        Post::WithinLimits => ("within_limits", None),
+        Post::UpTo(cap) => ("up_to", Some(cap.get())),
+        Post::Never => ("never", None),
+    };
+    let mut facts = decided_json(lsn, &advised.decided, name);
+    let advice = json!({
+        "original": advised.original.map(|key| json!({
+            "merchant_id": key.merchant.as_str(), "order_id": key.order_id.as_str(),
+        })),
+        "post": post,
+        "post_cap": cap,
+        "over_limit": advised.booked == Booked::OverLimit,
+        "suspense": advised.booked.suspense().map(|why| why.name()),
+    });
+    if let (Value::Object(facts), Value::Object(advice)) = (&mut facts, advice) {
+        facts.extend(advice);
+        if let Some(id) = advised.about().and_then(name.customers) {
+            facts.insert("customer_id".to_owned(), id.as_str().into());
+        }
+    }
+    facts
+}
+
+fn undone_json(undone: &Undone, name: Namer<'_>) -> Value {
+    json!({
+        "decided_lsn": undone.order.0,
+        "customer_id": name.customer(undone.customer),
+        "channel": undone.channel.name(),
+        "amount": undone.amount.get(),
+        "was_hold": undone.was_hold,
+        "month": undone.month.to_string(),
+        "points": undone.points,
+    })
+}
+
+fn captured_json(captured: &Captured, name: Namer<'_>) -> Value {
+    json!({
+        "decided_lsn": captured.order.0,
+        "customer_id": name.customer(captured.customer),
+        "channel": captured.channel.name(),
+        "amount": captured.amount.get(),
+        "released": captured.released.get(),
+        "month": captured.month.to_string(),
+        "due": captured.due.to_string(),
+        "points": captured.points,
+    })
+}
+
+fn refunded_json(refunded: &Refunded, name: Namer<'_>) -> Value {
+    json!({
+        "decided_lsn": refunded.order.0,
+        "refund_id": refunded.refund_id.as_str(),
+        "customer_id": name.customer(refunded.customer),
+        "channel": refunded.channel.name(),
+        "amount": refunded.amount.get(),
+        "month": refunded.month.to_string(),
+        "outcome": refunded.destination.name(),
+        "points": refunded.points,
+        "books": books_json(&refunded.books, name.bills),
+    })
+}
+
+fn recalled_json(order: &Order, name: Namer<'_>) -> Value {
+    json!({
+        "authorization_id": order.id.to_string(),
+        "merchant_id": order.key.merchant.as_str(),
+        "order_id": order.key.order_id.as_str(),
+        "customer_id": order.customer.and_then(|ix| name.customer(ix)),
+        "channel": order.channel.name(),
+        "amount": order.amount.get(),
+        "decided_at": order.decided_at.to_string(),
+        "month": order.month.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Namer<'static> {
+        static BILLS: std::sync::LazyLock<BillNames> = std::sync::LazyLock::new(BillNames::default);
+        Namer { customers: &|_| CustomerId::new("1001").ok(), bills: &BILLS }
+    }
+
+    use crate::domain::model::ids::Handle;
+    use crate::domain::state::event::CodeIssued;
+
+    #[test]
+    fn an_advice_shows_whom_it_names_and_where_it_went() {
+        use std::sync::Arc;
+
+        use crate::domain::model::advice::SuspenseWhy;
+        use crate::domain::model::ids::{MerchantId, OrderId};
+        use crate::domain::model::purchase::Channel;
+        use crate::domain::model::request::{Authorize, OrderKey};
+        use crate::domain::model::time::Now;
+        use crate::domain::state::event::Approval;
+        let merchant = MerchantId::new("mrc").unwrap();
+        let key = |id| OrderKey { merchant, order_id: OrderId::new(id).unwrap() };
+        let handle = Handle::new(314_159_265).unwrap();
+        let payer = Payer::Code(Scanned::Sealed { handle, proof: Proof::Tok19 });
+        let input = Arc::new(Authorize::new(key("A-1"), payer, Channel::InStore, Yen::new(1_980)));
+        let now = Now::at(Millis(1_795_423_500_000));
+        let approval = Approval { month: now.month, due: now.date, points: 0, hold_expires_at: None };
+        let outcome = Outcome::Approved(approval);
+        let decided = Decided { random: 9, policy: 1, input, customer: None, room: Yen::ZERO, outcome };
+        let mut advised = Advised {
+            decided,
+            original: Some(key("R-1")),
+            post: Post::UpTo(Yen::new(3_000)),
+            booked: Booked::Suspense(SuspenseWhy::OverDayCap),
+            known: Some(CustomerIx(3)),
+        };
+        let shown = |advised: &Advised| -> Value {
+            let event = Event::Advised(Box::new(advised.clone()));
+            let line = event_json(Lsn(5), now.at, &event, names());
+            assert!(!line.contains("314159265"), "{line}");
+            serde_json::from_str(&line).unwrap()
+        };
+        let line = shown(&advised);
+        assert_eq!((&line["kind"], &line["customer_id"]), (&"advised".into(), &"1001".into()));
+        assert_eq!((&line["suspense"], &line["over_limit"]), (&"over_day_cap".into(), &false.into()));
+        assert_eq!((&line["post"], &line["post_cap"]), (&"up_to".into(), &3_000.into()));
+        assert_eq!(line["original"]["order_id"], "R-1");
+        advised.booked = Booked::OverLimit;
+        let line = shown(&advised);
+        assert_eq!((&line["suspense"], &line["over_limit"]), (&Value::Null, &true.into()));
+    }
+
+    #[test]
+    fn no_handle_and_no_seal_ever_leaves() {
+        let issued = Event::CodeIssued(CodeIssued {
+            customer: CustomerIx(3),
+            handle: Handle::new(314_159_265).unwrap(),
+            generation: 1,
+            id_random: 9,
+            counter: 54_321,
+            random: 2_712_847_316,
+            expires_at: Millis(1_795_423_800_000),
+        });
+        let voided = Event::CodeVoided { handle: Handle::new(314_159_265).unwrap() };
+        for event in [issued, voided] {
+            let line = event_json(Lsn(5), Millis(1_795_423_500_000), &event, names());
+            for secret in ["314159265", "54321", "2712847316"] {
+                assert!(!line.contains(secret), "{line}");
+            }
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((&line["lsn"], &line["recorded_at"]), (&5.into(), &"2026-11-23T17:45:00.000+09:00".into()));
+        }
+    }
+}

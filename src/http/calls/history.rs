@@ -1,0 +1,97 @@
+//! A customer's purchases over some days, and their sums by day for a graph.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::customers::customer_id;
+use super::statements::both;
+use crate::domain::model::time::Date;
+use crate::http::answer::Answer;
+use crate::http::call::Asked;
+use crate::http::problem::Problem;
+use crate::http::trust::request_guard::Query;
+use crate::ledger::{Book, Entry, EntryKind};
+
+#[derive(Serialize)]
+struct Day {
+    date: String,
+    purchases: u64,
+    purchased: u64,
+    refunded: u64,
+}
+
+#[derive(Serialize)]
+struct Movement {
+    authorization_id: String,
+    merchant_id: String,
+    channel: &'static str,
+    kind: &'static str,
+    /// Less than nothing for what was cancelled or refunded.
+    amount: i64,
+    month: Option<String>,
+    recorded_at: String,
+}
+
+#[derive(Serialize)]
+struct HistoryShown {
+    from: String,
+    to: String,
+    purchases: Vec<Movement>,
+    days: Vec<Day>,
+}
+
+/// A graph of more days is no graph.
+const MOST_DAYS: i32 = 400;
+
+/// `GET /v1/customers/{customer_id}/history?from=&to=`: days in Japan, both included; the last 31 days by default.
+pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query, &["from", "to"])?;
+    let date = |name| match query.text(name) {
+        Some(text) => Date::parse(text).map(Some).ok_or_else(|| Problem::parameter(name, "must be `YYYY-MM-DD`")),
+        None => Ok(None),
+    };
+    let (from, to) = (date("from")?, date("to")?);
+    let (_, now, past) = both(asked, customer_id(asked)?).await?;
+    let to = to.unwrap_or(now.date);
+    let from = from.unwrap_or_else(|| to.plus_days(-30));
+    if !(0..MOST_DAYS).contains(&to.days_since(from)) {
+        return Err(Problem::parameter(
+            "from",
+            format!("must not be after `to`, and less than {MOST_DAYS} days before it"),
+        ));
+    }
+    let within = |entry: &&Entry| (from..=to).contains(&entry.recorded_at.date());
+    let mut days: BTreeMap<Date, Day> = BTreeMap::new();
+    let mut purchases = Vec::new();
+    for entry in past.entries.iter().filter(within).filter(|entry| entry.account == Book::Exposure) {
+        use EntryKind as Kind;
+        let Some(purchase) = entry
+            .purchase
+            .filter(|_| matches!(entry.kind, Kind::Purchase | Kind::Capture | Kind::Cancel | Kind::Refund))
+        else {
+            continue;
+        };
+        let date = entry.recorded_at.date();
+        let day =
+            days.entry(date).or_insert_with(|| Day { date: date.to_string(), purchases: 0, purchased: 0, refunded: 0 });
+        match entry.kind {
+            Kind::Purchase | Kind::Capture => {
+                day.purchases += 1;
+                day.purchased += entry.amount.unsigned_abs();
+            }
+            _ => day.refunded += entry.amount.unsigned_abs(),
+        }
+        purchases.push(Movement {
+            authorization_id: purchase.authorization.to_string(),
+            merchant_id: purchase.merchant.to_string(),
+            channel: purchase.channel.name(),
+            kind: entry.kind.name(),
+            amount: entry.amount,
+            month: entry.month.map(|month| month.to_string()),
+            recorded_at: entry.recorded_at.to_string(),
+        });
+    }
+    let (from, to) = (from.to_string(), to.to_string());
+    Answer::ok(&HistoryShown { from, to, purchases, days: days.into_values().collect() })
+}

@@ -1,0 +1,334 @@
+//! `POST /v1/imports`: a file of what banks and convenience stores report. Every line has an id of its own and is posted
+//! once, whatever file it comes in: a file read twice, or one that overlaps another by half, changes nothing. Bad
+//! lines are named with their reason, good ones are posted.
+//!
+//! Lines go to the engine in the order of the file and wait together for the disk, so that they share its syncs.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use csv::StringRecord;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+
+use super::afterwards::refund_by;
+use super::csv_lines::{Records, Span};
+use super::office::instruct_with;
+use super::undo;
+use crate::domain::model::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
+use crate::domain::model::money::Yen;
+use crate::domain::model::request::{Instruction, Refund};
+use crate::domain::model::time::Millis;
+use crate::domain::state::receipts::Known;
+use crate::hex;
+use crate::http::Edge;
+use crate::http::answer::Answer;
+use crate::http::call::Asked;
+use crate::http::past::known;
+use crate::http::problem::{ID_REUSED, MALFORMED, Problem, REFUND_ID_REUSED};
+
+/// Largest amount of one line, yen.
+const MOST: u64 = 9_999_999;
+
+/// One line. `type` says which of the others it needs.
+#[derive(Deserialize)]
+struct Row<'a> {
+    id: &'a str,
+    r#type: &'a str,
+    #[serde(default)]
+    customer_id: &'a str,
+    #[serde(default)]
+    amount: &'a str,
+    #[serde(default)]
+    paid_at: &'a str,
+    #[serde(default)]
+    expires_at: &'a str,
+    #[serde(default)]
+    authorization_id: &'a str,
+}
+
+const COLUMNS: [&str; 7] = ["id", "type", "customer_id", "amount", "paid_at", "expires_at", "authorization_id"];
+
+/// What a line tells.
+enum Told {
+    Office(CustomerId, Instruction),
+    Refund(Refund),
+}
+
+/// Number and id of a line.
+type Place = (u64, String);
+
+/// One line as it was read.
+struct Line {
+    /// Of the file, from 1, as an editor counts.
+    number: u64,
+    id: String,
+    told: Result<Told, Problem>,
+}
+
+#[derive(Serialize)]
+struct LineError {
+    /// Of the file, from 1, as an editor counts.
+    line: u64,
+    id: String,
+    reason: &'static str,
+    detail: String,
+}
+
+#[derive(Default, Serialize)]
+struct ImportShown {
+    digest: String,
+    lines: u64,
+    posted: u64,
+    /// Known already: nothing changed.
+    replayed: u64,
+    failed: u64,
+    errors: Vec<LineError>,
+}
+
+/// Lines under way at once.
+const TOGETHER: usize = 256;
+
+pub(crate) async fn import(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let mut spans = Records::of(asked.body);
+    let columns = columns(&mut spans)?;
+    let digest: [u8; 32] = Sha256::digest(asked.body).into();
+    let digest = format!("sha256:{}", hex::encode(&digest).as_str());
+    let mut shown = ImportShown { digest, ..ImportShown::default() };
+    let stopping = asked.edge.stopping();
+    loop {
+        let lines = next_lines(&mut spans, &columns);
+        let Some(first) = lines.first() else { return Answer::ok(&shown) };
+        if *stopping.borrow() {
+            return Err(broken_off(first.number, &shown, Problem::not_ready()));
+        }
+        post_together(asked.edge, lines, &mut shown).await?;
+    }
+}
+
+fn next_lines(spans: &mut Records<'_>, columns: &StringRecord) -> Vec<Line> {
+    spans.take(TOGETHER).map(|span| line(span, columns)).collect()
+}
+
+/// The names of the columns, from the first line that is not blank.
+fn columns(spans: &mut Records<'_>) -> Result<StringRecord, Problem> {
+    let missing = || Problem::new(&MALFORMED, "The first line must name the columns, `id` and `type` among them.");
+    let columns = cells(spans.next().ok_or_else(missing)?)?;
+    if let Some(unknown) = columns.iter().find(|name| !COLUMNS.contains(name)) {
+        let detail = format!("The column `{unknown}` is not known; known are {}.", COLUMNS.join(", "));
+        return Err(Problem::new(&MALFORMED, detail));
+    }
+    let times = |wanted: &str| columns.iter().filter(|name| *name == wanted).count();
+    if let Some(twice) = COLUMNS.into_iter().find(|name| times(name) > 1) {
+        return Err(Problem::new(&MALFORMED, format!("The column `{twice}` is named twice.")));
+    }
+    if times("id") == 0 || times("type") == 0 { Err(missing()) } else { Ok(columns) }
+}
+
+fn cells(span: Span<'_>) -> Result<StringRecord, Problem> {
+    if let Some(line) = span.unclosed {
+        let detail = format!("The quote that opens on line {line} is never closed, so nothing after it could be read.");
+        return Err(bad(detail));
+    }
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(span.bytes);
+    let mut records = reader.byte_records();
+    let (Some(Ok(record)), None) = (records.next(), records.next()) else { return Err(bad("This is no CSV.")) };
+    StringRecord::from_byte_record(record).map_err(|_| bad("This line is not UTF-8."))
+}
+
+fn line(span: Span<'_>, columns: &StringRecord) -> Line {
+    let cells = match cells(span) {
+        Ok(cells) => cells,
+        Err(problem) => return Line { number: span.line, id: String::new(), told: Err(problem) },
+    };
+    let id = columns.iter().position(|name| name == "id").and_then(|at| cells.get(at)).unwrap_or_default();
+    let id = id.chars().take(64).collect();
+    let told = if cells.len() == columns.len() {
+        cells.deserialize(Some(columns)).map_err(|error| bad(error.to_string())).and_then(read)
+    } else {
+        Err(bad(format!("It has {} fields, and the first line names {}.", cells.len(), columns.len())))
+    };
+    Line { number: span.line, id, told }
+}
+
+/// Nothing from this line on was read, or all of it may be sent again: the caller sends the whole file again, and what was
+/// posted replays.
+fn broken_off(line: u64, shown: &ImportShown, problem: Problem) -> Problem {
+    let detail = format!(
+        "The import ended before line {line}: {} lines were posted, {} were known, {} failed. Send the file again; what \
+         was posted is not posted twice.",
+        shown.posted, shown.replayed, shown.failed
+    );
+    problem.with_detail(detail).with("line", line).with("posted", shown.posted).with("replayed", shown.replayed)
+}
+
+/// Posts lines in their order, and waits for them together.
+async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportShown) -> Result<(), Problem> {
+    let ids = lines.iter().filter_map(|line| match &line.told {
+        Ok(Told::Office(_, instruction)) => instruction.receipt().map(|(_, id)| id),
+        _ => None,
+    });
+    let known = known(edge, ids.collect()).await;
+    let alone = recall(edge, &lines).await;
+    let mut begun = Vec::new();
+    for (at, line) in lines.into_iter().enumerate() {
+        // Its way takes several questions, and what comes after it in the file may not pass it.
+        let is_alone = alone.contains(&at);
+        if is_alone {
+            note(begun.drain(..), shown).await?;
+        }
+        let place = (line.number, line.id);
+        begun.push((place, Begun::begin(post(edge, line.told, known.as_ref())).await));
+        if is_alone {
+            note(begun.drain(..), shown).await?;
+        }
+    }
+    note(begun.drain(..), shown).await
+}
+
+/// Takes down what came of lines, in their order.
+async fn note<F: Future<Output = Result<bool, Problem>>>(
+    begun: impl Iterator<Item = (Place, Begun<F>)>,
+    shown: &mut ImportShown,
+) -> Result<(), Problem> {
+    let mut broken = None;
+    for ((line, id), begun) in begun {
+        match begun.end().await {
+            // Those after it are under way and end as they end; the answer tells of the first that did not.
+            Err(problem) if problem.status() == 503 => broken = broken.or(Some((line, problem))),
+            _ if broken.is_some() => {}
+            outcome => shown.count(line, id, outcome),
+        }
+    }
+    broken.map_or(Ok(()), |(line, problem)| Err(broken_off(line, shown, problem)))
+}
+
+impl ImportShown {
+    fn count(&mut self, line: u64, id: String, outcome: Result<bool, Problem>) {
+        self.lines += 1;
+        match outcome {
+            Ok(true) => self.replayed += 1,
+            Ok(false) => self.posted += 1,
+            Err(problem) => {
+                self.failed += 1;
+                let (reason, detail) = (reason(&problem), problem.detail().to_owned());
+                self.errors.push(LineError { line, id, reason, detail });
+            }
+        }
+    }
+}
+
+/// The id of a line has one name, whatever the line tells.
+fn reason(problem: &Problem) -> &'static str {
+    if problem.reason() == REFUND_ID_REUSED.reason { ID_REUSED.reason } else { problem.reason() }
+}
+
+/// Something under way that has been asked for: the order of beginning is the order of asking.
+enum Begun<F: Future> {
+    Ended(F::Output),
+    Waiting(Pin<Box<F>>),
+}
+
+impl<F: Future> Begun<F> {
+    /// A question enters the engine's queue when it is first looked at.
+    async fn begin(future: F) -> Self {
+        let mut future = Box::pin(future);
+        match std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+            Poll::Ready(output) => Self::Ended(output),
+            Poll::Pending => Self::Waiting(future),
+        }
+    }
+
+    async fn end(self) -> F::Output {
+        match self {
+            Self::Ended(output) => output,
+            Self::Waiting(future) => future.await,
+        }
+    }
+}
+
+fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new(&MALFORMED, detail)
+}
+
+fn field(name: &str, wanted: &str) -> Problem {
+    Problem::field(&format!("/{name}"), wanted)
+}
+
+fn read(row: Row<'_>) -> Result<Told, Problem> {
+    let id = || OfficeId::new(row.id).map_err(|bad| field("id", &bad.to_string()));
+    let customer = || CustomerId::new(row.customer_id).map_err(|bad| field("customer_id", &bad.to_string()));
+    let amount = || {
+        let amount = row.amount.parse().ok().filter(|yen| (1..=MOST).contains(yen));
+        amount.map(Yen::new).ok_or_else(|| field("amount", "must be a whole number from 1 to 9999999"))
+    };
+    let time = |name: &str, text: &str| match text {
+        "" => Ok(None),
+        text => Millis::parse(text).map(Some).ok_or_else(|| field(name, "must be a time as in RFC 3339")),
+    };
+    let paid_at = time("paid_at", row.paid_at)?;
+    Ok(match row.r#type {
+        "repayment" => {
+            Told::Office(customer()?, Instruction::Repay { id: id()?, amount: amount()?, paid_at, slip: None })
+        }
+        "pending" => {
+            let expires_at = time("expires_at", row.expires_at)?;
+            let expires_at = expires_at.ok_or_else(|| field("expires_at", "is needed for `pending`"))?;
+            Told::Office(customer()?, Instruction::Expect { id: id()?, amount: amount()?, paid_at, expires_at })
+        }
+        "final" | "debit_paid" => {
+            let amount = if row.amount.is_empty() { None } else { Some(amount()?) };
+            Told::Office(customer()?, Instruction::Confirm { id: id()?, amount, paid_at })
+        }
+        "withdrawn" | "debit_failed" => Told::Office(customer()?, Instruction::Withdraw { id: id()? }),
+        "refund" => {
+            let authorization = AuthorizationId::parse(row.authorization_id);
+            let authorization = authorization.ok_or_else(|| field("authorization_id", "is no authorization id"))?;
+            let refund_id = RefundId::new(row.id).map_err(|bad| field("id", &bad.to_string()))?;
+            Told::Refund(Refund::new(authorization, refund_id, amount()?))
+        }
+        _ => {
+            let known =
+                "must be one of `repayment`, `pending`, `final`, `withdrawn`, `debit_paid`, `debit_failed`, `refund`";
+            return Err(field("type", known));
+        }
+    })
+}
+
+/// Looks of one import under way at once; they block a thread each.
+const LOOKS: usize = 8;
+
+/// Takes the purchases of refunds back into memory before the lines begin, so that each refund is one question. Gives
+/// the places of those that take more.
+async fn recall(edge: &Arc<Edge>, lines: &[Line]) -> Vec<usize> {
+    let (mut alone, mut looks) = (Vec::new(), JoinSet::new());
+    for (at, line) in lines.iter().enumerate() {
+        let Ok(Told::Refund(refund)) = line.told else { continue };
+        if looks.len() >= LOOKS {
+            alone.extend(looks.join_next().await.and_then(Result::ok).flatten());
+        }
+        let edge = Arc::clone(edge);
+        looks.spawn(async move {
+            let is_one_question = undo::bring_back(&edge, refund.authorization).await.unwrap_or(false);
+            (!is_one_question).then_some(at)
+        });
+    }
+    while let Some(look) = looks.join_next().await {
+        alone.extend(look.ok().flatten());
+    }
+    alone
+}
+
+/// Whether it was known already.
+async fn post(edge: &Edge, told: Result<Told, Problem>, known: Option<&Known>) -> Result<bool, Problem> {
+    match told? {
+        Told::Office(customer, instruction) => {
+            let ledger = instruction.receipt().and_then(|(_, id)| Some(known?.of(id)));
+            Ok(instruct_with(edge, customer, instruction, ledger).await?.replayed)
+        }
+        Told::Refund(refund) => refund_by(edge, refund).await,
+    }
+}

@@ -1,0 +1,20 @@
+//! The calls, by their subject.
+
+pub mod afterwards;
+pub mod authorizations;
+pub mod codes;
+pub mod csv_lines;
+pub mod customers;
+pub mod event_json;
+pub mod event_json_books;
+pub mod events;
+pub mod health;
+pub mod history;
+pub mod imports;
+pub mod merchants;
+pub mod office;
+pub mod sandbox;
+pub mod scans;
+pub mod slips;
+pub mod statements;
+pub mod undo;

@@ -1,0 +1,400 @@
+//! The back office about a customer's money: repayments, slips, damages, blocks, payouts, provisional payments. Each
+//! call is idempotent by its own id, of any age: what the engine no longer remembers is in the ledger.
+
+use serde::{Deserialize, Serialize};
+
+use super::codes::SpendableShown;
+use super::customers::{customer_id, rules};
+use crate::domain::billing::account::Account;
+use crate::domain::billing::notes::{Cause, Note};
+use crate::domain::billing::settlement::{Pot, Settlement};
+use crate::domain::commands::reply::Reply;
+use crate::domain::commands::request::Request;
+use crate::domain::model::ids::{CustomerId, OfficeId};
+use crate::domain::model::money::Yen;
+use crate::domain::model::payment::{BillKey, Lines};
+use crate::domain::model::request::Instruction;
+use crate::domain::model::time::{Millis, Month, Now};
+use crate::domain::state::event::Event;
+use crate::domain::state::receipts::{Known, Receipt};
+use crate::http::answer::Answer;
+use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::fields::{Amount, Text, Words};
+use crate::http::past::{BillNames, bill_names, known};
+use crate::http::problem::{ID_REUSED, Problem, REPAYMENT_ID_REUSED};
+use crate::http::refusal::refused;
+use crate::http::{Edge, fields};
+
+/// What came of an instruction.
+pub(crate) struct Booked {
+    pub(crate) account: Box<Account>,
+    pub(crate) receipt: Receipt,
+    pub(crate) replayed: bool,
+    pub(crate) now: Now,
+}
+
+/// Puts an instruction to the engine, with what the ledger has of its id: the engine judges both as one.
+pub(crate) async fn instruct(asked: &Asked<'_>, customer: CustomerId, told: Instruction) -> Result<Booked, Problem> {
+    let ledger = match told.receipt() {
+        Some((_, id)) => known(asked.edge, vec![id]).await,
+        None => None,
+    };
+    instruct_with(asked.edge, customer, told, ledger).await
+}
+
+/// As [`instruct`], where the ledger was asked before.
+pub(crate) async fn instruct_with(
+    edge: &Edge,
+    customer: CustomerId,
+    instruction: Instruction,
+    ledger: Option<Known>,
+) -> Result<Booked, Problem> {
+    let answered = ask(edge, Request::Instruct { customer, instruction, ledger }, None).await?;
+    match answered.reply {
+        Reply::Booked { account, receipt, replayed } => {
+            Ok(Booked { account, receipt: *receipt, replayed, now: answered.now })
+        }
+        Reply::Refused(refusal) => Err(refused(refusal)),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+impl Booked {
+    fn spendable(&self, asked: &Asked<'_>) -> Result<SpendableShown, Problem> {
+        let room = self.account.spendable(&self.now, rules(asked)?.by());
+        Ok(SpendableShown { in_store: room.in_store.get(), online: room.online.get() })
+    }
+}
+
+/// What of a payment went onto one bill.
+#[derive(Serialize)]
+pub(crate) struct Applied {
+    /// `YYYY-MM`, or the authorization id of an NP Atobarai purchase.
+    pub(crate) bill: String,
+    /// Of a month's bill.
+    pub(crate) month: Option<String>,
+    pub(crate) principal: u64,
+    pub(crate) bill_fee: u64,
+    pub(crate) late_fees: u64,
+    pub(crate) damages: u64,
+}
+
+/// What of a settlement is owed to the customer in cash.
+fn paid_back(books: &Settlement) -> Yen {
+    books.transfers.iter().filter(|transfer| transfer.to == Pot::Payout).map(|transfer| transfer.amount).sum()
+}
+
+/// Where the money of a settlement came to rest, bill by bill: what moved on is counted where it went.
+fn applied(books: &Settlement, names: &BillNames) -> Result<Vec<Applied>, Problem> {
+    let mut bills: Vec<(BillKey, Lines, Lines)> = Vec::new();
+    for transfer in &books.transfers {
+        for (pot, is_in) in [(transfer.from, false), (transfer.to, true)] {
+            let Pot::Bill { bill, line } = pot else { continue };
+            let at = bills.iter().position(|(key, ..)| *key == bill).unwrap_or_else(|| {
+                bills.push((bill, Lines::default(), Lines::default()));
+                bills.len() - 1
+            });
+            let (_, into, out) = &mut bills[at];
+            *(if is_in { into } else { out }).get_mut(line) += transfer.amount;
+        }
+    }
+    let rest = bills.iter().map(|(bill, into, out)| (bill, into.minus_or_zero(out)));
+    rest.filter(|(_, lines)| !lines.total().is_zero())
+        .map(|(bill, lines)| {
+            Ok(Applied {
+                bill: names.of(*bill).ok_or_else(Problem::internal)?,
+                month: bill.month().map(|month| month.to_string()),
+                principal: lines.principal.get(),
+                bill_fee: lines.bill_fee.get(),
+                late_fees: lines.late_fees.get(),
+                damages: lines.damages.get(),
+            })
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepaymentBody {
+    repayment_id: Text<OfficeId>,
+    amount: Amount,
+    paid_at: Option<Text<Millis>>,
+    /// The slip it was paid on.
+    slip: Option<Text<SlipNumber>>,
+}
+
+/// A slip's number, as text because it is twelve digits.
+#[derive(Clone, Copy)]
+pub(crate) struct SlipNumber(pub(crate) u64);
+
+impl fields::FromText for SlipNumber {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| digits);
+        number.map(Self).ok_or_else(|| "must be 1 to 15 digits".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct RepaymentShown {
+    repayment_id: String,
+    amount: u64,
+    paid_at: String,
+    applied: Vec<Applied>,
+    credit: u64,
+    /// Of a closed account: what of this payment is owed back in cash.
+    payout_due: u64,
+    spendable: SpendableShown,
+    replayed: bool,
+}
+
+async fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentShown, Problem> {
+    let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } =
+        booked.receipt.event.as_ref()
+    else {
+        return Err(Problem::internal());
+    };
+    let names = bill_names(asked.edge, books.bills()).await?;
+    Ok(RepaymentShown {
+        repayment_id: payment.id.to_string(),
+        amount: payment.amount.get(),
+        paid_at: payment.paid_at.to_string(),
+        applied: applied(books, &names)?,
+        credit: booked.account.credit().get(),
+        payout_due: paid_back(books).get(),
+        spendable: booked.spendable(asked)?,
+        replayed: booked.replayed,
+    })
+}
+
+/// `POST /v1/customers/{customer_id}/repayments`
+pub(crate) async fn repay(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let customer = customer_id(asked)?;
+    let body: RepaymentBody = fields::read(asked.body)?;
+    let told = Instruction::Repay {
+        id: body.repayment_id.0,
+        amount: Yen::new(body.amount.0),
+        paid_at: body.paid_at.map(|at| at.0),
+        slip: body.slip.map(|slip| slip.0.0),
+    };
+    let booked = instruct(asked, customer, told).await.map_err(repayment_id_reused)?;
+    Answer::ok(&show_payment(asked, &booked).await?)
+}
+
+/// The contract has a name of its own for it.
+fn repayment_id_reused(problem: Problem) -> Problem {
+    if problem.reason() != ID_REUSED.reason {
+        return problem;
+    }
+    Problem::new(&REPAYMENT_ID_REUSED, "Use a new repayment id for another repayment.")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PendingBody {
+    payment_id: Text<OfficeId>,
+    amount: Amount,
+    paid_at: Option<Text<Millis>>,
+    expires_at: Text<Millis>,
+}
+
+#[derive(Serialize)]
+struct PendingShown {
+    payment_id: String,
+    amount: u64,
+    paid_at: String,
+    expires_at: String,
+    status: &'static str,
+    spendable: SpendableShown,
+    /// Why a code would be refused now; null where none.
+    blocked_by: Option<&'static str>,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/payments-pending`
+pub(crate) async fn expect(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let customer = customer_id(asked)?;
+    let body: PendingBody = fields::read(asked.body)?;
+    let told = Instruction::Expect {
+        id: body.payment_id.0,
+        amount: Yen::new(body.amount.0),
+        paid_at: body.paid_at.map(|at| at.0),
+        expires_at: body.expires_at.0,
+    };
+    let booked = instruct(asked, customer, told).await?;
+    let (id, amount, paid_at, expires_at) = match booked.receipt.event.as_ref() {
+        Event::Noted { note: Note::Pending { id, amount, paid_at, expires_at }, .. } => {
+            (id, amount, paid_at, expires_at)
+        }
+        // The money had come before its news.
+        Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. } => {
+            (&payment.id, &payment.amount, &payment.paid_at, &body.expires_at.0)
+        }
+        _ => return Err(Problem::internal()),
+    };
+    Answer::ok(&PendingShown {
+        status: pending_status(&booked, *id),
+        payment_id: id.to_string(),
+        amount: amount.get(),
+        paid_at: paid_at.to_string(),
+        expires_at: expires_at.to_string(),
+        spendable: booked.spendable(asked)?,
+        blocked_by: blocked_by(asked, &booked)?,
+        replayed: booked.replayed,
+    })
+}
+
+/// What it is by now: a repeated call may come after its end.
+fn pending_status(booked: &Booked, id: OfficeId) -> &'static str {
+    let notes = booked.account.notes();
+    match notes.and_then(|notes| notes.pending.iter().find(|pending| pending.id == id)) {
+        Some(pending) if booked.now.at < pending.expires_at => "pending",
+        Some(_) => "expired",
+        None => "ended",
+    }
+}
+
+fn blocked_by(asked: &Asked<'_>, booked: &Booked) -> Result<Option<&'static str>, Problem> {
+    let channel = crate::domain::model::purchase::Channel::InStore;
+    let reason = booked.account.blocked_by(channel, &booked.now, rules(asked)?.by());
+    Ok(reason.map(|reason| reason.row().name))
+}
+
+fn office_id(asked: &Asked<'_>, name: &str) -> Result<OfficeId, Problem> {
+    OfficeId::new(asked.param(name)).map_err(|bad| Problem::parameter(name, bad.to_string()))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FinalBody {
+    amount: Option<Amount>,
+    paid_at: Option<Text<Millis>>,
+}
+
+/// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
+pub(crate) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let id = office_id(asked, "payment_id")?;
+    let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(asked.body)? };
+    let (amount, paid_at) = (body.amount.map(|amount| Yen::new(amount.0)), body.paid_at.map(|at| at.0));
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id, amount, paid_at }).await?;
+    Answer::ok(&show_payment(asked, &booked).await?)
+}
+
+#[derive(Serialize)]
+struct WithdrawnShown {
+    payment_id: String,
+    status: &'static str,
+    blocked_by: Option<&'static str>,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn`
+pub(crate) async fn withdraw(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let id = office_id(asked, "payment_id")?;
+    fields::read_none(asked.body)?;
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id }).await?;
+    let (status, replayed) = ("withdrawn", booked.replayed);
+    Answer::ok(&WithdrawnShown {
+        payment_id: id.to_string(),
+        status,
+        blocked_by: blocked_by(asked, &booked)?,
+        replayed,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DamagesBody {
+    posting_id: Text<OfficeId>,
+    month: Text<Month>,
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+struct DamagesShown {
+    posting_id: String,
+    month: String,
+    amount: u64,
+    /// What is owed on this bill now.
+    total_due: u64,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/damages`
+pub(crate) async fn damages(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: DamagesBody = fields::read(asked.body)?;
+    let (id, month, amount) = (body.posting_id.0, body.month.0, Yen::new(body.amount.0));
+    let booked = instruct(asked, customer_id(asked)?, Instruction::PostDamages { id, month, amount }).await?;
+    let bills = booked.account.bills_at(&booked.now, rules(asked)?.by());
+    let owed = bills.iter().find(|at| at.bill.key == BillKey::Month(month)).map(|at| at.owed.total());
+    Answer::ok(&DamagesShown {
+        posting_id: id.to_string(),
+        month: month.to_string(),
+        amount: amount.get(),
+        total_due: owed.unwrap_or_default().get(),
+        replayed: booked.replayed,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayoutBody {
+    payout_id: Text<OfficeId>,
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+struct PayoutShown {
+    payout_id: String,
+    amount: u64,
+    /// What is left.
+    credit: u64,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/payouts`
+pub(crate) async fn pay_out(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: PayoutBody = fields::read(asked.body)?;
+    let (id, amount) = (body.payout_id.0, Yen::new(body.amount.0));
+    let booked = instruct(asked, customer_id(asked)?, Instruction::PayOut { id, amount }).await?;
+    let (credit, replayed) = (booked.account.credit().get(), booked.replayed);
+    Answer::ok(&PayoutShown { payout_id: id.to_string(), amount: amount.get(), credit, replayed })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlockBody {
+    block_id: Text<OfficeId>,
+    reason: Text<Words<200>>,
+}
+
+#[derive(Serialize)]
+struct BlockShown {
+    block_id: String,
+    status: &'static str,
+    blocked_by: Option<&'static str>,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/blocks`
+pub(crate) async fn block(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let body: BlockBody = fields::read(asked.body)?;
+    let (id, reason) = (body.block_id.0, body.reason.0.0);
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Block { id, reason }).await?;
+    // A repeated call may come after the release.
+    let stands = booked.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
+    show_block(asked, &booked, id, if stands { "blocked" } else { "released" })
+}
+
+/// `POST /v1/customers/{customer_id}/blocks/{block_id}/release`
+pub(crate) async fn release(asked: &Asked<'_>) -> Result<Answer, Problem> {
+    let id = office_id(asked, "block_id")?;
+    fields::read_none(asked.body)?;
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Release { id }).await?;
+    show_block(asked, &booked, id, "released")
+}
+
+fn show_block(asked: &Asked<'_>, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
+    let (blocked_by, replayed) = (blocked_by(asked, booked)?, booked.replayed);
+    Answer::ok(&BlockShown { block_id: id.to_string(), status, blocked_by, replayed })
+}

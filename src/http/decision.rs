@@ -1,0 +1,288 @@
+//! A decision in the words of the contract.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use serde::{Serialize, Serializer};
+
+use crate::domain::model::denial::{Reason, Words};
+use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId};
+use crate::domain::model::next_step::Retry;
+use crate::domain::model::order::{CaptureTerms, FirstSale, Order, OrderState, Told};
+use crate::domain::model::time::{Date, Millis, Month};
+use crate::domain::model::wording;
+
+/// A value that is written as its text, without a text of its own in between.
+pub(crate) struct Shown<T>(pub(crate) T);
+
+impl<T: Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A text in both languages.
+#[derive(Serialize)]
+pub(crate) struct Bilingual {
+    pub(crate) ja: Cow<'static, str>,
+    pub(crate) en: Cow<'static, str>,
+}
+
+impl Bilingual {
+    pub(crate) fn plain(words: Words) -> Self {
+        Self { ja: words.ja.into(), en: words.en.into() }
+    }
+
+    /// With each place, `{shop}` for one, filled in by what stands beside its name.
+    pub(crate) fn filled(words: Words, places: &[(&str, &str)]) -> Self {
+        Self { ja: fill(words.ja, places).into(), en: fill(words.en, places).into() }
+    }
+}
+
+/// What is filled in is not read again: a shop's name may hold braces.
+fn fill(text: &str, places: &[(&str, &str)]) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let place = after.split_once('}');
+        let filling = place.and_then(|(name, after)| Some((places.iter().find(|(place, _)| *place == name)?.1, after)));
+        let (filling, after) = filling.unwrap_or(("{", after));
+        out.push_str(filling);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// 12345 as "12,345".
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+struct ApprovalCode([u8; 6]);
+
+impl Serialize for ApprovalCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(std::str::from_utf8(&self.0).unwrap_or_default())
+    }
+}
+
+#[derive(Serialize)]
+struct Bill {
+    month: Shown<Month>,
+    due: Shown<Date>,
+}
+
+#[derive(Serialize)]
+struct First {
+    authorization_id: Shown<AuthorizationId>,
+    order_id: Shown<OrderId>,
+    decided_at: Shown<Millis>,
+    amount: u64,
+}
+
+impl From<&FirstSale> for First {
+    fn from(first: &FirstSale) -> Self {
+        Self {
+            authorization_id: Shown(first.authorization),
+            order_id: Shown(first.order_id),
+            decided_at: Shown(first.decided_at),
+            amount: first.amount.get(),
+        }
+    }
+}
+
+/// What became of the money, for those who look an order up.
+#[derive(Serialize)]
+struct Movements {
+    merchant_id: Shown<MerchantId>,
+    captured_amount: u64,
+    refunded_amount: u64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Decision {
+    authorization_id: Shown<AuthorizationId>,
+    order_id: Shown<OrderId>,
+    decision: &'static str,
+    status: &'static str,
+    amount: u64,
+    approval_code: Option<ApprovalCode>,
+    decided_at: Shown<Millis>,
+    statement: Option<Bill>,
+    points: u64,
+    response_code: &'static str,
+    reason: Option<&'static str>,
+    retry: &'static str,
+    clerk: Bilingual,
+    /// Of a denial for another sale: null where the caller may not know of that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<Option<First>>,
+    #[serde(flatten)]
+    movements: Option<Movements>,
+    replayed: bool,
+}
+
+impl Decision {
+    /// The answer to an authorization.
+    pub(crate) fn answered(order: &Told, replayed: bool, now: Millis) -> Self {
+        let &Told { decided_at: at, amount, month, due, points, .. } = order;
+        let first = CaptureTerms { at, amount, month, due, points };
+        Self::new(order, &first, order.denial(), replayed, now)
+    }
+
+    /// The decision with the present status, the terms it is billed under, and what was captured and refunded.
+    pub(crate) fn stored(order: &Order, replayed: bool, now: Millis) -> Self {
+        let reason = match order.state {
+            OrderState::Denied(reason) => Some(reason),
+            OrderState::Tombstone => Some(Reason::Cancelled),
+            OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
+        };
+        let (captured_amount, refunded_amount) = match order.state {
+            OrderState::Captured { amount, refunded } => (amount.get(), refunded.get()),
+            OrderState::Tombstone | OrderState::Denied(_) | OrderState::Held { .. } | OrderState::Cancelled => (0, 0),
+        };
+        let merchant_id = Shown(order.key.merchant);
+        let movements = Some(Movements { merchant_id, captured_amount, refunded_amount });
+        Self { movements, ..Self::new(&order.told(), &order.terms(), reason, replayed, now) }
+    }
+
+    /// Without the sale that the denial points to.
+    #[must_use]
+    pub(crate) fn without_first(self) -> Self {
+        Self { first: self.first.map(|_| None), ..self }
+    }
+
+    fn new(order: &Told, terms: &CaptureTerms, reason: Option<Reason>, replayed: bool, now: Millis) -> Self {
+        let row = reason.map(Reason::row);
+        let approved = reason.is_none();
+        let points_back = matches!(reason, Some(Reason::CodeUsed | Reason::DuplicateSuspect));
+        let approval_code = ApprovalCode(order.id.approval_code());
+        let status = order.status(now);
+        let bill = Bill { month: Shown(terms.month), due: Shown(terms.due) };
+        Self {
+            authorization_id: Shown(order.id),
+            order_id: Shown(order.order_id),
+            decision: if approved { "approved" } else { "denied" },
+            status: status.name(),
+            amount: order.amount.get(),
+            approval_code: approved.then_some(approval_code),
+            decided_at: Shown(order.decided_at),
+            statement: (approved && order.billed).then_some(bill),
+            points: if approved { terms.points } else { 0 },
+            response_code: row.map_or("00", |row| row.response_code),
+            reason: row.map(|row| row.name),
+            retry: reason.map_or(Retry::Never, |reason| reason.retry(replayed)).name(),
+            clerk: Bilingual::plain(wording::clerk(status, reason, replayed)),
+            first: points_back.then(|| order.first.as_deref().map(First::from)),
+            movements: None,
+            replayed,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::domain::model::ids::{AuthorizationId, CustomerIx, Lsn, MerchantId, OrderId, Part};
+    use crate::domain::model::money::Yen;
+    use crate::domain::model::purchase::Channel;
+    use crate::domain::model::request::OrderKey;
+    use crate::domain::model::time::Now;
+
+    pub(in crate::http) fn order(state: OrderState) -> Order {
+        let now = Now::at(Millis::parse("2026-11-23T17:45:02+09:00").unwrap());
+        Order {
+            id: AuthorizationId { part: Part::default(), lsn: Lsn(7), random: 9 },
+            key: OrderKey {
+                merchant: MerchantId::new("mrc_konbini").unwrap(),
+                order_id: OrderId::new("R-1001").unwrap(),
+            },
+            terminal: None,
+            customer: Some(CustomerIx(0)),
+            channel: Channel::InStore,
+            handle: None,
+            amount: Yen::new(1_980),
+            fingerprint: 0,
+            decided_at: now.at,
+            state,
+            month: now.month,
+            due: now.month.next().day(10),
+            points: 9,
+            room: Yen::new(13_020),
+            first: None,
+            capture: None,
+            refunds: None,
+            touched: Lsn(7),
+            touched_at: now.at,
+            earlier: None,
+            advice: None,
+        }
+    }
+
+    fn shown(decision: &Decision) -> serde_json::Value {
+        serde_json::to_value(decision).unwrap()
+    }
+
+    #[test]
+    fn an_approval_as_in_the_contract() {
+        let order = order(OrderState::Captured { amount: Yen::new(1_980), refunded: Yen::ZERO });
+        let body = shown(&Decision::answered(&order.told(), false, order.decided_at));
+        assert_eq!((&body["decision"], &body["status"]), (&"approved".into(), &"captured".into()));
+        assert_eq!(
+            (&body["response_code"], &body["retry"], &body["points"]),
+            (&"00".into(), &"never".into(), &9.into())
+        );
+        assert_eq!(body["statement"], serde_json::json!({"month": "2026-11", "due": "2026-12-10"}));
+        assert_eq!(body["decided_at"], "2026-11-23T17:45:02.000+09:00");
+        assert_eq!(body["approval_code"].as_str().unwrap().len(), 6);
+        assert!(body["reason"].is_null() && body.get("first").is_none() && body.get("captured_amount").is_none());
+    }
+
+    #[test]
+    fn a_retry_of_a_cancelled_sale_is_denied_and_a_look_is_not() {
+        let order = order(OrderState::Cancelled);
+        let retry = shown(&Decision::answered(&order.told(), true, order.decided_at));
+        assert_eq!((&retry["decision"], &retry["reason"]), (&"denied".into(), &"cancelled".into()));
+        assert_eq!((&retry["status"], &retry["approval_code"]), (&"cancelled".into(), &serde_json::Value::Null));
+        let look = shown(&Decision::stored(&order, true, order.decided_at));
+        assert_eq!((&look["decision"], &look["status"]), (&"approved".into(), &"cancelled".into()));
+        assert_eq!((&look["captured_amount"], &look["refunded_amount"]), (&0.into(), &0.into()));
+    }
+
+    #[test]
+    fn a_sale_that_was_too_late_is_inquired_about_once() {
+        let order = order(OrderState::Denied(Reason::TooLate));
+        let first = shown(&Decision::answered(&order.told(), false, order.decided_at));
+        assert_eq!(first["retry"], "inquire");
+        let retry = shown(&Decision::answered(&order.told(), true, order.decided_at));
+        let look = shown(&Decision::stored(&order, true, order.decided_at));
+        for again in [retry, look] {
+            assert_eq!((&again["retry"], &again["reason"]), (&"never".into(), &"too_late".into()));
+            assert!(again["clerk"]["en"].as_str().unwrap().contains("nothing was charged"), "{again}");
+        }
+    }
+
+    #[test]
+    fn figures_are_grouped_as_people_read_them() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn a_place_is_filled_once_whatever_it_is_filled_with() {
+        let words = Reason::OverInStoreLimit.row().customer;
+        let words = Bilingual::filled(words, &[("amount", "{room}"), ("room", "1,000")]);
+        assert_eq!(words.en, "You can spend 1,000 yen in store ({room} yen this time).");
+        assert_eq!(fill("{who} {a} {", &[("a", "{who}")]), "{who} {who} {", "what has no filling stays");
+    }
+}

@@ -1,0 +1,246 @@
+//! The HTTP door. In reading order:
+//!
+//! - `call`: one call from head to answer, the only place where the steps are put in order; `framing` watches what hyper
+//!   hides of its connection;
+//! - [`routes`]: every call with its roles in one table;
+//! - [`trust`]: who calls, whether it is the caller who calls, and who sends too many bad codes;
+//! - `fields`: JSON into checked values;
+//! - `calls`: the calls, a file a subject; `past`: what only the ledger knows;
+//! - `answer`, `problem`, `refusal`, `decision`: how answers look; `timing`: where a call's time went;
+//! - [`steps`]: steps of a call by themselves, for benches.
+//!
+//! Nothing here decides: a call is parsed, checked, put into the engine's inbox, and its answer is put in words.
+//! No log line holds a code, a key or a customer id.
+
+pub(crate) mod answer;
+pub(crate) mod call;
+pub(crate) mod calls;
+pub(crate) mod decision;
+pub(crate) mod fields;
+pub(crate) mod framing;
+pub mod listener;
+#[cfg(test)]
+mod openapi_tests;
+pub(crate) mod past;
+pub mod problem;
+pub(crate) mod refusal;
+pub mod routes;
+pub mod steps;
+pub(crate) mod timing;
+pub mod trust;
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::clock::Clock;
+use crate::code::{Issuers, Keyring};
+use crate::domain::model::ids::Lsn;
+use crate::domain::model::time::Millis;
+use crate::domain::state::event::Event;
+use crate::engine::board::Board;
+use crate::engine::inbox::Inbox;
+use crate::metrics::CallTimers;
+
+pub use self::listener::{bind, run};
+pub use calls::events::FeedError;
+pub use calls::health::{Condition, Readiness};
+pub use calls::statements::CustomerPast;
+pub use past::Past;
+use routes::Router;
+use trust::bad_codes::BadCodes;
+use trust::callers::Callers;
+
+/// The OpenAPI description, as served.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// Bounds of the edge. Every one is a refusal of new work, never an end of what is under way.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub max_connections: usize,
+    pub max_connections_per_ip: u32,
+    /// A connection without a request for this long is closed.
+    pub idle_timeout: Duration,
+    /// A request's head must be complete within this time of its first byte.
+    pub header_timeout: Duration,
+    /// A body must be complete within this time.
+    pub body_timeout: Duration,
+    /// After about this long a connection is asked to come back, so that load spreads again.
+    pub connection_age: Duration,
+    /// How long answers in flight may take after the stop. Below the 5 s in which the process exits.
+    pub drain_deadline: Duration,
+    /// Bad codes a minute from one source; the next one is refused.
+    pub bad_codes: trust::bad_codes::Limits,
+    /// Sources counted at once.
+    pub bad_code_sources: usize,
+    /// How long the ledger may take to answer.
+    pub past_timeout: Duration,
+    /// Event feeds followed at once.
+    pub event_feeds: usize,
+    /// Whether `/metrics` is served without an ops key where there is no admin address: on loopback only.
+    pub open_metrics: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_connections_per_ip: 1_024,
+            idle_timeout: Duration::from_secs(75),
+            header_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(5),
+            connection_age: Duration::from_secs(3_600),
+            drain_deadline: Duration::from_millis(4_000),
+            bad_codes: trust::bad_codes::Limits::default(),
+            bad_code_sources: 65_536,
+            past_timeout: Duration::from_millis(500),
+            event_feeds: EVENT_FEEDS,
+            open_metrics: true,
+        }
+    }
+}
+
+/// Reads recorded events in order, from any position. Blocking.
+pub trait EventSource: Send {
+    /// At most `max` events after `after`; fewer, or none, at the journal's end.
+    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, FeedError>;
+}
+
+/// Opens a reader of its own for each feed.
+pub type EventSources = Arc<dyn Fn() -> Result<Box<dyn EventSource>, String> + Send + Sync>;
+
+/// Sets the sandbox's clock and gives what it shows now; `Err` holds the present time when it would go back.
+pub type ClockSetter = Arc<dyn Fn(Millis) -> Result<Millis, Millis> + Send + Sync>;
+
+/// What the process hands to the edge.
+pub struct Parts {
+    pub inbox: Inbox,
+    pub board: Arc<Board>,
+    /// Swapped whole at a rotation.
+    pub keyring: Arc<ArcSwap<Keyring>>,
+    pub issuers: Arc<Issuers>,
+    pub clock: Clock,
+    /// Swapped whole when the configuration is read again.
+    pub callers: Arc<ArcSwap<Callers>>,
+    pub readiness: Arc<Readiness>,
+    /// Every listener speaks TLS with it, or none does.
+    pub tls: Option<TlsAcceptor>,
+    pub metrics: Option<PrometheusHandle>,
+    pub events: Option<EventSources>,
+    pub past: Option<Arc<dyn Past>>,
+    /// Present in the sandbox only; without it the call does not exist.
+    pub clock_setter: Option<ClockSetter>,
+    pub options: Options,
+}
+
+/// Everything a call needs.
+pub struct Edge {
+    pub(crate) inbox: Inbox,
+    pub(crate) board: Arc<Board>,
+    pub(crate) keyring: Arc<ArcSwap<Keyring>>,
+    pub(crate) issuers: Arc<Issuers>,
+    /// The wall clock. See [`Edge::now`].
+    pub(crate) clock: Clock,
+    pub(crate) callers: Arc<ArcSwap<Callers>>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) metrics: Option<PrometheusHandle>,
+    pub(crate) events: Option<EventSources>,
+    pub(crate) past: Option<Arc<dyn Past>>,
+    pub(crate) clock_setter: Option<ClockSetter>,
+    pub(crate) options: Options,
+    pub(crate) bad_codes: BadCodes,
+    pub(crate) router: Router,
+    pub(crate) timers: CallTimers,
+    /// Look-ups of old orders under way; they block a thread each.
+    pub(crate) past_permits: Arc<Semaphore>,
+    pub(crate) feed_permits: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+    request_ids: RequestIds,
+}
+
+/// Old orders looked up at once: as many threads as may hang on a slow ledger.
+pub const PAST_LOOKUPS: usize = 16;
+/// Event feeds followed at once.
+pub const EVENT_FEEDS: usize = 16;
+
+impl Edge {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let options = parts.options;
+        let bad_codes = BadCodes::new(options.bad_codes, options.bad_code_sources);
+        Arc::new(Self {
+            inbox: parts.inbox,
+            board: parts.board,
+            keyring: parts.keyring,
+            issuers: parts.issuers,
+            clock: parts.clock,
+            callers: parts.callers,
+            readiness: parts.readiness,
+            tls: parts.tls,
+            metrics: parts.metrics,
+            events: parts.events,
+            past: parts.past,
+            clock_setter: parts.clock_setter,
+            bad_codes,
+            router: Router::new(),
+            timers: routes::timers(),
+            past_permits: Arc::new(Semaphore::new(PAST_LOOKUPS)),
+            feed_permits: Arc::new(Semaphore::new(options.event_feeds)),
+            stop: watch::Sender::new(false),
+            request_ids: RequestIds::new(),
+            options,
+        })
+    }
+
+    /// What time it is for the service: the engine's, which does not go back where the wall clock does. What the engine
+    /// stamped is judged, and shown, by no other. Only the signatures of requests are of their callers' clocks.
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now().max(self.board.time())
+    }
+
+    /// Turns true when the process stops: long polls and feeds end then.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Ends what waits, closes idle connections, and shows as not ready.
+    pub(crate) fn begin_stop(&self) {
+        self.readiness.set(Condition::NotDraining, false);
+        self.stop.send_replace(true);
+    }
+}
+
+/// Ids for requests that come without one: a random start and a count.
+struct RequestIds {
+    /// 16 hexadecimal digits and a hyphen.
+    start: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        // The standard hasher is keyed at random for each process.
+        let start = std::collections::hash_map::RandomState::new().build_hasher().finish();
+        Self { start: format!("{start:016x}-"), next: AtomicU64::new(1) }
+    }
+
+    fn make(&self) -> HeaderValue {
+        let mut left = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut text = Vec::with_capacity(self.start.len() + 16);
+        text.extend_from_slice(self.start.as_bytes());
+        while left > 0 {
+            text.push(b"0123456789abcdef"[usize::from(left.to_le_bytes()[0] & 15)]);
+            left >>= 4;
+        }
+        text[self.start.len()..].reverse();
+        HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("-"))
+    }
+}

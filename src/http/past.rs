@@ -1,0 +1,260 @@
+//! What the engine does not remember, read from the ledger off the hot path: old orders, old facts of the office, a
+//! customer's history.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Edge;
+use super::call::{Asked, ask, out_of_place};
+use super::calls::statements::CustomerPast;
+use super::problem::{AUTHORIZATION_UNKNOWN, FORBIDDEN, Problem};
+use super::trust::callers::Caller;
+use crate::domain::commands::reply::Reply;
+use crate::domain::commands::request::Request;
+use crate::domain::model::denial::Reason;
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId, TerminalKey};
+use crate::domain::model::order::{FirstSale, Order};
+use crate::domain::model::payment::BillKey;
+use crate::domain::model::request::OrderKey;
+use crate::domain::model::time::Millis;
+use crate::domain::state::receipts::Known;
+
+/// What the ledger remembers. Blocking; called from threads that may block.
+pub trait Past: Send + Sync {
+    fn order(&self, id: AuthorizationId) -> Result<Option<Order>, String>;
+    /// The newest decision with this key.
+    fn order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, String>;
+    /// The facts that answer for ids of the office, of all customers.
+    fn known(&self, ids: &[OfficeId]) -> Result<Known, String>;
+    /// The names of orders by their record, those that there are.
+    fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, String>;
+    fn customer(&self, customer: &CustomerId) -> Result<CustomerPast, String>;
+    /// Whether everything that is durable now is posted.
+    fn is_caught_up(&self) -> Result<bool, String>;
+}
+
+/// How long a bill may wait for the ledger.
+const CATCH_UP: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy)]
+pub(crate) enum Which {
+    Id(AuthorizationId),
+    Key(OrderKey),
+}
+
+/// The ledger did not answer, or not in time.
+pub(crate) struct Unavailable;
+
+/// Asks the ledger, on a thread that may block. `None` where there is no ledger.
+async fn read<T: Send + 'static>(
+    edge: &Edge,
+    ask: impl FnOnce(&dyn Past) -> Result<T, String> + Send + 'static,
+) -> Result<Option<T>, Unavailable> {
+    let Some(past) = edge.past.as_ref().map(Arc::clone) else { return Ok(None) };
+    let permit = Arc::clone(&edge.past_permits).acquire_owned();
+    let Ok(Ok(permit)) = tokio::time::timeout(edge.options.past_timeout, permit).await else { return Err(Unavailable) };
+    let look = tokio::task::spawn_blocking(move || {
+        // Held until the ledger lets go, also when nobody waits any more.
+        let _permit = permit;
+        ask(past.as_ref())
+    });
+    match tokio::time::timeout(edge.options.past_timeout, look).await {
+        Ok(Ok(Ok(found))) => Ok(Some(found)),
+        Ok(Ok(Err(error))) => {
+            tracing::warn!(error, "the ledger could not be read");
+            Err(Unavailable)
+        }
+        Ok(Err(_)) | Err(_) => Err(Unavailable),
+    }
+}
+
+/// Looks an old order up. Nothing is known where there is no ledger.
+pub(crate) async fn look(edge: &Edge, which: Which) -> Result<Option<Order>, Unavailable> {
+    let look = move |past: &dyn Past| match which {
+        Which::Id(id) => past.order(id),
+        Which::Key(key) => past.order_by_key(&key),
+    };
+    Ok(read(edge, look).await?.flatten())
+}
+
+/// What the ledger has of ids of the office, in one look. None where it can't tell: then only what memory knows is
+/// answered, and nothing is posted, for it could be posted twice.
+pub(crate) async fn known(edge: &Edge, ids: Vec<OfficeId>) -> Option<Known> {
+    match read(edge, move |past| past.known(&ids)).await {
+        Ok(found) => Some(found.unwrap_or_else(Known::nothing)),
+        Err(Unavailable) => None,
+    }
+}
+
+/// What NP Atobarai invoices are called: by the authorization id of their purchase.
+#[derive(Default)]
+pub(crate) struct BillNames(HashMap<Lsn, AuthorizationId>);
+
+impl BillNames {
+    /// `2026-11`, or the authorization id of an NP Atobarai purchase.
+    pub(crate) fn of(&self, bill: BillKey) -> Option<String> {
+        match bill {
+            BillKey::Month(month) => Some(month.to_string()),
+            BillKey::Np(order) => self.0.get(&order).map(ToString::to_string),
+        }
+    }
+
+    /// Learns the names that are not known yet, from memory and, for purchases of long ago, from the ledger.
+    pub(crate) async fn learn(&mut self, edge: &Edge, orders: Vec<Lsn>) -> Result<(), Problem> {
+        let mut orders = orders;
+        orders.retain(|order| !self.0.contains_key(order));
+        orders.sort_unstable();
+        orders.dedup();
+        if orders.is_empty() {
+            return Ok(());
+        }
+        match ask(edge, Request::NameOrders(orders.clone().into_boxed_slice()), None).await?.reply {
+            Reply::OrderNames(names) => self.add(names),
+            other => return Err(out_of_place(&other)),
+        }
+        orders.retain(|order| !self.0.contains_key(order));
+        if !orders.is_empty() {
+            let found = read(edge, move |past| past.names(&orders)).await;
+            self.add(found.map_err(|Unavailable| Problem::not_ready())?.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add(&mut self, names: impl IntoIterator<Item = AuthorizationId>) {
+        self.0.extend(names.into_iter().map(|id| (id.lsn, id)));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The invoices among bills, by the record of their purchase.
+pub(crate) fn invoices(bills: impl IntoIterator<Item = BillKey>) -> Vec<Lsn> {
+    let order = |bill| match bill {
+        BillKey::Np(order) => Some(order),
+        BillKey::Month(_) => None,
+    };
+    bills.into_iter().filter_map(order).collect()
+}
+
+/// The names of some bills.
+pub(crate) async fn bill_names(edge: &Edge, bills: impl IntoIterator<Item = BillKey>) -> Result<BillNames, Problem> {
+    let mut names = BillNames::default();
+    names.learn(edge, invoices(bills)).await?;
+    Ok(names)
+}
+
+/// All that the ledger has of a customer.
+pub(crate) async fn customer_past(edge: &Edge, customer: CustomerId) -> Result<CustomerPast, Problem> {
+    let found = read(edge, move |past| past.customer(&customer)).await;
+    found.map(Option::unwrap_or_default).map_err(|Unavailable| Problem::not_ready())
+}
+
+/// Waits until the ledger knows everything that was answered before. It is behind by some 0.5 s at most, unless the
+/// database is away or much is waiting.
+pub(crate) async fn caught_up(edge: &Edge) -> Result<(), Problem> {
+    let deadline = tokio::time::Instant::now() + CATCH_UP;
+    let mut stopping = edge.stopping();
+    loop {
+        match read(edge, |past| past.is_caught_up()).await {
+            // A stop does not wait for a ledger that somebody holds.
+            Ok(Some(false)) if tokio::time::Instant::now() < deadline && !*stopping.borrow() => {
+                drop(tokio::time::timeout(LOOK_AGAIN, stopping.changed()).await);
+            }
+            Ok(Some(true) | None) => return Ok(()),
+            Ok(Some(false)) | Err(Unavailable) => return Err(Problem::not_ready()),
+        }
+    }
+}
+
+/// An order, and where it was found.
+pub(crate) struct Found {
+    pub(crate) order: Order,
+    /// The engine's time.
+    pub(crate) at: Millis,
+    pub(crate) is_past: bool,
+}
+
+pub(crate) fn unknown() -> Problem {
+    Problem::new(&AUTHORIZATION_UNKNOWN, "Check the id. Orders of other merchants are not shown.")
+}
+
+/// An order, in memory or in the ledger.
+pub(crate) async fn order(edge: &Edge, which: Which) -> Result<Found, Problem> {
+    let question = match which {
+        Which::Id(id) => Request::FindOrder(id),
+        Which::Key(key) => Request::FindOrderByKey(key),
+    };
+    let answered = ask(edge, question, None).await?;
+    match answered.reply {
+        Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at, is_past: false }),
+        Reply::Unknown => match look(edge, which).await {
+            Ok(Some(order)) if !order.is_tombstone() => fresh(edge, order).await,
+            Ok(_) => Err(unknown()),
+            Err(Unavailable) => Err(Problem::not_ready()),
+        },
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// An order of the ledger as it is now: it may have been recalled to be refunded, which the ledger does not know of yet,
+/// and its key no longer finds it.
+async fn fresh(edge: &Edge, order: Order) -> Result<Found, Problem> {
+    let answered = ask(edge, Request::FindOrder(order.id), None).await?;
+    match answered.reply {
+        Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at, is_past: false }),
+        Reply::Unknown => Ok(Found { order, at: edge.now(), is_past: true }),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// An order that the caller may see.
+pub(crate) async fn find(asked: &Asked<'_>, which: Which) -> Result<Found, Problem> {
+    let found = order(asked.edge, which).await?;
+    let caller = &asked.known()?.caller;
+    if !caller.sees(&found.order.key.merchant) {
+        return Err(unknown());
+    }
+    if caller.is_at(sold_at(asked.edge, caller, &found).await?) { Ok(found) } else { Err(other_terminal()) }
+}
+
+/// Where an order was sold. One that was taken back into memory has left that in the ledger.
+async fn sold_at(edge: &Edge, caller: &Caller, found: &Found) -> Result<Option<TerminalKey>, Problem> {
+    if caller.terminals.is_none() || found.order.terminal.is_some() || found.is_past {
+        return Ok(found.order.terminal);
+    }
+    let past = look(edge, Which::Id(found.order.id)).await.map_err(|Unavailable| Problem::not_ready())?;
+    Ok(past.and_then(|order| order.terminal))
+}
+
+/// Refuses a caller who is bound to terminals and names an order of another one. An order that nobody knows is nobody's.
+pub(crate) async fn check_terminal(asked: &Asked<'_>, key: OrderKey) -> Result<(), Problem> {
+    if asked.known()?.caller.terminals.is_none() {
+        return Ok(());
+    }
+    match find(asked, Which::Key(key)).await {
+        Err(problem) if problem.reason() == AUTHORIZATION_UNKNOWN.reason => Ok(()),
+        found => found.map(drop),
+    }
+}
+
+pub(crate) fn other_terminal() -> Problem {
+    Problem::new(
+        &FORBIDDEN,
+        "This sale was made at a terminal that this key does not speak for. Use that terminal's key.",
+    )
+}
+
+/// Whether the caller may be told of the sale that a denial points to. The same basket was bought at the same shop; a code
+/// may have been used anywhere.
+pub(crate) async fn may_know(asked: &Asked<'_>, reason: Option<Reason>, first: &FirstSale) -> Result<bool, Problem> {
+    let caller = &asked.known()?.caller;
+    if reason != Some(Reason::CodeUsed) || caller.sees_any_merchant() {
+        return Ok(true);
+    }
+    let found = order(asked.edge, Which::Id(first.authorization)).await;
+    Ok(found.is_ok_and(|found| caller.sees(&found.order.key.merchant)))
+}

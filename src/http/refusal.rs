@@ -1,0 +1,135 @@
+//! What the core refuses, as errors of the call that say what to do instead.
+
+use super::past::{other_terminal, unknown};
+use super::problem::{
+    BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, ID_REUSED, NOT_CAPTURED, NOT_STANDING, NOTHING_OWED, OVER_CREDIT,
+    OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN, PAYMENT_WITHDRAWN, Problem,
+    REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, TOO_MANY_OPEN, TOO_MANY_REFUNDS, USE_REFUND,
+};
+use crate::domain::commands::refusal::Refusal;
+
+/// A refusal of the core as an error of the call, with what to do instead.
+#[expect(clippy::too_many_lines, reason = "a table: one row a refusal, read top to bottom")]
+pub(crate) fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::AuthorizationUnknown => unknown(),
+        Refusal::OtherTerminal => other_terminal(),
+        Refusal::UseRefund => {
+            let why = "The void window is over, or the sale is paid or refunded in part.";
+            Problem::new(&USE_REFUND, format!("{why} Refund what is left of it instead."))
+        }
+        Refusal::CapturedOtherwise { amount } => {
+            let detail = "A hold is captured once. Refund the difference if there is one.";
+            Problem::new(&CAPTURED_OTHERWISE, detail).with("captured_amount", amount.get())
+        }
+        Refusal::OverHold { amount } => Problem::new(&OVER_HOLD, "")
+            .with_field("/amount", "must not be more than was authorized")
+            .with("authorized_amount", amount.get()),
+        Refusal::NotStanding { status } => {
+            Problem::new(&NOT_STANDING, "It was denied, cancelled or has expired; nothing was done.")
+                .with("authorization_status", status.name())
+        }
+        Refusal::Cancelled => Problem::new(&NOT_STANDING, "It was cancelled before it came; nothing was done."),
+        Refusal::NotCaptured => Problem::new(&NOT_CAPTURED, "Cancel the hold, or capture less of it, instead."),
+        Refusal::RefundIdReused { amount } => {
+            Problem::new(&REFUND_ID_REUSED, "Use a new refund id for another refund.").with("amount", amount.get())
+        }
+        Refusal::OverRefundable { left } => Problem::new(&OVER_REFUNDABLE, "")
+            .with_field("/amount", "must not be more than is left to refund")
+            .with("refundable_left", left.get()),
+        Refusal::TooManyRefunds { most } => Problem::new(
+            &TOO_MANY_REFUNDS,
+            "Refund all that is left at once, or settle the rest with the customer otherwise.",
+        )
+        .with("most", most),
+        // The ledger is asked before a refund is judged that needs it; it could not be.
+        Refusal::LedgerKnows => Problem::not_ready(),
+        Refusal::TooManyOpen { what, most } => {
+            let detail =
+                format!("This customer has as many {what} as may be; end some first. What pays a bill off passes.");
+            Problem::new(&TOO_MANY_OPEN, detail).with("most", most)
+        }
+        Refusal::CustomerUnknown => super::calls::customers::unknown(),
+        Refusal::IdReused { amount } => {
+            let problem = Problem::new(&ID_REUSED, "Use a new id for something else.");
+            amount.into_iter().fold(problem, |problem, amount| problem.with("amount", amount.get()))
+        }
+        Refusal::PaidInFuture { now } => {
+            Problem::field("/paid_at", "must not be later than now").with("now", now.to_string())
+        }
+        Refusal::PaidTooLongAgo { oldest } => {
+            Problem::field("/paid_at", "must be a day of the last 400").with("oldest", oldest.to_string())
+        }
+        Refusal::ExpiryPassed => Problem::field("/expires_at", "must be later than now"),
+        Refusal::PaymentUnknown => Problem::new(&PAYMENT_UNKNOWN, "Check the id, or tell `amount` and `paid_at`."),
+        Refusal::PaymentFinal => Problem::new(&PAYMENT_FINAL, "The money came. Pay it out if it has to go back."),
+        Refusal::PaymentWithdrawn => {
+            Problem::new(&PAYMENT_WITHDRAWN, "If the money came, post it under an id of its own.")
+        }
+        Refusal::BlockUnknown => Problem::new(&BLOCK_UNKNOWN, "Check the id: there is no such block, or no more."),
+        Refusal::BillUnknown => Problem::new(&BILL_UNKNOWN, "There is no unpaid bill of this month."),
+        Refusal::OverDamages { left } => Problem::new(&OVER_DAMAGES, "")
+            .with_field("/amount", "must not be more than has accrued and is not posted")
+            .with("damages_left", left.get()),
+        Refusal::OverCredit { credit } => Problem::new(&OVER_CREDIT, "")
+            .with_field("/amount", "must not be more than the credit")
+            .with("credit", credit.get()),
+        Refusal::NothingOwed => Problem::new(
+            &NOTHING_OWED,
+            "No bill is unpaid. A month's new bill can be paid from 00:15 on the 1st, when its last sale can no longer be cancelled.",
+        ),
+        Refusal::SlipTooLate { last_day } => {
+            Problem::new(&SLIP_TOO_LATE, "Take the money by repayment.").with("last_day", last_day.to_string())
+        }
+        Refusal::SlipTooLarge { most } => Problem::new(&SLIP_TOO_LARGE, "Take another kind.").with("most", most.get()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::model::money::Yen;
+    use crate::domain::model::order::OrderStatus;
+    use crate::domain::model::time::{Date, Millis};
+    use crate::http::openapi_tests::{is_as_described, shown};
+
+    #[test]
+    fn every_refusal_has_its_error() {
+        let yen = Yen::new(5);
+        for (refusal, status, reason) in [
+            (Refusal::AuthorizationUnknown, 404, "authorization_unknown"),
+            (Refusal::OtherTerminal, 403, "forbidden"),
+            (Refusal::UseRefund, 409, "use_refund"),
+            (Refusal::CapturedOtherwise { amount: yen }, 409, "captured_otherwise"),
+            (Refusal::OverHold { amount: yen }, 422, "over_hold"),
+            (Refusal::NotStanding { status: OrderStatus::Denied }, 409, "not_standing"),
+            (Refusal::NotCaptured, 409, "not_captured"),
+            (Refusal::Cancelled, 409, "not_standing"),
+            (Refusal::RefundIdReused { amount: yen }, 409, "refund_id_reused"),
+            (Refusal::OverRefundable { left: yen }, 422, "over_refundable"),
+            (Refusal::TooManyRefunds { most: 100 }, 422, "too_many_refunds"),
+            (Refusal::TooManyOpen { what: "blocks", most: 100 }, 409, "too_many_open"),
+            (Refusal::LedgerKnows, 503, "not_ready"),
+            (Refusal::IdReused { amount: None }, 409, "id_reused"),
+            (Refusal::CustomerUnknown, 404, "customer_unknown"),
+            (Refusal::IdReused { amount: Some(yen) }, 409, "id_reused"),
+            (Refusal::PaidInFuture { now: Millis(0) }, 422, "invalid_field"),
+            (Refusal::PaidTooLongAgo { oldest: Date::MAX }, 422, "invalid_field"),
+            (Refusal::ExpiryPassed, 422, "invalid_field"),
+            (Refusal::PaymentUnknown, 404, "payment_unknown"),
+            (Refusal::PaymentFinal, 409, "payment_final"),
+            (Refusal::PaymentWithdrawn, 409, "payment_withdrawn"),
+            (Refusal::BlockUnknown, 404, "block_unknown"),
+            (Refusal::BillUnknown, 404, "bill_unknown"),
+            (Refusal::OverDamages { left: yen }, 422, "over_damages"),
+            (Refusal::OverCredit { credit: yen }, 422, "over_credit"),
+            (Refusal::NothingOwed, 409, "nothing_owed"),
+            (Refusal::SlipTooLate { last_day: Date::MAX }, 409, "slip_too_late"),
+            (Refusal::SlipTooLarge { most: yen }, 409, "slip_too_large"),
+        ] {
+            let problem = refused(refusal);
+            assert_eq!((problem.status(), problem.reason()), (status, reason));
+            is_as_described(&shown(problem));
+        }
+    }
+}

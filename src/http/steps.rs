@@ -1,0 +1,39 @@
+//! Steps of an authorization that need neither a connection nor a caller, one by one: what benches count.
+//! The calls take the same steps; [`listener`](super::listener), `flow` and `authorizations` put them in order.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::answer::{Answer, Body};
+use super::calls::authorizations;
+use super::decision::Decision;
+use super::framing;
+use super::problem::Problem;
+use crate::domain::model::order::Told;
+use crate::domain::model::request::{Authorize, Scanned};
+use crate::domain::model::time::Millis;
+use crate::engine::inbox::Stages;
+
+/// A body into the question for the engine. `verify` judges the text that was scanned.
+pub fn read_authorization(body: &[u8], verify: impl FnOnce(&str) -> Scanned) -> Result<Authorize, Problem> {
+    authorizations::read_input(body, verify)
+}
+
+/// A decision into the body of its answer.
+pub fn write_decision(order: &Told, replayed: bool, now: Millis) -> Result<Bytes, Problem> {
+    match Answer::ok(&Decision::answered(order, replayed, now))?.body {
+        Body::Whole(bytes) => Ok(bytes.unwrap_or_default()),
+        Body::Stream(_) => Err(Problem::internal()),
+    }
+}
+
+/// The `Server-Timing` of a decision whose parsing and verifying took so long. It also counts the stages.
+pub fn write_timing(received: Instant, early: [Duration; 2], stages: &Stages) -> String {
+    authorizations::server_timing(received, early, stages)
+}
+
+/// Follows the bytes of one connection, read by read, and answers how many requests must be refused.
+pub fn watch<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> usize {
+    framing::refused(reads)
+}

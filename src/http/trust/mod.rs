@@ -1,0 +1,8 @@
+//! Who calls, and whether it is the caller who calls.
+
+pub mod bad_codes;
+pub mod callers;
+pub(crate) mod nonces;
+pub(crate) mod request_guard;
+pub mod signature;
+pub(crate) mod signature_input;

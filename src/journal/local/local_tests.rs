@@ -1,0 +1,325 @@
+//! The writer and the reader on a sound disk.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::disk::StdDisk;
+use super::reader::{Reader, Record};
+use super::recover::Finding;
+use super::release::release_oldest;
+use super::sim::{Rng, SimDisk};
+use super::{recover, *};
+
+/// Small files, every call on one thread.
+pub fn small() -> Options {
+    Options { segment_size: 8 << 10, background: false, posted: Lsn::ZERO }
+}
+
+pub fn batch_at(time_ms: i64, payloads: &[Vec<u8>]) -> Batch {
+    let mut batch = Batch::new();
+    for payload in payloads {
+        batch.push(time_ms, |buf| buf.extend_from_slice(payload));
+    }
+    batch
+}
+
+/// A payload that says which it is.
+pub fn payload(n: u64, len: usize) -> Vec<u8> {
+    let mut bytes = n.to_le_bytes().to_vec();
+    bytes.resize(8 + len, u8::try_from(n % 251).unwrap());
+    bytes
+}
+
+/// Segments on the disk.
+pub fn segments<D: disk::Disk>(disk: &D) -> usize {
+    segment::list(disk).unwrap().len()
+}
+
+/// Every record that opening would keep.
+pub fn read_all<D: disk::Disk>(disk: &D) -> Result<Vec<Record>, JournalError> {
+    let recovery = recover::plan(disk, Lsn::ZERO, Lsn::ZERO)?.recovery;
+    let before = Lsn(recovery.first.0 - 1);
+    let mut reader = Reader::open_on(disk.clone(), before, Some(Durable::fixed(recovery.last)))?;
+    let mut all = Vec::new();
+    let mut record = Record::default();
+    while reader.next(&mut record)?.is_some() {
+        all.push(record.clone());
+    }
+    Ok(all)
+}
+
+#[test]
+fn what_was_committed_is_read_back_across_segments_and_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_size: 64 << 10, ..Options::default() };
+    let mut expected = Vec::new();
+    for round in 0..4_i64 {
+        let (mut journal, recovery) = LocalJournal::open(dir.path(), &options, 1).unwrap();
+        assert_eq!(recovery.last.0, expected.len() as u64);
+        assert_eq!(recovery.records, expected.len() as u64);
+        assert_eq!(recovery.torn, None);
+        for i in 0..40_i64 {
+            let time_ms = 1_000 * round + i;
+            let payloads: Vec<_> = (0..u64::try_from(i % 9).unwrap()).map(|n| payload(n, 260)).collect();
+            let last = journal.commit(&batch_at(time_ms, &payloads)).unwrap();
+            expected.extend(payloads.into_iter().map(|payload| (time_ms, payload)));
+            assert_eq!(last.0, expected.len() as u64);
+        }
+        assert_eq!(journal.next_lsn(), journal.last().next());
+        assert!(segments(&StdDisk::new(dir.path())) > 1 || round == 0);
+    }
+    let got = read_all(&StdDisk::new(dir.path())).unwrap();
+    assert_eq!(got.len(), expected.len());
+    for (i, (record, (time_ms, payload))) in got.into_iter().zip(expected).enumerate() {
+        assert_eq!(record, Record { lsn: Lsn(i as u64 + 1), time_ms, payload });
+    }
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_gets_its_own() {
+    for before in [0, 1] {
+        let disk = SimDisk::new();
+        let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+        let mut early = Reader::open_on(disk.clone(), Lsn::ZERO, Some(journal.durable())).unwrap();
+        let mut record = Record::default();
+        assert_eq!(early.next(&mut record).unwrap(), None);
+        for n in 0..before {
+            journal.commit(&batch_at(1, &[payload(n, 10)])).unwrap();
+        }
+        let large: Vec<_> = (0..30).map(|n| payload(n, 2_000)).collect();
+        journal.commit(&batch_at(2, &large)).unwrap();
+        journal.commit(&batch_at(3, &[payload(77, 10)])).unwrap();
+        assert_eq!(segments(&disk) as u64, 1 + before);
+        assert_eq!(read_all(&disk).unwrap().len() as u64, 31 + before);
+        for lsn in 1..=31 + before {
+            assert_eq!(early.next(&mut record).unwrap(), Some(Lsn(lsn)));
+        }
+        drop(journal);
+        let (_, recovery) = LocalJournal::open_on(disk, &small(), 1).unwrap();
+        assert_eq!(recovery.last.0, 31 + before);
+    }
+}
+
+#[test]
+fn the_largest_payload_fits_and_a_larger_one_writes_nothing() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    let error = journal.commit(&batch_at(1, &[vec![1; record::MAX_PAYLOAD + 1]])).unwrap_err();
+    assert!(matches!(error, JournalError::TooLarge(_)), "{error}");
+    journal.commit(&batch_at(1, &[vec![7; record::MAX_PAYLOAD], Vec::new()])).unwrap();
+    let all = read_all(&disk).unwrap();
+    assert_eq!(all.iter().map(|r| r.payload.len()).collect::<Vec<_>>(), [record::MAX_PAYLOAD, 0]);
+}
+
+#[test]
+fn time_does_not_go_back() {
+    let (mut journal, _) = LocalJournal::open_on(SimDisk::new(), &small(), 1).unwrap();
+    journal.commit(&batch_at(5, &[payload(1, 1)])).unwrap();
+    let error = journal.commit(&batch_at(4, &[payload(2, 1)])).unwrap_err();
+    assert!(matches!(error, JournalError::TimeBackwards { given: 4, last: 5 }), "{error}");
+    assert_eq!(journal.commit(&batch_at(5, &[payload(2, 1)])).unwrap(), Lsn(2));
+}
+
+#[test]
+fn readers_see_only_what_is_synced() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    let mut reader = Reader::open_on(disk, Lsn::ZERO, Some(journal.durable())).unwrap();
+    let mut record = Record::default();
+    for n in 1..200 {
+        journal.write(&batch_at(1, &[payload(n, 100)])).unwrap();
+        if n % 5 == 0 {
+            journal.sync().unwrap();
+            for lsn in n - 4..=n {
+                assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(lsn)));
+                assert_eq!(record.payload, payload(lsn, 100));
+            }
+        }
+        if n % 5 == 4 && journal.durable().get().0 < n - 3 {
+            assert_eq!(reader.next(&mut record).unwrap(), None);
+        }
+    }
+}
+
+#[test]
+fn a_reader_begins_anywhere() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    for n in 1..=100 {
+        journal.commit(&batch_at(1, &[payload(n, 300)])).unwrap();
+    }
+    let mut record = Record::default();
+    for after in 0..=103 {
+        let mut reader = Reader::open_on(disk.clone(), Lsn(after), None).unwrap();
+        let expected = (after < 100).then_some(Lsn(after + 1));
+        assert_eq!(reader.next(&mut record).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_reader_follows_the_live_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_size: 64 << 10, ..Options::default() };
+    let (mut journal, _) = LocalJournal::open(dir.path(), &options, 1).unwrap();
+    let (durable, done) = (journal.durable(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut reader = Reader::open(dir.path(), Lsn::ZERO, Some(durable.clone())).unwrap();
+                    let (mut record, mut seen) = (Record::default(), 0);
+                    loop {
+                        let finished = done.load(Ordering::Acquire);
+                        while let Some(lsn) = reader.next(&mut record).unwrap() {
+                            seen += 1;
+                            assert_eq!(lsn, Lsn(seen));
+                            assert!(lsn <= durable.get());
+                            assert_eq!(record.payload, payload(seen, usize::try_from(seen % 500).unwrap()));
+                        }
+                        if finished {
+                            return seen;
+                        }
+                        thread::yield_now();
+                    }
+                })
+            })
+            .collect();
+        let (mut rng, mut n) = (Rng::new(3), 0);
+        for time_ms in 0..400 {
+            let count = 1 + rng.below(20) as u64;
+            let payloads: Vec<_> = (n + 1..=n + count).map(|n| payload(n, (n % 500) as usize)).collect();
+            n += count;
+            journal.commit(&batch_at(time_ms, &payloads)).unwrap();
+        }
+        done.store(true, Ordering::Release);
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), n);
+        }
+    });
+    assert!(segments(&StdDisk::new(dir.path())) > 10);
+}
+
+#[test]
+fn release_removes_whole_old_segments_only() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    let mut slow = Reader::open_on(disk.clone(), Lsn::ZERO, Some(journal.durable())).unwrap();
+    for n in 1..=100 {
+        journal.commit(&batch_at(i64::try_from(n).unwrap(), &[payload(n, 1_000)])).unwrap();
+    }
+    // Three records a segment.
+    assert_eq!(segments(&disk), 34);
+    let mut record = Record::default();
+    assert_eq!(slow.next(&mut record).unwrap(), Some(Lsn(1)));
+    let release = |upto, keep_after| release_oldest(&disk, Lsn(upto), keep_after).unwrap();
+    assert_eq!(release(2, i64::MAX), None, "record 3 is in it and above");
+    assert_eq!(release(5, i64::MAX), Some(Lsn(1)));
+    assert_eq!(release(5, i64::MAX), None);
+    assert_eq!(release(6, 6), None, "record 6 is not older than time 6");
+    assert_eq!(release(6, 7), Some(Lsn(4)));
+    // The file it has open is still there for it; the next one is not.
+    assert_eq!(slow.next(&mut record).unwrap(), Some(Lsn(2)));
+    assert_eq!(slow.next(&mut record).unwrap(), Some(Lsn(3)));
+    let error = slow.next(&mut record).unwrap_err();
+    assert!(matches!(error, JournalError::Released { wanted: Lsn(4), first: Lsn(7) }), "{error}");
+    let error = Reader::open_on(disk.clone(), Lsn(5), None).err().unwrap();
+    assert!(matches!(error, JournalError::Released { wanted: Lsn(6), first: Lsn(7) }), "{error}");
+    for gone in 2..33 {
+        assert_eq!(release(1_000, i64::MAX), Some(Lsn(1 + 3 * gone)), "one a call");
+    }
+    assert_eq!((release(1_000, i64::MAX), segments(&disk)), (None, 1), "the one in use stays");
+    drop(journal);
+    let (mut journal, recovery) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    assert_eq!((recovery.first, recovery.last, recovery.last_time), (Lsn(100), Lsn(100), 100));
+    journal.commit(&batch_at(100, &[payload(101, 9)])).unwrap();
+    let mut reader = Reader::open_on(disk, Lsn(99), None).unwrap();
+    assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(100)));
+    assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(101)));
+    assert_eq!(reader.next(&mut record).unwrap(), None);
+    assert_eq!(reader.position(), Lsn(101));
+}
+
+#[test]
+fn a_release_that_fails_harms_nobody() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    for n in 1..=9 {
+        journal.commit(&batch_at(1, &[payload(n, 1_000)])).unwrap();
+    }
+    disk.fail_at(1, super::sim::Fault::Eio, false);
+    let error = release_oldest(&disk, Lsn(9), i64::MAX).unwrap_err();
+    assert!(matches!(error, JournalError::Failed { doing: "release a segment", .. }), "{error}");
+    disk.heal();
+    journal.commit(&batch_at(2, &[payload(10, 1_000)])).unwrap();
+    assert_eq!(release_oldest(&disk, Lsn(9), i64::MAX).unwrap(), Some(Lsn(1)));
+    assert_eq!(journal.commit(&batch_at(2, &[payload(11, 1_000)])).unwrap(), Lsn(11));
+}
+
+#[test]
+fn opening_may_pass_over_what_the_ledger_has() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    for n in 1..=100 {
+        journal.commit(&batch_at(i64::try_from(n).unwrap(), &[payload(n, 1_000)])).unwrap();
+    }
+    drop(journal);
+    let options = Options { posted: Lsn(50), ..small() };
+    let (_, recovery) = LocalJournal::open_on(disk, &options, 1).unwrap();
+    assert_eq!((recovery.segments, recovery.records, recovery.last), (34, 52, Lsn(100)));
+}
+
+#[test]
+fn the_lock_is_for_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = lock::lock(dir.path()).unwrap();
+    assert!(matches!(lock::lock(dir.path()), Err(JournalError::InUse(_))));
+    drop(held);
+    lock::lock(dir.path()).unwrap();
+}
+
+#[test]
+fn the_next_segment_is_prepared_in_the_background() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_size: 64 << 10, ..Options::default() };
+    let (journal, recovery) = LocalJournal::open(dir.path(), &options, 1).unwrap();
+    assert_eq!(recovery.finding, Finding::Empty);
+    while !journal.room().next_ready {
+        thread::yield_now();
+    }
+    assert_eq!(journal.room(), Room { left: (64 << 10) - 4096, next_ready: true, trouble: None });
+    assert_eq!(dir.path().join("next.tmp").metadata().unwrap().len(), 64 << 10);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_have_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..200) {
+        let _parsed = record::parse(&bytes);
+        let mut real = Vec::new();
+        let meta = record::Meta { lsn: Lsn(9), durable: Lsn(8), time_ms: -1, prev: record::Link([3; 16]) };
+        record::encode(&mut real, &meta, &bytes).unwrap();
+        prop_assert!(real.len() % 8 == 0);
+        match record::parse(&real) {
+            record::Parsed::Good(view) => {
+                prop_assert_eq!(view.payload, &bytes[..]);
+                prop_assert_eq!(view.meta, meta);
+                prop_assert_eq!(view.size, real.len());
+            }
+            other => prop_assert!(false, "{:?}", other),
+        }
+        let cut = cut.min(real.len() - 1);
+        prop_assert!(matches!(record::parse(&real[..cut]), record::Parsed::Short(_)));
+        let _parsed = segment::Header::parse(&bytes);
+    }
+}
+
+#[test]
+fn segment_headers_survive_their_bytes() {
+    let prev = record::Link([9; 16]);
+    let header = segment::Header { first: Lsn(42), size: 8192, created_ms: 7, prev, prev_time: 6 };
+    let page = header.encode();
+    assert_eq!((page.len(), segment::Header::parse(&page)), (segment::HEADER, Ok(header)));
+    assert_eq!(segment::parse_name(&segment::file_name(Lsn(42))), Some(Lsn(42)));
+    assert_eq!(segment::parse_name("42.seg"), None);
+}

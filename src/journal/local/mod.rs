@@ -1,0 +1,260 @@
+//! The journal in files of this machine.
+
+pub(crate) mod aside;
+pub(crate) mod cursor;
+pub mod disk;
+#[cfg(test)]
+mod fault_tests;
+pub(crate) mod finding;
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod local_tests;
+pub mod lock;
+pub(crate) mod prepare;
+pub mod reader;
+pub mod record;
+pub mod recover;
+#[cfg(test)]
+mod recover_tests;
+pub mod release;
+pub mod segment;
+#[cfg(test)]
+pub(crate) mod sim;
+
+use std::io;
+use std::path::Path;
+
+use crate::journal::{Batch, Durable, Journal, JournalError, Lsn};
+use cursor::Cursor;
+use disk::{Disk, DiskFile, StdDisk, widen};
+use prepare::{NEXT, Preparer};
+use record::Meta;
+use recover::Recovery;
+use segment::Header;
+
+const FIRST: &str = "first.tmp";
+const LARGE: &str = "large.tmp";
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Of each file. Rounded up to whole pages; at least two, at most 4 GiB.
+    pub segment_size: u64,
+    /// Prepare the next segment on a thread of its own. Without it the thread that rolls over does, which
+    /// gives a simulation one order of calls.
+    pub background: bool,
+    /// The ledger's position. Segments before the one that holds it are not read at opening (`verify` does that), and
+    /// every record up to it once was durable: if one is bad or missing, opening is refused.
+    pub posted: Lsn,
+}
+
+impl Default for Options {
+    /// 64 MiB hold some 200,000 records: a roll-over, which costs two extra syncs, is then rare, and the
+    /// last segment is read in well under a second at start.
+    fn default() -> Self {
+        Self { segment_size: 64 << 20, background: true, posted: Lsn::ZERO }
+    }
+}
+
+impl Options {
+    fn size(&self) -> u64 {
+        let page = widen(segment::HEADER);
+        self.segment_size.clamp(2 * page, segment::MAX_SIZE).next_multiple_of(page)
+    }
+}
+
+/// How much can still be written, for readiness to warn before a commit fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes left in the segment in use.
+    pub left: u64,
+    /// Whether the next segment is ready.
+    pub next_ready: bool,
+    /// Why it could not be prepared, most often a full disk. It is tried again every few seconds; the
+    /// journal stops only if a commit needs it and it still fails.
+    pub trouble: Option<String>,
+}
+
+pub struct LocalJournal<D: Disk = StdDisk> {
+    disk: D,
+    file: D::File,
+    /// Size of the file in use.
+    size: u64,
+    /// Where the next record goes.
+    offset: u64,
+    cursor: Cursor,
+    /// Written, not yet synced.
+    dirty: bool,
+    /// What readers see.
+    durable: Durable,
+    /// A write or sync failed; nothing works any more.
+    poisoned: bool,
+    segment_size: u64,
+    preparer: Preparer<D>,
+    /// The batch as bytes, kept to be filled again.
+    buf: Vec<u8>,
+}
+
+impl LocalJournal<StdDisk> {
+    /// Opens the journal in `dir`, repairs what a crash left, or refuses and touches nothing. The caller holds
+    /// the data directory's lock ([`self::lock::lock`]). `now_ms` is only noted: in a first segment's header, in the name
+    /// of what is cut.
+    pub fn open(dir: &Path, options: &Options, now_ms: i64) -> Result<(Self, Recovery), JournalError> {
+        let disk = StdDisk::make(dir).map_err(JournalError::failed("make its directory"))?;
+        Self::open_on(disk, options, now_ms)
+    }
+}
+
+impl<D: Disk> LocalJournal<D> {
+    pub fn open_on(disk: D, options: &Options, now_ms: i64) -> Result<(Self, Recovery), JournalError> {
+        let segment_size = options.size();
+        let mut plan = recover::plan(&disk, options.posted, options.posted)?;
+        let kept = recover::apply(&disk, &mut plan, now_ms)?;
+        let (file, size, offset, cursor) = match (kept, &plan.tail) {
+            (Some(file), Some(tail)) => (file, tail.header.size, tail.offset, tail.cursor),
+            _ => {
+                let header = first_header(segment_size, now_ms);
+                let file = begin(&disk, &header).map_err(JournalError::failed("create the first segment"))?;
+                (file, segment_size, widen(segment::HEADER), Cursor::at(&header))
+            }
+        };
+        let preparer = Preparer::start(disk.clone(), segment_size, options.background)
+            .map_err(JournalError::failed("start preparing segments"))?;
+        let durable = Durable::fixed(plan.recovery.last);
+        let (dirty, poisoned, buf) = (false, false, Vec::new());
+        let this = Self { disk, file, size, offset, cursor, dirty, durable, poisoned, segment_size, preparer, buf };
+        Ok((this, plan.recovery))
+    }
+
+    /// The last position written, durable or not.
+    #[must_use]
+    pub fn last(&self) -> Lsn {
+        Lsn(self.cursor.next.0.saturating_sub(1))
+    }
+
+    /// Follows the last durable position from any thread.
+    #[must_use]
+    pub fn durable(&self) -> Durable {
+        self.durable.clone()
+    }
+
+    #[must_use]
+    pub fn room(&self) -> Room {
+        Room { left: self.size - self.offset, next_ready: self.preparer.is_ready(), trouble: self.preparer.trouble() }
+    }
+
+    /// The position the next record will get.
+    #[must_use]
+    pub fn next_lsn(&self) -> Lsn {
+        self.cursor.next
+    }
+
+    /// The time of the last record, 0 before the first. A batch may not be older.
+    #[must_use]
+    pub fn last_time(&self) -> i64 {
+        self.cursor.last_time
+    }
+
+    fn check(&self) -> Result<(), JournalError> {
+        if self.poisoned { Err(JournalError::Poisoned) } else { Ok(()) }
+    }
+
+    fn poison(&mut self, doing: &'static str, source: io::Error) -> JournalError {
+        self.poisoned = true;
+        JournalError::Failed { doing, source }
+    }
+
+    /// The batch as bytes in `buf`; answers what follows it.
+    fn encode(&mut self, batch: &Batch) -> Result<Cursor, JournalError> {
+        self.buf.clear();
+        let mut cursor = self.cursor;
+        let durable = self.durable.get();
+        for (time_ms, payload) in batch.payloads() {
+            let meta = Meta { lsn: cursor.next, durable, time_ms, prev: cursor.link };
+            let link = record::encode(&mut self.buf, &meta, payload)?;
+            cursor = Cursor { next: cursor.next.next(), link, last_time: time_ms };
+        }
+        Ok(cursor)
+    }
+
+    /// Goes on in a new segment with at least `need` bytes for records. Everything before it is synced first:
+    /// recovery relies on it.
+    fn roll(&mut self, time_ms: i64, need: u64) -> Result<(), JournalError> {
+        self.sync()?;
+        match self.roll_to(time_ms, need) {
+            Ok(()) => Ok(()),
+            Err(source) => Err(self.poison("begin a new segment", source)),
+        }
+    }
+
+    fn roll_to(&mut self, time_ms: i64, need: u64) -> io::Result<()> {
+        let page = widen(segment::HEADER);
+        let large = page + need > self.segment_size;
+        let size = if large { (page + need).next_multiple_of(page) } else { self.segment_size };
+        if size > segment::MAX_SIZE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let Cursor { next: first, link: prev, last_time: prev_time } = self.cursor;
+        let header = Header { first, size, created_ms: time_ms, prev, prev_time };
+        let (file, temp) =
+            if large { (segment::zeroed(&self.disk, LARGE, size)?, LARGE) } else { (self.preparer.take()?, NEXT) };
+        segment::adopt(&self.disk, &file, temp, &header)?;
+        (self.file, self.size, self.offset) = (file, size, page);
+        // Of the same name as a segment still without a record, it has replaced that one.
+        if !large {
+            self.preparer.want();
+        }
+        Ok(())
+    }
+}
+
+impl<D: Disk> Journal for LocalJournal<D> {
+    fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
+        self.check()?;
+        if batch.longest() > record::MAX_PAYLOAD {
+            return Err(super::TooLarge.into());
+        }
+        let Some((begins, _)) = batch.payloads().next() else { return Ok(self.last()) };
+        let mut last = self.cursor.last_time;
+        for (given, _) in batch.payloads() {
+            if given < last {
+                return Err(JournalError::TimeBackwards { given, last });
+            }
+            last = given;
+        }
+        if widen(batch.size_on_disk()) > self.size - self.offset {
+            self.roll(begins, widen(batch.size_on_disk()))?;
+        }
+        let cursor = self.encode(batch)?;
+        // Before the write: a failed one may have left anything behind.
+        self.dirty = true;
+        if let Err(source) = self.file.write_all_at(&self.buf, self.offset) {
+            return Err(self.poison("write records", source));
+        }
+        self.offset += widen(self.buf.len());
+        self.cursor = cursor;
+        Ok(self.last())
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        self.check()?;
+        if self.dirty {
+            if let Err(source) = self.file.sync_data() {
+                return Err(self.poison("sync records", source));
+            }
+            self.dirty = false;
+            self.durable.publish(self.last());
+        }
+        Ok(())
+    }
+}
+
+fn first_header(size: u64, created_ms: i64) -> Header {
+    Header { first: Lsn(1), size, created_ms, prev: record::Link::default(), prev_time: 0 }
+}
+
+fn begin<D: Disk>(disk: &D, header: &Header) -> io::Result<D::File> {
+    let file = segment::zeroed(disk, FIRST, header.size)?;
+    segment::adopt(disk, &file, FIRST, header)?;
+    Ok(file)
+}

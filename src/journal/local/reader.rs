@@ -1,0 +1,213 @@
+//! Reads records in order, beside the live writer or at rest, and verifies each as it goes.
+
+use std::io;
+use std::path::Path;
+
+use super::cursor::Cursor;
+use super::disk::{Disk, DiskFile, StdDisk, narrow, widen};
+use super::record::Parsed;
+use super::recover::Finding;
+use super::segment::Header;
+use super::{record, segment};
+use crate::journal::{Durable, JournalError, Lsn};
+
+/// Read at once: hundreds of records, and little to read again when the writer is just ahead.
+const WINDOW: usize = 256 << 10;
+
+/// One record, its buffer kept from one to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    pub lsn: Lsn,
+    pub time_ms: i64,
+    pub payload: Vec<u8>,
+}
+
+/// A place in the journal. It only reads.
+pub struct Reader<D: Disk = StdDisk> {
+    disk: D,
+    /// Nothing beyond it is looked at; none for a journal at rest that recovery has been through.
+    durable: Option<Durable>,
+    /// Records up to here are read and verified, not answered.
+    after: Lsn,
+    place: Option<Place<D::File>>,
+}
+
+/// Where in which file.
+struct Place<F> {
+    file: F,
+    header: Header,
+    cursor: Cursor,
+    /// Of the next record, and of the one before it.
+    offset: u64,
+    last_offset: u64,
+    /// Bytes of the file from `window_at` on; they may be older than the file.
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl Reader<StdDisk> {
+    /// Reads the records after `after`. Beside a live writer give its [`Durable`]; for a journal at rest that
+    /// may end in a torn tail give [`Durable::fixed`] with the last position [`super::recover::examine`] answers.
+    pub fn open(dir: &Path, after: Lsn, durable: Option<Durable>) -> Result<Self, JournalError> {
+        Self::open_on(StdDisk::new(dir), after, durable)
+    }
+}
+
+impl<D: Disk> Reader<D> {
+    pub fn open_on(disk: D, after: Lsn, durable: Option<Durable>) -> Result<Self, JournalError> {
+        let mut this = Self { disk, durable, after, place: None };
+        this.seek()?;
+        Ok(this)
+    }
+
+    /// The next record into `out`, or none at the present end; a later call may find more. After an error the
+    /// reader stays where it was.
+    pub fn next(&mut self, out: &mut Record) -> Result<Option<Lsn>, JournalError> {
+        loop {
+            if self.place.is_none() && !self.seek()? {
+                return Ok(None);
+            }
+            let Some(place) = self.place.as_mut() else { return Ok(None) };
+            let visible = self.durable.as_ref().map(Durable::get);
+            if visible.is_some_and(|last| place.cursor.next > last) {
+                return Ok(None);
+            }
+            if place.step(out, visible)? {
+                if out.lsn > self.after {
+                    return Ok(Some(out.lsn));
+                }
+            } else if !self.enter_next(visible)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The last position read, whether answered or passed over.
+    #[must_use]
+    pub fn position(&self) -> Lsn {
+        self.place.as_ref().map_or(Lsn::ZERO, |place| Lsn(place.cursor.next.0.saturating_sub(1)))
+    }
+
+    /// The segment of the last record read, and where in it the record begins.
+    #[must_use]
+    pub fn spot(&self) -> Option<(Lsn, u64)> {
+        self.place.as_ref().map(|place| (place.header.first, place.last_offset))
+    }
+
+    /// Finds the segment to begin in; false if there is no journal yet.
+    fn seek(&mut self) -> Result<bool, JournalError> {
+        let wanted = self.after.next();
+        loop {
+            let firsts = segment::list(&self.disk)?;
+            let Some(&oldest) = firsts.first() else { return Ok(false) };
+            let Some(&first) = firsts.iter().rfind(|&&first| first <= wanted) else {
+                return Err(JournalError::Released { wanted, first: oldest });
+            };
+            // Gone since the listing means released: the next listing tells.
+            if let Some(place) = Place::open(&self.disk, first)? {
+                self.place = Some(place);
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Goes on in the segment that begins at the next position; false if there is none yet.
+    fn enter_next(&mut self, visible: Option<Lsn>) -> Result<bool, JournalError> {
+        let Some(place) = self.place.as_mut() else { return Ok(false) };
+        let next = place.cursor.next;
+        let Some(mut entered) = Place::open(&self.disk, next)? else {
+            let firsts = segment::list(&self.disk)?;
+            return match (firsts.first(), firsts.iter().find(|&&first| first > next)) {
+                (Some(&first), _) if first > next => Err(JournalError::Released { wanted: next, first }),
+                (_, Some(&found)) => Err(place.damaged(Finding::SegmentMissing { expected: next, found })),
+                _ => place.at_end(visible),
+            };
+        };
+        // Still without a record, it may have been replaced by a larger one of the same name.
+        if entered.header == place.header {
+            return place.at_end(visible);
+        }
+        if let Err(finding) = place.cursor.enter(&entered.header) {
+            return Err(JournalError::Damaged { segment: next, offset: 0, record: next, finding });
+        }
+        std::mem::swap(&mut entered.window, &mut place.window);
+        entered.window.clear();
+        *place = entered;
+        Ok(true)
+    }
+}
+
+impl<F: DiskFile> Place<F> {
+    /// None if there is no such file.
+    fn open<D: Disk<File = F>>(disk: &D, first: Lsn) -> Result<Option<Self>, JournalError> {
+        let file = match disk.open(&segment::file_name(first)) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(JournalError::Failed { doing: "open a segment", source }),
+        };
+        let header = Header::read(&file, first)?;
+        let (cursor, offset) = (Cursor::at(&header), widen(segment::HEADER));
+        let window = Vec::new();
+        Ok(Some(Self { file, header, cursor, offset, last_offset: offset, window, window_at: offset }))
+    }
+
+    /// The next record of this segment into `out`; false if only zeros follow.
+    fn step(&mut self, out: &mut Record, visible: Option<Lsn>) -> Result<bool, JournalError> {
+        // What the window shows may be from before the record was written, so nothing but a good record is
+        // believed until the file was read again.
+        let mut have = 0;
+        loop {
+            let rest = self.window.get(narrow(self.offset - self.window_at)..).unwrap_or_default();
+            let need = match record::parse(rest) {
+                Parsed::Good(view) => {
+                    self.cursor.accept(&view).map_err(|finding| self.damaged(finding))?;
+                    out.lsn = view.meta.lsn;
+                    out.time_ms = view.meta.time_ms;
+                    out.payload.clear();
+                    out.payload.extend_from_slice(view.payload);
+                    self.last_offset = self.offset;
+                    self.offset += widen(view.size);
+                    return Ok(true);
+                }
+                Parsed::Short(need) if need > have && have < self.left() => need,
+                Parsed::Zero | Parsed::Bad | Parsed::Unknown { .. } if have == 0 => record::HEADER,
+                Parsed::Unknown { version, kind } => {
+                    return Err(self.damaged(Finding::UnknownVersion { version, kind }));
+                }
+                Parsed::Zero | Parsed::Short(_) if rest.iter().all(|&b| b == 0) => return Ok(false),
+                Parsed::Zero | Parsed::Short(_) | Parsed::Bad => {
+                    return Err(self.torn(visible));
+                }
+            };
+            have = self.fill(need.max(WINDOW).min(self.left()))?;
+        }
+    }
+
+    /// Bytes of the segment from the next record on.
+    fn left(&self) -> usize {
+        narrow(self.header.size.saturating_sub(self.offset))
+    }
+
+    /// Reads the window anew from the next record on. What the file lacks counts as zeros.
+    fn fill(&mut self, want: usize) -> Result<usize, JournalError> {
+        self.window.clear();
+        self.window.resize(want, 0);
+        self.window_at = self.offset;
+        self.file.read_full_at(&mut self.window, self.offset).map_err(JournalError::failed("read records"))?;
+        Ok(want)
+    }
+
+    /// Only zeros follow. If the writer says that there is more, a durable record has gone.
+    fn at_end(&self, visible: Option<Lsn>) -> Result<bool, JournalError> {
+        if visible.is_some() { Err(self.torn(visible)) } else { Ok(false) }
+    }
+
+    fn torn(&self, visible: Option<Lsn>) -> JournalError {
+        let lsn = self.cursor.next;
+        self.damaged(visible.map_or(Finding::TornTail { lsn }, |proof| Finding::DurableDamaged { lsn, proof }))
+    }
+
+    fn damaged(&self, finding: Finding) -> JournalError {
+        JournalError::Damaged { segment: self.header.first, offset: self.offset, record: self.cursor.next, finding }
+    }
+}

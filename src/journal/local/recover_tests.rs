@@ -1,0 +1,510 @@
+//! Recovery's table, row by row, then every bit and every length of a small journal.
+
+use std::collections::BTreeMap;
+
+use super::cursor::Cursor;
+use super::disk::narrow;
+use super::local_tests::{batch_at, payload, read_all, small};
+use super::reader::{Reader, Record};
+use super::record::{Meta, Parsed};
+use super::recover::{Action, Finding};
+use super::segment::Header;
+use super::sim::{Call, Fault, Rng, SimDisk};
+use super::{record, recover, segment, *};
+
+type Image = BTreeMap<String, Vec<u8>>;
+
+const START: usize = segment::HEADER;
+/// Of each record in [`journal`]; three fill a segment.
+const SIZE: usize = record::HEADER + 1_008;
+
+/// Records 1 to 3, 4 to 6 and 7 to 9 in three segments. 1 to 7 were synced one by one, 8 and 9 together.
+fn journal() -> Image {
+    let disk = SimDisk::new();
+    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    for n in 1..=7 {
+        journal.commit(&batch_at(i64::try_from(n).unwrap(), &[payload(n, 1_000)])).unwrap();
+    }
+    journal.commit(&batch_at(8, &[payload(8, 1_000), payload(9, 1_000)])).unwrap();
+    drop(journal);
+    let mut image = disk.image();
+    image.remove("next.tmp");
+    image
+}
+
+fn name(first: u64) -> String {
+    segment::file_name(Lsn(first))
+}
+
+fn file(image: &mut Image, first: u64) -> &mut Vec<u8> {
+    image.get_mut(&name(first)).unwrap()
+}
+
+/// The bytes of record `n` of [`journal`].
+fn bytes_of(image: &mut Image, n: usize) -> &mut [u8] {
+    let at = START + (n - 1) % 3 * SIZE;
+    &mut file(image, u64::try_from((n - 1) / 3 * 3 + 1).unwrap())[at..at + SIZE]
+}
+
+/// Writes record 9 anew with another meaning, its crc right.
+fn forge(image: &mut Image, change: impl FnOnce(&mut Meta)) {
+    let Parsed::Good(view) = record::parse(bytes_of(image, 9)) else { panic!() };
+    let (mut meta, payload) = (view.meta, view.payload.to_vec());
+    change(&mut meta);
+    let mut forged = Vec::new();
+    record::encode(&mut forged, &meta, &payload).unwrap();
+    bytes_of(image, 9).copy_from_slice(&forged);
+}
+
+/// Changes record bytes and makes the crc right again.
+fn patch(image: &mut Image, n: usize, at: usize, value: u8) {
+    let bytes = bytes_of(image, n);
+    bytes[at] = value;
+    let seed = crc32c::crc32c_append(0x4a6f_524e, &bytes[..4]);
+    let crc = crc32c::crc32c_append(seed, &bytes[8..]);
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn re_header(image: &mut Image, first: u64, change: impl FnOnce(&mut Header)) {
+    let mut header = Header::parse(file(image, first)).unwrap();
+    change(&mut header);
+    file(image, first)[..START].copy_from_slice(&header.encode());
+}
+
+/// A prepared and named segment after record 9.
+fn add_empty_segment(image: &mut Image) {
+    let mut cursor = Cursor { next: Lsn(9), link: record::Link::default(), last_time: 8 };
+    let Parsed::Good(view) = record::parse(bytes_of(image, 9)) else { panic!() };
+    cursor.link = view.meta.prev;
+    cursor.accept(&view).unwrap();
+    let header = Header { first: Lsn(10), size: 8_192, created_ms: 9, prev: cursor.link, prev_time: 8 };
+    let mut bytes = header.encode();
+    bytes.resize(8_192, 0);
+    image.insert(name(10), bytes);
+}
+
+struct Row {
+    what: &'static str,
+    damage: fn(&mut Image),
+    finding: Finding,
+    action: Action,
+    /// Records left, unless refused.
+    kept: usize,
+}
+
+const fn row(what: &'static str, damage: fn(&mut Image), finding: Finding, action: Action, kept: usize) -> Row {
+    Row { what, damage, finding, action, kept }
+}
+
+const fn torn(lsn: u64) -> Finding {
+    Finding::TornTail { lsn: Lsn(lsn) }
+}
+
+const fn proven(lsn: u64, proof: u64) -> Finding {
+    Finding::DurableDamaged { lsn: Lsn(lsn), proof: Lsn(proof) }
+}
+
+const fn early(lsn: u64) -> Finding {
+    Finding::DamagedBeforeLastSegment { lsn: Lsn(lsn) }
+}
+
+const fn missing(expected: u64, found: u64) -> Finding {
+    Finding::SegmentMissing { expected: Lsn(expected), found: Lsn(found) }
+}
+
+const fn version(version: u8, kind: u8) -> Finding {
+    Finding::UnknownVersion { version, kind }
+}
+
+const fn size(found: u64) -> Finding {
+    Finding::SegmentSize { expected: 8_192, found }
+}
+
+/// The journal goes on.
+fn kept() -> Vec<Row> {
+    use Action::{Continue, Create, Cut};
+    use Finding as F;
+    vec![
+        row("nothing yet", Image::clear, F::Empty, Create, 0),
+        row("sound", |_| {}, F::CleanEnd, Continue, 9),
+        row("a prepared segment in place, not used", add_empty_segment, F::EmptyLastSegment, Continue, 9),
+        row("zeros cut off", |i| file(i, 7).truncate(8_000), F::ShortFile { missing: 192 }, Cut, 9),
+        row("a bit of the last record", |i| bytes_of(i, 9)[100] ^= 1, torn(9), Cut, 8),
+        row("the last record never came", |i| bytes_of(i, 9).fill(0), F::CleanEnd, Continue, 8),
+        row("the file ends in the last record", |i| file(i, 7).truncate(START + 2 * SIZE + 99), torn(9), Cut, 8),
+        row("torn, one of its sync group is whole", |i| bytes_of(i, 8)[100] ^= 1, torn(8), Cut, 7),
+        row("a hole, one of its sync group is whole", |i| bytes_of(i, 8).fill(0), torn(8), Cut, 7),
+        row("a torn header in the last sync group", |i| bytes_of(i, 8)[..48].fill(0), torn(8), Cut, 7),
+        row("bytes behind the end", |i| file(i, 7)[8_100] = 1, torn(10), Cut, 9),
+    ]
+}
+
+/// Records that were durable, or that are newer than this program.
+fn damaged() -> Vec<Row> {
+    use Action::Refuse;
+    vec![
+        row("a bit of a durable record", |i| bytes_of(i, 7)[100] ^= 1, proven(7, 8), Refuse, 0),
+        row("a durable record zeroed", |i| bytes_of(i, 7).fill(0), proven(7, 8), Refuse, 0),
+        row(
+            "a durable record and half the next",
+            |i| file(i, 7)[START..START + SIZE + 500].fill(0),
+            proven(7, 9),
+            Refuse,
+            0,
+        ),
+        row("a durable record's length", |i| bytes_of(i, 7)[1] ^= 1, proven(7, 8), Refuse, 0),
+        row("the last record of an earlier segment", |i| bytes_of(i, 6)[100] ^= 1, early(6), Refuse, 0),
+        row("the same, zeroed", |i| bytes_of(i, 6).fill(0), missing(6, 7), Refuse, 0),
+        row(
+            "the same, before an empty segment",
+            |i| (add_empty_segment(i), bytes_of(i, 9)[9] ^= 1).1,
+            early(9),
+            Refuse,
+            0,
+        ),
+        row("bytes behind the end of an earlier segment", |i| file(i, 1)[8_100] = 1, early(4), Refuse, 0),
+        row("a newer record", |i| patch(i, 9, 8, 2), version(2, 1), Refuse, 0),
+        row("a record of a newer kind", |i| patch(i, 9, 9, 7), version(1, 7), Refuse, 0),
+        row("a reserved byte in use", |i| patch(i, 9, 10, 1), version(1, 1), Refuse, 0),
+        row(
+            "a newer record after a bad one",
+            |i| (patch(i, 9, 8, 2), bytes_of(i, 8)[99] ^= 1).1,
+            version(2, 1),
+            Refuse,
+            0,
+        ),
+    ]
+}
+
+/// Whole records and files in the wrong place.
+fn misplaced() -> Vec<Row> {
+    use Action::Refuse;
+    use Finding as F;
+    vec![
+        row("a gap", |i| forge(i, |m| m.lsn = Lsn(10)), F::Gap { expected: Lsn(9), found: Lsn(10) }, Refuse, 0),
+        row(
+            "a repeat",
+            |i| forge(i, |m| (m.lsn, m.durable) = (Lsn(8), Lsn(7))),
+            F::Repeat { expected: Lsn(9), found: Lsn(8) },
+            Refuse,
+            0,
+        ),
+        row("another past", |i| forge(i, |m| m.prev.0[0] ^= 1), F::ChainBreak { lsn: Lsn(9) }, Refuse, 0),
+        row("time goes back", |i| forge(i, |m| m.time_ms = 7), F::TimeBackwards { lsn: Lsn(9) }, Refuse, 0),
+        row("a segment missing in the middle", |i| assert!(i.remove(&name(4)).is_some()), missing(4, 7), Refuse, 0),
+        row(
+            "a segment that begins too early",
+            |i| {
+                re_header(i, 7, |h| h.first = Lsn(6));
+                let f = i.remove(&name(7)).unwrap();
+                i.insert(name(6), f);
+            },
+            F::Repeat { expected: Lsn(7), found: Lsn(6) },
+            Refuse,
+            0,
+        ),
+        row(
+            "a segment of another past",
+            |i| re_header(i, 7, |h| h.prev.0[3] ^= 1),
+            F::ChainBreak { lsn: Lsn(7) },
+            Refuse,
+            0,
+        ),
+        row("a header's bit", |i| file(i, 7)[17] ^= 1, F::HeaderDamaged, Refuse, 0),
+        row("a header zeroed", |i| file(i, 7)[..START].fill(0), F::HeaderDamaged, Refuse, 0),
+        row("an empty file", |i| file(i, 7).clear(), F::HeaderDamaged, Refuse, 0),
+        row(
+            "a file of another name",
+            |i| {
+                let f = i.remove(&name(7)).unwrap();
+                i.insert(name(8), f);
+            },
+            F::HeaderDamaged,
+            Refuse,
+            0,
+        ),
+        row("a newer segment", |i| newer_header(file(i, 7)), F::UnknownSegmentVersion { version: 2 }, Refuse, 0),
+        row("an earlier file cut short", |i| file(i, 1).truncate(8_191), size(8_191), Refuse, 0),
+        row("a file too long", |i| file(i, 7).push(0), size(8_193), Refuse, 0),
+    ]
+}
+
+fn newer_header(file: &mut [u8]) {
+    file[8] = 2;
+    let seed = crc32c::crc32c_append(0x5365_674d, &file[..12]);
+    let crc = crc32c::crc32c_append(seed, &file[16..START]);
+    file[12..16].copy_from_slice(&crc.to_le_bytes());
+}
+
+#[test]
+fn each_finding_has_its_action() {
+    for Row { what, damage, finding, action, kept } in kept().into_iter().chain(damaged()).chain(misplaced()) {
+        let mut image = journal();
+        damage(&mut image);
+        assert_eq!(finding.action(), action, "{what}");
+        let disk = SimDisk::from_image(&image);
+        let opened = LocalJournal::open_on(disk.clone(), &small(), 1);
+        if action == Action::Refuse {
+            match opened {
+                Err(JournalError::Damaged { finding: found, .. }) => assert_eq!(found, finding, "{what}"),
+                Err(other) => panic!("{what}: {other}"),
+                Ok((_, recovery)) => panic!("{what}: {recovery:?}"),
+            }
+            assert!(disk.image() == image, "{what}: a refusal touches nothing");
+            continue;
+        }
+        let (mut journal, recovery) = opened.unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(recovery.finding, finding, "{what}");
+        assert_eq!((narrow(recovery.last.0), read_all(&disk).unwrap().len()), (kept, kept), "{what}");
+        assert_eq!(
+            recovery.torn.map(|t| narrow(t.lsn.0)),
+            matches!(finding, Finding::TornTail { .. }).then_some(kept + 1)
+        );
+        journal.commit(&batch_at(50, &[payload(50, 1_000), payload(51, 10)])).unwrap();
+        assert_eq!(read_all(&disk).unwrap().len(), kept + 2, "{what}: it goes on");
+        drop(journal);
+        let (_, again) = LocalJournal::open_on(disk, &small(), 1).unwrap();
+        assert_eq!((again.finding, again.torn), (Finding::CleanEnd, None), "{what}: nothing resurfaces");
+    }
+}
+
+struct PostedRow {
+    what: &'static str,
+    damage: fn(&mut Image),
+    /// The ledger's position.
+    posted: u64,
+    /// Where the journal then ends, or what is found and which record it names.
+    result: Result<u64, (Finding, u64)>,
+}
+
+const fn posted_row(
+    what: &'static str,
+    damage: fn(&mut Image),
+    posted: u64,
+    result: Result<u64, (Finding, u64)>,
+) -> PostedRow {
+    PostedRow { what, damage, posted, result }
+}
+
+const fn lost(lsn: u64, posted: u64) -> Result<u64, (Finding, u64)> {
+    Err((Finding::PostedDamaged { lsn: Lsn(lsn), posted: Lsn(posted) }, lsn))
+}
+
+/// What the ledger's position proves, and what it does not.
+fn posted() -> Vec<PostedRow> {
+    vec![
+        posted_row("sound", |_| {}, 9, Ok(9)),
+        posted_row("a bit of the last record", |i| bytes_of(i, 9)[100] ^= 1, 9, lost(9, 9)),
+        posted_row("a bit of the last record, not posted", |i| bytes_of(i, 9)[100] ^= 1, 8, Ok(8)),
+        posted_row("the last record never came", |i| bytes_of(i, 9).fill(0), 9, lost(9, 9)),
+        posted_row("the file ends in the last record", |i| file(i, 7).truncate(START + 2 * SIZE + 99), 9, lost(9, 9)),
+        posted_row("the file ends before it", |i| file(i, 7).truncate(START + 2 * SIZE), 9, lost(9, 9)),
+        posted_row("zeros cut off", |i| file(i, 7).truncate(8_000), 9, Ok(9)),
+        posted_row("torn in its sync group", |i| bytes_of(i, 8)[100] ^= 1, 8, lost(8, 8)),
+        posted_row("a hole in its sync group", |i| bytes_of(i, 8).fill(0), 9, lost(8, 9)),
+        posted_row("the sync group behind the position", |i| bytes_of(i, 8)[100] ^= 1, 7, Ok(7)),
+        posted_row("bytes behind the end", |i| file(i, 7)[8_100] = 1, 9, Ok(9)),
+        posted_row("the ledger ahead", |_| {}, 12, lost(10, 12)),
+        posted_row("no segment at all", Image::clear, 9, lost(1, 9)),
+        posted_row("the last segment is gone", |i| drop(i.remove(&name(7))), 9, lost(7, 9)),
+        posted_row("the same, not posted", |i| drop(i.remove(&name(7))), 6, Ok(6)),
+        posted_row("a prepared segment in place, not used", add_empty_segment, 9, Ok(9)),
+        posted_row("an empty segment, and the ledger ahead", add_empty_segment, 10, lost(10, 10)),
+        posted_row(
+            "damage in the segment of the position",
+            |i| bytes_of(i, 4)[100] ^= 1,
+            5,
+            Err((Finding::DamagedBeforeLastSegment { lsn: Lsn(4) }, 4)),
+        ),
+        posted_row("damage in an older segment", |i| bytes_of(i, 4)[100] ^= 1, 7, Ok(9)),
+        posted_row("an older header", |i| file(i, 1)[17] ^= 1, 4, Ok(9)),
+    ]
+}
+
+#[test]
+fn what_the_ledger_has_once_was_durable() {
+    for PostedRow { what, damage, posted, result } in posted() {
+        let mut image = journal();
+        damage(&mut image);
+        let disk = SimDisk::from_image(&image);
+        let options = Options { posted: Lsn(posted), ..small() };
+        match (LocalJournal::open_on(disk.clone(), &options, 1).map(|(_, recovery)| recovery), result) {
+            (Ok(recovery), Ok(last)) => assert_eq!(recovery.last, Lsn(last), "{what}"),
+            (Err(JournalError::Damaged { finding, record, .. }), Err((wanted, named))) => {
+                assert_eq!((finding, record), (wanted, Lsn(named)), "{what}");
+                assert_eq!(finding.action(), Action::Refuse, "{what}");
+                assert!(disk.image() == image, "{what}: a refusal touches nothing");
+            }
+            (found, _) => panic!("{what}: {found:?}"),
+        }
+    }
+    let mut image = journal();
+    drop((image.remove(&name(1)), image.remove(&name(4))));
+    let options = Options { posted: Lsn(3), ..small() };
+    let refused = LocalJournal::open_on(SimDisk::from_image(&image), &options, 1).err();
+    assert!(matches!(refused, Some(JournalError::Released { wanted: Lsn(4), first: Lsn(7) })), "{refused:?}");
+}
+
+#[test]
+fn what_is_cut_is_copied_aside_first_and_eight_copies_are_kept() {
+    let mut image = journal();
+    bytes_of(&mut image, 8)[100] ^= 1;
+    let torn = file(&mut image, 7)[START + SIZE..START + 3 * SIZE].to_vec();
+    let disk = SimDisk::from_image(&image);
+    // Whichever call of the copy fails, the segments are as they were.
+    for call in 2..=6 {
+        let disk = disk.fork();
+        disk.fail_at(call, Fault::Eio, true);
+        let error = LocalJournal::open_on(disk.clone(), &small(), 77).err();
+        assert!(matches!(error, Some(JournalError::Failed { doing: "copy the torn tail aside", .. })), "{error:?}");
+        disk.power_cut(&mut Rng::new(1));
+        let after = disk.image();
+        assert!([1, 4, 7].iter().all(|&first| after[&name(first)] == image[&name(first)]), "call {call}");
+    }
+    for n in 0..9 {
+        disk.set(&format!("{:020}-{n}.cut", 90 - n), vec![1]);
+    }
+    let (_, recovery) = LocalJournal::open_on(disk.clone(), &small(), 77).unwrap();
+    let copy = format!("{:020}-77.cut", 8);
+    assert_eq!(recovery.copy.as_deref(), Some(copy.as_str()));
+    disk.power_cut(&mut Rng::new(0));
+    let after = disk.image();
+    assert!(after[&copy] == torn, "what was torn, with its damage");
+    let copies: Vec<_> = after.keys().filter(|name| name.ends_with(".cut")).collect();
+    assert_eq!(copies.len(), 8, "{copies:?}");
+    assert!(!after.contains_key(&format!("{:020}-0.cut", 90)), "the oldest went");
+}
+
+#[test]
+fn left_over_temporary_files_are_deleted_and_strangers_left_alone() {
+    assert_eq!(Finding::LeftoverTemp.action(), Action::Delete);
+    let disk = SimDisk::from_image(&journal());
+    for name in ["next.tmp", "large.tmp", "first.tmp", "notes.txt", "00000000000000000001.seg.bak"] {
+        disk.set(name, vec![9; 100]);
+    }
+    let (_, recovery) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    assert_eq!((recovery.temps, recovery.last), (3, Lsn(9)));
+    let image = disk.image();
+    assert_eq!(image["next.tmp"].len(), 8_192, "the next segment, prepared anew");
+    assert!(!image.contains_key("large.tmp") && !image.contains_key("first.tmp"));
+    assert!(image.contains_key("notes.txt") && image.contains_key("00000000000000000001.seg.bak"));
+}
+
+#[test]
+fn a_tail_whose_cut_was_not_synced_never_comes_back() {
+    let mut image = journal();
+    bytes_of(&mut image, 8)[100] ^= 1;
+    let disk = SimDisk::from_image(&image);
+    // The directory's sync, five calls for the copy, the zeros, their sync: that one fails, the page cache shows zeros,
+    // the disk has record 9.
+    disk.fail_at(8, Fault::Enospc, false);
+    assert!(matches!(LocalJournal::open_on(disk.clone(), &small(), 1), Err(JournalError::Failed { .. })));
+    assert_eq!(disk.hit(), Some(Call::Sync));
+    disk.heal();
+    let (mut journal, recovery) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    assert_eq!((recovery.finding, recovery.last), (Finding::CleanEnd, Lsn(7)));
+    journal.commit(&batch_at(8, &[payload(77, 1_000)])).unwrap();
+    drop(journal);
+    disk.power_cut(&mut Rng::new(1));
+    let (_, recovery) = LocalJournal::open_on(disk, &small(), 1).unwrap();
+    assert_eq!((recovery.finding, recovery.last), (Finding::CleanEnd, Lsn(8)));
+}
+
+/// A smaller one, so that every bit can be tried: record 1 fills a segment; 2 durable, 3 and 4 a sync group.
+fn smaller() -> Image {
+    let disk = SimDisk::new();
+    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+    journal.commit(&batch_at(1, &[payload(1, 3_950)])).unwrap();
+    journal.commit(&batch_at(2, &[payload(2, 90)])).unwrap();
+    journal.commit(&batch_at(3, &[payload(3, 90), payload(4, 90)])).unwrap();
+    drop(journal);
+    let mut image = disk.image();
+    image.remove("next.tmp");
+    image
+}
+
+#[test]
+fn every_bit_flip_is_refused_or_shortens_only_the_last_sync_group() {
+    let image = smaller();
+    let size = record::size_of(98);
+    let (mut refused, mut cut) = (0, 0);
+    for first in [1, 2] {
+        for at in 0..8_192 {
+            for bit in 0..8 {
+                let mut flipped = image.clone();
+                file(&mut flipped, first)[at] ^= 1 << bit;
+                let result =
+                    recover::plan(&SimDisk::from_image(&flipped), Lsn::ZERO, Lsn::ZERO).map(|plan| plan.recovery);
+                if first == 2 {
+                    // With a ledger that has all four, only what lies behind them may go.
+                    let posted = recover::plan(&SimDisk::from_image(&flipped), Lsn::ZERO, Lsn(4));
+                    assert_eq!(posted.is_ok(), at >= START + 3 * size, "byte {at} bit {bit}");
+                }
+                // The first record that may be lost; none where everything is proven durable.
+                let may_lose = (first == 2 && at >= START + size).then(|| 2 + ((at - START) / size).min(3) as u64);
+                match (result, may_lose) {
+                    (Err(JournalError::Damaged { finding, .. }), None) => {
+                        assert_eq!(finding.action(), Action::Refuse);
+                        refused += 1;
+                    }
+                    (Ok(recovery), Some(lsn)) => {
+                        assert_eq!(recovery.finding, Finding::TornTail { lsn: Lsn(lsn) }, "byte {at} bit {bit}");
+                        assert_eq!(recovery.last, Lsn(lsn - 1));
+                        cut += 1;
+                    }
+                    (other, _) => panic!("segment {first} byte {at} bit {bit}: {other:?}"),
+                }
+            }
+        }
+    }
+    assert_eq!((refused, cut), (8 * (8_192 + START + size), 8 * (8_192 - START - size)));
+}
+
+#[test]
+fn cut_at_every_byte_only_what_the_cut_took_is_lost() {
+    let image = journal();
+    let whole = read_all(&SimDisk::from_image(&image)).unwrap();
+    for len in START..=8_192 {
+        let mut cut = image.clone();
+        file(&mut cut, 7).truncate(len);
+        let disk = SimDisk::from_image(&cut);
+        let (_, recovery) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
+        let kept = 6 + ((len - START) / SIZE).min(3);
+        assert_eq!(narrow(recovery.last.0), kept, "cut at {len}");
+        assert_eq!(read_all(&disk).unwrap(), whole[..kept]);
+        assert_eq!(disk.image()[&name(7)].len(), 8_192);
+    }
+}
+
+#[test]
+fn the_reader_verifies_as_it_goes() {
+    let mut record = Record::default();
+    for n in 1..=9 {
+        let mut image = journal();
+        bytes_of(&mut image, n)[60] ^= 4;
+        let disk = SimDisk::from_image(&image);
+        for durable in [None, Some(Durable::fixed(Lsn(9)))] {
+            let mut reader = Reader::open_on(disk.clone(), Lsn::ZERO, durable).unwrap();
+            for good in 1..n {
+                assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(good as u64)));
+            }
+            for _ in 0..2 {
+                let error = reader.next(&mut record).unwrap_err();
+                assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
+            }
+        }
+    }
+    // Missing what the writer calls durable is damage too; at rest it is the end.
+    let mut image = journal();
+    bytes_of(&mut image, 9).fill(0);
+    let disk = SimDisk::from_image(&image);
+    let mut live = Reader::open_on(disk.clone(), Lsn(8), Some(Durable::fixed(Lsn(9)))).unwrap();
+    assert!(matches!(live.next(&mut record), Err(JournalError::Damaged { .. })));
+    assert_eq!(Reader::open_on(disk, Lsn(8), None).unwrap().next(&mut record).unwrap(), None);
+    let mut image = journal();
+    image.remove(&name(4));
+    let mut reader = Reader::open_on(SimDisk::from_image(&image), Lsn(2), None).unwrap();
+    assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(3)));
+    let error = reader.next(&mut record).unwrap_err();
+    assert!(matches!(error, JournalError::Damaged { finding: Finding::SegmentMissing { .. }, .. }), "{error}");
+}

@@ -1,0 +1,209 @@
+//! Codes in the tables: a log of what was issued, voided and tried, and how the codes come back from it.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::post::{Poster, bits};
+use super::read::Cells;
+use crate::domain::model::code::{Code, Ending, FIRST_KEPT, Form, Hour, REST, VoidedBy};
+use crate::domain::model::denial::Reason;
+use crate::domain::model::ids::{CodeId, CustomerIx, Handle, Lsn};
+use crate::domain::model::request::{Payer, Scanned};
+use crate::domain::model::time::Millis;
+use crate::domain::state::State;
+use crate::domain::state::event::{CodeIssued, Decided, Outcome};
+use crate::ledger::LedgerError;
+
+pub(crate) const CODE: &str = "INSERT INTO code VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+/// `decision.trial`.
+const PAID: u8 = 1;
+const REFUSED: u8 = 2;
+const WRONG_SEAL: u8 = 3;
+/// An advice told of it.
+pub(crate) const PAID_BEFORE: u8 = 4;
+
+/// What the try with a code left on it.
+pub(crate) fn trial(decided: &Decided) -> Option<u8> {
+    match &decided.outcome {
+        Outcome::Approved(_) => Some(PAID),
+        Outcome::Denied { reason: Reason::CodeInvalid, .. } => {
+            matches!(decided.input.payer, Payer::Code(Scanned::Forged { .. })).then_some(WRONG_SEAL)
+        }
+        // The customer is known only where the seal is this code's own.
+        Outcome::Denied { .. } => decided.customer.map(|_| REFUSED),
+    }
+}
+
+impl Poster<'_> {
+    pub(crate) fn code_issued(&mut self, issued: &CodeIssued, form: Form, lsn: Lsn) -> Result<(), LedgerError> {
+        self.count_code(issued);
+        self.code.execute(params![
+            bits(lsn.0),
+            issued.handle.get(),
+            bits(issued.id_random),
+            issued.customer.0,
+            issued.generation,
+            issued.counter,
+            issued.random,
+            self.now.at.0,
+            issued.expires_at.0,
+            form as u8,
+        ])?;
+        Ok(())
+    }
+
+    pub(crate) fn code_voided(&self, handle: Handle, lsn: Lsn) -> Result<(), LedgerError> {
+        let row = params![bits(lsn.0), handle.get(), self.now.at.0];
+        self.run("INSERT INTO code_void VALUES (?1, ?2, ?3)", row).map(drop)
+    }
+
+    /// Removes codes that nobody remembers any more, from the oldest on, among the rows of `records` records.
+    /// Loading judges the time by itself.
+    pub(crate) fn forget_codes(&self, now: Millis, records: usize) -> Result<(), LedgerError> {
+        let oldest = "SELECT lsn, expires_at FROM code ORDER BY lsn LIMIT 1";
+        let oldest: Option<(i64, i64)> =
+            self.db.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        // One that an advice used at the very end of its rest is kept longest.
+        let gone = now.plus(-FIRST_KEPT - REST).0;
+        let Some((first, _)) = oldest.filter(|(_, expires_at)| *expires_at <= gone) else { return Ok(()) };
+        let end = first.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
+        self.run("DELETE FROM code WHERE lsn < ?1 AND expires_at <= ?2", [end, gone])?;
+        self.run("DELETE FROM code_void WHERE lsn < ?1", [first]).map(drop)
+    }
+}
+
+/// What happened to codes, in the order of the journal.
+pub(crate) enum CodeFact {
+    Issued(Code),
+    Voided { handle: Handle, at: Millis },
+    Tried { handle: Handle, trial: u8, by: Lsn, at: Millis },
+}
+
+/// First record that a code still in the tables was issued by.
+pub(crate) fn oldest_code(db: &Connection) -> Result<Option<i64>, LedgerError> {
+    Ok(db.prepare_cached("SELECT min(lsn) FROM code")?.query_row([], |row| row.get(0))?)
+}
+
+/// The facts of the records from `from` to before `to`.
+pub(crate) fn code_facts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Lsn, CodeFact)>, LedgerError> {
+    let mut facts = Vec::new();
+    let mut read = |sql: &str, fact: fn(&Cells<'_>) -> Result<CodeFact, LedgerError>| {
+        let mut query = db.prepare_cached(sql)?;
+        let mut rows = query.query([from, to])?;
+        while let Some(row) = rows.next()? {
+            let cells = Cells(row);
+            facts.push((cells.lsn(0)?, fact(&cells)?));
+        }
+        Ok::<_, LedgerError>(())
+    };
+    read(
+        "SELECT lsn, handle, id_random, customer, generation, counter, random, issued_at, expires_at, form FROM code
+        WHERE lsn >= ?1 AND lsn < ?2 ORDER BY lsn",
+        |cells| code(cells).map(CodeFact::Issued),
+    )?;
+    read("SELECT lsn, handle, voided_at FROM code_void WHERE lsn >= ?1 AND lsn < ?2 ORDER BY lsn", |cells| {
+        Ok(CodeFact::Voided { handle: cells.made(1, Handle::new)?, at: cells.millis(2)? })
+    })?;
+    read(
+        "SELECT lsn, handle, trial, decided_at FROM decision
+        WHERE lsn >= ?1 AND lsn < ?2 AND trial IS NOT NULL ORDER BY lsn",
+        |cells| {
+            let (handle, by) = (cells.made(1, Handle::new)?, cells.lsn(0)?);
+            Ok(CodeFact::Tried { handle, trial: cells.num(2)?, by, at: cells.millis(3)? })
+        },
+    )?;
+    facts.sort_by_key(|(lsn, _)| *lsn);
+    Ok(facts)
+}
+
+fn code(cells: &Cells<'_>) -> Result<Code, LedgerError> {
+    let (handle, issued_at) = (cells.made(1, Handle::new)?, cells.millis(7)?);
+    Ok(Code {
+        id: CodeId { part: handle.part(), lsn: cells.lsn(0)?, random: cells.bits(2)? },
+        handle,
+        customer: cells.customer(3)?,
+        form: cells.one_of(9, &Form::ALL, |form| form as u8)?,
+        generation: cells.num(4)?,
+        counter: cells.num(5)?,
+        random: cells.num(6)?,
+        issued_at,
+        expires_at: cells.millis(8)?,
+        ending: None,
+        wrong_seals: 0,
+        attempts: 0,
+        latest_attempt: None,
+        touched: cells.lsn(0)?,
+        // Counted when the code takes its place behind the customer's others.
+        hour: Hour::next(None, issued_at),
+    })
+}
+
+fn tried(code: &mut Code, trial: u8, by: Lsn, at: Millis) {
+    match trial {
+        WRONG_SEAL => return code.count_wrong_seal(at),
+        PAID_BEFORE => return code.paid_before(by, at),
+        _ => {}
+    }
+    code.attempts = code.attempts.saturating_add(1);
+    code.latest_attempt = Some(by);
+    if trial == PAID {
+        code.end(Ending::Used { by, at }, at);
+    }
+}
+
+/// Plays the facts again: the same as `State::apply` does with codes.
+#[derive(Default)]
+pub(crate) struct Codes {
+    by_handle: HashMap<Handle, Code, FixedState>,
+    latest: HashMap<CustomerIx, Handle, FixedState>,
+    /// So many are looked through next for those past their time.
+    sweep_at: usize,
+}
+
+impl Codes {
+    pub(crate) fn take(&mut self, lsn: Lsn, fact: CodeFact) {
+        match fact {
+            CodeFact::Issued(code) => self.issued(code),
+            CodeFact::Voided { handle, at } => {
+                if let Some(code) = self.by_handle.get_mut(&handle) {
+                    code.change(lsn, |code| code.end(Ending::Voided { at, by: VoidedBy::Customer }, at));
+                }
+            }
+            CodeFact::Tried { handle, trial, by, at } => {
+                let Some(code) = self.by_handle.get_mut(&handle) else { return };
+                code.change(lsn, |code| tried(code, trial, by, at));
+            }
+        }
+    }
+
+    fn issued(&mut self, mut code: Code) {
+        let at = code.issued_at;
+        if self.by_handle.len() >= self.sweep_at {
+            self.by_handle.retain(|_, code| at < code.counts_until());
+            self.sweep_at = 2 * self.by_handle.len() + 100_000;
+        }
+        let before = self.latest.insert(code.customer, code.handle);
+        if let Some(before) = before.and_then(|handle| self.by_handle.get_mut(&handle))
+            && before.customer == code.customer
+        {
+            // The same as `CodeBook::hour_of`, before its end shortens how long it is remembered.
+            let hour = (at < before.counts_until()).then_some(before.hour);
+            code.hour = Hour::next(hour, at);
+            before.change(code.id.lsn, |before| before.end(Ending::Voided { at, by: VoidedBy::NewerCode }, at));
+        }
+        self.by_handle.insert(code.handle, code);
+    }
+
+    /// Those still remembered, in the order in which they will be forgotten.
+    pub(crate) fn give(self, state: &mut State) {
+        let (now, all) = (state.time, self.by_handle.into_values());
+        let mut kept: Vec<Code> = all.filter(|code| now < code.counts_until()).collect();
+        kept.sort_unstable_by_key(|code| (code.counts_until(), code.id.lsn));
+        for code in kept {
+            state.codes.put(code);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The ledger in SQLite: one file beside the journal, nothing to install.
+
+pub(crate) mod advices;
+pub(crate) mod codes;
+pub(crate) mod keys;
+#[cfg(test)]
+mod keys_tests;
+pub(crate) mod load;
+pub(crate) mod money;
+pub(crate) mod parallel;
+pub(crate) mod people;
+pub(crate) mod post;
+pub(crate) mod read;
+pub(crate) mod schema;
+pub(crate) mod standing;
+pub(crate) mod stories;
+#[cfg(test)]
+mod stories_tests;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
+use crate::domain::model::order::Order;
+use crate::domain::model::request::OrderKey;
+use crate::domain::model::time::Millis;
+use crate::domain::state::State;
+use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+use crate::ledger::{Entry, Issued, Ledger, LedgerError, Posting};
+use post::Poster;
+
+/// How long a call waits for another's lock before it says [`LedgerError::Busy`].
+const BUSY: Duration = Duration::from_secs(2);
+/// Page cache of the writer, KiB: the account, month and code tables of some 200,000 customers.
+const CACHE_KIB: i64 = 64 * 1_024;
+/// WAL pages after which they are synced and copied home: 1 MiB. Larger ones collect unsynced data, and writing that
+/// out holds the journal's own syncs up: at 1,000 authorizations/s the slowest answer took 49 ms
+/// with 64 MiB and 8 ms with 1 MiB (one pair of runs; `docs/decisions/0008-the-ledger-shares-the-machine.md`).
+const CHECKPOINT_PAGES: i64 = 256;
+/// More statements than there are.
+const STATEMENTS: usize = 96;
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
+    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(BUSY)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(db)
+}
+
+/// A connection that only reads, to a ledger with the tables of this program.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
+    let db = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    match schema::check(&db)? {
+        schema::KNOWN => Ok(db),
+        found => Err(LedgerError::Schema(format!("schema {found} was not brought up to {}", schema::KNOWN))),
+    }
+}
+
+/// The writer's handle. There is one.
+pub struct SqliteLedger {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger, makes it if it is not there, and brings its tables up to date.
+    pub fn open(path: &Path, now: Millis) -> Result<Self, LedgerError> {
+        let mut db = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(LedgerError::Schema(format!("the journal mode is {mode}, not WAL: no reader could work")));
+        }
+        // NORMAL syncs at checkpoints, not at commits. After a power cut the ledger may be back at an earlier
+        // position, consistent in itself, and the journal, which is the truth and is synced, is posted from there
+        // again. So no decision depends on it, and a chunk costs no sync.
+        db.pragma_update(None, "synchronous", "NORMAL")?;
+        db.pragma_update(None, "foreign_keys", false)?;
+        db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        schema::migrate(&mut db, now)?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.db
+    }
+}
+
+pub(crate) fn position(db: &Connection) -> Result<Lsn, LedgerError> {
+    let lsn: i64 = db.prepare_cached("SELECT lsn FROM posted")?.query_row([], |row| row.get(0))?;
+    Ok(Lsn(lsn.cast_unsigned()))
+}
+
+impl Ledger for SqliteLedger {
+    fn position(&mut self) -> Result<Lsn, LedgerError> {
+        position(&self.db)
+    }
+
+    fn post(&mut self, postings: &[Posting]) -> Result<(), LedgerError> {
+        // The transaction is rolled back where it is dropped without a commit.
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let posted = position(&tx)?;
+        let mut poster = Poster::new(&tx)?;
+        let (mut at, mut last) = (posted, None);
+        for posting in postings.iter().skip_while(|posting| posting.lsn <= posted) {
+            if posting.lsn != at.next() {
+                return Err(LedgerError::Gap { position: at, got: posting.lsn });
+            }
+            poster.post(posting)?;
+            at = posting.lsn;
+            last = Some(posting);
+        }
+        let Some(last) = last else { return Ok(()) };
+        poster.forget_codes(last.time, 2 * postings.len())?;
+        poster.finish()?;
+        let place = params![last.lsn.0.cast_signed(), last.time.0];
+        tx.prepare_cached("UPDATE posted SET lsn = ?1, time = ?2")?.execute(place)?;
+        Ok(tx.commit()?)
+    }
+
+    fn keep_house(&mut self) -> Result<bool, LedgerError> {
+        keys::build(&mut self.db)
+    }
+
+    /// A commit is in the WAL, which nothing syncs until a checkpoint copies it home. PASSIVE waits for nobody: with a
+    /// reader in the way it copies only a part, and says so.
+    fn secure(&mut self) -> Result<Option<Lsn>, LedgerError> {
+        let position = position(&self.db)?;
+        let (busy, pages, copied): (i64, i64, i64) =
+            self.db
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok((busy == 0 && pages == copied).then_some(position))
+    }
+
+    fn load(&mut self, state: &mut State) -> Result<(), LedgerError> {
+        load::load(&self.path, state)
+    }
+
+    fn entries(&mut self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
+        read::entries(&self.db, customer, from, to)
+    }
+
+    fn past_order(&mut self, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
+        read::past_order(&self.db, id)
+    }
+
+    fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
+        keys::past_order_by_key(&self.db, key)
+    }
+
+    fn known(&mut self, ids: &[OfficeId]) -> Result<Known, LedgerError> {
+        read::known(&self.db, ids)
+    }
+}
+
+/// A reader's handle on its own connection: it never waits for the writer, nor the writer for it. Calls from
+/// several threads wait for each other; they are rare, and each belongs on a thread that may block.
+pub struct SqliteReader {
+    db: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl SqliteReader {
+    /// Opens a ledger that a writer has made.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        Ok(Self { db: Mutex::new(open_reader(path)?), path: path.to_owned() })
+    }
+
+    pub fn position(&self) -> Result<Lsn, LedgerError> {
+        position(&self.db.lock())
+    }
+
+    /// As [`Ledger::load`]: for `verify`, which must not write.
+    pub fn load(&self, state: &mut State) -> Result<(), LedgerError> {
+        load::load(&self.path, state)
+    }
+
+    pub fn entries(&self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
+        read::entries(&self.db.lock(), customer, from, to)
+    }
+
+    pub fn past_order(&self, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
+        read::past_order(&self.db.lock(), id)
+    }
+
+    pub fn past_order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
+        keys::past_order_by_key(&self.db.lock(), key)
+    }
+
+    /// As [`Ledger::known`].
+    pub fn known(&self, ids: &[OfficeId]) -> Result<Known, LedgerError> {
+        read::known(&self.db.lock(), ids)
+    }
+
+    /// The names of orders by their record, those that there are.
+    pub fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError> {
+        read::names(&self.db.lock(), orders)
+    }
+
+    /// A customer's facts of some kinds, oldest first.
+    pub fn receipts(&self, customer: &CustomerId, kinds: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
+        read::receipts(&self.db.lock(), customer, kinds)
+    }
+
+    /// The bills issued to a customer, oldest first.
+    pub fn issued(&self, customer: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
+        read::issued(&self.db.lock(), customer)
+    }
+
+    /// Decisions posted up to a record, for `verify`.
+    pub fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError> {
+        read::count_decisions(&self.db.lock(), upto)
+    }
+
+    /// Each customer's sum of exposure entries up to a record, for `verify`.
+    pub fn exposure_sums(&self, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
+        read::exposure_sums(&self.db.lock(), upto)
+    }
+}

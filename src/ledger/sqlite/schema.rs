@@ -1,0 +1,114 @@
+//! The tables and how they came to be: numbered SQL files, each applied once, in order, in a transaction.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use sha2::{Digest, Sha256};
+
+use super::stories::move_stories;
+use crate::domain::billing::settlement::StepReason;
+use crate::domain::model::customer::{Identity, Status};
+use crate::domain::model::denial::Reason;
+use crate::domain::model::order::Destination;
+use crate::domain::model::payment::PaymentMethod;
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::time::Millis;
+use crate::ledger::{Book, EntryKind, LedgerError};
+
+type Step = fn(&Connection) -> Result<(), LedgerError>;
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+    /// What the program itself carries over after it.
+    then: Option<Step>,
+}
+
+/// Applied ones never change: their hash is in every ledger. A change of the tables is a new file.
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql"), then: None },
+    Migration { version: 2, name: "money", sql: include_str!("schema/0002_money.sql"), then: None },
+    Migration { version: 3, name: "advices", sql: include_str!("schema/0003_advices.sql"), then: None },
+    Migration { version: 4, name: "code form", sql: include_str!("schema/0004_code_form.sql"), then: None },
+    Migration { version: 5, name: "stories", sql: include_str!("schema/0005_stories.sql"), then: Some(move_stories) },
+    Migration { version: 6, name: "key runs", sql: include_str!("schema/0006_key_runs.sql"), then: None },
+    Migration { version: 7, name: "touched", sql: include_str!("schema/0007_touched.sql"), then: None },
+    Migration { version: 8, name: "receipt ids", sql: include_str!("schema/0008_receipt_ids.sql"), then: None },
+];
+
+/// The schema this program was written for.
+pub(crate) const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+const APPLIED: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
+    version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT";
+
+fn sha256(sql: &str) -> String {
+    use std::fmt::Write;
+    Sha256::digest(sql.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        write!(hex, "{byte:02x}").unwrap_or_default();
+        hex
+    })
+}
+
+/// Brings the tables up to date. `now` is noted beside each file that is applied.
+pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerError> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    tx.execute_batch(APPLIED)?;
+    let applied = check(&tx)?;
+    tx.commit()?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > applied) {
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        tx.execute_batch(migration.sql)?;
+        migration.then.map_or(Ok(()), |carry_over| carry_over(&tx))?;
+        tx.execute(
+            "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4)",
+            params![migration.version, migration.name, sha256(migration.sql), now.0],
+        )?;
+        tx.commit()?;
+    }
+    name_numbers(db)
+}
+
+/// The version of the tables, once it is sure that they are ours and not newer than we are.
+pub(crate) fn check(db: &Connection) -> Result<i64, LedgerError> {
+    let mut query = db.prepare("SELECT version, name, sha256 FROM schema_migrations ORDER BY version")?;
+    let mut rows = query.query([])?;
+    let mut version = 0;
+    while let Some(row) = rows.next()? {
+        let (found, name, hash): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if found > KNOWN {
+            return Err(LedgerError::NewerSchema { found, known: KNOWN });
+        }
+        let ours = MIGRATIONS.iter().find(|migration| migration.version == found);
+        if found != version + 1 || ours.is_none_or(|ours| ours.name != name || sha256(ours.sql) != hash) {
+            return Err(LedgerError::Schema(format!("migration {found} ({name}) is not the one of this program")));
+        }
+        version = found;
+    }
+    Ok(version)
+}
+
+/// Writes the names that the views show, where they are new.
+fn name_numbers(db: &mut Connection) -> Result<(), LedgerError> {
+    let mut words: Vec<(&str, u8, &str)> = Vec::new();
+    words.extend(Channel::ALL.map(|x| ("channel", x as u8, x.name())));
+    words.extend(Identity::ALL.map(|x| ("identity", x as u8, x.name())));
+    words.extend(Status::ALL.map(|x| ("status", x as u8, x.name())));
+    words.extend(PaymentMethod::ALL.map(|x| ("payment_method", x as u8, x.name())));
+    words.extend(Destination::ALL.map(|x| ("destination", x as u8, x.name())));
+    words.extend(Reason::ALL.map(|x| ("reason", x.number(), x.row().name)));
+    words.extend(StepReason::ALL.map(|x| ("step", x as u8, x.name())));
+    words.extend(EntryKind::ALL.map(|x| ("kind", x as u8, x.name())));
+    words.extend(Book::ALL.map(|x| ("account", x as u8, x.name())));
+    let tx = db.transaction()?;
+    for (list, number, word) in words {
+        let known: Option<String> = tx
+            .prepare_cached("SELECT word FROM word WHERE list = ?1 AND number = ?2")?
+            .query_row(params![list, number], |row| row.get(0))
+            .optional()?;
+        if known.as_deref() != Some(word) {
+            tx.execute("INSERT OR REPLACE INTO word VALUES (?1, ?2, ?3)", params![list, number, word])?;
+        }
+    }
+    Ok(tx.commit()?)
+}

@@ -1,0 +1,193 @@
+//! The write-behind loop on its own thread: read, post, make durable now and then, and try again with growing pauses where
+//! ledger or journal can't be reached.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::rate::{LOOK, MOST_BEHIND, RESTS, RUSH, Rate};
+use super::writer::{Condition, Shared, Source};
+use super::{Ledger, LedgerError, Posting};
+use crate::domain::model::ids::Lsn;
+
+/// Rests after a step of what was put off, for each time it took: a fifth of a quiet ledger's time.
+const HOUSE_RESTS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often what is posted is made durable in the ledger; old segments of the journal may go only then.
+const SECURE_EVERY: Duration = Duration::from_secs(60);
+
+/// Why the loop ended.
+enum End {
+    Told,
+    Failed(String),
+}
+
+pub(crate) struct Loop<L, S> {
+    pub ledger: L,
+    pub source: S,
+    pub shared: Arc<Shared>,
+    pub position: Lsn,
+    /// Most records in one transaction.
+    pub chunk: usize,
+    /// What the ledger has durably, and when it was last tried to move that.
+    pub secured: Lsn,
+    pub tried: Option<Instant>,
+}
+
+impl<L: Ledger, S: Source> Loop<L, S> {
+    pub fn run(mut self) {
+        let end = self.work();
+        self.shared.set(match end {
+            End::Told => Condition::Stopped,
+            End::Failed(error) => {
+                tracing::error!(%error, "the ledger's writer has stopped");
+                Condition::Failed { error }
+            }
+        });
+    }
+
+    fn work(&mut self) -> End {
+        match self.insist(L::position) {
+            Ok(position) => self.moved_to(position),
+            Err(end) => return end,
+        }
+        let mut chunk = Vec::with_capacity(self.chunk);
+        let mut rate = Rate::new(self.source.last(), Instant::now());
+        while !self.shared.is_stopping() {
+            chunk.clear();
+            // Before looking, so that what comes after the look rings again.
+            self.shared.rung.store(false, Ordering::Release);
+            if let Err(end) = self.read(&mut chunk) {
+                return end;
+            }
+            self.secure_now_and_then();
+            let Some(last) = chunk.last().map(|posting| posting.lsn) else {
+                if let Err(end) = self.use_the_quiet() {
+                    return end;
+                }
+                continue;
+            };
+            let began = Instant::now();
+            match self.insist(|ledger| ledger.post(&chunk)) {
+                Ok(()) => self.moved_to(last),
+                Err(end) => return end,
+            }
+            self.give_way(&mut rate, began.elapsed() * RESTS);
+        }
+        if self.secured != self.position {
+            self.secure();
+        }
+        End::Told
+    }
+
+    /// Nothing is to be posted: time for what was put off, a step at a time, and the disk is left alone in between.
+    fn use_the_quiet(&mut self) -> Result<(), End> {
+        let began = Instant::now();
+        if self.insist(L::keep_house)? {
+            self.shared.rest(began.elapsed() * HOUSE_RESTS);
+        } else {
+            self.shared.wait_for_records();
+        }
+        Ok(())
+    }
+
+    /// The next chunk, with growing pauses while the journal can't be read.
+    fn read(&mut self, chunk: &mut Vec<Posting>) -> Result<(), End> {
+        let mut pause = Pause::default();
+        loop {
+            chunk.clear();
+            match self.source.next_chunk(self.position, self.chunk, chunk) {
+                Ok(()) => {
+                    pause.over(&self.shared);
+                    return Ok(());
+                }
+                Err(error) => pause.wait(&self.shared, &format!("the journal can't be read: {error}"))?,
+            }
+        }
+    }
+
+    fn secure_now_and_then(&mut self) {
+        if self.secured != self.position && self.tried.is_none_or(|at| at.elapsed() >= SECURE_EVERY) {
+            self.secure();
+        }
+    }
+
+    /// A failure is no loss: the journal keeps its segments a while longer.
+    fn secure(&mut self) {
+        self.tried = Some(Instant::now());
+        match self.ledger.secure() {
+            Ok(Some(position)) => {
+                self.secured = position;
+                self.shared.secured.store(position.0, Ordering::Release);
+            }
+            Ok(None) => tracing::debug!("the ledger could not be made durable as a whole; a reader was in the way"),
+            Err(error) => tracing::warn!(%error, "the ledger could not be made durable; it is tried again"),
+        }
+    }
+
+    /// In a rush the answers go first.
+    fn give_way(&self, rate: &mut Rate, mut rest: Duration) {
+        while !rest.is_zero() {
+            let last = self.source.last();
+            let behind = last.0.saturating_sub(self.position.0);
+            if rate.at(last, Instant::now()) <= RUSH || behind >= MOST_BEHIND {
+                return;
+            }
+            let slice = rest.min(LOOK);
+            if self.shared.rest(slice) {
+                return;
+            }
+            rest -= slice;
+        }
+    }
+
+    fn moved_to(&mut self, position: Lsn) {
+        self.position = position;
+        self.shared.posted.store(position.0, Ordering::Release);
+        // Under the lock, so that one about to wait does not miss it.
+        drop(self.shared.desk.lock());
+        self.shared.moved.notify_all();
+    }
+
+    /// Does it until it succeeds, with growing pauses while the ledger is away.
+    fn insist<T>(&mut self, mut act: impl FnMut(&mut L) -> Result<T, LedgerError>) -> Result<T, End> {
+        let mut pause = Pause::default();
+        loop {
+            match act(&mut self.ledger) {
+                Ok(done) => {
+                    pause.over(&self.shared);
+                    return Ok(done);
+                }
+                Err(error) if error.is_retriable() => pause.wait(&self.shared, &error.to_string())?,
+                Err(error) => return Err(End::Failed(error.to_string())),
+            }
+        }
+    }
+}
+
+/// Tries of one thing, and the growing pauses between them.
+#[derive(Default)]
+struct Pause {
+    tries: u32,
+    next: Duration,
+}
+
+impl Pause {
+    fn wait(&mut self, shared: &Shared, error: &str) -> Result<(), End> {
+        self.tries += 1;
+        self.next = (self.next * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        tracing::warn!(error, tries = self.tries, "the ledger can't be written; decisions go on");
+        shared.set(Condition::Waiting { tries: self.tries, error: error.to_owned() });
+        shared.wait_for_ledger(self.next, FIRST_PAUSE);
+        if shared.is_stopping() { Err(End::Told) } else { Ok(()) }
+    }
+
+    /// It succeeded.
+    fn over(&self, shared: &Shared) {
+        if self.tries > 0 {
+            tracing::info!(tries = self.tries, "the ledger is back");
+            shared.set(Condition::Working);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! One connection: what comes is read and asked, what is answered is written, in whatever order it comes about.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::MissedTickBehavior;
+
+use super::Link;
+use super::acquirers::Fingerprint;
+use super::desk::Desk;
+use crate::http::listener::Place;
+use crate::iso8583::frame::Absurd;
+use crate::metrics::Metrics;
+
+/// Room for one read.
+const READ: usize = 64 * 1_024;
+/// Bytes of answers that a peer may leave unread before we stop reading from it.
+const MOST_UNREAD: usize = 256 * 1_024;
+/// How often silence is looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a peer has to answer our sign-off, and to close after us.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why a link ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The peer closed it, or all is said.
+    Closed,
+    /// A length that no message has: nothing behind it can be trusted.
+    Absurd,
+    /// Our question was not answered: it is half open.
+    Silent,
+    /// It does not take its answers, or stopped in the middle of a message.
+    Stuck,
+}
+
+impl End {
+    /// Among the reasons of `sokketsu_shed_total`.
+    const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Closed => None,
+            Self::Absurd => Some("link_absurd_length"),
+            Self::Silent => Some("link_silent"),
+            Self::Stuck => Some("link_stuck"),
+        }
+    }
+}
+
+/// When something last happened.
+struct Times {
+    heard: Instant,
+    /// The last byte was written, or nothing was to be.
+    written: Instant,
+    /// The message that is half here was begun, or the one before it was whole.
+    half: Option<Instant>,
+    asked: Option<Instant>,
+}
+
+impl Times {
+    fn new(now: Instant) -> Self {
+        Self { heard: now, written: now, half: None, asked: None }
+    }
+}
+
+pub(crate) async fn serve<S>(link: Arc<Link>, stream: S, certificate: Option<Fingerprint>, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut desk = Desk::new(Arc::clone(&link), certificate);
+    let end = run(&link, stream, &mut desk).await;
+    if let Some(reason) = end.name() {
+        Metrics::shed(reason);
+        tracing::warn!(reason, "a link was closed");
+    }
+    // What is under way goes on without its caller: a reversal that was heard is carried out, and a bad code counts. The
+    // stop waits for it as for any other.
+    while !desk.is_still() {
+        desk.go_on().await;
+    }
+    drop(place);
+}
+
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &mut Desk) -> End {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut stopping = link.edge.stopping();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut times = Times::new(Instant::now());
+    let mut input = Input::default();
+    let mut written = 0;
+    // TLS keeps what the socket had no room for.
+    let mut is_flushed = true;
+    let mut stopped: Option<Instant> = None;
+    // The peer says no more, and may still listen.
+    let mut is_deaf = false;
+    // It listens no more; what it sent before it went is still in the socket.
+    let mut is_mute = false;
+    let outlet = desk.outlet();
+    loop {
+        if desk.output.len() == written || is_mute {
+            written = 0;
+            desk.output.clear();
+        }
+        if desk.output.is_empty() && is_flushed {
+            times.written = Instant::now();
+            let has_ended = |since: Instant| desk.is_done() || since.elapsed() > FAREWELL && desk.is_still();
+            if stopped.is_some_and(has_ended) || is_deaf && desk.is_still() {
+                return farewell(&mut reader, &mut writer).await;
+            }
+        }
+        let unwritten = desk.output.get(written..).unwrap_or_default();
+        let may_read = !is_deaf && unwritten.len() < MOST_UNREAD && desk.has_room();
+        let mut end = None;
+        tokio::select! {
+            biased;
+            () = outlet.ready() => desk.take_answers(),
+            Some(done) = desk.afterwards.join_next(), if !desk.afterwards.is_empty() => desk.finish(done),
+            wrote = write(&mut writer, unwritten), if !unwritten.is_empty() || !is_flushed => match wrote {
+                Ok(Wrote::Some(count)) => {
+                    (written, is_flushed, times.written) = (written + count, false, Instant::now());
+                }
+                Ok(Wrote::All) => is_flushed = true,
+                Err(_) => (is_mute, is_flushed) = (true, true),
+            },
+            read = reader.read_buf(input.room()), if may_read => {
+                let Ok(count) = read else { return End::Closed };
+                is_deaf = count == 0;
+                if is_deaf {
+                    continue;
+                }
+                let now = Instant::now();
+                (times.heard, times.asked) = (now, None);
+                match hear(link, desk, input.rest(), now) {
+                    Ok(taken) => times.half = input.take(taken).then(|| times.half.filter(|_| taken == 0).unwrap_or(now)),
+                    Err(Absurd) => return End::Absurd,
+                }
+            }
+            _ = stopping.wait_for(|stopping| *stopping), if stopped.is_none() => {
+                stopped = Some(Instant::now());
+                desk.sign_off();
+            }
+            _ = tick.tick() => {
+                end = look(link, desk, &mut times, may_read, Instant::now());
+            }
+        }
+        if let Some(end) = end {
+            if end == End::Stuck && !may_read && !is_deaf {
+                hear_out(link, desk, &mut input, &mut reader).await;
+            }
+            return end;
+        }
+    }
+}
+
+/// Bytes that came, of which those in front are done with.
+#[derive(Default)]
+struct Input {
+    bytes: Vec<u8>,
+    begin: usize,
+}
+
+impl Input {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.begin..).unwrap_or_default()
+    }
+
+    /// Whether something is left.
+    fn take(&mut self, count: usize) -> bool {
+        self.begin += count;
+        if self.begin == self.bytes.len() {
+            self.begin = 0;
+            self.bytes.clear();
+        }
+        !self.bytes.is_empty()
+    }
+
+    /// Where the next read goes. What is done with makes room for it, not more memory.
+    fn room(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() - self.bytes.len() < READ / 2 {
+            self.bytes.drain(..self.begin);
+            self.begin = 0;
+            self.bytes.reserve(READ);
+        }
+        &mut self.bytes
+    }
+}
+
+enum Wrote {
+    Some(usize),
+    /// Nothing is left, here or below.
+    All,
+}
+
+/// Writes some of the bytes, or where there are none lets go what is still held back.
+async fn write(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<Wrote> {
+    if bytes.is_empty() {
+        return writer.flush().await.map(|()| Wrote::All);
+    }
+    match writer.write(bytes).await? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        count => Ok(Wrote::Some(count)),
+    }
+}
+
+/// Takes the whole messages; gives how many bytes they were.
+fn hear(link: &Link, desk: &mut Desk, bytes: &[u8], now: Instant) -> Result<usize, Absurd> {
+    let mut taken = 0;
+    while let Some(frame) = link.options.framing.next(bytes.get(taken..).unwrap_or_default())? {
+        desk.hear(&frame, now);
+        taken += frame.taken;
+    }
+    Ok(taken)
+}
+
+/// A peer that does not take its answers is let go, but not what it sent while we did not read: that has arrived.
+async fn hear_out(link: &Link, desk: &mut Desk, input: &mut Input, reader: &mut (impl AsyncRead + Unpin)) {
+    let until = Instant::now() + FAREWELL;
+    while Instant::now() < until {
+        if !desk.has_room() {
+            desk.go_on().await;
+            continue;
+        }
+        let read = tokio::time::timeout(TICK, reader.read_buf(input.room())).await;
+        if !matches!(read, Ok(Ok(1..))) {
+            return;
+        }
+        let Ok(taken) = hear(link, desk, input.rest(), Instant::now()) else { return };
+        input.take(taken);
+    }
+}
+
+/// Is anybody there?
+fn look(link: &Link, desk: &mut Desk, times: &mut Times, may_read: bool, now: Instant) -> Option<End> {
+    let patience = link.options.patience;
+    let is_slow = times.half.is_some_and(|since| may_read && now - since > patience);
+    if is_slow || now - times.written > patience {
+        return Some(End::Stuck);
+    }
+    match times.asked {
+        Some(asked) if now - asked > patience => Some(End::Silent),
+        None if now - times.heard > link.options.idle => {
+            times.asked = Some(now);
+            desk.ask_echo();
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Our end is closed first and the peer's waited for: closed at once, what it sent last would make its side forget our
+/// last answers.
+async fn farewell(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) -> End {
+    let close = async {
+        writer.shutdown().await.ok();
+        let mut rest = [0; 1_024];
+        while reader.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+    };
+    // Who does not close is closed upon.
+    drop(tokio::time::timeout(FAREWELL, close).await);
+    End::Closed
+}

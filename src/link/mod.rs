@@ -1,0 +1,148 @@
+//! The network's link: ISO 8583 over TCP. In reading order:
+//!
+//! - this file: the listener, and the bounds of its connections;
+//! - `connection`: bytes in, bytes out, silence and the drain;
+//! - `desk`: one message from its bytes to the engine, and an answer from the engine to its bytes;
+//! - `sale`: what a sale's message says, its code judged by itself;
+//! - `afterwards`: what takes more than one question: reversals, captures, refunds, advices;
+//! - [`acquirers`]: who speaks; `verdict`: what an answer says.
+//!
+//! Nothing here decides. A message goes through the same steps as a call of the HTTP side, and to the same books.
+
+pub mod acquirers;
+mod afterwards;
+mod connection;
+mod desk;
+mod sale;
+mod verdict;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::http::Edge;
+use crate::http::listener::{Caps, HANDSHAKE, KEEPALIVE, Place, after_accept_error};
+use crate::iso8583::frame::Framing;
+use crate::iso8583::message::Layout;
+use crate::iso8583::profile::Kind;
+use crate::metrics::{CallTimers, Metrics};
+
+use acquirers::{Acquirers, Fingerprint};
+
+/// Element 70: networks have numbers of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkCodes {
+    pub sign_on: [u8; 3],
+    pub sign_off: [u8; 3],
+    pub echo: [u8; 3],
+}
+
+impl Default for NetworkCodes {
+    fn default() -> Self {
+        Self { sign_on: *b"001", sign_off: *b"002", echo: *b"301" }
+    }
+}
+
+/// How a link speaks, and its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub framing: Framing,
+    pub layout: Layout,
+    pub codes: NetworkCodes,
+    /// Nothing but the network's own messages is taken before a sign-on.
+    pub requires_sign_on: bool,
+    pub max_connections: usize,
+    /// Messages under way on one connection; beyond it a sale is answered 91.
+    pub max_in_flight: usize,
+    /// Past it, counted from a message's arrival, an approval is not given.
+    pub deadline: Duration,
+    /// After this silence we ask whether the peer is there.
+    pub idle: Duration,
+    /// An unanswered question, a half-sent message or an answer that is not taken end a link after this time.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            framing: Framing::default(),
+            layout: Layout::default(),
+            codes: NetworkCodes::default(),
+            requires_sign_on: false,
+            max_connections: 64,
+            max_in_flight: 4_096,
+            deadline: Duration::from_secs(1),
+            idle: Duration::from_secs(60),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What all connections of the listener share.
+pub struct Link {
+    pub(crate) edge: Arc<Edge>,
+    acquirers: Acquirers,
+    options: Options,
+    tls: Option<TlsAcceptor>,
+    timers: CallTimers,
+}
+
+impl Link {
+    pub fn new(edge: Arc<Edge>, acquirers: Acquirers, options: Options, tls: Option<TlsAcceptor>) -> Arc<Self> {
+        let timers = CallTimers::new("iso8583", Kind::ALL.map(Kind::name));
+        Arc::new(Self { edge, acquirers, options, tls, timers })
+    }
+}
+
+/// Serves links until the edge stops, then signs off, finishes what is under way and closes. Gives the number of
+/// connections that had to be cut.
+pub async fn serve(link: Arc<Link>, listener: TcpListener) -> usize {
+    let mut stopping = link.edge.stopping();
+    let caps = Caps::new(link.options.max_connections, u32::MAX);
+    let mut connections = JoinSet::new();
+    while !*stopping.borrow() {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.changed() => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => match caps.take(peer.ip()) {
+                Some(place) => drop(connections.spawn(open(Arc::clone(&link), stream, place))),
+                None => Metrics::shed("connections"),
+            },
+            Err(error) => after_accept_error(&error).await,
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(link.edge.options.drain_deadline, drained).await.is_ok() {
+        return 0;
+    }
+    let cut = connections.len();
+    tracing::warn!(cut, "links were cut at the end of the drain");
+    connections.shutdown().await;
+    cut
+}
+
+async fn open(link: Arc<Link>, stream: TcpStream, place: Place) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    if stream.set_nodelay(true).is_err() || SockRef::from(&stream).set_tcp_keepalive(&keepalive).is_err() {
+        return;
+    }
+    let Some(tls) = &link.tls else { return connection::serve(link, stream, None, place).await };
+    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let fingerprint: Option<Fingerprint> = certificate.map(|certificate| Sha256::digest(certificate).into());
+            connection::serve(link, stream, fingerprint, place).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => Metrics::shed("tls_handshake"),
+    }
+}

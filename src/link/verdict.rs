@@ -1,0 +1,150 @@
+//! What an answer says, in element 39 and, where it is no, element 44.
+
+use smallvec::SmallVec;
+
+use crate::domain::commands::refusal::Refusal;
+use crate::domain::commands::reply::Reply;
+use crate::domain::model::denial::Reason;
+use crate::domain::model::order::{OrderState, Told};
+use crate::engine::inbox::Answered;
+use crate::http::problem::Problem;
+use crate::http::trust::bad_codes::{Bound, Entry, Pass};
+use crate::iso8583::profile::Answer;
+use crate::iso8583::translate::Wrong;
+
+/// The answer to one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    code: [u8; 2],
+    approval: Option<[u8; 6]>,
+    details: SmallVec<[u8; 16]>,
+}
+
+impl Verdict {
+    pub const DONE: Self = Self { code: *b"00", approval: None, details: SmallVec::new_const() };
+
+    /// A refusal that is no denial of the table: the number is the code and two digits, which name no reason of it.
+    fn refused(code: [u8; 2], details: &str) -> Self {
+        Self { code, approval: None, details: SmallVec::from_slice(details.as_bytes()) }
+    }
+
+    /// No decision was made; it may be sent again.
+    pub fn busy() -> Self {
+        Self::refused(*b"91", "9101")
+    }
+
+    /// As [`Verdict::busy`]: starting, stopping, or the ledger did not answer.
+    pub fn not_ready() -> Self {
+        Self::refused(*b"91", "9102")
+    }
+
+    /// As [`Verdict::busy`]: its terminal sent too many bad codes, or all terminals of its acquirer together.
+    pub fn throttled(entry: Option<&Entry>) -> Self {
+        let is_acquirer = entry.is_some_and(|entry| matches!(entry.pass, Pass::Shut { by: Bound::Key, .. }));
+        Self::refused(*b"91", if is_acquirer { "9105" } else { "9103" })
+    }
+
+    /// As [`Verdict::busy`]: this link wants a sign-on first.
+    pub fn not_signed_on() -> Self {
+        Self::refused(*b"91", "9104")
+    }
+
+    /// Not this acquirer's to ask: the element says for whom it spoke.
+    pub fn not_permitted(element: u8) -> Self {
+        Self::refused(*b"58", &format!("5800E{element:03}"))
+    }
+
+    /// An element is missing, not in its form, or asks for what we do not do.
+    pub fn wrong(wrong: Wrong) -> Self {
+        let [tens, ones] = wrong.code.map(char::from);
+        Self::refused(wrong.code, &format!("{tens}{ones}00E{:03}", wrong.element))
+    }
+
+    /// The message as a whole is wrong.
+    pub fn unreadable(element: Option<u8>) -> Self {
+        element.map_or_else(|| Self::refused(*b"30", "3000"), |element| Self::wrong(Wrong { code: *b"30", element }))
+    }
+
+    /// The answer to an authorization. Nothing here tells the present status, so a sale that was given back whole is told
+    /// as a cancelled one: a late repeat must never print a paid receipt.
+    pub fn decided(order: &Told, replayed: bool) -> Self {
+        let given_back = matches!(order.state, OrderState::Captured { amount, refunded } if refunded == amount);
+        match order.denial().or(given_back.then_some(Reason::Cancelled)) {
+            None => Self { code: *b"00", approval: Some(order.id.approval_code()), details: SmallVec::new() },
+            Some(reason) => {
+                let code = reason.row().response_code.as_bytes().try_into().unwrap_or(*b"05");
+                Self::refused(code, &reason.details(replayed))
+            }
+        }
+    }
+
+    /// The answer to a sale that took more than one question.
+    pub fn of_sale(answered: &Result<Answered, Problem>, entry: &Entry) -> Self {
+        match answered {
+            Ok(Answered { reply: Reply::Throttled, .. }) => Self::throttled(Some(entry)),
+            Ok(Answered { reply: Reply::Decision { order, replayed }, .. }) => Self::decided(order, *replayed),
+            Ok(Answered { reply, .. }) => Self::of_other(reply),
+            Err(problem) => Self::of_problem(problem),
+        }
+    }
+
+    /// Done to a sale, whose approval code it repeats.
+    pub fn done_to(approval: [u8; 6]) -> Self {
+        Self { approval: Some(approval), ..Self::DONE }
+    }
+
+    /// What the core refuses where it may; numbers from 51 on, beyond those of the denials.
+    pub fn of_refusal(refusal: Refusal) -> Self {
+        let details = match refusal {
+            Refusal::NotCaptured => "1251",
+            Refusal::NotStanding { .. } => "1252",
+            // As of a late sale: it was taken back before it came.
+            Refusal::Cancelled => "1201",
+            Refusal::TooManyRefunds { .. } => "1253",
+            Refusal::TooManyOpen { .. } => "1254",
+            // The ledger could not be asked.
+            Refusal::LedgerKnows => "9102",
+            Refusal::OverRefundable { .. } => "1351",
+            Refusal::OverHold { .. } => "1352",
+            Refusal::AuthorizationUnknown => "2551",
+            Refusal::RefundIdReused { .. } => "9400",
+            Refusal::CapturedOtherwise { .. } => "9451",
+            _ => "1200",
+        };
+        let code = details.as_bytes().first_chunk().copied().unwrap_or(*b"12");
+        Self::refused(code, details)
+    }
+
+    /// This name was used for something else.
+    pub fn id_reused() -> Self {
+        Self::refused(*b"94", "9400")
+    }
+
+    /// A reply that gives no decision.
+    pub fn of_other(reply: &Reply) -> Self {
+        match reply {
+            Reply::OrderIdReused { .. } => Self::id_reused(),
+            Reply::Throttled => Self::throttled(None),
+            Reply::Full(_) => Self::busy(),
+            Reply::TooLarge => Self::refused(*b"12", "1255"),
+            Reply::Refused(refusal) => Self::of_refusal(*refusal),
+            // Before a policy is in force the engine knows nothing at all.
+            Reply::Unknown => Self::not_ready(),
+            _ => Self::refused(*b"96", "9600"),
+        }
+    }
+
+    /// No answer could be had.
+    pub fn of_problem(problem: &Problem) -> Self {
+        match problem.reason() {
+            "busy" => Self::busy(),
+            "not_ready" => Self::not_ready(),
+            "authorization_unknown" => Self::of_refusal(Refusal::AuthorizationUnknown),
+            _ => Self::refused(*b"96", "9600"),
+        }
+    }
+
+    pub fn answer(&self) -> Answer<'_> {
+        Answer { code: self.code, approval: self.approval, details: &self.details }
+    }
+}

@@ -1,0 +1,3 @@
+//! What every door needs of a socket.
+
+pub mod tls;

@@ -1,3 +1,0 @@
-//! Commands that read what the service wrote.
-
-pub mod verify;
