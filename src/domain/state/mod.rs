@@ -1,6 +1,7 @@
 //! Everything the engine knows, and `apply`: the only function that changes it.
 //! It is the same code live, in recovery and in the tools, and it cannot fail.
 
+mod account_facts;
 pub mod checkpoint;
 pub(crate) mod chunks;
 pub mod code_book;
@@ -17,11 +18,9 @@ use std::sync::Arc;
 
 use foldhash::fast::{FixedState, RandomState};
 
-use crate::domain::billing::account::{Account, Hold};
+use crate::domain::billing::account::Account;
 use crate::domain::billing::draft::Draft;
 use crate::domain::billing::lateness::Rules;
-use crate::domain::billing::notes::Cause;
-use crate::domain::billing::settlement::Settlement;
 use crate::domain::billing::spare::Spare;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::{Ending, Form, VoidedBy};
@@ -31,13 +30,12 @@ use crate::domain::model::merchant::Merchant;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{CaptureTerms, Order, OrderState, RefundMade, Refunds, Sequence, part_of};
 use crate::domain::model::policy::Policy;
-use crate::domain::model::purchase::Purchase;
 use crate::domain::model::request::{OrderKey, Payer, Scanned};
 pub use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{BankCalendar, Millis, Now};
 use chunks::Chunks;
 use code_book::CodeBook;
-use event::{Captured, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
+use event::{Captured, CodeIssued, Decided, Event, Outcome, Refunded};
 use index::Index;
 use order_book::OrderBook;
 use receipts::{Receipt, Receipts};
@@ -200,10 +198,6 @@ impl State {
             Event::CustomerSet { ix, id, profile } => {
                 if *ix == self.next_customer() {
                     self.add_account(Account::new(*id, profile.as_ref().clone()));
-                } else {
-                    let account = self.account_mut(*ix);
-                    account.set_payment_method(profile.payment_method, now.month);
-                    account.profile.clone_from(profile);
                 }
             }
             Event::CodeIssued(issued) => self.code_issued(issued, Form::L24, now),
@@ -222,10 +216,8 @@ impl State {
             Event::SuspenseCleared { order, amount } => self.suspense_cleared(*order, *amount, now),
             Event::Tombstoned { key } => self.tombstoned(*key, now),
             Event::Cancelled(undone) => {
-                self.give_back(undone, now);
                 self.change_order(undone.order, now, |order| order.state = OrderState::Cancelled);
             }
-            Event::HoldExpired(undone) => self.give_back(undone, now),
             Event::Captured(captured) => self.captured(captured, now),
             Event::Refunded(refunded) => self.refunded(refunded, now),
             Event::RecalledWhole(order) => self.recalled(order.as_ref().clone(), now),
@@ -234,15 +226,13 @@ impl State {
                     (*refunds_made > 0).then(|| Arc::new(Refunds { before: *refunds_made, made: Vec::new() }));
                 self.recalled(Order { refunds, ..order.as_ref().clone() }, now);
             }
-            Event::Settled { cause, books } => self.settled(cause, books, now),
-            Event::Noted { customer, note } => {
-                let (account, spare) = self.account_and_spare(*customer);
-                account.note(spare, note, now.date);
-                account.tidy(now.date);
-            }
+            // They change an account and nothing else.
+            Event::HoldExpired(_) | Event::Settled { .. } | Event::Noted { .. } => {}
         }
-        if let Some(ix) = event.moves_room() {
-            self.account_mut(ix).touched = self.lsn.into();
+        if let Some(ix) = event.account() {
+            let lsn = self.lsn;
+            let (account, spare) = self.account_and_spare(ix);
+            account.apply(spare, event, lsn, now);
         }
         if let Some(key) = event.receipt_key() {
             let receipt = Receipt { lsn: self.lsn, at: now.at, event: Box::new(event.clone()) };
@@ -253,13 +243,6 @@ impl State {
     fn recalled(&mut self, mut order: Order, now: &Now) {
         (order.touched, order.touched_at) = (self.lsn, now.at);
         self.orders.recall(order);
-    }
-
-    fn settled(&mut self, cause: &Cause, books: &Settlement, now: &Now) {
-        let (account, spare) = self.account_and_spare(books.customer);
-        account.end_news(cause);
-        account.settle(spare, books, None, now);
-        account.tidy(now.date);
     }
 
     #[expect(
@@ -281,9 +264,7 @@ impl State {
     }
 
     fn code_issued(&mut self, issued: &CodeIssued, form: Form, now: &Now) {
-        let account = self.account_mut(issued.customer);
-        account.codes_issued = issued.counter;
-        let before = account.live_code.replace(issued.handle);
+        let before = self.account(issued.customer).and_then(|account| account.live_code);
         let hour = self.codes.hour_of(issued.customer, before, now.at);
         if let Some(code) = before.and_then(|handle| self.codes.get_mut(handle))
             && code.customer == issued.customer
@@ -294,7 +275,7 @@ impl State {
         self.codes.issue(self.lsn, now.at, issued, form, hour);
     }
 
-    /// The decision's order, and what it changes of its customer.
+    /// The decision's order, chained to its customer's others.
     pub(crate) fn add_decision(&mut self, decided: &Decided, advice: Option<Booked>, now: &Now) {
         let input = &decided.input;
         let customer_part = decided.customer.and_then(|ix| self.account(ix)).map(|account| Part::of(&account.id));
@@ -310,15 +291,6 @@ impl State {
                 (order.month, order.due, order.points) = (approval.month, approval.due, approval.points);
                 if let Some(ix) = decided.customer {
                     order.earlier = self.chain_approval(ix, now.at);
-                    let (account, spare) = self.account_and_spare(ix);
-                    if let Some(expires_at) = approval.hold_expires_at {
-                        let hold = Hold { order: id.lsn, channel: input.channel, amount: input.amount, expires_at };
-                        account.rare_mut(spare).holds.push(hold);
-                    } else {
-                        let (channel, amount, month) = (input.channel, input.amount, approval.month);
-                        let purchase = Purchase { order: id.lsn, channel, amount, month, at: now.at };
-                        account.charge(spare, &purchase, approval.due);
-                    }
                 }
                 order.state = approval
                     .hold_expires_at
@@ -359,17 +331,6 @@ impl State {
         self.orders.push(Order::tombstone(id, key, now));
     }
 
-    fn give_back(&mut self, undone: &Undone, now: &Now) {
-        let (account, spare) = self.account_and_spare(undone.customer);
-        if undone.was_hold {
-            account.rare_mut(spare).holds.retain(|hold| hold.order != undone.order);
-        } else {
-            account.discharge(spare, &undone.purchase(), now);
-            account.record.purchases = account.record.purchases.saturating_sub(1);
-        }
-        account.tidy(now.date);
-    }
-
     pub(crate) fn change_order(&mut self, order: Lsn, now: &Now, change: impl FnOnce(&mut Order)) {
         let lsn = self.lsn;
         if let Some(order) = self.orders.by_lsn_mut(order) {
@@ -379,11 +340,6 @@ impl State {
     }
 
     fn captured(&mut self, captured: &Captured, now: &Now) {
-        let (account, spare) = self.account_and_spare(captured.customer);
-        account.rare_mut(spare).holds.retain(|hold| hold.order != captured.order);
-        let &Captured { order, channel, amount, month, .. } = captured;
-        account.charge(spare, &Purchase { order, channel, amount, month, at: now.at }, captured.due);
-        account.tidy(now.date);
         self.change_order(captured.order, now, |order| {
             order.state = OrderState::Captured { amount: captured.amount, refunded: Yen::ZERO };
             let &Captured { amount, month, due, points, .. } = captured;
@@ -392,9 +348,6 @@ impl State {
     }
 
     fn refunded(&mut self, refund: &Refunded, now: &Now) {
-        let (account, spare) = self.account_and_spare(refund.customer);
-        account.settle(spare, &refund.books, Some(&refund.purchase()), now);
-        account.tidy(now.date);
         self.change_order(refund.order, now, |order| {
             let mut left = Yen::ZERO;
             if let OrderState::Captured { amount, refunded } = &mut order.state {
