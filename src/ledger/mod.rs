@@ -10,6 +10,8 @@
 #[cfg(test)]
 mod contract_tests;
 pub(crate) mod error;
+pub mod movements;
+pub mod posting;
 pub(crate) mod rate;
 pub mod sqlite;
 pub(crate) mod write_loop;

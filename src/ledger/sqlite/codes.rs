@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::post::{Poster, bits};
 use super::read::Cells;
 use crate::domain::model::code::{Code, Ending, FIRST_KEPT, Form, Hour, REST, VoidedBy};
 use crate::domain::model::denial::Reason;
@@ -13,7 +12,7 @@ use crate::domain::model::ids::{CodeId, CustomerIx, Handle, Lsn};
 use crate::domain::model::request::{Payer, Scanned};
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
-use crate::domain::state::event::{CodeIssued, Decided, Outcome};
+use crate::domain::state::event::{Decided, Outcome};
 use crate::ledger::LedgerError;
 
 pub(crate) const CODE: &str = "INSERT INTO code VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -37,42 +36,19 @@ pub(crate) fn trial(decided: &Decided) -> Option<u8> {
     }
 }
 
-impl Poster<'_> {
-    pub(crate) fn code_issued(&mut self, issued: &CodeIssued, form: Form, lsn: Lsn) -> Result<(), LedgerError> {
-        self.count_code(issued);
-        self.code.execute(params![
-            bits(lsn.0),
-            issued.handle.get(),
-            bits(issued.id_random),
-            issued.customer.0,
-            issued.generation,
-            issued.counter,
-            issued.random,
-            self.now.at.0,
-            issued.expires_at.0,
-            form as u8,
-        ])?;
-        Ok(())
-    }
-
-    pub(crate) fn code_voided(&self, handle: Handle, lsn: Lsn) -> Result<(), LedgerError> {
-        let row = params![bits(lsn.0), handle.get(), self.now.at.0];
-        self.run("INSERT INTO code_void VALUES (?1, ?2, ?3)", row).map(drop)
-    }
-
-    /// Removes codes that nobody remembers any more, from the oldest on, among the rows of `records` records.
-    /// Loading judges the time by itself.
-    pub(crate) fn forget_codes(&self, now: Millis, records: usize) -> Result<(), LedgerError> {
-        let oldest = "SELECT lsn, expires_at FROM code ORDER BY lsn LIMIT 1";
-        let oldest: Option<(i64, i64)> =
-            self.db.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        // One that an advice used at the very end of its rest is kept longest.
-        let gone = now.plus(-FIRST_KEPT - REST).0;
-        let Some((first, _)) = oldest.filter(|(_, expires_at)| *expires_at <= gone) else { return Ok(()) };
-        let end = first.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
-        self.run("DELETE FROM code WHERE lsn < ?1 AND expires_at <= ?2", [end, gone])?;
-        self.run("DELETE FROM code_void WHERE lsn < ?1", [first]).map(drop)
-    }
+/// Removes codes that nobody remembers any more, from the oldest on, among the rows of `records` records.
+/// Loading judges the time by itself.
+pub(crate) fn forget_codes(db: &Connection, now: Millis, records: usize) -> Result<(), LedgerError> {
+    let oldest = "SELECT lsn, expires_at FROM code ORDER BY lsn LIMIT 1";
+    let oldest: Option<(i64, i64)> =
+        db.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    // One that an advice used at the very end of its rest is kept longest.
+    let gone = now.plus(-FIRST_KEPT - REST).0;
+    let Some((first, _)) = oldest.filter(|(_, expires_at)| *expires_at <= gone) else { return Ok(()) };
+    let end = first.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
+    db.prepare_cached("DELETE FROM code WHERE lsn < ?1 AND expires_at <= ?2")?.execute([end, gone])?;
+    db.prepare_cached("DELETE FROM code_void WHERE lsn < ?1")?.execute([first])?;
+    Ok(())
 }
 
 /// What happened to codes, in the order of the journal.

@@ -7,8 +7,8 @@
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::position;
-use super::post::key_hash;
 use super::read::{order, orders};
+use super::rows::key_hash;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
 use crate::ledger::LedgerError;

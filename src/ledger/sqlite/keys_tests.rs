@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::keys::{OF_BLOCK, OF_RUN, SLICES};
-use super::post::key_hash;
+use super::rows::key_hash;
 use super::{SqliteLedger, SqliteReader};
 use crate::domain::commands::history::History;
 use crate::domain::model::ids::{MerchantId, OrderId};

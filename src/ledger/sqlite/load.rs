@@ -4,10 +4,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Rows};
 
+use super::accounts::{CHANGES, STORIES, story, story_change, with_changes};
 use super::codes::{Codes, code_facts, oldest_code};
 use super::parallel::Readers;
 use super::read::{Cells, DECIDED_FROM, first_since, orders, receipt_of, remembered};
-use super::stories::{CHANGES, STORIES, story, story_change, with_changes};
 use crate::domain::billing::account::{Account, Hold, Rare};
 use crate::domain::billing::bill::{NpBill, OpenMonth};
 use crate::domain::billing::ladder::Record;
@@ -194,14 +194,26 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
     Ok(account)
 }
 
+/// The columns of [`account`].
+const ACCOUNTS: &str = "SELECT customer, customer_id, identity, identity_reason, birth_date, guardian_consent,
+    payment_method, status, limit_total, limit_in_store, rung, codes_issued, live_code, credit, month, in_store, online,
+    on_time_bills, purchases, months_active, latest_month, touched, beside
+    FROM account WHERE customer >= ?1 AND customer < ?2 ORDER BY customer";
+
+/// What the row of one customer says, and whether more of them lies beside it.
+pub(crate) fn account_row(db: &Connection, customer: i64) -> Result<Option<(Account, bool)>, LedgerError> {
+    let mut query = db.prepare_cached(ACCOUNTS)?;
+    let mut rows = query.query([customer, customer + 1])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let cells = Cells(row);
+    let mut account = account(&cells)?;
+    account.month = held_month(&cells)?;
+    Ok(Some((account, cells.int(22)? != 0)))
+}
+
 /// The accounts from customer `from` to before `to`, all of them.
 pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Account>, LedgerError> {
-    let mut accounts = db.prepare_cached(
-        "SELECT customer, customer_id, identity, identity_reason, birth_date, guardian_consent, payment_method,
-        status, limit_total, limit_in_store, rung, codes_issued, live_code, credit, month, in_store, online,
-        on_time_bills, purchases, months_active, latest_month, touched
-        FROM account WHERE customer >= ?1 AND customer < ?2 ORDER BY customer",
-    )?;
+    let mut accounts = db.prepare_cached(ACCOUNTS)?;
     let mut months = db.prepare_cached(
         "SELECT customer, month, billed_by, in_store, online FROM open_month
         WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, month",

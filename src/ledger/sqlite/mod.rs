@@ -1,19 +1,15 @@
 //! The ledger in SQLite: one file beside the journal, nothing to install.
 
-pub(crate) mod advices;
+pub(crate) mod accounts;
 pub(crate) mod codes;
 pub(crate) mod keys;
 #[cfg(test)]
 mod keys_tests;
 pub(crate) mod load;
-pub(crate) mod money;
 pub(crate) mod parallel;
-pub(crate) mod people;
-pub(crate) mod post;
 pub(crate) mod read;
+pub(crate) mod rows;
 pub(crate) mod schema;
-pub(crate) mod standing;
-pub(crate) mod stories;
 #[cfg(test)]
 mod stories_tests;
 #[cfg(test)]
@@ -31,8 +27,9 @@ use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+use crate::ledger::posting::{self, Accounts};
 use crate::ledger::{Entry, Issued, Ledger, LedgerError, Posting};
-use post::Poster;
+use rows::SqliteRows;
 
 /// How long a call waits for another's lock before it says [`LedgerError::Busy`].
 const BUSY: Duration = Duration::from_secs(2);
@@ -66,6 +63,8 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
 pub struct SqliteLedger {
     db: Connection,
     path: PathBuf,
+    /// As the tables have them: nobody else writes.
+    accounts: Accounts,
 }
 
 impl SqliteLedger {
@@ -84,7 +83,7 @@ impl SqliteLedger {
         db.pragma_update(None, "cache_size", -CACHE_KIB)?;
         db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         schema::migrate(&mut db, now)?;
-        Ok(Self { db, path: path.to_owned() })
+        Ok(Self { db, path: path.to_owned(), accounts: Accounts::default() })
     }
 
     #[cfg(test)]
@@ -107,22 +106,24 @@ impl Ledger for SqliteLedger {
         // The transaction is rolled back where it is dropped without a commit.
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let posted = position(&tx)?;
-        let mut poster = Poster::new(&tx)?;
-        let (mut at, mut last) = (posted, None);
-        for posting in postings.iter().skip_while(|posting| posting.lsn <= posted) {
-            if posting.lsn != at.next() {
-                return Err(LedgerError::Gap { position: at, got: posting.lsn });
+        let fresh = postings.partition_point(|posting| posting.lsn <= posted);
+        let chunk = postings.get(fresh..).unwrap_or_default();
+        for (posting, follows) in
+            chunk.iter().zip(std::iter::once(posted).chain(chunk.iter().map(|posting| posting.lsn)))
+        {
+            if posting.lsn != follows.next() {
+                return Err(LedgerError::Gap { position: follows, got: posting.lsn });
             }
-            poster.post(posting)?;
-            at = posting.lsn;
-            last = Some(posting);
         }
-        let Some(last) = last else { return Ok(()) };
-        poster.forget_codes(last.time, 2 * postings.len())?;
-        poster.finish()?;
+        let Some(last) = chunk.last() else { return Ok(()) };
+        // Put back once it is committed: of a chunk that is rolled back nothing may be remembered.
+        let mut accounts = std::mem::take(&mut self.accounts);
+        posting::post(&mut SqliteRows::new(&tx)?, &mut accounts, chunk)?;
         let place = params![last.lsn.0.cast_signed(), last.time.0];
         tx.prepare_cached("UPDATE posted SET lsn = ?1, time = ?2")?.execute(place)?;
-        Ok(tx.commit()?)
+        tx.commit()?;
+        self.accounts = accounts;
+        Ok(())
     }
 
     fn keep_house(&mut self) -> Result<bool, LedgerError> {

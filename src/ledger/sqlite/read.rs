@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::position;
-use super::post::order_state;
+use super::rows::order_state;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{

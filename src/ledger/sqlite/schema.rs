@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-use super::stories::move_stories;
+use super::accounts::move_stories;
 use crate::domain::billing::settlement::StepReason;
 use crate::domain::model::customer::{Identity, Status};
 use crate::domain::model::denial::Reason;
@@ -33,6 +33,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 6, name: "key runs", sql: include_str!("schema/0006_key_runs.sql"), then: None },
     Migration { version: 7, name: "touched", sql: include_str!("schema/0007_touched.sql"), then: None },
     Migration { version: 8, name: "receipt ids", sql: include_str!("schema/0008_receipt_ids.sql"), then: None },
+    Migration { version: 9, name: "beside", sql: include_str!("schema/0009_beside.sql"), then: None },
 ];
 
 /// The schema this program was written for.

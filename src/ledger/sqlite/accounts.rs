@@ -1,0 +1,285 @@
+//! Customers in the tables: read by their numbers, and written back as far as a chunk of facts has changed them.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use super::load::{account_row, accounts};
+use super::read::Cells;
+use super::rows::{SqliteRows, bits, too_large, yen};
+use crate::domain::billing::account::{Account, Hold};
+use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind, NpBill, OpenMonth};
+use crate::domain::model::ids::{CustomerIx, Lsn};
+use crate::domain::model::payment::BillKey;
+use crate::domain::model::time::{Date, Month};
+use crate::journal::codec::{Dossier, bill_from_bytes, bill_to_bytes};
+use crate::ledger::LedgerError;
+use crate::ledger::posting::{Beside, Change};
+
+/// What staff sets of a customer; the first time it makes the row.
+const PROFILE: &str = "INSERT INTO account (customer, customer_id, identity, identity_reason, birth_date,
+    guardian_consent, payment_method, status, limit_total, limit_in_store, rung, touched)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+    ON CONFLICT (customer) DO UPDATE SET identity = excluded.identity, identity_reason = excluded.identity_reason,
+    birth_date = excluded.birth_date, guardian_consent = excluded.guardian_consent,
+    payment_method = excluded.payment_method, status = excluded.status, limit_total = excluded.limit_total,
+    limit_in_store = excluded.limit_in_store";
+
+/// Everything else in a customer's row.
+const STANDING: &str = "UPDATE account SET codes_issued = ?2, live_code = ?3, credit = ?4, month = ?5, in_store = ?6,
+    online = ?7, rung = ?8, on_time_bills = ?9, purchases = ?10, months_active = ?11, latest_month = ?12,
+    story_principal = ?13, touched = ?14, beside = ?15 WHERE customer = ?1";
+
+/// The newest month is in the customer's row, if nothing has fixed its method; the others are in `open_month`.
+fn placed<'a>(months: impl Iterator<Item = &'a OpenMonth>) -> (Option<&'a OpenMonth>, Vec<&'a OpenMonth>) {
+    let mut open: Vec<&OpenMonth> = months.collect();
+    let newest = open.pop_if(|month| month.billed_by.is_none());
+    (newest, open)
+}
+
+impl SqliteRows<'_> {
+    /// A customer of whom nothing lies beside the row takes one look-up.
+    pub(crate) fn read_account(&self, customer: CustomerIx) -> Result<Option<Account>, LedgerError> {
+        let at = i64::from(customer.0);
+        match account_row(self.db, at)? {
+            Some((account, false)) => Ok(Some(account)),
+            Some((_, true)) => Ok(accounts(self.db, at, at + 1)?.pop()),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn put_account(&self, customer: CustomerIx, change: &Change<'_>) -> Result<(), LedgerError> {
+        let &Change { before, now, is_new, is_profile_set } = change;
+        if is_profile_set {
+            self.write_profile(customer, now)?;
+        }
+        let is_untouched = now.live_code.is_none() && now.month.is_none() && now.rare.is_none();
+        if is_new && is_untouched {
+            return Ok(());
+        }
+        self.write_standing(customer, now)?;
+        self.write_months(customer, before, now)?;
+        if before.rare == now.rare {
+            return Ok(());
+        }
+        let (old, new) = (before.rare.as_deref(), now.rare.as_deref());
+        self.write_holds(customer, old.map_or(&[], |rare| &rare.holds), now.holds())?;
+        self.write_np(customer, old.map_or(&[], |rare| &rare.np), now.np_bills())?;
+        self.write_stories(customer, old.map_or(&[], |rare| &rare.bills), now.stories())?;
+        let dossier = |rare: Option<&crate::domain::billing::account::Rare>| Dossier {
+            bills: Vec::new(),
+            credit_since: rare.and_then(|rare| rare.credit_since),
+            notes: rare.and_then(|rare| rare.notes.as_deref()).cloned().unwrap_or_default(),
+        };
+        let (old, new) = (dossier(old), dossier(new));
+        if old == new { Ok(()) } else { write_dossier(self.db, customer.0, &new) }
+    }
+
+    fn write_profile(&self, customer: CustomerIx, account: &Account) -> Result<(), LedgerError> {
+        let profile = &account.profile;
+        let limits = profile.limits.as_ref();
+        let row = params![
+            customer.0,
+            account.id.as_str(),
+            profile.identity as u8,
+            profile.identity_reason,
+            profile.birth_date.map(Date::to_number),
+            profile.guardian_consent,
+            profile.payment_method as u8,
+            profile.status as u8,
+            limits.map(|limits| yen(limits.total)),
+            limits.map(|limits| yen(limits.in_store)),
+            profile.rung,
+            bits(account.touched.get().0),
+        ];
+        self.change("a customer", PROFILE, row)
+    }
+
+    fn write_standing(&self, customer: CustomerIx, account: &Account) -> Result<(), LedgerError> {
+        let record = &account.record;
+        let (newest, open) = placed(account.months());
+        let row = params![
+            customer.0,
+            account.codes_issued,
+            account.live_code.map(crate::domain::model::ids::Handle::get),
+            yen(account.credit()),
+            newest.map(|open| open.month.to_number()),
+            newest.map_or(0, |open| yen(open.in_store)),
+            newest.map_or(0, |open| yen(open.online)),
+            account.profile.rung,
+            record.on_time_bills,
+            record.purchases,
+            record.months_active,
+            record.latest.map(Month::to_number),
+            yen(account.stories().iter().map(|bill| bill.unpaid()).sum()),
+            bits(account.touched.get().0),
+            account.rare.is_some() || !open.is_empty(),
+        ];
+        self.change("a customer", STANDING, row)
+    }
+
+    fn write_months(&self, customer: CustomerIx, before: &Beside, now: &Account) -> Result<(), LedgerError> {
+        let (old, new) = (placed(before.months()).1, placed(now.months()).1);
+        if old == new {
+            return Ok(());
+        }
+        self.run("DELETE FROM open_month WHERE customer = ?1", [customer.0])?;
+        for month in new {
+            let billed_by = month.billed_by.map(|method| method as u8);
+            let row = params![customer.0, month.month.to_number(), billed_by, yen(month.in_store), yen(month.online)];
+            self.run("INSERT INTO open_month VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
+        }
+        Ok(())
+    }
+
+    /// Both lists are in order of their orders.
+    fn write_holds(&self, customer: CustomerIx, before: &[Hold], now: &[Hold]) -> Result<(), LedgerError> {
+        let mut old = before.iter().peekable();
+        let gone = "DELETE FROM hold WHERE customer = ?1 AND order_lsn = ?2";
+        for hold in now {
+            while let Some(over) = old.next_if(|old| old.order < hold.order) {
+                self.run(gone, params![customer.0, bits(over.order.0)])?;
+            }
+            if old.next_if(|old| old.order == hold.order).is_none() {
+                let (order, amount) = (bits(hold.order.0), yen(hold.amount));
+                let row = params![customer.0, order, hold.channel as u8, amount, hold.expires_at.0];
+                self.run("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
+            }
+        }
+        old.try_for_each(|over| self.run(gone, params![customer.0, bits(over.order.0)]).map(drop))
+    }
+
+    /// Both lists are in order of their purchases.
+    fn write_np(&self, customer: CustomerIx, before: &[NpBill], now: &[NpBill]) -> Result<(), LedgerError> {
+        let mut old = before.iter().peekable();
+        let gone = "DELETE FROM np_bill WHERE customer = ?1 AND order_lsn = ?2";
+        for bill in now {
+            while let Some(over) = old.next_if(|old| old.order < bill.order) {
+                self.run(gone, params![customer.0, bits(over.order.0)])?;
+            }
+            match old.next_if(|old| old.order == bill.order) {
+                Some(known) if known == bill => {}
+                _ => {
+                    let row = params![customer.0, bits(bill.order.0), bill.due.to_number(), yen(bill.unpaid)];
+                    self.run("INSERT OR REPLACE INTO np_bill VALUES (?1, ?2, ?3, ?4)", row)?;
+                }
+            }
+        }
+        old.try_for_each(|over| self.run(gone, params![customer.0, bits(over.order.0)]).map(drop))
+    }
+
+    /// Both lists are in order of their keys.
+    fn write_stories(&self, customer: CustomerIx, before: &[Arc<Bill>], now: &[Arc<Bill>]) -> Result<(), LedgerError> {
+        let mut old = before.iter().peekable();
+        for bill in now {
+            while let Some(gone) = old.next_if(|old| old.key < bill.key) {
+                self.delete_story(customer, gone.key)?;
+            }
+            let known = old.next_if(|old| old.key == bill.key);
+            // A bill that nothing has changed is still the very same one.
+            if known.is_some_and(|known| Arc::ptr_eq(known, bill)) {
+                continue;
+            }
+            write_story(self.db, customer.0, bill, known.map(AsRef::as_ref))?;
+        }
+        old.try_for_each(|gone| self.delete_story(customer, gone.key))
+    }
+
+    fn delete_story(&self, customer: CustomerIx, key: BillKey) -> Result<(), LedgerError> {
+        let (kind, number) = numbers(key);
+        for table in ["story", "story_change"] {
+            let gone = format!("DELETE FROM {table} WHERE customer = ?1 AND kind = ?2 AND number = ?3");
+            self.run(&gone, params![customer.0, kind, number])?;
+        }
+        Ok(())
+    }
+}
+
+/// A bill's key in the tables.
+fn numbers(key: BillKey) -> (u8, i64) {
+    match key {
+        BillKey::Month(month) => (1, month.to_number() as i64),
+        BillKey::Np(order) => (2, bits(order.0)),
+    }
+}
+
+/// Writes a bill, and of its changes those that the tables do not have.
+fn write_story(db: &Connection, customer: u32, bill: &Bill, known: Option<&Bill>) -> Result<(), LedgerError> {
+    let (kind, number) = numbers(bill.key);
+    let body = bill_to_bytes(bill).map_err(too_large)?;
+    let put = "INSERT OR REPLACE INTO story VALUES (?1, ?2, ?3, ?4)";
+    let is_same = |known: &Bill| bill_to_bytes(known).is_ok_and(|known| known == body);
+    if !known.is_some_and(is_same) {
+        db.prepare_cached(put)?.execute(params![customer, kind, number, body])?;
+    }
+    let from = known.map_or(0, |known| known.changes.len());
+    let mut insert = db.prepare_cached("INSERT INTO story_change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    for (place, change) in bill.changes.iter().enumerate().skip(from) {
+        let place = i64::try_from(place).unwrap_or(i64::MAX);
+        insert.execute(params![customer, kind, number, place, change.at.0, change.kind as u8, yen(change.amount)])?;
+    }
+    Ok(())
+}
+
+fn write_dossier(db: &Connection, customer: u32, dossier: &Dossier) -> Result<(), LedgerError> {
+    if *dossier == Dossier::default() {
+        db.prepare_cached("DELETE FROM dossier WHERE customer = ?1")?.execute([customer])?;
+        return Ok(());
+    }
+    let row = params![customer, dossier.to_bytes().map_err(too_large)?];
+    db.prepare_cached("INSERT OR REPLACE INTO dossier VALUES (?1, ?2)")?.execute(row)?;
+    Ok(())
+}
+
+/// Moves the bills out of the dossiers of a ledger that kept them there.
+pub(crate) fn move_stories(db: &Connection) -> Result<(), LedgerError> {
+    let mut query = db.prepare("SELECT customer, body FROM dossier")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let cells = Cells(row);
+        let (customer, mut dossier) = (cells.customer(0)?, cells.blob(1, Dossier::from_bytes)?);
+        if dossier.bills.is_empty() {
+            continue;
+        }
+        for bill in std::mem::take(&mut dossier.bills) {
+            write_story(db, customer.0, &bill, None)?;
+        }
+        write_dossier(db, customer.0, &dossier)?;
+    }
+    Ok(())
+}
+
+/// The columns of [`story`]: customers from one number to before another, each with its bills by their keys.
+pub(crate) const STORIES: &str = "SELECT customer, kind, number, body FROM story
+    WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, kind, number";
+pub(crate) const CHANGES: &str = "SELECT customer, kind, number, counts_from, what, amount FROM story_change
+    WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, kind, number, place";
+
+pub(crate) fn story(cells: &Cells<'_>) -> Result<Bill, LedgerError> {
+    cells.blob(3, bill_from_bytes)
+}
+
+pub(crate) fn story_change(cells: &Cells<'_>) -> Result<(BillKey, BillChange), LedgerError> {
+    let key = match cells.int(1)? {
+        1 => BillKey::Month(cells.month(2)?),
+        _ => BillKey::Np(Lsn(cells.bits(2)?)),
+    };
+    let kind = cells.one_of(4, &ChangeKind::ALL, |kind| kind as u8)?;
+    Ok((key, BillChange { at: cells.millis(3)?, kind, amount: cells.yen(5)? }))
+}
+
+/// One customer's bills with their changes, both in order of the bills' keys.
+pub(crate) fn with_changes(
+    mut bills: Vec<Bill>,
+    changes: Vec<(BillKey, BillChange)>,
+) -> Result<Vec<Arc<Bill>>, LedgerError> {
+    let mut own = bills.iter_mut().peekable();
+    for (key, change) in changes {
+        while own.next_if(|bill| bill.key < key).is_some() {}
+        match own.peek_mut().filter(|bill| bill.key == key) {
+            Some(bill) => bill.changes.push(change),
+            None => return Err(LedgerError::Corrupt("a change belongs to a bill that is not there".to_owned())),
+        }
+    }
+    Ok(bills.into_iter().map(Arc::new).collect())
+}
