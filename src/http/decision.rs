@@ -5,9 +5,8 @@ use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
-use crate::domain::model::denial::{Reason, Words};
+use crate::domain::model::denial::{Reason, Retry, Words};
 use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId};
-use crate::domain::model::next_step::Retry;
 use crate::domain::model::order::{CaptureTerms, FirstSale, Order, OrderState, Told};
 use crate::domain::model::time::{Date, Millis, Month};
 use crate::domain::model::wording;

@@ -3,8 +3,7 @@
 
 use super::code::{Code, VoidedBy};
 use super::customer::{Identity, Profile};
-use super::denial::{APPROVED_CLERK, Reason, Words, words};
-use super::next_step::Retry;
+use super::denial::{APPROVED_CLERK, Reason, Retry, Words, words};
 use super::order::OrderStatus;
 
 /// A `too_late` denial that is asked about again: the register has inquired, and this is the answer.

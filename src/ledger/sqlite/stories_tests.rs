@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::SqliteLedger;
+use super::rows::SqliteRows;
 use crate::domain::commands::history::{History, assert_alike};
 use crate::domain::commands::request::Request;
 use crate::domain::commands::{Ruling, rule};
@@ -14,6 +15,7 @@ use crate::domain::state::receipts::Known;
 use crate::journal::codec::Dossier;
 use crate::ledger::Ledger;
 use crate::ledger::contract_tests::{loaded, postings};
+use crate::ledger::posting::Rows;
 
 /// The customer with the largest unpaid bill pays one yen.
 fn one_yen(history: &mut History, number: usize) {
