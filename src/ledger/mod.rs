@@ -2,10 +2,10 @@
 //! queries. The ledger is also the checkpoint: the engine starts from it and applies the journal after it.
 //! It is written behind the decisions, never read on their way, and may be gone for an hour.
 //!
-//! [`writer`] tails the journal; [`sqlite`] is the default ledger: `sqlite_post` writes what a fact comes to (with
-//! `sqlite_people`, `sqlite_codes`, `sqlite_standing`, `sqlite_stories`, `sqlite_advices` and `sqlite_money`),
-//! `sqlite_load` rebuilds the engine's state (with `sqlite_parallel`), `sqlite_read` answers questions about the past,
-//! `sqlite_keys` finds orders of any age by the register's key.
+//! [`writer`] tails the journal, in `write_loop`. [`posting`] makes rows of a chunk of facts, with [`movements`] and the
+//! domain's own `Account::apply`; a backend reads and writes them. [`sqlite`] is the default backend: `rows` and `accounts`
+//! write, `load` (with `parallel` and `codes`) rebuilds the engine's state, `read` answers questions about the past, `keys`
+//! finds orders of any age by the register's key.
 
 #[cfg(test)]
 mod contract_tests;
