@@ -43,12 +43,12 @@ fn yen(amount: Yen) -> i64 {
     amount.get().cast_signed()
 }
 
-/// What a fact moves, in order; `before` is the account that it changes, as it was. An approval moves nothing here: the
+/// What a fact moves, in order; `before` finds the account that it changes, as it was. An approval moves nothing here: the
 /// row of its decision is its movement.
-pub fn movements(event: &Event, before: Option<&Account>) -> Movements {
+pub fn movements<'a>(event: &Event, before: impl FnOnce(CustomerIx) -> Option<&'a Account>) -> Movements {
     let mut all = match event {
-        Event::Cancelled(undone) | Event::HoldExpired(undone) => given_back(undone, before),
-        Event::Captured(captured) => captured_moves(captured, before),
+        Event::Cancelled(undone) | Event::HoldExpired(undone) => given_back(undone, before(undone.customer)),
+        Event::Captured(captured) => captured_moves(captured, before(captured.customer)),
         Event::Refunded(refund) => refunded(refund),
         Event::Settled { books, .. } => settled(books, None),
         _ => Movements::new(),

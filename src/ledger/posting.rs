@@ -3,6 +3,7 @@
 //! the end. A backend reads and writes rows and decides nothing.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use foldhash::fast::FixedState;
 
@@ -119,6 +120,8 @@ struct Started {
 #[derive(Default)]
 pub struct Accounts {
     held: HashMap<u32, Held, FixedState>,
+    /// Those that this chunk has changed.
+    changed: Vec<u32>,
     spare: Spare,
 }
 
@@ -133,8 +136,7 @@ pub fn post(rows: &mut impl Rows, accounts: &mut Accounts, chunk: &[Posting]) ->
         let at = At { lsn: posting.lsn, now };
         let event = &posting.event;
         write_fact(rows, at, event)?;
-        let before = event.account().and_then(|customer| accounts.held.get(&customer.0)).map(|held| &held.account);
-        for movement in movements(event, before) {
+        for movement in movements(event, |customer| accounts.held.get(&customer.0).map(|held| &held.account)) {
             rows.movement(at, &movement)?;
         }
         if let Some(customer) = event.account() {
@@ -209,45 +211,43 @@ impl Accounts {
 
     fn apply(&mut self, customer: CustomerIx, event: &Event, at: At) -> Result<(), LedgerError> {
         if let Event::CustomerSet { id, profile, .. } = event {
-            self.set(customer, |account| account.unwrap_or_else(|| Account::new(*id, Profile::clone(profile))));
+            self.set(customer, || Account::new(*id, Profile::clone(profile)));
         }
-        let Some(held) = self.held.get_mut(&customer.0) else {
+        let Some(Held { account, change }) = self.held.get_mut(&customer.0) else {
             return Err(LedgerError::Corrupt("a fact is about a customer who is not there".to_owned()));
         };
-        let Held { account, change } = held;
-        change.get_or_insert_with(|| Started { before: Beside::of(account), is_new: false, is_profile_set: false });
+        if change.is_none() {
+            self.changed.push(customer.0);
+            *change = Some(Started { before: Beside::of(account), is_new: false, is_profile_set: false });
+        }
         account.apply(&mut self.spare, event, at.lsn, &at.now);
         Ok(())
     }
 
     /// Staff sets a customer, who may be new.
-    fn set(&mut self, customer: CustomerIx, make: impl FnOnce(Option<Account>) -> Account) {
-        let held = self.held.remove(&customer.0);
-        let is_new = held.is_none();
-        let (account, change) = held.map_or((None, None), |held| (Some(held.account), held.change));
-        let account = make(account);
-        let started = change.unwrap_or_else(|| Started {
-            before: if is_new { Beside::default() } else { Beside::of(&account) },
-            is_new,
-            is_profile_set: true,
-        });
-        let change = Some(Started { is_profile_set: true, ..started });
-        self.held.insert(customer.0, Held { account, change });
+    fn set(&mut self, customer: CustomerIx, make: impl FnOnce() -> Account) {
+        let held = self.held.entry(customer.0);
+        let is_new = matches!(held, Entry::Vacant(_));
+        let Held { account, change } = held.or_insert_with(|| Held { account: make(), change: None });
+        if change.is_none() {
+            self.changed.push(customer.0);
+        }
+        let started =
+            change.get_or_insert_with(|| Started { before: Beside::of(account), is_new, is_profile_set: true });
+        started.is_profile_set = true;
     }
 
     /// Writes what the chunk has changed, in the order of the tables.
     fn write(&mut self, rows: &mut impl Rows) -> Result<(), LedgerError> {
-        let mut changed: Vec<u32> =
-            self.held.iter().filter(|(_, held)| held.change.is_some()).map(|(customer, _)| *customer).collect();
+        let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
-        let is_full = self.held.len() > KEPT;
         for customer in changed {
             let Some(held) = self.held.get_mut(&customer) else { continue };
             let Some(Started { before, is_new, is_profile_set }) = held.change.take() else { continue };
             let change = Change { before: &before, now: &held.account, is_new, is_profile_set };
             rows.write_account(CustomerIx(customer), &change)?;
         }
-        if is_full {
+        if self.held.len() > KEPT {
             self.held.clear();
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
+use smallvec::SmallVec;
 
 use super::load::{account_row, accounts};
 use super::read::Cells;
@@ -31,9 +32,10 @@ const STANDING: &str = "UPDATE account SET codes_issued = ?2, live_code = ?3, cr
     story_principal = ?13, touched = ?14, beside = ?15 WHERE customer = ?1";
 
 /// The newest month is in the customer's row, if nothing has fixed its method; the others are in `open_month`.
-fn placed<'a>(months: impl Iterator<Item = &'a OpenMonth>) -> (Option<&'a OpenMonth>, Vec<&'a OpenMonth>) {
-    let mut open: Vec<&OpenMonth> = months.collect();
-    let newest = open.pop_if(|month| month.billed_by.is_none());
+fn placed<'a>(months: impl Iterator<Item = &'a OpenMonth>) -> (Option<&'a OpenMonth>, SmallVec<[&'a OpenMonth; 4]>) {
+    let mut open: SmallVec<_> = months.collect();
+    let is_free = open.last().is_some_and(|month: &&OpenMonth| month.billed_by.is_none());
+    let newest = if is_free { open.pop() } else { None };
     (newest, open)
 }
 
