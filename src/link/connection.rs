@@ -125,7 +125,12 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
                 Err(_) => (is_mute, is_flushed) = (true, true),
             },
             read = reader.read_buf(input.room()), if may_read => {
-                let Ok(count) = read else { return End::Closed };
+                let count = match read {
+                    Ok(count) => count,
+                    // Over TLS: the peer closed its side without saying so first. It may still listen, as one that says so.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                    Err(_) => return End::Closed,
+                };
                 is_deaf = count == 0;
                 if is_deaf {
                     continue;
