@@ -15,7 +15,7 @@ use sokketsu::domain::state::event::{CodeIssued, Event};
 use sokketsu::engine::inbox::Bounds;
 use sokketsu::http::routes::{Call, ROUTES};
 use sokketsu::http::trust::callers::Role;
-use sokketsu::http::{Condition, FeedError, Options};
+use sokketsu::http::{Condition, EVENT_FEEDS, FeedError, Options};
 
 const REGISTER: &str = "sandbox-register";
 const WALLET: &str = "sandbox-wallet";
@@ -874,6 +874,49 @@ async fn events_are_listed_and_followed() {
     add(4, Event::Opened { sandbox: false });
     let news = String::from_utf8(client.until(b"\n\n").await).unwrap();
     assert!(news.contains("id: 4\n") && news.contains("\"kind\":\"opened\""), "{news}");
+}
+
+/// Readers of a feed, as many as may be, of which nobody hears anything: nothing happens.
+async fn quiet_feeds(house: &House) -> Vec<Client> {
+    let mut readers = Vec::new();
+    for _ in 0..EVENT_FEEDS {
+        let mut reader = house.client().await;
+        let head = "GET /v1/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n";
+        reader.send(format!("{head}Authorization: Bearer {OPS}\r\n\r\n").as_bytes()).await;
+        assert_eq!(reader.head().await.status, 200);
+        readers.push(reader);
+    }
+    readers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_a_feed_that_is_gone_gives_its_place_back_before_the_feed_has_anything_to_say() {
+    let house = House::usual();
+    let readers = quiet_feeds(&house).await;
+    let mut other = house.client().await;
+    assert_eq!(other.get("/v1/events?after=0", OPS).await.problem().0, 503, "all places are taken");
+    drop(readers);
+    let gone = Instant::now();
+    while other.get("/v1/events?after=0", OPS).await.status != 200 {
+        // A silent feed says that it is alive after 15 s.
+        assert!(gone.elapsed() < Duration::from_secs(10), "a reader that is gone keeps its place");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_a_feed_that_only_says_no_more_goes_on_hearing() {
+    let house = House::usual();
+    let mut reader = quiet_feeds(&house).await.swap_remove(0);
+    reader.half_close().await;
+    for lsn in 1..=3 {
+        // Longer than it takes to find a reader gone.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let at = Millis::parse("2026-11-23T17:45:00+09:00").unwrap();
+        house.events.lock().push((Lsn(lsn), at, Event::Opened { sandbox: true }));
+        let heard = String::from_utf8(reader.until(b"}\n\n").await).unwrap();
+        assert!(heard.contains(&format!("id: {lsn}\ndata: {{")), "{heard}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,11 @@ impl Asked<'_> {
         }
     }
 
+    /// Its connection, of a call that ends with it.
+    pub(crate) fn connection(&self) -> Option<Heads> {
+        self.heads.cloned()
+    }
+
     /// A parameter of the path; the template has it.
     pub(crate) fn param(&self, name: &str) -> &str {
         let found = self.edge.router.find(&self.head.method, self.head.uri.path());

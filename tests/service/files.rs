@@ -106,6 +106,7 @@ fn a_stop_ends_a_file_between_lines_and_the_file_again_replays() {
     assert!(posted > 0 && posted < 20_000, "{told}");
     // The header is line 1.
     assert_eq!(count(&told, "line"), posted + 2, "{told}");
+    assert_eq!(posted % 256, 0, "what was under way together is answered whole: {told}");
     server.start_again();
     let shown = server.client().import("office", &file).json();
     assert_eq!((count(&shown, "replayed"), count(&shown, "posted")), (posted, 20_000 - posted), "{shown}");
