@@ -34,6 +34,9 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
         Refusal::RefundIdReused { amount } => {
             Problem::new(&REFUND_ID_REUSED, "Use a new refund id for another refund.").with("amount", amount.get())
         }
+        Refusal::OtherCustomer => {
+            Problem::field("/customer_id", "must be the customer of this purchase, or be left out")
+        }
         Refusal::OverRefundable { left } => Problem::new(&OVER_REFUNDABLE, "")
             .with_field("/amount", "must not be more than is left to refund")
             .with("refundable_left", left.get()),
@@ -106,6 +109,7 @@ mod tests {
             (Refusal::NotCaptured, 409, "not_captured"),
             (Refusal::Cancelled, 409, "not_standing"),
             (Refusal::RefundIdReused { amount: yen }, 409, "refund_id_reused"),
+            (Refusal::OtherCustomer, 422, "invalid_field"),
             (Refusal::OverRefundable { left: yen }, 422, "over_refundable"),
             (Refusal::TooManyRefunds { most: 100 }, 422, "too_many_refunds"),
             (Refusal::TooManyOpen { what: "blocks", most: 100 }, 409, "too_many_open"),

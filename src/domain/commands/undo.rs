@@ -1,5 +1,6 @@
 //! After the decision: cancel, capture, refund. Each reads the order and says what is to be recorded.
 
+use super::office::value_time;
 use super::refusal::{Refusal, Step};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{Pot, Settlement, Transfer};
@@ -156,12 +157,19 @@ pub fn refund<'a>(
     policy: &Policy,
 ) -> Result<Step<(&'a Order, &'a RefundMade)>, Refusal> {
     let order = find(state, request.authorization, now)?;
+    let is_theirs =
+        request.customer.is_none_or(|id| order.customer.is_some() && state.customer_ix(&id) == order.customer);
     if let Some(made) = made_before(order, request)? {
-        return Ok(Step::Answer((order, made)));
+        let same = is_theirs.then_some(Step::Answer((order, made)));
+        return same.ok_or(Refusal::RefundIdReused { amount: made.amount });
     }
     if !request.is_new_to_ledger && order.refunds.as_ref().is_some_and(|refunds| refunds.before > 0) {
         return Err(Refusal::LedgerKnows);
     }
+    if !is_theirs {
+        return Err(Refusal::OtherCustomer);
+    }
+    value_time(now, request.paid_at)?;
     // A network names refunds as it names sales, and takes them back the same way.
     let own =
         OrderId::new(request.refund_id.as_str()).map(|order_id| OrderKey { merchant: order.key.merchant, order_id });

@@ -19,7 +19,7 @@ use super::office::instruct_with;
 use super::undo;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::request::{Instruction, Refund};
+use crate::domain::model::request::{Instruction, Refund, Said};
 use crate::domain::model::time::Millis;
 use crate::domain::state::receipts::Known;
 use crate::hex;
@@ -258,6 +258,12 @@ fn field(name: &str, wanted: &str) -> Problem {
     Problem::field(&format!("/{name}"), wanted)
 }
 
+/// What a line of this type has no use for is not taken for heard.
+fn says_nothing(row: &Row<'_>, columns: &[(&str, &str)]) -> Result<(), Problem> {
+    let said = columns.iter().find(|(_, cell)| !cell.is_empty());
+    said.map_or(Ok(()), |(name, _)| Err(field(name, &format!("must be empty in a line of type `{}`", row.r#type))))
+}
+
 fn read(row: Row<'_>) -> Result<Told, Problem> {
     let id = || OfficeId::new(row.id).map_err(|bad| field("id", &bad.to_string()));
     let customer = || CustomerId::new(row.customer_id).map_err(|bad| field("customer_id", &bad.to_string()));
@@ -270,25 +276,38 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
         text => Millis::parse(text).map(Some).ok_or_else(|| field(name, "must be a time as in RFC 3339")),
     };
     let paid_at = time("paid_at", row.paid_at)?;
+    let expires_at = time("expires_at", row.expires_at)?;
+    let (expiry, authorization) = (("expires_at", row.expires_at), ("authorization_id", row.authorization_id));
+    // Of news of an end; it is compared with what was said before.
+    let said = || {
+        let amount = if row.amount.is_empty() { None } else { Some(amount()?) };
+        Ok(Said { amount, paid_at, expires_at, slip: None })
+    };
     Ok(match row.r#type {
         "repayment" => {
+            says_nothing(&row, &[expiry, authorization])?;
             Told::Office(customer()?, Instruction::Repay { id: id()?, amount: amount()?, paid_at, slip: None })
         }
         "pending" => {
-            let expires_at = time("expires_at", row.expires_at)?;
+            says_nothing(&row, &[authorization])?;
             let expires_at = expires_at.ok_or_else(|| field("expires_at", "is needed for `pending`"))?;
             Told::Office(customer()?, Instruction::Expect { id: id()?, amount: amount()?, paid_at, expires_at })
         }
         "final" | "debit_paid" => {
-            let amount = if row.amount.is_empty() { None } else { Some(amount()?) };
-            Told::Office(customer()?, Instruction::Confirm { id: id()?, amount, paid_at })
+            says_nothing(&row, &[authorization])?;
+            Told::Office(customer()?, Instruction::Confirm { id: id()?, said: said()? })
         }
-        "withdrawn" | "debit_failed" => Told::Office(customer()?, Instruction::Withdraw { id: id()? }),
+        "withdrawn" | "debit_failed" => {
+            says_nothing(&row, &[authorization])?;
+            Told::Office(customer()?, Instruction::Withdraw { id: id()?, said: said()? })
+        }
         "refund" => {
+            says_nothing(&row, &[expiry])?;
             let authorization = AuthorizationId::parse(row.authorization_id);
             let authorization = authorization.ok_or_else(|| field("authorization_id", "is no authorization id"))?;
             let refund_id = RefundId::new(row.id).map_err(|bad| field("id", &bad.to_string()))?;
-            Told::Refund(Refund::new(authorization, refund_id, amount()?))
+            let customer = if row.customer_id.is_empty() { None } else { Some(customer()?) };
+            Told::Refund(Refund { customer, paid_at, ..Refund::new(authorization, refund_id, amount()?) })
         }
         _ => {
             let known =
