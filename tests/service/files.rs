@@ -241,7 +241,7 @@ fn one_line(client: &mut Client, columns: &str, line: &str) -> (String, String) 
 #[test]
 fn a_refund_line_is_of_its_customer_and_of_a_time_that_can_be() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::sandbox(folder.path(), &["--sandbox-start", "2026-11-24T00:00:00+09:00"]);
+    let mut server = Server::sandbox(folder.path(), &["--sandbox-start", "2026-11-24T00:00:00+09:00"]);
     let mut client = server.client();
     let body = json!({"order_id": "R-1", "customer_id": "2001", "channel": "online", "amount": 3_000,
         "merchant": {"id": "mrc_konbini"}});
@@ -283,9 +283,15 @@ fn a_refund_line_is_of_its_customer_and_of_a_time_that_can_be() {
             for who in ["2001", ""] {
                 assert_eq!(told(&mut client, &id("A"), who, "").0, "replayed");
                 assert_eq!(told(&mut client, &id("B"), who, PAID).0, "replayed");
+                assert_eq!(told(&mut client, &id("B"), who, "").0, "replayed", "what is not said is not compared");
+                assert_eq!(told(&mut client, &id("B"), who, "2026-11-21T12:00:00+09:00").0, "id_reused");
+                assert_eq!(told(&mut client, &id("A"), who, PAID).0, "replayed", "nobody had said when");
             }
         }
         assert_eq!(refunded(&mut client), before + 200);
+        server.kill();
+        server.start_again();
+        client = server.client();
         let later = json!({"now": format!("2026-12-{:02}T00:00:00+09:00", 5 + 10 * round)});
         assert_eq!(client.send("ops", "POST", "/sandbox/clock", &later).status, 200);
     }

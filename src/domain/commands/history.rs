@@ -422,7 +422,9 @@ impl History {
         Some(if self.one_in(2) {
             Request::Capture(Capture { authorization, amount })
         } else {
-            Request::Refund(Refund::new(authorization, refund_id, amount))
+            // Of a third of the ids a file says when.
+            let paid_at = (number % 3 == 0).then(|| self.now.plus(-60_000));
+            Request::Refund(Refund { paid_at, ..Refund::new(authorization, refund_id, amount) })
         })
     }
 

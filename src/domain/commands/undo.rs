@@ -215,6 +215,7 @@ pub fn refund<'a>(
         // Points go down to those of what is kept, as if only that had been bought.
         points: policy.points(left) - policy.points(kept),
         books: Box::new(books),
+        paid_at: request.paid_at,
     })))
 }
 
@@ -231,9 +232,16 @@ fn refund_books(state: &State, customer: CustomerIx, purchase: &Purchase, now: &
 /// The refund that the id stands for, of those that the order knows.
 pub fn made_before<'a>(order: &'a Order, request: &Refund) -> Result<Option<&'a RefundMade>, Refusal> {
     match order.refunds().iter().find(|made| made.id == request.refund_id) {
-        Some(made) if made.amount != request.amount => Err(Refusal::RefundIdReused { amount: made.amount }),
+        Some(made) if made.amount != request.amount || is_other_time(made, request) => {
+            Err(Refusal::RefundIdReused { amount: made.amount })
+        }
         made => Ok(made),
     }
+}
+
+/// Where only one of them says when, it is the same refund.
+fn is_other_time(made: &RefundMade, request: &Refund) -> bool {
+    made.paid_at.is_some_and(|known| request.paid_at.is_some_and(|told| told != known))
 }
 
 /// Money that a refund set free on the purchase's own bill, or that met no bill of its own.

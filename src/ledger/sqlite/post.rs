@@ -295,8 +295,9 @@ impl<'c> Poster<'c> {
         let sql = "UPDATE decision SET refunded = refunded + ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
         self.change("an order", sql, params![order, amount, lsn, self.now.at.0])?;
         let (applied, restored) = (applied_to_bytes(&refund.applied()).map_err(too_large)?, yen(refund.restored()));
-        let row = params![order, lsn, refund_id.as_str(), amount, destination as u8, applied, restored];
-        let insert = "INSERT INTO refund SELECT ?1, ?2, ?3, ?4, captured - refunded, ?5, ?6, ?7 FROM decision
+        let paid_at = refund.paid_at.map(|at| at.0);
+        let row = params![order, lsn, refund_id.as_str(), amount, destination as u8, applied, restored, paid_at];
+        let insert = "INSERT INTO refund SELECT ?1, ?2, ?3, ?4, captured - refunded, ?5, ?6, ?7, ?8 FROM decision
             WHERE lsn = ?1";
         self.run(insert, row).map(drop)
     }

@@ -68,7 +68,7 @@ fn put_back(db: &Connection, history: &History) {
         let row = params![i64::try_from(ix).unwrap(), dossier.to_bytes().unwrap()];
         db.execute("INSERT OR REPLACE INTO dossier VALUES (?1, ?2)", row).unwrap();
     }
-    let later = "ALTER TABLE account DROP COLUMN touched; DROP TABLE story; DROP TABLE story_change;
+    let later = "ALTER TABLE account DROP COLUMN touched; DROP TABLE story; DROP TABLE story_change; ALTER TABLE refund DROP COLUMN paid_at;
         DROP TABLE key_run; DROP TABLE key_run_built; DROP INDEX receipt_id;
         DELETE FROM schema_migrations WHERE version >= 5";
     db.execute_batch(later).unwrap();
