@@ -323,7 +323,7 @@ fn a_line_of_an_end_is_compared_with_what_was_said_before() {
         (format!("U,pending,2001,500,{PAID},{UNTIL},{order}"), "`/authorization_id`"),
         (format!("U,final,2001,500,{PAID},,{order}"), "`/authorization_id`"),
         (format!("U,withdrawn,2001,,,,{order}"), "`/authorization_id`"),
-        (format!("U,debit_failed,2001,five,,,"), "`/amount`"),
+        ("U,debit_failed,2001,five,,,".to_owned(), "`/amount`"),
     ] {
         let (reason, detail) = one_line(&mut client, columns, &line);
         assert!(reason == "invalid_field" && detail.contains(column), "{line}: {reason} {detail}");

@@ -423,7 +423,7 @@ impl History {
             Request::Capture(Capture { authorization, amount })
         } else {
             // Of a third of the ids a file says when.
-            let paid_at = (number % 3 == 0).then(|| self.now.plus(-60_000));
+            let paid_at = number.is_multiple_of(3).then(|| self.now.plus(-60_000));
             Request::Refund(Refund { paid_at, ..Refund::new(authorization, refund_id, amount) })
         })
     }

@@ -53,7 +53,7 @@ pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let after = Lsn(last_event_id(asked.headers)?.or(after).unwrap_or(0));
     let left = if live { limit } else { Some(limit.unwrap_or(DEFAULT_LIMIT)) };
     let Some(sources) = asked.edge.events.as_ref().map(Arc::clone) else {
-        return Err(Problem::new(&NOT_FOUND, "Events are not kept in this process."));
+        return Err(Problem::new(&NOT_FOUND, "Events are not kept in this process. Ask a running `sokketsu serve`."));
     };
     let permit = Arc::clone(&asked.edge.feed_permits).try_acquire_owned().map_err(|_| Problem::busy())?;
     let opened = tokio::task::spawn_blocking(move || sources()).await.map_err(|_| Problem::internal())?;

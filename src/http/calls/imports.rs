@@ -117,26 +117,34 @@ fn columns(spans: &mut Records<'_>) -> Result<StringRecord, Problem> {
     let missing = || Problem::new(&MALFORMED, "The first line must name the columns, `id` and `type` among them.");
     let columns = cells(spans.next().ok_or_else(missing)?)?;
     if let Some(unknown) = columns.iter().find(|name| !COLUMNS.contains(name)) {
-        let detail = format!("The column `{unknown}` is not known; known are {}.", COLUMNS.join(", "));
+        let detail = format!(
+            "The column `{unknown}` is not known. Leave it out, or name it as it is meant: {}.",
+            COLUMNS.join(", ")
+        );
         return Err(Problem::new(&MALFORMED, detail));
     }
     let times = |wanted: &str| columns.iter().filter(|name| *name == wanted).count();
     if let Some(twice) = COLUMNS.into_iter().find(|name| times(name) > 1) {
-        return Err(Problem::new(&MALFORMED, format!("The column `{twice}` is named twice.")));
+        return Err(Problem::new(&MALFORMED, format!("The column `{twice}` is named twice. Leave one of them out.")));
     }
     if times("id") == 0 || times("type") == 0 { Err(missing()) } else { Ok(columns) }
 }
 
 fn cells(span: Span<'_>) -> Result<StringRecord, Problem> {
     if let Some(line) = span.unclosed {
-        let detail = format!("The quote that opens on line {line} is never closed, so nothing after it could be read.");
+        let detail = format!(
+            "The quote that opens on line {line} is never closed, so nothing after it could be read. Close it, and send \
+             the file again."
+        );
         return Err(bad(detail));
     }
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(span.bytes);
     let mut records = reader.byte_records();
-    let (Some(Ok(record)), None) = (records.next(), records.next()) else { return Err(bad("This is no CSV.")) };
-    StringRecord::from_byte_record(record).map_err(|_| bad("This line is not UTF-8."))
+    let (Some(Ok(record)), None) = (records.next(), records.next()) else {
+        return Err(bad("This is no CSV. Write a quote inside a quoted field twice."));
+    };
+    StringRecord::from_byte_record(record).map_err(|_| bad("This line is not UTF-8. Send the file in UTF-8."))
 }
 
 fn line(span: Span<'_>, columns: &StringRecord) -> Line {
@@ -149,7 +157,11 @@ fn line(span: Span<'_>, columns: &StringRecord) -> Line {
     let told = if cells.len() == columns.len() {
         cells.deserialize(Some(columns)).map_err(|error| bad(error.to_string())).and_then(read)
     } else {
-        Err(bad(format!("It has {} fields, and the first line names {}.", cells.len(), columns.len())))
+        Err(bad(format!(
+            "It has {} fields, and the first line names {}. Send as many, empty ones too.",
+            cells.len(),
+            columns.len()
+        )))
     };
     Line { number: span.line, id, told }
 }
@@ -304,7 +316,8 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
         "refund" => {
             says_nothing(&row, &[expiry])?;
             let authorization = AuthorizationId::parse(row.authorization_id);
-            let authorization = authorization.ok_or_else(|| field("authorization_id", "is no authorization id"))?;
+            let authorization =
+                authorization.ok_or_else(|| field("authorization_id", "must be an authorization id, `aut_…`"))?;
             let refund_id = RefundId::new(row.id).map_err(|bad| field("id", &bad.to_string()))?;
             let customer = if row.customer_id.is_empty() { None } else { Some(customer()?) };
             Told::Refund(Refund { customer, paid_at, ..Refund::new(authorization, refund_id, amount()?) })

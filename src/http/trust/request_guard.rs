@@ -129,7 +129,8 @@ async fn collect(incoming: &mut Incoming, most: usize) -> Result<Bytes, Problem>
     let mut whole = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|_| malformed("The body ended before its length or is not framed as it says."))?;
+        let frame = frame
+            .map_err(|_| malformed("Send the body whole and framed as its head says: it ended early, or is not."))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + more.len() + data.len() > most {
             return Err(too_large(most));
