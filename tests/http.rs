@@ -4,9 +4,11 @@
 
 mod http_support;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http_support::{Client, House, Plan, purchase, request};
+use http_support::{Client, House, Looks, Plan, purchase, request};
 use serde_json::{Value, json};
 use sokketsu::code::{Aid, Application, Form, Issuers, Label, Prefix};
 use sokketsu::domain::model::ids::{CustomerIx, Handle, Lsn};
@@ -358,6 +360,52 @@ async fn what_only_the_ledger_remembers() {
     assert_eq!((&made["outcome"], &made["refundable_left"]), (&json!("bill_reduced"), &json!(0)));
     assert_eq!(client.get("/v1/customers/1004", WALLET).await.json()["blocked_by"], json!(null));
     assert_eq!(client.get(&format!("/v1/authorizations/{id}"), OFFICE).await.json()["status"], "refunded");
+}
+
+/// A file of refunds of purchases that only the ledger could know; each takes a look of its own, and several questions.
+fn old_refunds() -> String {
+    let lines = (0..200).map(|n| format!("F-{n},refund,100,{}\n", concrete("{authorization_id}")));
+    format!("id,type,amount,authorization_id\n{}", lines.collect::<String>())
+}
+
+fn import(file: &str) -> String {
+    request("POST", "/v1/imports", OFFICE, Some(file)).replace("application/json", "text/csv")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_ledger_is_away_is_broken_off_at_once() {
+    let looks = Looks { take: Duration::from_millis(400), fail: true, ..Looks::default() };
+    let house = House::open(Plan { looks, ..Plan::default() });
+    let mut client = house.client().await;
+    let asked = Instant::now();
+    client.send(import(&old_refunds()).as_bytes()).await;
+    let answer = client.answer().await;
+    assert_eq!(answer.problem(), (503, "not_ready".into(), String::new()));
+    assert_eq!((&answer.json()["line"], &answer.json()["posted"]), (&json!(2), &json!(0)));
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_a_file_between_lines_that_are_asked_one_by_one() {
+    let looks = Looks { take: Duration::from_millis(100), ..Looks::default() };
+    let begun = Arc::clone(&looks.begun);
+    let mut house = House::open(Plan { looks, ..Plan::default() });
+    let mut client = house.client().await;
+    client.send(import(&old_refunds()).as_bytes()).await;
+    // One look a line before the group begins, and then each line its own.
+    while begun.load(Ordering::SeqCst) < 203 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = Instant::now();
+    house.stop();
+    let answer = client.answer().await;
+    assert_eq!(answer.problem(), (503, "not_ready".into(), String::new()));
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+    let line = answer.json()["line"].as_u64().unwrap();
+    let failed = line - 2;
+    assert!((1..199).contains(&failed), "in the midst: {line}");
+    assert!(text(&answer.json()["detail"]).contains(&format!("{failed} failed")), "{}", answer.text());
+    assert_eq!(house.closed().await, 0, "nobody was cut");
 }
 
 /// A path of the table with its names filled in.

@@ -191,6 +191,10 @@ async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportSho
         let is_alone = alone.contains(&at);
         if is_alone {
             note(begun.drain(..), shown).await?;
+            // Each takes looks of its own: a stop does not wait for all of a group.
+            if *edge.stopping().borrow() {
+                return Err(broken_off(line.number, shown, Problem::not_ready()));
+            }
         }
         let place = (line.number, line.id);
         begun.push((place, Begun::begin(post(edge, line.told, known.as_ref())).await));
@@ -334,24 +338,40 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
 const LOOKS: usize = 8;
 
 /// Takes the purchases of refunds back into memory before the lines begin, so that each refund is one question. Gives
-/// the places of those that take more.
+/// the places of those that take more: earlier refunds of them are in the ledger alone, or it was not asked for them.
 async fn recall(edge: &Arc<Edge>, lines: &[Line]) -> Vec<usize> {
-    let (mut alone, mut looks) = (Vec::new(), JoinSet::new());
+    let mut alone: Vec<usize> = Vec::new();
+    let mut looks = JoinSet::new();
+    let mut is_away = false;
     for (at, line) in lines.iter().enumerate() {
         let Ok(Told::Refund(refund)) = line.told else { continue };
-        if looks.len() >= LOOKS {
-            alone.extend(looks.join_next().await.and_then(Result::ok).flatten());
+        if looks.len() >= LOOKS
+            && let Some(Ok((at, found))) = looks.join_next().await
+        {
+            is_away |= note_look(&mut alone, at, found);
+        }
+        // The first of these lines breaks the file off, so more looks would be for nothing.
+        if is_away || *edge.stopping().borrow() {
+            alone.push(at);
+            continue;
         }
         let edge = Arc::clone(edge);
-        looks.spawn(async move {
-            let is_one_question = undo::bring_back(&edge, refund.authorization).await.unwrap_or(false);
-            (!is_one_question).then_some(at)
-        });
+        looks.spawn(async move { (at, undo::bring_back(&edge, refund.authorization).await) });
     }
     while let Some(look) = looks.join_next().await {
-        alone.extend(look.ok().flatten());
+        if let Ok((at, found)) = look {
+            note_look(&mut alone, at, found);
+        }
     }
     alone
+}
+
+/// Notes a line that takes more than one question; whether the ledger could not be asked for it.
+fn note_look(alone: &mut Vec<usize>, at: usize, found: Result<bool, Problem>) -> bool {
+    if !matches!(found, Ok(true)) {
+        alone.push(at);
+    }
+    found.is_err_and(|problem| problem.status() == 503)
 }
 
 /// Whether it was known already.
