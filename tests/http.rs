@@ -4,9 +4,11 @@
 
 mod http_support;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http_support::{Client, House, Plan, purchase, request};
+use http_support::{Client, House, Looks, Plan, purchase, request};
 use serde_json::{Value, json};
 use sokketsu::code::{Aid, Application, Form, Issuers, Label, Prefix};
 use sokketsu::domain::model::ids::{CustomerIx, Handle, Lsn};
@@ -15,7 +17,7 @@ use sokketsu::domain::state::event::{CodeIssued, Event};
 use sokketsu::engine::inbox::Bounds;
 use sokketsu::http::routes::{Call, ROUTES};
 use sokketsu::http::trust::callers::Role;
-use sokketsu::http::{Condition, FeedError, Options};
+use sokketsu::http::{Condition, EVENT_FEEDS, FeedError, Options};
 
 const REGISTER: &str = "sandbox-register";
 const WALLET: &str = "sandbox-wallet";
@@ -358,6 +360,52 @@ async fn what_only_the_ledger_remembers() {
     assert_eq!((&made["outcome"], &made["refundable_left"]), (&json!("bill_reduced"), &json!(0)));
     assert_eq!(client.get("/v1/customers/1004", WALLET).await.json()["blocked_by"], json!(null));
     assert_eq!(client.get(&format!("/v1/authorizations/{id}"), OFFICE).await.json()["status"], "refunded");
+}
+
+/// A file of refunds of purchases that only the ledger could know; each takes a look of its own, and several questions.
+fn old_refunds() -> String {
+    let lines = (0..200).map(|n| format!("F-{n},refund,100,{}\n", concrete("{authorization_id}")));
+    format!("id,type,amount,authorization_id\n{}", lines.collect::<String>())
+}
+
+fn import(file: &str) -> String {
+    request("POST", "/v1/imports", OFFICE, Some(file)).replace("application/json", "text/csv")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_ledger_is_away_is_broken_off_at_once() {
+    let looks = Looks { take: Duration::from_millis(400), fail: true, ..Looks::default() };
+    let house = House::open(Plan { looks, ..Plan::default() });
+    let mut client = house.client().await;
+    let asked = Instant::now();
+    client.send(import(&old_refunds()).as_bytes()).await;
+    let answer = client.answer().await;
+    assert_eq!(answer.problem(), (503, "not_ready".into(), String::new()));
+    assert_eq!((&answer.json()["line"], &answer.json()["posted"]), (&json!(2), &json!(0)));
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_a_file_between_lines_that_are_asked_one_by_one() {
+    let looks = Looks { take: Duration::from_millis(100), ..Looks::default() };
+    let begun = Arc::clone(&looks.begun);
+    let mut house = House::open(Plan { looks, ..Plan::default() });
+    let mut client = house.client().await;
+    client.send(import(&old_refunds()).as_bytes()).await;
+    // One look a line before the group begins, and then each line its own.
+    while begun.load(Ordering::SeqCst) < 203 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = Instant::now();
+    house.stop();
+    let answer = client.answer().await;
+    assert_eq!(answer.problem(), (503, "not_ready".into(), String::new()));
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+    let line = answer.json()["line"].as_u64().unwrap();
+    let failed = line - 2;
+    assert!((1..199).contains(&failed), "in the midst: {line}");
+    assert!(text(&answer.json()["detail"]).contains(&format!("{failed} failed")), "{}", answer.text());
+    assert_eq!(house.closed().await, 0, "nobody was cut");
 }
 
 /// A path of the table with its names filled in.
@@ -874,6 +922,49 @@ async fn events_are_listed_and_followed() {
     add(4, Event::Opened { sandbox: false });
     let news = String::from_utf8(client.until(b"\n\n").await).unwrap();
     assert!(news.contains("id: 4\n") && news.contains("\"kind\":\"opened\""), "{news}");
+}
+
+/// Readers of a feed, as many as may be, of which nobody hears anything: nothing happens.
+async fn quiet_feeds(house: &House) -> Vec<Client> {
+    let mut readers = Vec::new();
+    for _ in 0..EVENT_FEEDS {
+        let mut reader = house.client().await;
+        let head = "GET /v1/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n";
+        reader.send(format!("{head}Authorization: Bearer {OPS}\r\n\r\n").as_bytes()).await;
+        assert_eq!(reader.head().await.status, 200);
+        readers.push(reader);
+    }
+    readers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_a_feed_that_is_gone_gives_its_place_back_before_the_feed_has_anything_to_say() {
+    let house = House::usual();
+    let readers = quiet_feeds(&house).await;
+    let mut other = house.client().await;
+    assert_eq!(other.get("/v1/events?after=0", OPS).await.problem().0, 503, "all places are taken");
+    drop(readers);
+    let gone = Instant::now();
+    while other.get("/v1/events?after=0", OPS).await.status != 200 {
+        // A silent feed says that it is alive after 15 s.
+        assert!(gone.elapsed() < Duration::from_secs(10), "a reader that is gone keeps its place");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_a_feed_that_only_says_no_more_goes_on_hearing() {
+    let house = House::usual();
+    let mut reader = quiet_feeds(&house).await.swap_remove(0);
+    reader.half_close().await;
+    for lsn in 1..=3 {
+        // Longer than it takes to find a reader gone.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let at = Millis::parse("2026-11-23T17:45:00+09:00").unwrap();
+        house.events.lock().push((Lsn(lsn), at, Event::Opened { sandbox: true }));
+        let heard = String::from_utf8(reader.until(b"}\n\n").await).unwrap();
+        assert!(heard.contains(&format!("id: {lsn}\ndata: {{")), "{heard}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,6 +69,23 @@ async fn transfer_codings_other_than_chunked_are_refused_and_the_connection_ends
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_of_one_kind() {
+    let house = House::usual();
+    let order = named("K-1").to_string();
+    let length = format!("Content-Length: {}\r\n", order.len());
+    let before = house.records();
+    for other in ["text/plain", "application/json; charset=utf-8", ""] {
+        let lines = format!("{length}Content-Type: {other}\r\n");
+        let (answer, _) = told(&house, &sale("/v1/authorizations", "Host: a\r\n", &lines, &order)).await;
+        assert_eq!(answer.problem(), (400, "malformed".into(), String::new()), "{other}");
+    }
+    assert_eq!(house.records(), before);
+    let lines = format!("{length}Content-Type: application/json\r\n");
+    let (answer, _) = told(&house, &sale("/v1/authorizations", "Host: a\r\n", &lines, &order)).await;
+    assert_eq!(answer.json()["decision"], "approved", "said twice, it is said once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_whole_address_is_a_target_and_other_forms_are_not() {
     let house = House::usual();
     let mut client = house.client().await;
@@ -103,6 +120,23 @@ async fn a_whole_address_is_a_target_and_other_forms_are_not() {
         client.send(format!("GET {target} HTTP/1.1\r\n{host}\r\n").as_bytes()).await;
         assert_eq!(client.answer().await.status, 400, "{target} {host}");
     }
+    // A fragment is the caller's own (RFC 9112, section 3.2), also where it comes in pieces.
+    for target in ["/livez#f", "/livez?#", "/livez#", "http://a/livez#f"] {
+        for cut in [1, 6, 11, 40] {
+            let mut client = house.client().await;
+            let bytes = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let (begin, rest) = bytes.split_at(cut.min(bytes.len()));
+            client.send(begin.as_bytes()).await;
+            tokio::task::yield_now().await;
+            client.send(rest.as_bytes()).await;
+            let answer = client.answer().await;
+            assert_eq!(answer.problem(), (400, "malformed".into(), String::new()), "{target}");
+            assert!(answer.text().contains("without a fragment"), "{}", answer.text());
+        }
+    }
+    let mut client = house.client().await;
+    client.send(b"GET /livez HTTP/1.1\r\nHost: a\r\nReferer: http://a/#f\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 200, "elsewhere it is nothing");
     for (line, status) in [("GET *", 400), ("OPTIONS *", 405), ("CONNECT a:80", 405), ("OPTIONS /v1/codes", 405)] {
         let mut client = house.client().await;
         client.send(format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;

@@ -181,6 +181,54 @@ async fn a_voided_code_says_why_to_its_phone_and_nothing_to_the_clerk() {
     assert!(clerks.iter().all(|clerk| *clerk == clerks[0]), "{clerks:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_scanned_again_says_that_it_has_paid_only_while_its_sale_is_paid() {
+    let house = House::usual();
+    let mut client = house.client().await;
+    let cancel = |order_id: &str| json!({"merchant_id": "mrc_konbini", "order_id": order_id});
+    for (customer, capture) in [("2000", true), ("2001", false), ("2002", true)] {
+        let code = client.code(customer).await;
+        let mirror = format!("/v1/codes/{}", code["code_id"].as_str().unwrap());
+        let order_id = format!("A-{customer}");
+        let mut body = purchase(&order_id, &code, 1_000);
+        body["capture"] = json!(capture);
+        let sold = client.post("/v1/authorizations", REGISTER, &body).await.json();
+        assert_eq!(sold["decision"], "approved");
+        let again = purchase(&format!("B-{customer}"), &code, 1_000);
+        assert_eq!(client.post("/v1/authorizations", REGISTER, &again).await.json()["reason"], "code_used");
+        let refunds = format!("/v1/authorizations/{}/refunds", sold["authorization_id"].as_str().unwrap());
+        let speaks = async |client: &mut Client, ja: &str, en: &str| {
+            let told = client.get(&mirror, WALLET).await.json()["last_attempt"]["customer"].clone();
+            let (japanese, english) = (told["ja"].as_str().unwrap(), told["en"].as_str().unwrap());
+            assert!(japanese.contains(ja) && english.contains(en), "{told}");
+            assert!(japanese.contains("サンプルコンビニ") && english.contains("サンプルコンビニ"), "{told}");
+            let is_paid = en.contains("has already paid");
+            assert_eq!(english.contains("has already paid"), is_paid, "{told}");
+            assert_eq!(japanese.contains("お支払いに使われ"), is_paid, "{told}");
+        };
+        if capture {
+            speaks(&mut client, "お支払いに使われました", "has already paid").await;
+        } else {
+            speaks(&mut client, "まだ確定していません", "not charged yet").await;
+        }
+        match customer {
+            "2000" | "2001" => {
+                assert_eq!(client.post("/v1/cancellations", REGISTER, &cancel(&order_id)).await.status, 200);
+                speaks(&mut client, "取り消されたため、ご請求はありません", "was cancelled, and nothing is charged")
+                    .await;
+            }
+            _ => {
+                let refund = json!({"refund_id": "F-1", "amount": 400});
+                assert_eq!(client.post(&refunds, REGISTER, &refund).await.status, 200);
+                speaks(&mut client, "一部は返金されました", "has already paid").await;
+                let refund = json!({"refund_id": "F-2", "amount": 600});
+                assert_eq!(client.post(&refunds, REGISTER, &refund).await.status, 200);
+                speaks(&mut client, "全額返金されました", "refunded in full").await;
+            }
+        }
+    }
+}
+
 /// Every clerk's text in the examples of the API's description, with the reason beside it.
 fn examples(value: &Value, found: &mut Vec<(Value, Value)>) {
     match value {

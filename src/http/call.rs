@@ -60,6 +60,11 @@ impl Asked<'_> {
         }
     }
 
+    /// Its connection, of a call that ends with it.
+    pub(crate) fn connection(&self) -> Option<Heads> {
+        self.heads.cloned()
+    }
+
     /// A parameter of the path; the template has it.
     pub(crate) fn param(&self, name: &str) -> &str {
         let found = self.edge.router.find(&self.head.method, self.head.uri.path());
@@ -228,10 +233,13 @@ async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 fn is_served_here(edge: &Edge, door: Door, route: &Route) -> Result<(), Problem> {
     if route.call == Call::SetClock && edge.clock_setter.is_none() {
-        return Err(Problem::new(&NOT_FOUND, "Only the sandbox has a clock to set."));
+        return Err(Problem::new(
+            &NOT_FOUND,
+            "Only the sandbox has a clock to set. Use one that `serve --sandbox` started.",
+        ));
     }
     if door == Door::Public && route.is_staff_only() {
-        return Err(Problem::new(&NOT_FOUND, "This call is served on the admin address only."));
+        return Err(Problem::new(&NOT_FOUND, "This call is served on the admin address only. Send it there."));
     }
     Ok(())
 }
@@ -256,11 +264,11 @@ fn may_call(edge: &Edge, door: Door, route: &Route, known: Option<&Known>) -> Re
     let roles = roles(edge, door, route);
     if !roles.contains(&known.caller.role) {
         let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
-        let detail = format!("This call is for a key with the role {}.", names.join(" or "));
+        let detail = format!("This call is for a key with the role {}. Use such a key.", names.join(" or "));
         return Err(Problem::new(&FORBIDDEN, detail));
     }
     if door == Door::Public && matches!(known.caller.role, Role::Office | Role::Ops) {
-        return Err(Problem::new(&FORBIDDEN, "Staff keys are served on the admin address only."));
+        return Err(Problem::new(&FORBIDDEN, "Staff keys are served on the admin address only. Send it there."));
     }
     Ok(())
 }

@@ -7,13 +7,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -29,6 +29,8 @@ pub(crate) enum Framed {
     TwoWays,
     /// With a transfer coding that we do not undo.
     UnknownCoding,
+    /// Its target has a fragment, which hyper takes away before we see it.
+    Fragment,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,9 @@ impl Framing {
     fn take_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let end = memchr::memchr(b'\n', bytes);
         let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        if self.at == At::Head(false) && memchr::memchr(b'#', line).is_some() {
+            self.framed = Framed::Fragment;
+        }
         if end.is_some() && self.line_len == 0 && self.is_of_no_interest(line) {
             self.at = At::Head(true);
             return rest.get(1..).unwrap_or_default();
@@ -231,6 +236,15 @@ impl Heads {
         self.0.lock().framing.half_sent.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
+    /// Whether the caller has closed its end, as far as the kernel has told; it may be gone, or only have said all. Seen also
+    /// behind bytes that nobody has read, as TLS sends them before it closes.
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
+        let wire = self.0.lock();
+        let mut ready = pin!(wire.stream.tcp().ready(Interest::READABLE));
+        let ready = ready.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
     /// Ends when the caller has said all, or is gone: the two look alike. For a wait that may as well end early; to be
     /// awaited by the call that the connection is busy with. Never, where bytes of the next call are there already.
     pub(crate) async fn is_done_speaking(&self) {
@@ -358,6 +372,17 @@ mod tests {
         let pushed = format!("Transfer-Encoding: {}, chunked", "gzip, ".repeat(40));
         assert_eq!(of(&pushed), [Framed::UnknownCoding], "a list that can't be seen whole is refused");
         assert_eq!(of("Transfer-Encoding: Chunked"), [Framed::Well]);
+    }
+
+    #[test]
+    fn a_fragment_is_seen_in_the_request_line_and_nowhere_else() {
+        let long = "a".repeat(200);
+        for line in ["GET /a#f HTTP/1.1", "CONNECT a#f HTTP/1.1", &format!("GET /{long}#f HTTP/1.1")] {
+            assert_eq!(verdicts(format!("\r\n{line}\r\nHost: a\r\n\r\n").as_bytes()), [Framed::Fragment], "{line}");
+        }
+        let body =
+            "POST /a HTTP/1.1\r\nReferer: b#f\r\nCookie: #\r\nContent-Length: 2\r\n\r\n##GET /a HTTP/1.1\r\n\r\n";
+        assert_eq!(verdicts(body.as_bytes()), [Framed::Well, Framed::Well]);
     }
 
     #[test]

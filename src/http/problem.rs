@@ -234,7 +234,10 @@ impl Problem {
 
     /// The fact would not fit into a record; nothing was recorded.
     pub fn fact_too_large() -> Self {
-        Self::new(&TOO_LARGE, "What this would change is more than one record can hold. Nothing was recorded.")
+        Self::new(
+            &TOO_LARGE,
+            "What this would change is more than one record can hold. Nothing was recorded. Do it in smaller parts.",
+        )
     }
 
     pub fn internal() -> Self {

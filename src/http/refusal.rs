@@ -26,13 +26,19 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
             .with_field("/amount", "must not be more than was authorized")
             .with("authorized_amount", amount.get()),
         Refusal::NotStanding { status } => {
-            Problem::new(&NOT_STANDING, "It was denied, cancelled or has expired; nothing was done.")
-                .with("authorization_status", status.name())
+            let detail = "It was denied, cancelled or has expired; nothing was done. Make a new sale if one is needed.";
+            Problem::new(&NOT_STANDING, detail).with("authorization_status", status.name())
         }
-        Refusal::Cancelled => Problem::new(&NOT_STANDING, "It was cancelled before it came; nothing was done."),
+        Refusal::Cancelled => Problem::new(
+            &NOT_STANDING,
+            "It was cancelled before it came; nothing was done. Use a new id if it is to be done after all.",
+        ),
         Refusal::NotCaptured => Problem::new(&NOT_CAPTURED, "Cancel the hold, or capture less of it, instead."),
         Refusal::RefundIdReused { amount } => {
             Problem::new(&REFUND_ID_REUSED, "Use a new refund id for another refund.").with("amount", amount.get())
+        }
+        Refusal::OtherCustomer => {
+            Problem::field("/customer_id", "must be the customer of this purchase, or be left out")
         }
         Refusal::OverRefundable { left } => Problem::new(&OVER_REFUNDABLE, "")
             .with_field("/amount", "must not be more than is left to refund")
@@ -64,10 +70,12 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
         Refusal::PaymentUnknown => Problem::new(&PAYMENT_UNKNOWN, "Check the id, or tell `amount` and `paid_at`."),
         Refusal::PaymentFinal => Problem::new(&PAYMENT_FINAL, "The money came. Pay it out if it has to go back."),
         Refusal::PaymentWithdrawn => {
-            Problem::new(&PAYMENT_WITHDRAWN, "If the money came, post it under an id of its own.")
+            Problem::new(&PAYMENT_WITHDRAWN, "Post it under an id of its own if the money came.")
         }
-        Refusal::BlockUnknown => Problem::new(&BLOCK_UNKNOWN, "Check the id: there is no such block, or no more."),
-        Refusal::BillUnknown => Problem::new(&BILL_UNKNOWN, "There is no unpaid bill of this month."),
+        Refusal::BlockUnknown => Problem::new(&BLOCK_UNKNOWN, "Check the id: there is no such block, or no longer."),
+        Refusal::BillUnknown => {
+            Problem::new(&BILL_UNKNOWN, "There is no unpaid bill of this month. Take one from the list of statements.")
+        }
         Refusal::OverDamages { left } => Problem::new(&OVER_DAMAGES, "")
             .with_field("/amount", "must not be more than has accrued and is not posted")
             .with("damages_left", left.get()),
@@ -76,7 +84,7 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
             .with("credit", credit.get()),
         Refusal::NothingOwed => Problem::new(
             &NOTHING_OWED,
-            "No bill is unpaid. A month's new bill can be paid from 00:15 on the 1st, when its last sale can no longer be cancelled.",
+            "No bill is unpaid. Ask again when one is: a month's new bill can be paid from 00:15 on the 1st, when its last sale can no longer be cancelled.",
         ),
         Refusal::SlipTooLate { last_day } => {
             Problem::new(&SLIP_TOO_LATE, "Take the money by repayment.").with("last_day", last_day.to_string())
@@ -93,6 +101,16 @@ mod tests {
     use crate::domain::model::time::{Date, Millis};
     use crate::http::openapi_tests::{is_as_described, shown};
 
+    /// The verbs that a detail tells its reader what to do with.
+    const DO: [&str; 10] = ["Ask", "Cancel", "Check", "Make", "Pay", "Post", "Refund", "Send", "Take", "Use"];
+
+    /// One sentence of it begins with a verb, or says what a field must be.
+    fn says_what_to_do(detail: &str) -> bool {
+        let mut sentences = detail.split(". ").flat_map(|sentence| sentence.split("; "));
+        let begins = |sentence: &str| DO.iter().any(|verb| sentence.split_whitespace().next() == Some(verb));
+        detail.contains(" must ") || detail.contains("; end some first") || sentences.any(begins)
+    }
+
     #[test]
     fn every_refusal_has_its_error() {
         let yen = Yen::new(5);
@@ -106,6 +124,7 @@ mod tests {
             (Refusal::NotCaptured, 409, "not_captured"),
             (Refusal::Cancelled, 409, "not_standing"),
             (Refusal::RefundIdReused { amount: yen }, 409, "refund_id_reused"),
+            (Refusal::OtherCustomer, 422, "invalid_field"),
             (Refusal::OverRefundable { left: yen }, 422, "over_refundable"),
             (Refusal::TooManyRefunds { most: 100 }, 422, "too_many_refunds"),
             (Refusal::TooManyOpen { what: "blocks", most: 100 }, 409, "too_many_open"),
@@ -129,6 +148,7 @@ mod tests {
         ] {
             let problem = refused(refusal);
             assert_eq!((problem.status(), problem.reason()), (status, reason));
+            assert!(says_what_to_do(problem.detail()), "{}", problem.detail());
             is_as_described(&shown(problem));
         }
     }

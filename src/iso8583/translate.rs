@@ -7,6 +7,7 @@ use super::profile::Kind;
 use crate::domain::model::ids::{OrderId, TerminalId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::request::{Currency, EntryMode, JPY};
+use crate::domain::model::time::Date;
 
 /// A request that makes no sense, by its code of response and the element to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +45,10 @@ pub struct Request<'m> {
     /// Of this message: elements 7, 11, 32 and 41.
     pub order_id: OrderId,
     pub asks: Asks<'m>,
-    /// Whether element 90, where it is there, has a time where element 7 of the original belongs. If it has not, that may be
-    /// the name of an order that was made with such a one, but of none that is still to come.
-    pub names_a_time: bool,
+    /// Whether element 90, where it is there, can name a message that is still to come: its number is not 000000, and where
+    /// element 7 of the original belongs it has a time of the calendar. What can't may be the name of an order that was made
+    /// with such elements, and of no other.
+    pub may_still_come: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -177,8 +179,8 @@ fn request<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
             Asks::Capture { original: original()?, amount: amount(message)?, code: presented(message) }
         }
     };
-    let names_a_time = message.text(90).and_then(|digits| digits.get(10..20)).is_none_or(is_time);
-    Ok(Request { acquirer, acceptor, terminal, order_id, asks, names_a_time })
+    let may_still_come = message.text(90).is_none_or(names_a_message);
+    Ok(Request { acquirer, acceptor, terminal, order_id, asks, may_still_come })
 }
 
 fn sale<'m>(message: &Message<'m>, private: Private<'m>, capture: bool) -> Read<Sale<'m>> {
@@ -252,11 +254,16 @@ const ORIGINALS: &[&str] = &["0100", "0101", "0120", "0121", "0200", "0201", "02
 /// Of those that a refund comes of.
 const REFUNDS: &[&str] = &["0200", "0201"];
 
-/// Whether these can be the digits of a time, `MMDDhhmmss`.
+/// Whether a message can have the number and the time that stand in element 90.
+fn names_a_message(original: &str) -> bool {
+    original.get(4..10) != Some("000000") && original.get(10..20).is_some_and(is_time)
+}
+
+/// Whether these can be the digits of a time, `MMDDhhmmss`. The year is not said, so 29 February can be.
 fn is_time(text: &str) -> bool {
-    let part = |at: usize| text.get(at..at + 2).and_then(|digits| digits.parse::<u8>().ok()).unwrap_or(u8::MAX);
-    let (month, day) = (part(0), part(2));
-    (1..=12).contains(&month) && (1..=31).contains(&day) && part(4) < 24 && part(6) < 60 && part(8) < 60
+    const LEAP_YEAR: i16 = 2024;
+    let part = |at: usize| text.get(at..at + 2).and_then(|digits| digits.parse::<i8>().ok()).unwrap_or(i8::MAX);
+    Date::new(LEAP_YEAR, part(0), part(2)).is_some() && part(4) < 24 && part(6) < 60 && part(8) < 60
 }
 
 /// The order that element 90 names: its type, number, time, acquirer and forwarder.

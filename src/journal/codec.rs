@@ -36,8 +36,18 @@ pub struct BadEvent(&'static str);
 /// Appends the event's bytes. What the format has no room for is refused whole: nothing is ever cut to fit. The bytes
 /// that were appended until then are the caller's to take away.
 pub fn encode(event: &Event, out: &mut Vec<u8>) -> Result<(), TooLarge> {
+    if let Event::Refunded(refund) = event
+        && let Some(paid_at) = &refund.paid_at
+    {
+        out.push(REFUNDED_AT);
+        written(refund, out)?;
+        return written(paid_at, out);
+    }
     written(event, out)
 }
+
+/// The kind of a refund that says when the shop gave it back: the fields of the plain one, and that time.
+const REFUNDED_AT: u8 = 21;
 
 fn written(value: &impl Field, bytes: &mut Vec<u8>) -> Result<(), TooLarge> {
     let mut out = Out { bytes, is_whole: true };
@@ -68,7 +78,13 @@ impl Out<'_> {
 /// Reads one event that fills `bytes` exactly.
 pub fn decode(bytes: &[u8]) -> Result<Event, BadEvent> {
     let mut input = bytes;
-    let event = Event::get(&mut input)?;
+    let event = if let Some(fields) = bytes.strip_prefix(&[REFUNDED_AT]) {
+        input = fields;
+        let refund = Refunded::get(&mut input)?;
+        Event::Refunded(Refunded { paid_at: Some(Millis::get(&mut input)?), ..refund })
+    } else {
+        Event::get(&mut input)?
+    };
     if input.is_empty() { Ok(event) } else { Err(BadEvent("bytes left over")) }
 }
 
@@ -293,9 +309,9 @@ records! {
     Decided { random, policy, input, customer, room, outcome }
     Undone { order, customer, channel, amount, was_hold, month, bought_at, points }
     Captured { order, customer, channel, amount, released, month, due, points }
-    Refunded { order, refund_id, customer, channel, amount, month, bought_at, destination, points, books }
+    Refunded { order, refund_id, customer, channel, amount, month, bought_at, destination, points, books } - { paid_at }
     CaptureTerms { at, month, due, points } - { amount }
-    RefundMade { id, amount, left, destination, applied, restored }
+    RefundMade { id, amount, left, destination, applied, restored } - { paid_at }
     Order {
         id, key, customer, channel, handle, amount, fingerprint, decided_at, state, month, due, points, room, first, capture,
         refunds, touched, touched_at, earlier,
@@ -488,6 +504,7 @@ mod tests {
                         Applied { to: AppliedTo::Credit, amount: Yen::new(400) },
                     ],
                     restored: Yen::new(600),
+                    paid_at: None,
                 }],
             })),
             touched: Lsn(78),
@@ -506,6 +523,19 @@ mod tests {
         let (customer, channel, amount) = (CustomerIx(3), Channel::InStore, Yen::new(1_980));
         let bought_at = Millis(1_795_423_500_000);
         let undone = Undone { order: Lsn(9), customer, channel, amount, was_hold: true, month, bought_at, points: 9 };
+        let refunded = Refunded {
+            order: Lsn(9),
+            refund_id: RefundId::new("F-1").unwrap(),
+            customer,
+            channel,
+            amount,
+            month,
+            bought_at,
+            destination: Destination::BillReduced,
+            points: 9,
+            books: Box::new(books::example(customer)),
+            paid_at: None,
+        };
         let limits = MerchantLimits { per_payment: Some(Yen::new(5_000)), in_store: None };
         let profile = Profile {
             identity: Identity::Rejected,
@@ -549,18 +579,7 @@ mod tests {
                 due,
                 points: 9,
             }),
-            Event::Refunded(Refunded {
-                order: Lsn(9),
-                refund_id: RefundId::new("F-1").unwrap(),
-                customer,
-                channel,
-                amount,
-                month,
-                bought_at,
-                destination: Destination::BillReduced,
-                points: 9,
-                books: Box::new(books::example(customer)),
-            }),
+            Event::Refunded(refunded.clone()),
             Event::HoldExpired(undone),
             Event::RecalledWhole(Box::new(order())),
             Event::Settled {
@@ -580,6 +599,7 @@ mod tests {
                 expires_at: Millis(1_795_423_560_000),
             }),
             Event::Recalled { order: Box::new(Order { refunds: None, ..order() }), refunds_made: 258 },
+            Event::Refunded(Refunded { paid_at: Some(Millis(1_795_423_400_000)), ..refunded }),
         ]
     }
 

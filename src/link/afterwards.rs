@@ -31,7 +31,7 @@ pub(crate) struct After {
     pub terminal: Option<TerminalId>,
     pub doing: Doing,
     /// What is named as the original can be the name of one that is still to come.
-    pub names_a_time: bool,
+    pub may_still_come: bool,
 }
 
 pub(crate) enum Doing {
@@ -99,7 +99,7 @@ impl After {
     async fn carry_out_known(&self, edge: &Edge) -> Done {
         // Fields in each other's place name nothing; to remember that for a sale to come would tell the network that its
         // own was undone.
-        if !self.names_a_time
+        if !self.may_still_come
             && let Some(original) = self.doing.original()
             && find(edge, original).await?.is_none()
         {

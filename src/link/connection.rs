@@ -124,7 +124,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
                 Ok(Wrote::All) => is_flushed = true,
                 Err(_) => (is_mute, is_flushed) = (true, true),
             },
-            read = reader.read_buf(input.room()), if may_read => {
+            read = read(&mut reader, input.room()), if may_read => {
                 let Ok(count) = read else { return End::Closed };
                 is_deaf = count == 0;
                 if is_deaf {
@@ -151,6 +151,15 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
             }
             return end;
         }
+    }
+}
+
+/// Reads some bytes; none at the end of what the peer says. Over TLS that may come without a word of it, and the peer may
+/// still listen, as one that says so.
+async fn read(reader: &mut (impl AsyncRead + Unpin), room: &mut Vec<u8>) -> io::Result<usize> {
+    match reader.read_buf(room).await {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        read => read,
     }
 }
 

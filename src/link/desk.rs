@@ -270,7 +270,7 @@ impl Desk {
             // A sale is one question.
             Asks::Sale(_) => return Err(Verdict::not_ready()),
         };
-        Ok(After { own, terminal: request.terminal, doing, names_a_time: request.names_a_time })
+        Ok(After { own, terminal: request.terminal, doing, may_still_come: request.may_still_come })
     }
 
     /// Writes down what the engine has answered.

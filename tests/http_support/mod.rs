@@ -122,12 +122,25 @@ impl EventSource for Listed {
     }
 }
 
+/// How long the ledger takes for a look at an order by its id, and whether it answers then.
+#[derive(Clone, Debug, Default)]
+pub struct Looks {
+    pub take: Duration,
+    pub fail: bool,
+    /// So many were begun.
+    pub begun: Arc<AtomicU64>,
+}
+
 /// A ledger with one order in it.
-struct OneOld(Order);
+struct OneOld(Order, Looks);
 
 impl Past for OneOld {
+    #[expect(clippy::disallowed_methods, reason = "a ledger that takes its time; nothing is waited for by it")]
     fn order(&self, id: AuthorizationId) -> Result<Option<Order>, String> {
-        Ok((self.0.id == id).then(|| self.0.clone()))
+        self.1.begun.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(self.1.take);
+        let found = (self.0.id == id).then(|| self.0.clone());
+        if self.1.fail { Err("it is away".to_owned()) } else { Ok(found) }
     }
     fn order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, String> {
         Ok((self.0.key == *key).then(|| self.0.clone()))
@@ -237,6 +250,7 @@ pub struct Plan {
     pub options: Options,
     pub metrics: Option<PrometheusHandle>,
     pub disk: Stall,
+    pub looks: Looks,
     /// The network's link, if it is served.
     pub link: Option<LinkOptions>,
     pub issuers: Issuers,
@@ -259,6 +273,7 @@ impl Default for Plan {
             options,
             metrics: None,
             disk: Stall::default(),
+            looks: Looks::default(),
             link: None,
             issuers: Issuers::sandbox(),
             keyring: Keyring::sandbox(),
@@ -334,7 +349,7 @@ impl House {
             tls: None,
             metrics: plan.metrics,
             events: Some(Arc::new(move || Ok(source()))),
-            past: Some(Arc::new(OneOld(old.clone()))),
+            past: Some(Arc::new(OneOld(old.clone(), plan.looks))),
             clock_setter: Some(Arc::new(move |wanted| set_clock(&present, plan.clock.as_ref(), wanted))),
             options: plan.options,
         });

@@ -22,7 +22,7 @@ use sokketsu::domain::model::order::{Order, OrderState};
 use sokketsu::domain::model::payment::{BillKey, PaymentMethod, SlipKind};
 use sokketsu::domain::model::purchase::Channel;
 use sokketsu::domain::model::request::{
-    Authorize, Cancel, Capture, CustomerChange, Instruction, OrderKey, Payer, Proof, Refund, Scanned,
+    Authorize, Cancel, Capture, CustomerChange, Instruction, OrderKey, Payer, Proof, Refund, Said, Scanned,
 };
 use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::{Date, Millis, Month, Now};
@@ -255,8 +255,11 @@ impl Product {
 
     pub fn end_news(&mut self, who: usize, number: usize, came: bool, now: i64) {
         let id = office(number);
-        let told =
-            if came { Instruction::Confirm { id, amount: None, paid_at: None } } else { Instruction::Withdraw { id } };
+        let told = if came {
+            Instruction::Confirm { id, said: Said::default() }
+        } else {
+            Instruction::Withdraw { id, said: Said::default() }
+        };
         self.instruct(who, told, now);
     }
 

@@ -106,6 +106,7 @@ fn a_stop_ends_a_file_between_lines_and_the_file_again_replays() {
     assert!(posted > 0 && posted < 20_000, "{told}");
     // The header is line 1.
     assert_eq!(count(&told, "line"), posted + 2, "{told}");
+    assert_eq!(posted % 256, 0, "what was under way together is answered whole: {told}");
     server.start_again();
     let shown = server.client().import("office", &file).json();
     assert_eq!((count(&shown, "replayed"), count(&shown, "posted")), (posted, 20_000 - posted), "{shown}");
@@ -224,6 +225,109 @@ fn one_id_is_one_payment_by_call_by_file_after_a_restart_and_at_any_age() {
     assert_eq!(filed(&mut client, "2004", "D-2", "debit_failed"), "posted");
     assert_eq!(filed(&mut client, "2004", "D-2", "debit_paid"), "payment_withdrawn");
     assert_eq!(credit(&mut client, "2004"), 2_000);
+}
+
+/// One line of a file with these columns: what was done with it, or the reason and the text of its error.
+fn one_line(client: &mut Client, columns: &str, line: &str) -> (String, String) {
+    let shown = client.import("office", &format!("{columns}\n{line}\n")).json();
+    let bad = |what: &str| shown["errors"][0][what].as_str().unwrap_or_default().to_owned();
+    match (count(&shown, "posted"), count(&shown, "replayed")) {
+        (1, 0) => ("posted".to_owned(), String::new()),
+        (0, 1) => ("replayed".to_owned(), String::new()),
+        _ => (bad("reason"), bad("detail")),
+    }
+}
+
+#[test]
+fn a_refund_line_is_of_its_customer_and_of_a_time_that_can_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::sandbox(folder.path(), &["--sandbox-start", "2026-11-24T00:00:00+09:00"]);
+    let mut client = server.client();
+    let body = json!({"order_id": "R-1", "customer_id": "2001", "channel": "online", "amount": 3_000,
+        "merchant": {"id": "mrc_konbini"}});
+    let sale = client.send("register", "POST", "/v1/authorizations", &body).json();
+    let order = sale["authorization_id"].as_str().unwrap_or_else(|| panic!("{sale}")).to_owned();
+    let refunded = |client: &mut Client| {
+        count(&client.get("office", &format!("/v1/authorizations/{order}")).json(), "refunded_amount")
+    };
+    let columns = "id,type,customer_id,amount,paid_at,expires_at,authorization_id";
+    let told = |client: &mut Client, id: &str, who: &str, paid_at: &str| {
+        one_line(client, columns, &format!("{id},refund,{who},100,{paid_at},,{order}"))
+    };
+    // Now, and after the order and its refunds are in the ledger alone.
+    for round in 0..3 {
+        let id = |name: &str| format!("{name}-{round}");
+        let before = refunded(&mut client);
+        for (who, paid_at, column) in [
+            ("1006", "", "`/customer_id`"),
+            ("nobody", "", "`/customer_id`"),
+            ("2001", "2027-01-01T00:00:00+09:00", "`/paid_at`"),
+            ("2001", "2024-11-22T00:00:00+09:00", "`/paid_at`"),
+            ("2001", "yesterday", "`/paid_at`"),
+        ] {
+            let (reason, detail) = told(&mut client, &id("A"), who, paid_at);
+            assert!(reason == "invalid_field" && detail.contains(column), "{who} {paid_at}: {reason} {detail}");
+        }
+        let (reason, detail) = one_line(&mut client, columns, &format!("A,refund,2001,100,,{PAID},{order}"));
+        assert!(reason == "invalid_field" && detail.contains("`/expires_at`"), "{reason} {detail}");
+        assert_eq!(refunded(&mut client), before);
+        assert_eq!(told(&mut client, &id("A"), "2001", "").0, "posted");
+        assert_eq!(told(&mut client, &id("B"), "", PAID).0, "posted", "nobody has to be named");
+        // All that were told before, of whatever age.
+        for round in 0..=round {
+            let id = |name: &str| format!("{name}-{round}");
+            for who in ["1006", "nobody"] {
+                assert_eq!(told(&mut client, &id("A"), who, "").0, "id_reused", "{who}");
+                assert_eq!(told(&mut client, &id("B"), who, PAID).0, "id_reused", "{who}");
+            }
+            for who in ["2001", ""] {
+                assert_eq!(told(&mut client, &id("A"), who, "").0, "replayed");
+                assert_eq!(told(&mut client, &id("B"), who, PAID).0, "replayed");
+                assert_eq!(told(&mut client, &id("B"), who, "").0, "replayed", "what is not said is not compared");
+                assert_eq!(told(&mut client, &id("B"), who, "2026-11-21T12:00:00+09:00").0, "id_reused");
+                assert_eq!(told(&mut client, &id("A"), who, PAID).0, "replayed", "nobody had said when");
+            }
+        }
+        assert_eq!(refunded(&mut client), before + 200);
+        server.kill();
+        server.start_again();
+        client = server.client();
+        let later = json!({"now": format!("2026-12-{:02}T00:00:00+09:00", 5 + 10 * round)});
+        assert_eq!(client.send("ops", "POST", "/sandbox/clock", &later).status, 200);
+    }
+}
+
+#[test]
+fn a_line_of_an_end_is_compared_with_what_was_said_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::sandbox(folder.path(), &["--sandbox-start", "2026-11-24T00:00:00+09:00"]);
+    let mut client = server.client();
+    let (other_time, other_until) = ("2026-11-21T12:00:00+09:00", "2099-01-02T00:00:00+09:00");
+    for (at, kind) in ["final", "debit_paid", "withdrawn", "debit_failed"].into_iter().enumerate() {
+        let id = format!("E-{at}");
+        assert_eq!(filed(&mut client, "2001", &id, "pending"), "posted");
+        let mut told = |rest: &str| one_line(&mut client, HEADER, &format!("{id},{kind},2001,{rest}")).0;
+        for expected in ["posted", "replayed"] {
+            for other in [format!("900,{PAID},{UNTIL}"), format!("500,{other_time},"), format!(",,{other_until}")] {
+                assert_eq!(told(&other), "id_reused", "{kind} {other}, then {expected}");
+            }
+            assert_eq!(told(&format!("500,{PAID},{UNTIL}")), expected, "{kind}");
+        }
+        assert_eq!(told(",,"), "replayed", "{kind}: what is not said is not compared");
+    }
+    let columns = "id,type,customer_id,amount,paid_at,expires_at,authorization_id";
+    let order = "aut_4r00000000000hvr58bd88cvs53";
+    for (line, column) in [
+        (format!("U,repayment,2001,500,{PAID},{UNTIL},"), "`/expires_at`"),
+        (format!("U,repayment,2001,500,{PAID},,{order}"), "`/authorization_id`"),
+        (format!("U,pending,2001,500,{PAID},{UNTIL},{order}"), "`/authorization_id`"),
+        (format!("U,final,2001,500,{PAID},,{order}"), "`/authorization_id`"),
+        (format!("U,withdrawn,2001,,,,{order}"), "`/authorization_id`"),
+        ("U,debit_failed,2001,five,,,".to_owned(), "`/amount`"),
+    ] {
+        let (reason, detail) = one_line(&mut client, columns, &line);
+        assert!(reason == "invalid_field" && detail.contains(column), "{line}: {reason} {detail}");
+    }
 }
 
 #[test]

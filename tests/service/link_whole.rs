@@ -372,7 +372,11 @@ fn element_90_that_can_name_nothing_is_told_so() {
     let mut nothing = vec!["0".repeat(42), "9".repeat(42), format!("{}{mti}", named(""), mti = "0200")];
     nothing.push(format!("0200{sent}{stan}{tail}"));
     nothing.push(format!("0200{stan}0000000000{tail}"));
-    nothing.push(format!("0200{stan}1332256199{tail}"));
+    // Neither has any calendar these days.
+    for time in ["1332256199", "0231000000", "0230235959", "0431120000", "1131120000"] {
+        nothing.push(format!("0200{stan}{time}{tail}"));
+    }
+    nothing.push(format!("0200000000{sent}{tail}"));
     nothing.push(format!("0200{tail}{stan}{sent}"));
     nothing.extend(["0000", "0210", "0400", "0420", "0800", "1200", "2000", "0202"].map(named));
     let code = code(&mut client, 2_002);
@@ -408,11 +412,18 @@ fn element_90_that_can_name_nothing_is_told_so() {
     let reversal = good.with(&[(11, "000200"), (62, ""), (90, &good.original())]).as_type("0400");
     assert_eq!(peer.ask(&reversal).code(), "00", "what names it takes it back");
     assert_eq!(status(&mut client, &good), "cancelled");
-    // A network whose element 7 is no time can still take its sale back, once that has come.
-    let odd = sale(300, &code, 100).with(&[(7, "0000000017")]);
-    let reversal = odd.with(&[(11, "000301"), (62, ""), (90, &odd.original())]).as_type("0420");
-    assert_eq!(peer.ask(&reversal).get(44), "3000E090", "nothing has such a name yet");
-    assert_eq!(peer.ask(&odd).code(), "00");
-    assert_eq!(peer.ask(&reversal).code(), "00");
-    assert_eq!(status(&mut client, &odd), "cancelled");
+    let leap = sale(201, &code, 100).with(&[(7, "0229235959")]);
+    let reversal = leap.with(&[(11, "000202"), (62, ""), (90, &leap.original())]).as_type("0420");
+    assert_eq!(peer.ask(&reversal).code(), "00", "it may still come, in a leap year");
+    assert_eq!(peer.ask(&leap).get(44), "1201C1U0", "and is denied then");
+    // A network whose element 7 is no time, or whose numbers begin at 0, can still take its sale back, once that has come.
+    for (at, odd) in [(7, "0000000017"), (7, "0231000017"), (11, "000000")] {
+        let code = self::code(&mut client, 2_003);
+        let odd = sale(300, &code, 100).with(&[(at, odd)]);
+        let reversal = odd.with(&[(11, "000301"), (62, ""), (90, &odd.original())]).as_type("0420");
+        assert_eq!(peer.ask(&reversal).get(44), "3000E090", "nothing has such a name yet");
+        assert_eq!(peer.ask(&odd).code(), "00");
+        assert_eq!(peer.ask(&reversal).code(), "00");
+        assert_eq!(status(&mut client, &odd), "cancelled");
+    }
 }

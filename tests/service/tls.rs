@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::iso::{Peer, sale};
+use super::iso::{Peer, network, sale};
 use super::server::{BINARY, Server};
 
 /// A certificate that is its own authority.
@@ -190,4 +190,37 @@ fn a_link_knows_its_acquirers_by_their_certificates() {
     let mut stranger = connect(link, &ours, None);
     let refused = stranger.write_all(&bought.frame()).and_then(|()| stranger.read(&mut [0; 8]));
     assert!(refused.is_err(), "nobody without a certificate gets in");
+}
+
+/// Over TLS a peer may close its side without a word of TLS about it; it listens all the same.
+#[test]
+fn a_half_closed_link_over_tls_gets_its_answers() {
+    let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let ours = identity("localhost");
+    let config = configure(folder.path(), &ours, None);
+    let text = std::fs::read_to_string(&config).expect("a file").replace("[server.tls]", "[iso8583.tls]");
+    std::fs::write(&config, text).expect("a file");
+    let server = Server::sandbox(data.path(), &["--config", &config, "--iso8583", "127.0.0.1:0"]);
+    let link = server.iso8583.expect("a link");
+    let mut client = server.client();
+    for (stan, says_so, closes) in [(1, false, true), (2, true, true), (3, true, false)] {
+        let customer = json!({ "customer_id": format!("200{stan}") });
+        let code = client.send("wallet", "POST", "/v1/codes", &customer).json();
+        let mut peer = Peer { stream: connect(link, &ours, None) };
+        let echo = peer.ask(&network(stan, "301"));
+        assert_eq!(echo.code(), "00", "the handshake is over");
+        let bought = sale(stan, code["barcode"].as_str().expect("a barcode"), 100);
+        server.signal("STOP");
+        peer.send(&bought);
+        if says_so {
+            peer.stream.conn.send_close_notify();
+            peer.stream.flush().expect("sent");
+        }
+        if closes {
+            peer.stream.sock.shutdown(Shutdown::Write).expect("a socket");
+        }
+        server.signal("CONT");
+        let answer = peer.hear();
+        assert_eq!((answer.get(11), answer.code()), (bought.get(11), "00"), "notified: {says_so}, closed: {closes}");
+    }
 }

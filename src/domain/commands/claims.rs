@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending};
 use crate::domain::model::ids::{CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::request::Instruction;
+use crate::domain::model::request::{Instruction, Said};
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
@@ -94,10 +94,16 @@ impl<'a> Found<'a> {
         let expected = self.find(|event| matches!(event, Event::Noted { note: Note::Pending { .. }, .. }));
         match (told, came, withdrawn, expected) {
             (Instruction::Withdraw { .. }, Some(_), ..) => Err(Refusal::PaymentFinal),
-            (Instruction::Withdraw { .. }, None, Some(known), _) => Ok(Claim::Known(known)),
+            (Instruction::Withdraw { .. }, None, Some(known), expected) => {
+                expected.map_or(Ok(()), |expected| same_news(&expected.event, told)).map(|()| Claim::Known(known))
+            }
             // What was told as provisional was answered then, and is answered so again.
-            (Instruction::Expect { .. }, _, _, Some(known)) | (_, Some(known), ..) => {
+            (Instruction::Expect { .. }, _, _, Some(known)) => {
                 same_news(&known.event, told).map(|()| Claim::Known(known))
+            }
+            (_, Some(known), _, expected) => {
+                same_news(&known.event, told)?;
+                expected.map_or(Ok(()), |expected| same_expiry(&expected.event, told)).map(|()| Claim::Known(known))
             }
             (_, None, Some(_), _) => Err(Refusal::PaymentWithdrawn),
             (_, None, None, Some(known)) => {
@@ -118,16 +124,8 @@ fn pending(event: &Event) -> Option<Pending> {
     }
 }
 
-/// What was said of a payment; what was not said says nothing.
-#[derive(Clone, Copy, Default)]
-struct Said {
-    amount: Option<Yen>,
-    paid_at: Option<Millis>,
-    expires_at: Option<Millis>,
-    slip: Option<u64>,
-}
-
 impl Instruction {
+    /// What it says of a payment.
     const fn said(&self) -> Said {
         let nothing = Said { amount: None, paid_at: None, expires_at: None, slip: None };
         match *self {
@@ -135,7 +133,7 @@ impl Instruction {
             Self::Expect { amount, paid_at, expires_at, .. } => {
                 Said { amount: Some(amount), paid_at, expires_at: Some(expires_at), slip: None }
             }
-            Self::Confirm { amount, paid_at, .. } => Said { amount, paid_at, ..nothing },
+            Self::Confirm { said, .. } | Self::Withdraw { said, .. } => said,
             _ => nothing,
         }
     }
@@ -161,6 +159,16 @@ fn same_news(known: &Event, told: &Instruction) -> Result<(), Refusal> {
         _ => return Ok(()),
     };
     if is_other { Err(Refusal::IdReused { amount: Some(amount) }) } else { Ok(()) }
+}
+
+/// Until when provisional news stands is not in the news of its end.
+fn same_expiry(expected: &Event, told: &Instruction) -> Result<(), Refusal> {
+    match (pending(expected), told.said().expires_at) {
+        (Some(Pending { expires_at, amount, .. }), Some(told)) if told != expires_at => {
+            Err(Refusal::IdReused { amount: Some(amount) })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
@@ -242,9 +250,9 @@ mod tests {
             let (id, amount, paid_at) = (id("X-1"), AMOUNT, Some(self.paid_at()));
             match news {
                 Pending => Instruction::Expect { id, amount, paid_at, expires_at: self.now.at.plus(60_000) },
-                Final => Instruction::Confirm { id, amount: Some(amount), paid_at },
-                FinalWithout => Instruction::Confirm { id, amount: None, paid_at: None },
-                Withdrawn => Instruction::Withdraw { id },
+                Final => Instruction::Confirm { id, said: Said { amount: Some(amount), paid_at, ..Said::default() } },
+                FinalWithout => Instruction::Confirm { id, said: Said::default() },
+                Withdrawn => Instruction::Withdraw { id, said: Said::default() },
                 Repayment => Instruction::Repay { id, amount, paid_at, slip: None },
             }
         }
@@ -398,7 +406,10 @@ mod tests {
             let (id, at, later) = (id("X-1"), house.paid_at(), house.now.at.plus(60_000));
             let (other, early) = (Yen::new(501), at.plus(-1));
             let repay = |amount, paid_at| Instruction::Repay { id, amount, paid_at, slip: None };
-            let confirm = |amount, paid_at| Instruction::Confirm { id, amount, paid_at };
+            let confirm = |amount, paid_at| {
+                let said = Said { amount, paid_at, ..Said::default() };
+                Instruction::Confirm { id, said }
+            };
             let expect = |amount, paid_at, expires_at| Instruction::Expect { id, amount, paid_at, expires_at };
             let mut others = vec![
                 repay(other, Some(at)),
@@ -421,6 +432,37 @@ mod tests {
             // What is not said is not compared.
             let expected = if first == Pending { NEW } else { AGAIN };
             assert_eq!(house.tell("1001", &repay(AMOUNT, None)), expected, "after {first:?}");
+        }
+    }
+
+    #[test]
+    fn news_of_an_end_says_what_provisional_news_said_or_nothing() {
+        for end in [Final, Withdrawn] {
+            for is_told_before in [false, true] {
+                let mut house = House::new();
+                let (pending, plain) = (house.news(Pending), house.news(end));
+                assert_eq!(house.tell("1001", &pending), NEW);
+                if is_told_before {
+                    assert_eq!(house.tell("1001", &plain), NEW);
+                }
+                let (at, until) = (house.paid_at(), house.now.at.plus(60_000));
+                let same = Said { amount: Some(AMOUNT), paid_at: Some(at), expires_at: Some(until), slip: None };
+                let told = |said| match end {
+                    Final => Instruction::Confirm { id: id("X-1"), said },
+                    _ => Instruction::Withdraw { id: id("X-1"), said },
+                };
+                for other in [
+                    Said { amount: Some(Yen::new(501)), ..same },
+                    Said { paid_at: Some(at.plus(-1)), ..same },
+                    Said { expires_at: Some(until.plus(1)), ..same },
+                    Said { expires_at: Some(until.plus(1)), ..Said::default() },
+                ] {
+                    let got = house.tell("1001", &told(other));
+                    assert_eq!(got, Err(Refusal::IdReused { amount: Some(AMOUNT) }), "{end:?} {other:?}");
+                }
+                let expected = if is_told_before { AGAIN } else { NEW };
+                assert_eq!(house.tell("1001", &told(same)), expected, "{end:?}");
+            }
         }
     }
 

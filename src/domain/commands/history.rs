@@ -25,7 +25,7 @@ use crate::domain::model::payment::{PaymentMethod, SlipKind};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{
     Advice, Authorize, Cancel, Capture, CustomerChange, EntryMode, Instruction, JPY, OrderKey, Payer, Post, Proof,
-    Refund, Scanned,
+    Refund, Said, Scanned,
 };
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, Date, HOUR, MINUTE, Millis, Now, SECOND};
@@ -268,8 +268,8 @@ impl History {
         let instruction = match self.below(16) {
             0..6 => Instruction::Repay { id, amount, paid_at, slip },
             6..8 => Instruction::Expect { id, amount, paid_at, expires_at: self.now.plus(days_ago + 1) },
-            8 => Instruction::Confirm { id, amount: slip.map(|_| amount), paid_at },
-            9 => Instruction::Withdraw { id },
+            8 => Instruction::Confirm { id, said: Said { amount: slip.map(|_| amount), paid_at, ..Said::default() } },
+            9 => Instruction::Withdraw { id, said: Said::default() },
             10..12 => Instruction::PostDamages { id, month, amount: Yen::new(1 + self.below(9)) },
             12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)) },
             13 => Instruction::Block { id, reason: Box::from("電話番号") },
@@ -422,7 +422,9 @@ impl History {
         Some(if self.one_in(2) {
             Request::Capture(Capture { authorization, amount })
         } else {
-            Request::Refund(Refund::new(authorization, refund_id, amount))
+            // Of a third of the ids a file says when.
+            let paid_at = number.is_multiple_of(3).then(|| self.now.plus(-60_000));
+            Request::Refund(Refund { paid_at, ..Refund::new(authorization, refund_id, amount) })
         })
     }
 

@@ -58,7 +58,7 @@ impl Instruction {
         Some(match self {
             Self::Repay { id, .. } => (ReceiptKind::Repayment, *id),
             Self::Expect { id, .. } => (ReceiptKind::Pending, *id),
-            Self::Confirm { id, .. } | Self::Withdraw { id } => (ReceiptKind::Ending, *id),
+            Self::Confirm { id, .. } | Self::Withdraw { id, .. } => (ReceiptKind::Ending, *id),
             Self::PostDamages { id, .. } => (ReceiptKind::Damages, *id),
             Self::PayOut { id, .. } => (ReceiptKind::Payout, *id),
             Self::Block { id, .. } => (ReceiptKind::Block, *id),
@@ -84,9 +84,9 @@ impl<'a> Office<'a> {
         let bounds = &self.state.settings.bounds;
         match *instruction {
             Instruction::Repay { id, amount, paid_at, slip } => self.came(id, Some(amount), (paid_at, slip), expected),
-            Instruction::Confirm { id, amount, paid_at } => self.came(id, amount, (paid_at, None), expected),
+            Instruction::Confirm { id, said } => self.came(id, said.amount, (said.paid_at, None), expected),
             Instruction::Expect { id, amount, paid_at, expires_at } => {
-                let paid_at = self.paid_at(paid_at)?;
+                let paid_at = value_time(self.now, paid_at)?;
                 if expires_at <= self.now.at {
                     return Err(Refusal::ExpiryPassed);
                 }
@@ -98,7 +98,7 @@ impl<'a> Office<'a> {
                 Ok(self.note(Note::Pending { id, amount, paid_at, expires_at }))
             }
             // Also where nothing was heard before: the news may come in any order.
-            Instruction::Withdraw { id } => Ok(self.note(Note::Withdrawn { id })),
+            Instruction::Withdraw { id, .. } => Ok(self.note(Note::Withdrawn { id })),
             Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount),
             Instruction::PayOut { id, amount } => self.payout(id, amount),
             Instruction::Block { id, ref reason } => {
@@ -115,16 +115,6 @@ impl<'a> Office<'a> {
         }
     }
 
-    /// When the customer paid; now, if nobody said.
-    fn paid_at(&self, told: Option<Millis>) -> Result<Millis, Refusal> {
-        let paid_at = told.unwrap_or(self.now.at);
-        if paid_at > self.now.at {
-            return Err(Refusal::PaidInFuture { now: self.now.at });
-        }
-        let oldest = self.now.date.plus_days(-OLDEST_PAYMENT);
-        if paid_at.date() < oldest { Err(Refusal::PaidTooLongAgo { oldest }) } else { Ok(paid_at) }
-    }
-
     /// Money came: a repayment, or the end of provisional news of it.
     fn came(
         &self,
@@ -138,7 +128,7 @@ impl<'a> Office<'a> {
             return self.repaid(payment, Cause::Final(payment));
         }
         let amount = amount.ok_or(Refusal::PaymentUnknown)?;
-        let payment = Payment { id, amount, paid_at: self.paid_at(paid_at)?, slip };
+        let payment = Payment { id, amount, paid_at: value_time(self.now, paid_at)?, slip };
         self.repaid(payment, Cause::Repayment(payment))
     }
 
@@ -224,6 +214,16 @@ impl<'a> Office<'a> {
         let number = 100_000_000_000 + random % 900_000_000_000;
         Ok(Step::Record(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at }))))
     }
+}
+
+/// When money was paid, or given back; now, if nobody said.
+pub(super) fn value_time(now: &Now, told: Option<Millis>) -> Result<Millis, Refusal> {
+    let paid_at = told.unwrap_or(now.at);
+    if paid_at > now.at {
+        return Err(Refusal::PaidInFuture { now: now.at });
+    }
+    let oldest = now.date.plus_days(-OLDEST_PAYMENT);
+    if paid_at.date() < oldest { Err(Refusal::PaidTooLongAgo { oldest }) } else { Ok(paid_at) }
 }
 
 fn has_room(what: &'static str, there: usize, most: usize) -> Result<(), Refusal> {

@@ -31,6 +31,8 @@ pub enum Refusal {
     RefundIdReused {
         amount: Yen,
     },
+    /// The purchase is not of the customer who is named.
+    OtherCustomer,
     OverRefundable {
         left: Yen,
     },

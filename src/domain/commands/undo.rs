@@ -1,5 +1,6 @@
 //! After the decision: cancel, capture, refund. Each reads the order and says what is to be recorded.
 
+use super::office::value_time;
 use super::refusal::{Refusal, Step};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{Pot, Settlement, Transfer};
@@ -156,12 +157,19 @@ pub fn refund<'a>(
     policy: &Policy,
 ) -> Result<Step<(&'a Order, &'a RefundMade)>, Refusal> {
     let order = find(state, request.authorization, now)?;
+    let is_theirs =
+        request.customer.is_none_or(|id| order.customer.is_some() && state.customer_ix(&id) == order.customer);
     if let Some(made) = made_before(order, request)? {
-        return Ok(Step::Answer((order, made)));
+        let same = is_theirs.then_some(Step::Answer((order, made)));
+        return same.ok_or(Refusal::RefundIdReused { amount: made.amount });
     }
     if !request.is_new_to_ledger && order.refunds.as_ref().is_some_and(|refunds| refunds.before > 0) {
         return Err(Refusal::LedgerKnows);
     }
+    if !is_theirs {
+        return Err(Refusal::OtherCustomer);
+    }
+    value_time(now, request.paid_at)?;
     // A network names refunds as it names sales, and takes them back the same way.
     let own =
         OrderId::new(request.refund_id.as_str()).map(|order_id| OrderKey { merchant: order.key.merchant, order_id });
@@ -207,6 +215,7 @@ pub fn refund<'a>(
         // Points go down to those of what is kept, as if only that had been bought.
         points: policy.points(left) - policy.points(kept),
         books: Box::new(books),
+        paid_at: request.paid_at,
     })))
 }
 
@@ -223,9 +232,16 @@ fn refund_books(state: &State, customer: CustomerIx, purchase: &Purchase, now: &
 /// The refund that the id stands for, of those that the order knows.
 pub fn made_before<'a>(order: &'a Order, request: &Refund) -> Result<Option<&'a RefundMade>, Refusal> {
     match order.refunds().iter().find(|made| made.id == request.refund_id) {
-        Some(made) if made.amount != request.amount => Err(Refusal::RefundIdReused { amount: made.amount }),
+        Some(made) if made.amount != request.amount || is_other_time(made, request) => {
+            Err(Refusal::RefundIdReused { amount: made.amount })
+        }
         made => Ok(made),
     }
+}
+
+/// Where only one of them says when, it is the same refund.
+fn is_other_time(made: &RefundMade, request: &Refund) -> bool {
+    made.paid_at.is_some_and(|known| request.paid_at.is_some_and(|told| told != known))
 }
 
 /// Money that a refund set free on the purchase's own bill, or that met no bill of its own.

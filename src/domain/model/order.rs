@@ -60,6 +60,8 @@ pub struct RefundMade {
     pub applied: Vec<Applied>,
     /// Room that came back with it.
     pub restored: Yen,
+    /// When the shop gave it back, where that was told.
+    pub paid_at: Option<Millis>,
 }
 
 /// What was refunded of a purchase.

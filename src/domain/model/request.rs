@@ -207,6 +207,10 @@ pub struct Refund {
     pub authorization: AuthorizationId,
     pub refund_id: RefundId,
     pub amount: Yen,
+    /// Whose purchase it is, where the caller says so.
+    pub customer: Option<CustomerId>,
+    /// When the shop gave it back, where the caller says so.
+    pub paid_at: Option<Millis>,
     /// A network takes a sale back, whole or in part: it passes beyond the bound of refunds.
     pub is_reversal: bool,
     /// The ledger was asked, and knows no refund of this id.
@@ -215,7 +219,8 @@ pub struct Refund {
 
 impl Refund {
     pub const fn new(authorization: AuthorizationId, refund_id: RefundId, amount: Yen) -> Self {
-        Self { authorization, refund_id, amount, is_reversal: false, is_new_to_ledger: false }
+        let (customer, paid_at) = (None, None);
+        Self { authorization, refund_id, amount, customer, paid_at, is_reversal: false, is_new_to_ledger: false }
     }
 }
 
@@ -235,6 +240,15 @@ pub struct CustomerChange {
     pub is_of_known: bool,
 }
 
+/// What news says of a payment beside its id; what it does not say says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    pub amount: Option<Yen>,
+    pub paid_at: Option<Millis>,
+    pub expires_at: Option<Millis>,
+    pub slip: Option<u64>,
+}
+
 /// What the back office, or the customer's app, wants done. Each but a slip has an id of the caller's: the same id again
 /// only repeats the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,15 +266,15 @@ pub enum Instruction {
         paid_at: Option<Millis>,
         expires_at: Millis,
     },
-    /// The money came. Both are needed where there was no provisional news.
+    /// The money came. Amount and time are needed where there was no provisional news.
     Confirm {
         id: OfficeId,
-        amount: Option<Yen>,
-        paid_at: Option<Millis>,
+        said: Said,
     },
     /// It did not.
     Withdraw {
         id: OfficeId,
+        said: Said,
     },
     PostDamages {
         id: OfficeId,

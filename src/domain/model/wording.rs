@@ -1,5 +1,5 @@
 //! Texts that depend on more than a reason: for the clerk on the order's present status, for the customer on the state of
-//! their identity and on what voided their code.
+//! their identity, on what voided their code, and on what became of the sale that used it.
 
 use super::code::{Code, VoidedBy};
 use super::customer::{Identity, Profile};
@@ -125,6 +125,34 @@ pub const fn of_voided(by: VoidedBy) -> Words {
     }
 }
 
+/// What the customer reads of a code that was scanned again after it was used, by the present status of the sale that used
+/// it: only a captured one has paid. Nothing where the row's own words fit.
+pub const fn of_used(sale: OrderStatus) -> Option<Words> {
+    Some(match sale {
+        OrderStatus::Captured | OrderStatus::Denied => return None,
+        OrderStatus::PartiallyRefunded => words(
+            "このコードはすでに{shop}でのお支払いに使われ、そのお支払いの一部は返金されました。",
+            "This code has already paid at {shop}, and part of that was refunded.",
+        ),
+        OrderStatus::Authorized => words(
+            "このコードはすでに{shop}で使われました。そのお支払いはまだ確定していません。",
+            "This code was already used at {shop}. That purchase is not charged yet.",
+        ),
+        OrderStatus::Expired => words(
+            "このコードはすでに{shop}で使われました。その取引は期限が切れたため、ご請求はありません。お支払いの際は、新しいコードを表示してください。",
+            "This code was already used at {shop}. That hold has run out, and nothing is charged. Show a new code to pay.",
+        ),
+        OrderStatus::Refunded => words(
+            "このコードはすでに{shop}で使われました。そのお支払いは全額返金されました。お支払いの際は、新しいコードを表示してください。",
+            "This code was already used at {shop}. That payment was refunded in full. Show a new code to pay.",
+        ),
+        OrderStatus::Cancelled => words(
+            "このコードはすでに{shop}で使われました。その取引は取り消されたため、ご請求はありません。お支払いの際は、新しいコードを表示してください。",
+            "This code was already used at {shop}. That sale was cancelled, and nothing is charged. Show a new code to pay.",
+        ),
+    })
+}
+
 /// The texts of this page, for the printed table.
 pub fn as_markdown() -> String {
     let mut page = String::from(
@@ -149,6 +177,10 @@ pub fn as_markdown() -> String {
         let Words { ja, en } = of_voided(by);
         page += &format!("| `code_voided` | `voided_by` `{}` | {ja}<br>{en} |\n", by.name());
     }
+    for status in OrderStatus::ALL {
+        let Some(Words { ja, en }) = of_used(status) else { continue };
+        page += &format!("| `code_used` | the sale is `{}` by now | {ja}<br>{en} |\n", status.name());
+    }
     page
 }
 
@@ -171,7 +203,8 @@ mod tests {
                 .filter_map(move |why| Some((identity.name().to_owned(), of_identity(identity, why)?)))
         });
         let voided = VoidedBy::ALL.into_iter().map(|by| (by.name().to_owned(), of_voided(by)));
-        denials.chain(identities).chain(voided).collect()
+        let used = OrderStatus::ALL.into_iter().filter_map(|at| Some((at.name().to_owned(), of_used(at)?)));
+        denials.chain(identities).chain(voided).chain(used).collect()
     }
 
     fn is_polite(ja: &str) -> bool {
@@ -270,6 +303,20 @@ mod tests {
         assert_eq!(told(true), (NOT_CHARGED, Retry::Never));
         for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::TooLate) {
             assert_eq!(reason.retry(true), reason.retry(false));
+        }
+    }
+
+    #[test]
+    fn a_code_has_paid_only_where_its_sale_is_paid_now() {
+        let paid = Reason::CodeUsed.row().customer;
+        let mut seen = Vec::new();
+        for status in OrderStatus::ALL.into_iter().filter(|status| *status != OrderStatus::Denied) {
+            let words = of_used(status).unwrap_or(paid);
+            let is_paid = matches!(status, OrderStatus::Captured | OrderStatus::PartiallyRefunded);
+            assert_eq!(words.en.contains("has already paid"), is_paid, "{status:?}");
+            assert_eq!(words.ja.contains("お支払いに使われ"), is_paid, "{status:?}");
+            assert!(!seen.contains(&words), "{status:?}");
+            seen.push(words);
         }
     }
 

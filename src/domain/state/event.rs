@@ -226,4 +226,6 @@ pub struct Refunded {
     pub points: u64,
     /// What its money did besides making the purchase smaller.
     pub books: Box<Settlement>,
+    /// When the shop gave it back, where that was told. It counts from its record; this tells the same refund from another.
+    pub paid_at: Option<Millis>,
 }

@@ -356,7 +356,7 @@ impl State {
             }
             let (id, amount, destination) = (refund.refund_id, refund.amount, refund.destination);
             let (applied, restored) = (refund.applied(), refund.restored());
-            let made = RefundMade { id, amount, left, destination, applied, restored };
+            let made = RefundMade { id, amount, left, destination, applied, restored, paid_at: refund.paid_at };
             Arc::make_mut(order.refunds.get_or_insert_default()).made.push(made);
         });
     }

@@ -16,6 +16,7 @@ use crate::domain::model::ids::{CodeId, CustomerId, CustomerIx};
 use crate::domain::model::order::{OrderState, OrderStatus};
 use crate::domain::model::policy::Policy;
 use crate::domain::model::time::{Now, SECOND};
+use crate::domain::model::wording;
 use crate::engine::board::Board;
 use crate::http::answer::Answer;
 use crate::http::call::{Asked, ask, out_of_place};
@@ -277,9 +278,8 @@ pub(crate) async fn void(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
     let rules = edge.board.rules().ok_or_else(Problem::not_ready)?;
-    let paid_at = view.sale.as_ref().and_then(|sale| sale.shop.as_deref());
-    let sale = view.sale.as_ref().map(|tried| attempt(view, tried, paid_at, now));
-    let last_attempt = view.latest.as_ref().map(|tried| attempt(view, tried, paid_at, now));
+    let sale = view.sale.as_ref().map(|tried| attempt(view, tried, now));
+    let last_attempt = view.latest.as_ref().map(|tried| attempt(view, tried, now));
     Answer::ok(&Mirror {
         code_id: view.code.id.to_string(),
         status: view.code.state(now.at).name(),
@@ -296,8 +296,7 @@ fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
     })
 }
 
-/// `paid_at` is the shop where the code has paid: what a later try is told about.
-fn attempt(view: &CodeView, tried: &Tried, paid_at: Option<&str>, now: &Now) -> Attempt {
+fn attempt(view: &CodeView, tried: &Tried, now: &Now) -> Attempt {
     let (order, shop) = (&tried.order, tried.shop.as_deref());
     let reason = match order.state {
         OrderState::Denied(reason) => Some(reason),
@@ -305,9 +304,12 @@ fn attempt(view: &CodeView, tried: &Tried, paid_at: Option<&str>, now: &Now) -> 
         OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
     };
     let became = order.became(now.at);
-    let of_denial = |reason| (view.circumstances.words(reason), order.amount);
+    // What a later try is told about: the sale that used the code, and where that was.
+    let used_by = view.sale.as_ref().filter(|_| reason == Some(Reason::CodeUsed));
+    let of_used = used_by.and_then(|sale| wording::of_used(sale.order.status(now.at)));
+    let of_denial = |reason| (of_used.unwrap_or_else(|| view.circumstances.words(reason)), order.amount);
     let (words, yen) = reason.map_or_else(|| order.sale_words(now.at), of_denial);
-    let place = if reason == Some(Reason::CodeUsed) { paid_at } else { shop }.unwrap_or("—");
+    let place = used_by.map_or(shop, |sale| sale.shop.as_deref()).unwrap_or("—");
     Attempt {
         authorization_id: order.id.to_string(),
         decision: if reason.is_none() { "approved" } else { "denied" },

@@ -281,6 +281,7 @@ fn refunded_json(refunded: &Refunded, name: Namer<'_>) -> Value {
         "month": refunded.month.to_string(),
         "outcome": refunded.destination.name(),
         "points": refunded.points,
+        "paid_at": refunded.paid_at.map(|at| at.to_string()),
         "books": books_json(&refunded.books, name.bills),
     })
 }

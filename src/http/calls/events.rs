@@ -17,6 +17,7 @@ use crate::domain::model::time::Millis;
 use crate::domain::state::event::Event;
 use crate::http::answer::{Aborted, Answer};
 use crate::http::call::{Asked, ask};
+use crate::http::framing::Heads;
 use crate::http::past::{BillNames, invoices};
 use crate::http::problem::{EVENTS_RELEASED, NOT_FOUND, Problem};
 use crate::http::trust::request_guard::Query;
@@ -37,6 +38,10 @@ const AHEAD: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a silent feed says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const ALIVE: Bytes = Bytes::from_static(b": alive\n\n");
+/// Comments that tell a reader that is gone from one that only says no more: its side answers the first with a reset, and
+/// the second can't be written.
+const PROBES: u32 = 2;
 
 /// `GET /v1/events?after=&limit=`
 pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
@@ -48,7 +53,7 @@ pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let after = Lsn(last_event_id(asked.headers)?.or(after).unwrap_or(0));
     let left = if live { limit } else { Some(limit.unwrap_or(DEFAULT_LIMIT)) };
     let Some(sources) = asked.edge.events.as_ref().map(Arc::clone) else {
-        return Err(Problem::new(&NOT_FOUND, "Events are not kept in this process."));
+        return Err(Problem::new(&NOT_FOUND, "Events are not kept in this process. Ask a running `sokketsu serve`."));
     };
     let permit = Arc::clone(&asked.edge.feed_permits).try_acquire_owned().map_err(|_| Problem::busy())?;
     let opened = tokio::task::spawn_blocking(move || sources()).await.map_err(|_| Problem::internal())?;
@@ -67,6 +72,7 @@ pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
         names: HashMap::new(),
         bills: BillNames::default(),
         out,
+        reader: asked.connection(),
         _permit: permit,
     };
     // Before the head is sent: what can't be read at all is told by a status.
@@ -137,6 +143,8 @@ struct Feed {
     /// Likewise the names of invoices.
     bills: BillNames,
     out: mpsc::Sender<Result<Bytes, Aborted>>,
+    /// Where the reader's end can be seen.
+    reader: Option<Heads>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -146,6 +154,7 @@ const NAMES: usize = 10_000;
 impl Feed {
     async fn run(mut self, first: Page) {
         let mut silent_since = Instant::now();
+        let mut probes = PROBES;
         let mut page = Some(first);
         while self.left != Some(0) && !*self.stopping.borrow() {
             let read = match page.take() {
@@ -167,9 +176,11 @@ impl Feed {
             if !self.live {
                 break;
             }
-            if silent_since.elapsed() >= KEEP_ALIVE {
+            let is_probed = probes > 0 && self.reader.as_ref().is_some_and(Heads::is_closed_by_peer);
+            probes -= u32::from(is_probed);
+            if is_probed || silent_since.elapsed() >= KEEP_ALIVE {
                 silent_since = Instant::now();
-                if self.out.send(Ok(Bytes::from_static(b": alive\n\n"))).await.is_err() {
+                if self.out.send(Ok(ALIVE)).await.is_err() {
                     return;
                 }
             }

@@ -107,7 +107,9 @@ pub(crate) fn readyz(edge: &Edge) -> Result<Answer, Problem> {
 /// `GET /metrics`
 pub(crate) fn metrics_page(edge: &Edge) -> Result<Answer, Problem> {
     let handle = edge.metrics.as_ref();
-    let handle = handle.ok_or_else(|| Problem::new(&NOT_FOUND, "Metrics are not collected in this process."))?;
+    let handle = handle.ok_or_else(|| {
+        Problem::new(&NOT_FOUND, "Metrics are not collected in this process. Ask a running `sokketsu serve`.")
+    })?;
     metrics().inbox_depth.set(gauge_value(edge.inbox.depth()));
     Ok(Answer::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", handle.render()))
 }

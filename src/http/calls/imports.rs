@@ -19,7 +19,7 @@ use super::office::instruct_with;
 use super::undo;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::request::{Instruction, Refund};
+use crate::domain::model::request::{Instruction, Refund, Said};
 use crate::domain::model::time::Millis;
 use crate::domain::state::receipts::Known;
 use crate::hex;
@@ -117,26 +117,34 @@ fn columns(spans: &mut Records<'_>) -> Result<StringRecord, Problem> {
     let missing = || Problem::new(&MALFORMED, "The first line must name the columns, `id` and `type` among them.");
     let columns = cells(spans.next().ok_or_else(missing)?)?;
     if let Some(unknown) = columns.iter().find(|name| !COLUMNS.contains(name)) {
-        let detail = format!("The column `{unknown}` is not known; known are {}.", COLUMNS.join(", "));
+        let detail = format!(
+            "The column `{unknown}` is not known. Leave it out, or name it as it is meant: {}.",
+            COLUMNS.join(", ")
+        );
         return Err(Problem::new(&MALFORMED, detail));
     }
     let times = |wanted: &str| columns.iter().filter(|name| *name == wanted).count();
     if let Some(twice) = COLUMNS.into_iter().find(|name| times(name) > 1) {
-        return Err(Problem::new(&MALFORMED, format!("The column `{twice}` is named twice.")));
+        return Err(Problem::new(&MALFORMED, format!("The column `{twice}` is named twice. Leave one of them out.")));
     }
     if times("id") == 0 || times("type") == 0 { Err(missing()) } else { Ok(columns) }
 }
 
 fn cells(span: Span<'_>) -> Result<StringRecord, Problem> {
     if let Some(line) = span.unclosed {
-        let detail = format!("The quote that opens on line {line} is never closed, so nothing after it could be read.");
+        let detail = format!(
+            "The quote that opens on line {line} is never closed, so nothing after it could be read. Close it, and send \
+             the file again."
+        );
         return Err(bad(detail));
     }
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(span.bytes);
     let mut records = reader.byte_records();
-    let (Some(Ok(record)), None) = (records.next(), records.next()) else { return Err(bad("This is no CSV.")) };
-    StringRecord::from_byte_record(record).map_err(|_| bad("This line is not UTF-8."))
+    let (Some(Ok(record)), None) = (records.next(), records.next()) else {
+        return Err(bad("This is no CSV. Write a quote inside a quoted field twice."));
+    };
+    StringRecord::from_byte_record(record).map_err(|_| bad("This line is not UTF-8. Send the file in UTF-8."))
 }
 
 fn line(span: Span<'_>, columns: &StringRecord) -> Line {
@@ -149,7 +157,11 @@ fn line(span: Span<'_>, columns: &StringRecord) -> Line {
     let told = if cells.len() == columns.len() {
         cells.deserialize(Some(columns)).map_err(|error| bad(error.to_string())).and_then(read)
     } else {
-        Err(bad(format!("It has {} fields, and the first line names {}.", cells.len(), columns.len())))
+        Err(bad(format!(
+            "It has {} fields, and the first line names {}. Send as many, empty ones too.",
+            cells.len(),
+            columns.len()
+        )))
     };
     Line { number: span.line, id, told }
 }
@@ -179,6 +191,10 @@ async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportSho
         let is_alone = alone.contains(&at);
         if is_alone {
             note(begun.drain(..), shown).await?;
+            // Each takes looks of its own: a stop does not wait for all of a group.
+            if *edge.stopping().borrow() {
+                return Err(broken_off(line.number, shown, Problem::not_ready()));
+            }
         }
         let place = (line.number, line.id);
         begun.push((place, Begun::begin(post(edge, line.told, known.as_ref())).await));
@@ -258,6 +274,12 @@ fn field(name: &str, wanted: &str) -> Problem {
     Problem::field(&format!("/{name}"), wanted)
 }
 
+/// What a line of this type has no use for is not taken for heard.
+fn says_nothing(row: &Row<'_>, columns: &[(&str, &str)]) -> Result<(), Problem> {
+    let said = columns.iter().find(|(_, cell)| !cell.is_empty());
+    said.map_or(Ok(()), |(name, _)| Err(field(name, &format!("must be empty in a line of type `{}`", row.r#type))))
+}
+
 fn read(row: Row<'_>) -> Result<Told, Problem> {
     let id = || OfficeId::new(row.id).map_err(|bad| field("id", &bad.to_string()));
     let customer = || CustomerId::new(row.customer_id).map_err(|bad| field("customer_id", &bad.to_string()));
@@ -270,25 +292,39 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
         text => Millis::parse(text).map(Some).ok_or_else(|| field(name, "must be a time as in RFC 3339")),
     };
     let paid_at = time("paid_at", row.paid_at)?;
+    let expires_at = time("expires_at", row.expires_at)?;
+    let (expiry, authorization) = (("expires_at", row.expires_at), ("authorization_id", row.authorization_id));
+    // Of news of an end; it is compared with what was said before.
+    let said = || {
+        let amount = if row.amount.is_empty() { None } else { Some(amount()?) };
+        Ok(Said { amount, paid_at, expires_at, slip: None })
+    };
     Ok(match row.r#type {
         "repayment" => {
+            says_nothing(&row, &[expiry, authorization])?;
             Told::Office(customer()?, Instruction::Repay { id: id()?, amount: amount()?, paid_at, slip: None })
         }
         "pending" => {
-            let expires_at = time("expires_at", row.expires_at)?;
+            says_nothing(&row, &[authorization])?;
             let expires_at = expires_at.ok_or_else(|| field("expires_at", "is needed for `pending`"))?;
             Told::Office(customer()?, Instruction::Expect { id: id()?, amount: amount()?, paid_at, expires_at })
         }
         "final" | "debit_paid" => {
-            let amount = if row.amount.is_empty() { None } else { Some(amount()?) };
-            Told::Office(customer()?, Instruction::Confirm { id: id()?, amount, paid_at })
+            says_nothing(&row, &[authorization])?;
+            Told::Office(customer()?, Instruction::Confirm { id: id()?, said: said()? })
         }
-        "withdrawn" | "debit_failed" => Told::Office(customer()?, Instruction::Withdraw { id: id()? }),
+        "withdrawn" | "debit_failed" => {
+            says_nothing(&row, &[authorization])?;
+            Told::Office(customer()?, Instruction::Withdraw { id: id()?, said: said()? })
+        }
         "refund" => {
+            says_nothing(&row, &[expiry])?;
             let authorization = AuthorizationId::parse(row.authorization_id);
-            let authorization = authorization.ok_or_else(|| field("authorization_id", "is no authorization id"))?;
+            let authorization =
+                authorization.ok_or_else(|| field("authorization_id", "must be an authorization id, `aut_…`"))?;
             let refund_id = RefundId::new(row.id).map_err(|bad| field("id", &bad.to_string()))?;
-            Told::Refund(Refund::new(authorization, refund_id, amount()?))
+            let customer = if row.customer_id.is_empty() { None } else { Some(customer()?) };
+            Told::Refund(Refund { customer, paid_at, ..Refund::new(authorization, refund_id, amount()?) })
         }
         _ => {
             let known =
@@ -302,24 +338,40 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
 const LOOKS: usize = 8;
 
 /// Takes the purchases of refunds back into memory before the lines begin, so that each refund is one question. Gives
-/// the places of those that take more.
+/// the places of those that take more: earlier refunds of them are in the ledger alone, or it was not asked for them.
 async fn recall(edge: &Arc<Edge>, lines: &[Line]) -> Vec<usize> {
-    let (mut alone, mut looks) = (Vec::new(), JoinSet::new());
+    let mut alone: Vec<usize> = Vec::new();
+    let mut looks = JoinSet::new();
+    let mut is_away = false;
     for (at, line) in lines.iter().enumerate() {
         let Ok(Told::Refund(refund)) = line.told else { continue };
-        if looks.len() >= LOOKS {
-            alone.extend(looks.join_next().await.and_then(Result::ok).flatten());
+        if looks.len() >= LOOKS
+            && let Some(Ok((at, found))) = looks.join_next().await
+        {
+            is_away |= note_look(&mut alone, at, found);
+        }
+        // The first of these lines breaks the file off, so more looks would be for nothing.
+        if is_away || *edge.stopping().borrow() {
+            alone.push(at);
+            continue;
         }
         let edge = Arc::clone(edge);
-        looks.spawn(async move {
-            let is_one_question = undo::bring_back(&edge, refund.authorization).await.unwrap_or(false);
-            (!is_one_question).then_some(at)
-        });
+        looks.spawn(async move { (at, undo::bring_back(&edge, refund.authorization).await) });
     }
     while let Some(look) = looks.join_next().await {
-        alone.extend(look.ok().flatten());
+        if let Ok((at, found)) = look {
+            note_look(&mut alone, at, found);
+        }
     }
     alone
+}
+
+/// Notes a line that takes more than one question; whether the ledger could not be asked for it.
+fn note_look(alone: &mut Vec<usize>, at: usize, found: Result<bool, Problem>) -> bool {
+    if !matches!(found, Ok(true)) {
+        alone.push(at);
+    }
+    found.is_err_and(|problem| problem.status() == 503)
 }
 
 /// Whether it was known already.

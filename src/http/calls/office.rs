@@ -13,7 +13,7 @@ use crate::domain::commands::request::Request;
 use crate::domain::model::ids::{CustomerId, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines};
-use crate::domain::model::request::Instruction;
+use crate::domain::model::request::{Instruction, Said};
 use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Known, Receipt};
@@ -276,7 +276,8 @@ pub(crate) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
     let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(asked.body)? };
     let (amount, paid_at) = (body.amount.map(|amount| Yen::new(amount.0)), body.paid_at.map(|at| at.0));
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id, amount, paid_at }).await?;
+    let said = Said { amount, paid_at, ..Said::default() };
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id, said }).await?;
     Answer::ok(&show_payment(asked, &booked).await?)
 }
 
@@ -292,7 +293,7 @@ struct WithdrawnShown {
 pub(crate) async fn withdraw(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
     fields::read_none(asked.body)?;
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id }).await?;
+    let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id, said: Said::default() }).await?;
     let (status, replayed) = ("withdrawn", booked.replayed);
     Answer::ok(&WithdrawnShown {
         payment_id: id.to_string(),

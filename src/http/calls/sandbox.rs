@@ -30,7 +30,9 @@ pub(crate) async fn set_clock(asked: &Asked<'_>) -> Result<Answer, Problem> {
         return Err(Problem::field("/now", "must be before the year 2100"));
     }
     let setter = asked.edge.clock_setter.as_ref().map(Arc::clone);
-    let setter = setter.ok_or_else(|| Problem::new(&NOT_FOUND, "Only the sandbox has a clock to set."))?;
+    let setter = setter.ok_or_else(|| {
+        Problem::new(&NOT_FOUND, "Only the sandbox has a clock to set. Use one that `serve --sandbox` started.")
+    })?;
     // It waits for the ledger, which somebody may hold: nobody else waits for that, and no stop.
     let set = tokio::task::spawn_blocking(move || setter(body.now.0));
     match set.await.map_err(|_| Problem::internal())? {

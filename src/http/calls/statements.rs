@@ -232,7 +232,10 @@ pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let summary = match found {
         Some(summary) => summary,
         None if np.is_empty() => {
-            return Err(Problem::new(&STATEMENT_UNKNOWN, "Nothing was bought in this month."));
+            return Err(Problem::new(
+                &STATEMENT_UNKNOWN,
+                "Nothing was bought in this month. Take one from the list of statements.",
+            ));
         }
         None => empty(&account, month, &now, asked)?,
     };

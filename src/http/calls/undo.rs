@@ -6,7 +6,7 @@ use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
 use crate::domain::commands::undo::{CancelAction, made_before};
 use crate::domain::model::denial::Reason;
-use crate::domain::model::ids::AuthorizationId;
+use crate::domain::model::ids::{AuthorizationId, CustomerId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, OrderState};
 use crate::domain::model::request::{Cancel, Capture, OrderKey, Refund};
@@ -65,6 +65,9 @@ pub(crate) async fn refund(edge: &Edge, mut refund: Refund) -> Result<Reply, Pro
         match made_before(&found.order, &refund) {
             Ok(Some(made)) => {
                 let made = made.clone();
+                if !is_of(edge, &found.order, refund.customer).await? {
+                    return Ok(Reply::Refused(Refusal::RefundIdReused { amount: made.amount }));
+                }
                 return Ok(Reply::Refunded { order: Box::new(found.order), made, replayed: true });
             }
             Ok(None) => recall(edge, found.order).await?,
@@ -73,6 +76,15 @@ pub(crate) async fn refund(edge: &Edge, mut refund: Refund) -> Result<Reply, Pro
         refund.is_new_to_ledger = true;
     }
     Err(Problem::busy())
+}
+
+/// Whether an order that only the ledger has is the customer's who is named, if one is.
+async fn is_of(edge: &Edge, order: &Order, customer: Option<CustomerId>) -> Result<bool, Problem> {
+    let (Some(customer), Some(ix)) = (customer, order.customer) else { return Ok(customer.is_none()) };
+    match ask(edge, Request::NameCustomers(Box::from([ix])), None).await?.reply {
+        Reply::Names(names) => Ok(names.first() == Some(&Some(customer))),
+        other => Err(out_of_place(&other)),
+    }
 }
 
 /// Takes the order of a refund back into memory where only the ledger has it; whether a refund of it is one question then.

@@ -36,8 +36,16 @@ pub(crate) fn check_head(head: &Parts, framed: Framed, is_tls: bool) -> Result<(
             let detail = "Send the body as it is, with a Content-Length or `Transfer-Encoding: chunked` alone.";
             return Err(Problem::new(&CODING_UNKNOWN, detail));
         }
+        Framed::Fragment => {
+            return Err(malformed("Send the request target without a fragment: no `#` and what follows."));
+        }
     }
     check_target(&head.method, &head.uri, is_tls)?;
+    let mut kinds = head.headers.get_all(header::CONTENT_TYPE).iter();
+    let first = kinds.next();
+    if kinds.any(|kind| Some(kind) != first) {
+        return Err(malformed("Send one Content-Type header, not several that differ."));
+    }
     let mut hosts = head.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (_, Some(_)) => Err(malformed("Send one Host header, not several.")),
@@ -121,7 +129,8 @@ async fn collect(incoming: &mut Incoming, most: usize) -> Result<Bytes, Problem>
     let mut whole = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|_| malformed("The body ended before its length or is not framed as it says."))?;
+        let frame = frame
+            .map_err(|_| malformed("Send the body whole and framed as its head says: it ended early, or is not."))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + more.len() + data.len() > most {
             return Err(too_large(most));
@@ -214,6 +223,7 @@ mod tests {
         assert_eq!(check(Framed::Well, "/livez", &["a"]), Ok(()));
         assert_eq!(check(Framed::TwoWays, "/livez", &["a"]), Err(400));
         assert_eq!(check(Framed::UnknownCoding, "/livez", &["a"]), Err(501));
+        assert_eq!(check(Framed::Fragment, "/livez", &["a"]), Err(400));
         for hosts in [&[][..], &[""], &["a", "a"], &["a b"], &["user@a"], &["a/b"], &["a:b:c"], &[":80"]] {
             assert_eq!(check(Framed::Well, "/livez", hosts), Err(400), "{hosts:?}");
         }

@@ -218,7 +218,7 @@ fn refunds(db: &Connection, order: Lsn, since: Lsn) -> Result<Refunds, LedgerErr
     let before = "SELECT count(*) FROM refund WHERE order_lsn = ?1 AND lsn < ?2";
     let of = [order.0.cast_signed(), since.0.cast_signed()];
     let before: u16 = db.prepare_cached(before)?.query_row(of, |row| row.get(0))?;
-    let sql = "SELECT refund_id, amount, destination, left_after, applied, restored FROM refund
+    let sql = "SELECT refund_id, amount, destination, left_after, applied, restored, paid_at FROM refund
         WHERE order_lsn = ?1 AND lsn >= ?2 ORDER BY lsn";
     let mut query = db.prepare_cached(sql)?;
     let mut rows = query.query(of)?;
@@ -232,6 +232,7 @@ fn refunds(db: &Connection, order: Lsn, since: Lsn) -> Result<Refunds, LedgerErr
             destination: cells.one_of(2, &Destination::ALL, |destination| destination as u8)?,
             applied: cells.blob(4, codec::applied_from_bytes)?,
             restored: cells.yen(5)?,
+            paid_at: cells.opt(6)?.map(Millis),
         });
     }
     Ok(Refunds { before, made })

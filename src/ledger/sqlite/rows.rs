@@ -97,9 +97,9 @@ impl<'c> SqliteRows<'c> {
         let sql = "UPDATE decision SET refunded = refunded + ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
         self.change("an order", sql, params![order, amount, lsn, at.now.at.0])?;
         let (applied, restored) = (applied_to_bytes(&refund.applied()).map_err(too_large)?, yen(refund.restored()));
-        let destination = refund.destination as u8;
-        let row = params![order, lsn, refund.refund_id.as_str(), amount, destination, applied, restored];
-        let insert = "INSERT INTO refund SELECT ?1, ?2, ?3, ?4, captured - refunded, ?5, ?6, ?7 FROM decision
+        let (destination, paid_at) = (refund.destination as u8, refund.paid_at.map(|at| at.0));
+        let row = params![order, lsn, refund.refund_id.as_str(), amount, destination, applied, restored, paid_at];
+        let insert = "INSERT INTO refund SELECT ?1, ?2, ?3, ?4, captured - refunded, ?5, ?6, ?7, ?8 FROM decision
             WHERE lsn = ?1";
         self.run(insert, row).map(drop)
     }

@@ -33,7 +33,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 6, name: "key runs", sql: include_str!("schema/0006_key_runs.sql"), then: None },
     Migration { version: 7, name: "touched", sql: include_str!("schema/0007_touched.sql"), then: None },
     Migration { version: 8, name: "receipt ids", sql: include_str!("schema/0008_receipt_ids.sql"), then: None },
-    Migration { version: 9, name: "beside", sql: include_str!("schema/0009_beside.sql"), then: None },
+    Migration { version: 9, name: "refund time", sql: include_str!("schema/0009_refund_time.sql"), then: None },
+    Migration { version: 10, name: "beside", sql: include_str!("schema/0010_beside.sql"), then: None },
 ];
 
 /// The schema this program was written for.

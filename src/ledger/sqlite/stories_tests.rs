@@ -71,6 +71,7 @@ fn put_back(db: &Connection, history: &History) {
         db.execute("INSERT OR REPLACE INTO dossier VALUES (?1, ?2)", row).unwrap();
     }
     let later = "ALTER TABLE account DROP COLUMN touched; ALTER TABLE account DROP COLUMN beside;
+        ALTER TABLE refund DROP COLUMN paid_at;
         ALTER TABLE np_bill ADD COLUMN charged_lsn INTEGER NOT NULL DEFAULT 0; DROP TABLE story; DROP TABLE story_change;
         DROP TABLE key_run; DROP TABLE key_run_built; DROP INDEX receipt_id;
         DELETE FROM schema_migrations WHERE version >= 5";
