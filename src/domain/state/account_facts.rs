@@ -12,9 +12,25 @@ impl Event {
     /// The customer whose account the fact changes: one at most.
     pub fn account(&self) -> Option<CustomerIx> {
         match self {
+            Self::CustomerSet { ix, .. } => Some(*ix),
             Self::CodeIssued(issued) | Self::Tok19Issued(issued) => Some(issued.customer),
+            Self::Decided(decided) => decided.customer.filter(|_| matches!(decided.outcome, Outcome::Approved(_))),
+            // In suspense it is charged to nobody.
+            Self::Advised(advised) => advised.decided.customer,
+            Self::Cancelled(undone) | Self::HoldExpired(undone) => Some(undone.customer),
+            Self::Captured(captured) => Some(captured.customer),
+            Self::Refunded(refunded) => Some(refunded.customer),
+            Self::Settled { books, .. } => Some(books.customer),
             Self::Noted { customer, .. } => Some(*customer),
-            _ => self.moves_room(),
+            Self::Opened { .. }
+            | Self::PolicySet { .. }
+            | Self::HolidaysSet { .. }
+            | Self::MerchantSet(_)
+            | Self::CodeVoided { .. }
+            | Self::Tombstoned { .. }
+            | Self::SuspenseCleared { .. }
+            | Self::RecalledWhole(_)
+            | Self::Recalled { .. } => None,
         }
     }
 }
@@ -57,7 +73,7 @@ impl Account {
             | Event::RecalledWhole(_)
             | Event::Recalled { .. } => {}
         }
-        if event.moves_room().is_some() {
+        if !event.leaves_room_alone() {
             self.touched = lsn.into();
         }
     }

@@ -1,7 +1,7 @@
 //! What is news to a phone: whom a fact touches, and the version of what the phone is shown.
 
 use super::State;
-use super::event::{Event, Outcome};
+use super::event::Event;
 use crate::domain::billing::notes::Note;
 use crate::domain::model::code::Code;
 use crate::domain::model::ids::{CustomerIx, Lsn};
@@ -9,31 +9,14 @@ use crate::domain::model::request::Payer;
 
 impl Event {
     /// The customer whose room, or what is in its way, the fact may have moved; it is also the customer of the sale that the
-    /// fact changed. What is said of a code alone moves no room.
+    /// fact changed.
     pub fn moves_room(&self) -> Option<CustomerIx> {
-        match self {
-            Self::CustomerSet { ix, .. } => Some(*ix),
-            Self::Decided(decided) => decided.customer.filter(|_| matches!(decided.outcome, Outcome::Approved(_))),
-            // In suspense it is charged to nobody.
-            Self::Advised(advised) => advised.decided.customer,
-            Self::Cancelled(undone) | Self::HoldExpired(undone) => Some(undone.customer),
-            Self::Captured(captured) => Some(captured.customer),
-            Self::Refunded(refunded) => Some(refunded.customer),
-            Self::Settled { books, .. } => Some(books.customer),
-            Self::Noted { note: Note::SlipIssued(_), .. } => None,
-            Self::Noted { customer, .. } => Some(*customer),
-            Self::Opened { .. }
-            | Self::PolicySet { .. }
-            | Self::HolidaysSet { .. }
-            | Self::MerchantSet(_)
-            | Self::CodeIssued(_)
-            | Self::Tok19Issued(_)
-            | Self::CodeVoided { .. }
-            | Self::Tombstoned { .. }
-            | Self::SuspenseCleared { .. }
-            | Self::RecalledWhole(_)
-            | Self::Recalled { .. } => None,
-        }
+        self.account().filter(|_| !self.leaves_room_alone())
+    }
+
+    /// What is said of an account's codes and slips alone moves no room.
+    pub(crate) const fn leaves_room_alone(&self) -> bool {
+        matches!(self, Self::CodeIssued(_) | Self::Tok19Issued(_) | Self::Noted { note: Note::SlipIssued(_), .. })
     }
 }
 
