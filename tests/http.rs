@@ -15,7 +15,8 @@ use sokketsu::domain::state::event::{CodeIssued, Event};
 use sokketsu::engine::inbox::Bounds;
 use sokketsu::http::routes::{Call, ROUTES};
 use sokketsu::http::trust::callers::Role;
-use sokketsu::http::{Condition, FeedError, Options};
+use sokketsu::http::{Condition, Options};
+use sokketsu::journal::FeedError;
 
 const REGISTER: &str = "sandbox-register";
 const WALLET: &str = "sandbox-wallet";

@@ -11,7 +11,7 @@ use super::{Config, LedgerPlace};
 use crate::domain::model::policy::{BadPolicy, Policy};
 use crate::domain::model::time::BankCalendar;
 use crate::engine::Sync;
-use crate::journal::local::record::MAX_PAYLOAD;
+use crate::journal::record::MAX_PAYLOAD;
 
 /// The sandbox's, when there are no files.
 const POLICY: &str = include_str!("../../config/policy.toml");
