@@ -1,5 +1,6 @@
 //! The HTTP door. In reading order:
 //!
+//! - `connection`: hyper on a socket, its bounds and its end;
 //! - `call`: one call from head to answer, the only place where the steps are put in order; `framing` watches what hyper
 //!   hides of its connection;
 //! - [`routes`]: every call with its roles in one table;
@@ -15,10 +16,10 @@
 pub(crate) mod answer;
 pub(crate) mod call;
 pub(crate) mod calls;
+pub(crate) mod connection;
 pub(crate) mod decision;
 pub(crate) mod fields;
 pub(crate) mod framing;
-pub mod listener;
 #[cfg(test)]
 mod openapi_tests;
 pub(crate) mod past;
@@ -50,7 +51,7 @@ use crate::journal::Follower;
 use crate::ledger::Books;
 use crate::metrics::CallTimers;
 
-pub use self::listener::{bind, run};
+pub use self::connection::{ADMIN_CONNECTIONS, Door, run};
 pub use calls::health::{Condition, Readiness};
 use routes::Router;
 use trust::bad_codes::BadCodes;

@@ -41,13 +41,14 @@ use sokketsu::engine::serve::serve;
 use sokketsu::engine::{Engine, Sync};
 use sokketsu::http::trust::callers::{Caller, Callers, Merchants, Role, hash_key};
 use sokketsu::http::trust::signature::{Freshness, Verifier};
-use sokketsu::http::{Condition, Edge, Options, Parts, Readiness, bind, run};
+use sokketsu::http::{Condition, Edge, Options, Parts, Readiness, run};
 use sokketsu::journal::{
     Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
 use sokketsu::ledger::{Books, Entry, Issued, LedgerError, Snapshot};
 use sokketsu::link::acquirers::{Acquirer, Acquirers};
 use sokketsu::link::{Link, Options as LinkOptions, serve as serve_links};
+use sokketsu::net::bind;
 
 /// Of the key `signed-key`, whose name is `pos`.
 pub const SIGNATURE_SECRET: &[u8] = b"the secret of the key named pos.";

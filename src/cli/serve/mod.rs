@@ -35,6 +35,7 @@ use crate::ledger::writer::Writer;
 use crate::link;
 use crate::link::Link;
 use crate::metrics;
+use crate::net;
 use crate::net::tls::TlsError;
 
 use stop::Stop;
@@ -193,7 +194,7 @@ async fn run(
     stop: &Stop,
     say: &dyn Fn(&str),
 ) -> Result<Instant, ServeError> {
-    let bind = |address: SocketAddr| http::bind(address).map_err(system(format!("listen on {address}")));
+    let bind = |address: SocketAddr| net::bind(address).map_err(system(format!("listen on {address}")));
     let http = bind(config.server.http)?;
     let admin = config.server.admin.map(bind).transpose()?;
     let iso8583 = config.server.iso8583.map(bind).transpose()?;
