@@ -133,8 +133,12 @@ pub(super) fn summary(config: &Config) -> String {
             }
         },
     );
-    let LedgerPlace::Embedded(ledger) = &config.records.ledger.place;
-    line("ledger", ledger.display().to_string());
+    line(
+        "ledger",
+        match &config.records.ledger.place {
+            LedgerPlace::Embedded(file) => file.display().to_string(),
+        },
+    );
     line("policy", format!("{:?} from {}", config.policy.content.label, shown(&config.policy.file, "the program")));
     line("holidays", shown(&config.holidays.file, "the program"));
     line("signing", format!("{:?}", config.keyring));

@@ -25,8 +25,11 @@ pub(crate) struct Opened {
     pub books: Arc<dyn Books>,
 }
 
+/// Held as long as it lives.
+pub(crate) type Lock = DirLock;
+
 /// One process for each data folder.
-pub(crate) fn lock(data: &Path) -> Result<DirLock, JournalError> {
+pub(crate) fn lock(data: &Path) -> Result<Lock, JournalError> {
     lock::lock(data)
 }
 

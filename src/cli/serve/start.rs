@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rand::TryRng;
 
-use super::backends::Opened;
+use super::backends::{Lock, Opened};
 use super::{ServeError, backends, folder, system};
 use crate::cli::sandbox;
 use crate::clock::Clock;
@@ -19,14 +19,13 @@ use crate::domain::state::event::Event;
 use crate::engine::Engine;
 use crate::engine::board::Board;
 use crate::engine::recovery::recover;
-use crate::journal::local::lock::DirLock;
 use crate::journal::{JournalError, JournalReader, Release};
 use crate::ledger::{Books, Checkpoint};
 
 /// The durable half: everything below the sockets.
 pub(crate) struct Core {
     /// Held until the end of the process.
-    _lock: DirLock,
+    _lock: Lock,
     pub clock: Clock,
     pub engine: Engine,
     pub reader: Box<dyn JournalReader>,

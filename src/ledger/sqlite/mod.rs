@@ -3,6 +3,7 @@
 pub(crate) mod advices;
 pub(crate) mod books;
 pub(crate) mod codes;
+mod error;
 pub(crate) mod keys;
 #[cfg(test)]
 mod keys_tests;
