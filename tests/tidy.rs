@@ -130,8 +130,9 @@ fn the_links_take_no_more_than_questions_from_the_calls() {
     }
 }
 
-/// Folders that hold a journal or a ledger of one kind; the file that chooses among them; and where the choice is read.
+/// Each holds a journal or a ledger of one kind.
 const BACKENDS: [&str; 2] = ["src/journal/local/", "src/ledger/sqlite/"];
+/// The file that chooses among them.
 const COMPOSITION: &str = "src/cli/serve/backends.rs";
 
 #[test]

@@ -134,3 +134,115 @@ impl Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::journal::Examined;
+
+    /// Records 1 to 9 in parts of three; the one at `bad` can't be read, or means nothing.
+    #[derive(Clone)]
+    struct Parts {
+        bad: Lsn,
+        why: fn(Lsn) -> JournalError,
+        nonsense: Option<Lsn>,
+    }
+
+    fn damaged(record: Lsn) -> JournalError {
+        JournalError::Damaged { record, cause: "it is damaged".into() }
+    }
+
+    fn failed(_: Lsn) -> JournalError {
+        JournalError::failed("read records")("too many open files")
+    }
+
+    fn released(wanted: Lsn) -> JournalError {
+        JournalError::Released { wanted, first: Lsn(7) }
+    }
+
+    impl JournalReader for Parts {
+        fn next(&mut self, after: Lsn, out: &mut Record) -> Result<bool, JournalError> {
+            let lsn = after.next();
+            if lsn == self.bad {
+                return Err((self.why)(lsn));
+            }
+            (out.lsn, out.time_ms) = (lsn, 5);
+            out.payload.clear();
+            if self.nonsense != Some(lsn) {
+                codec::encode(&Event::Opened { sandbox: true }, &mut out.payload)?;
+            }
+            Ok(lsn <= Lsn(9))
+        }
+        fn last(&self) -> Lsn {
+            Lsn(9)
+        }
+        fn examine(&mut self, _: Lsn) -> Result<Examined, JournalError> {
+            Err(JournalError::Poisoned)
+        }
+        fn unreadable(&self, _: &dyn std::fmt::Display) -> JournalError {
+            damaged(self.nonsense.unwrap_or_default())
+        }
+        fn is_needed(&self, record: Lsn, posted: Lsn) -> bool {
+            (record.0 - 1) / 3 >= posted.0.saturating_sub(1) / 3
+        }
+        fn behind(&self, record: Lsn) -> Option<Lsn> {
+            [4, 7].map(Lsn).into_iter().find(|&first| first > record)
+        }
+        fn another(&self) -> Box<dyn JournalReader> {
+            Box::new(self.clone())
+        }
+    }
+
+    /// With a ledger that has posted up to record 5.
+    fn follow(bad: u64, why: fn(Lsn) -> JournalError, nonsense: Option<u64>) -> Follower {
+        let alarm = Alarm::new(&Arc::new(AtomicU64::new(5)), Arc::new(|error| panic!("the alarm: {error}")));
+        Follower::new(Box::new(Parts { bad: Lsn(bad), why, nonsense: nonsense.map(Lsn) }), alarm)
+    }
+
+    fn positions(follower: &mut Follower, after: u64) -> Result<Vec<u64>, FeedError> {
+        follower.page(Lsn(after), 100).map(|page| page.iter().map(|(lsn, ..)| lsn.0).collect())
+    }
+
+    fn rings(act: impl FnOnce() -> bool) -> bool {
+        catch_unwind(AssertUnwindSafe(act)).is_err()
+    }
+
+    #[test]
+    fn damage_that_a_start_would_refuse_calls_the_alarm_and_older_damage_ends_a_feed() {
+        for nonsense in [None, Some(2)] {
+            let bad = if nonsense.is_some() { 99 } else { 2 };
+            let mut feed = follow(bad, damaged, nonsense);
+            assert_eq!(positions(&mut feed, 0), Ok(vec![1]), "what was read before is given first");
+            assert_eq!(positions(&mut feed, 1), Err(FeedError::Gone { first: Lsn(4) }), "it can go on behind it");
+            assert!(matches!(feed.read_all(Lsn(1), 9, |_, _, _| ()), Err(JournalError::Damaged { record: Lsn(2), .. })));
+        }
+        assert_eq!(
+            positions(&mut follow(3, damaged, None), 3),
+            Ok((4..=9).collect()),
+            "who does not read it is not told"
+        );
+        for needed in [4, 6, 7, 9] {
+            assert!(rings(|| follow(needed, damaged, None).page(Lsn(3), 9).is_ok()), "record {needed}");
+            assert!(rings(|| follow(99, damaged, Some(needed)).page(Lsn(3), 9).is_ok()), "record {needed}");
+        }
+    }
+
+    #[test]
+    fn only_who_needs_every_record_calls_the_alarm_for_one_that_was_released() {
+        assert_eq!(positions(&mut follow(5, released, None), 4), Err(FeedError::Gone { first: Lsn(7) }));
+        assert!(rings(|| follow(5, released, None).read_all(Lsn(4), 9, |_, _, _| ()).is_ok()));
+    }
+
+    #[test]
+    fn what_waiting_may_mend_is_told_after_what_was_read_before_it() {
+        let mut feed = follow(4, failed, None);
+        assert_eq!(positions(&mut feed, 0), Ok(vec![1, 2, 3]));
+        let why = "the journal could not read records: too many open files".to_owned();
+        assert_eq!(positions(&mut feed, 3), Err(FeedError::Failed(why)));
+        let mut read = Vec::new();
+        assert!(feed.another().read_all(Lsn(0), 2, |lsn, _, _| read.push(lsn.0)).is_ok());
+        assert_eq!(read, [1, 2], "no more than was asked for");
+    }
+}

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::cursor::Cursor;
 use super::disk::narrow;
 use super::local_tests::{batch_at, payload, read_all, small};
-use super::reader::Reader;
+use super::reader::{LocalReader, Reader};
 use super::recover::{Action, Damage, Finding};
 use super::segment::Header;
 use super::sim::{Call, Fault, Rng, SimDisk};
 use super::{recover, segment, *};
-use crate::journal::Record;
 use crate::journal::record::Parsed;
+use crate::journal::{JournalReader, Record};
 
 /// What is inside an error, if it is damage.
 fn damage_in(error: &JournalError) -> Option<Damage> {
@@ -515,4 +515,59 @@ fn the_reader_verifies_as_it_goes() {
     let error = reader.next(&mut record).unwrap_err();
     let finding = damage_in(&error).map(|damage| damage.finding);
     assert!(matches!(finding, Some(Finding::SegmentMissing { .. })), "{error}");
+}
+
+#[test]
+fn what_a_start_would_read_is_needed_and_the_rest_can_be_passed_over() {
+    let disk = SimDisk::from_image(&journal());
+    let reader = LocalReader::new(disk, Some(Durable::fixed(Lsn(9))));
+    // Three records to a segment; recovery begins with the one of the ledger's position.
+    for (record, posted, needed) in [
+        (1, 0, true),
+        (3, 3, true),
+        (3, 4, false),
+        (4, 5, true),
+        (6, 4, true),
+        (6, 7, false),
+        (7, 9, true),
+        (9, 2, true),
+    ] {
+        assert_eq!(reader.is_needed(Lsn(record), Lsn(posted)), needed, "record {record}, posted {posted}");
+    }
+    assert_eq!(
+        [1, 3, 4, 6, 7, 9].map(|record| reader.behind(Lsn(record))),
+        [4, 4, 7, 7, 0, 0].map(|first| { (first > 0).then_some(Lsn(first)) })
+    );
+    let mut image = journal();
+    image.remove(&name(1));
+    let released = LocalReader::new(SimDisk::from_image(&image), Some(Durable::fixed(Lsn(9))));
+    assert!(!released.is_needed(Lsn(2), Lsn(8)), "what was released meanwhile needs nobody");
+    assert_eq!(released.behind(Lsn(2)), Some(Lsn(4)));
+}
+
+#[test]
+fn a_reader_goes_where_it_is_asked_and_names_the_place_of_what_means_nothing() {
+    let disk = SimDisk::from_image(&journal());
+    let mut reader = LocalReader::new(disk.clone(), None);
+    let found = reader.examine(Lsn(9)).unwrap();
+    assert_eq!((found.first, found.last, found.torn_bytes), (Lsn(1), Lsn(9), 0));
+    assert_eq!((found.kept_in.as_str(), reader.last()), ("3 segments", Lsn(9)));
+    let mut record = Record::default();
+    for after in [0, 1, 2, 7, 3, 4, 8] {
+        assert!(reader.next(Lsn(after), &mut record).unwrap());
+        assert_eq!((record.lsn.0, record.payload), (after + 1, payload(after + 1, 1_000)));
+        record = Record::default();
+    }
+    assert!(!reader.next(Lsn(9), &mut record).unwrap());
+    assert!(reader.next(Lsn(4), &mut record).unwrap());
+    let error = reader.unreadable(&"of no kind that is known");
+    assert!(matches!(error, JournalError::Damaged { record: Lsn(5), .. }));
+    let at = START + SIZE;
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the journal is damaged in 00000000000000000004.seg, byte {at}, record 5: it is intact but of no kind that is \
+             known"
+        )
+    );
 }

@@ -136,3 +136,69 @@ impl Books for SqliteBooks {
         self.ask(|db| read::exposure_sums(db, upto))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::domain::model::time::Millis;
+    use crate::ledger::sqlite::SqliteLedger;
+
+    /// Idle ones, and all.
+    fn open(books: &SqliteBooks) -> (usize, usize) {
+        let pool = books.pool.lock();
+        (pool.idle.len(), pool.open)
+    }
+
+    fn made() -> (SqliteBooks, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        drop(SqliteLedger::open(&path, Millis(0)).unwrap());
+        (SqliteBooks::new(&path), dir)
+    }
+
+    #[test]
+    fn a_connection_is_used_again_and_one_that_failed_is_closed() {
+        let (books, dir) = made();
+        for _ in 0..5 {
+            assert_eq!(books.as_of().unwrap(), Lsn::ZERO);
+            assert_eq!(open(&books), (1, 1));
+        }
+        let failed: Result<(), _> = books.ask(|_| Err(LedgerError::Corrupt("a page".to_owned())));
+        assert!(matches!(failed, Err(LedgerError::Corrupt(_))));
+        assert_eq!(open(&books), (0, 0));
+        assert_eq!(books.as_of().unwrap(), Lsn::ZERO);
+        std::fs::remove_file(dir.path().join("ledger.db")).unwrap();
+        let none = SqliteBooks::new(&dir.path().join("ledger.db"));
+        assert!(matches!(none.as_of(), Err(LedgerError::Io(_))));
+        assert_eq!(open(&none), (0, 0), "what could not be opened takes no place");
+    }
+
+    #[test]
+    fn more_questions_than_connections_wait_for_one_that_comes_back() {
+        let (books, _dir) = made();
+        let (all_asked, go_on) = (Barrier::new(BOOKS_CONNECTIONS + 1), Barrier::new(BOOKS_CONNECTIONS + 1));
+        std::thread::scope(|scope| {
+            for _ in 0..BOOKS_CONNECTIONS {
+                scope.spawn(|| {
+                    books.ask(|db| {
+                        all_asked.wait();
+                        go_on.wait();
+                        position(db)
+                    })
+                });
+            }
+            all_asked.wait();
+            assert_eq!(open(&books), (0, BOOKS_CONNECTIONS));
+            let patient = scope.spawn(|| books.as_of());
+            let told = books.as_of();
+            assert!(matches!(told, Err(LedgerError::Busy(_))), "they are lent for longer than a lock is waited for");
+            assert!(patient.join().unwrap().is_err());
+            let late = scope.spawn(|| books.as_of());
+            go_on.wait();
+            assert_eq!(late.join().unwrap().unwrap(), Lsn::ZERO);
+        });
+        assert_eq!(open(&books), (BOOKS_CONNECTIONS, BOOKS_CONNECTIONS), "all came back");
+    }
+}
