@@ -128,15 +128,9 @@ struct Place<F> {
     window_at: u64,
 }
 
-impl Reader<StdDisk> {
+impl<D: Disk> Reader<D> {
     /// Reads the records after `after`. Beside a live writer give its [`Durable`]; for a journal at rest that
     /// may end in a torn tail give [`Durable::fixed`] with the last position that recovery would keep.
-    pub fn open(dir: &Path, after: Lsn, durable: Option<Durable>) -> Result<Self, JournalError> {
-        Self::open_on(StdDisk::new(dir), after, durable)
-    }
-}
-
-impl<D: Disk> Reader<D> {
     pub fn open_on(disk: D, after: Lsn, durable: Option<Durable>) -> Result<Self, JournalError> {
         let mut this = Self { disk, durable, after, place: None };
         this.seek()?;
@@ -166,7 +160,7 @@ impl<D: Disk> Reader<D> {
     }
 
     /// The last position read, whether answered or passed over.
-    #[must_use]
+    #[cfg(test)]
     pub fn position(&self) -> Lsn {
         self.place.as_ref().map_or(Lsn::ZERO, |place| Lsn(place.cursor.next.0.saturating_sub(1)))
     }
