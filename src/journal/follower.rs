@@ -216,7 +216,10 @@ mod tests {
             let mut feed = follow(bad, damaged, nonsense);
             assert_eq!(positions(&mut feed, 0), Ok(vec![1]), "what was read before is given first");
             assert_eq!(positions(&mut feed, 1), Err(FeedError::Gone { first: Lsn(4) }), "it can go on behind it");
-            assert!(matches!(feed.read_all(Lsn(1), 9, |_, _, _| ()), Err(JournalError::Damaged { record: Lsn(2), .. })));
+            assert!(matches!(
+                feed.read_all(Lsn(1), 9, |_, _, _| ()),
+                Err(JournalError::Damaged { record: Lsn(2), .. })
+            ));
         }
         assert_eq!(
             positions(&mut follow(3, damaged, None), 3),

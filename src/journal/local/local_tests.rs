@@ -183,7 +183,8 @@ fn a_reader_follows_the_live_writer() {
         let readers: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut reader = Reader::open_on(StdDisk::new(dir.path()), Lsn::ZERO, Some(durable.clone())).unwrap();
+                    let mut reader =
+                        Reader::open_on(StdDisk::new(dir.path()), Lsn::ZERO, Some(durable.clone())).unwrap();
                     let (mut record, mut seen) = (Record::default(), 0);
                     loop {
                         let finished = done.load(Ordering::Acquire);
