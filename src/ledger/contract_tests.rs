@@ -306,7 +306,7 @@ pub fn money_is_conserved(make: impl Fn() -> Made) {
         let get = |kind| folded.get(kind).copied().unwrap_or(0);
         assert!(get("suspense_cleared") > 0);
         assert_eq!(history.state.suspense.get(), get("suspense") - get("suspense_cleared"));
-        let entries: Vec<Entry> = all_entries(&mut ledger, &history.state).into_iter().flatten().collect();
+        let entries: Vec<Entry> = all_entries(&ledger, &history.state).into_iter().flatten().collect();
         for (kind, amount) in folded.iter().filter(|(kind, _)| !kind.starts_with("suspense")) {
             let posted = sum(&entries, |entry| entry.kind.name() == *kind).unsigned_abs();
             assert_eq!(posted, *amount, "{kind} of seed {seed}");

@@ -40,7 +40,7 @@ pub(crate) fn open(records: &Records, now: Millis) -> Result<Opened, ServeError>
         // A damaged journal is refused before anything is made beside it.
         LocalReader::at_rest(&dir).look(Lsn::ZERO)?;
     }
-    let (mut checkpoint, books) = ledger(records, now)?;
+    let mut checkpoint = checkpoint(records, now)?;
     let posted = checkpoint.position()?;
     if posted > Lsn::ZERO && !dir.exists() {
         // A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place. (A folder
@@ -54,7 +54,7 @@ pub(crate) fn open(records: &Records, now: Millis) -> Result<Opened, ServeError>
         tracing::warn!(bytes, lsn, copy, "cut an unanswered tail off the journal; what was cut is in the copy");
     }
     let (reader, release) = (Box::new(journal.reader()), Arc::new(journal.release()));
-    Ok(Opened { journal: Box::new(journal), reader, release, checkpoint, books })
+    Ok(Opened { journal: Box::new(journal), reader, release, checkpoint, books: books(records) })
 }
 
 fn has_ledger(records: &Records) -> bool {
@@ -64,9 +64,16 @@ fn has_ledger(records: &Records) -> bool {
 }
 
 /// Opens the ledger, makes it if it is not there, and brings its tables up to date.
-fn ledger(records: &Records, now: Millis) -> Result<(Box<dyn Checkpoint>, Arc<dyn Books>), LedgerError> {
+fn checkpoint(records: &Records, now: Millis) -> Result<Box<dyn Checkpoint>, LedgerError> {
     match &records.ledger.place {
-        LedgerPlace::Embedded(file) => Ok((Box::new(SqliteLedger::open(file, now)?), Arc::new(SqliteBooks::new(file)))),
+        LedgerPlace::Embedded(file) => Ok(Box::new(SqliteLedger::open(file, now)?)),
+    }
+}
+
+/// For questions to a ledger that is there.
+fn books(records: &Records) -> Arc<dyn Books> {
+    match &records.ledger.place {
+        LedgerPlace::Embedded(file) => Arc::new(SqliteBooks::new(file)),
     }
 }
 
@@ -74,7 +81,7 @@ fn ledger(records: &Records, now: Millis) -> Result<(Box<dyn Checkpoint>, Arc<dy
 pub(crate) struct AtRest {
     pub journal: Box<dyn JournalReader>,
     /// None where nothing was ever posted.
-    pub books: Option<Box<dyn Books>>,
+    pub books: Option<Arc<dyn Books>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +93,6 @@ pub(crate) fn at_rest(records: &Records) -> Result<AtRest, NoJournal> {
     if !dir.exists() {
         return Err(NoJournal(dir.display().to_string()));
     }
-    let books: Option<Box<dyn Books>> = match &records.ledger.place {
-        LedgerPlace::Embedded(file) if has_ledger(records) => Some(Box::new(SqliteBooks::new(file))),
-        LedgerPlace::Embedded(_) => None,
-    };
+    let books = has_ledger(records).then(|| books(records));
     Ok(AtRest { journal: Box::new(LocalReader::at_rest(&dir)), books })
 }
