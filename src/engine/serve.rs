@@ -28,9 +28,10 @@ const PAPERS_TICK: Duration = Duration::from_millis(4);
 const IDLE_TICK: Duration = Duration::from_millis(500);
 
 /// Serves the queues until `stop` ends and everything that waits is answered; gives the owner back. An error means that
-/// the journal could not be written: nothing of the group was answered, and the process must stop. `tell_room`
-/// is told by the committer's thread between groups, every few seconds, whether the journal has room. Once [`Queues::is_stopping`] is set no papers are
-/// added, which would keep it busy for as long as there are some; once [`Queues::is_halted`] is set it never ends.
+/// the journal could not be written: nothing of the group was answered, and the process must stop. `tell_room` is told by
+/// the committer's thread between groups, every few seconds, whether the journal has room. Once [`Queues::is_stopping`] is
+/// set no papers are added, which would keep it busy for as long as there are some; once [`Queues::is_halted`] is set it
+/// never ends.
 pub async fn serve(
     engine: Engine,
     queues: Queues,
