@@ -43,8 +43,8 @@ pub(crate) fn open(records: &Records, now: Millis) -> Result<Opened, ServeError>
     let mut checkpoint = checkpoint(records, now)?;
     let posted = checkpoint.position()?;
     if posted > Lsn::ZERO && !dir.exists() {
-        // A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place. (A folder
-        // without segments is refused by recovery.)
+        // A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place. (A
+        // folder without segments is refused by recovery.)
         return Err(RecoveryError::LedgerAhead { ledger: posted, journal: Lsn::ZERO }.into());
     }
     let options = Options { segment_size: records.journal.segment_bytes, posted, ..Options::default() };
