@@ -23,8 +23,9 @@ use sokketsu::domain::model::time::Millis;
 use sokketsu::domain::state::State;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
+use sokketsu::journal::Journal;
 use sokketsu::journal::local::disk::{Disk, DiskFile};
-use sokketsu::journal::{Journal, LocalJournal, Options};
+use sokketsu::journal::local::{LocalJournal, Options};
 
 use shop::{START, purchase, visit, with_codes};
 
@@ -108,9 +109,10 @@ fn purchases(customers: u32) -> Vec<Request> {
 }
 
 /// Decisions a second; all must be approved.
-fn run<J: Journal>(state: State, journal: J, purchases: &[Request]) -> u128 {
+fn run(state: State, journal: impl Journal + 'static, purchases: &[Request]) -> u128 {
     let posted = Arc::new(AtomicU64::new(0));
-    let mut engine = Engine::new(state, journal, Sync::BeforeAnswer, [7; 32], Arc::new(Board::default()), posted);
+    let mut engine =
+        Engine::new(state, Box::new(journal), Sync::BeforeAnswer, [7; 32], Arc::new(Board::default()), posted);
     let began = Instant::now();
     for group in purchases.chunks(GROUP) {
         engine.begin(Millis(START + 1_000));

@@ -36,7 +36,7 @@ use sokketsu::engine::inbox::Stages;
 use sokketsu::engine::owner::{Group, Owner};
 use sokketsu::http::steps;
 use sokketsu::journal::codec;
-use sokketsu::journal::local::record;
+use sokketsu::journal::record;
 
 use sample::{BODY, HEAD, approval, minted, scanned};
 use shop::{START, purchase, with_codes};

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sokketsu::domain::model::ids::Lsn;
 use sokketsu::journal::local::disk::StdDisk;
-use sokketsu::journal::local::record;
 use sokketsu::journal::local::release::release_oldest;
-use sokketsu::journal::{Batch, Journal, LocalJournal, Options};
+use sokketsu::journal::local::{LocalJournal, Options};
+use sokketsu::journal::{Batch, Journal, record};
 
 const PAYLOAD: usize = 250;
 const FILE: usize = 64 << 20;
@@ -48,13 +48,14 @@ fn commit(c: &mut Criterion) {
     group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3)).sample_size(50);
     for records in [1, 16, 64, 256] {
         let batch = batch_of(records);
-        let bytes = vec![7; batch.size_on_disk()];
+        let bytes = vec![7; batch.size()];
         group.throughput(Throughput::Elements(records as u64));
         group.bench_function(BenchmarkId::new("journal", records), |b| {
             b.iter_custom(|rounds| {
                 let start = Instant::now();
                 for _ in 0..rounds {
-                    black_box(journal.commit(&batch).expect("a commit"));
+                    black_box(journal.write(&batch).expect("a write"));
+                    journal.sync().expect("a sync");
                 }
                 let took = start.elapsed();
                 let disk = StdDisk::new(&dir.path().join("journal"));

@@ -12,7 +12,7 @@ use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::Millis;
 use sokketsu::domain::state::State;
 use sokketsu::ledger::sqlite::SqliteLedger;
-use sokketsu::ledger::{Ledger, Posting};
+use sokketsu::ledger::{Checkpoint, Posting, Snapshot};
 
 #[path = "sales/mod.rs"]
 mod sales;

@@ -15,10 +15,11 @@ use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::Millis;
 use sokketsu::domain::state::State;
 use sokketsu::engine::recovery::replay;
-use sokketsu::journal::local::recover::examine;
-use sokketsu::journal::{Batch, Durable, Journal, LocalJournal, Options, Reader, Record, codec};
+use sokketsu::journal::local::reader::LocalReader;
+use sokketsu::journal::local::{LocalJournal, Options};
+use sokketsu::journal::{Batch, Journal, JournalReader, Record, codec};
 use sokketsu::ledger::sqlite::SqliteLedger;
-use sokketsu::ledger::{Ledger, Posting};
+use sokketsu::ledger::{Checkpoint, Posting, Snapshot};
 
 #[path = "sales/mod.rs"]
 mod sales;
@@ -39,19 +40,20 @@ fn main() {
         std::fs::create_dir_all(&dir).expect("the directory");
         write(&journal, customers, count);
     }
-    let last = examine(&journal, Lsn::ZERO).expect("a whole journal").last;
+    let mut reader = LocalReader::at_rest(&journal);
+    let last = reader.examine(Lsn::ZERO).expect("a whole journal").last;
     let mut ledger = SqliteLedger::open(&file, Millis(0)).expect("a ledger");
     if ledger.position().expect("a position") < last {
         let customers = Lsn(u64::from(customers));
-        timed("post customers", customers.0, || post(&mut ledger, &journal, customers));
-        timed("post codes and sales", last.0 - customers.0, || post(&mut ledger, &journal, last));
+        timed("post customers", customers.0, || post(&mut ledger, &mut reader, customers));
+        timed("post codes and sales", last.0 - customers.0, || post(&mut ledger, &mut reader, last));
     }
     let mut loaded = State::new(Settings::default());
     timed("load the ledger", last.0, || ledger.load(&mut loaded).expect("loaded"));
     drop(loaded);
     let mut state = State::new(Settings::default());
     timed("replay the journal", last.0, || {
-        replay(&mut state, &journal, last, |state, _, event, now| state.apply(event, now)).expect("replayed");
+        replay(&mut state, &mut reader, |state, _, event, now| state.apply(event, now)).expect("replayed");
     });
 }
 
@@ -63,7 +65,8 @@ fn write(dir: &Path, customers: u32, count: u32) {
             batch.clear();
             part.iter()
                 .for_each(|posting| batch.push(posting.time.0, |bytes| codec::encode(&posting.event, bytes).unwrap()));
-            journal.commit(&batch).expect("a commit");
+            journal.write(&batch).expect("a write");
+            journal.sync().expect("a sync");
         }
     };
     let mut sales = Sales::new(customers);
@@ -82,17 +85,15 @@ fn write(dir: &Path, customers: u32, count: u32) {
 }
 
 /// Reads, checks, decodes and posts, as the write-behind worker does.
-fn post(ledger: &mut SqliteLedger, journal: &Path, until: Lsn) {
-    let mut reader =
-        Reader::open(journal, ledger.position().expect("a position"), Some(Durable::fixed(until))).expect("a reader");
+fn post(ledger: &mut SqliteLedger, journal: &mut dyn JournalReader, until: Lsn) {
+    let mut at = ledger.position().expect("a position");
     let (mut record, mut chunk) = (Record::default(), Vec::with_capacity(CHUNK));
     loop {
         chunk.clear();
-        while chunk.len() < CHUNK
-            && let Some(lsn) = reader.next(&mut record).expect("a record")
-        {
+        while chunk.len() < CHUNK && at < until && journal.next(at, &mut record).expect("a record") {
+            at = record.lsn;
             let event = codec::decode(&record.payload).expect("an event");
-            chunk.push(Posting { lsn, time: Millis(record.time_ms), event });
+            chunk.push(Posting { lsn: at, time: Millis(record.time_ms), event });
         }
         if chunk.is_empty() {
             return;

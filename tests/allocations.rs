@@ -138,7 +138,7 @@ fn the_engine_allocates_by_the_batch() {
         .collect();
     let journal = memory::MemoryJournal::default();
     let (board, posted) = (Arc::new(Board::default()), Arc::new(AtomicU64::new(0)));
-    let mut engine = Engine::new(state, journal.clone(), Sync::BeforeAnswer, [1; 32], board, posted);
+    let mut engine = Engine::new(state, Box::new(journal.clone()), Sync::BeforeAnswer, [1; 32], board, posted);
     for (at, batch) in batches.into_iter().enumerate() {
         let batch: Vec<_> = batch
             .into_iter()

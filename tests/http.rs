@@ -17,7 +17,8 @@ use sokketsu::domain::state::event::{CodeIssued, Event};
 use sokketsu::engine::inbox::Bounds;
 use sokketsu::http::routes::{Call, ROUTES};
 use sokketsu::http::trust::callers::Role;
-use sokketsu::http::{Condition, EVENT_FEEDS, FeedError, Options};
+use sokketsu::http::{Condition, EVENT_FEEDS, Options};
+use sokketsu::journal::FeedError;
 
 const REGISTER: &str = "sandbox-register";
 const WALLET: &str = "sandbox-wallet";

@@ -63,10 +63,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("journal", &["domain"]),
     // Stories and receipts are kept in the journal's bytes (docs/decisions/0011).
     ("ledger", &["domain", "journal"]),
-    ("engine", &["domain", "journal", "ledger", "clock", "metrics", "code"]),
-    ("net", &["files"]),
-    ("http", &["domain", "journal", "ledger", "clock", "metrics", "code", "engine", "hex", "files", "net"]),
-    ("link", &["domain", "iso8583", "clock", "metrics", "code", "engine", "net", "http"]),
+    ("engine", &["domain", "journal", "ledger", "clock", "metrics"]),
+    ("net", &["files", "metrics"]),
+    ("http", &["domain", "journal", "ledger", "clock", "metrics", "code", "engine", "hex", "net"]),
+    // The links ask by the same steps as the calls; see FROM_HTTP.
+    ("link", &["domain", "iso8583", "metrics", "code", "engine", "net", "http"]),
     ("config", &["domain", "files", "hex", "code", "iso8583", "journal", "engine", "http", "link", "cli"]),
     (
         "cli",
@@ -110,6 +111,50 @@ fn imports_point_one_way() {
             for import in code.split("crate::").skip(1) {
                 let to = import.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
                 assert!(to == module || allowed.contains(&to), "{name}:{}: {module} may not use {to}", at + 1);
+            }
+        }
+    }
+}
+
+/// What the links take from the calls: what is asked and looked up, who sends bad codes, and the errors of both. Nothing of
+/// HTTP itself.
+const FROM_HTTP: [&str; 6] = ["Edge;", "call::ask", "calls::", "past::", "problem::", "trust::"];
+
+#[test]
+fn the_links_take_no_more_than_questions_from_the_calls() {
+    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("src/link/")) {
+        for import in product(name, text).split("crate::http::").skip(1) {
+            let is_listed = FROM_HTTP.iter().any(|allowed| import.starts_with(allowed));
+            assert!(is_listed, "{name} may not use http::{}", import.lines().next().unwrap_or_default());
+        }
+    }
+}
+
+/// Each holds a journal or a ledger of one kind.
+const BACKENDS: [&str; 2] = ["src/journal/local/", "src/ledger/sqlite/"];
+/// The file that chooses among them.
+const COMPOSITION: &str = "src/cli/serve/backends.rs";
+
+#[test]
+fn only_the_composition_names_a_backend() {
+    let names = [
+        "journal::local",
+        "ledger::sqlite",
+        "local::",
+        "sqlite::",
+        "LocalJournal",
+        "LocalReader",
+        "Sqlite",
+        "rusqlite",
+    ];
+    for (name, text) in sources() {
+        if name == COMPOSITION || BACKENDS.iter().any(|folder| name.starts_with(folder)) {
+            continue;
+        }
+        for (at, line) in product(&name, &text).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for word in names {
+                assert!(!code.contains(word), "{name}:{}: only {COMPOSITION} may name {word}", at + 1);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::domain::model::request::{Authorize, OrderKey, Payer};
 use crate::domain::model::time::{DAY, Date, Millis};
 use crate::domain::state::event::Event;
 use crate::engine::Engine;
-use crate::journal::{Journal, JournalError, TooLarge};
+use crate::journal::{JournalError, TooLarge};
 
 /// How long before the sandbox's birth customer 1004 bought something: long enough for its bill to be
 /// overdue whatever day it is (a purchase is due at most 41 days later).
@@ -23,7 +23,7 @@ const OVERDUE_YEN: u64 = 3_000;
 const LOAD: std::ops::Range<u32> = 2_000..3_000;
 
 /// Writes the demo data into an empty journal, as a history that ends `now`.
-pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) -> Result<(), JournalError> {
+pub fn fill(engine: &mut Engine, opening: &[Event], now: Millis) -> Result<(), JournalError> {
     let long_ago = now.plus(-OVERDUE_SINCE);
     engine.begin(long_ago);
     for event in opening {
@@ -37,7 +37,7 @@ pub fn fill<J: Journal>(engine: &mut Engine<J>, opening: &[Event], now: Millis) 
     for (id, name, mcc) in shops {
         merchant(engine, id, name, mcc)?;
     }
-    let full = |engine: &Engine<J>| engine.state().policy.as_ref().map_or(0, |in_force| in_force.policy.top_rung());
+    let full = |engine: &Engine| engine.state().policy.as_ref().map_or(0, |in_force| in_force.policy.top_rung());
     let top = full(engine);
     let adult =
         Profile { identity: Identity::Verified, birth_date: Date::new(1990, 4, 1), rung: top, ..Profile::newcomer() };
@@ -69,14 +69,14 @@ fn born_years_ago(now: Millis, years: i16) -> Option<Date> {
     Some(crate::domain::model::time::Now::at(now).date.plus_years(-years))
 }
 
-fn merchant<J: Journal>(engine: &mut Engine<J>, id: &str, name: &str, mcc: u16) -> Result<(), TooLarge> {
+fn merchant(engine: &mut Engine, id: &str, name: &str, mcc: u16) -> Result<(), TooLarge> {
     let Ok(id) = MerchantId::new(id) else { return Ok(()) };
     let limits = MerchantLimits::default();
     let merchant = Merchant { id, name: name.into(), mcc, status: MerchantStatus::Active, limits };
     engine.record(&Event::MerchantSet(Box::new(merchant)))
 }
 
-fn customer<J: Journal>(engine: &mut Engine<J>, id: &str, profile: Profile) -> Result<Option<CustomerId>, TooLarge> {
+fn customer(engine: &mut Engine, id: &str, profile: Profile) -> Result<Option<CustomerId>, TooLarge> {
     let Ok(id) = CustomerId::new(id) else { return Ok(None) };
     let ix = engine.state().next_customer();
     engine.record(&Event::CustomerSet { ix, id, profile: Box::new(profile) })?;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{LedgerPlace, Records};
+use super::serve::backends::{AtRest, NoJournal, at_rest};
+use crate::config::Records;
 use crate::domain::commands::advise::advise;
 use crate::domain::commands::authorize::{Judgement, judge};
 use crate::domain::commands::refusal::Step;
@@ -21,9 +22,7 @@ use crate::domain::state::State;
 use crate::domain::state::event::{Advised, Decided, Event, Outcome};
 use crate::engine::recovery::{RecoveryError, replay};
 use crate::journal::JournalError;
-use crate::journal::local::recover::examine_all;
-use crate::ledger::LedgerError;
-use crate::ledger::sqlite::SqliteReader;
+use crate::ledger::{Books, LedgerError};
 
 /// Records between two rounds of freeing memory.
 const FREE_EVERY: u64 = 10_000;
@@ -33,7 +32,8 @@ const FREE_EVERY: u64 = 10_000;
 pub struct Report {
     pub first: Lsn,
     pub last: Lsn,
-    pub segments: usize,
+    /// In what the records are kept: `3 segments`.
+    pub kept_in: String,
     /// Bytes of a tail that was never answered; recovery cuts it.
     pub torn_bytes: u64,
     pub approved: u64,
@@ -60,8 +60,8 @@ pub enum VerifyError {
     Journal(#[from] JournalError),
     #[error("the ledger could not be read: {0}")]
     Ledger(#[from] LedgerError),
-    #[error("there is no journal in {}", .0.display())]
-    NoJournal(std::path::PathBuf),
+    #[error(transparent)]
+    NoJournal(#[from] NoJournal),
     /// Older records were released, so the whole history can't be judged again.
     #[error("the journal begins at record {0}; `verify` needs it from record 1")]
     Released(Lsn),
@@ -83,7 +83,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lag = self.last.0.saturating_sub(self.ledger.0);
-        writeln!(f, "journal   records {} to {} in {} segments, chain intact", self.first, self.last, self.segments)?;
+        writeln!(f, "journal   records {} to {} in {}, chain intact", self.first, self.last, self.kept_in)?;
         if self.torn_bytes > 0 {
             writeln!(f, "          {} bytes of an unanswered tail, to be cut at the next start", self.torn_bytes)?;
         }
@@ -109,33 +109,28 @@ impl fmt::Display for Report {
 
 /// Compares journal, rules and ledger. `progress` is told the record being read.
 pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<Report, VerifyError> {
-    let journal = records.data.join("journal");
-    let LedgerPlace::Embedded(place) = &records.ledger.place;
+    let AtRest { mut journal, books } = at_rest(records)?;
     // The ledger first: it may move on while the journal is read, never back.
-    if !journal.exists() {
-        return Err(VerifyError::NoJournal(journal));
-    }
-    let ledger = if place.exists() { Some(SqliteReader::open(place)?) } else { None };
     let mut checkpoint = State::new(records.settings);
-    if let Some(ledger) = &ledger {
-        ledger.load(&mut checkpoint)?;
+    if let Some(books) = &books {
+        books.load(&mut checkpoint)?;
     }
     // What the ledger has once was durable: a tail that is torn before its position is damage.
-    let found = examine_all(&journal, checkpoint.lsn)?;
+    let found = journal.examine(checkpoint.lsn)?;
     if found.first > Lsn(1) && found.last > Lsn::ZERO {
         return Err(VerifyError::Released(found.first));
     }
     let mut report = Report {
         first: found.first,
         last: found.last,
-        segments: found.segments,
-        torn_bytes: found.torn.map_or(0, |torn| torn.bytes),
+        kept_in: found.kept_in,
+        torn_bytes: found.torn_bytes,
         ledger: checkpoint.lsn,
         ..Report::default()
     };
     let mut state = State::new(records.settings);
     let mut decided_in_journal = 0;
-    replay(&mut state, &journal, found.last, |state, lsn, event, now| {
+    replay(&mut state, journal.as_mut(), |state, lsn, event, now| {
         match event {
             Event::Decided(decided) => judge_again(state, lsn, decided, now, &mut report),
             Event::Advised(advised) => advise_again(state, lsn, advised, now, &mut report),
@@ -153,8 +148,8 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
             progress(lsn, found.last);
         }
     })?;
-    if let Some(ledger) = &ledger {
-        check_books(ledger, &checkpoint, decided_in_journal, &mut report)?;
+    if let Some(books) = &books {
+        check_books(books.as_ref(), &checkpoint, decided_in_journal, &mut report)?;
     }
     let now = Now::at(state.time.max(Millis(0)));
     report.suspense = state.suspense.get();
@@ -245,12 +240,12 @@ fn compare(state: &State, checkpoint: &State, report: &mut Report) {
 }
 
 /// Sums and counts of the ledger against the state it stands for.
-fn check_books(ledger: &SqliteReader, at: &State, decided: u64, report: &mut Report) -> Result<(), VerifyError> {
-    let counted = ledger.count_decisions(at.lsn)?;
+fn check_books(books: &dyn Books, at: &State, decided: u64, report: &mut Report) -> Result<(), VerifyError> {
+    let counted = books.count_decisions(at.lsn)?;
     if counted != decided {
         report.note(format!("{decided} decisions in the journal, {counted} in the ledger"));
     }
-    let sums: BTreeMap<_, _> = ledger.exposure_sums(at.lsn)?.into_iter().collect();
+    let sums: BTreeMap<_, _> = books.exposure_sums(at.lsn)?.into_iter().collect();
     for account in at.accounts() {
         // Holds count until their paper is posted, whether their time has run out or not.
         let held: u64 = account.holds().iter().map(|hold| hold.amount.get()).sum();
@@ -270,6 +265,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::config::Ledger as LedgerConfig;
+    use crate::config::LedgerPlace;
     use crate::domain::commands::history::History;
     use crate::domain::model::request::Post;
     use crate::domain::model::settings::Settings;
@@ -277,7 +273,7 @@ mod tests {
     use crate::journal::local::{LocalJournal, Options};
     use crate::journal::{Batch, Journal, codec};
     use crate::ledger::sqlite::SqliteLedger;
-    use crate::ledger::{Ledger, Posting};
+    use crate::ledger::{Checkpoint, Posting};
 
     /// A random history as a service would have left it on disk.
     fn on_disk(events: &[(Lsn, Millis, Event)], data: &std::path::Path) -> Records {
@@ -287,7 +283,8 @@ mod tests {
         for (_, at, event) in events {
             batch.push(at.0, |bytes| codec::encode(event, bytes).unwrap());
         }
-        journal.commit(&batch).unwrap();
+        journal.write(&batch).unwrap();
+        journal.sync().unwrap();
         let place = data.join("ledger.db");
         let mut ledger = SqliteLedger::open(&place, Millis(0)).unwrap();
         let posting =

@@ -11,7 +11,7 @@ use super::{Config, LedgerPlace};
 use crate::domain::model::policy::{BadPolicy, Policy};
 use crate::domain::model::time::BankCalendar;
 use crate::engine::Sync;
-use crate::journal::local::record::MAX_PAYLOAD;
+use crate::journal::record::MAX_PAYLOAD;
 
 /// The sandbox's, when there are no files.
 const POLICY: &str = include_str!("../../config/policy.toml");
@@ -133,8 +133,12 @@ pub(super) fn summary(config: &Config) -> String {
             }
         },
     );
-    let LedgerPlace::Embedded(ledger) = &config.records.ledger.place;
-    line("ledger", ledger.display().to_string());
+    line(
+        "ledger",
+        match &config.records.ledger.place {
+            LedgerPlace::Embedded(file) => file.display().to_string(),
+        },
+    );
     line("policy", format!("{:?} from {}", config.policy.content.label, shown(&config.policy.file, "the program")));
     line("holidays", shown(&config.holidays.file, "the program"));
     line("signing", format!("{:?}", config.keyring));

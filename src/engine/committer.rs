@@ -16,17 +16,17 @@ use super::owner::Group;
 use super::pacing::Pacing;
 
 /// How often the journal's room is looked at.
-const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(5);
+const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(5);
 
 /// The journal, and what of it is not synced yet.
-pub struct Committer<J> {
-    journal: J,
+pub struct Committer {
+    journal: Box<dyn Journal>,
     sync: Sync,
     unsynced: bool,
 }
 
-impl<J: Journal> Committer<J> {
-    pub fn new(journal: J, sync: Sync) -> Self {
+impl Committer {
+    pub fn new(journal: Box<dyn Journal>, sync: Sync) -> Self {
         Self { journal, sync, unsynced: false }
     }
 
@@ -165,15 +165,15 @@ enum Next {
 }
 
 /// The committer's thread.
-pub(super) struct Thread<J, H> {
-    pub committer: Committer<J>,
+pub(super) struct Thread<H> {
+    pub committer: Committer,
     pub line: Arc<Line>,
     pub pacing: Pacing,
-    /// Called between groups, every few seconds.
-    pub keep_house: H,
+    /// Is told between groups, every few seconds, whether the journal has room, and if not, why.
+    pub tell_room: H,
 }
 
-impl<J: Journal, H: FnMut(&J)> Thread<J, H> {
+impl<H: FnMut(Result<(), String>)> Thread<H> {
     /// Works until it is stopped; an error goes to the owner.
     pub fn run(mut self) {
         // The gap ends when it is over, not 50 µs later.
@@ -185,7 +185,7 @@ impl<J: Journal, H: FnMut(&J)> Thread<J, H> {
     }
 
     fn work(&mut self) -> Result<(), JournalError> {
-        let mut house_kept = Instant::now();
+        let mut looked = Instant::now();
         loop {
             match self.next() {
                 Next::Group(mut pending) => {
@@ -202,9 +202,9 @@ impl<J: Journal, H: FnMut(&J)> Thread<J, H> {
                 Next::Nothing => {}
                 Next::Stop => return Ok(()),
             }
-            if house_kept.elapsed() >= KEEP_HOUSE_EVERY {
-                house_kept = Instant::now();
-                (self.keep_house)(&self.committer.journal);
+            if looked.elapsed() >= LOOK_FOR_ROOM_EVERY {
+                looked = Instant::now();
+                (self.tell_room)(self.committer.journal.room());
             }
         }
     }
@@ -218,7 +218,7 @@ impl<J: Journal, H: FnMut(&J)> Thread<J, H> {
                     return Next::Stop;
                 }
                 desk.hand = Hand::Idle;
-                if line.filled.wait_for(&mut desk, KEEP_HOUSE_EVERY).timed_out() {
+                if line.filled.wait_for(&mut desk, LOOK_FOR_ROOM_EVERY).timed_out() {
                     return Next::Nothing;
                 }
                 continue;

@@ -42,18 +42,18 @@ pub enum Sync {
 }
 
 /// Owner and committer on one thread, one group at a time.
-pub struct Engine<J> {
+pub struct Engine {
     owner: Owner,
-    committer: Committer<J>,
+    committer: Committer,
     group: Group,
 }
 
-impl<J: Journal> Engine<J> {
+impl Engine {
     /// Takes over a recovered state and its journal. `seed` makes handles and ids: from the system in service,
     /// fixed in tests.
     pub fn new(
         state: State,
-        journal: J,
+        journal: Box<dyn Journal>,
         sync: Sync,
         seed: [u8; 32],
         board: Arc<Board>,
@@ -114,7 +114,7 @@ impl<J: Journal> Engine<J> {
     }
 
     /// For [`serve::serve`].
-    pub fn into_parts(self) -> (Owner, Committer<J>) {
+    pub fn into_parts(self) -> (Owner, Committer) {
         (self.owner, self.committer)
     }
 }

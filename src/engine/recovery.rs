@@ -1,13 +1,11 @@
 //! Coming back: accounts from the ledger, then the journal after its position.
 
-use std::path::Path;
-
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::State;
-use crate::journal::{Durable, JournalError, Reader, Record, codec};
-use crate::ledger::{Ledger, LedgerError};
+use crate::journal::{JournalError, JournalReader, Record, codec};
+use crate::ledger::{LedgerError, Snapshot};
 
 /// Records between two rounds of freeing memory.
 const FREE_EVERY: u64 = 10_000;
@@ -28,18 +26,18 @@ pub enum RecoveryError {
 /// The state as of the journal's last record, and how many records were applied after the ledger's.
 pub fn recover(
     settings: Settings,
-    ledger: &mut dyn Ledger,
-    journal: &Path,
-    last: Lsn,
+    ledger: &dyn Snapshot,
+    journal: &mut dyn JournalReader,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(State, u64), RecoveryError> {
     let mut state = State::new(settings);
     ledger.load(&mut state)?;
+    let last = journal.last();
     if state.lsn > last {
         return Err(RecoveryError::LedgerAhead { ledger: state.lsn, journal: last });
     }
     let from = state.lsn;
-    let applied = replay(&mut state, journal, last, |state, _, event, now| {
+    let applied = replay(&mut state, journal, |state, _, event, now| {
         state.apply(event, now);
         if (state.lsn.0 - from.0).is_multiple_of(FREE_EVERY) {
             state.forget(now.at, from, usize::MAX);
@@ -49,19 +47,16 @@ pub fn recover(
     Ok((state, applied))
 }
 
-/// Hands the records after `state.lsn` up to `last` to `each`, which applies them.
+/// Hands the records after `state.lsn` up to the journal's last one to `each`, which applies them.
 pub fn replay(
     state: &mut State,
-    journal: &Path,
-    last: Lsn,
+    journal: &mut dyn JournalReader,
     mut each: impl FnMut(&mut State, Lsn, &crate::domain::state::event::Event, &Now),
 ) -> Result<u64, RecoveryError> {
-    if state.lsn >= last {
-        return Ok(0);
-    }
-    let mut reader = Reader::open(journal, state.lsn, Some(Durable::fixed(last)))?;
     let (mut record, mut now, mut count) = (Record::default(), Now::at(Millis(0)), 0);
-    while let Some(lsn) = reader.next(&mut record)? {
+    let (mut lsn, last) = (state.lsn, journal.last());
+    while lsn < last && journal.next(lsn, &mut record)? {
+        lsn = record.lsn;
         let event = codec::decode(&record.payload).map_err(|problem| RecoveryError::Event { lsn, problem })?;
         if now.at.0 != record.time_ms {
             now = Now::at(Millis(record.time_ms));

@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::domain::commands::request::Request;
-use crate::journal::{Journal, JournalError};
+use crate::journal::JournalError;
 use crate::metrics::{gauge_value, metrics};
 
 use super::Engine;
@@ -28,23 +28,24 @@ const PAPERS_TICK: Duration = Duration::from_millis(4);
 const IDLE_TICK: Duration = Duration::from_millis(500);
 
 /// Serves the queues until `stop` ends and everything that waits is answered; gives the owner back. An error means that
-/// the journal could not be written: nothing of the group was answered, and the process must stop. `keep_house` is
-/// called by the committer's thread between groups, every few seconds. Once [`Queues::is_stopping`] is set no papers are
-/// added, which would keep it busy for as long as there are some; once [`Queues::is_halted`] is set it never ends.
-pub async fn serve<J: Journal + 'static>(
-    engine: Engine<J>,
+/// the journal could not be written: nothing of the group was answered, and the process must stop. `tell_room` is told by
+/// the committer's thread between groups, every few seconds, whether the journal has room. Once [`Queues::is_stopping`] is
+/// set no papers are added, which would keep it busy for as long as there are some; once [`Queues::is_halted`] is set it
+/// never ends.
+pub async fn serve(
+    engine: Engine,
     queues: Queues,
     clock: Clock,
-    keep_house: impl FnMut(&J) + Send + 'static,
+    tell_room: impl FnMut(Result<(), String>) + Send + 'static,
     stop: impl Future<Output = ()>,
 ) -> Result<Owner, JournalError> {
     let (owner, committer) = engine.into_parts();
     let news = Arc::clone(&queues.news);
     let line = Arc::new(Line::new(queues.most, Arc::clone(&news)));
     let pacing = Pacing::new(queues.longest_gap, Instant::now());
-    let thread = Thread { committer, line: Arc::clone(&line), pacing, keep_house };
+    let thread = Thread { committer, line: Arc::clone(&line), pacing, tell_room };
     let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || thread.run());
-    let thread = thread.map_err(|source| JournalError::Failed { doing: "start its thread", source })?;
+    let thread = thread.map_err(JournalError::failed("start its thread"))?;
     let (now, target) = (Instant::now(), queues.target);
     let (callers, backlog) = (Callers::new(now), Backlog::new(target, now));
     let mut service =

@@ -1,5 +1,6 @@
 //! The HTTP door. In reading order:
 //!
+//! - `connection`: hyper on a socket, its bounds and its end;
 //! - `call`: one call from head to answer, the only place where the steps are put in order; `framing` watches what hyper
 //!   hides of its connection;
 //! - [`routes`]: every call with its roles in one table;
@@ -15,10 +16,10 @@
 pub(crate) mod answer;
 pub(crate) mod call;
 pub(crate) mod calls;
+pub(crate) mod connection;
 pub(crate) mod decision;
 pub(crate) mod fields;
 pub(crate) mod framing;
-pub mod listener;
 #[cfg(test)]
 mod openapi_tests;
 pub(crate) mod past;
@@ -43,18 +44,15 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 use crate::code::{Issuers, Keyring};
-use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
-use crate::domain::state::event::Event;
 use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
+use crate::journal::Follower;
+use crate::ledger::Books;
 use crate::metrics::CallTimers;
 
-pub use self::listener::{bind, run};
-pub use calls::events::FeedError;
+pub use self::connection::{ADMIN_CONNECTIONS, Door, run};
 pub use calls::health::{Condition, Readiness};
-pub use calls::statements::CustomerPast;
-pub use past::Past;
 use routes::Router;
 use trust::bad_codes::BadCodes;
 use trust::callers::Callers;
@@ -108,15 +106,6 @@ impl Default for Options {
     }
 }
 
-/// Reads recorded events in order, from any position. Blocking.
-pub trait EventSource: Send {
-    /// At most `max` events after `after`; fewer, or none, at the journal's end.
-    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, FeedError>;
-}
-
-/// Opens a reader of its own for each feed.
-pub type EventSources = Arc<dyn Fn() -> Result<Box<dyn EventSource>, String> + Send + Sync>;
-
 /// Sets the sandbox's clock and gives what it shows now; `Err` holds the present time when it would go back.
 pub type ClockSetter = Arc<dyn Fn(Millis) -> Result<Millis, Millis> + Send + Sync>;
 
@@ -134,8 +123,9 @@ pub struct Parts {
     /// Every listener speaks TLS with it, or none does.
     pub tls: Option<TlsAcceptor>,
     pub metrics: Option<PrometheusHandle>,
-    pub events: Option<EventSources>,
-    pub past: Option<Arc<dyn Past>>,
+    /// Each feed of events reads with another one of it.
+    pub journal: Option<Follower>,
+    pub past: Option<Arc<dyn Books>>,
     /// Present in the sandbox only; without it the call does not exist.
     pub clock_setter: Option<ClockSetter>,
     pub options: Options,
@@ -153,8 +143,8 @@ pub struct Edge {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) metrics: Option<PrometheusHandle>,
-    pub(crate) events: Option<EventSources>,
-    pub(crate) past: Option<Arc<dyn Past>>,
+    pub(crate) journal: Option<Follower>,
+    pub(crate) past: Option<Arc<dyn Books>>,
     pub(crate) clock_setter: Option<ClockSetter>,
     pub(crate) options: Options,
     pub(crate) bad_codes: BadCodes,
@@ -186,7 +176,7 @@ impl Edge {
             readiness: parts.readiness,
             tls: parts.tls,
             metrics: parts.metrics,
-            events: parts.events,
+            journal: parts.journal,
             past: parts.past,
             clock_setter: parts.clock_setter,
             bad_codes,

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::Edge;
 use super::call::{Asked, ask, out_of_place};
-use super::calls::statements::CustomerPast;
 use super::problem::{AUTHORIZATION_UNKNOWN, FORBIDDEN, Problem};
 use super::trust::callers::Caller;
 use crate::domain::commands::reply::Reply;
@@ -19,20 +18,8 @@ use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Millis;
 use crate::domain::state::receipts::Known;
-
-/// What the ledger remembers. Blocking; called from threads that may block.
-pub trait Past: Send + Sync {
-    fn order(&self, id: AuthorizationId) -> Result<Option<Order>, String>;
-    /// The newest decision with this key.
-    fn order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, String>;
-    /// The facts that answer for ids of the office, of all customers.
-    fn known(&self, ids: &[OfficeId]) -> Result<Known, String>;
-    /// The names of orders by their record, those that there are.
-    fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, String>;
-    fn customer(&self, customer: &CustomerId) -> Result<CustomerPast, String>;
-    /// Whether everything that is durable now is posted.
-    fn is_caught_up(&self) -> Result<bool, String>;
-}
+use crate::journal::Follower;
+use crate::ledger::{Books, CustomerPast, LedgerError};
 
 /// How long a bill may wait for the ledger.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -50,20 +37,20 @@ pub(crate) struct Unavailable;
 /// Asks the ledger, on a thread that may block. `None` where there is no ledger.
 async fn read<T: Send + 'static>(
     edge: &Edge,
-    ask: impl FnOnce(&dyn Past) -> Result<T, String> + Send + 'static,
+    ask: impl FnOnce(&dyn Books) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<Option<T>, Unavailable> {
-    let Some(past) = edge.past.as_ref().map(Arc::clone) else { return Ok(None) };
+    let Some(books) = edge.past.as_ref().map(Arc::clone) else { return Ok(None) };
     let permit = Arc::clone(&edge.past_permits).acquire_owned();
     let Ok(Ok(permit)) = tokio::time::timeout(edge.options.past_timeout, permit).await else { return Err(Unavailable) };
     let look = tokio::task::spawn_blocking(move || {
         // Held until the ledger lets go, also when nobody waits any more.
         let _permit = permit;
-        ask(past.as_ref())
+        ask(books.as_ref())
     });
     match tokio::time::timeout(edge.options.past_timeout, look).await {
         Ok(Ok(Ok(found))) => Ok(Some(found)),
         Ok(Ok(Err(error))) => {
-            tracing::warn!(error, "the ledger could not be read");
+            tracing::warn!(%error, "the ledger could not be read");
             Err(Unavailable)
         }
         Ok(Err(_)) | Err(_) => Err(Unavailable),
@@ -72,9 +59,9 @@ async fn read<T: Send + 'static>(
 
 /// Looks an old order up. Nothing is known where there is no ledger.
 pub(crate) async fn look(edge: &Edge, which: Which) -> Result<Option<Order>, Unavailable> {
-    let look = move |past: &dyn Past| match which {
-        Which::Id(id) => past.order(id),
-        Which::Key(key) => past.order_by_key(&key),
+    let look = move |books: &dyn Books| match which {
+        Which::Id(id) => books.past_order(id),
+        Which::Key(key) => books.past_order_by_key(&key),
     };
     Ok(read(edge, look).await?.flatten())
 }
@@ -82,7 +69,7 @@ pub(crate) async fn look(edge: &Edge, which: Which) -> Result<Option<Order>, Una
 /// What the ledger has of ids of the office, in one look. None where it can't tell: then only what memory knows is
 /// answered, and nothing is posted, for it could be posted twice.
 pub(crate) async fn known(edge: &Edge, ids: Vec<OfficeId>) -> Option<Known> {
-    match read(edge, move |past| past.known(&ids)).await {
+    match read(edge, move |books| books.known(&ids)).await {
         Ok(found) => Some(found.unwrap_or_else(Known::nothing)),
         Err(Unavailable) => None,
     }
@@ -116,7 +103,7 @@ impl BillNames {
         }
         orders.retain(|order| !self.0.contains_key(order));
         if !orders.is_empty() {
-            let found = read(edge, move |past| past.names(&orders)).await;
+            let found = read(edge, move |books| books.names(&orders)).await;
             self.add(found.map_err(|Unavailable| Problem::not_ready())?.unwrap_or_default());
         }
         Ok(())
@@ -149,7 +136,7 @@ pub(crate) async fn bill_names(edge: &Edge, bills: impl IntoIterator<Item = Bill
 
 /// All that the ledger has of a customer.
 pub(crate) async fn customer_past(edge: &Edge, customer: CustomerId) -> Result<CustomerPast, Problem> {
-    let found = read(edge, move |past| past.customer(&customer)).await;
+    let found = read(edge, move |books| books.past_of(&customer)).await;
     found.map(Option::unwrap_or_default).map_err(|Unavailable| Problem::not_ready())
 }
 
@@ -159,7 +146,9 @@ pub(crate) async fn caught_up(edge: &Edge) -> Result<(), Problem> {
     let deadline = tokio::time::Instant::now() + CATCH_UP;
     let mut stopping = edge.stopping();
     loop {
-        match read(edge, |past| past.is_caught_up()).await {
+        // What is durable now; it grows while the ledger is waited for.
+        let durable = edge.journal.as_ref().map_or(Lsn::ZERO, Follower::last);
+        match read(edge, move |books| Ok(books.as_of()? >= durable)).await {
             // A stop does not wait for a ledger that somebody holds.
             Ok(Some(false)) if tokio::time::Instant::now() < deadline && !*stopping.borrow() => {
                 drop(tokio::time::timeout(LOOK_AGAIN, stopping.changed()).await);

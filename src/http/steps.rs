@@ -1,5 +1,5 @@
 //! Steps of an authorization that need neither a connection nor a caller, one by one: what benches count.
-//! The calls take the same steps; [`listener`](super::listener), `flow` and `authorizations` put them in order.
+//! The calls take the same steps; `connection`, `call` and `authorizations` put them in order.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! What one commit writes: payloads with their times, side by side in one buffer that is kept from batch to batch.
 
-use super::local::record;
+use super::record;
 
 /// A fact that no record can hold. It is refused before it becomes true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,8 +12,8 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// The time of each payload, Unix ms, and where it ends in `bytes`.
     ends: Vec<(i64, usize)>,
-    /// Bytes on disk: headers and padding included.
-    on_disk: usize,
+    /// Bytes as records: headers and padding included.
+    size: usize,
     longest: usize,
 }
 
@@ -50,7 +50,7 @@ impl Batch {
         let end = self.bytes.len();
         assert!(end >= start, "a payload may only be appended");
         self.ends.push((time_ms, end));
-        self.on_disk += record::size_of(end - start);
+        self.size += record::size_of(end - start);
         self.longest = self.longest.max(end - start);
     }
 
@@ -64,16 +64,16 @@ impl Batch {
         self.ends.is_empty()
     }
 
-    /// Bytes these records take on disk.
+    /// Bytes these payloads take as records.
     #[must_use]
-    pub fn size_on_disk(&self) -> usize {
-        self.on_disk
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
-        self.on_disk = 0;
+        self.size = 0;
         self.longest = 0;
     }
 

@@ -1,28 +1,31 @@
-//! The journal: every fact, in order, on disk before anybody is told.
+//! The journal: every fact, in order, durable before anybody is told.
 //!
-//! It stores payloads it does not understand ([`codec`] does) as records that carry their position
-//! ([`Lsn`]), their time and a hash of everything before them. [`local`] writes them to pre-zeroed segment
-//! files, one write and one sync a batch; [`local::recover`] decides what a crash left; [`local::reader`] follows the
-//! writer or reads at rest. `docs/journal-format.md` has the bytes.
+//! It stores payloads it does not understand ([`codec`] does) as records that carry their position ([`Lsn`]) and their
+//! time. What varies is where the records are kept, and that is behind three traits: the committer writes through
+//! [`Journal`], everybody else reads through [`JournalReader`], and [`Release`] lets old records go. [`Follower`] is the
+//! reader of a live journal: it makes events of records, and calls the alarm on damage that a start would refuse.
+//!
+//! [`local`] keeps records in files of this machine: one write and one sync a batch, `recover` decides what a crash left.
+//! `docs/journal-format.md` has the bytes. Another place is another folder beside it, and a line in `cli/backends.rs`.
 
 pub mod batch;
 pub mod codec;
+pub mod follower;
 pub mod local;
+pub mod record;
 
-use std::io;
-use std::path::PathBuf;
+use std::error::Error;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use crate::domain::model::ids::Lsn;
+use crate::domain::model::time::Millis;
 
 pub use batch::{Batch, TooLarge};
-pub use local::lock::DirLock;
-pub use local::reader::{Reader, Record};
-pub use local::recover::{Action, Finding, Recovery, Torn};
-pub use local::{LocalJournal, Options, Room};
+pub use follower::{Alarm, FeedError, Follower};
 
-/// Where facts become durable.
+/// Where facts become durable; the committer's.
 pub trait Journal: Send {
     /// Appends the payloads as consecutive records, in one write, and answers the last one's position. Nothing is
     /// durable, and no reader sees it, until [`Self::sync`] has returned.
@@ -31,31 +34,88 @@ pub trait Journal: Send {
     /// Makes all that was written durable. It is never tried again: after an error the process must end.
     fn sync(&mut self) -> Result<(), JournalError>;
 
-    /// One write, one sync.
-    fn commit(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
-        let last = self.write(batch)?;
-        self.sync()?;
-        Ok(last)
-    }
+    /// Whether there is room for more records than the next few, so that readiness warns before a commit fails; if not,
+    /// why.
+    fn room(&self) -> Result<(), String>;
 }
 
-/// Why the journal did not do as asked. Exit codes: `InUse` 75, `Damaged` 65, `Failed` and `Poisoned` 74.
+/// Lets old records go, beside the writer, on a thread that serves nobody: it may take long, and a failure is no reason to
+/// stop.
+pub trait Release: Send + Sync {
+    /// Removes the oldest part of the journal if all of its records are at or before `upto` and older than `keep_after`,
+    /// and answers the first record that went. The part in use stays.
+    ///
+    /// `upto` must be a position that the ledger has for good: what a power cut may take back from the ledger is posted
+    /// again from these records.
+    fn release_oldest(&self, upto: Lsn, keep_after: Millis) -> Result<Option<Lsn>, JournalError>;
+}
+
+/// Reads records in order, beside the writer or at rest, and verifies each as it goes. It only reads. Calls may block.
+pub trait JournalReader: Send + Sync {
+    /// The record after `after` into `out`, or false at the present end; a later call may find more. To ask for the next
+    /// one each time is cheap, for any other a new place is sought.
+    fn next(&mut self, after: Lsn, out: &mut Record) -> Result<bool, JournalError>;
+
+    /// The last durable record. Nothing beyond it is read.
+    fn last(&self) -> Lsn;
+
+    /// Reads the whole of a journal as it is now, as a start with a ledger at `posted` would that trusts no part of it,
+    /// and reads no further than that from now on. Damage is an error.
+    fn examine(&mut self, posted: Lsn) -> Result<Examined, JournalError>;
+
+    /// The record last read is whole and means nothing: damage too, told with its place.
+    fn unreadable(&self, problem: &dyn Display) -> JournalError;
+
+    /// Whether a start with a ledger at `posted` would look at this record, so that damage there would stop it.
+    fn is_needed(&self, record: Lsn, posted: Lsn) -> bool;
+
+    /// The first record behind the part that holds this one, which can't be read.
+    fn behind(&self, record: Lsn) -> Option<Lsn>;
+
+    /// Another reader of the same journal.
+    fn another(&self) -> Box<dyn JournalReader>;
+}
+
+/// One record, its buffer kept from one to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    pub lsn: Lsn,
+    pub time_ms: i64,
+    pub payload: Vec<u8>,
+}
+
+/// What a look at a whole journal found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examined {
+    /// The first record still kept; the next one if there is none.
+    pub first: Lsn,
+    /// The last one that a start would keep; zero if there never was one.
+    pub last: Lsn,
+    /// In what they are kept, for people: `3 segments`.
+    pub kept_in: String,
+    /// Bytes of a tail that was never answered; a start cuts it.
+    pub torn_bytes: u64,
+}
+
+/// What a backend has to say of an error of its own.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why the journal did not do as asked. Exit codes: `InUse` 75, `Damaged` and `Released` 65, `Failed` and `Poisoned` 74.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error("{0} is held by another process")]
-    InUse(PathBuf),
-    /// What is on disk is not what was written, or a newer version wrote it. Nothing was changed.
-    #[error("the journal is damaged in {}, byte {offset}, record {record}: {finding}", local::segment::file_name(*segment))]
+    InUse(String),
+    /// What is kept is not what was written, or a newer version wrote it. Nothing was changed.
+    #[error("{cause}")]
     Damaged {
-        segment: Lsn,
-        offset: u64,
         /// The record that belongs there.
         record: Lsn,
-        finding: Finding,
+        /// Where, and what was found.
+        cause: Cause,
     },
-    /// The disk refused. A failed write or sync is never tried again: what the kernel then still holds is unknown.
-    #[error("the journal could not {doing}: {source}")]
-    Failed { doing: &'static str, source: io::Error },
+    /// The outside world refused. A failed write or sync is never tried again: what became of it is unknown.
+    #[error("the journal could not {doing}: {cause}")]
+    Failed { doing: &'static str, cause: Cause },
     #[error("the journal stopped at an earlier failure")]
     Poisoned,
     #[error("record {wanted} was released; the journal now begins at {first}")]
@@ -69,8 +129,8 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Failed { doing, source }
+    pub fn failed<E: Into<Cause>>(doing: &'static str) -> impl FnOnce(E) -> Self {
+        move |cause| Self::Failed { doing, cause: cause.into() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Book, Entry, EntryKind, Ledger, LedgerError, Posting};
+use super::{Book, Books, Checkpoint, Entry, EntryKind, LedgerError, Posting, Snapshot};
 use crate::domain::billing::settlement::{Pot, Settlement, Transfer};
 use crate::domain::commands::history::{History, assert_alike, assert_same_versions, replay};
 use crate::domain::model::ids::Lsn;
@@ -26,7 +26,20 @@ pub fn postings(history: &History) -> Vec<Posting> {
     all.map(|(lsn, time, event)| Posting { lsn, time, event }).collect()
 }
 
-pub fn loaded<L: Ledger>(ledger: &mut L) -> State {
+/// An empty ledger, by both of its handles, with the directory that goes with it.
+pub struct Made {
+    pub checkpoint: Box<dyn Checkpoint>,
+    pub books: Box<dyn Books>,
+    pub _dir: tempfile::TempDir,
+}
+
+impl Snapshot for Made {
+    fn load(&self, state: &mut State) -> Result<(), LedgerError> {
+        self.checkpoint.load(state)
+    }
+}
+
+pub fn loaded(ledger: &dyn Snapshot) -> State {
     let mut state = State::new(Settings::default());
     ledger.load(&mut state).unwrap();
     state
@@ -38,25 +51,25 @@ fn below(random: &mut StdRng, end: usize) -> usize {
 
 /// After any chunk the ledger gives back the state that the events so far make, and with the events after it
 /// the state that all of them make.
-pub fn the_ledger_is_the_checkpoint<L: Ledger>(make: impl Fn() -> L) {
+pub fn the_ledger_is_the_checkpoint(make: impl Fn() -> Made) {
     for seed in 100..112 {
         let history = History::new(seed, 1_200);
         let postings = postings(&history);
         let mut random = StdRng::seed_from_u64(seed);
         let (mut ledger, mut applied, mut at) = (make(), State::new(Settings::default()), 0);
-        assert_alike(&loaded(&mut ledger), &State::new(Settings::default()), START, "nothing posted");
+        assert_alike(&loaded(&ledger), &State::new(Settings::default()), START, "nothing posted");
         while at < postings.len() {
             // Mostly small, since codes are soon forgotten and with them what was wrong about them.
             let most = if below(&mut random, 8) == 0 { 200 } else { 8 };
             let end = (at + 1 + below(&mut random, most)).min(postings.len());
-            ledger.post(&postings[at..end]).unwrap();
+            ledger.checkpoint.post(&postings[at..end]).unwrap();
             for posting in &postings[at..end] {
                 applied.apply(&posting.event, &Now::at(posting.time));
             }
             at = end;
             let last = &postings[at - 1];
-            assert_eq!(ledger.position().unwrap(), last.lsn);
-            let mut state = loaded(&mut ledger);
+            assert_eq!((ledger.checkpoint.position().unwrap(), ledger.books.as_of().unwrap()), (last.lsn, last.lsn));
+            let mut state = loaded(&ledger);
             let what = format!("seed {seed} at {}", last.lsn);
             assert_alike(&state, &applied, last.time, &what);
             assert_same_versions(&state, &applied, &what);
@@ -70,58 +83,58 @@ pub fn the_ledger_is_the_checkpoint<L: Ledger>(make: impl Fn() -> L) {
         }
         for later in [0, 30 * HOUR] {
             let now = history.now().plus(later);
-            assert_alike(&loaded(&mut ledger), &history.state, now, &format!("seed {seed} at the end"));
+            assert_alike(&loaded(&ledger), &history.state, now, &format!("seed {seed} at the end"));
         }
     }
     // What a large chunk gathers before it writes meets every other fact of the same customers.
     for seed in 200..224 {
         let history = History::new(seed, 1_200);
         let mut ledger = make();
-        ledger.post(&postings(&history)).unwrap();
-        let (state, what) = (loaded(&mut ledger), format!("seed {seed} in one chunk"));
+        ledger.checkpoint.post(&postings(&history)).unwrap();
+        let (state, what) = (loaded(&ledger), format!("seed {seed} in one chunk"));
         assert_alike(&state, &history.state, history.now(), &what);
         assert_same_versions(&state, &history.state, &what);
     }
 }
 
-fn all_entries<L: Ledger>(ledger: &mut L, state: &State) -> Vec<Vec<Entry>> {
-    state.accounts().map(|account| ledger.entries(&account.id, START, END).unwrap()).collect()
+fn all_entries(ledger: &Made, state: &State) -> Vec<Vec<Entry>> {
+    state.accounts().map(|account| ledger.books.entries(&account.id, START, END).unwrap()).collect()
 }
 
 /// The same chunk twice, or one that overlaps by half, changes nothing; a gap is refused.
-pub fn every_record_is_posted_once<L: Ledger>(make: impl Fn() -> L) {
+pub fn every_record_is_posted_once(make: impl Fn() -> Made) {
     let history = History::new(7, 1_000);
     let postings = postings(&history);
     let (mut once, mut often) = (make(), make());
-    once.post(&postings).unwrap();
+    once.checkpoint.post(&postings).unwrap();
     for (n, chunk) in postings.chunks(97).enumerate() {
-        often.post(chunk).unwrap();
-        often.post(chunk).unwrap();
-        often.post(&chunk[chunk.len() / 2..]).unwrap();
+        often.checkpoint.post(chunk).unwrap();
+        often.checkpoint.post(chunk).unwrap();
+        often.checkpoint.post(&chunk[chunk.len() / 2..]).unwrap();
         let overlap = (n * 97 + 48).min(postings.len())..((n + 1) * 97 + 30).min(postings.len());
-        often.post(&postings[overlap]).unwrap();
+        often.checkpoint.post(&postings[overlap]).unwrap();
     }
-    often.post(&[]).unwrap();
-    assert_eq!(once.position().unwrap(), often.position().unwrap());
-    assert_alike(&loaded(&mut once), &loaded(&mut often), history.now(), "posted again and again");
-    assert_eq!(all_entries(&mut once, &history.state), all_entries(&mut often, &history.state));
+    often.checkpoint.post(&[]).unwrap();
+    assert_eq!(once.checkpoint.position().unwrap(), often.checkpoint.position().unwrap());
+    assert_alike(&loaded(&once), &loaded(&often), history.now(), "posted again and again");
+    assert_eq!(all_entries(&once, &history.state), all_entries(&often, &history.state));
 
     let mut ledger = make();
-    ledger.post(&postings[..10]).unwrap();
-    let gap = ledger.post(&postings[11..20]).unwrap_err();
+    ledger.checkpoint.post(&postings[..10]).unwrap();
+    let gap = ledger.checkpoint.post(&postings[11..20]).unwrap_err();
     assert!(matches!(gap, LedgerError::Gap { position: Lsn(10), got: Lsn(12) }) && !gap.is_retriable());
     let mut hole = postings[10..20].to_vec();
     hole.remove(5);
-    assert!(matches!(ledger.post(&hole), Err(LedgerError::Gap { position: Lsn(15), got: Lsn(17) })));
-    assert_eq!(ledger.position().unwrap(), Lsn(10), "what came before the gap is not posted either");
-    assert_alike(&loaded(&mut ledger), &replay(&history.events, Lsn(10)), postings[9].time, "after a gap");
+    assert!(matches!(ledger.checkpoint.post(&hole), Err(LedgerError::Gap { position: Lsn(15), got: Lsn(17) })));
+    assert_eq!(ledger.checkpoint.position().unwrap(), Lsn(10), "what came before the gap is not posted either");
+    assert_alike(&loaded(&ledger), &replay(&history.events, Lsn(10)), postings[9].time, "after a gap");
 }
 
 /// Orders of any age come back as they are, by id and by key.
-pub fn the_past_can_be_read<L: Ledger>(make: impl Fn() -> L) {
+pub fn the_past_can_be_read(make: impl Fn() -> Made) {
     let history = History::new(21, 2_500);
     let mut ledger = make();
-    ledger.post(&postings(&history)).unwrap();
+    ledger.checkpoint.post(&postings(&history)).unwrap();
     let mut latest: HashMap<_, Lsn> = HashMap::new();
     for (lsn, order) in &history.orders {
         let is_tombstone = order.is_tombstone();
@@ -129,7 +142,7 @@ pub fn the_past_can_be_read<L: Ledger>(make: impl Fn() -> L) {
         if !is_tombstone {
             *seen = (*seen).max(*lsn);
         }
-        let found = ledger.past_order(order.id).unwrap();
+        let found = ledger.books.past_order(order.id).unwrap();
         // Memory lets go of the refunds of before a recall, the ledger has them all.
         let count = |order: &Order| order.refunds.as_ref().map_or(0, |refunds| refunds.count());
         if let Some(found) = &found {
@@ -146,12 +159,12 @@ pub fn the_past_can_be_read<L: Ledger>(make: impl Fn() -> L) {
         assert_eq!(found.map(bare), (!is_tombstone).then(|| bare(order.clone())), "by id");
         let mut guessed = order.id;
         guessed.random ^= 1;
-        assert_eq!(ledger.past_order(guessed).unwrap(), None, "the random part must fit");
+        assert_eq!(ledger.books.past_order(guessed).unwrap(), None, "the random part must fit");
     }
     assert!(latest.len() < history.orders.len(), "some keys came twice");
     for ((merchant, order_id), lsn) in latest {
         let key = OrderKey { merchant, order_id };
-        let (found, wanted) = (ledger.past_order_by_key(&key).unwrap(), history.orders.get(&lsn));
+        let (found, wanted) = (ledger.books.past_order_by_key(&key).unwrap(), history.orders.get(&lsn));
         assert_eq!(found.map(|order| order.id), wanted.map(|order| order.id), "by key");
     }
 }
@@ -161,16 +174,16 @@ fn sum(entries: &[Entry], of: impl Fn(&Entry) -> bool) -> i64 {
 }
 
 /// A customer's exposure is the sum of their entries, holds included; months and NP bills too (I2, I9, I10).
-pub fn entries_sum_to_the_accounts<L: Ledger>(make: impl Fn() -> L) {
+pub fn entries_sum_to_the_accounts(make: impl Fn() -> Made) {
     for seed in 40..46 {
         let mut history = History::new(seed, 1_500);
         history.papers();
         history.calendar();
         let mut ledger = make();
-        ledger.post(&postings(&history)).unwrap();
+        ledger.checkpoint.post(&postings(&history)).unwrap();
         let now = Now::at(history.now());
         for account in history.state.accounts() {
-            let entries = ledger.entries(&account.id, START, END).unwrap();
+            let entries = ledger.books.entries(&account.id, START, END).unwrap();
             let exposure = account.exposure(&now, history.state.rules().unwrap());
             let signed = |yen: u64| i64::try_from(yen).unwrap();
             let on_exposure = |entry: &Entry| entry.account == Book::Exposure;
@@ -245,13 +258,13 @@ fn sold(event: &Event) -> Option<(&'static str, u64)> {
 
 /// Money is conserved over the whole run (I17), and no sale gives back more than it took (I8): entries against
 /// a plain fold over the events.
-pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
+pub fn money_is_conserved(make: impl Fn() -> Made) {
     for seed in 60..66 {
         let mut history = History::new(seed, 1_500);
         history.papers();
         history.calendar();
         let mut ledger = make();
-        ledger.post(&postings(&history)).unwrap();
+        ledger.checkpoint.post(&postings(&history)).unwrap();
         let mut folded: HashMap<&str, u64> = HashMap::new();
         let mut left: HashMap<Lsn, u64> = HashMap::new();
         let mut repaid = 0;
@@ -293,7 +306,7 @@ pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
         let get = |kind| folded.get(kind).copied().unwrap_or(0);
         assert!(get("suspense_cleared") > 0);
         assert_eq!(history.state.suspense.get(), get("suspense") - get("suspense_cleared"));
-        let entries: Vec<Entry> = all_entries(&mut ledger, &history.state).into_iter().flatten().collect();
+        let entries: Vec<Entry> = all_entries(&ledger, &history.state).into_iter().flatten().collect();
         for (kind, amount) in folded.iter().filter(|(kind, _)| !kind.starts_with("suspense")) {
             let posted = sum(&entries, |entry| entry.kind.name() == *kind).unsigned_abs();
             assert_eq!(posted, *amount, "{kind} of seed {seed}");
@@ -312,22 +325,22 @@ pub fn money_is_conserved<L: Ledger>(make: impl Fn() -> L) {
 }
 
 /// The bounds of a customer's history are exact.
-pub fn entries_are_found_by_time<L: Ledger>(make: impl Fn() -> L) {
+pub fn entries_are_found_by_time(make: impl Fn() -> Made) {
     let history = History::new(33, 1_500);
     let mut ledger = make();
-    ledger.post(&postings(&history)).unwrap();
+    ledger.checkpoint.post(&postings(&history)).unwrap();
     let mut random = StdRng::seed_from_u64(1);
     let times: Vec<Millis> = history.events.iter().map(|(_, time, _)| *time).collect();
     for account in history.state.accounts().take(8) {
-        let all = ledger.entries(&account.id, START, END).unwrap();
+        let all = ledger.books.entries(&account.id, START, END).unwrap();
         assert!(all.windows(2).all(|pair| pair[0].lsn <= pair[1].lsn && pair[0].recorded_at <= pair[1].recorded_at));
         for _ in 0..20 {
             let (from, to) = (times[below(&mut random, times.len())], times[below(&mut random, times.len())]);
             let within = all.iter().filter(|entry| from <= entry.recorded_at && entry.recorded_at < to);
             let within: Vec<Entry> = within.cloned().collect();
-            assert_eq!(ledger.entries(&account.id, from, to).unwrap(), within);
+            assert_eq!(ledger.books.entries(&account.id, from, to).unwrap(), within);
         }
     }
     let nobody = crate::domain::model::ids::CustomerId::new("nobody").unwrap();
-    assert_eq!(ledger.entries(&nobody, START, END).unwrap(), []);
+    assert_eq!(ledger.books.entries(&nobody, START, END).unwrap(), []);
 }

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::rate::{LOOK, MOST_BEHIND, RESTS, RUSH, Rate};
-use super::writer::{Condition, Shared, Source};
-use super::{Ledger, LedgerError, Posting};
+use super::writer::{Condition, Shared};
+use super::{Checkpoint, LedgerError, Posting};
 use crate::domain::model::ids::Lsn;
+use crate::journal::Follower;
 
 /// Rests after a step of what was put off, for each time it took: a fifth of a quiet ledger's time.
 const HOUSE_RESTS: u32 = 4;
@@ -23,9 +24,10 @@ enum End {
     Failed(String),
 }
 
-pub(crate) struct Loop<L, S> {
-    pub ledger: L,
-    pub source: S,
+pub(crate) struct Loop {
+    pub ledger: Box<dyn Checkpoint>,
+    /// As far as it is durable.
+    pub journal: Follower,
     pub shared: Arc<Shared>,
     pub position: Lsn,
     /// Most records in one transaction.
@@ -35,7 +37,7 @@ pub(crate) struct Loop<L, S> {
     pub tried: Option<Instant>,
 }
 
-impl<L: Ledger, S: Source> Loop<L, S> {
+impl Loop {
     pub fn run(mut self) {
         let end = self.work();
         self.shared.set(match end {
@@ -48,12 +50,12 @@ impl<L: Ledger, S: Source> Loop<L, S> {
     }
 
     fn work(&mut self) -> End {
-        match self.insist(L::position) {
+        match self.insist(|ledger| ledger.position()) {
             Ok(position) => self.moved_to(position),
             Err(end) => return end,
         }
         let mut chunk = Vec::with_capacity(self.chunk);
-        let mut rate = Rate::new(self.source.last(), Instant::now());
+        let mut rate = Rate::new(self.journal.last(), Instant::now());
         while !self.shared.is_stopping() {
             chunk.clear();
             // Before looking, so that what comes after the look rings again.
@@ -84,7 +86,7 @@ impl<L: Ledger, S: Source> Loop<L, S> {
     /// Nothing is to be posted: time for what was put off, a step at a time, and the disk is left alone in between.
     fn use_the_quiet(&mut self) -> Result<(), End> {
         let began = Instant::now();
-        if self.insist(L::keep_house)? {
+        if self.insist(|ledger| ledger.keep_house())? {
             self.shared.rest(began.elapsed() * HOUSE_RESTS);
         } else {
             self.shared.wait_for_records();
@@ -97,7 +99,8 @@ impl<L: Ledger, S: Source> Loop<L, S> {
         let mut pause = Pause::default();
         loop {
             chunk.clear();
-            match self.source.next_chunk(self.position, self.chunk, chunk) {
+            let add = |lsn, time, event| chunk.push(Posting { lsn, time, event });
+            match self.journal.read_all(self.position, self.chunk, add) {
                 Ok(()) => {
                     pause.over(&self.shared);
                     return Ok(());
@@ -129,7 +132,7 @@ impl<L: Ledger, S: Source> Loop<L, S> {
     /// In a rush the answers go first.
     fn give_way(&self, rate: &mut Rate, mut rest: Duration) {
         while !rest.is_zero() {
-            let last = self.source.last();
+            let last = self.journal.last();
             let behind = last.0.saturating_sub(self.position.0);
             if rate.at(last, Instant::now()) <= RUSH || behind >= MOST_BEHIND {
                 return;
@@ -151,10 +154,10 @@ impl<L: Ledger, S: Source> Loop<L, S> {
     }
 
     /// Does it until it succeeds, with growing pauses while the ledger is away.
-    fn insist<T>(&mut self, mut act: impl FnMut(&mut L) -> Result<T, LedgerError>) -> Result<T, End> {
+    fn insist<T>(&mut self, mut act: impl FnMut(&mut dyn Checkpoint) -> Result<T, LedgerError>) -> Result<T, End> {
         let mut pause = Pause::default();
         loop {
-            match act(&mut self.ledger) {
+            match act(self.ledger.as_mut()) {
                 Ok(done) => {
                     pause.over(&self.shared);
                     return Ok(done);

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::Checkpoint;
 use super::write_loop::Loop;
-use super::{Ledger, Posting};
 use crate::domain::model::ids::Lsn;
+use crate::journal::Follower;
 
 /// Longest time that a record waits if nobody rings. Half a second: a page that many records change is then
 /// written once, a third of the bytes of 100 ms, and the journal's syncs have the disk to themselves in between.
@@ -22,19 +23,6 @@ const POLL: Duration = Duration::from_millis(500);
 const NICE: i32 = 19;
 /// How long a dropped writer waits for its thread.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Where the records come from: the journal, as far as it is durable.
-pub trait Source {
-    type Error: std::fmt::Display;
-
-    /// Adds the records after `after` to `out`, at most `max`, in order; none when there are none yet.
-    /// An error is one that waiting may mend (on damage the source itself ends the process); what was added to `out`
-    /// before it is read again.
-    fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error>;
-
-    /// The last record there is.
-    fn last(&self) -> Lsn;
-}
 
 /// How the writer is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,11 +86,12 @@ impl Writer {
     /// Starts posting, at most `chunk` records a transaction: a page that many of them change is then written once,
     /// and 20,000 still take no more than a tenth of a second. `posted` is set to the last record posted, whenever it
     /// moves.
-    pub fn start<L, S>(ledger: L, source: S, posted: Arc<AtomicU64>, chunk: usize) -> std::io::Result<Self>
-    where
-        L: Ledger + 'static,
-        S: Source + Send + 'static,
-    {
+    pub fn start(
+        ledger: Box<dyn Checkpoint>,
+        journal: Follower,
+        posted: Arc<AtomicU64>,
+        chunk: usize,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             posted,
             secured: AtomicU64::new(0),
@@ -118,7 +107,7 @@ impl Writer {
             if let Err(error) = rustix::process::nice(NICE) {
                 tracing::debug!(%error, "the ledger's thread keeps its priority");
             }
-            Loop { ledger, source, shared: theirs, position: Lsn::ZERO, chunk, secured: Lsn::ZERO, tried: None }.run();
+            Loop { ledger, journal, shared: theirs, position: Lsn::ZERO, chunk, secured: Lsn::ZERO, tried: None }.run();
             drop::<Sender<()>>(alive);
         };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;

@@ -10,16 +10,14 @@ use parking_lot::Mutex;
 use super::contract_tests::{loaded, postings};
 use super::rate::{LOOK, Rate};
 use super::sqlite::SqliteLedger;
-use super::writer::{Condition, Source, Writer};
-use super::{Entry, Ledger, LedgerError, Posting};
+use super::writer::{Condition, Writer};
+use super::{Checkpoint, LedgerError, Posting, Snapshot};
 use crate::domain::commands::history::{History, assert_alike};
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
-use crate::domain::model::order::Order;
-use crate::domain::model::request::OrderKey;
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
-use crate::domain::state::receipts::Known;
+use crate::journal::{Alarm, Examined, Follower, JournalError, JournalReader, Record, codec};
 
 /// A journal that grows by hand.
 #[derive(Clone, Default)]
@@ -36,33 +34,60 @@ impl Tape {
     }
 }
 
-impl Source for Tape {
-    type Error = &'static str;
-    fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error> {
-        let skip = usize::try_from(after.0).unwrap();
-        out.extend(self.0.lock().iter().skip(skip).take(max).cloned());
-        Ok(())
-    }
-    fn last(&self) -> Lsn {
-        self.0.lock().last().map_or(Lsn::ZERO, |posting| posting.lsn)
+impl Tape {
+    fn into_follower(self) -> Follower {
+        follow(Box::new(Roll { tape: self, errors: 0, flood: None }))
     }
 }
 
-/// A journal that can't be read for a while, in the middle of a chunk.
-struct Flaky(Tape, u32);
+/// Nothing of these journals is ever damaged.
+fn follow(reader: Box<dyn JournalReader>) -> Follower {
+    Follower::new(reader, Alarm::new(&Arc::default(), Arc::new(|error| panic!("{error}"))))
+}
 
-impl Source for Flaky {
-    type Error = &'static str;
-    fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error> {
-        if self.1 > 0 {
-            self.1 -= 1;
-            self.0.next_chunk(after, 2, out)?;
-            return Err("too many open files");
+/// Reads a tape.
+#[derive(Clone)]
+struct Roll {
+    tape: Tape,
+    /// Calls that still fail once two records of the journal were read.
+    errors: u32,
+    /// Where the journal's end seems to be, fifty thousand further at each look: faster than the rush allows.
+    flood: Option<Arc<AtomicU64>>,
+}
+
+impl JournalReader for Roll {
+    fn next(&mut self, after: Lsn, out: &mut Record) -> Result<bool, JournalError> {
+        if after == Lsn(2) && self.errors > 0 {
+            self.errors -= 1;
+            return Err(JournalError::failed("read records")("too many open files"));
         }
-        self.0.next_chunk(after, max, out)
+        let tape = self.tape.0.lock();
+        let Some(posting) = tape.get(usize::try_from(after.0).unwrap()) else { return Ok(false) };
+        out.payload.clear();
+        codec::encode(&posting.event, &mut out.payload)?;
+        (out.lsn, out.time_ms) = (posting.lsn, posting.time.0);
+        Ok(true)
     }
     fn last(&self) -> Lsn {
-        self.0.last()
+        match &self.flood {
+            Some(flood) => Lsn(flood.fetch_add(50_000, Ordering::Relaxed)),
+            None => self.tape.0.lock().last().map_or(Lsn::ZERO, |posting| posting.lsn),
+        }
+    }
+    fn examine(&mut self, _: Lsn) -> Result<Examined, JournalError> {
+        unreachable!("nobody asks")
+    }
+    fn unreadable(&self, problem: &dyn std::fmt::Display) -> JournalError {
+        unreachable!("{problem}")
+    }
+    fn is_needed(&self, _: Lsn, _: Lsn) -> bool {
+        unreachable!("nothing is damaged")
+    }
+    fn behind(&self, _: Lsn) -> Option<Lsn> {
+        unreachable!("nothing is damaged")
+    }
+    fn another(&self) -> Box<dyn JournalReader> {
+        Box::new(self.clone())
     }
 }
 
@@ -79,7 +104,7 @@ struct Shelf {
     in_the_way: Arc<AtomicU64>,
 }
 
-impl Ledger for Shelf {
+impl Checkpoint for Shelf {
     fn position(&mut self) -> Result<Lsn, LedgerError> {
         Ok(self.posted.lock().last().copied().unwrap_or(Lsn::ZERO))
     }
@@ -106,20 +131,11 @@ impl Ledger for Shelf {
         }
         self.position().map(Some)
     }
-    fn load(&mut self, _: &mut State) -> Result<(), LedgerError> {
+}
+
+impl Snapshot for Shelf {
+    fn load(&self, _: &mut State) -> Result<(), LedgerError> {
         Ok(())
-    }
-    fn entries(&mut self, _: &CustomerId, _: Millis, _: Millis) -> Result<Vec<Entry>, LedgerError> {
-        Ok(Vec::new())
-    }
-    fn known(&mut self, _: &[OfficeId]) -> Result<Known, LedgerError> {
-        Ok(Known::nothing())
-    }
-    fn past_order(&mut self, _: AuthorizationId) -> Result<Option<Order>, LedgerError> {
-        Ok(None)
-    }
-    fn past_order_by_key(&mut self, _: &OrderKey) -> Result<Option<Order>, LedgerError> {
-        Ok(None)
     }
 }
 
@@ -129,7 +145,8 @@ fn soon() -> Instant {
 
 fn start(shelf: &Shelf, tape: &Tape) -> (Writer, Arc<AtomicU64>) {
     let posted = Arc::new(AtomicU64::new(0));
-    let writer = Writer::start(shelf.clone(), tape.clone(), Arc::clone(&posted), 1_000).unwrap();
+    let writer =
+        Writer::start(Box::new(shelf.clone()), tape.clone().into_follower(), Arc::clone(&posted), 1_000).unwrap();
     (writer, posted)
 }
 
@@ -209,7 +226,8 @@ fn what_waiting_does_not_mend_stops_the_writer() {
 fn a_journal_that_cannot_be_read_for_a_while_is_tried_again() {
     let (shelf, tape) = (Shelf::default(), Tape::default());
     tape.grow(10);
-    let writer = Writer::start(shelf.clone(), Flaky(tape, 2), Arc::default(), 1_000).unwrap();
+    let flaky = Roll { tape, errors: 2, flood: None };
+    let writer = Writer::start(Box::new(shelf.clone()), follow(Box::new(flaky)), Arc::default(), 1_000).unwrap();
     let condition = wait_for(&writer, |condition| matches!(condition, Condition::Waiting { tries: 1 | 2, .. }));
     assert!(matches!(condition, Condition::Waiting { error, .. } if error.contains("too many open files")));
     assert!(writer.drain(Lsn(10), soon()));
@@ -256,7 +274,7 @@ fn a_writer_that_is_stopped_anywhere_is_followed_by_another() {
     for (n, part) in all.chunks(700).enumerate() {
         tape.0.lock().extend_from_slice(part);
         let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
-        let writer = Writer::start(ledger, tape.clone(), Arc::default(), 1_000).unwrap();
+        let writer = Writer::start(Box::new(ledger), tape.clone().into_follower(), Arc::default(), 1_000).unwrap();
         if n % 2 == 0 {
             let last = part.last().unwrap().lsn;
             assert!(writer.drain(last, soon()));
@@ -264,11 +282,11 @@ fn a_writer_that_is_stopped_anywhere_is_followed_by_another() {
         assert_eq!(writer.stop(), Condition::Stopped);
     }
     let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
-    let writer = Writer::start(ledger, tape, Arc::default(), 1_000).unwrap();
+    let writer = Writer::start(Box::new(ledger), tape.into_follower(), Arc::default(), 1_000).unwrap();
     assert!(writer.drain(history.state.lsn, soon()));
     drop(writer);
-    let mut ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
-    assert_alike(&loaded(&mut ledger), &history.state, history.now(), "posted by several writers");
+    let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
+    assert_alike(&loaded(&ledger), &history.state, history.now(), "posted by several writers");
 }
 
 #[test]
@@ -281,19 +299,6 @@ fn the_rate_is_that_of_the_last_look() {
     assert_eq!(rate.at(Lsn(5_000), start + LOOK * 3), 0, "it has ended");
 }
 
-/// Records that come in faster than the rush allows: fifty thousand more at each look.
-struct Flood(Tape, AtomicU64);
-
-impl Source for Flood {
-    type Error = &'static str;
-    fn next_chunk(&mut self, after: Lsn, max: usize, out: &mut Vec<Posting>) -> Result<(), Self::Error> {
-        self.0.next_chunk(after, max, out)
-    }
-    fn last(&self) -> Lsn {
-        Lsn(self.1.fetch_add(50_000, Ordering::Relaxed))
-    }
-}
-
 #[test]
 fn in_a_rush_it_rests_unless_somebody_waits_for_the_books() {
     let start = |shelf: &Shelf| {
@@ -301,7 +306,8 @@ fn in_a_rush_it_rests_unless_somebody_waits_for_the_books() {
         tape.grow(8);
         // Two chunks of 200 ms each; the rest after the first is nine times as long.
         *shelf.takes.lock() = Duration::from_millis(200);
-        Writer::start(shelf.clone(), Flood(tape, AtomicU64::new(0)), Arc::default(), 4).unwrap()
+        let flood = Roll { tape, errors: 0, flood: Some(Arc::default()) };
+        Writer::start(Box::new(shelf.clone()), follow(Box::new(flood)), Arc::default(), 4).unwrap()
     };
     let (resting, hurried) = (Shelf::default(), Shelf::default());
     let began = Instant::now();

@@ -10,7 +10,6 @@ use tokio::time::MissedTickBehavior;
 use super::Link;
 use super::acquirers::Fingerprint;
 use super::desk::Desk;
-use crate::http::listener::Place;
 use crate::iso8583::frame::Absurd;
 use crate::metrics::Metrics;
 
@@ -64,7 +63,7 @@ impl Times {
     }
 }
 
-pub(crate) async fn serve<S>(link: Arc<Link>, stream: S, certificate: Option<Fingerprint>, place: Place)
+pub(crate) async fn serve<S>(link: Arc<Link>, stream: S, certificate: Option<Fingerprint>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -79,7 +78,6 @@ where
     while !desk.is_still() {
         desk.go_on().await;
     }
-    drop(place);
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &mut Desk) -> End {

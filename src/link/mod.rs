@@ -20,17 +20,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::http::Edge;
-use crate::http::listener::{Caps, HANDSHAKE, KEEPALIVE, Place, after_accept_error};
 use crate::iso8583::frame::Framing;
 use crate::iso8583::message::Layout;
 use crate::iso8583::profile::Kind;
-use crate::metrics::{CallTimers, Metrics};
+use crate::metrics::CallTimers;
+use crate::net::{Caps, Listener, Socket};
 
 use acquirers::{Acquirers, Fingerprint};
 
@@ -101,48 +99,24 @@ impl Link {
 
 /// Serves links until the edge stops, then signs off, finishes what is under way and closes. Gives the number of
 /// connections that had to be cut.
-pub async fn serve(link: Arc<Link>, listener: TcpListener) -> usize {
-    let mut stopping = link.edge.stopping();
+pub async fn serve(link: Arc<Link>, socket: TcpListener) -> usize {
+    let stopping = link.edge.stopping();
+    let (tls, drain) = (link.tls.clone(), link.edge.options.drain_deadline);
     let caps = Caps::new(link.options.max_connections, u32::MAX);
-    let mut connections = JoinSet::new();
-    while !*stopping.borrow() {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.changed() => break,
-            Some(_) = connections.join_next() => continue,
-        };
-        match accepted {
-            Ok((stream, peer)) => match caps.take(peer.ip()) {
-                Some(place) => drop(connections.spawn(open(Arc::clone(&link), stream, place))),
-                None => Metrics::shed("connections"),
-            },
-            Err(error) => after_accept_error(&error).await,
+    let listener = Listener { socket, caps, tls, drain, what: "links" };
+    let serve = move |socket, _| {
+        let link = Arc::clone(&link);
+        async move {
+            match socket {
+                Socket::Plain(stream) => connection::serve(link, stream, None).await,
+                Socket::Tls(stream) => {
+                    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                    let fingerprint: Option<Fingerprint> =
+                        certificate.map(|certificate| Sha256::digest(certificate).into());
+                    connection::serve(link, *stream, fingerprint).await;
+                }
+            }
         }
-    }
-    drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(link.edge.options.drain_deadline, drained).await.is_ok() {
-        return 0;
-    }
-    let cut = connections.len();
-    tracing::warn!(cut, "links were cut at the end of the drain");
-    connections.shutdown().await;
-    cut
-}
-
-async fn open(link: Arc<Link>, stream: TcpStream, place: Place) {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
-    if stream.set_nodelay(true).is_err() || SockRef::from(&stream).set_tcp_keepalive(&keepalive).is_err() {
-        return;
-    }
-    let Some(tls) = &link.tls else { return connection::serve(link, stream, None, place).await };
-    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let fingerprint: Option<Fingerprint> = certificate.map(|certificate| Sha256::digest(certificate).into());
-            connection::serve(link, stream, fingerprint, place).await;
-        }
-        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => Metrics::shed("tls_handshake"),
-    }
+    };
+    listener.run(stopping, serve).await
 }

@@ -1,3 +1,6 @@
-//! What every door needs of a socket.
+//! What every door needs of a socket: [`listener`] binds, accepts, opens and drains; [`tls`] makes its certificates.
 
+pub mod listener;
 pub mod tls;
+
+pub use listener::{Caps, Listener, Socket, bind};

@@ -34,19 +34,21 @@ use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::{DAY, Date, Millis};
 use sokketsu::domain::state::State;
 use sokketsu::domain::state::event::Event;
-use sokketsu::domain::state::receipts::Known;
+use sokketsu::domain::state::receipts::{Known, Receipt, ReceiptKind};
 use sokketsu::engine::board::Board;
 use sokketsu::engine::inbox::{Bounds, queues};
 use sokketsu::engine::serve::serve;
 use sokketsu::engine::{Engine, Sync};
 use sokketsu::http::trust::callers::{Caller, Callers, Merchants, Role, hash_key};
 use sokketsu::http::trust::signature::{Freshness, Verifier};
-use sokketsu::http::{
-    Condition, CustomerPast, Edge, EventSource, FeedError, Options, Parts, Past, Readiness, bind, run,
+use sokketsu::http::{Condition, Edge, Options, Parts, Readiness, run};
+use sokketsu::journal::{
+    Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
-use sokketsu::journal::{Batch, Journal, JournalError};
+use sokketsu::ledger::{Books, Entry, Issued, LedgerError, Snapshot};
 use sokketsu::link::acquirers::{Acquirer, Acquirers};
 use sokketsu::link::{Link, Options as LinkOptions, serve as serve_links};
+use sokketsu::net::bind;
 
 /// Of the key `signed-key`, whose name is `pos`.
 pub const SIGNATURE_SECRET: &[u8] = b"the secret of the key named pos.";
@@ -102,6 +104,9 @@ impl Journal for Memory {
         self.1.wait();
         Ok(())
     }
+    fn room(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 pub type Events = Arc<Mutex<Vec<(Lsn, Millis, Event)>>>;
@@ -109,16 +114,43 @@ pub type Events = Arc<Mutex<Vec<(Lsn, Millis, Event)>>>;
 /// Reading from this position on fails, if it is there.
 pub type Trouble = Arc<Mutex<Option<(Lsn, FeedError)>>>;
 
+#[derive(Clone)]
 struct Listed(Events, Trouble);
 
-impl EventSource for Listed {
-    fn read_after(&mut self, after: Lsn, max: usize) -> Result<Vec<(Lsn, Millis, Event)>, FeedError> {
+impl JournalReader for Listed {
+    fn next(&mut self, after: Lsn, out: &mut Record) -> Result<bool, JournalError> {
         if let Some((from, error)) = self.1.lock().as_ref()
             && after >= *from
         {
-            return Err(error.clone());
+            return Err(match error.clone() {
+                FeedError::Gone { first } => JournalError::Released { wanted: after.next(), first },
+                FeedError::Failed(why) => JournalError::failed("read records")(why),
+            });
         }
-        Ok(self.0.lock().iter().filter(|(lsn, ..)| *lsn > after).take(max).cloned().collect())
+        let events = self.0.lock();
+        let Some((lsn, at, event)) = events.iter().find(|(lsn, ..)| *lsn > after) else { return Ok(false) };
+        out.payload.clear();
+        codec::encode(event, &mut out.payload)?;
+        (out.lsn, out.time_ms) = (*lsn, at.0);
+        Ok(true)
+    }
+    fn last(&self) -> Lsn {
+        self.0.lock().last().map_or(Lsn::ZERO, |(lsn, ..)| *lsn)
+    }
+    fn examine(&mut self, _: Lsn) -> Result<Examined, JournalError> {
+        unreachable!("nobody asks")
+    }
+    fn unreadable(&self, problem: &dyn std::fmt::Display) -> JournalError {
+        unreachable!("{problem}")
+    }
+    fn is_needed(&self, _: Lsn, _: Lsn) -> bool {
+        unreachable!("nothing is damaged")
+    }
+    fn behind(&self, _: Lsn) -> Option<Lsn> {
+        unreachable!("nothing is damaged")
+    }
+    fn another(&self) -> Box<dyn JournalReader> {
+        Box::new(self.clone())
     }
 }
 
@@ -134,28 +166,47 @@ pub struct Looks {
 /// A ledger with one order in it.
 struct OneOld(Order, Looks);
 
-impl Past for OneOld {
+impl Snapshot for OneOld {
+    fn load(&self, _: &mut State) -> Result<(), LedgerError> {
+        unreachable!("nobody asks")
+    }
+}
+
+impl Books for OneOld {
+    /// It lags behind nothing.
+    fn as_of(&self) -> Result<Lsn, LedgerError> {
+        Ok(Lsn(u64::MAX))
+    }
     #[expect(clippy::disallowed_methods, reason = "a ledger that takes its time; nothing is waited for by it")]
-    fn order(&self, id: AuthorizationId) -> Result<Option<Order>, String> {
+    fn past_order(&self, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
         self.1.begun.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(self.1.take);
         let found = (self.0.id == id).then(|| self.0.clone());
-        if self.1.fail { Err("it is away".to_owned()) } else { Ok(found) }
+        if self.1.fail { Err(LedgerError::Io("it is away".to_owned())) } else { Ok(found) }
     }
-    fn order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, String> {
+    fn past_order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
         Ok((self.0.key == *key).then(|| self.0.clone()))
     }
-    fn known(&self, _: &[OfficeId]) -> Result<Known, String> {
-        Ok(Known::nothing())
-    }
-    fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, String> {
+    fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError> {
         Ok(if orders.contains(&self.0.id.lsn) { vec![self.0.id] } else { Vec::new() })
     }
-    fn customer(&self, _: &CustomerId) -> Result<CustomerPast, String> {
-        Ok(CustomerPast::default())
+    fn known(&self, _: &[OfficeId]) -> Result<Known, LedgerError> {
+        Ok(Known::nothing())
     }
-    fn is_caught_up(&self) -> Result<bool, String> {
-        Ok(true)
+    fn entries(&self, _: &CustomerId, _: Millis, _: Millis) -> Result<Vec<Entry>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn receipts(&self, _: &CustomerId, _: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn issued(&self, _: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn count_decisions(&self, _: Lsn) -> Result<u64, LedgerError> {
+        unreachable!("nobody asks")
+    }
+    fn exposure_sums(&self, _: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
+        unreachable!("nobody asks")
     }
 }
 
@@ -306,7 +357,7 @@ impl House {
         let posted = Arc::new(AtomicU64::new(u64::MAX));
         let journal = Memory(Arc::clone(&records), plan.disk);
         let state = State::new(Settings::default());
-        let mut engine = Engine::new(state, journal, Sync::BeforeAnswer, [7; 32], Arc::clone(&board), posted);
+        let mut engine = Engine::new(state, Box::new(journal), Sync::BeforeAnswer, [7; 32], Arc::clone(&board), posted);
         let now = clock().now();
         engine.begin(now.plus(-90 * DAY));
         engine.record(&Event::Opened { sandbox: true }).expect("it fits a record");
@@ -335,8 +386,8 @@ impl House {
         for condition in [Condition::Recovered, Condition::JournalWritable, Condition::LeaseHeld] {
             readiness.set(condition, true);
         }
-        let listed = (Arc::clone(&events), Arc::clone(&trouble));
-        let source = move || Box::new(Listed(Arc::clone(&listed.0), Arc::clone(&listed.1))) as Box<dyn EventSource>;
+        let listed = Listed(Arc::clone(&events), Arc::clone(&trouble));
+        let alarm = Alarm::new(&Arc::default(), Arc::new(|error| panic!("{error}")));
         let present = Mutex::new(now);
         let edge = Edge::new(Parts {
             inbox,
@@ -348,7 +399,7 @@ impl House {
             readiness: Arc::clone(&readiness),
             tls: None,
             metrics: plan.metrics,
-            events: Some(Arc::new(move || Ok(source()))),
+            journal: Some(Follower::new(Box::new(listed), alarm)),
             past: Some(Arc::new(OneOld(old.clone(), plan.looks))),
             clock_setter: Some(Arc::new(move |wanted| set_clock(&present, plan.clock.as_ref(), wanted))),
             options: plan.options,

@@ -40,4 +40,8 @@ impl Journal for MemoryJournal {
         records.synced.extend(written);
         Ok(())
     }
+
+    fn room(&self) -> Result<(), String> {
+        Ok(())
+    }
 }

@@ -105,7 +105,7 @@ impl Core for Pure {
 
 /// The engine, driven by hand, one request a batch.
 pub struct Driven {
-    engine: Engine<MemoryJournal>,
+    engine: Engine,
     journal: MemoryJournal,
     /// Restarts so far: each draws other random numbers, as in service.
     restarts: u8,
@@ -124,9 +124,9 @@ impl Driven {
     }
 }
 
-fn engine(state: State, journal: MemoryJournal, seed: u8) -> Engine<MemoryJournal> {
+fn engine(state: State, journal: MemoryJournal, seed: u8) -> Engine {
     let posted = Arc::new(AtomicU64::new(u64::MAX));
-    Engine::new(state, journal, Sync::BeforeAnswer, [seed; 32], Arc::new(Board::default()), posted)
+    Engine::new(state, Box::new(journal), Sync::BeforeAnswer, [seed; 32], Arc::new(Board::default()), posted)
 }
 
 impl Core for Driven {
@@ -155,7 +155,7 @@ impl Core for Driven {
 }
 
 /// An engine made elsewhere. It cannot restart.
-pub struct Loose(pub Engine<MemoryJournal>);
+pub struct Loose(pub Engine);
 
 impl Core for Loose {
     fn name(&self) -> &'static str {

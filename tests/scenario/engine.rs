@@ -25,11 +25,11 @@ use crate::memory::MemoryJournal;
 
 const START: i64 = 1_795_423_500_000;
 
-fn house(sync: Sync, settings: Settings) -> (Engine<MemoryJournal>, MemoryJournal) {
+fn house(sync: Sync, settings: Settings) -> (Engine, MemoryJournal) {
     let journal = MemoryJournal::default();
     let posted = Arc::new(AtomicU64::new(u64::MAX));
     let board = Arc::new(Board::default());
-    let mut engine = Engine::new(State::new(settings), journal.clone(), sync, [1; 32], board, posted);
+    let mut engine = Engine::new(State::new(settings), Box::new(journal.clone()), sync, [1; 32], board, posted);
     engine.begin(Millis(START));
     engine.record(&Event::Opened { sandbox: true }).expect("it fits a record");
     engine.record(&Event::PolicySet { version: 1, text: POLICY.into() }).expect("it fits a record");
@@ -43,7 +43,7 @@ fn house(sync: Sync, settings: Settings) -> (Engine<MemoryJournal>, MemoryJourna
     (world.into_core().0, journal)
 }
 
-fn usual() -> (Engine<MemoryJournal>, MemoryJournal) {
+fn usual() -> (Engine, MemoryJournal) {
     house(Sync::BeforeAnswer, Settings::default())
 }
 
@@ -68,7 +68,7 @@ fn cancel(order: &str) -> Request {
     Request::Cancel(Cancel::new(key(order), None))
 }
 
-fn ask(engine: &mut Engine<MemoryJournal>, requests: &[Request]) -> Vec<Reply> {
+fn ask(engine: &mut Engine, requests: &[Request]) -> Vec<Reply> {
     engine.begin(Millis(START + 1_000));
     requests.iter().for_each(|request| engine.take(request));
     let replies = engine.commit().unwrap();
@@ -76,7 +76,7 @@ fn ask(engine: &mut Engine<MemoryJournal>, requests: &[Request]) -> Vec<Reply> {
     replies
 }
 
-fn exposure(engine: &Engine<MemoryJournal>) -> u64 {
+fn exposure(engine: &Engine) -> u64 {
     let now = Now::at(Millis(START + 1_000));
     let rules = engine.state().rules().unwrap();
     engine.state().accounts().map(|account| account.exposure(&now, rules).total.get()).sum()
@@ -222,7 +222,7 @@ fn what_was_recorded_ahead_of_the_clock_is_on_the_board_at_once() {
         state.apply(&event, &Now::at(at));
     }
     let (board, posted) = (Arc::new(Board::default()), Arc::new(AtomicU64::new(u64::MAX)));
-    let again = Engine::new(state, journal, Sync::BeforeAnswer, [2; 32], Arc::clone(&board), posted);
+    let again = Engine::new(state, Box::new(journal), Sync::BeforeAnswer, [2; 32], Arc::clone(&board), posted);
     assert_eq!((board.time(), again.now().at), (last, last));
     // Nor does the time go back where nothing was recorded at it: readers were shown it.
     let mut engine = engine;

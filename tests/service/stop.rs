@@ -238,3 +238,17 @@ fn a_signal_during_recovery_ends_it_at_once() {
     server.start_again();
     assert_eq!(buy(&server, "S-1")["replayed"], true);
 }
+
+#[test]
+fn a_clean_stop_leaves_the_ledger_in_one_file_also_after_questions_about_the_past() {
+    let (_folder, data, config) = house("");
+    let mut server = Server::start(&data, How::with(&["--config", &config]));
+    assert_eq!(buy(&server, "W-1")["decision"], "approved");
+    // Answered by connections that stay open.
+    assert_eq!(server.client().get("office", "/v1/customers/1001/statements").status, 200);
+    assert!(data.join("ledger.db-wal").exists());
+    server.signal("TERM");
+    assert_eq!(server.wait(WITHIN).code(), Some(0));
+    let left: Vec<_> = ["ledger.db-wal", "ledger.db-shm"].iter().filter(|name| data.join(name).exists()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -5,8 +5,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::ServeError;
 use crate::config::Config;
-use crate::http::listener::ADMIN_CONNECTIONS;
-use crate::http::{EVENT_FEEDS, PAST_LOOKUPS};
+use crate::http::{ADMIN_CONNECTIONS, EVENT_FEEDS};
+use crate::ledger::BOOKS_CONNECTIONS;
 
 /// What is opened besides connections, at most at one time.
 const RESERVE: u64 = {
@@ -28,8 +28,8 @@ const RESERVED: [u64; 9] = [
     3,
     // The ledger's writer: database, WAL, shared memory, a directory.
     4,
-    // Questions to the ledger, each on a connection of its own: database, WAL, shared memory.
-    3 * PAST_LOOKUPS as u64,
+    // The connections that questions to the ledger share: database, WAL, shared memory.
+    3 * BOOKS_CONNECTIONS as u64,
     // Feeds of events, as the worker.
     3 * EVENT_FEEDS as u64,
     // Three listeners, and a connection accepted at each before its cap is looked at; two runtimes with epoll, its

@@ -1,6 +1,5 @@
 //! What the edge is given: callers, bounds, readers, and in the sandbox the clock.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,6 @@ use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
-use super::follow::{Follower, LedgerPast};
 use crate::clock::Clock;
 use crate::config::{Acquirer, ApiKey, Config, Tls};
 use crate::domain::model::ids::TerminalKey;
@@ -16,11 +14,12 @@ use crate::domain::model::time::Millis;
 use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
 use crate::http;
-use crate::http::EventSource;
+use crate::http::Readiness;
 use crate::http::trust::bad_codes::Limits;
 use crate::http::trust::callers::{Caller, Callers};
 use crate::http::trust::signature::Verifier;
-use crate::journal::Durable;
+use crate::journal::Follower;
+use crate::ledger::Books;
 use crate::ledger::writer::Writer;
 use crate::link::acquirers::Acquirers;
 use crate::net::tls;
@@ -30,11 +29,10 @@ pub(crate) fn parts(
     clock: &Clock,
     inbox: Inbox,
     board: Arc<Board>,
-    follower: Follower,
-    ledger_file: PathBuf,
+    journal: Follower,
+    books: Arc<dyn Books>,
+    readiness: &Arc<Readiness>,
 ) -> Result<http::Parts, ServeError> {
-    let past = LedgerPast { file: ledger_file, durable: follower.durable().clone() };
-    let readiness = Arc::clone(follower.readiness());
     Ok(http::Parts {
         inbox,
         board,
@@ -42,21 +40,21 @@ pub(crate) fn parts(
         issuers: Arc::new(config.issuers.clone()),
         clock: clock.clone(),
         callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
-        readiness,
+        readiness: Arc::clone(readiness),
         tls: tls(config)?,
         metrics: None,
-        events: Some(Arc::new(move || Ok(Box::new(follower.another()) as Box<dyn EventSource>))),
-        past: Some(Arc::new(past)),
+        journal: Some(journal),
+        past: Some(books),
         clock_setter: None,
         options: edge_options(config),
     })
 }
 
 /// Before the sandbox's clock jumps, the books catch up: what a jump of days makes old is looked for there.
-pub(crate) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, durable: &Durable) -> http::ClockSetter {
-    let (clock, writer, durable) = (clock.clone(), Arc::clone(writer), durable.clone());
+pub(crate) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, journal: Follower) -> http::ClockSetter {
+    let (clock, writer) = (clock.clone(), Arc::clone(writer));
     Arc::new(move |to: Millis| {
-        writer.drain(durable.get(), Instant::now() + Duration::from_secs(2));
+        writer.drain(journal.last(), Instant::now() + Duration::from_secs(2));
         clock.set(to).map(|()| clock.now()).map_err(|_| clock.now())
     })
 }

@@ -3,11 +3,10 @@
 //! signals → descriptors → folder → lock → clock → journal → ledger → recovery → policy → engine → write-behind → HTTP
 //! and links → signal → both drain → engine finishes → ledger drains → exit 0.
 
-mod damage;
+pub(crate) mod backends;
 mod descriptors;
 mod edge;
 mod folder;
-mod follow;
 mod start;
 mod stop;
 mod upkeep;
@@ -30,16 +29,15 @@ use crate::engine::recovery::RecoveryError;
 use crate::http;
 use crate::http::trust::callers::SameKey;
 use crate::http::{Edge, Readiness};
-use crate::journal::{JournalError, LocalJournal};
+use crate::journal::{Follower, JournalError};
 use crate::ledger::LedgerError;
 use crate::ledger::writer::Writer;
 use crate::link;
 use crate::link::Link;
 use crate::metrics;
+use crate::net;
 use crate::net::tls::TlsError;
 
-use damage::Damage;
-use follow::Follower;
 use stop::Stop;
 use upkeep::Upkeep;
 
@@ -132,29 +130,26 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let core = start::open(&config, start)?;
     let (inbox, queues) = queues(config.inbox, config.records.journal.max_gap);
     let (board, readiness) = (Arc::clone(core.engine.board()), Arc::new(Readiness::default()));
-    let damage = Damage::new(&core.journal_dir, &core.posted, &readiness, &queues.is_halted);
-    let follower = Follower::new(&core.journal_dir, &core.durable, damage);
+    let follower = Follower::new(core.reader, stop::on_damage(&core.posted, &readiness, &queues.is_halted));
     let chunk = config.records.ledger.chunk_records;
-    let writer = Writer::start(core.ledger, follower.another(), Arc::clone(&core.posted), chunk);
+    let writer = Writer::start(core.checkpoint, follower.another(), Arc::clone(&core.posted), chunk);
     let writer = Arc::new(writer.map_err(system("start the ledger"))?);
-    let parts = edge::parts(&config, &core.clock, inbox, board, follower, core.ledger_file)?;
+    let clock_setter = config.sandbox.then(|| edge::clock_setter(&core.clock, &writer, follower.another()));
+    let parts = edge::parts(&config, &core.clock, inbox, board, follower, core.books, &readiness)?;
     let options = http::Options { max_connections, ..parts.options };
-    let clock_setter = config.sandbox.then(|| edge::clock_setter(&core.clock, &writer, &core.durable));
     let parts = http::Parts { metrics: Some(prometheus.clone()), clock_setter, options, ..parts };
-    let upkeep = Upkeep::new(&config, core.journal_dir, &core.clock, &writer, prometheus);
+    let upkeep = Upkeep::new(&config, core.release, &core.clock, &writer, prometheus);
 
     let writable = Arc::clone(&readiness);
     // A disk that is filling shows before a commit fails.
-    let keep_house = move |journal: &LocalJournal| {
-        writable.set(http::Condition::JournalWritable, journal.room().trouble.is_none());
-    };
+    let tell_room = move |room: Result<(), String>| writable.set(http::Condition::JournalWritable, room.is_ok());
     let (engine, clock) = (core.engine, core.clock);
     stop.serving(&queues.is_stopping);
     let runtime = runtime(config.server.threads).map_err(system("start the runtime"))?;
     let (stopped, last) = runtime.block_on(async {
         let (stop_engine, told) = oneshot::channel::<()>();
         let engine = tokio::spawn(async move {
-            let served = engine::serve::serve(engine, queues, clock, keep_house, async { drop(told.await) });
+            let served = engine::serve::serve(engine, queues, clock, tell_room, async { drop(told.await) });
             match served.await {
                 Ok(owner) => owner.state().lsn,
                 // Nothing of the failed group was answered, and nothing more may be: the process ends at once.
@@ -199,7 +194,7 @@ async fn run(
     stop: &Stop,
     say: &dyn Fn(&str),
 ) -> Result<Instant, ServeError> {
-    let bind = |address: SocketAddr| http::bind(address).map_err(system(format!("listen on {address}")));
+    let bind = |address: SocketAddr| net::bind(address).map_err(system(format!("listen on {address}")));
     let http = bind(config.server.http)?;
     let admin = config.server.admin.map(bind).transpose()?;
     let iso8583 = config.server.iso8583.map(bind).transpose()?;

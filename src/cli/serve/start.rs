@@ -1,93 +1,65 @@
 //! From a configuration to a recovered engine: lock, clock, journal, ledger, recovery, policy.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use rand::TryRng;
 
-use super::{ServeError, folder, system};
+use super::backends::{Lock, Opened};
+use super::{ServeError, backends, folder, system};
 use crate::cli::sandbox;
 use crate::clock::Clock;
-use crate::config::{Config, LedgerPlace};
+use crate::config::Config;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
 use crate::engine::Engine;
 use crate::engine::board::Board;
-use crate::engine::recovery::{RecoveryError, recover};
-use crate::journal::local::lock;
-use crate::journal::local::recover::examine;
-use crate::journal::{DirLock, Durable, JournalError, LocalJournal, Options};
-use crate::ledger::Ledger;
-use crate::ledger::sqlite::SqliteLedger;
+use crate::engine::recovery::recover;
+use crate::journal::{JournalError, JournalReader, Release};
+use crate::ledger::{Books, Checkpoint};
 
 /// The durable half: everything below the sockets.
 pub(crate) struct Core {
     /// Held until the end of the process.
-    _lock: DirLock,
+    _lock: Lock,
     pub clock: Clock,
-    pub engine: Engine<LocalJournal>,
-    pub durable: Durable,
-    pub ledger: SqliteLedger,
-    pub ledger_file: PathBuf,
-    pub journal_dir: PathBuf,
+    pub engine: Engine,
+    pub reader: Box<dyn JournalReader>,
+    pub release: Arc<dyn Release>,
+    pub checkpoint: Box<dyn Checkpoint>,
+    pub books: Arc<dyn Books>,
     pub posted: Arc<AtomicU64>,
 }
 
 pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, ServeError> {
     let data = &config.records.data;
     folder::make(data)?;
-    let lock = lock::lock(data)?;
+    let lock = backends::lock(data)?;
     folder::tighten(data)?;
     let clock = if config.sandbox { Clock::sandbox(data, start)? } else { Clock::system() };
-    let journal_dir = data.join("journal");
-    let LedgerPlace::Embedded(ledger_file) = &config.records.ledger.place;
-    if !ledger_file.exists() && journal_dir.exists() {
-        // A damaged journal is refused before anything is made beside it.
-        examine(&journal_dir, Lsn::ZERO)?;
-    }
-    let mut ledger = SqliteLedger::open(ledger_file, clock.now())?;
-    let posted = ledger.position()?;
-    journal_is_there(&journal_dir, posted)?;
-    let segment_size = config.records.journal.segment_bytes;
-    let options = Options { segment_size, posted, ..Options::default() };
-    let (journal, found) = LocalJournal::open(&journal_dir, &options, clock.now().0)?;
-    if let Some(torn) = &found.torn {
-        let (bytes, lsn, copy) = (torn.bytes, torn.lsn.0, found.copy.as_deref());
-        tracing::warn!(bytes, lsn, copy, "cut an unanswered tail off the journal; what was cut is in the copy");
-    }
+    let Opened { journal, mut reader, release, checkpoint, books } = backends::open(&config.records, clock.now())?;
     let began = Instant::now();
     let mut tell = |records: u64| tracing::info!(records, "recovering");
-    let (state, replayed) = recover(config.records.settings, &mut ledger, &journal_dir, found.last, &mut tell)?;
+    let (state, replayed) = recover(config.records.settings, checkpoint.as_ref(), reader.as_mut(), &mut tell)?;
     right_kind(data, &state, config.sandbox)?;
     tracing::info!(
-        records = found.last.0,
+        records = reader.last().0,
         replayed,
         customers = state.next_customer().0,
         orders = state.orders.len(),
         took_ms = began.elapsed().as_millis(),
         "recovered"
     );
-    let posted = Arc::new(AtomicU64::new(found.last.0 - replayed));
-    let durable = journal.durable();
+    let posted = Arc::new(AtomicU64::new(reader.last().0 - replayed));
     let board = Arc::new(Board::default());
     let sync = config.records.journal.sync;
     let mut engine = Engine::new(state, journal, sync, seed()?, board, Arc::clone(&posted));
     bring_up_to_date(&mut engine, config, clock.now())?;
-    let ledger_file = ledger_file.clone();
-    Ok(Core { _lock: lock, clock, engine, durable, ledger, ledger_file, journal_dir, posted })
-}
-
-/// A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place. (A folder
-/// without segments is refused by recovery.)
-fn journal_is_there(journal: &Path, posted: Lsn) -> Result<(), ServeError> {
-    if posted == Lsn::ZERO || journal.exists() {
-        return Ok(());
-    }
-    Err(RecoveryError::LedgerAhead { ledger: posted, journal: Lsn::ZERO }.into())
+    Ok(Core { _lock: lock, clock, engine, reader, release, checkpoint, books, posted })
 }
 
 fn right_kind(data: &Path, state: &State, sandbox: bool) -> Result<(), ServeError> {
@@ -107,7 +79,7 @@ fn seed() -> Result<[u8; 32], ServeError> {
 }
 
 /// Journals what the files say now: the first records of a new journal, or a changed policy or calendar.
-fn bring_up_to_date(engine: &mut Engine<LocalJournal>, config: &Config, now: Millis) -> Result<(), ServeError> {
+fn bring_up_to_date(engine: &mut Engine, config: &Config, now: Millis) -> Result<(), ServeError> {
     let (policy, holidays) = (&config.policy.text, &config.holidays.text);
     let policy_set = |version| Event::PolicySet { version, text: policy.as_str().into() };
     let holidays_set = Event::HolidaysSet { text: holidays.as_str().into() };

@@ -2,7 +2,7 @@
 //! alive longer than the contract says, and a second signal works until the last moment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -11,6 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{ServeError, system};
+use crate::http::{Condition, Readiness};
+use crate::journal::{Alarm, JournalError};
 
 /// From the first signal to the end of the process, whatever happens. The contract gives 5 s, and the kernel needs some of
 /// it: a write of the ledger that is under way is waited for, and memory is given back.
@@ -90,6 +92,22 @@ async fn hear(mut signals: Signals, shared: &Shared) {
         () = signals.next() => leave(0, || tracing::warn!("second signal: stopping at once")),
         () = tokio::time::sleep(AT_MOST) => leave(0, || tracing::warn!("the time for a stop is over: leaving the rest")),
     }
+}
+
+/// As for a journal that is damaged at a start.
+const DAMAGED: i32 = 65;
+
+/// What whoever finds damage in the live journal does: nothing new is taken from this moment on, what is under way is not
+/// answered, and the process ends. `posted` is the ledger's position, `is_halted` the engine's.
+pub(crate) fn on_damage(posted: &Arc<AtomicU64>, readiness: &Arc<Readiness>, is_halted: &Arc<AtomicBool>) -> Alarm {
+    let (readiness, is_halted) = (Arc::clone(readiness), Arc::clone(is_halted));
+    let stop = move |error: &JournalError| {
+        is_halted.store(true, Ordering::Relaxed);
+        readiness.set(Condition::JournalSound, false);
+        let error = error.to_string();
+        leave(DAMAGED, move || tracing::error!(error, "the journal is damaged; stopping"))
+    };
+    Alarm::new(posted, Arc::new(stop))
 }
 
 /// Ends the process, which loses nothing: what was answered is on disk.

@@ -1,7 +1,6 @@
 //! What is done every few seconds beside the service: the metrics' samples are folded, the ledger's writer is looked at,
 //! and one old segment of the journal may go.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -10,15 +9,14 @@ use parking_lot::Mutex;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::model::time::DAY;
-use crate::journal::local::disk::StdDisk;
-use crate::journal::local::release::release_oldest;
+use crate::journal::Release;
 use crate::ledger::writer::{Condition, Writer};
 
 pub(crate) struct Upkeep {
     prometheus: PrometheusHandle,
     writer: Arc<Writer>,
     clock: Clock,
-    journal: PathBuf,
+    release: Arc<dyn Release>,
     /// Age of the records that are kept, ms.
     kept: i64,
     /// Held while a segment is being released: a slow unlink is not joined by another.
@@ -28,14 +26,14 @@ pub(crate) struct Upkeep {
 impl Upkeep {
     pub fn new(
         config: &Config,
-        journal: PathBuf,
+        release: Arc<dyn Release>,
         clock: &Clock,
         writer: &Arc<Writer>,
         prometheus: PrometheusHandle,
     ) -> Self {
         let kept = i64::try_from(config.records.journal.retain_days).unwrap_or(i64::MAX).saturating_mul(DAY);
         let (clock, writer) = (clock.clone(), Arc::clone(writer));
-        Self { prometheus, writer, clock, journal, kept, releasing: Arc::default() }
+        Self { prometheus, writer, clock, release, kept, releasing: Arc::default() }
     }
 
     /// Call it inside the runtime; what may block goes to a thread that may.
@@ -45,11 +43,11 @@ impl Upkeep {
         if let Condition::Failed { error } = self.writer.condition() {
             tracing::error!(error, "the ledger has stopped; decisions go on, the books do not");
         }
-        let (disk, releasing) = (StdDisk::new(&self.journal), Arc::clone(&self.releasing));
+        let (release, releasing) = (Arc::clone(&self.release), Arc::clone(&self.releasing));
         let (secured, older) = (self.writer.secured(), self.clock.now().plus(-self.kept));
         tokio::task::spawn_blocking(move || {
             let Some(_alone) = releasing.try_lock() else { return };
-            match release_oldest(&disk, secured, older.0) {
+            match release.release_oldest(secured, older) {
                 Ok(Some(first)) => tracing::info!(first = first.0, "released the oldest segment of the journal"),
                 Ok(None) => {}
                 // The journal only grows; decisions go on.

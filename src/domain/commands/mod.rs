@@ -126,7 +126,6 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
         | Request::FindCode(_)
         | Request::FindIssue(_)
         | Request::FindCustomer(_)
-        | Request::FindMerchant(_)
         | Request::NameCustomers(_)
         | Request::NameOrders(_) => answer(look(state, request, now)),
     }
@@ -220,10 +219,6 @@ fn look(state: &State, request: &Request, now: &Now) -> Reply {
             .customer_ix(id)
             .and_then(|ix| state.account(ix))
             .map(|account| Reply::Customer { account: Box::new(account.clone()), created: false }),
-        Request::FindMerchant(id) => state
-            .merchants
-            .get(id)
-            .map(|merchant| Reply::Merchant { merchant: Box::new(merchant.clone()), created: false }),
         Request::NameCustomers(list) => {
             Some(Reply::Names(list.iter().map(|ix| state.account(*ix).map(|account| account.id)).collect()))
         }

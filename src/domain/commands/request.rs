@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::model::code::Form;
-use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId};
+use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::model::merchant::Merchant;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::{
@@ -53,7 +53,6 @@ pub enum Request {
     /// When the code with this handle was issued, and under which keys, while it is remembered.
     FindIssue(Handle),
     FindCustomer(CustomerId),
-    FindMerchant(MerchantId),
     /// The ids of customers by their index, for those who read the journal.
     NameCustomers(Box<[CustomerIx]>),
     /// The authorization ids of orders by their record, of those in memory.

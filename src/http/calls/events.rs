@@ -15,13 +15,14 @@ use crate::domain::commands::request::Request;
 use crate::domain::model::ids::{CustomerId, CustomerIx, Lsn};
 use crate::domain::model::time::Millis;
 use crate::domain::state::event::Event;
+use crate::http::Edge;
 use crate::http::answer::{Aborted, Answer};
 use crate::http::call::{Asked, ask};
 use crate::http::framing::Heads;
 use crate::http::past::{BillNames, invoices};
 use crate::http::problem::{EVENTS_RELEASED, NOT_FOUND, Problem};
 use crate::http::trust::request_guard::Query;
-use crate::http::{Edge, EventSource};
+use crate::journal::{FeedError, Follower};
 
 /// Events of one answer when nothing is said.
 const DEFAULT_LIMIT: u64 = 1_000;
@@ -52,20 +53,15 @@ pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
     // A reader that comes back sends its first address again: what it saw since stands in the header.
     let after = Lsn(last_event_id(asked.headers)?.or(after).unwrap_or(0));
     let left = if live { limit } else { Some(limit.unwrap_or(DEFAULT_LIMIT)) };
-    let Some(sources) = asked.edge.events.as_ref().map(Arc::clone) else {
+    let Some(journal) = &asked.edge.journal else {
         return Err(Problem::new(&NOT_FOUND, "Events are not kept in this process. Ask a running `sokketsu serve`."));
     };
     let permit = Arc::clone(&asked.edge.feed_permits).try_acquire_owned().map_err(|_| Problem::busy())?;
-    let opened = tokio::task::spawn_blocking(move || sources()).await.map_err(|_| Problem::internal())?;
-    let source = opened.map_err(|error| {
-        tracing::warn!(error, "the journal could not be opened for a feed");
-        Problem::not_ready()
-    })?;
     let (out, receiver) = mpsc::channel(AHEAD);
     let mut feed = Feed {
         edge: Arc::clone(asked.edge),
         stopping: asked.edge.stopping(),
-        source: Some(source),
+        journal: Some(journal.another()),
         after,
         left,
         live,
@@ -82,16 +78,6 @@ pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
     })?;
     tokio::spawn(feed.run(page));
     Ok(Answer::stream(if live { "text/event-stream" } else { "application/x-ndjson" }, receiver))
-}
-
-/// Why a feed can't go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FeedError {
-    /// The next record was released, or is in an old part of the journal that can't be read any more. Reading can go on
-    /// with `first`.
-    Gone { first: Lsn },
-    /// The journal can't be read just now.
-    Failed(String),
 }
 
 fn gone(after: Lsn, first: Lsn) -> Problem {
@@ -133,7 +119,7 @@ struct Feed {
     edge: Arc<Edge>,
     stopping: watch::Receiver<bool>,
     /// Away while it reads.
-    source: Option<Box<dyn EventSource>>,
+    journal: Option<Follower>,
     after: Lsn,
     /// Events still to give; `None` has no end.
     left: Option<u64>,
@@ -210,10 +196,10 @@ impl Feed {
     async fn page(&mut self) -> Result<Page, FeedError> {
         let interrupted = || FeedError::Failed("reading was interrupted".to_owned());
         let most = self.left.map_or(PAGE, |left| usize::try_from(left).unwrap_or(PAGE).min(PAGE));
-        let (mut source, after) = (self.source.take().ok_or_else(interrupted)?, self.after);
-        let read = tokio::task::spawn_blocking(move || (source.read_after(after, most), source)).await;
-        let (page, source) = read.map_err(|_| interrupted())?;
-        self.source = Some(source);
+        let (mut journal, after) = (self.journal.take().ok_or_else(interrupted)?, self.after);
+        let read = tokio::task::spawn_blocking(move || (journal.page(after, most), journal)).await;
+        let (page, journal) = read.map_err(|_| interrupted())?;
+        self.journal = Some(journal);
         page.inspect_err(|error| tracing::warn!(?error, after = after.0, "a feed of events ended"))
     }
 

@@ -18,23 +18,11 @@ use crate::domain::model::payment::{BillKey, Lines};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::event::Event;
-use crate::domain::state::receipts::Receipt;
 use crate::http::answer::Answer;
 use crate::http::call::{Asked, ask, out_of_place};
 use crate::http::past::{caught_up, customer_past};
 use crate::http::problem::{Problem, STATEMENT_UNKNOWN};
-use crate::ledger::{Book, Entry, EntryKind, Issued};
-
-/// What the ledger knows of a customer.
-#[derive(Default)]
-pub struct CustomerPast {
-    pub entries: Vec<Entry>,
-    /// The captured purchases among them, as they are now.
-    pub orders: Vec<Order>,
-    /// Repayments and provisional payments that became final.
-    pub payments: Vec<Receipt>,
-    pub issued: Vec<Issued>,
-}
+use crate::ledger::{Book, CustomerPast, Entry, EntryKind};
 
 #[derive(Serialize)]
 struct PurchaseShown {

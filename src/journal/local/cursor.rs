@@ -1,9 +1,9 @@
 //! The rule from one record to the next, shared by recovery and the reader.
 
-use super::record::{Link, View};
-use super::recover::Finding;
+use super::finding::Finding;
 use super::segment::Header;
 use crate::journal::Lsn;
+use crate::journal::record::{Link, View};
 
 /// What the next record must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -229,20 +229,19 @@ fn recovery_twice_or_interrupted_gives_the_same_bytes() {
 fn a_full_disk_stops_the_journal_only_when_a_commit_needs_it() {
     let (disk, mut history, mut rng) = (SimDisk::new(), History::default(), Rng::new(5));
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
-    assert!(journal.room().next_ready);
+    assert!(journal.preparer.is_ready());
     disk.set_full(true);
     while segments(&disk) == 1 {
         history.commit_one(&mut journal).unwrap();
     }
-    let room = journal.room();
-    assert!(!room.next_ready && room.left > 0 && room.trouble.is_some(), "{room:?}");
+    assert!(!journal.preparer.is_ready() && journal.offset < journal.size && journal.room().is_err());
     assert!(!disk.image().contains_key("next.tmp"), "nothing of the failed attempt stays");
     // Space is freed in time: nobody notices.
     disk.set_full(false);
     while segments(&disk) == 2 {
         history.commit_one(&mut journal).unwrap();
     }
-    assert_eq!(journal.room().trouble, None);
+    assert_eq!(journal.room(), Ok(()));
     // It is not: the commit that needs it fails, and only that one.
     disk.set_full(true);
     let error = loop {

@@ -1,6 +1,7 @@
 //! What a look at the journal finds, and the action for each: the table of [`super::recover`].
 
-use crate::journal::Lsn;
+use super::segment;
+use crate::journal::{JournalError, Lsn};
 
 /// What the journal looks like. Nothing in it is guessed: each has one action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,5 +77,22 @@ impl Finding {
             | Self::SegmentSize { .. }
             | Self::SegmentMissing { .. } => Action::Refuse,
         }
+    }
+}
+
+/// A finding that refuses a start, and where: what is inside a [`JournalError::Damaged`] of these files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal is damaged in {}, byte {offset}, record {record}: {finding}", segment::file_name(*segment))]
+pub struct Damage {
+    pub segment: Lsn,
+    pub offset: u64,
+    /// The record that belongs there.
+    pub record: Lsn,
+    pub finding: Finding,
+}
+
+impl From<Damage> for JournalError {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged { record: damage.record, cause: Box::new(damage) }
     }
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::disk::StdDisk;
 use super::local_tests::{batch_at, read_all, small};
-use super::reader::Record;
 use super::sim::SimDisk;
 use super::*;
+use crate::journal::Record;
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/journal/v1")

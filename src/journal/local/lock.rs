@@ -19,7 +19,7 @@ pub fn lock(data: &Path) -> Result<DirLock, JournalError> {
     let file = open.map_err(JournalError::failed("open the lock file"))?;
     match file.try_lock() {
         Ok(()) => Ok(DirLock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(path)),
-        Err(TryLockError::Error(source)) => Err(JournalError::Failed { doing: "take the lock", source }),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(path.display().to_string())),
+        Err(TryLockError::Error(source)) => Err(JournalError::failed("take the lock")(source)),
     }
 }

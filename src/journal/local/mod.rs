@@ -1,4 +1,6 @@
-//! The journal in files of this machine.
+//! The journal in files of this machine: a folder of segments. In reading order: `segment` and `cursor` (what follows
+//! what), `recover` (what a crash left, and what is done about it), this file (the writer), `prepare` (the next segment),
+//! [`reader`], [`release`], [`lock`]; `disk` is the file system as far as they use it, and `sim` one that fails.
 
 pub(crate) mod aside;
 pub(crate) mod cursor;
@@ -13,7 +15,6 @@ mod local_tests;
 pub mod lock;
 pub(crate) mod prepare;
 pub mod reader;
-pub mod record;
 pub mod recover;
 #[cfg(test)]
 mod recover_tests;
@@ -25,12 +26,14 @@ pub(crate) mod sim;
 use std::io;
 use std::path::Path;
 
-use crate::journal::{Batch, Durable, Journal, JournalError, Lsn};
+use crate::journal::record::Meta;
+use crate::journal::{Batch, Durable, Journal, JournalError, Lsn, record};
 use cursor::Cursor;
 use disk::{Disk, DiskFile, StdDisk, widen};
 use prepare::{NEXT, Preparer};
-use record::Meta;
+use reader::LocalReader;
 use recover::Recovery;
+use release::LocalRelease;
 use segment::Header;
 
 const FIRST: &str = "first.tmp";
@@ -61,18 +64,6 @@ impl Options {
         let page = widen(segment::HEADER);
         self.segment_size.clamp(2 * page, segment::MAX_SIZE).next_multiple_of(page)
     }
-}
-
-/// How much can still be written, for readiness to warn before a commit fails.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Bytes left in the segment in use.
-    pub left: u64,
-    /// Whether the next segment is ready.
-    pub next_ready: bool,
-    /// Why it could not be prepared, most often a full disk. It is tried again every few seconds; the
-    /// journal stops only if a commit needs it and it still fails.
-    pub trouble: Option<String>,
 }
 
 pub struct LocalJournal<D: Disk = StdDisk> {
@@ -138,21 +129,16 @@ impl<D: Disk> LocalJournal<D> {
         self.durable.clone()
     }
 
+    /// Reads what this one writes, as far as it is durable.
     #[must_use]
-    pub fn room(&self) -> Room {
-        Room { left: self.size - self.offset, next_ready: self.preparer.is_ready(), trouble: self.preparer.trouble() }
+    pub fn reader(&self) -> LocalReader<D> {
+        LocalReader::new(self.disk.clone(), Some(self.durable()))
     }
 
-    /// The position the next record will get.
+    /// Releases what this one has written long ago.
     #[must_use]
-    pub fn next_lsn(&self) -> Lsn {
-        self.cursor.next
-    }
-
-    /// The time of the last record, 0 before the first. A batch may not be older.
-    #[must_use]
-    pub fn last_time(&self) -> i64 {
-        self.cursor.last_time
+    pub fn release(&self) -> LocalRelease<D> {
+        LocalRelease(self.disk.clone())
     }
 
     fn check(&self) -> Result<(), JournalError> {
@@ -161,7 +147,7 @@ impl<D: Disk> LocalJournal<D> {
 
     fn poison(&mut self, doing: &'static str, source: io::Error) -> JournalError {
         self.poisoned = true;
-        JournalError::Failed { doing, source }
+        JournalError::failed(doing)(source)
     }
 
     /// The batch as bytes in `buf`; answers what follows it.
@@ -212,7 +198,7 @@ impl<D: Disk> Journal for LocalJournal<D> {
     fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
         self.check()?;
         if batch.longest() > record::MAX_PAYLOAD {
-            return Err(super::TooLarge.into());
+            return Err(crate::journal::TooLarge.into());
         }
         let Some((begins, _)) = batch.payloads().next() else { return Ok(self.last()) };
         let mut last = self.cursor.last_time;
@@ -222,8 +208,8 @@ impl<D: Disk> Journal for LocalJournal<D> {
             }
             last = given;
         }
-        if widen(batch.size_on_disk()) > self.size - self.offset {
-            self.roll(begins, widen(batch.size_on_disk()))?;
+        if widen(batch.size()) > self.size - self.offset {
+            self.roll(begins, widen(batch.size()))?;
         }
         let cursor = self.encode(batch)?;
         // Before the write: a failed one may have left anything behind.
@@ -246,6 +232,12 @@ impl<D: Disk> Journal for LocalJournal<D> {
             self.durable.publish(self.last());
         }
         Ok(())
+    }
+
+    /// The next segment is prepared in the background; where that fails, most often on a full disk, it is tried again
+    /// every few seconds. The journal stops only if a commit needs it and it still fails.
+    fn room(&self) -> Result<(), String> {
+        self.preparer.trouble().map_or(Ok(()), Err)
     }
 }
 

@@ -79,6 +79,7 @@ impl<D: Disk> Preparer<D> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn is_ready(&self) -> bool {
         matches!(*self.shared.slot.lock(), Slot::Ready(_))
     }

@@ -1,25 +1,108 @@
 //! Reads records in order, beside the live writer or at rest, and verifies each as it goes.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 
 use super::cursor::Cursor;
 use super::disk::{Disk, DiskFile, StdDisk, narrow, widen};
-use super::record::Parsed;
-use super::recover::Finding;
+use super::finding::{Damage, Finding};
+use super::recover::Recovery;
 use super::segment::Header;
-use super::{record, segment};
-use crate::journal::{Durable, JournalError, Lsn};
+use super::{recover, segment};
+use crate::journal::record::Parsed;
+use crate::journal::{Durable, Examined, JournalError, JournalReader, Lsn, Record, record};
 
 /// Read at once: hundreds of records, and little to read again when the writer is just ahead.
 const WINDOW: usize = 256 << 10;
 
-/// One record, its buffer kept from one to the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
-    pub lsn: Lsn,
-    pub time_ms: i64,
-    pub payload: Vec<u8>,
+/// A journal in files, read from wherever one is asked for; see [`JournalReader`].
+pub struct LocalReader<D: Disk = StdDisk> {
+    disk: D,
+    /// None until a journal at rest was examined.
+    durable: Option<Durable>,
+    /// The last record read, and the place behind it.
+    at: Option<(Lsn, Reader<D>)>,
+}
+
+impl LocalReader<StdDisk> {
+    /// For a journal at rest. It changes nothing, not even a folder that is not there.
+    pub fn at_rest(dir: &Path) -> Self {
+        Self::new(StdDisk::new(dir), None)
+    }
+}
+
+impl<D: Disk> LocalReader<D> {
+    /// Beside a live writer give its [`Durable`].
+    pub(crate) fn new(disk: D, durable: Option<Durable>) -> Self {
+        Self { disk, durable, at: None }
+    }
+
+    /// Looks at the journal as opening would with a ledger at `posted`, and changes nothing. Damage is an error.
+    pub fn look(&self, posted: Lsn) -> Result<Recovery, JournalError> {
+        Ok(recover::plan(&self.disk, posted, posted)?.recovery)
+    }
+
+    fn segments(&self) -> Option<Vec<Lsn>> {
+        segment::list(&self.disk).ok()
+    }
+}
+
+impl<D: Disk> JournalReader for LocalReader<D> {
+    /// After an error the place is sought anew.
+    fn next(&mut self, after: Lsn, out: &mut Record) -> Result<bool, JournalError> {
+        let mut reader = match self.at.take() {
+            Some((at, reader)) if at == after => reader,
+            _ => Reader::open_on(self.disk.clone(), after, self.durable.clone())?,
+        };
+        let found = reader.next(out)?;
+        self.at = Some((found.unwrap_or(after), reader));
+        Ok(found.is_some())
+    }
+
+    fn last(&self) -> Lsn {
+        self.durable.as_ref().map_or(Lsn::ZERO, Durable::get)
+    }
+
+    fn examine(&mut self, posted: Lsn) -> Result<Examined, JournalError> {
+        let found = recover::plan(&self.disk, Lsn::ZERO, posted)?.recovery;
+        self.durable = Some(Durable::fixed(found.last));
+        self.at = None;
+        Ok(Examined {
+            first: found.first,
+            last: found.last,
+            kept_in: format!("{} segments", found.segments),
+            torn_bytes: found.torn.map_or(0, |torn| torn.bytes),
+        })
+    }
+
+    fn unreadable(&self, problem: &dyn fmt::Display) -> JournalError {
+        let spot = self.at.as_ref().and_then(|(lsn, reader)| Some((*lsn, reader.spot()?)));
+        let (record, (segment, offset)) = spot.unwrap_or_default();
+        let name = segment::file_name(segment);
+        let what =
+            format!("the journal is damaged in {name}, byte {offset}, record {record}: it is intact but {problem}");
+        JournalError::Damaged { record, cause: what.into() }
+    }
+
+    /// Recovery reads the segment of the ledger's position and the later ones. Where the folder can't be listed, only a
+    /// record behind the position is known to be in one.
+    fn is_needed(&self, record: Lsn, posted: Lsn) -> bool {
+        if record > posted {
+            return true;
+        }
+        let Some(firsts) = self.segments() else { return false };
+        let own = firsts.iter().copied().filter(|&first| first <= record).max();
+        own.is_some_and(|own| own >= recover::first_read(&firsts, posted))
+    }
+
+    fn behind(&self, record: Lsn) -> Option<Lsn> {
+        self.segments()?.into_iter().find(|&first| first > record)
+    }
+
+    fn another(&self) -> Box<dyn JournalReader> {
+        Box::new(Self::new(self.disk.clone(), self.durable.clone()))
+    }
 }
 
 /// A place in the journal. It only reads.
@@ -45,15 +128,9 @@ struct Place<F> {
     window_at: u64,
 }
 
-impl Reader<StdDisk> {
-    /// Reads the records after `after`. Beside a live writer give its [`Durable`]; for a journal at rest that
-    /// may end in a torn tail give [`Durable::fixed`] with the last position [`super::recover::examine`] answers.
-    pub fn open(dir: &Path, after: Lsn, durable: Option<Durable>) -> Result<Self, JournalError> {
-        Self::open_on(StdDisk::new(dir), after, durable)
-    }
-}
-
 impl<D: Disk> Reader<D> {
+    /// Reads the records after `after`. Beside a live writer give its [`Durable`]; for a journal at rest that
+    /// may end in a torn tail give [`Durable::fixed`] with the last position that recovery would keep.
     pub fn open_on(disk: D, after: Lsn, durable: Option<Durable>) -> Result<Self, JournalError> {
         let mut this = Self { disk, durable, after, place: None };
         this.seek()?;
@@ -83,7 +160,7 @@ impl<D: Disk> Reader<D> {
     }
 
     /// The last position read, whether answered or passed over.
-    #[must_use]
+    #[cfg(test)]
     pub fn position(&self) -> Lsn {
         self.place.as_ref().map_or(Lsn::ZERO, |place| Lsn(place.cursor.next.0.saturating_sub(1)))
     }
@@ -128,7 +205,7 @@ impl<D: Disk> Reader<D> {
             return place.at_end(visible);
         }
         if let Err(finding) = place.cursor.enter(&entered.header) {
-            return Err(JournalError::Damaged { segment: next, offset: 0, record: next, finding });
+            return Err(Damage { segment: next, offset: 0, record: next, finding }.into());
         }
         std::mem::swap(&mut entered.window, &mut place.window);
         entered.window.clear();
@@ -143,7 +220,7 @@ impl<F: DiskFile> Place<F> {
         let file = match disk.open(&segment::file_name(first)) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(JournalError::Failed { doing: "open a segment", source }),
+            Err(source) => return Err(JournalError::failed("open a segment")(source)),
         };
         let header = Header::read(&file, first)?;
         let (cursor, offset) = (Cursor::at(&header), widen(segment::HEADER));
@@ -208,6 +285,6 @@ impl<F: DiskFile> Place<F> {
     }
 
     fn damaged(&self, finding: Finding) -> JournalError {
-        JournalError::Damaged { segment: self.header.first, offset: self.offset, record: self.cursor.next, finding }
+        Damage { segment: self.header.first, offset: self.offset, record: self.cursor.next, finding }.into()
     }
 }

@@ -34,16 +34,14 @@
 //! tail that was torn before that sync. Only a later record could prove otherwise, and there is none. So what is cut
 //! is first copied aside (`aside`), for somebody to look at.
 
-use std::path::Path;
-
 use super::cursor::Cursor;
-use super::disk::{Disk, DiskFile, StdDisk, narrow, widen};
-use super::record::Parsed;
+use super::disk::{Disk, DiskFile, narrow, widen};
 use super::segment::Header;
-use super::{aside, record, segment};
-use crate::journal::{JournalError, Lsn};
+use super::{aside, segment};
+use crate::journal::record::Parsed;
+use crate::journal::{JournalError, Lsn, record};
 
-pub use super::finding::{Action, Finding};
+pub use super::finding::{Action, Damage, Finding};
 
 /// Zeros written anew behind the tail at every start. A sync that failed while an earlier recovery cut a tail
 /// may have left the torn bytes on disk under zeros in the page cache; it covers what one sync leaves behind.
@@ -81,24 +79,9 @@ pub struct Torn {
     pub bytes: u64,
 }
 
-/// Looks at the journal in `dir` as opening would with a ledger at `posted`, and changes nothing. Damage is an error.
-pub fn examine(dir: &Path, posted: Lsn) -> Result<Recovery, JournalError> {
-    Ok(plan(&StdDisk::new(dir), posted, posted)?.recovery)
-}
-
-/// The same, but every segment is read.
-pub fn examine_all(dir: &Path, posted: Lsn) -> Result<Recovery, JournalError> {
-    Ok(plan(&StdDisk::new(dir), Lsn::ZERO, posted)?.recovery)
-}
-
-/// First positions of all segments in `dir`, in order.
-pub fn segments_of(dir: &Path) -> Result<Vec<Lsn>, JournalError> {
-    segment::list(&StdDisk::new(dir))
-}
-
 /// Of these segments, the one that holds `posted`: the first that a start reads. All of them where none does.
 #[must_use]
-pub fn first_read(firsts: &[Lsn], posted: Lsn) -> Lsn {
+pub(crate) fn first_read(firsts: &[Lsn], posted: Lsn) -> Lsn {
     firsts.iter().copied().filter(|&first| first <= posted).max().unwrap_or(Lsn::ZERO)
 }
 
@@ -184,7 +167,7 @@ struct Place {
 impl Place {
     fn damaged(self, finding: Finding) -> JournalError {
         let Self { segment, offset, record } = self;
-        JournalError::Damaged { segment, offset: widen(offset), record, finding }
+        Damage { segment, offset: widen(offset), record, finding }.into()
     }
 }
 

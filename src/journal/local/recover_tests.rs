@@ -5,12 +5,21 @@ use std::collections::BTreeMap;
 use super::cursor::Cursor;
 use super::disk::narrow;
 use super::local_tests::{batch_at, payload, read_all, small};
-use super::reader::{Reader, Record};
-use super::record::{Meta, Parsed};
-use super::recover::{Action, Finding};
+use super::reader::{LocalReader, Reader};
+use super::recover::{Action, Damage, Finding};
 use super::segment::Header;
 use super::sim::{Call, Fault, Rng, SimDisk};
-use super::{record, recover, segment, *};
+use super::{recover, segment, *};
+use crate::journal::record::Parsed;
+use crate::journal::{JournalReader, Record};
+
+/// What is inside an error, if it is damage.
+fn damage_in(error: &JournalError) -> Option<Damage> {
+    let JournalError::Damaged { record, cause } = error else { return None };
+    let damage = cause.downcast_ref::<Damage>().copied().expect("files tell where");
+    assert_eq!(damage.record, *record);
+    Some(damage)
+}
 
 type Image = BTreeMap<String, Vec<u8>>;
 
@@ -245,11 +254,8 @@ fn each_finding_has_its_action() {
         let disk = SimDisk::from_image(&image);
         let opened = LocalJournal::open_on(disk.clone(), &small(), 1);
         if action == Action::Refuse {
-            match opened {
-                Err(JournalError::Damaged { finding: found, .. }) => assert_eq!(found, finding, "{what}"),
-                Err(other) => panic!("{what}: {other}"),
-                Ok((_, recovery)) => panic!("{what}: {recovery:?}"),
-            }
+            let refused = opened.map(|(_, recovery)| recovery).unwrap_err();
+            assert_eq!(damage_in(&refused).map(|damage| damage.finding), Some(finding), "{what}: {refused}");
             assert!(disk.image() == image, "{what}: a refusal touches nothing");
             continue;
         }
@@ -330,7 +336,8 @@ fn what_the_ledger_has_once_was_durable() {
         let options = Options { posted: Lsn(posted), ..small() };
         match (LocalJournal::open_on(disk.clone(), &options, 1).map(|(_, recovery)| recovery), result) {
             (Ok(recovery), Ok(last)) => assert_eq!(recovery.last, Lsn(last), "{what}"),
-            (Err(JournalError::Damaged { finding, record, .. }), Err((wanted, named))) => {
+            (Err(error), Err((wanted, named))) => {
+                let Damage { finding, record, .. } = damage_in(&error).unwrap_or_else(|| panic!("{what}: {error}"));
                 assert_eq!((finding, record), (wanted, Lsn(named)), "{what}");
                 assert_eq!(finding.action(), Action::Refuse, "{what}");
                 assert!(disk.image() == image, "{what}: a refusal touches nothing");
@@ -443,8 +450,8 @@ fn every_bit_flip_is_refused_or_shortens_only_the_last_sync_group() {
                 // The first record that may be lost; none where everything is proven durable.
                 let may_lose = (first == 2 && at >= START + size).then(|| 2 + ((at - START) / size).min(3) as u64);
                 match (result, may_lose) {
-                    (Err(JournalError::Damaged { finding, .. }), None) => {
-                        assert_eq!(finding.action(), Action::Refuse);
+                    (Err(error), None) => {
+                        assert_eq!(damage_in(&error).map(|damage| damage.finding.action()), Some(Action::Refuse));
                         refused += 1;
                     }
                     (Ok(recovery), Some(lsn)) => {
@@ -506,5 +513,61 @@ fn the_reader_verifies_as_it_goes() {
     let mut reader = Reader::open_on(SimDisk::from_image(&image), Lsn(2), None).unwrap();
     assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(3)));
     let error = reader.next(&mut record).unwrap_err();
-    assert!(matches!(error, JournalError::Damaged { finding: Finding::SegmentMissing { .. }, .. }), "{error}");
+    let finding = damage_in(&error).map(|damage| damage.finding);
+    assert!(matches!(finding, Some(Finding::SegmentMissing { .. })), "{error}");
+}
+
+#[test]
+fn what_a_start_would_read_is_needed_and_the_rest_can_be_passed_over() {
+    let disk = SimDisk::from_image(&journal());
+    let reader = LocalReader::new(disk, Some(Durable::fixed(Lsn(9))));
+    // Three records to a segment; recovery begins with the one of the ledger's position.
+    for (record, posted, needed) in [
+        (1, 0, true),
+        (3, 3, true),
+        (3, 4, false),
+        (4, 5, true),
+        (6, 4, true),
+        (6, 7, false),
+        (7, 9, true),
+        (9, 2, true),
+    ] {
+        assert_eq!(reader.is_needed(Lsn(record), Lsn(posted)), needed, "record {record}, posted {posted}");
+    }
+    assert_eq!(
+        [1, 3, 4, 6, 7, 9].map(|record| reader.behind(Lsn(record))),
+        [4, 4, 7, 7, 0, 0].map(|first| { (first > 0).then_some(Lsn(first)) })
+    );
+    let mut image = journal();
+    image.remove(&name(1));
+    let released = LocalReader::new(SimDisk::from_image(&image), Some(Durable::fixed(Lsn(9))));
+    assert!(!released.is_needed(Lsn(2), Lsn(8)), "what was released meanwhile needs nobody");
+    assert_eq!(released.behind(Lsn(2)), Some(Lsn(4)));
+}
+
+#[test]
+fn a_reader_goes_where_it_is_asked_and_names_the_place_of_what_means_nothing() {
+    let disk = SimDisk::from_image(&journal());
+    let mut reader = LocalReader::new(disk.clone(), None);
+    let found = reader.examine(Lsn(9)).unwrap();
+    assert_eq!((found.first, found.last, found.torn_bytes), (Lsn(1), Lsn(9), 0));
+    assert_eq!((found.kept_in.as_str(), reader.last()), ("3 segments", Lsn(9)));
+    let mut record = Record::default();
+    for after in [0, 1, 2, 7, 3, 4, 8] {
+        assert!(reader.next(Lsn(after), &mut record).unwrap());
+        assert_eq!((record.lsn.0, record.payload), (after + 1, payload(after + 1, 1_000)));
+        record = Record::default();
+    }
+    assert!(!reader.next(Lsn(9), &mut record).unwrap());
+    assert!(reader.next(Lsn(4), &mut record).unwrap());
+    let error = reader.unreadable(&"of no kind that is known");
+    assert!(matches!(error, JournalError::Damaged { record: Lsn(5), .. }));
+    let at = START + SIZE;
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the journal is damaged in 00000000000000000004.seg, byte {at}, record 5: it is intact but of no kind that is \
+             known"
+        )
+    );
 }

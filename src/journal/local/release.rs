@@ -1,16 +1,22 @@
 //! Old segments go, one a call. It runs beside the writer, on a thread that serves nobody: an unlink of a large file and
 //! the directory's sync may take long, and a failure is no reason to stop.
 
-use super::disk::Disk;
+use super::disk::{Disk, StdDisk};
 use super::segment;
 use super::segment::Header;
-use crate::journal::{JournalError, Lsn};
+use crate::domain::model::time::Millis;
+use crate::journal::{JournalError, Lsn, Release};
 
-/// Removes the oldest segment if all of its records are at or before `upto` and older than `keep_after_time_ms`, and
-/// answers which one went. The last segment, which is in use, stays.
-///
-/// `upto` must be a position that the ledger has on its disk for good: what a power cut may take back from the ledger is
-/// posted again from these files.
+/// Releases the segments of a journal in files.
+pub struct LocalRelease<D: Disk = StdDisk>(pub(crate) D);
+
+impl<D: Disk> Release for LocalRelease<D> {
+    fn release_oldest(&self, upto: Lsn, keep_after: Millis) -> Result<Option<Lsn>, JournalError> {
+        release_oldest(&self.0, upto, keep_after.0)
+    }
+}
+
+/// One segment at most; answers which one went. The last segment, which is in use, stays.
 pub fn release_oldest<D: Disk>(disk: &D, upto: Lsn, keep_after_time_ms: i64) -> Result<Option<Lsn>, JournalError> {
     let firsts = segment::list(disk)?;
     let [oldest, next, ..] = firsts.as_slice() else { return Ok(None) };

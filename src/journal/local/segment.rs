@@ -14,8 +14,8 @@
 //! Records begin at 4096: the header has a page of its own, which no append writes again.
 
 use super::disk::{Disk, DiskFile, narrow, widen};
-use super::record::{Link, field};
-use super::recover::Finding;
+use super::finding::{Damage, Finding};
+use crate::journal::record::{Link, field};
 use crate::journal::{JournalError, Lsn};
 
 pub const HEADER: usize = 4096;
@@ -86,7 +86,7 @@ impl Header {
         let got = file.read_full_at(&mut page, 0).map_err(JournalError::failed("read a segment's header"))?;
         let header = Self::parse(page.get(..got).unwrap_or_default());
         let header = header.and_then(|h| if h.first == first { Ok(h) } else { Err(Finding::HeaderDamaged) });
-        header.map_err(|finding| JournalError::Damaged { segment: first, offset: 0, record: first, finding })
+        header.map_err(|finding| Damage { segment: first, offset: 0, record: first, finding }.into())
     }
 }
 

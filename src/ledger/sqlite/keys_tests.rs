@@ -10,13 +10,13 @@ use tempfile::TempDir;
 
 use super::keys::{OF_BLOCK, OF_RUN, SLICES};
 use super::rows::key_hash;
-use super::{SqliteLedger, SqliteReader};
+use super::{SqliteBooks, SqliteLedger};
 use crate::domain::commands::history::History;
 use crate::domain::model::ids::{MerchantId, OrderId};
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Millis;
 use crate::ledger::contract_tests::postings;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Books, Checkpoint, LedgerError};
 
 thread_local! {
     pub(crate) static PROBES: Cell<u64> = const { Cell::new(0) };
@@ -106,7 +106,7 @@ fn an_unseen_key_costs_a_probe_a_run_and_those_of_the_last_blocks() {
     let whole = rows * STEP / RUN;
     let known = ["N-3", "N-70000", "N-500000", "N-999999"];
     known.iter().for_each(|id| make_real(ledger.connection(), id));
-    let mut by_key = |key: &OrderKey| ledger.past_order_by_key(key);
+    let mut by_key = |key: &OrderKey| super::keys::past_order_by_key(ledger.connection(), key);
     assert!(known.iter().all(|id| look(&mut by_key, id).2));
     let (before, took, _) = look(&mut by_key, "UNSEEN");
     assert_eq!(before, (rows * STEP).unsigned_abs().div_ceil(65_536), "every block");
@@ -116,7 +116,7 @@ fn an_unseen_key_costs_a_probe_a_run_and_those_of_the_last_blocks() {
     assert_eq!(build_all(&mut ledger), whole * SLICES);
     println!("{whole} runs made in {:?}", began.elapsed());
     let most = whole.unsigned_abs() + RUN_BLOCKS;
-    let reader = SqliteReader::open(&dir.path().join("ledger.db")).unwrap();
+    let reader = SqliteBooks::new(&dir.path().join("ledger.db"));
     let mut by_key = |key: &OrderKey| reader.past_order_by_key(key);
     let (after, took, found) = look(&mut by_key, "UNSEEN");
     println!("{rows} rows, {whole} runs: {after} probes, {took:?}");
@@ -143,7 +143,7 @@ fn runs_are_made_by_small_steps_that_go_on_after_a_restart_and_the_newest_order_
     make_real(db, ids[3]);
     db.execute("UPDATE decision SET state = 1 WHERE order_id = ?1", [ids[3]]).unwrap();
     let lsn = |order: Option<crate::domain::model::order::Order>| order.map(|order| order.touched.0.cast_signed());
-    let newest = ledger.past_order_by_key(&key("TWICE")).unwrap();
+    let newest = super::keys::past_order_by_key(ledger.connection(), &key("TWICE")).unwrap();
     let count =
         |db: &Connection| -> i64 { db.query_row("SELECT count(*) FROM key_run", [], |row| row.get(0)).unwrap() };
     let mut largest = 0;
@@ -159,8 +159,11 @@ fn runs_are_made_by_small_steps_that_go_on_after_a_restart_and_the_newest_order_
             ledger = open(&dir);
         }
         if steps % 100 == 0 {
-            assert_eq!(lsn(ledger.past_order_by_key(&key("TWICE")).unwrap()), lsn(newest.clone()));
-            assert!(ledger.past_order_by_key(&key(ids[3])).unwrap().is_none());
+            assert_eq!(
+                lsn(super::keys::past_order_by_key(ledger.connection(), &key("TWICE")).unwrap()),
+                lsn(newest.clone())
+            );
+            assert!(super::keys::past_order_by_key(ledger.connection(), &key(ids[3])).unwrap().is_none());
         }
     }
     assert!((1..100).contains(&largest), "{largest} rows in one step");
@@ -168,11 +171,11 @@ fn runs_are_made_by_small_steps_that_go_on_after_a_restart_and_the_newest_order_
     assert_eq!(count(db), 2 * RUN / STEP, "each decision of the two runs once");
     // Without the newest ones the older ones are found, each in its run.
     for id in [8_200, 4_100, 5] {
-        let found = ledger.past_order_by_key(&key("TWICE")).unwrap();
+        let found = super::keys::past_order_by_key(ledger.connection(), &key("TWICE")).unwrap();
         assert!(found.is_some(), "the one at {}", id * STEP);
         ledger.connection().execute("DELETE FROM decision WHERE lsn = ?1", [id * STEP]).unwrap();
     }
-    assert!(ledger.past_order_by_key(&key("TWICE")).unwrap().is_none());
+    assert!(super::keys::past_order_by_key(ledger.connection(), &key("TWICE")).unwrap().is_none());
     // One record short of a run nothing is begun.
     ledger.connection().execute("UPDATE posted SET lsn = ?1", [3 * RUN - 2]).unwrap();
     assert!(!ledger.keep_house().unwrap());
@@ -205,7 +208,7 @@ fn ten_million_rows_in_doublings() {
         let began = Instant::now();
         let steps = build_all(&mut ledger);
         let built = began.elapsed();
-        let mut by_key = |key: &OrderKey| ledger.past_order_by_key(key);
+        let mut by_key = |key: &OrderKey| super::keys::past_order_by_key(ledger.connection(), key);
         let looks: Vec<_> = (0..101).map(|n| look(&mut by_key, &format!("UNSEEN-{n}"))).collect();
         let mut took: Vec<_> = looks.iter().map(|(_, took, _)| *took).collect();
         took.sort_unstable();

@@ -1,7 +1,9 @@
 //! The ledger in SQLite: one file beside the journal, nothing to install.
 
 pub(crate) mod accounts;
+pub(crate) mod books;
 pub(crate) mod codes;
+mod error;
 pub(crate) mod keys;
 #[cfg(test)]
 mod keys_tests;
@@ -18,17 +20,14 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
-use crate::domain::model::order::Order;
-use crate::domain::model::request::OrderKey;
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
-use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
 use crate::ledger::posting::{self, Accounts};
-use crate::ledger::{Entry, Issued, Ledger, LedgerError, Posting};
+use crate::ledger::{Checkpoint, LedgerError, Posting, Snapshot};
+pub use books::SqliteBooks;
 use rows::SqliteRows;
 
 /// How long a call waits for another's lock before it says [`LedgerError::Busy`].
@@ -97,7 +96,7 @@ pub(crate) fn position(db: &Connection) -> Result<Lsn, LedgerError> {
     Ok(Lsn(lsn.cast_unsigned()))
 }
 
-impl Ledger for SqliteLedger {
+impl Checkpoint for SqliteLedger {
     fn position(&mut self) -> Result<Lsn, LedgerError> {
         position(&self.db)
     }
@@ -139,89 +138,10 @@ impl Ledger for SqliteLedger {
                 .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         Ok((busy == 0 && pages == copied).then_some(position))
     }
-
-    fn load(&mut self, state: &mut State) -> Result<(), LedgerError> {
-        load::load(&self.path, state)
-    }
-
-    fn entries(&mut self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
-        read::entries(&self.db, customer, from, to)
-    }
-
-    fn past_order(&mut self, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
-        read::past_order(&self.db, id)
-    }
-
-    fn past_order_by_key(&mut self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
-        keys::past_order_by_key(&self.db, key)
-    }
-
-    fn known(&mut self, ids: &[OfficeId]) -> Result<Known, LedgerError> {
-        read::known(&self.db, ids)
-    }
 }
 
-/// A reader's handle on its own connection: it never waits for the writer, nor the writer for it. Calls from
-/// several threads wait for each other; they are rare, and each belongs on a thread that may block.
-pub struct SqliteReader {
-    db: Mutex<Connection>,
-    path: PathBuf,
-}
-
-impl SqliteReader {
-    /// Opens a ledger that a writer has made.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        Ok(Self { db: Mutex::new(open_reader(path)?), path: path.to_owned() })
-    }
-
-    pub fn position(&self) -> Result<Lsn, LedgerError> {
-        position(&self.db.lock())
-    }
-
-    /// As [`Ledger::load`]: for `verify`, which must not write.
-    pub fn load(&self, state: &mut State) -> Result<(), LedgerError> {
+impl Snapshot for SqliteLedger {
+    fn load(&self, state: &mut State) -> Result<(), LedgerError> {
         load::load(&self.path, state)
-    }
-
-    pub fn entries(&self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
-        read::entries(&self.db.lock(), customer, from, to)
-    }
-
-    pub fn past_order(&self, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
-        read::past_order(&self.db.lock(), id)
-    }
-
-    pub fn past_order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
-        keys::past_order_by_key(&self.db.lock(), key)
-    }
-
-    /// As [`Ledger::known`].
-    pub fn known(&self, ids: &[OfficeId]) -> Result<Known, LedgerError> {
-        read::known(&self.db.lock(), ids)
-    }
-
-    /// The names of orders by their record, those that there are.
-    pub fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError> {
-        read::names(&self.db.lock(), orders)
-    }
-
-    /// A customer's facts of some kinds, oldest first.
-    pub fn receipts(&self, customer: &CustomerId, kinds: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
-        read::receipts(&self.db.lock(), customer, kinds)
-    }
-
-    /// The bills issued to a customer, oldest first.
-    pub fn issued(&self, customer: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
-        read::issued(&self.db.lock(), customer)
-    }
-
-    /// Decisions posted up to a record, for `verify`.
-    pub fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError> {
-        read::count_decisions(&self.db.lock(), upto)
-    }
-
-    /// Each customer's sum of exposure entries up to a record, for `verify`.
-    pub fn exposure_sums(&self, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
-        read::exposure_sums(&self.db.lock(), upto)
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::model::request::Instruction;
 use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::receipts::Known;
 use crate::journal::codec::Dossier;
-use crate::ledger::Ledger;
+use crate::ledger::Checkpoint;
 use crate::ledger::contract_tests::{loaded, postings};
 use crate::ledger::posting::Rows;
 
@@ -55,7 +55,7 @@ fn a_payment_on_a_bill_with_many_writes_no_more_than_the_first() {
         })
         .collect();
     assert!(rows.iter().max() == rows.first() && rows[0] < 12, "rows written by each payment: {rows:?}");
-    assert_alike(&loaded(&mut ledger), &history.state, history.now(), "with 300 payments");
+    assert_alike(&loaded(&ledger), &history.state, history.now(), "with 300 payments");
 }
 
 /// The ledger as it was before bills had a table: they are in the dossiers.
@@ -87,8 +87,8 @@ fn the_bills_of_an_older_ledger_are_carried_over() {
     ledger.post(&postings(&history)).unwrap();
     put_back(ledger.connection(), &history);
     drop(ledger);
-    let mut ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
-    let state = loaded(&mut ledger);
+    let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
+    let state = loaded(&ledger);
     assert_alike(&state, &history.state, history.now(), "carried over");
     let mut rows = SqliteRows::new(ledger.connection()).unwrap();
     for (customer, account) in (0..).map(CustomerIx).zip(state.accounts()) {

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::parallel::Readers;
-use super::{SqliteLedger, SqliteReader};
+use super::{SqliteBooks, SqliteLedger};
 use crate::domain::commands::history::{History, assert_alike, replay};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::order::OrderState;
@@ -14,8 +14,8 @@ use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, Millis};
 use crate::domain::state::State;
 use crate::domain::state::event::{Event, Outcome};
-use crate::ledger::contract_tests::{loaded, postings};
-use crate::ledger::{Ledger, LedgerError, Posting, contract_tests as contract};
+use crate::ledger::contract_tests::{Made, loaded, postings};
+use crate::ledger::{Books, Checkpoint, LedgerError, Snapshot, contract_tests as contract};
 
 /// A ledger with the directory that goes with it.
 struct Temporary {
@@ -32,75 +32,41 @@ fn open(dir: &Path) -> Result<SqliteLedger, LedgerError> {
     SqliteLedger::open(&dir.join("ledger.db"), Millis(0))
 }
 
-impl Ledger for Temporary {
-    fn position(&mut self) -> Result<Lsn, LedgerError> {
-        self.ledger.position()
-    }
-    fn post(&mut self, postings: &[Posting]) -> Result<(), LedgerError> {
-        self.ledger.post(postings)
-    }
-    fn secure(&mut self) -> Result<Option<Lsn>, LedgerError> {
-        self.ledger.secure()
-    }
-    fn load(&mut self, state: &mut State) -> Result<(), LedgerError> {
-        self.ledger.load(state)
-    }
-    fn entries(
-        &mut self,
-        customer: &crate::domain::model::ids::CustomerId,
-        from: Millis,
-        to: Millis,
-    ) -> Result<Vec<crate::ledger::Entry>, LedgerError> {
-        self.ledger.entries(customer, from, to)
-    }
-    fn known(
-        &mut self,
-        ids: &[crate::domain::model::ids::OfficeId],
-    ) -> Result<crate::domain::state::receipts::Known, LedgerError> {
-        self.ledger.known(ids)
-    }
-    fn past_order(
-        &mut self,
-        id: crate::domain::model::ids::AuthorizationId,
-    ) -> Result<Option<crate::domain::model::order::Order>, LedgerError> {
-        self.ledger.past_order(id)
-    }
-    fn past_order_by_key(
-        &mut self,
-        key: &crate::domain::model::request::OrderKey,
-    ) -> Result<Option<crate::domain::model::order::Order>, LedgerError> {
-        self.ledger.past_order_by_key(key)
-    }
+/// For the contract: the same by its traits.
+fn made() -> Made {
+    let Temporary { ledger, dir } = temporary();
+    let books = Box::new(SqliteBooks::new(&dir.path().join("ledger.db")));
+    Made { checkpoint: Box::new(ledger), books, _dir: dir }
 }
 
 #[test]
 fn the_ledger_is_the_checkpoint() {
-    contract::the_ledger_is_the_checkpoint(temporary);
+    contract::the_ledger_is_the_checkpoint(made);
 }
 
 #[test]
 fn every_record_is_posted_once() {
-    contract::every_record_is_posted_once(temporary);
+    contract::every_record_is_posted_once(made);
 }
 
 #[test]
 fn the_past_can_be_read() {
-    contract::the_past_can_be_read(temporary);
+    contract::the_past_can_be_read(made);
 }
 
 #[test]
 fn entries_sum_to_the_accounts() {
-    contract::entries_sum_to_the_accounts(temporary);
+    contract::entries_sum_to_the_accounts(made);
 }
 
 #[test]
 fn money_is_conserved() {
-    contract::money_is_conserved(temporary);
+    contract::money_is_conserved(made);
 }
 
 #[test]
 fn entries_are_found_by_time() {
-    contract::entries_are_found_by_time(temporary);
+    contract::entries_are_found_by_time(made);
 }
 
 #[test]
@@ -221,7 +187,7 @@ fn a_schema_that_is_not_ours_is_refused() {
 
     alter("INSERT INTO schema_migrations VALUES (99, 'from the future', 'x', 0)");
     assert!(matches!(open(dir.path()), Err(LedgerError::NewerSchema { found: 99, known: 10 })));
-    assert!(matches!(SqliteReader::open(&path), Err(LedgerError::NewerSchema { .. })));
+    assert!(matches!(SqliteBooks::new(&path).as_of(), Err(LedgerError::NewerSchema { .. })));
     alter("DELETE FROM schema_migrations WHERE version = 99");
 
     alter("UPDATE schema_migrations SET sha256 = 'drifted'");
@@ -232,7 +198,7 @@ fn a_schema_that_is_not_ours_is_refused() {
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("ledger.db"), "this is no database, but long enough to be read as one").unwrap();
     assert!(matches!(open(other.path()), Err(LedgerError::Corrupt(_))));
-    assert!(matches!(SqliteReader::open(&other.path().join("none.db")), Err(LedgerError::Io(_))));
+    assert!(matches!(SqliteBooks::new(&other.path().join("none.db")).as_of(), Err(LedgerError::Io(_))));
 }
 
 /// A full disk stops a chunk anywhere in its middle; then all of it is posted later, or nothing.
@@ -255,12 +221,12 @@ fn a_chunk_that_fails_half_way_leaves_no_trace() {
                 let position = ledger.position().unwrap();
                 assert_eq!(position, Lsn(at as u64));
                 let time = if at == 0 { Millis(0) } else { postings[at - 1].time };
-                assert_alike(&loaded(&mut ledger), &replay(&history.events, position), time, "after a failure");
+                assert_alike(&loaded(&ledger), &replay(&history.events, position), time, "after a failure");
             }
         }
     }
     assert!(failures > 20, "{failures} failures only");
-    assert_alike(&loaded(&mut ledger), &history.state, history.now(), "in the end");
+    assert_alike(&loaded(&ledger), &history.state, history.now(), "in the end");
 }
 
 /// A power cut may take the end of the write-ahead log: the ledger is then at an earlier chunk, whole, and the
@@ -288,9 +254,9 @@ fn a_power_cut_takes_back_whole_chunks() {
         assert!(position.0.is_multiple_of(40) || position == history.state.lsn, "not a whole chunk: {position}");
         positions.insert(position);
         let time = position.0.checked_sub(1).map_or(Millis(0), |at| postings[usize::try_from(at).unwrap()].time);
-        assert_alike(&loaded(&mut survivor), &replay(&history.events, position), time, "after the cut");
+        assert_alike(&loaded(&survivor), &replay(&history.events, position), time, "after the cut");
         survivor.post(&postings).unwrap();
-        assert_alike(&loaded(&mut survivor), &history.state, history.now(), "posted again");
+        assert_alike(&loaded(&survivor), &history.state, history.now(), "posted again");
     }
     assert!(positions.len() > 4, "{positions:?}");
 }
@@ -344,12 +310,12 @@ fn readers_and_the_writer_do_not_wait_for_each_other() {
     let postings = postings(&history);
     let Temporary { mut ledger, dir } = temporary();
     ledger.post(&postings[..500]).unwrap();
-    let reader = SqliteReader::open(&dir.path().join("ledger.db")).unwrap();
+    let reader = SqliteBooks::new(&dir.path().join("ledger.db"));
     let ids: Vec<_> = history.orders.values().map(|order| order.id).collect();
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| {
             let mut found = 0;
-            while reader.position().unwrap() < history.state.lsn {
+            while reader.as_of().unwrap() < history.state.lsn {
                 for id in &ids {
                     found += usize::from(reader.past_order(*id).unwrap().is_some());
                 }
@@ -372,7 +338,7 @@ fn a_state_loaded_beside_the_writer_is_of_one_position() {
     let postings = postings(&history);
     let Temporary { mut ledger, dir } = temporary();
     ledger.post(&postings[..500]).unwrap();
-    let reader = SqliteReader::open(&dir.path().join("ledger.db")).unwrap();
+    let reader = SqliteBooks::new(&dir.path().join("ledger.db"));
     let begun = std::sync::Barrier::new(2);
     std::thread::scope(|scope| {
         scope.spawn(|| {

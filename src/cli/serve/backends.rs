@@ -1,0 +1,98 @@
+//! Where journal and ledger are kept: the one place in the program that names it. A second journal or ledger is a folder
+//! beside the first one and a line here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::ServeError;
+use crate::config::{LedgerPlace, Records};
+use crate::domain::model::ids::Lsn;
+use crate::domain::model::time::Millis;
+use crate::engine::recovery::RecoveryError;
+use crate::journal::local::lock::DirLock;
+use crate::journal::local::reader::LocalReader;
+use crate::journal::local::{LocalJournal, Options, lock};
+use crate::journal::{Journal, JournalError, JournalReader, Release};
+use crate::ledger::sqlite::{SqliteBooks, SqliteLedger};
+use crate::ledger::{Books, Checkpoint, LedgerError};
+
+/// Journal and ledger of a service, the journal as recovery leaves it.
+pub(crate) struct Opened {
+    pub journal: Box<dyn Journal>,
+    pub reader: Box<dyn JournalReader>,
+    pub release: Arc<dyn Release>,
+    pub checkpoint: Box<dyn Checkpoint>,
+    pub books: Arc<dyn Books>,
+}
+
+/// Held as long as it lives.
+pub(crate) type Lock = DirLock;
+
+/// One process for each data folder.
+pub(crate) fn lock(data: &Path) -> Result<Lock, JournalError> {
+    lock::lock(data)
+}
+
+/// Opens both; call it under the folder's lock.
+pub(crate) fn open(records: &Records, now: Millis) -> Result<Opened, ServeError> {
+    let dir = records.data.join("journal");
+    if !has_ledger(records) && dir.exists() {
+        // A damaged journal is refused before anything is made beside it.
+        LocalReader::at_rest(&dir).look(Lsn::ZERO)?;
+    }
+    let mut checkpoint = checkpoint(records, now)?;
+    let posted = checkpoint.position()?;
+    if posted > Lsn::ZERO && !dir.exists() {
+        // A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place. (A
+        // folder without segments is refused by recovery.)
+        return Err(RecoveryError::LedgerAhead { ledger: posted, journal: Lsn::ZERO }.into());
+    }
+    let options = Options { segment_size: records.journal.segment_bytes, posted, ..Options::default() };
+    let (journal, found) = LocalJournal::open(&dir, &options, now.0)?;
+    if let Some(torn) = &found.torn {
+        let (bytes, lsn, copy) = (torn.bytes, torn.lsn.0, found.copy.as_deref());
+        tracing::warn!(bytes, lsn, copy, "cut an unanswered tail off the journal; what was cut is in the copy");
+    }
+    let (reader, release) = (Box::new(journal.reader()), Arc::new(journal.release()));
+    Ok(Opened { journal: Box::new(journal), reader, release, checkpoint, books: books(records) })
+}
+
+fn has_ledger(records: &Records) -> bool {
+    match &records.ledger.place {
+        LedgerPlace::Embedded(file) => file.exists(),
+    }
+}
+
+/// Opens the ledger, makes it if it is not there, and brings its tables up to date.
+fn checkpoint(records: &Records, now: Millis) -> Result<Box<dyn Checkpoint>, LedgerError> {
+    match &records.ledger.place {
+        LedgerPlace::Embedded(file) => Ok(Box::new(SqliteLedger::open(file, now)?)),
+    }
+}
+
+/// For questions to a ledger that is there.
+fn books(records: &Records) -> Arc<dyn Books> {
+    match &records.ledger.place {
+        LedgerPlace::Embedded(file) => Arc::new(SqliteBooks::new(file)),
+    }
+}
+
+/// Journal and ledger as they lie there: nothing is made, changed or locked.
+pub(crate) struct AtRest {
+    pub journal: Box<dyn JournalReader>,
+    /// None where nothing was ever posted.
+    pub books: Option<Arc<dyn Books>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("there is no journal in {0}")]
+pub struct NoJournal(String);
+
+pub(crate) fn at_rest(records: &Records) -> Result<AtRest, NoJournal> {
+    let dir = records.data.join("journal");
+    if !dir.exists() {
+        return Err(NoJournal(dir.display().to_string()));
+    }
+    let books = has_ledger(records).then(|| books(records));
+    Ok(AtRest { journal: Box::new(LocalReader::at_rest(&dir)), books })
+}
