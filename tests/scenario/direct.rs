@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use sokketsu::domain::commands::advise::AdviceOutcome;
+use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::commands::reply::Reply;
-use sokketsu::domain::commands::request::Request;
-use sokketsu::domain::commands::{Ruling, existed, reply_after, rule};
+use sokketsu::domain::commands::request::{OnOrder, Request};
+use sokketsu::domain::commands::{MOST_STEPS, Ruling, existed, reply_after, rule};
 use sokketsu::domain::model::code::{Code, Form};
 use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::ids::{
@@ -20,7 +21,7 @@ use sokketsu::domain::model::order::{Order, OrderState, Told};
 use sokketsu::domain::model::payment::PaymentMethod;
 use sokketsu::domain::model::purchase::Channel;
 use sokketsu::domain::model::request::{
-    Advice, Authorize, Cancel, Capture, CustomerChange, OrderKey, Payer, Post, Proof, Refund, Scanned,
+    Advice, Authorize, Cancel, Capture, CustomerChange, Named, OrderKey, Payer, Post, Proof, Refund, Scanned,
 };
 use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::{Date, Millis, Now};
@@ -75,19 +76,24 @@ impl Core for Pure {
     }
 
     fn ask(&mut self, request: Request, now: Now) -> Reply {
+        let mut random = self.random;
         let mut draw = || {
             // Weyl sequence: spread numbers from a counter, enough for handles and ids.
-            self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            self.random
+            random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            random
         };
-        match rule(&self.state, &request, &now, &mut draw) {
-            Ruling::Answer(reply) => reply,
-            Ruling::Record(event) => {
-                let existed = existed(&self.state, &request);
-                self.record(event.clone(), &now);
-                reply_after(&self.state, &request, &event, existed, &now)
+        for steps in 0..=MOST_STEPS {
+            match rule(&self.state, &request, &now, steps, &mut draw) {
+                Ruling::Answer(reply) => return reply,
+                Ruling::Step(event) => self.record(event, &now),
+                Ruling::Record(event) => {
+                    let existed = existed(&self.state, &request);
+                    self.record(event.clone(), &now);
+                    return reply_after(&self.state, &request, &event, existed, &now);
+                }
             }
         }
+        panic!("no end of {request:?}")
     }
 
     fn state(&self) -> &State {
@@ -201,6 +207,11 @@ impl<C: Core> Direct<C> {
 
     fn ask(&mut self, request: Request) -> Reply {
         self.core.ask(request, Now::at(self.now))
+    }
+
+    /// Here is no ledger: what memory has let go of is gone.
+    fn ask_on_order(&mut self, doing: OnOrder) -> Reply {
+        self.ask(Request::OnOrder { doing: Box::new(doing), past: Past::Orders(Vec::new()) })
     }
 
     fn customer(&mut self, step: &Step) -> String {
@@ -358,7 +369,7 @@ impl<C: Core> Direct<C> {
             None => Post::WithinLimits,
         };
         let (now, sealed_by) = (self.now, self.sealed_by(step));
-        match self.ask(Request::Advise(Advice { input, original, post, sealed_by })) {
+        match self.ask_on_order(OnOrder::StandIn(Advice { input, original, post, sealed_by, must_be_known: false })) {
             Reply::Advised { order, advice, replayed } => {
                 let what = match advice {
                     AdviceOutcome::Posted => String::from("posted"),
@@ -380,7 +391,7 @@ impl<C: Core> Direct<C> {
             order_id: OrderId::new(step.word(0)).unwrap(),
             merchant: MerchantId::new(step.word(at)).unwrap(),
         };
-        match self.ask(Request::FindOrderByKey(key)) {
+        match self.ask_on_order(OnOrder::Find(Named::Key(key))) {
             Reply::Order(order) => Some(*order),
             _ => None,
         }
@@ -391,7 +402,7 @@ impl<C: Core> Direct<C> {
             order_id: OrderId::new(step.word(0)).unwrap(),
             merchant: MerchantId::new(step.word(1)).unwrap(),
         };
-        match self.ask(Request::Cancel(Cancel::new(key, None))) {
+        match self.ask_on_order(OnOrder::Cancel(Cancel::new(key, None))) {
             Reply::Cancelled { action, replayed, .. } => {
                 format!("{}{}", action.name(), if replayed { " replayed" } else { "" })
             }
@@ -403,7 +414,7 @@ impl<C: Core> Direct<C> {
     fn capture(&mut self, step: &Step) -> String {
         let Some(order) = self.order(step, 1) else { return String::from("refused authorization_unknown") };
         let request = Capture { authorization: order.id, amount: Yen::new(step.amount(2)) };
-        match self.ask(Request::Capture(request)) {
+        match self.ask_on_order(OnOrder::Capture(request)) {
             Reply::Captured { order, replayed } => {
                 let replayed = if replayed { " replayed" } else { "" };
                 let terms = order.terms();
@@ -418,7 +429,7 @@ impl<C: Core> Direct<C> {
         let Some(order) = self.order(step, 1) else { return String::from("refused authorization_unknown") };
         let refund_id = RefundId::new(step.word(2)).unwrap();
         let request = Refund::new(order.id, refund_id, Yen::new(step.amount(3)));
-        match self.ask(Request::Refund(request)) {
+        match self.ask_on_order(OnOrder::Refund(request)) {
             Reply::Refunded { made, replayed, .. } => {
                 let replayed = if replayed { " replayed" } else { "" };
                 format!("{} left={}{replayed}", made.destination.name(), made.left)

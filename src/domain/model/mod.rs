@@ -12,6 +12,7 @@ pub mod next_step;
 pub mod order;
 pub mod payment;
 pub mod policy;
+pub mod present;
 pub mod purchase;
 pub(crate) mod reason;
 pub mod request;
