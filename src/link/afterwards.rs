@@ -21,6 +21,8 @@ pub(crate) struct After {
     pub doing: OnOrder,
     /// The code that came with what is to be charged.
     pub scan: Option<Scan>,
+    /// What is named as the original can be the name of one that is still to come.
+    pub names_a_time: bool,
 }
 
 impl After {
@@ -33,8 +35,9 @@ impl After {
         if let Some(old @ Scan::Old(_)) = self.scan {
             self.settle(scans::settle(edge, old).await?);
         }
-        let is_refund = matches!(self.doing, OnOrder::Refund(_));
-        Ok(told(&ask_on_order(edge, self.doing).await?.reply, is_refund))
+        // A refund alone may be refused because nothing has the name.
+        let may_be_unknown = matches!(self.doing, OnOrder::Refund(_)) && self.names_a_time;
+        Ok(told(&ask_on_order(edge, self.doing).await?.reply, may_be_unknown))
     }
 
     fn settle(&mut self, scan: Scan) {
@@ -51,15 +54,14 @@ impl After {
 }
 
 /// Whatever it comes to is in the books, to a customer or in suspense; the network is told 00.
-fn told(reply: &Reply, is_refund: bool) -> Verdict {
+fn told(reply: &Reply, may_be_unknown: bool) -> Verdict {
     match reply {
         Reply::Done
         // It was reversed before it came, or is the network's word for what was decided here.
         | Reply::Decision { .. } => Verdict::DONE,
         Reply::Advised { order, .. } => Verdict::done_to(order.id.approval_code()),
         Reply::Captured { order, .. } | Reply::Refunded { order, .. } => Verdict::done_to(order.id.approval_code()),
-        // What element 90 names is none of ours. A refund alone may be refused for that.
-        Reply::Refused(Refusal::AuthorizationUnknown) if !is_refund => {
+        Reply::Refused(Refusal::AuthorizationUnknown) if !may_be_unknown => {
             Verdict::wrong(Wrong { code: *b"30", element: 90 })
         }
         Reply::Refused(Refusal::NotARefund) => Verdict::wrong(Wrong { code: *b"30", element: 3 }),

@@ -254,7 +254,8 @@ impl Desk {
         let code = |code: Option<Presented<'_>>| code.and_then(|code| Some(scan(&self.link.edge, &code).ok()?.0));
         let post = known.acquirer.stand_in.map_or(Post::WithinLimits, Post::UpTo);
         let (terminal, must_be_known) = (request.terminal, !request.names_a_time);
-        let plain = |doing| Ok(After { doing, scan: None });
+        let names_a_time = request.names_a_time;
+        let plain = |doing| Ok(After { doing, scan: None, names_a_time });
         match &request.asks {
             Asks::Refund { .. } if !known.acquirer.may_refund => Err(Verdict::not_permitted(3)),
             Asks::Refund { original, .. } if *original == request.order_id => Err(Verdict::id_reused()),
@@ -276,14 +277,14 @@ impl Desk {
                 let (payer, sealed_by) = (Payer::Code(scan.into()), scan.sealed_by());
                 let (original, amount) = (of(*original), *amount);
                 let capture = CaptureAdvice { original, own, terminal, amount, payer, sealed_by, post, must_be_known };
-                Ok(After { doing: OnOrder::CaptureAdvice(capture), scan: Some(scan) })
+                Ok(After { doing: OnOrder::CaptureAdvice(capture), scan: Some(scan), names_a_time })
             }
             Asks::StandIn { sale, original } => {
                 let (input, scan) = input(&self.link.edge, request, sale, merchant)?;
                 let (input, sealed_by, original) = (Arc::new(input), scan.sealed_by(), original.map(of));
                 let must_be_known = must_be_known && original.is_some();
                 let advice = Advice { input, original, post, sealed_by, must_be_known };
-                Ok(After { doing: OnOrder::StandIn(advice), scan: Some(scan) })
+                Ok(After { doing: OnOrder::StandIn(advice), scan: Some(scan), names_a_time })
             }
             // A sale is put to the engine by itself.
             Asks::Sale(_) => Err(Verdict::not_ready()),
