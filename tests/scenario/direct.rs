@@ -419,7 +419,7 @@ impl<C: Core> Direct<C> {
     fn reverse(&mut self, step: &Step, original: OrderKey, kept: Option<Yen>) {
         let is_hold = step.has("hold") || self.order(step, 1).is_some_and(|order| self.was_hold(&order));
         let of = if is_hold { Of::Hold } else { Of::Sale };
-        let refund_id = RefundId::new(&format!("{}-back", step.word(0))).unwrap();
+        let refund_id = RefundId::new(&format!("{}-{}", step.word(0), step.verb)).unwrap();
         let reverse = Reverse { original, of, kept, handle: None, refund_id, must_be_known: false };
         for _ in 0..2 {
             self.told(OnOrder::Reverse(reverse));
@@ -570,7 +570,7 @@ fn refused(refusal: Refusal) -> String {
         Refusal::UseRefund => "use_refund",
         Refusal::CapturedOtherwise { .. } => "captured_otherwise",
         Refusal::OverHold { .. } => "over_hold",
-        Refusal::NotStanding { .. } => "not_standing",
+        Refusal::NotStanding { .. } | Refusal::Cancelled => "not_standing",
         Refusal::NotCaptured => "not_captured",
         Refusal::RefundIdReused { .. } => "refund_id_reused",
         Refusal::OverRefundable { .. } => "over_refundable",

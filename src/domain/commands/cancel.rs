@@ -77,12 +77,13 @@ pub(super) fn cancel(turn: &Turn<'_>, request: &Cancel) -> Result<Step<Reply>, S
         Err(stop) => return block_unseen(turn, request.key, stop),
     };
     let family = turn.family(&request.key, own)?;
+    let is_cancelled = family.all().any(|seen| seen.order.state == OrderState::Cancelled);
     let mut next = None;
     for seen in family.all() {
-        let is_own = own.is_some_and(|own| own.order.id == seen.order.id);
         let refused = match undoing(turn, seen)? {
             Undoing::Nothing => continue,
-            Undoing::ByRefund(left) if left.is_zero() && !is_own => continue,
+            // Given back since, and the rest was cancelled before: a repeat.
+            Undoing::ByRefund(left) if left.is_zero() && is_cancelled => continue,
             Undoing::ByRefund(_) => true,
             Undoing::Record(event) => {
                 next = next.or(Some(event));
