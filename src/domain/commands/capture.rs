@@ -123,7 +123,7 @@ impl Told<'_, '_> {
                 Ok(Step::Answer(Reply::Done))
             }
             Some(order) if order.is_tombstone() => self.advise(key, amount, self.request.post, draw),
-            Some(order) if order.amount == amount && order.is_networks() => Ok(known(order)),
+            Some(order) if order.amount == amount => Ok(known(order)),
             Some(_) => self.apart(draw),
             None => self.advise(key, amount, self.request.post, draw),
         }

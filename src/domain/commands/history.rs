@@ -25,8 +25,8 @@ use crate::domain::model::order::Order;
 use crate::domain::model::payment::{PaymentMethod, SlipKind};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{
-    Advice, Authorize, Cancel, Capture, CustomerChange, EntryMode, Instruction, JPY, Named, OrderKey, Payer, Post,
-    Proof, Refund, Scanned,
+    Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, EntryMode, Instruction, JPY, Named, Of,
+    OrderKey, Payer, Post, Proof, Refund, Reverse, ReverseRefund, Scanned,
 };
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, Date, HOUR, MINUTE, Millis, Now, SECOND};
@@ -136,10 +136,11 @@ impl History {
             },
             35..68 => self.authorize(),
             68..72 => return self.advise(),
-            72..78 => {
+            72..76 => {
                 let cancel = Cancel::new(self.order_key(), None);
                 return self.ask_on_order(OnOrder::Cancel(cancel));
             }
+            76..78 => return self.by_network(),
             78..90 => return self.after_the_sale(),
             90..97 => match self.instruct() {
                 Some(request) => request,
@@ -346,7 +347,7 @@ impl History {
 
     fn new_key(&mut self) -> OrderKey {
         self.next_order += 1;
-        let order_id = OrderId::new(&format!("R-{}", self.next_order)).unwrap();
+        let order_id = OrderId::new(&format!("{:027}R", self.next_order)).unwrap();
         OrderKey { merchant: self.merchant(), order_id }
     }
 
@@ -418,6 +419,37 @@ impl History {
             _ => Post::Never,
         };
         self.ask_on_order(OnOrder::StandIn(Advice { input, original, post, sealed_by: None, must_be_known: false }));
+    }
+
+    /// What a network tells of an order, in any order of the messages.
+    fn by_network(&mut self) {
+        let (original, number) = (self.order_key(), self.below(6));
+        let amount = Yen::new(1 + self.below(6_000));
+        let payer = Payer::Code(self.scanned());
+        let refund_id = RefundId::new(&format!("back-{}", self.events.len())).unwrap();
+        let of = self.pick(&[Of::Sale, Of::Hold, Of::Advice]);
+        let own = self.new_key();
+        let doing = match number {
+            0..2 => OnOrder::CaptureAdvice(CaptureAdvice {
+                original,
+                own,
+                terminal: None,
+                amount,
+                payer,
+                sealed_by: None,
+                post: Post::UpTo(Yen::new(20_000)),
+                must_be_known: false,
+            }),
+            2 => {
+                let (refund, amount) = (self.order_key(), Some(amount));
+                OnOrder::ReverseRefund(ReverseRefund { refund, amount, terminal: None, must_be_known: false })
+            }
+            number => {
+                let kept = (number == 3).then_some(amount);
+                OnOrder::Reverse(Reverse { original, of, kept, handle: None, refund_id, must_be_known: false })
+            }
+        };
+        self.ask_on_order(doing);
     }
 
     /// Somebody read a code from a screen and guesses its seal.

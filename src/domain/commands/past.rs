@@ -139,7 +139,7 @@ impl<'a> Turn<'a> {
 
     fn beside(&self, key: &OrderKey, own: Option<Seen<'a>>, what: Beside) -> Result<Option<Seen<'a>>, Stop> {
         let Some(key) = key.beside(what) else { return Ok(None) };
-        Ok(self.of(own, &key)?.filter(|seen| is_approval(seen.order) && seen.order.is_networks()))
+        Ok(self.of(own, &key)?.filter(|seen| is_approval(seen.order)))
     }
 
     /// What has this name beside an order. It was decided after the order, so while memory keeps all that was decided
@@ -192,7 +192,7 @@ pub(super) fn beside_in_memory<'a>(state: &'a State, order: &Order, now: &Now) -
     let names = [stood_in, order.key.beside(Beside::Captured)].into_iter().flatten();
     let at = now.at;
     let found = names.filter_map(move |key| state.orders.by_key(&key, at));
-    found.filter(|order| is_approval(order) && order.is_networks())
+    found.filter(|order| is_approval(order))
 }
 
 fn is_approval(order: &Order) -> bool {

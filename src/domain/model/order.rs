@@ -285,12 +285,6 @@ impl Order {
         matches!(self.state, OrderState::Held { expires_at } if now < expires_at)
     }
 
-    /// Whether the network approved it, as what stands beside another order. One that was recalled to be refunded no longer
-    /// tells how it was booked.
-    pub fn is_networks(&self) -> bool {
-        self.advice.is_some() || self.refunds.is_some()
-    }
-
     pub fn refunds(&self) -> &[RefundMade] {
         self.refunds.as_ref().map_or(&[], |refunds| &refunds.made)
     }
