@@ -85,7 +85,7 @@ fn sell(state: &mut State, customers: u32, sales: u32) {
         batches.time(|| {
             state.make_room();
             for request in &requests {
-                let Ruling::Record(event) = rule(state, request, &now, &mut || 7) else { panic!("known") };
+                let Ruling::Record(event) = rule(state, request, &now, 0, &mut || 7) else { panic!("known") };
                 state.apply(&event, &now);
                 std::hint::black_box(reply_after(state, request, &event, true, &now));
             }

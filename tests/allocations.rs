@@ -58,7 +58,7 @@ fn with_code(state: &mut State, n: u32, number: u32, now: &Now) -> Authorize {
 
 /// Judges a purchase and makes it true, as the engine does; it must be approved.
 fn buy(state: &mut State, request: &Request, now: &Now) {
-    let Ruling::Record(event) = rule(state, request, now, &mut || 7) else { panic!("not a new decision") };
+    let Ruling::Record(event) = rule(state, request, now, 0, &mut || 7) else { panic!("not a new decision") };
     assert!(matches!(event, Event::Decided(Decided { outcome: Outcome::Approved(_), .. })), "{event:?}");
     state.apply(&event, now);
     let reply = reply_after(state, request, &event, true, now);

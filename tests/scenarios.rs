@@ -70,6 +70,7 @@ scenarios! {
     tok19
     network_reversals
     network_advices
+    network_beside
     rotated_keys
 }
 

@@ -43,7 +43,7 @@ pub fn minted(keys: &Keyring, issuers: &Issuers) -> Minted {
 pub fn approval() -> (Event, Told) {
     let (mut state, now) = (with_codes(1), Now::at(Millis(START + 1_000)));
     let request = Request::Authorize { input: Arc::new(purchase(0, 1_001)), throttled: false, sealed_by: None };
-    let Ruling::Record(event) = rule(&state, &request, &now, &mut || 7) else { panic!("a new order") };
+    let Ruling::Record(event) = rule(&state, &request, &now, 0, &mut || 7) else { panic!("a new order") };
     state.apply(&event, &now);
     match reply_after(&state, &request, &event, true, &now) {
         Reply::Decision { order, replayed: false } => (event, order),

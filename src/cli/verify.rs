@@ -208,7 +208,8 @@ fn advise_again(state: &mut State, lsn: Lsn, advised: &Advised, now: &Now, repor
         return;
     };
     let Advised { decided, original, post, .. } = advised;
-    let advice = Advice { input: Arc::clone(&decided.input), original: *original, post: *post, sealed_by: None };
+    let input = Arc::clone(&decided.input);
+    let advice = Advice { input, original: *original, post: *post, sealed_by: None, must_be_known: false };
     report.judged_again += 1;
     let ask = |state: &State| match advise(state, &advice, now, &in_force, &mut || decided.random) {
         Step::Record(Event::Advised(again)) => Some(again),

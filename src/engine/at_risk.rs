@@ -91,6 +91,7 @@ mod tests {
             ("suspense cleared", WHOLE),
             ("code of 19 digits", 0),
             ("recalled", 0),
+            ("refund at a time", WHOLE),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {

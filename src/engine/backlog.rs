@@ -150,7 +150,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::commands::request::Request;
+    use crate::domain::commands::request::{OnOrder, Request};
     use crate::domain::model::code::Form;
     use crate::domain::model::ids::{CustomerId, MerchantId, OrderId};
     use crate::domain::model::money::Yen;
@@ -179,7 +179,7 @@ mod tests {
         match &ticket.request {
             Request::IssueCode { customer, .. } => format!("code of {customer}"),
             Request::Authorize { input, .. } => input.order_id.to_string(),
-            Request::Cancel(cancel) => format!("cancel {}", cancel.key.order_id),
+            Request::OnOrder { .. } => format!("cancel {}", ticket.request.order_key().unwrap().order_id),
             other => panic!("{other:?}"),
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         let mut backlog = Backlog::new(5 * MS, start);
         buy(&inbox, "new");
         buy(&inbox, "known");
-        drop(inbox.submit(Request::Cancel(Cancel::new(key("x"), None)), None).unwrap());
+        drop(inbox.submit(OnOrder::Cancel(Cancel::new(key("x"), None)).into(), None).unwrap());
         let later = start + 300 * MS;
         let mut shed = Vec::new();
         backlog.park(&queues, later, |ticket| name(ticket) == "known", |ticket| shed.push(name(&ticket)));

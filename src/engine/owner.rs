@@ -10,12 +10,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::domain::billing::account::Account;
+use crate::domain::commands::cancel::hold_expired;
 use crate::domain::commands::look_ahead::look_ahead;
 use crate::domain::commands::office::calendar;
+use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
-use crate::domain::commands::undo::hold_expired;
-use crate::domain::commands::{Ruling, existed, reply_after, rule};
+use crate::domain::commands::{MOST_STEPS, Ruling, existed, reply_after, rule};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::bounds::Full;
 use crate::domain::model::ids::{CustomerId, CustomerIx, Lsn};
@@ -180,36 +181,45 @@ impl Owner {
         look_ahead(&self.state, requests);
     }
 
-    /// Judges one request and makes its fact true; its answer waits until the group is durable.
+    /// Judges one request and makes its facts true; its answer waits until the group is durable.
     pub fn take(&mut self, request: &Request, group: &mut Group) {
-        if self.is_full_for(request) {
-            group.replies.push(Reply::Full(Full::Orders));
-            return;
-        }
-        let random = &mut self.random;
-        let reply = match rule(&self.state, request, &self.now, &mut || random.next_u64()) {
-            Ruling::Answer(reply) => {
-                if let Request::FindCustomer(id) = request {
-                    self.follow(id, group);
-                }
-                reply
-            }
-            Ruling::Record(event) => {
-                let existed = existed(&self.state, request);
-                match self.record(&event, group) {
-                    Ok(()) => reply_after(&self.state, request, &event, existed, &self.now),
-                    Err(TooLarge) => Reply::TooLarge,
-                }
-            }
-        };
+        let reply = self.carry_out(request, group);
         group.replies.push(reply);
     }
 
+    /// A request that comes to several facts is judged again after each, until there is an answer; nothing comes between.
+    fn carry_out(&mut self, request: &Request, group: &mut Group) -> Reply {
+        for steps in 0..=MOST_STEPS {
+            let random = &mut self.random;
+            let (event, is_last) = match rule(&self.state, request, &self.now, steps, &mut || random.next_u64()) {
+                Ruling::Answer(reply) => {
+                    if let Request::FindCustomer(id) = request {
+                        self.follow(id, group);
+                    }
+                    return reply;
+                }
+                Ruling::Record(event) => (event, true),
+                Ruling::Step(event) => (event, false),
+            };
+            if steps == 0 && self.is_full_for(&event) && !self.knows(request) {
+                return Reply::Full(Full::Orders);
+            }
+            let existed = existed(&self.state, request);
+            if self.record(&event, group).is_err() {
+                return Reply::TooLarge;
+            }
+            if is_last {
+                return reply_after(&self.state, request, &event, existed, &self.now);
+            }
+        }
+        tracing::error!("a request about an order has no end; what it came to stands, and it is told to ask again");
+        Reply::Refused(Refusal::LedgerKnows)
+    }
+
     /// At the bound of orders in memory only known orders are answered: refuse, never evict what is promised.
-    fn is_full_for(&self, request: &Request) -> bool {
+    fn is_full_for(&self, event: &Event) -> bool {
         self.state.orders.len() >= self.state.settings.orders_max
-            && matches!(request, Request::Authorize { .. } | Request::Advise(_) | Request::Cancel(_))
-            && !self.knows(request)
+            && matches!(event, Event::Decided(_) | Event::Advised(_) | Event::Tombstoned { .. })
     }
 
     /// Whether the order that a request speaks of has been decided: its answer only repeats.

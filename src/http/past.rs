@@ -9,27 +9,24 @@ use super::Edge;
 use super::call::{Asked, ask, out_of_place};
 use super::problem::{AUTHORIZATION_UNKNOWN, FORBIDDEN, Problem};
 use super::trust::callers::Caller;
+use crate::domain::commands::past::Past as Orders;
+use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
-use crate::domain::commands::request::Request;
+use crate::domain::commands::request::{OnOrder, Request};
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId, TerminalKey};
 use crate::domain::model::order::{FirstSale, Order};
 use crate::domain::model::payment::BillKey;
-use crate::domain::model::request::OrderKey;
+use crate::domain::model::request::{Beside, Named, OrderKey, Refund};
 use crate::domain::model::time::Millis;
 use crate::domain::state::receipts::Known;
+use crate::engine::inbox::Answered;
 use crate::journal::Follower;
 use crate::ledger::{Books, CustomerPast, LedgerError};
 
 /// How long a bill may wait for the ledger.
 const CATCH_UP: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-#[derive(Clone, Copy)]
-pub(crate) enum Which {
-    Id(AuthorizationId),
-    Key(OrderKey),
-}
 
 /// The ledger did not answer, or not in time.
 pub(crate) struct Unavailable;
@@ -57,13 +54,67 @@ async fn read<T: Send + 'static>(
     }
 }
 
-/// Looks an old order up. Nothing is known where there is no ledger.
-pub(crate) async fn look(edge: &Edge, which: Which) -> Result<Option<Order>, Unavailable> {
-    let look = move |books: &dyn Books| match which {
-        Which::Id(id) => books.past_order(id),
-        Which::Key(key) => books.past_order_by_key(&key),
-    };
-    Ok(read(edge, look).await?.flatten())
+/// Puts a question about an order to the engine; where memory can't tell, once more, with what the ledger has.
+pub(crate) async fn ask_on_order(edge: &Edge, doing: OnOrder) -> Result<Answered, Problem> {
+    ask_with(edge, doing, Orders::NotAsked).await
+}
+
+/// As [`ask_on_order`], by one who may have looked into the ledger already.
+pub(crate) async fn ask_with(edge: &Edge, doing: OnOrder, past: Orders) -> Result<Answered, Problem> {
+    let has_asked = past != Orders::NotAsked;
+    let again = if has_asked { None } else { Some(doing.clone()) };
+    let answered = ask(edge, Request::OnOrder { doing: Box::new(doing), past }, None).await?;
+    match (answered.reply, again) {
+        (Reply::AskLedger, Some(doing)) => {
+            let past = look(edge, doing.names()).await;
+            let answered = ask(edge, Request::OnOrder { doing: Box::new(doing), past }, None).await?;
+            told(answered)
+        }
+        (reply, _) => told(Answered { reply, ..answered }),
+    }
+}
+
+fn told(answered: Answered) -> Result<Answered, Problem> {
+    match answered.reply {
+        Reply::AskLedger | Reply::Refused(Refusal::LedgerKnows) => Err(Problem::not_ready()),
+        _ => Ok(answered),
+    }
+}
+
+/// Looks orders up, in one look. Nothing is known where there is no ledger.
+async fn look(edge: &Edge, names: Vec<Named>) -> Orders {
+    match read(edge, move |books| orders(books, &names)).await {
+        Ok(found) => Orders::Orders(found.unwrap_or_default()),
+        Err(Unavailable) => Orders::Unavailable,
+    }
+}
+
+/// What stands beside an order that is named by its id is found by its key.
+fn orders(books: &dyn Books, names: &[Named]) -> Result<Vec<Order>, LedgerError> {
+    let mut found = Vec::new();
+    for name in names {
+        match name {
+            Named::Key(key) => found.extend(books.past_order_by_key(key)?),
+            Named::Id(id) => {
+                let Some(order) = books.past_order(*id)? else { continue };
+                for beside in [Beside::Captured, Beside::StoodIn] {
+                    let Some(key) = order.key.beside(beside) else { continue };
+                    found.extend(books.past_order_by_key(&key)?);
+                }
+                found.push(order);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The order of a refund, as the ledger has it where memory will ask for that: so the refund is one question.
+pub(crate) async fn past_of(edge: &Edge, refund: &Refund) -> Orders {
+    let doing = OnOrder::Find(refund.sale);
+    let Ok(answered) = ask(edge, doing.clone().into(), None).await else { return Orders::NotAsked };
+    let is_whole =
+        matches!(&answered.reply, Reply::Order(order) if order.refunds.as_ref().is_none_or(|made| made.before == 0));
+    if is_whole { Orders::NotAsked } else { look(edge, doing.names()).await }
 }
 
 /// What the ledger has of ids of the office, in one look. None where it can't tell: then only what memory knows is
@@ -159,12 +210,11 @@ pub(crate) async fn caught_up(edge: &Edge) -> Result<(), Problem> {
     }
 }
 
-/// An order, and where it was found.
+/// An order as it is told, with what stands beside it.
 pub(crate) struct Found {
     pub(crate) order: Order,
     /// The engine's time.
     pub(crate) at: Millis,
-    pub(crate) is_past: bool,
 }
 
 pub(crate) fn unknown() -> Problem {
@@ -172,37 +222,18 @@ pub(crate) fn unknown() -> Problem {
 }
 
 /// An order, in memory or in the ledger.
-pub(crate) async fn order(edge: &Edge, which: Which) -> Result<Found, Problem> {
-    let question = match which {
-        Which::Id(id) => Request::FindOrder(id),
-        Which::Key(key) => Request::FindOrderByKey(key),
-    };
-    let answered = ask(edge, question, None).await?;
+pub(crate) async fn order(edge: &Edge, name: Named) -> Result<Found, Problem> {
+    let answered = ask_on_order(edge, OnOrder::Find(name)).await?;
     match answered.reply {
-        Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at, is_past: false }),
-        Reply::Unknown => match look(edge, which).await {
-            Ok(Some(order)) if !order.is_tombstone() => fresh(edge, order).await,
-            Ok(_) => Err(unknown()),
-            Err(Unavailable) => Err(Problem::not_ready()),
-        },
-        other => Err(out_of_place(&other)),
-    }
-}
-
-/// An order of the ledger as it is now: it may have been recalled to be refunded, which the ledger does not know of yet,
-/// and its key no longer finds it.
-async fn fresh(edge: &Edge, order: Order) -> Result<Found, Problem> {
-    let answered = ask(edge, Request::FindOrder(order.id), None).await?;
-    match answered.reply {
-        Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at, is_past: false }),
-        Reply::Unknown => Ok(Found { order, at: edge.now(), is_past: true }),
+        Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at }),
+        Reply::Unknown => Err(unknown()),
         other => Err(out_of_place(&other)),
     }
 }
 
 /// An order that the caller may see.
-pub(crate) async fn find(asked: &Asked<'_>, which: Which) -> Result<Found, Problem> {
-    let found = order(asked.edge, which).await?;
+pub(crate) async fn find(asked: &Asked<'_>, name: Named) -> Result<Found, Problem> {
+    let found = order(asked.edge, name).await?;
     let caller = &asked.known()?.caller;
     if !caller.sees(&found.order.key.merchant) {
         return Err(unknown());
@@ -212,11 +243,14 @@ pub(crate) async fn find(asked: &Asked<'_>, which: Which) -> Result<Found, Probl
 
 /// Where an order was sold. One that was taken back into memory has left that in the ledger.
 async fn sold_at(edge: &Edge, caller: &Caller, found: &Found) -> Result<Option<TerminalKey>, Problem> {
-    if caller.terminals.is_none() || found.order.terminal.is_some() || found.is_past {
+    if caller.terminals.is_none() || found.order.terminal.is_some() {
         return Ok(found.order.terminal);
     }
-    let past = look(edge, Which::Id(found.order.id)).await.map_err(|Unavailable| Problem::not_ready())?;
-    Ok(past.and_then(|order| order.terminal))
+    let id = found.order.id;
+    match look(edge, vec![Named::Id(id)]).await {
+        Orders::Orders(orders) => Ok(orders.into_iter().find(|order| order.id == id).and_then(|order| order.terminal)),
+        Orders::NotAsked | Orders::Unavailable => Err(Problem::not_ready()),
+    }
 }
 
 /// Refuses a caller who is bound to terminals and names an order of another one. An order that nobody knows is nobody's.
@@ -224,7 +258,7 @@ pub(crate) async fn check_terminal(asked: &Asked<'_>, key: OrderKey) -> Result<(
     if asked.known()?.caller.terminals.is_none() {
         return Ok(());
     }
-    match find(asked, Which::Key(key)).await {
+    match find(asked, Named::Key(key)).await {
         Err(problem) if problem.reason() == AUTHORIZATION_UNKNOWN.reason => Ok(()),
         found => found.map(drop),
     }
@@ -244,6 +278,6 @@ pub(crate) async fn may_know(asked: &Asked<'_>, reason: Option<Reason>, first: &
     if reason != Some(Reason::CodeUsed) || caller.sees_any_merchant() {
         return Ok(true);
     }
-    let found = order(asked.edge, Which::Id(first.authorization)).await;
+    let found = order(asked.edge, Named::Id(first.authorization)).await;
     Ok(found.is_ok_and(|found| caller.sees(&found.order.key.merchant)))
 }

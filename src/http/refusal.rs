@@ -48,8 +48,9 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
             "Refund all that is left at once, or settle the rest with the customer otherwise.",
         )
         .with("most", most),
-        // The ledger is asked before a refund is judged that needs it; it could not be.
         Refusal::LedgerKnows => Problem::not_ready(),
+        // Only a network takes refunds back.
+        Refusal::NotARefund => Problem::internal(),
         Refusal::TooManyOpen { what, most } => {
             let detail =
                 format!("This customer has as many {what} as may be; end some first. What pays a bill off passes.");

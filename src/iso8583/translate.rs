@@ -6,7 +6,7 @@ use super::private::{CONFIRM_REPEAT, ORIGINAL_TERMINAL, Private, STAND_IN};
 use super::profile::Kind;
 use crate::domain::model::ids::{OrderId, TerminalId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::request::{Currency, EntryMode, JPY};
+use crate::domain::model::request::{Currency, EntryMode, JPY, Of};
 use crate::domain::model::time::Date;
 
 /// A request that makes no sense, by its code of response and the element to blame.
@@ -81,14 +81,6 @@ pub enum Asks<'m> {
         original: OrderId,
         amount: Option<Yen>,
     },
-}
-
-/// What a reversal is of, by the type that element 90 names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    Sale,
-    Hold,
-    Advice,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -7,14 +7,16 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Link;
 use super::acquirers::{Fingerprint, Known};
-use super::afterwards::{After, Doing};
+use super::afterwards::After;
 use super::sale::{input, scan};
 use super::verdict::Verdict;
-use crate::code::Scan;
+use crate::code::{InvalidWhy, Scan};
 use crate::domain::commands::reply::Reply;
-use crate::domain::commands::request::Request as Question;
-use crate::domain::model::ids::MerchantId;
-use crate::domain::model::request::{Advice, OrderKey, Post, Scanned};
+use crate::domain::commands::request::{OnOrder, Request as Question};
+use crate::domain::model::ids::{MerchantId, RefundId};
+use crate::domain::model::request::{
+    Advice, CaptureAdvice, Named, OrderKey, Payer, Post, Refund, Reverse, ReverseRefund, Scanned,
+};
 use crate::engine::inbox::{Answered, Outcome, Shed};
 use crate::engine::outlet::Outlet;
 use crate::http::calls::scans;
@@ -49,7 +51,7 @@ pub(crate) struct Desk {
     taken: Vec<(u32, Outcome)>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// What takes more than one question.
+    /// What may take more than one question.
     pub afterwards: JoinSet<(u32, Verdict)>,
     message: Vec<u8>,
     is_signed_on: bool,
@@ -243,34 +245,51 @@ impl Desk {
         Ok(())
     }
 
-    /// What is asked of an order that was decided before, or is told of one, ready to be carried out.
+    /// What is asked of an order that was decided before, or is told of one, ready to be put to the engine.
     fn after(&self, request: &Request<'_>, known: &Known, merchant: MerchantId) -> Result<After, Verdict> {
-        let own = OrderKey { merchant, order_id: request.order_id };
         let of = |order_id| OrderKey { merchant, order_id };
-        let scan = |code: Option<Presented<'_>>| code.and_then(|code| Some(scan(&self.link.edge, &code).ok()?.0));
+        let own = of(request.order_id);
+        // An order's id is of the same alphabet and no longer than a refund's.
+        let refund_id = || RefundId::new(request.order_id.as_str()).map_err(|_| Verdict::not_ready());
+        let code = |code: Option<Presented<'_>>| code.and_then(|code| Some(scan(&self.link.edge, &code).ok()?.0));
         let post = known.acquirer.stand_in.map_or(Post::WithinLimits, Post::UpTo);
-        let doing = match &request.asks {
-            Asks::Refund { .. } if !known.acquirer.may_refund => return Err(Verdict::not_permitted(3)),
-            Asks::Refund { original, amount } => Doing::Refund { original: of(*original), amount: *amount },
-            Asks::Reversal { original, of: kind, kept, code } => {
-                let handle = scan(*code).and_then(|scan| Scanned::from(scan).handle());
-                Doing::Reversal { original: of(*original), of: *kind, kept: *kept, handle }
+        let (terminal, must_be_known) = (request.terminal, !request.may_still_come);
+        let may_still_come = request.may_still_come;
+        let plain = |doing| Ok(After { doing, scan: None, may_still_come });
+        match &request.asks {
+            Asks::Refund { .. } if !known.acquirer.may_refund => Err(Verdict::not_permitted(3)),
+            Asks::Refund { original, .. } if *original == request.order_id => Err(Verdict::id_reused()),
+            Asks::Refund { original, amount } => {
+                let sale = Named::Key(of(*original));
+                let (refund_id, amount) = (refund_id()?, *amount);
+                plain(OnOrder::Refund(Refund { sale, refund_id, amount, customer: None, paid_at: None }))
+            }
+            Asks::Reversal { original, of: kind, kept, code: presented } => {
+                let handle = code(*presented).and_then(|scan| Scanned::from(scan).handle());
+                let (original, of, kept) = (of(*original), *kind, *kept);
+                plain(OnOrder::Reverse(Reverse { original, of, kept, handle, refund_id: refund_id()?, must_be_known }))
             }
             Asks::RefundReversal { original, amount } => {
-                Doing::RefundReversal { original: of(*original), amount: *amount }
+                let (refund, amount) = (of(*original), *amount);
+                plain(OnOrder::ReverseRefund(ReverseRefund { refund, amount, terminal, must_be_known }))
             }
-            Asks::Capture { original, amount, code } => {
-                Doing::Capture { original: of(*original), amount: *amount, code: scan(*code), post }
+            Asks::Capture { original, amount, code: presented } => {
+                let scan = code(*presented).unwrap_or(Scan::Invalid(InvalidWhy::Empty));
+                let (payer, sealed_by) = (Payer::Code(scan.into()), scan.sealed_by());
+                let (original, amount) = (of(*original), *amount);
+                let capture = CaptureAdvice { original, own, terminal, amount, payer, sealed_by, post, must_be_known };
+                Ok(After { doing: OnOrder::CaptureAdvice(capture), scan: Some(scan), may_still_come })
             }
             Asks::StandIn { sale, original } => {
                 let (input, scan) = input(&self.link.edge, request, sale, merchant)?;
-                let (input, sealed_by) = (Arc::new(input), scan.sealed_by());
-                Doing::StandIn { advice: Advice { input, original: original.map(of), post, sealed_by }, scan }
+                let (input, sealed_by, original) = (Arc::new(input), scan.sealed_by(), original.map(of));
+                let must_be_known = must_be_known && original.is_some();
+                let advice = Advice { input, original, post, sealed_by, must_be_known };
+                Ok(After { doing: OnOrder::StandIn(advice), scan: Some(scan), may_still_come })
             }
-            // A sale is one question.
-            Asks::Sale(_) => return Err(Verdict::not_ready()),
-        };
-        Ok(After { own, terminal: request.terminal, doing, may_still_come: request.may_still_come })
+            // A sale is put to the engine by itself.
+            Asks::Sale(_) => Err(Verdict::not_ready()),
+        }
     }
 
     /// Writes down what the engine has answered.
@@ -284,7 +303,7 @@ impl Desk {
                 self.link.edge.bad_codes.leave(entry, reply, Instant::now());
             }
             let verdict = match &outcome {
-                Ok(Answered { reply: Reply::Decision { order, replayed }, stages, .. }) => {
+                Ok(Answered { reply: Reply::Decision { order, replayed }, stages, now }) => {
                     let spent = slot.parse + slot.verify + stages.queue + stages.decide + stages.journal;
                     let whole = slot.received.map_or(Duration::ZERO, |received| received.elapsed());
                     let times = [slot.parse, slot.verify, stages.queue, stages.decide, stages.journal];
@@ -292,7 +311,7 @@ impl Desk {
                         metrics().stage(stage, took);
                     }
                     metrics().stage(Stage::Answer, whole.saturating_sub(spent));
-                    Verdict::decided(order, *replayed)
+                    Verdict::decided(order, *replayed, now.at)
                 }
                 Ok(Answered { reply: Reply::Throttled, .. }) => Verdict::throttled(slot.entry.as_ref()),
                 Ok(Answered { reply, .. }) => Verdict::of_other(reply),

@@ -4,7 +4,7 @@
 //! - `connection`: bytes in, bytes out, silence and the drain;
 //! - `desk`: one message from its bytes to the engine, and an answer from the engine to its bytes;
 //! - `sale`: what a sale's message says, its code judged by itself;
-//! - `afterwards`: what takes more than one question: reversals, captures, refunds, advices;
+//! - `afterwards`: what is asked after a decision: reversals, captures, refunds, advices;
 //! - [`acquirers`]: who speaks; `verdict`: what an answer says.
 //!
 //! Nothing here decides. A message goes through the same steps as a call of the HTTP side, and to the same books.

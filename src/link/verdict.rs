@@ -5,7 +5,8 @@ use smallvec::SmallVec;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
 use crate::domain::model::denial::Reason;
-use crate::domain::model::order::{OrderState, Told};
+use crate::domain::model::order::{OrderStatus, Told};
+use crate::domain::model::time::Millis;
 use crate::engine::inbox::Answered;
 use crate::http::problem::Problem;
 use crate::http::trust::bad_codes::{Bound, Entry, Pass};
@@ -65,11 +66,11 @@ impl Verdict {
         element.map_or_else(|| Self::refused(*b"30", "3000"), |element| Self::wrong(Wrong { code: *b"30", element }))
     }
 
-    /// The answer to an authorization. Nothing here tells the present status, so a sale that was given back whole is told
-    /// as a cancelled one: a late repeat must never print a paid receipt.
-    pub fn decided(order: &Told, replayed: bool) -> Self {
-        let given_back = matches!(order.state, OrderState::Captured { amount, refunded } if refunded == amount);
-        match order.denial().or(given_back.then_some(Reason::Cancelled)) {
+    /// The answer to an authorization. Nothing here tells the present status, so a repeat of a sale that was given back
+    /// whole, or of a hold that ran out, is told as of a cancelled one: a till must not give out goods on it.
+    pub fn decided(order: &Told, replayed: bool, now: Millis) -> Self {
+        let is_over = matches!(order.status(now), OrderStatus::Refunded | OrderStatus::Expired);
+        match order.denial().or(is_over.then_some(Reason::Cancelled)) {
             None => Self { code: *b"00", approval: Some(order.id.approval_code()), details: SmallVec::new() },
             Some(reason) => {
                 let code = reason.row().response_code.as_bytes().try_into().unwrap_or(*b"05");
@@ -82,7 +83,9 @@ impl Verdict {
     pub fn of_sale(answered: &Result<Answered, Problem>, entry: &Entry) -> Self {
         match answered {
             Ok(Answered { reply: Reply::Throttled, .. }) => Self::throttled(Some(entry)),
-            Ok(Answered { reply: Reply::Decision { order, replayed }, .. }) => Self::decided(order, *replayed),
+            Ok(Answered { reply: Reply::Decision { order, replayed }, now, .. }) => {
+                Self::decided(order, *replayed, now.at)
+            }
             Ok(Answered { reply, .. }) => Self::of_other(reply),
             Err(problem) => Self::of_problem(problem),
         }

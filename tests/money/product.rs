@@ -6,12 +6,13 @@ use sokketsu::domain::billing::account::Account;
 use sokketsu::domain::billing::moment::BillAt;
 use sokketsu::domain::billing::notes::{Note, SlipIssued};
 use sokketsu::domain::billing::settlement::Pot;
+use sokketsu::domain::commands::cancel::CancelAction;
 use sokketsu::domain::commands::office::calendar;
+use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::commands::reply::Reply;
-use sokketsu::domain::commands::request::Request;
-use sokketsu::domain::commands::undo::CancelAction;
-use sokketsu::domain::commands::{Ruling, existed, reply_after, rule};
+use sokketsu::domain::commands::request::{OnOrder, Request};
+use sokketsu::domain::commands::{MOST_STEPS, Ruling, existed, reply_after, rule};
 use sokketsu::domain::model::code::Form;
 use sokketsu::domain::model::customer::{Identity, Limits};
 use sokketsu::domain::model::denial::Reason;
@@ -130,16 +131,22 @@ impl Product {
             random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
             random
         };
-        let ruling = rule(&self.state, &request, &at, &mut draw);
-        self.random = random;
-        match ruling {
-            Ruling::Answer(reply) => reply,
-            Ruling::Record(event) => {
-                let existed = existed(&self.state, &request);
-                self.record(event.clone(), now);
-                reply_after(&self.state, &request, &event, existed, &at)
+        for steps in 0..=MOST_STEPS {
+            match rule(&self.state, &request, &at, steps, &mut draw) {
+                Ruling::Answer(reply) => {
+                    self.random = random;
+                    return reply;
+                }
+                Ruling::Step(event) => self.record(event, now),
+                Ruling::Record(event) => {
+                    self.random = random;
+                    let existed = existed(&self.state, &request);
+                    self.record(event.clone(), now);
+                    return reply_after(&self.state, &request, &event, existed, &at);
+                }
             }
         }
+        panic!("no end of {request:?}")
     }
 
     /// Comes back from its journal, the same as it was.
@@ -197,7 +204,7 @@ impl Product {
 
     pub fn capture(&mut self, sale: usize, amount: u64, now: i64) {
         let capture = Capture { authorization: self.orders[sale].id, amount: Yen::new(amount) };
-        match self.ask(Request::Capture(capture), now) {
+        match self.ask(OnOrder::Capture(capture).into(), now) {
             Reply::Captured { order, replayed: false } => self.orders[sale] = *order,
             other => panic!("{other:?}"),
         }
@@ -205,7 +212,8 @@ impl Product {
 
     pub fn cancel(&mut self, sale: usize, now: i64) -> Result<(), Refusal> {
         let cancel = Cancel::new(self.orders[sale].key, None);
-        match self.ask(Request::Cancel(cancel), now) {
+        let past = Past::Orders(vec![self.orders[sale].clone()]);
+        match self.ask(Request::OnOrder { doing: Box::new(OnOrder::Cancel(cancel)), past }, now) {
             Reply::Cancelled { action: CancelAction::Reversed, replayed: false, .. } => Ok(()),
             Reply::Refused(refusal) => Err(refusal),
             other => panic!("{other:?}"),
@@ -216,12 +224,9 @@ impl Product {
     pub fn refund(&mut self, sale: usize, amount: u64, number: usize, now: i64) {
         let authorization = self.orders[sale].id;
         let refund_id = RefundId::new(&format!("R-{number}")).unwrap();
-        // Each refund here has an id of its own, so the ledger would know none of them.
-        let refund = Refund { is_new_to_ledger: true, ..Refund::new(authorization, refund_id, Yen::new(amount)) };
-        if matches!(self.ask(Request::FindOrder(authorization), now), Reply::Unknown) {
-            self.ask(Request::Recall(Box::new(self.orders[sale].clone())), now);
-        }
-        match self.ask(Request::Refund(refund), now) {
+        let refund = OnOrder::Refund(Refund::new(authorization, refund_id, Yen::new(amount)));
+        let past = Past::Orders(vec![self.orders[sale].clone()]);
+        match self.ask(Request::OnOrder { doing: Box::new(refund), past }, now) {
             Reply::Refunded { order, replayed: false, .. } => self.orders[sale] = *order,
             other => panic!("{other:?}"),
         }

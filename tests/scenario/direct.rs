@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use sokketsu::domain::commands::advise::AdviceOutcome;
+use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::commands::reply::Reply;
-use sokketsu::domain::commands::request::Request;
-use sokketsu::domain::commands::{Ruling, existed, reply_after, rule};
+use sokketsu::domain::commands::request::{OnOrder, Request};
+use sokketsu::domain::commands::{MOST_STEPS, Ruling, existed, reply_after, rule};
+use sokketsu::domain::model::advice::Booked;
 use sokketsu::domain::model::code::{Code, Form};
 use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::ids::{
@@ -20,7 +22,8 @@ use sokketsu::domain::model::order::{Order, OrderState, Told};
 use sokketsu::domain::model::payment::PaymentMethod;
 use sokketsu::domain::model::purchase::Channel;
 use sokketsu::domain::model::request::{
-    Advice, Authorize, Cancel, Capture, CustomerChange, OrderKey, Payer, Post, Proof, Refund, Scanned,
+    Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, Named, Of, OrderKey, Payer, Post, Proof, Refund,
+    Reverse, ReverseRefund, Scanned,
 };
 use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::{Date, Millis, Now};
@@ -75,19 +78,24 @@ impl Core for Pure {
     }
 
     fn ask(&mut self, request: Request, now: Now) -> Reply {
+        let mut random = self.random;
         let mut draw = || {
             // Weyl sequence: spread numbers from a counter, enough for handles and ids.
-            self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            self.random
+            random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            random
         };
-        match rule(&self.state, &request, &now, &mut draw) {
-            Ruling::Answer(reply) => reply,
-            Ruling::Record(event) => {
-                let existed = existed(&self.state, &request);
-                self.record(event.clone(), &now);
-                reply_after(&self.state, &request, &event, existed, &now)
+        for steps in 0..=MOST_STEPS {
+            match rule(&self.state, &request, &now, steps, &mut draw) {
+                Ruling::Answer(reply) => return reply,
+                Ruling::Step(event) => self.record(event, &now),
+                Ruling::Record(event) => {
+                    let existed = existed(&self.state, &request);
+                    self.record(event.clone(), &now);
+                    return reply_after(&self.state, &request, &event, existed, &now);
+                }
             }
         }
+        panic!("no end of {request:?}")
     }
 
     fn state(&self) -> &State {
@@ -184,11 +192,13 @@ pub struct Direct<C> {
     core: C,
     now: Millis,
     codes: HashMap<String, (CodeId, Code)>,
+    /// A network speaks: orders have names as messages give them, and reversals, captures and refunds come as messages.
+    by_network: bool,
 }
 
 impl<C: Core> Direct<C> {
     pub fn new(core: C) -> Self {
-        Self { core, now: Millis(1_600_000_000_000), codes: HashMap::new() }
+        Self { core, now: Millis(1_600_000_000_000), codes: HashMap::new(), by_network: false }
     }
 
     pub fn into_core(self) -> C {
@@ -201,6 +211,11 @@ impl<C: Core> Direct<C> {
 
     fn ask(&mut self, request: Request) -> Reply {
         self.core.ask(request, Now::at(self.now))
+    }
+
+    /// Here is no ledger: what memory has let go of is gone.
+    fn ask_on_order(&mut self, doing: OnOrder) -> Reply {
+        self.ask(Request::OnOrder { doing: Box::new(doing), past: Past::Orders(Vec::new()) })
     }
 
     fn customer(&mut self, step: &Step) -> String {
@@ -317,7 +332,7 @@ impl<C: Core> Direct<C> {
         let categories = step.option("items").map(|list| list.split(',').map(|c| Category::new(c).unwrap()).collect());
         let currency = step.option("currency").unwrap_or("JPY").as_bytes();
         Authorize {
-            order_id: OrderId::new(step.word(0)).unwrap(),
+            order_id: self.order_id(step.word(0)),
             merchant: MerchantId::new(step.word(1)).unwrap(),
             store: step.option("store").map(|text| StoreId::new(text).unwrap()),
             terminal: step.option("terminal").map(|text| TerminalId::new(text).unwrap()),
@@ -351,20 +366,21 @@ impl<C: Core> Direct<C> {
     fn advice(&mut self, step: &Step) -> String {
         let input = Arc::new(self.sale(step));
         let merchant = input.merchant;
-        let original = step.option("original").map(|id| OrderKey { merchant, order_id: OrderId::new(id).unwrap() });
+        let original = step.option("original").map(|id| OrderKey { merchant, order_id: self.order_id(id) });
         let post = match step.option("up_to") {
             Some(yen) => Post::UpTo(Yen::new(yen.parse().unwrap())),
             None if step.has("never") => Post::Never,
+            None if self.by_network => STAND_IN,
             None => Post::WithinLimits,
         };
         let (now, sealed_by) = (self.now, self.sealed_by(step));
-        match self.ask(Request::Advise(Advice { input, original, post, sealed_by })) {
+        match self.ask_on_order(OnOrder::StandIn(Advice { input, original, post, sealed_by, must_be_known: false })) {
             Reply::Advised { order, advice, replayed } => {
                 let what = match advice {
-                    AdviceOutcome::Posted => String::from("posted"),
-                    AdviceOutcome::OverLimit => String::from("over_limit"),
-                    AdviceOutcome::Suspense(why) => format!("suspense {}", why.name()),
                     AdviceOutcome::AlreadyCounted => format!("counted as={}", order.order_id),
+                    AdviceOutcome::Posted => words(Booked::Posted),
+                    AdviceOutcome::OverLimit => words(Booked::OverLimit),
+                    AdviceOutcome::Suspense(why) => words(Booked::Suspense(why)),
                 };
                 assert_eq!(order.billed, !what.starts_with("suspense"), "{order:?}");
                 format!("{what} {}", decision(&order, replayed, now))
@@ -375,24 +391,54 @@ impl<C: Core> Direct<C> {
         }
     }
 
+    fn order_id(&self, name: &str) -> OrderId {
+        let message = if self.by_network { "112308453000000100000353001" } else { "" };
+        OrderId::new(&format!("{message}{name}")).unwrap()
+    }
+
+    fn key(&self, name: &str, merchant: &str) -> OrderKey {
+        OrderKey { merchant: MerchantId::new(merchant).unwrap(), order_id: self.order_id(name) }
+    }
+
     fn order(&mut self, step: &Step, at: usize) -> Option<Order> {
-        let key = OrderKey {
-            order_id: OrderId::new(step.word(0)).unwrap(),
-            merchant: MerchantId::new(step.word(at)).unwrap(),
-        };
-        match self.ask(Request::FindOrderByKey(key)) {
+        let key = self.key(step.word(0), step.word(at));
+        match self.ask_on_order(OnOrder::Find(Named::Key(key))) {
             Reply::Order(order) => Some(*order),
             _ => None,
         }
     }
 
+    /// What a network tells can't be refused.
+    fn told(&mut self, doing: OnOrder) {
+        match self.ask_on_order(doing) {
+            Reply::Done | Reply::Captured { .. } | Reply::Advised { .. } | Reply::Decision { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn reverse(&mut self, step: &Step, original: OrderKey, kept: Option<Yen>) {
+        let is_hold = step.has("hold") || self.order(step, 1).is_some_and(|order| self.was_hold(&order));
+        let of = if is_hold { Of::Hold } else { Of::Sale };
+        let refund_id = RefundId::new(&format!("{}-{}", step.word(0), step.verb)).unwrap();
+        let reverse = Reverse { original, of, kept, handle: None, refund_id, must_be_known: false };
+        for _ in 0..2 {
+            self.told(OnOrder::Reverse(reverse));
+        }
+    }
+
+    fn was_hold(&self, order: &Order) -> bool {
+        order.capture.is_some() || matches!(order.state, OrderState::Held { .. })
+    }
+
     fn cancel(&mut self, step: &Step) -> String {
-        let key = OrderKey {
-            order_id: OrderId::new(step.word(0)).unwrap(),
-            merchant: MerchantId::new(step.word(1)).unwrap(),
-        };
-        match self.ask(Request::Cancel(Cancel::new(key, None))) {
+        let key = self.key(step.word(0), step.word(1));
+        let by_network = self.by_network && !step.has("http");
+        if by_network {
+            self.reverse(step, key, None);
+        }
+        match self.ask_on_order(OnOrder::Cancel(Cancel::new(key, None))) {
             Reply::Cancelled { action, replayed, .. } => {
+                assert!(!by_network || replayed || action.name() == "none", "it was reversed before");
                 format!("{}{}", action.name(), if replayed { " replayed" } else { "" })
             }
             Reply::Refused(refusal) => refused(refusal),
@@ -400,10 +446,38 @@ impl<C: Core> Direct<C> {
         }
     }
 
+    /// A capture as the network tells it, under a name of its own.
+    fn capture_by_network(&mut self, step: &Step, own: &str) {
+        let (original, own) = (self.key(step.word(0), step.word(1)), self.key(own, step.word(1)));
+        let payer = Payer::Code(step.option("code").map_or(Scanned::Invalid, |code| self.scan(code)));
+        let amount = Yen::new(step.amount(2));
+        self.told(OnOrder::CaptureAdvice(CaptureAdvice {
+            original,
+            own,
+            terminal: None,
+            amount,
+            payer,
+            sealed_by: step.option("code").map(|_| 1),
+            post: STAND_IN,
+            must_be_known: false,
+        }));
+    }
+
+    fn post(&mut self, step: &Step) -> String {
+        let own = step.option("as").expect("as=");
+        self.capture_by_network(step, own);
+        let (own, beside) = (self.key(own, step.word(1)), self.key(&format!("{}-C", step.word(0)), step.word(1)));
+        let booked = |key| self.core.state().orders.by_key(&key, self.now)?.advice.map(words);
+        booked(own).or(booked(beside)).unwrap_or_else(|| "counted".to_owned())
+    }
+
     fn capture(&mut self, step: &Step) -> String {
+        if self.by_network {
+            self.capture_by_network(step, &format!("{}-by", step.word(0)));
+        }
         let Some(order) = self.order(step, 1) else { return String::from("refused authorization_unknown") };
         let request = Capture { authorization: order.id, amount: Yen::new(step.amount(2)) };
-        match self.ask(Request::Capture(request)) {
+        match self.ask_on_order(OnOrder::Capture(request)) {
             Reply::Captured { order, replayed } => {
                 let replayed = if replayed { " replayed" } else { "" };
                 let terms = order.terms();
@@ -416,9 +490,11 @@ impl<C: Core> Direct<C> {
 
     fn refund(&mut self, step: &Step) -> String {
         let Some(order) = self.order(step, 1) else { return String::from("refused authorization_unknown") };
-        let refund_id = RefundId::new(step.word(2)).unwrap();
-        let request = Refund::new(order.id, refund_id, Yen::new(step.amount(3)));
-        match self.ask(Request::Refund(request)) {
+        // A network's refund has a name as its orders have.
+        let refund_id = format!("{}-{}", step.word(0), step.word(2));
+        let refund_id = if self.by_network { self.order_id(&refund_id).to_string() } else { step.word(2).to_owned() };
+        let request = Refund::new(order.id, RefundId::new(&refund_id).unwrap(), Yen::new(step.amount(3)));
+        match self.ask_on_order(OnOrder::Refund(request)) {
             Reply::Refunded { made, replayed, .. } => {
                 let replayed = if replayed { " replayed" } else { "" };
                 format!("{} left={}{replayed}", made.destination.name(), made.left)
@@ -426,6 +502,19 @@ impl<C: Core> Direct<C> {
             Reply::Refused(refusal) => refused(refusal),
             other => format!("{other:?}"),
         }
+    }
+
+    fn unrefund(&mut self, step: &Step) {
+        let refund = self.key(&format!("{}-{}", step.word(0), step.word(2)), step.word(1));
+        let amount = Some(Yen::new(step.amount(3)));
+        self.told(OnOrder::ReverseRefund(ReverseRefund { refund, amount, terminal: None, must_be_known: false }));
+    }
+
+    fn inquire(&mut self, step: &Step) -> String {
+        let Some(order) = self.order(step, 1) else { return "unknown".to_owned() };
+        let became = order.became(self.now);
+        let status = order.status(self.now).name();
+        format!("{status} captured={} refunded={}", became.captured, became.refunded)
     }
 
     fn standing(&mut self, step: &Step) -> String {
@@ -454,10 +543,24 @@ impl<C: Core> Direct<C> {
         match self.ask(Request::FindCode(id)) {
             Reply::Code(view) => {
                 let latest = view.latest.map_or("none", |tried| tried.order.status(self.now).name());
-                format!("{} attempts={} last={latest}", view.code.state(self.now).name(), view.code.attempts)
+                let became = view.sale.map(|sale| sale.order.became(self.now)).unwrap_or_default();
+                let (code, attempts) = (view.code.state(self.now).name(), view.code.attempts);
+                let (captured, cancelled) = (became.captured, became.cancelled);
+                format!("{code} attempts={attempts} last={latest} captured={captured} cancelled={cancelled}")
             }
             _ => String::from("unknown"),
         }
+    }
+}
+
+/// What the link of the sandbox may post.
+const STAND_IN: Post = Post::UpTo(Yen::new(20_000));
+
+fn words(booked: Booked) -> String {
+    match booked {
+        Booked::Posted => String::from("posted"),
+        Booked::OverLimit => String::from("over_limit"),
+        Booked::Suspense(why) => format!("suspense {}", why.name()),
     }
 }
 
@@ -467,7 +570,7 @@ fn refused(refusal: Refusal) -> String {
         Refusal::UseRefund => "use_refund",
         Refusal::CapturedOtherwise { .. } => "captured_otherwise",
         Refusal::OverHold { .. } => "over_hold",
-        Refusal::NotStanding { .. } => "not_standing",
+        Refusal::NotStanding { .. } | Refusal::Cancelled => "not_standing",
         Refusal::NotCaptured => "not_captured",
         Refusal::RefundIdReused { .. } => "refund_id_reused",
         Refusal::OverRefundable { .. } => "over_refundable",
@@ -522,7 +625,21 @@ impl<C: Core> World for Direct<C> {
             "cancel" => self.cancel(step),
             "capture" => self.capture(step),
             "refund" => self.refund(step),
-            "inquire" => self.order(step, 1).map_or("unknown".into(), |order| order.status(self.now).name().into()),
+            "network" => {
+                self.by_network = true;
+                String::new()
+            }
+            "post" => self.post(step),
+            "part" => {
+                let key = self.key(step.word(0), step.word(1));
+                self.reverse(step, key, Some(Yen::new(step.amount(2))));
+                String::from("done")
+            }
+            "unrefund" => {
+                self.unrefund(step);
+                String::from("done")
+            }
+            "inquire" => self.inquire(step),
             "standing" => self.standing(step),
             "mirror" => self.mirror(step),
             other => panic!("line {}: unknown verb {other}", step.line),

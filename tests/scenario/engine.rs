@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::reply::Reply;
-use sokketsu::domain::commands::request::Request;
+use sokketsu::domain::commands::request::{OnOrder, Request};
 use sokketsu::domain::model::bounds::Full;
 use sokketsu::domain::model::ids::{CustomerId, MerchantId, OfficeId, OrderId, RefundId};
 use sokketsu::domain::model::money::Yen;
 use sokketsu::domain::model::order::OrderStatus;
 use sokketsu::domain::model::purchase::Channel;
-use sokketsu::domain::model::request::{Authorize, Cancel, Capture, Instruction, OrderKey, Payer, Refund};
+use sokketsu::domain::model::request::{Authorize, Cancel, Capture, Instruction, Named, OrderKey, Payer, Refund};
 use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::{Millis, Now};
 use sokketsu::domain::state::State;
@@ -64,8 +65,13 @@ fn buy(order: &str, yen: u64) -> Request {
     Request::Authorize { input: Arc::new(input), throttled: false, sealed_by: None }
 }
 
+/// There is no ledger here.
+fn on_order(doing: OnOrder) -> Request {
+    Request::OnOrder { doing: Box::new(doing), past: Past::Orders(Vec::new()) }
+}
+
 fn cancel(order: &str) -> Request {
-    Request::Cancel(Cancel::new(key(order), None))
+    on_order(OnOrder::Cancel(Cancel::new(key(order), None)))
 }
 
 fn ask(engine: &mut Engine, requests: &[Request]) -> Vec<Reply> {
@@ -101,7 +107,13 @@ fn twins_in_one_batch_are_one_sale() {
 
 #[test]
 fn every_order_of_authorize_retry_cancel_cancel_inquire_ends_uncharged() {
-    let acts = [buy("R-1", 700), buy("R-1", 700), cancel("R-1"), cancel("R-1"), Request::FindOrderByKey(key("R-1"))];
+    let acts = [
+        buy("R-1", 700),
+        buy("R-1", 700),
+        cancel("R-1"),
+        cancel("R-1"),
+        on_order(OnOrder::Find(Named::Key(key("R-1")))),
+    ];
     let mut orders = vec![Vec::new()];
     for _ in 0..acts.len() {
         orders = orders
@@ -200,8 +212,8 @@ fn yen_taken_back_or_paid_are_at_risk_too() {
         let customer = CustomerId::new("C").unwrap();
         let requests = [
             ("cancel", cancel(&order("C"))),
-            ("capture", Request::Capture(Capture { authorization: held, amount })),
-            ("refund", Request::Refund(Refund::new(bought, RefundId::new(&order("F")).unwrap(), amount))),
+            ("capture", on_order(OnOrder::Capture(Capture { authorization: held, amount }))),
+            ("refund", on_order(OnOrder::Refund(Refund::new(bought, RefundId::new(&order("F")).unwrap(), amount)))),
             ("repayment", Request::Instruct { customer, instruction: repayment, ledger: Some(Known::nothing()) }),
             ("payout", Request::Instruct { customer, instruction: payout, ledger: Some(Known::nothing()) }),
         ];

@@ -215,6 +215,7 @@ impl Http {
     fn cancel(&mut self, step: &Step) -> String {
         if let Some(link) = &mut self.link
             && link.may_know(step)
+            && !step.has("http")
         {
             let path = format!(
                 "/v1/authorizations?merchant_id={}&order_id={}",
@@ -361,7 +362,11 @@ impl Http {
     fn inquire(&mut self, step: &Step) -> String {
         let path = format!("/v1/authorizations?merchant_id={}&order_id={}", step.word(1), self.order_id(step));
         let answer = self.client.get("register", &path);
-        if answer.status == 200 { text(&answer.json(), "status").to_owned() } else { String::from("unknown") }
+        if answer.status != 200 {
+            return String::from("unknown");
+        }
+        let told = answer.json();
+        format!("{} captured={} refunded={}", text(&told, "status"), told["captured_amount"], told["refunded_amount"])
     }
 
     fn standing(&mut self, step: &Step) -> String {
@@ -379,7 +384,10 @@ impl Http {
         let [id, ..] = &self.codes[step.word(0)];
         let told = self.client.get("wallet", &format!("/v1/codes/{id}")).json();
         let last = told["last_attempt"]["status"].as_str().unwrap_or("none");
-        format!("{} attempts={} last={last}", text(&told, "status"), told["attempts"])
+        let yen = |what: &str| told["sale"][what].as_u64().unwrap_or(0);
+        let (captured, cancelled) = (yen("captured"), yen("cancelled"));
+        let (status, attempts) = (text(&told, "status"), &told["attempts"]);
+        format!("{status} attempts={attempts} last={last} captured={captured} cancelled={cancelled}")
     }
 
     fn void(&mut self, step: &Step) -> String {
@@ -453,7 +461,7 @@ impl World for Http {
                 String::new()
             }
             // Read at the start.
-            "issuers" => String::new(),
+            "issuers" | "network" => String::new(),
             "customer" => self.customer(step),
             "merchant" => self.merchant(step),
             "code" => self.issue(step),

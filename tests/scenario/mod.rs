@@ -8,8 +8,11 @@
 //! code K C                  => issued                  C is shown a code, called K
 //! pay R-1 M 1980 K hold     => approved points=9       the register sends an order with the code K
 //! online R-2 M 500 C np     => denied over_total_limit
-//! advice A-1 M 1980 K up_to=20000 original=R-1 => posted     the network approved it (core and engine only)
-//! cancel R-1 M              => reversed
+//! advice A-1 M 1980 K up_to=20000 original=R-1 => posted     the network approved it
+//! network                                  from here on all comes as over the link, also at the inner depths
+//! post R-1 M 2100 as=P-1    => posted      the network tells of a capture
+//! part R-1 M 500            => done        it takes all but 500 yen back
+//! cancel R-1 M              => reversed    by the network and then by HTTP; `cancel R-1 M http` by HTTP alone
 //! ```
 //! `code T C tok19` is a code of 19 digits, `code K C generation=0` one of older keys (core and engine only). A line `issuers 90009999:l24 90008888:tok19` names our prefixes, where the
 //! sandbox's own will not do. Behind `=>` stand words that the outcome must contain; the outcome is a line of words too.

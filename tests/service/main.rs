@@ -15,6 +15,7 @@ mod growth;
 mod heard;
 mod iso;
 mod link;
+mod link_beside;
 mod link_orders;
 mod link_whole;
 mod load;

@@ -2,16 +2,20 @@
 //! goods are gone. It is posted to the customer as far as its link may; the rest goes to suspense: the issuer owes the
 //! network the amount, and no customer is charged.
 
+use std::sync::Arc;
+
 use super::authorize::{FoundPayer, approval, find_payer, fits_limits, is_at_bound, judge, recorded, room_in};
-use super::refusal::Step;
+use super::past::Turn;
+use super::refusal::{Refusal, Step, Stop};
 use super::reply::Reply;
+use super::with_a_wrong_seal;
 use crate::domain::billing::lateness::Rules;
 use crate::domain::model::advice::{Booked, SuspenseWhy};
 use crate::domain::model::code::CodeState;
 use crate::domain::model::ids::CustomerIx;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, OrderState, fingerprint};
-use crate::domain::model::request::{Advice, Authorize, JPY, OrderKey, Payer, Post};
+use crate::domain::model::request::{Advice, Authorize, Beside, JPY, OrderKey, Payer, Post};
 use crate::domain::model::time::Now;
 use crate::domain::state::event::{Advised, Approval, Decided, Event, Outcome};
 use crate::domain::state::{PolicyInForce, State};
@@ -48,15 +52,16 @@ pub enum Known<'a> {
 }
 
 impl Known<'_> {
-    pub fn reply(self, now: &Now) -> Reply {
-        let advised = |order: &Order, advice| Reply::Advised { order: order.told(), advice, replayed: true };
+    /// `replayed`: it was known before.
+    fn reply(self, now: &Now, replayed: bool) -> Reply {
+        let advised = |order: &Order, advice| Reply::Advised { order: order.told(), advice, replayed };
         match self {
             Self::Reused(order) => Reply::OrderIdReused { first: order.id, terminal: order.terminal },
             Self::Counted(order) => advised(order, AdviceOutcome::AlreadyCounted),
             Self::Replay(order) => match order.advice {
                 Some(booked) => advised(order, booked.into()),
                 None if is_counted(order, now) => advised(order, AdviceOutcome::AlreadyCounted),
-                None => Reply::Decision { order: order.told(), replayed: true },
+                None => Reply::Decision { order: order.told(), replayed },
             },
         }
     }
@@ -78,6 +83,48 @@ fn is_same_sale(state: &State, order: &Order, input: &Authorize) -> bool {
         Payer::Customer(id) => order.customer.is_some() && state.customer_ix(id) == order.customer,
     };
     same_payer && order.amount == input.amount
+}
+
+/// The network approved a sale itself. Under the very number of a sale that was denied here it stands beside that one.
+pub(super) fn stand_in(turn: &Turn<'_>, advice: &Advice, draw: &mut dyn FnMut() -> u64) -> Result<Step<Reply>, Stop> {
+    let (input, now) = (&advice.input, turn.now);
+    let mut key = input.key();
+    let own = turn.by_key(&key)?;
+    let is_same = |order: &Order| order.fingerprint == fingerprint(input);
+    let is_denied = own.is_some_and(|own| matches!(own.order.state, OrderState::Denied(_)) && !own.order.is_blocked());
+    if is_denied
+        && own.is_some_and(|own| is_same(own.order))
+        && let Some(beside) = key.beside(Beside::StoodIn)
+    {
+        key = beside;
+    }
+    let known = if key == input.key() { own } else { turn.of(own, &key)? };
+    // Told again after days, it is in the ledger.
+    if let Some(known) = known.filter(|known| known.is_past && is_same(known.order)) {
+        return Ok(Step::Answer(Known::Replay(known.order).reply(now, true)));
+    }
+    let original = advice.original.map(|key| turn.by_key(&key)).transpose()?.flatten();
+    if advice.must_be_known && original.is_none_or(|original| original.order.is_tombstone()) {
+        return Err(Refusal::AuthorizationUnknown.into());
+    }
+    if let Some(original) = original.filter(|original| original.is_past)
+        && is_counted(original.order, now)
+        && is_same_sale(turn.state, original.order, input)
+    {
+        return Ok(Step::Answer(Known::Counted(original.order).reply(now, true)));
+    }
+    let input = Arc::new(Authorize { order_id: key.order_id, ..input.as_ref().clone() });
+    Ok(advised(turn, &Advice { input, ..advice.clone() }, draw))
+}
+
+/// What comes of an advice under a name of its own.
+pub(super) fn advised(turn: &Turn<'_>, advice: &Advice, draw: &mut dyn FnMut() -> u64) -> Step<Reply> {
+    let forged = with_a_wrong_seal(turn.state, &advice.input, advice.sealed_by, turn.now);
+    let forged = forged.map(|input| Advice { input, ..advice.clone() });
+    match advise(turn.state, forged.as_ref().unwrap_or(advice), turn.now, turn.in_force, draw) {
+        Step::Record(event) => Step::Record(event),
+        Step::Answer(known) => Step::Answer(known.reply(turn.now, turn.steps == 0)),
+    }
 }
 
 /// Says where an advice goes. It reads only; `verify` asks it again.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::cancel::hold_expired;
 use super::office::calendar;
-use super::request::Request;
-use super::undo::hold_expired;
-use super::{Ruling, rule};
+use super::past::Past;
+use super::request::{OnOrder, Request};
+use super::{MOST_STEPS, Ruling, rule};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::{Identity, Limits, Status};
@@ -24,8 +25,8 @@ use crate::domain::model::order::Order;
 use crate::domain::model::payment::{PaymentMethod, SlipKind};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{
-    Advice, Authorize, Cancel, Capture, CustomerChange, EntryMode, Instruction, JPY, OrderKey, Payer, Post, Proof,
-    Refund, Said, Scanned,
+    Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, EntryMode, Instruction, JPY, Named, Of,
+    OrderKey, Payer, Post, Proof, Refund, Reverse, ReverseRefund, Said, Scanned,
 };
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, Date, HOUR, MINUTE, Millis, Now, SECOND};
@@ -134,12 +135,13 @@ impl History {
                 None => return,
             },
             35..68 => self.authorize(),
-            68..72 => self.advise(),
-            72..78 => Request::Cancel(Cancel::new(self.order_key(), None)),
-            78..90 => match self.after_the_sale() {
-                Some(request) => request,
-                None => return,
-            },
+            68..72 => return self.advise(),
+            72..76 => {
+                let cancel = Cancel::new(self.order_key(), None);
+                return self.ask_on_order(OnOrder::Cancel(cancel));
+            }
+            76..78 => return self.by_network(),
+            78..90 => return self.after_the_sale(),
             90..97 => match self.instruct() {
                 Some(request) => request,
                 None => return,
@@ -153,24 +155,42 @@ impl History {
 
     fn ask(&mut self, request: &Request) {
         let now = Now::at(self.now);
-        let random = &mut self.random;
-        let key = request.order_key();
-        // Small draws, so that handles come again after their rest.
-        let ruling = rule(&self.state, request, &now, &mut || random.next_u64() % 200);
-        if let Ruling::Record(event) = ruling {
-            self.advice_is_sound(key, &event);
-            self.record(event);
+        for steps in 0..=MOST_STEPS {
+            let random = &mut self.random;
+            // Small draws, so that handles come again after their rest.
+            match rule(&self.state, request, &now, steps, &mut || random.next_u64() % 200) {
+                Ruling::Answer(_) => return,
+                Ruling::Record(event) => return self.record(event),
+                Ruling::Step(event) => {
+                    self.advice_is_sound(&event);
+                    self.record(event);
+                }
+            }
         }
+        panic!("no end of {request:?}");
+    }
+
+    /// With all that a ledger would have of the orders that it names.
+    fn ask_on_order(&mut self, doing: OnOrder) {
+        let names = doing.names();
+        let is_named = |order: &&Order| {
+            names.iter().any(|name| match name {
+                Named::Id(id) => order.id == *id,
+                Named::Key(key) => order.key == *key,
+            })
+        };
+        // The newest of a name first.
+        let mut past: Vec<_> = self.orders.values().filter(is_named).cloned().collect();
+        past.sort_by_key(|order| std::cmp::Reverse(order.id.lsn));
+        self.ask(&Request::OnOrder { doing: Box::new(doing), past: Past::Orders(past) });
     }
 
     /// What holds of every advice that is recorded, by a fold over what was recorded before.
-    fn advice_is_sound(&self, key: Option<OrderKey>, event: &Event) {
+    fn advice_is_sound(&self, event: &Event) {
         let Event::Advised(advised) = event else { return };
         let (decided, now) = (&advised.decided, Now::at(self.now));
-        assert!(
-            key.is_some_and(|key| self.state.orders.by_key(&key, self.now).is_none()),
-            "a known order is only told"
-        );
+        let is_known = self.state.orders.by_key(&decided.input.key(), self.now).is_some();
+        assert!(!is_known, "a known order is only told");
         assert_eq!(decided.customer.is_none(), advised.booked.suspense().is_some());
         let Some(account) = decided.customer.and_then(|ix| self.state.account(ix)) else { return };
         let rules = self.state.rules().unwrap();
@@ -327,7 +347,7 @@ impl History {
 
     fn new_key(&mut self) -> OrderKey {
         self.next_order += 1;
-        let order_id = OrderId::new(&format!("R-{}", self.next_order)).unwrap();
+        let order_id = OrderId::new(&format!("{:027}R", self.next_order)).unwrap();
         OrderKey { merchant: self.merchant(), order_id }
     }
 
@@ -385,7 +405,7 @@ impl History {
     }
 
     /// The network sold while we were silent: often with what a till of ours tried before.
-    fn advise(&mut self) -> Request {
+    fn advise(&mut self) {
         let Request::Authorize { mut input, .. } = self.authorize() else { unreachable!("it authorizes") };
         let sale = Arc::make_mut(&mut input);
         sale.late = false;
@@ -398,7 +418,38 @@ impl History {
             2..5 => Post::UpTo(Yen::new(self.below(30_000))),
             _ => Post::Never,
         };
-        Request::Advise(Advice { input, original, post, sealed_by: None })
+        self.ask_on_order(OnOrder::StandIn(Advice { input, original, post, sealed_by: None, must_be_known: false }));
+    }
+
+    /// What a network tells of an order, in any order of the messages.
+    fn by_network(&mut self) {
+        let (original, number) = (self.order_key(), self.below(6));
+        let amount = Yen::new(1 + self.below(6_000));
+        let payer = Payer::Code(self.scanned());
+        let refund_id = RefundId::new(&format!("back-{}", self.events.len())).unwrap();
+        let of = self.pick(&[Of::Sale, Of::Hold, Of::Advice]);
+        let own = self.new_key();
+        let doing = match number {
+            0..2 => OnOrder::CaptureAdvice(CaptureAdvice {
+                original,
+                own,
+                terminal: None,
+                amount,
+                payer,
+                sealed_by: None,
+                post: Post::UpTo(Yen::new(20_000)),
+                must_be_known: false,
+            }),
+            2 => {
+                let (refund, amount) = (self.order_key(), Some(amount));
+                OnOrder::ReverseRefund(ReverseRefund { refund, amount, terminal: None, must_be_known: false })
+            }
+            number => {
+                let kept = (number == 3).then_some(amount);
+                OnOrder::Reverse(Reverse { original, of, kept, handle: None, refund_id, must_be_known: false })
+            }
+        };
+        self.ask_on_order(doing);
     }
 
     /// Somebody read a code from a screen and guesses its seal.
@@ -412,34 +463,32 @@ impl History {
         }
     }
 
-    fn after_the_sale(&mut self) -> Option<Request> {
-        let authorization = self.pick_late(&self.ids.clone())?;
+    fn after_the_sale(&mut self) {
+        let Some(authorization) = self.pick_late(&self.ids.clone()) else { return };
         let order = &self.orders[&authorization.lsn];
         let whole = order.amount;
         let amount = if self.one_in(3) { whole } else { Yen::new(1 + self.below(whole.get())) };
         let number = self.below(40);
         let refund_id = RefundId::new(&format!("refund-{number}")).unwrap();
-        Some(if self.one_in(2) {
-            Request::Capture(Capture { authorization, amount })
+        let doing = if self.one_in(2) {
+            OnOrder::Capture(Capture { authorization, amount })
         } else {
             // Of a third of the ids a file says when.
             let paid_at = number.is_multiple_of(3).then(|| self.now.plus(-60_000));
-            Request::Refund(Refund { paid_at, ..Refund::new(authorization, refund_id, amount) })
-        })
+            OnOrder::Refund(Refund { paid_at, ..Refund::new(authorization, refund_id, amount) })
+        };
+        self.ask_on_order(doing);
     }
 
-    /// What the front end does for a refund of something old: read it back, then ask.
+    /// A refund of something that may be old.
     fn record_recall(&mut self) {
         let any = self.ids.clone();
         if any.is_empty() {
             return;
         }
         let id = self.pick(&any);
-        let order = self.orders[&id.lsn].clone();
-        self.ask(&Request::Recall(Box::new(order)));
         let refund_id = RefundId::new(&format!("late-{}", self.events.len())).unwrap();
-        let refund = Refund { is_new_to_ledger: true, ..Refund::new(id, refund_id, Yen::new(1)) };
-        self.ask(&Request::Refund(refund));
+        self.ask_on_order(OnOrder::Refund(Refund::new(id, refund_id, Yen::new(1))));
     }
 
     fn set_rules(&mut self) {
@@ -552,10 +601,9 @@ fn an_old_sale_is_recalled_and_refunded_whether_it_was_freed_or_not() {
         if freed {
             history.state.forget(history.now, history.state.lsn, 10);
         }
-        let past = history.orders[&id.lsn].clone();
-        history.ask(&Request::Recall(Box::new(past)));
         let refund_id = RefundId::new("r").unwrap();
-        history.ask(&Request::Refund(Refund::new(id, refund_id, Yen::new(400))));
+        history.ask_on_order(OnOrder::Refund(Refund::new(id, refund_id, Yen::new(400))));
+        assert_eq!(history.kinds.get("Recalled"), Some(&1), "freed: {freed}");
         assert_eq!(history.kinds.get("Refunded"), Some(&1), "freed: {freed}");
         assert_eq!(history.state.orders.all().len(), 1);
     }
@@ -567,15 +615,15 @@ fn a_recalled_order_does_not_take_its_key_back() {
         let (mut history, id) = one_sale(false);
         history.now = history.now.plus(72 * HOUR);
         history.state.forget(history.now, history.state.lsn, 10);
-        history.ask(&Request::Capture(Capture { authorization: id, amount: Yen::new(1_000) }));
+        history.ask_on_order(OnOrder::Capture(Capture { authorization: id, amount: Yen::new(1_000) }));
         let key = history.keys[0];
         assert!(history.state.orders.by_key(&key, history.now).is_some(), "it never stopped being remembered");
         history.now = history.now.plus(49 * HOUR);
         if freed {
             history.state.forget(history.now, history.state.lsn, 10);
         }
-        let past = history.orders[&id.lsn].clone();
-        history.ask(&Request::Recall(Box::new(past)));
+        let refund_id = RefundId::new("r").unwrap();
+        history.ask_on_order(OnOrder::Refund(Refund::new(id, refund_id, Yen::new(400))));
         assert!(history.state.orders.by_id(id, history.now).is_some());
         assert!(history.state.orders.by_key(&key, history.now).is_none(), "freed: {freed}");
     }

@@ -3,16 +3,20 @@
 
 pub mod advise;
 pub mod authorize;
+pub mod cancel;
+mod capture;
 pub(crate) mod claims;
 pub mod customer;
 #[cfg(test)]
 pub mod history;
 pub mod look_ahead;
 pub mod office;
+pub mod past;
+mod refund;
 pub mod refusal;
 pub mod reply;
 pub mod request;
-pub mod undo;
+mod reverse;
 
 use std::sync::Arc;
 
@@ -20,31 +24,40 @@ use crate::domain::model::bounds::Full;
 use crate::domain::model::code::{Code, Ending};
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::CustomerId;
-use crate::domain::model::order::{Order, RefundMade};
 use crate::domain::model::policy::Policy;
-use crate::domain::model::request::{Advice, Authorize, Cancel, CustomerChange, Payer, Scanned};
+use crate::domain::model::request::{Authorize, CustomerChange, Payer, Scanned};
 use crate::domain::model::time::Now;
 use crate::domain::model::wording::Circumstances;
 use crate::domain::state::State;
-use crate::domain::state::event::{Event, Undone};
+use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Receipt, Receipts};
-use authorize::recorded;
-use reply::{CodeView, Reply, Tried};
 
-use advise::advise;
-use authorize::{Judgement, Verdict, decide, judge};
+use advise::stand_in;
+use authorize::{Judgement, Verdict, decide, judge, recorded};
+use cancel::cancel;
+use capture::{capture, capture_advice};
 use customer::{NoCode, issue_code, put_customer, void_code};
 use office::instruct;
-use refusal::{Refusal, Step};
-use request::Request;
-use undo::{CancelAction, cancel, capture, refund};
+use past::{Turn, beside_in_memory, present_in_memory};
+use refund::refund;
+use refusal::{Refusal, Step, Stop};
+use reply::{CodeView, Reply, Tried};
+use request::{OnOrder, Request};
+use reverse::{reverse, reverse_refund};
 
 /// What the core makes of a request.
 #[derive(Clone, Debug)]
 pub enum Ruling {
+    /// It is answered by [`reply_after`].
     Record(Event),
+    /// One of several: then the request is judged again, until an answer comes.
+    Step(Event),
     Answer(Reply),
 }
+
+/// Facts that one request comes to, at most. A reversal has the most: each of an order and the two beside it is taken back
+/// into memory and undone, and two names are blocked.
+pub const MOST_STEPS: usize = 16;
 
 fn answer(reply: Reply) -> Ruling {
     Ruling::Answer(reply)
@@ -59,13 +72,16 @@ fn ruled<T>(step: Result<Step<T>, Refusal>, known: impl FnOnce(T) -> Reply) -> R
     }
 }
 
-/// Judges a request against the state as it is. `draw` gives random numbers.
-pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() -> u64) -> Ruling {
+/// Judges a request against the state as it is, after `steps` facts that it has come to in this turn. `draw` gives random
+/// numbers.
+pub fn rule(state: &State, request: &Request, now: &Now, steps: usize, draw: &mut dyn FnMut() -> u64) -> Ruling {
     let Some(in_force) = &state.policy else { return answer(Reply::Unknown) };
     let policy = &in_force.policy;
     match request {
         Request::Authorize { input, throttled, sealed_by } => match decide(state, input, now, policy) {
-            Verdict::Replay(order) => answer(Reply::Decision { order: order.told(), replayed: true }),
+            Verdict::Replay(order) => {
+                answer(Reply::Decision { order: present_in_memory(state, order, now).told(), replayed: true })
+            }
             Verdict::Reused(order) => answer(Reply::OrderIdReused { first: order.id, terminal: order.terminal }),
             Verdict::Judged(_) if *throttled => answer(Reply::Throttled),
             Verdict::Judged(judgement) => {
@@ -74,28 +90,15 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
                 Ruling::Record(recorded(input, judgement, in_force.version, draw()))
             }
         },
-        Request::Advise(advice) => {
-            let forged = with_a_wrong_seal(state, &advice.input, advice.sealed_by, now);
-            let forged = forged.map(|input| Advice { input, ..advice.clone() });
-            match advise(state, forged.as_ref().unwrap_or(advice), now, in_force, draw) {
-                Step::Record(event) => Ruling::Record(event),
-                Step::Answer(known) => answer(known.reply(now)),
+        Request::OnOrder { doing, past } => {
+            let turn = Turn { state, past, now, in_force, steps };
+            match on_order(&turn, doing, draw) {
+                Ok(Step::Record(event)) => Ruling::Step(event),
+                Ok(Step::Answer(reply)) => answer(reply),
+                Err(Stop::Refused(refusal)) => answer(Reply::Refused(refusal)),
+                Err(Stop::AskLedger) => answer(Reply::AskLedger),
             }
         }
-        Request::Cancel(request) => rule_cancel(state, request, now),
-        Request::Capture(request) => ruled(capture(state, request, now, policy), |order| Reply::Captured {
-            order: Box::new(order.clone()),
-            replayed: true,
-        }),
-        Request::Refund(request) => {
-            ruled(refund(state, request, now, policy), |(order, made)| refunded(order, made, true))
-        }
-        Request::Recall(order) => match state.orders.by_lsn(order.id.lsn) {
-            Some(known) if state.orders.is_remembered(known, now.at) => answer(Reply::Order(Box::new(known.clone()))),
-            // Past its time and not freed yet: memory is never behind the ledger, so its copy is the better one.
-            Some(known) => Ruling::Record(Event::recalled(known)),
-            None => Ruling::Record(Event::recalled(order)),
-        },
         Request::IssueCode { customer, generation, form } => {
             match issue_code(state, customer, *generation, *form, now, policy, draw) {
                 Ok(issued) => Ruling::Record(Event::issued(*form, issued)),
@@ -121,13 +124,27 @@ pub fn rule(state: &State, request: &Request, now: &Now, draw: &mut dyn FnMut() 
             let step = instruct(state, customer, (instruction, ledger.as_ref()), now, draw);
             ruled(step, |receipt| booked(state, receipt, true).unwrap_or(Reply::Unknown))
         }
-        Request::FindOrder(_)
-        | Request::FindOrderByKey(_)
-        | Request::FindCode(_)
+        Request::FindCode(_)
         | Request::FindIssue(_)
         | Request::FindCustomer(_)
         | Request::NameCustomers(_)
         | Request::NameOrders(_) => answer(look(state, request, now)),
+    }
+}
+
+fn on_order(turn: &Turn<'_>, doing: &OnOrder, draw: &mut dyn FnMut() -> u64) -> Result<Step<Reply>, Stop> {
+    match doing {
+        OnOrder::Find(name) => {
+            let Some(seen) = turn.by_name(name)? else { return Ok(Step::Answer(Reply::Unknown)) };
+            Ok(Step::Answer(Reply::Order(Box::new(turn.present(seen)?.into_owned()))))
+        }
+        OnOrder::Cancel(request) => cancel(turn, request),
+        OnOrder::Capture(request) => capture(turn, request),
+        OnOrder::Refund(request) => refund(turn, request),
+        OnOrder::Reverse(request) => reverse(turn, request),
+        OnOrder::ReverseRefund(request) => reverse_refund(turn, request, draw),
+        OnOrder::CaptureAdvice(request) => capture_advice(turn, request, draw),
+        OnOrder::StandIn(advice) => stand_in(turn, advice, draw),
     }
 }
 
@@ -173,20 +190,6 @@ fn judge_forged(state: &State, input: Arc<Authorize>, now: &Now, policy: &Policy
     (input, judgement)
 }
 
-fn rule_cancel(state: &State, request: &Cancel, now: &Now) -> Ruling {
-    match cancel(state, request, now) {
-        Ok(Step::Record(event)) => Ruling::Record(event),
-        Ok(Step::Answer(action)) => {
-            // What is blocked has no authorization, also after the late sale came and was denied.
-            let order = state.orders.by_key(&request.key, now.at).filter(|_| action != CancelAction::Blocked);
-            // A cancel that finds nothing to undo leaves no trace, so no later one repeats it.
-            let replayed = action != CancelAction::None;
-            answer(Reply::Cancelled { action, authorization: order.map(|order| order.id), replayed })
-        }
-        Err(refusal) => answer(Reply::Refused(refusal)),
-    }
-}
-
 /// The customer of an office's fact as it is now, with the fact.
 fn booked(state: &State, receipt: Receipt, replayed: bool) -> Option<Reply> {
     let customer = match receipt.event.as_ref() {
@@ -198,18 +201,9 @@ fn booked(state: &State, receipt: Receipt, replayed: bool) -> Option<Reply> {
     Some(Reply::Booked { account, receipt: Box::new(receipt), replayed })
 }
 
-fn refunded(order: &Order, made: &RefundMade, replayed: bool) -> Reply {
-    Reply::Refunded { order: Box::new(order.clone()), made: made.clone(), replayed }
-}
-
 /// Reads without recording.
 fn look(state: &State, request: &Request, now: &Now) -> Reply {
     let found = match request {
-        Request::FindOrder(id) => state.orders.by_id(*id, now.at).map(|order| Reply::Order(Box::new(order.clone()))),
-        Request::FindOrderByKey(key) => {
-            let order = state.orders.by_key(key, now.at).filter(|order| !order.is_tombstone());
-            order.map(|order| Reply::Order(Box::new(order.clone())))
-        }
         Request::FindCode(id) => state.codes.by_id(*id, now.at).and_then(|code| code_view(state, code, now)),
         Request::FindIssue(handle) => {
             let code = state.codes.get(*handle, now.at);
@@ -233,7 +227,10 @@ fn look(state: &State, request: &Request, now: &Now) -> Reply {
 
 fn code_view(state: &State, code: &Code, now: &Now) -> Option<Reply> {
     let tried = |lsn| {
-        let order = state.orders.by_lsn(lsn)?.clone();
+        // In suspense it is charged to nobody, so there is nothing to show.
+        let order = state.orders.by_lsn(lsn)?;
+        let beside = beside_in_memory(state, order, now).filter(|order| order.customer.is_some());
+        let order = order.with_beside(beside, now.at).into_owned();
         let shop = state.merchants.get(&order.key.merchant).map(|merchant| merchant.name.clone());
         Some(Tried { order, shop })
     };
@@ -251,33 +248,9 @@ fn code_view(state: &State, code: &Code, now: &Now) -> Option<Reply> {
 
 /// The answer to a request whose event has just been applied.
 pub fn reply_after(state: &State, request: &Request, event: &Event, existed: bool, now: &Now) -> Reply {
-    let order = |lsn| state.orders.by_lsn(lsn).map(|order| Box::new(order.clone()));
     let reply = match event {
         Event::Decided(_) => {
             state.orders.newest().map(|order| Reply::Decision { order: order.told(), replayed: false })
-        }
-        Event::Advised(advised) => state.orders.newest().map(|order| Reply::Advised {
-            order: order.told(),
-            advice: advised.booked.into(),
-            replayed: false,
-        }),
-        Event::Tombstoned { .. } => {
-            Some(Reply::Cancelled { action: CancelAction::Blocked, authorization: None, replayed: false })
-        }
-        Event::Cancelled(Undone { order, .. }) | Event::SuspenseCleared { order, .. } => {
-            state.orders.by_lsn(*order).map(|order| Reply::Cancelled {
-                action: CancelAction::Reversed,
-                authorization: Some(order.id),
-                replayed: false,
-            })
-        }
-        Event::Captured(captured) => order(captured.order).map(|order| Reply::Captured { order, replayed: false }),
-        Event::Refunded(refund) => state.orders.by_lsn(refund.order).and_then(|order| {
-            let made = order.refunds().last()?;
-            Some(refunded(order, made, false))
-        }),
-        Event::RecalledWhole(recalled) | Event::Recalled { order: recalled, .. } => {
-            order(recalled.id.lsn).map(Reply::Order)
         }
         Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
             state.codes.get(issued.handle, now.at).and_then(|code| code_view(state, code, now))
@@ -291,7 +264,8 @@ pub fn reply_after(state: &State, request: &Request, event: &Event, existed: boo
             let receipt = Receipt { lsn: state.lsn, at: now.at, event: Box::new(event.clone()) };
             booked(state, receipt, false)
         }
-        Event::Opened { .. } | Event::PolicySet { .. } | Event::HolidaysSet { .. } | Event::HoldExpired(_) => None,
+        // No request comes to these, or one that goes on after them.
+        _ => None,
     };
     reply.unwrap_or_else(|| look(state, request, now))
 }

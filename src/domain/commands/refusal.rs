@@ -40,8 +40,10 @@ pub enum Refusal {
     TooManyRefunds {
         most: usize,
     },
-    /// A refund of this id may be among those that only the ledger has: it is asked first.
+    /// Only the ledger can tell, and it could not be asked or is behind.
     LedgerKnows,
+    /// A refund was to be taken back, and a sale was named.
+    NotARefund,
     /// As many of them as one customer may have.
     TooManyOpen {
         what: &'static str,
@@ -87,4 +89,18 @@ pub enum Refusal {
 pub enum Step<A> {
     Record(Event),
     Answer(A),
+}
+
+/// Why there is no step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Refused(Refusal),
+    /// Only the ledger can tell, and nobody has asked it yet.
+    AskLedger,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }

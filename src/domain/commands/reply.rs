@@ -1,8 +1,8 @@
 //! An answer, before it is put in the words of HTTP or ISO 8583.
 
 use super::advise::AdviceOutcome;
+use super::cancel::CancelAction;
 use super::refusal::Refusal;
-use super::undo::CancelAction;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::standing::Spendable;
 use crate::domain::model::bounds::Full;
@@ -59,7 +59,11 @@ pub enum Reply {
         made: RefundMade,
         replayed: bool,
     },
+    /// It is carried out, or was before; there is nothing else to tell.
+    Done,
     Refused(Refusal),
+    /// Memory can't tell: the same is to be asked again with what the ledger has.
+    AskLedger,
     /// A code was issued, found or voided; with its customer and, if any, the sale it last tried.
     Code(Box<CodeView>),
     CodeRefused(Reason, Circumstances),

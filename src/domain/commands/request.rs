@@ -3,13 +3,31 @@
 use std::sync::Arc;
 
 use crate::domain::model::code::Form;
-use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Handle, Lsn};
+use crate::domain::model::ids::{CodeId, CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::model::merchant::Merchant;
-use crate::domain::model::order::Order;
 use crate::domain::model::request::{
-    Advice, Authorize, Cancel, Capture, CustomerChange, Instruction, OrderKey, Refund,
+    Advice, Authorize, Beside, Cancel, Capture, CaptureAdvice, CustomerChange, Instruction, Named, OrderKey, Refund,
+    Reverse, ReverseRefund,
 };
 use crate::domain::state::receipts::Known;
+
+use super::past::Past;
+
+/// What is asked about an order that was decided before, or told of one that the network decided. It is judged step by
+/// step within one turn, so nothing comes between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnOrder {
+    Find(Named),
+    Cancel(Cancel),
+    Capture(Capture),
+    Refund(Refund),
+    Reverse(Reverse),
+    ReverseRefund(ReverseRefund),
+    CaptureAdvice(CaptureAdvice),
+    /// The network approved a sale itself.
+    StandIn(Advice),
+}
+
 /// Everything that can be asked of the engine. Each is answered once, after what it changed is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -20,12 +38,11 @@ pub enum Request {
         throttled: bool,
         sealed_by: Option<u8>,
     },
-    Advise(Advice),
-    Cancel(Cancel),
-    Capture(Capture),
-    Refund(Refund),
-    /// An old order read from the ledger, to be taken back into memory before it is refunded.
-    Recall(Box<Order>),
+    /// With what the ledger has of the orders that it names, once the owner has asked for that.
+    OnOrder {
+        doing: Box<OnOrder>,
+        past: Past,
+    },
     IssueCode {
         customer: CustomerId,
         /// Of the keys that will seal it.
@@ -47,8 +64,6 @@ pub enum Request {
         /// What the ledger has of its id; none where it could not be asked.
         ledger: Option<Known>,
     },
-    FindOrder(AuthorizationId),
-    FindOrderByKey(OrderKey),
     FindCode(CodeId),
     /// When the code with this handle was issued, and under which keys, while it is remembered.
     FindIssue(Handle),
@@ -75,9 +90,7 @@ impl Request {
     pub fn order_key(&self) -> Option<OrderKey> {
         match self {
             Self::Authorize { input, .. } => Some(input.key()),
-            Self::Advise(advice) => Some(advice.input.key()),
-            Self::Cancel(cancel) => Some(cancel.key),
-            Self::FindOrderByKey(key) => Some(*key),
+            Self::OnOrder { doing, .. } => doing.order_key(),
             _ => None,
         }
     }
@@ -87,6 +100,51 @@ impl Request {
             Self::Authorize { .. } => Rank::Sale,
             Self::IssueCode { .. } => Rank::Code,
             _ => Rank::Urgent,
+        }
+    }
+}
+
+impl From<OnOrder> for Request {
+    /// Before anybody has asked the ledger.
+    fn from(doing: OnOrder) -> Self {
+        Self::OnOrder { doing: Box::new(doing), past: Past::NotAsked }
+    }
+}
+
+impl OnOrder {
+    /// The key of the order that it speaks of, where it names one.
+    fn order_key(&self) -> Option<OrderKey> {
+        match self {
+            Self::Find(Named::Key(key)) | Self::Refund(Refund { sale: Named::Key(key), .. }) => Some(*key),
+            Self::Find(Named::Id(_)) | Self::Refund(_) | Self::Capture(_) => None,
+            Self::Cancel(cancel) => Some(cancel.key),
+            Self::Reverse(reverse) => Some(reverse.original),
+            Self::ReverseRefund(reverse) => Some(reverse.refund),
+            Self::CaptureAdvice(capture) => Some(capture.original),
+            Self::StandIn(advice) => Some(advice.input.key()),
+        }
+    }
+
+    /// The orders that the ledger is to be asked for, where the owner wants to know. What stands beside an order that is
+    /// named by its id is wanted too.
+    pub fn names(&self) -> Vec<Named> {
+        let with_beside = |key: OrderKey| {
+            let beside = [Beside::Captured, Beside::StoodIn].into_iter().filter_map(move |what| key.beside(what));
+            [key].into_iter().chain(beside).map(Named::Key)
+        };
+        match self {
+            Self::Find(Named::Key(key)) | Self::Refund(Refund { sale: Named::Key(key), .. }) => {
+                with_beside(*key).collect()
+            }
+            Self::Find(id) | Self::Refund(Refund { sale: id, .. }) => vec![*id],
+            Self::Capture(capture) => vec![Named::Id(capture.authorization)],
+            Self::Cancel(cancel) => with_beside(cancel.key).collect(),
+            Self::Reverse(reverse) => with_beside(reverse.original).collect(),
+            Self::ReverseRefund(ReverseRefund { refund, .. }) => {
+                [Some(*refund), refund.beside(Beside::TakenBack)].into_iter().flatten().map(Named::Key).collect()
+            }
+            Self::CaptureAdvice(capture) => with_beside(capture.original).chain([Named::Key(capture.own)]).collect(),
+            Self::StandIn(advice) => with_beside(advice.input.key()).chain(advice.original.map(Named::Key)).collect(),
         }
     }
 }

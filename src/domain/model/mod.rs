@@ -11,6 +11,7 @@ pub mod money;
 pub mod order;
 pub mod payment;
 pub mod policy;
+pub mod present;
 pub mod purchase;
 pub mod request;
 pub mod sale_words;

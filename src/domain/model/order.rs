@@ -277,6 +277,16 @@ impl Order {
         self.customer.is_none() && matches!(self.state, OrderState::Held { .. } | OrderState::Captured { .. })
     }
 
+    /// Denied as cancelled is what was blocked: it came after it was taken back.
+    pub fn is_blocked(&self) -> bool {
+        matches!(self.state, OrderState::Tombstone | OrderState::Denied(Reason::Cancelled))
+    }
+
+    /// Of a hold: time is left to capture it.
+    pub fn is_open(&self, now: Millis) -> bool {
+        matches!(self.state, OrderState::Held { expires_at } if now < expires_at)
+    }
+
     pub fn refunds(&self) -> &[RefundMade] {
         self.refunds.as_ref().map_or(&[], |refunds| &refunds.made)
     }

@@ -167,6 +167,8 @@ pub struct Advice {
     pub post: Post,
     /// The key generation of the seal that holds; see [`Request::Authorize`](crate::domain::commands::request::Request).
     pub sealed_by: Option<u8>,
+    /// The name of the original can be none of an order that is still to come.
+    pub must_be_known: bool,
 }
 
 /// What the link that an advice comes by may post to a customer.
@@ -178,6 +180,48 @@ pub enum Post {
     UpTo(Yen),
     /// Nothing.
     Never,
+}
+
+/// What is booked beside an order has a name of its own, made of that order's: however many messages tell of it, it is
+/// booked once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Captured beyond a hold, or after it ran out.
+    Captured,
+    /// Approved by the network after we had denied it.
+    StoodIn,
+    /// A refund that was taken back.
+    TakenBack,
+}
+
+impl Beside {
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Captured => "-C",
+            Self::StoodIn => "-A",
+            Self::TakenBack => "-R",
+        }
+    }
+}
+
+impl OrderKey {
+    /// The name of what stands beside this order. Only a network's order has any: its name begins with the 27 digits of a
+    /// message.
+    pub fn beside(&self, what: Beside) -> Option<Self> {
+        let digits = self.order_id.as_bytes().get(..27)?;
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let order_id = OrderId::new(&format!("{}{}", self.order_id, what.mark())).ok()?;
+        Some(Self { order_id, ..*self })
+    }
+}
+
+/// An order, by either of its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    Id(AuthorizationId),
+    Key(OrderKey),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,24 +248,71 @@ pub struct Capture {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refund {
-    pub authorization: AuthorizationId,
+    pub sale: Named,
     pub refund_id: RefundId,
     pub amount: Yen,
     /// Whose purchase it is, where the caller says so.
     pub customer: Option<CustomerId>,
     /// When the shop gave it back, where the caller says so.
     pub paid_at: Option<Millis>,
-    /// A network takes a sale back, whole or in part: it passes beyond the bound of refunds.
-    pub is_reversal: bool,
-    /// The ledger was asked, and knows no refund of this id.
-    pub is_new_to_ledger: bool,
 }
 
 impl Refund {
     pub const fn new(authorization: AuthorizationId, refund_id: RefundId, amount: Yen) -> Self {
-        let (customer, paid_at) = (None, None);
-        Self { authorization, refund_id, amount, customer, paid_at, is_reversal: false, is_new_to_ledger: false }
+        Self { sale: Named::Id(authorization), refund_id, amount, customer: None, paid_at: None }
     }
+}
+
+/// What a network's reversal is of, by the message that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Sale,
+    Hold,
+    Advice,
+}
+
+/// A network takes an order back, seen or not, with all that came of it. It can't be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reverse {
+    pub original: OrderKey,
+    pub of: Of,
+    /// Not all of it is taken back: so much stays.
+    pub kept: Option<Yen>,
+    /// The code, where it was sent again; it names the part and speeds the way.
+    pub handle: Option<Handle>,
+    /// The name of a refund, where only a refund can give back what is left.
+    pub refund_id: RefundId,
+    /// The name can be none of an order that is still to come, so it is not remembered.
+    pub must_be_known: bool,
+}
+
+/// A network takes a refund back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReverseRefund {
+    pub refund: OrderKey,
+    /// Where the message says it.
+    pub amount: Option<Yen>,
+    pub terminal: Option<TerminalId>,
+    /// As in [`Reverse`].
+    pub must_be_known: bool,
+}
+
+/// A network tells of the capture of a hold. It can't be refused: the goods are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureAdvice {
+    /// The hold.
+    pub original: OrderKey,
+    /// The name of this message, for what can't be booked under the hold's.
+    pub own: OrderKey,
+    pub terminal: Option<TerminalId>,
+    pub amount: Yen,
+    /// By the code, where it was sent again: charged where no hold tells the customer.
+    pub payer: Payer,
+    pub sealed_by: Option<u8>,
+    /// What may be posted where there is no hold for it.
+    pub post: Post,
+    /// As in [`Reverse`].
+    pub must_be_known: bool,
 }
 
 /// Changes of a customer; what is `None` stays as it is. `Some(None)` clears what a customer may be without.

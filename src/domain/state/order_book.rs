@@ -127,6 +127,11 @@ impl OrderBook {
         now < order.settled_at().plus(self.retain)
     }
 
+    /// Whether memory answers for every order that was decided since.
+    pub fn keeps_all_since(&self, decided: Millis, now: Millis) -> bool {
+        now < decided.plus(self.retain)
+    }
+
     /// See [`Index::touch`].
     pub(crate) fn touch(&self, key: &OrderKey) -> bool {
         self.by_key.touch(key_hash(key))

@@ -3,18 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::authorizations::id_in_path;
-use super::{scans, undo};
+use super::scans;
+use crate::domain::commands::cancel::CancelAction;
+use crate::domain::commands::past::Past;
 use crate::domain::commands::reply::Reply;
-use crate::domain::commands::undo::CancelAction;
+use crate::domain::commands::request::OnOrder;
 use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{AppliedTo, Order, RefundMade};
-use crate::domain::model::request::{Cancel, OrderKey, Refund, Scanned};
+use crate::domain::model::request::{Cancel, Capture, Named, OrderKey, Refund, Scanned};
 use crate::http::answer::Answer;
 use crate::http::call::{Asked, out_of_place};
 use crate::http::decision::Decision;
 use crate::http::fields::{Amount, Text};
-use crate::http::past::{BillNames, Which, check_terminal, find, invoices};
+use crate::http::past::{BillNames, ask_on_order, ask_with, check_terminal, find, invoices};
 use crate::http::problem::Problem;
 use crate::http::refusal::refused;
 use crate::http::{Edge, fields};
@@ -30,10 +32,10 @@ pub(crate) async fn capture(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let body: CaptureBody = fields::read(asked.body)?;
     let (authorization, amount) = (id_in_path(asked)?, Yen::new(body.amount.0));
     // Also for who sees all: an order that only the ledger knows may still be asked about.
-    let found = find(asked, Which::Id(authorization)).await?;
-    let (reply, at) = undo::capture(asked.edge, found, amount).await?;
-    match reply {
-        Reply::Captured { order, replayed } => Answer::ok(&Decision::stored(&order, replayed, at)),
+    find(asked, Named::Id(authorization)).await?;
+    let answered = ask_on_order(asked.edge, OnOrder::Capture(Capture { authorization, amount })).await?;
+    match answered.reply {
+        Reply::Captured { order, replayed } => Answer::ok(&Decision::stored(&order, replayed, answered.now.at)),
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
     }
@@ -105,9 +107,9 @@ pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let refund = Refund::new(authorization, body.refund_id.0, Yen::new(body.amount.0));
     // Whose sale it is, where that matters.
     if !known.caller.sees_all() {
-        find(asked, Which::Id(authorization)).await?;
+        find(asked, Named::Id(authorization)).await?;
     }
-    match undo::refund(asked.edge, refund).await? {
+    match ask_on_order(asked.edge, OnOrder::Refund(refund)).await?.reply {
         Reply::Refunded { order, made, replayed } => {
             Answer::ok(&show_refund(asked.edge, &order, &made, replayed).await?)
         }
@@ -117,8 +119,8 @@ pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// A refund by staff, who see all; gives whether it was known already.
-pub(crate) async fn refund_by(edge: &Edge, refund: Refund) -> Result<bool, Problem> {
-    match undo::refund(edge, refund).await? {
+pub(crate) async fn refund_by(edge: &Edge, refund: Refund, past: Past) -> Result<bool, Problem> {
+    match ask_with(edge, OnOrder::Refund(refund), past).await?.reply {
         Reply::Refunded { replayed, .. } => Ok(replayed),
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
@@ -159,7 +161,7 @@ pub(crate) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
     // It only speeds the way: nothing is undone by whom the code names.
     let handle = body.code.and_then(|text| Scanned::from(scans::read(asked.edge, &text)).handle());
     let terminals = asked.known()?.caller.terminals.clone();
-    match undo::cancel(asked.edge, Cancel { key, handle, terminals }).await? {
+    match ask_on_order(asked.edge, OnOrder::Cancel(Cancel { key, handle, terminals })).await?.reply {
         Reply::Cancelled { action, authorization, replayed } => {
             Answer::ok(&show_cancel(action, authorization, replayed))
         }

@@ -15,14 +15,14 @@ use crate::domain::model::ids::{AuthorizationId, Category, CustomerId, MerchantI
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::FirstSale;
 use crate::domain::model::purchase::Channel;
-use crate::domain::model::request::{Authorize, Currency, EntryMode, JPY, OrderKey, Payer, Scanned};
+use crate::domain::model::request::{Authorize, Currency, EntryMode, JPY, Named, OrderKey, Payer, Scanned};
 use crate::domain::model::time::Millis;
 use crate::engine::inbox::Stages;
 use crate::http::answer::Answer;
 use crate::http::call::{Asked, out_of_place, push_milliseconds};
 use crate::http::decision::Decision;
 use crate::http::fields::{Amount, Object, Text, Whole};
-use crate::http::past::{Found, Which, find, may_know, unknown};
+use crate::http::past::{Found, find, may_know, unknown};
 use crate::http::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
 use crate::http::trust::bad_codes::{Bound, Entry, Pass, Source};
 use crate::http::trust::request_guard::Query;
@@ -272,11 +272,11 @@ pub(crate) fn id_in_path(asked: &Asked<'_>) -> Result<AuthorizationId, Problem> 
 
 /// `GET /v1/authorizations/{authorization_id}`
 pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    stored(asked, Which::Id(id_in_path(asked)?)).await
+    stored(asked, Named::Id(id_in_path(asked)?)).await
 }
 
-async fn stored(asked: &Asked<'_>, which: Which) -> Result<Answer, Problem> {
-    let Found { order, at, .. } = find(asked, which).await?;
+async fn stored(asked: &Asked<'_>, name: Named) -> Result<Answer, Problem> {
+    let Found { order, at } = find(asked, name).await?;
     let decision = Decision::stored(&order, true, at);
     Answer::ok(&for_caller(asked, decision, order.told().denial(), order.first.as_deref()).await?)
 }
@@ -288,7 +288,7 @@ pub(crate) async fn find_by_key(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let merchant =
         MerchantId::new(text("merchant_id")?).map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;
     let order_id = OrderId::new(text("order_id")?).map_err(|bad| Problem::parameter("order_id", bad.to_string()))?;
-    stored(asked, Which::Key(OrderKey { merchant, order_id })).await
+    stored(asked, Named::Key(OrderKey { merchant, order_id })).await
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //!
 //! Lines go to the engine in the order of the file and wait together for the disk, so that they share its syncs.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,7 +17,7 @@ use tokio::task::JoinSet;
 use super::afterwards::refund_by;
 use super::csv_lines::{Records, Span};
 use super::office::instruct_with;
-use super::undo;
+use crate::domain::commands::past::Past;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::request::{Instruction, Refund, Said};
@@ -26,7 +27,7 @@ use crate::hex;
 use crate::http::Edge;
 use crate::http::answer::Answer;
 use crate::http::call::Asked;
-use crate::http::past::known;
+use crate::http::past::{known, past_of};
 use crate::http::problem::{ID_REUSED, MALFORMED, Problem, REFUND_ID_REUSED};
 
 /// Largest amount of one line, yen.
@@ -184,23 +185,17 @@ async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportSho
         _ => None,
     });
     let known = known(edge, ids.collect()).await;
-    let alone = recall(edge, &lines).await;
+    let mut orders = past_orders(edge, &lines).await;
     let mut begun = Vec::new();
     for (at, line) in lines.into_iter().enumerate() {
-        // Its way takes several questions, and what comes after it in the file may not pass it.
-        let is_alone = alone.contains(&at);
-        if is_alone {
+        // A stop does not wait for the refunds of a group.
+        if matches!(line.told, Ok(Told::Refund(_))) && *edge.stopping().borrow() {
             note(begun.drain(..), shown).await?;
-            // Each takes looks of its own: a stop does not wait for all of a group.
-            if *edge.stopping().borrow() {
-                return Err(broken_off(line.number, shown, Problem::not_ready()));
-            }
+            return Err(broken_off(line.number, shown, Problem::not_ready()));
         }
         let place = (line.number, line.id);
-        begun.push((place, Begun::begin(post(edge, line.told, known.as_ref())).await));
-        if is_alone {
-            note(begun.drain(..), shown).await?;
-        }
+        let past = orders.remove(&at).unwrap_or_default();
+        begun.push((place, Begun::begin(post(edge, line.told, known.as_ref(), past)).await));
     }
     note(begun.drain(..), shown).await
 }
@@ -337,50 +332,40 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
 /// Looks of one import under way at once; they block a thread each.
 const LOOKS: usize = 8;
 
-/// Takes the purchases of refunds back into memory before the lines begin, so that each refund is one question. Gives
-/// the places of those that take more: earlier refunds of them are in the ledger alone, or it was not asked for them.
-async fn recall(edge: &Arc<Edge>, lines: &[Line]) -> Vec<usize> {
-    let mut alone: Vec<usize> = Vec::new();
-    let mut looks = JoinSet::new();
+/// The purchases of refunds that memory has let go of, by the places of their lines. They are looked up before the lines
+/// begin, so that each is one question and none passes another.
+async fn past_orders(edge: &Arc<Edge>, lines: &[Line]) -> HashMap<usize, Past> {
+    let (mut found, mut looks) = (HashMap::new(), JoinSet::new());
     let mut is_away = false;
     for (at, line) in lines.iter().enumerate() {
         let Ok(Told::Refund(refund)) = line.told else { continue };
         if looks.len() >= LOOKS
-            && let Some(Ok((at, found))) = looks.join_next().await
+            && let Some(Ok((at, past))) = looks.join_next().await
         {
-            is_away |= note_look(&mut alone, at, found);
+            is_away |= past == Past::Unavailable;
+            found.insert(at, past);
         }
         // The first of these lines breaks the file off, so more looks would be for nothing.
         if is_away || *edge.stopping().borrow() {
-            alone.push(at);
+            found.insert(at, Past::Unavailable);
             continue;
         }
         let edge = Arc::clone(edge);
-        looks.spawn(async move { (at, undo::bring_back(&edge, refund.authorization).await) });
+        looks.spawn(async move { (at, past_of(&edge, &refund).await) });
     }
     while let Some(look) = looks.join_next().await {
-        if let Ok((at, found)) = look {
-            note_look(&mut alone, at, found);
-        }
+        found.extend(look.ok());
     }
-    alone
-}
-
-/// Notes a line that takes more than one question; whether the ledger could not be asked for it.
-fn note_look(alone: &mut Vec<usize>, at: usize, found: Result<bool, Problem>) -> bool {
-    if !matches!(found, Ok(true)) {
-        alone.push(at);
-    }
-    found.is_err_and(|problem| problem.status() == 503)
+    found
 }
 
 /// Whether it was known already.
-async fn post(edge: &Edge, told: Result<Told, Problem>, known: Option<&Known>) -> Result<bool, Problem> {
+async fn post(edge: &Edge, told: Result<Told, Problem>, known: Option<&Known>, past: Past) -> Result<bool, Problem> {
     match told? {
         Told::Office(customer, instruction) => {
             let ledger = instruction.receipt().and_then(|(_, id)| Some(known?.of(id)));
             Ok(instruct_with(edge, customer, instruction, ledger).await?.replayed)
         }
-        Told::Refund(refund) => refund_by(edge, refund).await,
+        Told::Refund(refund) => refund_by(edge, refund, past).await,
     }
 }

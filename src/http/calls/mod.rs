@@ -17,4 +17,3 @@ pub mod sandbox;
 pub mod scans;
 pub mod slips;
 pub mod statements;
-pub mod undo;

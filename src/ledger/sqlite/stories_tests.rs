@@ -29,7 +29,7 @@ fn one_yen(history: &mut History, number: usize) {
     let id = OfficeId::new(&format!("one-yen-{number}")).unwrap();
     let instruction = Instruction::Repay { id, amount: Yen::new(1), paid_at: None, slip: None };
     let request = Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) };
-    let Ruling::Record(event) = rule(&history.state, &request, &Now::at(history.now()), &mut || 0) else {
+    let Ruling::Record(event) = rule(&history.state, &request, &Now::at(history.now()), 0, &mut || 0) else {
         panic!("payment {number} is not recorded");
     };
     history.record(event);
