@@ -10,6 +10,7 @@ use super::read::Cells;
 use super::rows::{SqliteRows, bits, too_large, yen};
 use crate::domain::billing::account::{Account, Hold};
 use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind, NpBill, OpenMonth};
+use crate::domain::billing::ladder::Record;
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::time::{Date, Month};
@@ -55,8 +56,10 @@ impl SqliteRows<'_> {
         if is_profile_set {
             self.write_profile(customer, now)?;
         }
-        let is_untouched = now.live_code.is_none() && now.month.is_none() && now.rare.is_none();
-        if is_new && is_untouched {
+        // A new row says all of a customer who has neither bought nor been given a code.
+        let has_done_nothing =
+            now.live_code.is_none() && now.month.is_none() && now.rare.is_none() && now.record == Record::default();
+        if is_new && has_done_nothing {
             return Ok(());
         }
         self.write_standing(customer, now)?;
