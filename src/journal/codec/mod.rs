@@ -347,7 +347,6 @@ macro_rules! choices {
 }
 
 // After the macros, which it uses.
-#[path = "codec_books.rs"]
 mod books;
 pub use books::{Dossier, applied_from_bytes, applied_to_bytes, bill_from_bytes, bill_to_bytes};
 
@@ -606,7 +605,7 @@ mod tests {
     /// The file only ever gains lines: what a released version wrote stays readable.
     #[test]
     fn golden_events_stay_readable_and_are_written_the_same() {
-        let golden = include_str!("../../tests/golden/events.txt");
+        let golden = include_str!("../../../tests/golden/events.txt");
         let known: Vec<_> = golden.lines().collect();
         let events = one_of_each();
         if std::env::var_os("BLESS").is_some() {
