@@ -9,7 +9,7 @@ use super::Edge;
 use super::call::{Asked, ask, out_of_place};
 use super::problem::{AUTHORIZATION_UNKNOWN, FORBIDDEN, Problem};
 use super::trust::callers::Caller;
-use crate::domain::commands::past::Past as Orders;
+use crate::domain::commands::past::Past;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::{OnOrder, Request};
@@ -56,12 +56,12 @@ async fn read<T: Send + 'static>(
 
 /// Puts a question about an order to the engine; where memory can't tell, once more, with what the ledger has.
 pub(crate) async fn ask_on_order(edge: &Edge, doing: OnOrder) -> Result<Answered, Problem> {
-    ask_with(edge, doing, Orders::NotAsked).await
+    ask_with(edge, doing, Past::NotAsked).await
 }
 
 /// As [`ask_on_order`], by one who may have looked into the ledger already.
-pub(crate) async fn ask_with(edge: &Edge, doing: OnOrder, past: Orders) -> Result<Answered, Problem> {
-    let has_asked = past != Orders::NotAsked;
+pub(crate) async fn ask_with(edge: &Edge, doing: OnOrder, past: Past) -> Result<Answered, Problem> {
+    let has_asked = past != Past::NotAsked;
     let again = if has_asked { None } else { Some(doing.clone()) };
     let answered = ask(edge, Request::OnOrder { doing: Box::new(doing), past }, None).await?;
     match (answered.reply, again) {
@@ -82,10 +82,10 @@ fn told(answered: Answered) -> Result<Answered, Problem> {
 }
 
 /// Looks orders up, in one look. Nothing is known where there is no ledger.
-async fn look(edge: &Edge, names: Vec<Named>) -> Orders {
+async fn look(edge: &Edge, names: Vec<Named>) -> Past {
     match read(edge, move |books| orders(books, &names)).await {
-        Ok(found) => Orders::Orders(found.unwrap_or_default()),
-        Err(Unavailable) => Orders::Unavailable,
+        Ok(found) => Past::Orders(found.unwrap_or_default()),
+        Err(Unavailable) => Past::Unavailable,
     }
 }
 
@@ -109,12 +109,12 @@ fn orders(books: &dyn Books, names: &[Named]) -> Result<Vec<Order>, LedgerError>
 }
 
 /// The order of a refund, as the ledger has it where memory will ask for that: so the refund is one question.
-pub(crate) async fn past_of(edge: &Edge, refund: &Refund) -> Orders {
+pub(crate) async fn past_of(edge: &Edge, refund: &Refund) -> Past {
     let doing = OnOrder::Find(refund.sale);
-    let Ok(answered) = ask(edge, doing.clone().into(), None).await else { return Orders::NotAsked };
+    let Ok(answered) = ask(edge, doing.clone().into(), None).await else { return Past::NotAsked };
     let is_whole =
         matches!(&answered.reply, Reply::Order(order) if order.refunds.as_ref().is_none_or(|made| made.before == 0));
-    if is_whole { Orders::NotAsked } else { look(edge, doing.names()).await }
+    if is_whole { Past::NotAsked } else { look(edge, doing.names()).await }
 }
 
 /// What the ledger has of ids of the office, in one look. None where it can't tell: then only what memory knows is
@@ -248,8 +248,8 @@ async fn sold_at(edge: &Edge, caller: &Caller, found: &Found) -> Result<Option<T
     }
     let id = found.order.id;
     match look(edge, vec![Named::Id(id)]).await {
-        Orders::Orders(orders) => Ok(orders.into_iter().find(|order| order.id == id).and_then(|order| order.terminal)),
-        Orders::NotAsked | Orders::Unavailable => Err(Problem::not_ready()),
+        Past::Orders(orders) => Ok(orders.into_iter().find(|order| order.id == id).and_then(|order| order.terminal)),
+        Past::NotAsked | Past::Unavailable => Err(Problem::not_ready()),
     }
 }
 

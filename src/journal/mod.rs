@@ -6,7 +6,7 @@
 //! reader of a live journal: it makes events of records, and calls the alarm on damage that a start would refuse.
 //!
 //! [`local`] keeps records in files of this machine: one write and one sync a batch, `recover` decides what a crash left.
-//! `docs/journal-format.md` has the bytes. Another place is another folder beside it, and a line in `cli/backends.rs`.
+//! `docs/journal-format.md` has the bytes. Another place is another folder beside it, and a line in `cli/serve/backends.rs`.
 
 pub mod batch;
 pub mod codec;

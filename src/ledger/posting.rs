@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 
 use super::movements::{Movement, movements};
 use super::{LedgerError, Posting};
-use crate::domain::billing::account::{Account, Rare};
+use crate::domain::billing::account::{Account, Rare, months_of};
 use crate::domain::billing::bill::OpenMonth;
 use crate::domain::billing::settlement::{Charge, LadderStep, Settlement};
 use crate::domain::billing::spare::Spare;
@@ -76,7 +76,7 @@ pub trait Rows {
 /// An account that a chunk of facts has changed.
 pub struct Change<'a> {
     /// What lay in tables beside the account's own row; nothing where the customer is new.
-    pub before: &'a Beside,
+    pub before: &'a Lists,
     pub now: &'a Account,
     pub is_new: bool,
     /// Whether staff's side of it was set, not only what it owes and was given.
@@ -85,19 +85,19 @@ pub struct Change<'a> {
 
 /// The parts of an account that are lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct Lists {
     pub month: Option<OpenMonth>,
     pub rare: Option<Box<Rare>>,
 }
 
-impl Beside {
+impl Lists {
     fn of(account: &Account) -> Self {
         Self { month: account.month.clone(), rare: account.rare.clone() }
     }
 
     /// Months without a story, oldest first.
     pub fn months(&self) -> impl Iterator<Item = &OpenMonth> {
-        self.month.iter().chain(self.rare.iter().flat_map(|rare| &rare.later))
+        months_of(self.month.as_ref(), self.rare.as_deref())
     }
 }
 
@@ -110,7 +110,7 @@ struct Held {
 
 /// What is to be known of an account when it is written.
 struct Started {
-    before: Beside,
+    before: Lists,
     is_new: bool,
     is_profile_set: bool,
 }
@@ -218,7 +218,7 @@ impl Accounts {
         };
         if change.is_none() {
             self.changed.push(customer.0);
-            *change = Some(Started { before: Beside::of(account), is_new: false, is_profile_set: false });
+            *change = Some(Started { before: Lists::of(account), is_new: false, is_profile_set: false });
         }
         account.apply(&mut self.spare, event, at.lsn, &at.now);
         Ok(())
@@ -233,7 +233,7 @@ impl Accounts {
             self.changed.push(customer.0);
         }
         let started =
-            change.get_or_insert_with(|| Started { before: Beside::of(account), is_new, is_profile_set: true });
+            change.get_or_insert_with(|| Started { before: Lists::of(account), is_new, is_profile_set: true });
         started.is_profile_set = true;
     }
 

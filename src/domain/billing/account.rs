@@ -67,6 +67,11 @@ pub struct Account {
 /// Ten million customers are to fit into 1.6 GB, the index to them (up to 21 bytes a customer) included.
 const _: () = assert!(size_of::<Account>() == 128 && size_of::<Rare>() <= 384);
 
+/// The months without a story of an account that has these, oldest first.
+pub fn months_of<'a>(first: Option<&'a OpenMonth>, rare: Option<&'a Rare>) -> impl Iterator<Item = &'a OpenMonth> {
+    first.into_iter().chain(rare.into_iter().flat_map(|rare| &rare.later))
+}
+
 impl Account {
     pub fn new(id: CustomerId, profile: Profile) -> Self {
         Self {
@@ -96,7 +101,7 @@ impl Account {
 
     /// Months without a story, oldest first. Usually none or one.
     pub fn months(&self) -> impl Iterator<Item = &OpenMonth> {
-        self.month.iter().chain(self.rare.iter().flat_map(|rare| &rare.later))
+        months_of(self.month.as_ref(), self.rare.as_deref())
     }
 
     pub fn rare_mut(&mut self, spare: &mut Spare) -> &mut Rare {

@@ -8,15 +8,15 @@ use smallvec::SmallVec;
 use super::load::{account_row, accounts};
 use super::read::Cells;
 use super::rows::{SqliteRows, bits, too_large, yen};
-use crate::domain::billing::account::{Account, Hold};
+use crate::domain::billing::account::{Account, Hold, Rare};
 use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind, NpBill, OpenMonth};
 use crate::domain::billing::ladder::Record;
-use crate::domain::model::ids::{CustomerIx, Lsn};
+use crate::domain::model::ids::{CustomerIx, Handle, Lsn};
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::time::{Date, Month};
 use crate::journal::codec::{Dossier, bill_from_bytes, bill_to_bytes};
 use crate::ledger::LedgerError;
-use crate::ledger::posting::{Beside, Change};
+use crate::ledger::posting::{Change, Lists};
 
 /// What staff sets of a customer; the first time it makes the row.
 const PROFILE: &str = "INSERT INTO account (customer, customer_id, identity, identity_reason, birth_date,
@@ -71,7 +71,7 @@ impl SqliteRows<'_> {
         self.write_holds(customer, old.map_or(&[], |rare| &rare.holds), now.holds())?;
         self.write_np(customer, old.map_or(&[], |rare| &rare.np), now.np_bills())?;
         self.write_stories(customer, old.map_or(&[], |rare| &rare.bills), now.stories())?;
-        let dossier = |rare: Option<&crate::domain::billing::account::Rare>| Dossier {
+        let dossier = |rare: Option<&Rare>| Dossier {
             bills: Vec::new(),
             credit_since: rare.and_then(|rare| rare.credit_since),
             notes: rare.and_then(|rare| rare.notes.as_deref()).cloned().unwrap_or_default(),
@@ -106,7 +106,7 @@ impl SqliteRows<'_> {
         let row = params![
             customer.0,
             account.codes_issued,
-            account.live_code.map(crate::domain::model::ids::Handle::get),
+            account.live_code.map(Handle::get),
             yen(account.credit()),
             newest.map(|open| open.month.to_number()),
             newest.map_or(0, |open| yen(open.in_store)),
@@ -123,7 +123,7 @@ impl SqliteRows<'_> {
         self.change("a customer", STANDING, row)
     }
 
-    fn write_months(&self, customer: CustomerIx, before: &Beside, now: &Account) -> Result<(), LedgerError> {
+    fn write_months(&self, customer: CustomerIx, before: &Lists, now: &Account) -> Result<(), LedgerError> {
         let (old, new) = (placed(before.months()).1, placed(now.months()).1);
         if old == new {
             return Ok(());
