@@ -250,12 +250,11 @@ fn check_books(books: &dyn Books, at: &State, decided: u64, report: &mut Report)
     for account in at.accounts() {
         // Holds count until their paper is posted, whether their time has run out or not.
         let held: u64 = account.holds().iter().map(|hold| hold.amount.get()).sum();
-        let months: u64 = account.months().map(|month| month.principal().get()).sum();
-        let np: u64 = account.np_bills().iter().map(|bill| bill.unpaid.get()).sum();
-        let stories: u64 = account.stories().iter().map(|bill| bill.unpaid().get()).sum();
-        let (sum, holds) = (sums.get(&account.id).copied().unwrap_or(0), held + months + np + stories);
-        if i64::try_from(holds) != Ok(sum) {
-            report.note(format!("a customer's entries sum to {sum}, the account holds {holds}"));
+        let billed: u64 = account.bills().map(|bill| bill.unpaid().get()).sum();
+        let sum = sums.get(&account.id).copied().unwrap_or(0);
+        let owed = held + billed;
+        if i64::try_from(owed) != Ok(sum) {
+            report.note(format!("a customer's entries sum to {sum}, the account holds {owed}"));
         }
     }
     Ok(())

@@ -9,10 +9,8 @@ use foldhash::fast::FixedState;
 
 use super::movements::{Movement, movements};
 use super::{LedgerError, Posting};
-use crate::domain::billing::account::{Account, Rare, months_of};
-use crate::domain::billing::bill::OpenMonth;
+use crate::domain::billing::account::{Account, Debt};
 use crate::domain::billing::settlement::{Charge, LadderStep, Settlement};
-use crate::domain::billing::spare::Spare;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::Profile;
 use crate::domain::model::ids::{CustomerIx, Handle, Lsn};
@@ -75,30 +73,12 @@ pub trait Rows {
 
 /// An account that a chunk of facts has changed.
 pub struct Change<'a> {
-    /// What lay in tables beside the account's own row; nothing where the customer is new.
-    pub before: &'a Lists,
+    /// What lay in tables beside the account's own row.
+    pub before: Option<&'a Debt>,
     pub now: &'a Account,
     pub is_new: bool,
     /// Whether staff's side of it was set, not only what it owes and was given.
     pub is_profile_set: bool,
-}
-
-/// The parts of an account that are lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lists {
-    pub month: Option<OpenMonth>,
-    pub rare: Option<Box<Rare>>,
-}
-
-impl Lists {
-    fn of(account: &Account) -> Self {
-        Self { month: account.month.clone(), rare: account.rare.clone() }
-    }
-
-    /// Months without a story, oldest first.
-    pub fn months(&self) -> impl Iterator<Item = &OpenMonth> {
-        months_of(self.month.as_ref(), self.rare.as_deref())
-    }
 }
 
 /// An account as the tables have it, or as it is by now.
@@ -110,7 +90,7 @@ struct Held {
 
 /// What is to be known of an account when it is written.
 struct Started {
-    before: Lists,
+    before: Option<Box<Debt>>,
     is_new: bool,
     is_profile_set: bool,
 }
@@ -122,7 +102,6 @@ pub struct Accounts {
     held: HashMap<u32, Held, FixedState>,
     /// Those that this chunk has changed.
     changed: Vec<u32>,
-    spare: Spare,
 }
 
 /// Posts the facts of one transaction: those of rising records, the first after the ledger's position.
@@ -218,9 +197,9 @@ impl Accounts {
         };
         if change.is_none() {
             self.changed.push(customer.0);
-            *change = Some(Started { before: Lists::of(account), is_new: false, is_profile_set: false });
+            *change = Some(Started { before: account.debt.clone(), is_new: false, is_profile_set: false });
         }
-        account.apply(&mut self.spare, event, at.lsn, &at.now);
+        account.apply(event, at.lsn, &at.now);
         Ok(())
     }
 
@@ -233,7 +212,7 @@ impl Accounts {
             self.changed.push(customer.0);
         }
         let started =
-            change.get_or_insert_with(|| Started { before: Lists::of(account), is_new, is_profile_set: true });
+            change.get_or_insert_with(|| Started { before: account.debt.clone(), is_new, is_profile_set: true });
         started.is_profile_set = true;
     }
 
@@ -244,7 +223,7 @@ impl Accounts {
         for customer in changed {
             let Some(held) = self.held.get_mut(&customer) else { continue };
             let Some(Started { before, is_new, is_profile_set }) = held.change.take() else { continue };
-            let change = Change { before: &before, now: &held.account, is_new, is_profile_set };
+            let change = Change { before: before.as_deref(), now: &held.account, is_new, is_profile_set };
             rows.write_account(CustomerIx(customer), &change)?;
         }
         if self.held.len() > KEPT {

@@ -1,9 +1,8 @@
 //! What a customer is billed: the purchases of a month, or one NP Atobarai purchase, and what was paid of them.
 //!
-//! While nothing but purchases happens to it, a month is an [`OpenMonth`] and an NP purchase an [`NpBill`]: a few sums.
-//! Anything more (an issued bill, a payment, a second channel) makes it a [`Bill`], which knows its whole story, so
-//! that everything about it is a function of the time asked about. What lateness costs stands in
-//! [`lateness`](super::lateness).
+//! While nothing but purchases of one channel happens in it, the newest month is an [`OpenMonth`]: one sum. Everything else
+//! is a [`Bill`], which knows its whole story, so that everything about it is a function of the time asked about. What
+//! lateness costs stands in [`lateness`](super::lateness).
 
 use smallvec::SmallVec;
 
@@ -11,40 +10,22 @@ pub use super::changes::{Change, ChangeKind, Changes};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines, PaymentMethod};
-use crate::domain::model::purchase::Channel;
+use crate::domain::model::purchase::{Channel, Purchase};
 use crate::domain::model::time::{DAY, Date, Millis, Month};
 
-/// What one month's purchases owe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What was bought through one channel in the newest month; its bill goes by the customer's present method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenMonth {
     pub month: Month,
-    /// The method the bill is issued with; `None` while the customer's present method applies.
-    /// Frozen when the method changes after the month has closed.
-    pub billed_by: Option<PaymentMethod>,
-    /// Unpaid principal of in-store purchases.
-    pub in_store: Yen,
-    /// Unpaid principal of online purchases.
-    pub online: Yen,
+    pub channel: Channel,
+    pub amount: Yen,
 }
 
 impl OpenMonth {
-    /// A month in which nothing was bought yet.
-    pub const fn new(month: Month) -> Self {
-        Self { month, billed_by: None, in_store: Yen::ZERO, online: Yen::ZERO }
+    /// Whether the purchase is, or would be, part of the sum.
+    pub fn holds(&self, purchase: &Purchase) -> bool {
+        self.month == purchase.month && self.channel == purchase.channel
     }
-
-    pub fn principal(&self) -> Yen {
-        self.in_store + self.online
-    }
-}
-
-/// An NP Atobarai purchase: a bill of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NpBill {
-    /// Record of the purchase.
-    pub order: Lsn,
-    pub due: Date,
-    pub unpaid: Yen,
 }
 
 /// Purchases of one channel, one after the other, less what was refunded or cancelled of them.
@@ -67,7 +48,8 @@ pub struct LateFee {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bill {
     pub key: BillKey,
-    /// See [`OpenMonth::billed_by`].
+    /// The method the bill is issued with; `None` while the customer's present method applies.
+    /// Frozen when the method changes after the month has closed.
     pub billed_by: Option<PaymentMethod>,
     /// Fixed when the bill is issued.
     pub due: Option<Date>,
@@ -121,21 +103,17 @@ impl Bill {
         }
     }
 
-    /// The story begins: what was bought so far in a month. Called before a second channel comes to it.
+    /// The bill of what was bought so far in a month.
     pub fn of_month(open: &OpenMonth) -> Self {
-        let mut bill = Self { billed_by: open.billed_by, ..Self::empty(BillKey::Month(open.month)) };
-        for (channel, amount) in [(Channel::InStore, open.in_store), (Channel::Online, open.online)] {
-            if !amount.is_zero() {
-                bill.purchases.push(Stretch { channel, since: Millis(0), amount });
-            }
-        }
+        let mut bill = Self::empty(BillKey::Month(open.month));
+        bill.charge(open.channel, Millis(0), open.amount);
         bill
     }
 
-    pub fn of_np(np: &NpBill) -> Self {
-        let mut bill = Self::empty(BillKey::Np(np.order));
-        (bill.due, bill.fee, bill.counted) = (Some(np.due), Some(Yen::ZERO), true);
-        bill.purchases.push(Stretch { channel: Channel::NpAtobarai, since: Millis(0), amount: np.unpaid });
+    /// An NP Atobarai purchase is issued when it is made. The ladder does not count it.
+    pub fn of_np(order: Lsn, due: Date, amount: Yen) -> Self {
+        let mut bill = Self { due: Some(due), fee: Some(Yen::ZERO), counted: true, ..Self::empty(BillKey::Np(order)) };
+        bill.charge(Channel::NpAtobarai, Millis(0), amount);
         bill
     }
 
@@ -246,8 +224,12 @@ impl Bill {
         /// Days; a quarter of a year.
         const LATE_NEWS: i64 = 92;
         let Some(due) = self.due.filter(|_| self.fee.is_some()) else { return self.net().is_zero() };
-        if today <= due || self.is_open() {
+        if self.is_open() {
             return false;
+        }
+        if today <= due {
+            // An NP purchase that went back to its shop in time was never paid and costs nothing.
+            return matches!(self.key, BillKey::Np(_)) && self.net().is_zero() && self.paid() == Lines::default();
         }
         // A thousand paid bills may be asked: in whole days and milliseconds, which cost less than dates.
         let due = due.start();
@@ -262,7 +244,7 @@ mod tests {
     use super::*;
 
     fn bill(purchases: &[(Channel, i64, u64)]) -> Bill {
-        let mut bill = Bill::of_month(&OpenMonth::new(Month::parse("2026-10").unwrap()));
+        let mut bill = Bill::empty(BillKey::Month(Month::parse("2026-10").unwrap()));
         for (channel, at, amount) in purchases {
             bill.charge(*channel, Millis(*at), Yen::new(*amount));
         }

@@ -5,147 +5,104 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::account::Account;
-use super::bill::{Bill, NpBill};
+use super::bill::Bill;
 use super::lateness::BillRules;
-use super::spare::Spare;
-use crate::domain::model::ids::Lsn;
-use crate::domain::model::money::Yen;
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::time::Date;
 
 impl Account {
-    /// Where the bill is among those with a story, or where it would be put.
-    pub(crate) fn story(&self, key: BillKey) -> Result<usize, usize> {
-        let stories = self.stories();
-        // Bills are made in order, and mostly paid in order.
-        if stories.last().is_none_or(|last| last.key < key) {
-            return Err(stories.len());
-        }
-        stories.binary_search_by_key(&key, |bill| bill.key)
+    /// The bills but for the open month, by their key.
+    pub fn stories(&self) -> &[Arc<Bill>] {
+        self.debt.as_ref().map_or(&[], |debt| &debt.bills)
     }
 
-    /// Where the NP purchase is among those without a story.
-    pub(crate) fn plain_np(&self, order: Lsn) -> Option<usize> {
-        let at = self.np_bills().binary_search_by_key(&order, |bill| bill.order).ok()?;
-        (!self.np_bills()[at].unpaid.is_zero()).then_some(at)
+    /// Where the bill is among [`Account::stories`], or where it would be put.
+    pub(crate) fn place(&self, key: BillKey) -> Result<usize, usize> {
+        let bills = self.stories();
+        // Bills are made in order, and mostly paid in order.
+        if bills.last().is_none_or(|last| last.key < key) {
+            return Err(bills.len());
+        }
+        bills.binary_search_by_key(&key, |bill| bill.key)
     }
 
     /// A bill as it stands; none if nothing is known of it.
     pub fn bill(&self, key: BillKey) -> Option<Cow<'_, Bill>> {
-        if let Some(bill) = self.story_of(key) {
-            return Some(Cow::Borrowed(bill));
-        }
-        match key {
-            BillKey::Month(month) => {
-                self.months().find(|open| open.month == month).map(|open| Cow::Owned(Bill::of_month(open)))
-            }
-            BillKey::Np(order) => {
-                let plain = self.np_bills().get(self.plain_np(order)?)?;
-                Some(Cow::Owned(Bill::of_np(plain)))
-            }
+        let open = || self.month.as_ref().filter(|open| BillKey::Month(open.month) == key);
+        match self.story_of(key) {
+            Some(bill) => Some(Cow::Borrowed(bill)),
+            None => open().map(|open| Cow::Owned(Bill::of_month(open))),
         }
     }
 
-    /// The bill with its story; from here on it has one.
-    pub fn bill_mut(&mut self, key: BillKey, spare: &mut Spare) -> &mut Bill {
-        let at = match self.story(key) {
-            Ok(at) => at,
-            Err(at) => {
-                let bill = self.take_plain(key);
-                let shared = spare.bill(bill);
-                self.rare_mut(spare).bills.insert(at, shared);
-                at
-            }
-        };
-        Arc::make_mut(&mut self.rare_mut(spare).bills[at])
+    /// The bill, if it is not the open month.
+    pub fn story_of(&self, key: BillKey) -> Option<&Bill> {
+        self.stories().get(self.place(key).ok()?).map(AsRef::as_ref)
     }
 
-    /// Takes a month or an NP purchase out of the plain sums.
-    fn take_plain(&mut self, key: BillKey) -> Bill {
-        match key {
-            BillKey::Month(month) => {
-                let later = self.rare.as_mut().map(|rare| &mut rare.later);
-                if self.month.as_ref().is_some_and(|open| open.month == month) {
-                    let next = later.filter(|later| !later.is_empty()).map(|later| later.remove(0));
-                    return std::mem::replace(&mut self.month, next)
-                        .map_or_else(|| Bill::empty(key), |open| Bill::of_month(&open));
-                }
-                let at = later.as_ref().and_then(|later| later.iter().position(|open| open.month == month));
-                let taken = later.zip(at).map(|(later, at)| later.remove(at));
-                taken.map_or_else(|| Bill::empty(key), |open| Bill::of_month(&open))
-            }
-            BillKey::Np(order) => {
-                let at = self.plain_np(order);
-                let np = self.rare.as_mut().zip(at).and_then(|(rare, at)| rare.np.get_mut(at));
-                // One payment may meet a thousand of them: what stays unpaid of none is let go of by `tidy`, all at once.
-                let Some(np) = np else { return Bill::empty(key) };
-                let unpaid = std::mem::take(&mut np.unpaid);
-                Bill::of_np(&NpBill { unpaid, ..*np })
-            }
+    /// A bill to be changed; one of which nothing is known is made.
+    pub fn bill_mut(&mut self, key: BillKey) -> &mut Bill {
+        if self.month.is_some_and(|open| BillKey::Month(open.month) == key) {
+            self.close_month();
+        }
+        let place = self.place(key);
+        let bills = &mut self.debt_mut().bills;
+        let at = place.unwrap_or_else(|at| {
+            bills.insert(at, Arc::new(Bill::empty(key)));
+            at
+        });
+        Arc::make_mut(&mut bills[at])
+    }
+
+    /// The open month becomes a bill among the others.
+    pub(crate) fn close_month(&mut self) {
+        if let Some(open) = self.month.take() {
+            self.add_bill(Bill::of_month(&open));
         }
     }
 
-    /// All bills with their stories, in no order.
+    pub(crate) fn add_bill(&mut self, bill: Bill) {
+        let (Ok(at) | Err(at)) = self.place(bill.key);
+        self.debt_mut().bills.insert(at, Arc::new(bill));
+    }
+
+    /// All bills, in no order.
     pub fn bills(&self) -> impl Iterator<Item = Cow<'_, Bill>> {
-        let np = self.plain_nps().map(|bill| Cow::Owned(Bill::of_np(bill)));
-        self.months_and_stories().chain(np)
+        let open = self.month.iter().map(|open| Cow::Owned(Bill::of_month(open)));
+        open.chain(self.stories().iter().map(|bill| Cow::Borrowed(bill.as_ref())))
     }
 
-    /// All but the NP purchases without a story on which no late fee can be due: of those, a thousand maybe, nothing was
-    /// paid, and there is nothing to say yet.
+    /// All but the NP purchases on which nothing was paid and no late fee can be due: of those, a thousand maybe, there is
+    /// nothing to say yet.
     pub fn bills_in_question(&self, today: Date, rules: &BillRules<'_>) -> impl Iterator<Item = Cow<'_, Bill>> {
         let is_free = rules.terms.lateness.np_fee.is_zero();
-        let late = self.plain_nps().filter(move |bill| bill.due < today && !is_free);
-        self.months_and_stories().chain(late.map(|bill| Cow::Owned(Bill::of_np(bill))))
-    }
-
-    fn months_and_stories(&self) -> impl Iterator<Item = Cow<'_, Bill>> {
-        let months = self.months().map(|open| Cow::Owned(Bill::of_month(open)));
-        months.chain(self.stories().iter().map(|bill| Cow::Borrowed(bill.as_ref())))
-    }
-
-    fn plain_nps(&self) -> impl Iterator<Item = &NpBill> {
-        self.np_bills().iter().filter(|bill| !bill.unpaid.is_zero())
-    }
-
-    /// What is to be paid of an NP purchase of which nothing was heard and that is charged no late fee on a day.
-    pub fn unpaid_only(&self, key: BillKey, day: Date, rules: &BillRules<'_>) -> Option<Yen> {
-        let BillKey::Np(order) = key else { return None };
-        let bill = &self.np_bills()[self.plain_np(order)?];
-        (day <= bill.due || rules.terms.lateness.np_fee.is_zero()).then_some(bill.unpaid)
-    }
-
-    /// The due dates of all bills, with their keys, in no order.
-    pub fn due_dates(&self, rules: &BillRules<'_>) -> impl Iterator<Item = (Date, BillKey)> {
-        let np = self.plain_nps().map(|bill| (bill.due, BillKey::Np(bill.order)));
-        self.months_and_stories().map(|bill| (bill.due(rules), bill.key)).chain(np)
+        self.bills().filter(move |bill| {
+            let is_quiet = || bill.changes.is_empty() && bill.late_fees.is_empty();
+            let may_be_late = || !is_free && bill.due.is_some_and(|due| due < today);
+            matches!(bill.key, BillKey::Month(_)) || !is_quiet() || may_be_late()
+        })
     }
 
     /// The keys of all bills, in no order.
     pub fn bill_keys(&self) -> impl Iterator<Item = BillKey> {
-        let months = self.months().map(|open| BillKey::Month(open.month));
-        let np = self.plain_nps().map(|bill| BillKey::Np(bill.order));
-        months.chain(np).chain(self.stories().iter().map(|bill| bill.key))
+        let open = self.month.iter().map(|open| BillKey::Month(open.month));
+        open.chain(self.stories().iter().map(|bill| bill.key))
     }
 
     /// Bills, invoices and holds: those that are open, and all with those that are paid and kept until they say nothing
     /// any more.
     pub fn debts(&self, today: Date) -> (usize, usize) {
+        let listed = self.listed_debts();
         let (paid, over) = self
             .stories()
             .iter()
             .filter(|bill| !bill.is_open())
             .fold((0, 0), |(paid, over), bill| (paid + 1, over + usize::from(bill.is_over(today))));
-        (self.listed_debts() - paid, self.listed_debts() - over)
+        (listed - paid, listed - over)
     }
 
     /// All in its lists, and with them those that are over and were not let go of yet: quickly counted, and never fewer.
     pub fn listed_debts(&self) -> usize {
-        self.months().count() + self.np_bills().len() + self.stories().len() + self.holds().len()
-    }
-
-    /// The bill, if it has a story.
-    pub fn story_of(&self, key: BillKey) -> Option<&Bill> {
-        self.stories().get(self.story(key).ok()?).map(AsRef::as_ref)
+        usize::from(self.month.is_some()) + self.stories().len() + self.holds().len()
     }
 }

@@ -7,7 +7,6 @@ use super::account::Account;
 use super::bill::{Bill, Change, ChangeKind, LateFee};
 use super::lateness::{BillRules, Rules, is_closed};
 use super::settlement::{Charge, Pot, Settlement, Transfer};
-use super::spare::Spare;
 use crate::domain::model::customer::Status;
 use crate::domain::model::ids::CustomerIx;
 use crate::domain::model::money::Yen;
@@ -22,7 +21,6 @@ use crate::domain::model::time::{MINUTE, Millis, Now};
 pub struct Draft<'a> {
     pub account: Account,
     pub books: Settlement,
-    pub(crate) spare: Spare,
     now: &'a Now,
     pub(crate) rules: Rules<'a>,
     pub(crate) policy: u32,
@@ -54,11 +52,11 @@ impl<'a> Draft<'a> {
     pub fn new(customer: CustomerIx, mut account: Account, now: &'a Now, rules: Rules<'a>, policy: u32) -> Self {
         account.tidy(now.date);
         let by = account.bill_rules(rules);
-        let mut order: Vec<_> = account.due_dates(&by).collect();
+        let mut order: Vec<_> = account.bills().map(|bill| (bill.due(&by), bill.key)).collect();
         order.sort_unstable();
         let order = order.into_iter().map(|(_, key)| key).collect();
-        let (books, spare) = (Settlement::nothing(customer), Spare::default());
-        Self { account, books, spare, now, rules, policy, order, covered: 0, shadow: None }
+        let books = Settlement::nothing(customer);
+        Self { account, books, now, rules, policy, order, covered: 0, shadow: None }
     }
 
     pub(crate) fn by(&self) -> BillRules<'a> {
@@ -66,13 +64,13 @@ impl<'a> Draft<'a> {
     }
 
     fn charge(&mut self, charge: Charge) {
-        self.account.take_charge(&mut self.spare, &charge);
+        self.account.take_charge(&charge);
         self.books.charges.push(charge);
     }
 
     fn transfer(&mut self, from: Pot, to: Pot, amount: Yen, at: Millis) {
         let transfer = Transfer { from, to, amount, at };
-        self.account.take_transfer(&mut self.spare, &transfer);
+        self.account.take_transfer(&transfer);
         self.books.transfers.push(transfer);
     }
 
@@ -109,9 +107,7 @@ impl<'a> Draft<'a> {
     /// Puts money on one bill, once it is issued, as far as it goes; what is left is given back. What is owed is judged as of
     /// when the money was paid. Of late fees no more is owed than provisional news of a payment leaves.
     fn put_on(&mut self, key: BillKey, money: Yen, paid: &Paid<'_>) -> Yen {
-        let principal = self.account.unpaid_only(key, paid.then.date, &self.by());
-        let owed = principal.map(|principal| Lines { principal, ..Lines::default() });
-        let Some(owed) = owed.or_else(|| self.owed(key, &paid.then)) else { return money };
+        let Some(owed) = self.owed(key, &paid.then) else { return money };
         let mut left = money;
         for line in paid.order {
             let part = owed.get(*line).min(left);
@@ -266,7 +262,7 @@ impl<'a> Draft<'a> {
     /// Takes a part of a purchase back, as [`Account::discharge`] will: what had been paid of it is free for other bills.
     pub fn refund(&mut self, purchase: &Purchase) {
         if self.account.bill(purchase.bill()).is_some() {
-            self.account.discharge(&mut self.spare, purchase, self.now);
+            self.account.discharge(purchase, self.now);
             self.reconcile();
         } else {
             self.receive(Pot::Refund, purchase.amount, self.now.at, &Line::FEES_FIRST);
@@ -284,7 +280,7 @@ impl<'a> Draft<'a> {
 
     /// Credit that met no bill for some months is owed in cash.
     pub fn pay_out_old_credit(&mut self) {
-        let since = self.account.rare.as_ref().and_then(|rare| rare.credit_since);
+        let since = self.account.credit_since();
         let months = self.rules.policy.payout_after_months;
         if since.is_some_and(|since| since.date().plus_months(months) <= self.now.date) {
             self.pay_out(self.account.credit());
@@ -311,9 +307,9 @@ mod tests {
         let (amount, month) = (Yen::new(10_000), Month::parse("2021-06").unwrap());
         let bought_at = at("2021-06-20T10:00:00+09:00");
         let purchase = Purchase { order: Lsn(1), channel: Channel::InStore, amount, month, at: bought_at };
-        account.owe(&mut Spare::default(), &purchase, Date::MAX);
+        account.owe(&purchase, Date::MAX);
         // Paid the day before the first fee day: the whole bill, by what the slip said.
-        account.notes_mut(&mut Spare::default()).pending.push(Pending {
+        account.notes_mut().pending.push(Pending {
             id: OfficeId::new("news").unwrap(),
             amount: Yen::new(10_209),
             paid_at: at("2021-08-09T12:00:00+09:00"),
@@ -338,7 +334,7 @@ mod tests {
         let (amount, month) = (Yen::new(30_000), Month::parse("2021-06").unwrap());
         let bought_at = at("2021-06-20T10:00:00+09:00");
         let purchase = Purchase { order: Lsn(1), channel: Channel::InStore, amount, month, at: bought_at };
-        account.owe(&mut Spare::default(), &purchase, Date::MAX);
+        account.owe(&purchase, Date::MAX);
         let now = Now::at(at("2021-08-15T12:00:00+09:00"));
         let mut draft = Draft::new(CustomerIx(0), account, &now, rules, 1);
         draft.catch_up();

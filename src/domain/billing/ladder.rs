@@ -58,7 +58,7 @@ impl Draft<'_> {
 
     /// A bill that refunds emptied was not paid.
     fn count(&mut self, bill: BillKey, on_time: bool, is_empty: bool) {
-        self.account.bill_mut(bill, &mut self.spare).counted = true;
+        self.account.bill_mut(bill).counted = true;
         self.books.counted.push(Counted { bill, on_time });
         let record = &mut self.account.record;
         if on_time {

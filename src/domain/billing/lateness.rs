@@ -225,7 +225,7 @@ fn fee_days(due: Date, today: Date, lateness: &Lateness) -> impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::billing::bill::{Change, OpenMonth};
+    use crate::domain::billing::bill::Change;
     use crate::domain::model::purchase::Channel;
     use crate::domain::model::time::Millis;
 
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn june(amount: u64) -> Bill {
-        let mut bill = Bill::of_month(&OpenMonth::new(Month::parse("2021-06").unwrap()));
+        let mut bill = Bill::empty(BillKey::Month(Month::parse("2021-06").unwrap()));
         bill.charge(Channel::InStore, Millis(0), Yen::new(amount));
         bill
     }

@@ -10,5 +10,4 @@ pub mod lateness;
 pub mod moment;
 pub mod notes;
 pub mod settlement;
-pub mod spare;
 pub mod standing;

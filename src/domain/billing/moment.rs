@@ -31,8 +31,7 @@ pub struct BillAt {
 impl Account {
     /// The account as it is at `now`: bills that have closed since its last fact are issued, and credit has met them.
     pub fn as_of(&self, now: &Now, rules: Rules<'_>) -> Cow<'_, Self> {
-        let has_credit = self.rare.as_ref().is_some_and(|rare| !rare.credit.is_zero());
-        if !has_credit || !self.owes_a_closed_month(now) {
+        if self.credit().is_zero() || !self.owes_a_closed_month(now) {
             return Cow::Borrowed(self);
         }
         let mut draft = Draft::new(CustomerIx(0), self.clone(), now, rules, 0);
@@ -41,14 +40,14 @@ impl Account {
     }
 
     fn owes_a_closed_month(&self, now: &Now) -> bool {
-        let stories = self.stories().iter().filter(|bill| !bill.is_issued()).filter_map(|bill| bill.key.month());
-        self.months().map(|open| open.month).chain(stories).any(|month| is_closed(month, now))
+        let bills = self.stories().iter().filter(|bill| !bill.is_issued()).filter_map(|bill| bill.key.month());
+        self.month.iter().map(|open| open.month).chain(bills).any(|month| is_closed(month, now))
     }
 
     /// As if the payments that are only provisional news had come, in the order in which they were paid.
     pub fn as_if_paid(&self, now: &Now, rules: Rules<'_>) -> Self {
         let mut account = self.clone();
-        let news = account.rare.as_mut().and_then(|rare| rare.notes.as_mut());
+        let news = account.debt.as_mut().and_then(|debt| debt.notes.as_mut());
         let mut pending = news.map(|notes| std::mem::take(&mut notes.pending)).unwrap_or_default();
         pending.sort_by_key(|pending| pending.paid_at);
         let mut draft = Draft::new(CustomerIx(0), account, now, rules, 0);

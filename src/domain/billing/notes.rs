@@ -1,7 +1,6 @@
 //! What staff and banks told us of a customer that moves no money yet: provisional payments, blocks, slips.
 
 use super::account::Account;
-use super::spare::Spare;
 use crate::domain::model::bounds::SLIPS_KEPT;
 use crate::domain::model::ids::OfficeId;
 use crate::domain::model::money::Yen;
@@ -41,10 +40,10 @@ pub struct Slip {
 
 impl Account {
     /// Takes in what a note says.
-    pub fn note(&mut self, spare: &mut Spare, note: &Note, today: Date) {
+    pub fn note(&mut self, note: &Note, today: Date) {
         /// How long after its expiry a slip is remembered, days; one that is not counts as expired too.
         const SLIP_DAYS: i32 = 92;
-        let notes = self.notes_mut(spare);
+        let notes = self.notes_mut();
         match note {
             Note::Pending { id, amount, paid_at, expires_at } => {
                 let (id, amount, paid_at, expires_at) = (*id, *amount, *paid_at, *expires_at);
@@ -69,7 +68,7 @@ impl Account {
         if matches!(cause, Cause::Final(_)) {
             self.forget_pending(payment.id);
         }
-        if let Some(notes) = self.rare.as_mut().and_then(|rare| rare.notes.as_mut()) {
+        if let Some(notes) = self.debt.as_mut().and_then(|debt| debt.notes.as_mut()) {
             let paid = notes.slips.iter_mut().filter(|slip| Some(slip.number) == payment.slip);
             paid.for_each(|slip| slip.kind = None);
         }
@@ -77,7 +76,7 @@ impl Account {
 
     /// What was provisional has ended.
     pub fn forget_pending(&mut self, id: OfficeId) {
-        if let Some(notes) = self.rare.as_mut().and_then(|rare| rare.notes.as_mut()) {
+        if let Some(notes) = self.debt.as_mut().and_then(|debt| debt.notes.as_mut()) {
             notes.pending.retain(|pending| pending.id != id);
         }
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::account::Account;
 use super::bill::{Bill, Change, ChangeKind, LateFee};
 use super::ladder::Record;
-use super::spare::Spare;
 use crate::domain::model::bounds::Bounds;
 use crate::domain::model::ids::CustomerIx;
 use crate::domain::model::money::Yen;
@@ -187,21 +186,21 @@ impl Account {
     }
 
     /// Makes a settlement true; `refund` is what went back to the shop with it.
-    pub fn settle(&mut self, spare: &mut Spare, books: &Settlement, refund: Option<&Purchase>, now: &Now) {
+    pub fn settle(&mut self, books: &Settlement, refund: Option<&Purchase>, now: &Now) {
         // What is over is over, whether it was freed before or not.
         self.tidy(now.date);
         for charge in &books.charges {
-            self.take_charge(spare, charge);
+            self.take_charge(charge);
         }
         // On an issued bill a refund is part of its story, so the bill comes first.
         if let Some(purchase) = refund {
-            self.discharge(spare, purchase, now);
+            self.discharge(purchase, now);
         }
         for transfer in &books.transfers {
-            self.take_transfer(spare, transfer);
+            self.take_transfer(transfer);
         }
         for counted in &books.counted {
-            self.bill_mut(counted.bill, spare).counted = true;
+            self.bill_mut(counted.bill).counted = true;
         }
         for step in &books.steps {
             self.profile.rung = step.to;
@@ -209,38 +208,38 @@ impl Account {
         self.record = books.record.unwrap_or(self.record);
     }
 
-    pub(crate) fn take_charge(&mut self, spare: &mut Spare, charge: &Charge) {
+    pub(crate) fn take_charge(&mut self, charge: &Charge) {
         match *charge {
             Charge::Issued { month, method, due, fee, principal: _ } => {
-                let bill = self.bill_mut(BillKey::Month(month), spare);
+                let bill = self.bill_mut(BillKey::Month(month));
                 (bill.billed_by, bill.due, bill.fee) = (Some(method), Some(due), Some(fee));
             }
             Charge::BillFeeWaived { month, amount: _ } => {
-                self.bill_mut(BillKey::Month(month), spare).fee = Some(Yen::ZERO);
+                self.bill_mut(BillKey::Month(month)).fee = Some(Yen::ZERO);
             }
             Charge::LateFee { bill, date, amount } => {
-                self.bill_mut(bill, spare).post_late_fee(LateFee { date, amount });
+                self.bill_mut(bill).post_late_fee(LateFee { date, amount });
             }
             Charge::LateFeeTakenBack { bill, date, amount: _ } => {
-                self.bill_mut(bill, spare).late_fees.retain(|late| late.date != date);
+                self.bill_mut(bill).late_fees.retain(|late| late.date != date);
             }
-            Charge::Damages { bill, amount } => self.bill_mut(bill, spare).damages += amount,
+            Charge::Damages { bill, amount } => self.bill_mut(bill).damages += amount,
         }
     }
 
-    pub(crate) fn take_transfer(&mut self, spare: &mut Spare, transfer: &Transfer) {
+    pub(crate) fn take_transfer(&mut self, transfer: &Transfer) {
         let Transfer { from, to, amount, at } = *transfer;
         match from {
             Pot::Bill { bill, line: Line::Principal } => {
                 let change = Change { at, kind: ChangeKind::Moved, amount };
-                self.bill_mut(bill, spare).changes.push(change);
+                self.bill_mut(bill).changes.push(change);
             }
-            Pot::Bill { bill, line } => *self.bill_mut(bill, spare).paid_fees.get_mut(line) -= amount,
+            Pot::Bill { bill, line } => *self.bill_mut(bill).paid_fees.get_mut(line) -= amount,
             Pot::Credit => {
-                let rare = self.rare_mut(spare);
-                rare.credit -= amount;
-                if rare.credit.is_zero() {
-                    rare.credit_since = None;
+                let debt = self.debt_mut();
+                debt.credit -= amount;
+                if debt.credit.is_zero() {
+                    debt.credit_since = None;
                 }
             }
             Pot::Received | Pot::Refund | Pot::Payout => {}
@@ -248,13 +247,13 @@ impl Account {
         match to {
             Pot::Bill { bill, line: Line::Principal } => {
                 let change = Change { at, kind: ChangeKind::Paid, amount };
-                self.bill_mut(bill, spare).changes.push(change);
+                self.bill_mut(bill).changes.push(change);
             }
-            Pot::Bill { bill, line } => *self.bill_mut(bill, spare).paid_fees.get_mut(line) += amount,
+            Pot::Bill { bill, line } => *self.bill_mut(bill).paid_fees.get_mut(line) += amount,
             Pot::Credit => {
-                let rare = self.rare_mut(spare);
-                rare.credit += amount;
-                rare.credit_since.get_or_insert(at);
+                let debt = self.debt_mut();
+                debt.credit += amount;
+                debt.credit_since.get_or_insert(at);
             }
             Pot::Received | Pot::Refund | Pot::Payout => {}
         }

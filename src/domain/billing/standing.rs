@@ -2,12 +2,11 @@
 //! function of the account and the time.
 
 use super::account::Account;
-use super::bill::OpenMonth;
 use super::lateness::Rules;
 use crate::domain::model::customer::{Identity, Limits, Status};
 use crate::domain::model::denial::Reason;
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::{BillKey, PaymentMethod};
+use crate::domain::model::payment::BillKey;
 use crate::domain::model::policy::Policy;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Now};
@@ -48,11 +47,9 @@ impl Account {
     /// it: see [`Account::as_of`](super::settlement).
     fn exposure_as_it_stands(&self, now: &Now) -> Exposure {
         let mut sum = Exposure::default();
-        for month in self.months() {
-            sum.add(BillKey::Month(month.month), month.in_store, month.principal(), now);
-        }
-        for bill in self.np_bills() {
-            sum.add(BillKey::Np(bill.order), Yen::ZERO, bill.unpaid, now);
+        if let Some(open) = &self.month {
+            let in_store = if open.channel == Channel::InStore { open.amount } else { Yen::ZERO };
+            sum.add(BillKey::Month(open.month), in_store, open.amount, now);
         }
         for bill in self.stories() {
             sum.add(bill.key, bill.unpaid_of(Channel::InStore), bill.unpaid(), now);
@@ -82,11 +79,6 @@ impl Account {
         Spendable { in_store: limits.in_store.minus_or_zero(exposure.in_store).min(online), online }
     }
 
-    /// The method by which a month's bill is, or will be, paid.
-    pub fn method_of(&self, month: &OpenMonth) -> PaymentMethod {
-        month.billed_by.unwrap_or(self.profile.payment_method)
-    }
-
     /// The oldest due date that has passed with principal unpaid. Provisional news of a payment counts, as does credit.
     pub fn overdue_since(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
         let overdue = self.overdue_as_it_stands(now, rules)?;
@@ -95,14 +87,11 @@ impl Account {
     }
 
     fn overdue_as_it_stands(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
-        let months = self
-            .months()
-            .filter(|month| month.month < now.month && !month.principal().is_zero())
-            .map(|month| rules.policy.terms.billing.due(self.method_of(month), month.month, rules.calendar));
-        let np = self.np_bills().iter().filter(|bill| !bill.unpaid.is_zero()).map(|bill| bill.due);
-        let by = rules.bills_by(self.profile.payment_method);
-        let stories = self.stories().iter().filter(|bill| !bill.unpaid().is_zero()).map(|bill| bill.due(&by));
-        months.chain(np).chain(stories).filter(|due| *due < now.date).min()
+        let by = self.bill_rules(rules);
+        let open = self.month.iter().filter(|open| open.month < now.month && !open.amount.is_zero());
+        let open = open.map(|open| by.terms.billing.due(by.method, open.month, by.calendar));
+        let bills = self.stories().iter().filter(|bill| !bill.unpaid().is_zero()).map(|bill| bill.due(&by));
+        open.chain(bills).filter(|due| *due < now.date).min()
     }
 
     pub fn is_minor(&self, now: &Now, policy: &Policy) -> bool {

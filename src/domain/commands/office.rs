@@ -246,8 +246,7 @@ pub fn calendar(state: &State, ix: CustomerIx, now: &Now) -> Option<Event> {
 impl Account {
     /// Whether time could have changed anything: cheap, because it is asked of everybody every day.
     fn may_owe(&self, now: &Now) -> bool {
-        let rare = self.rare.as_ref();
-        self.months().any(|open| open.month < now.month)
-            || rare.is_some_and(|rare| !rare.np.is_empty() || !rare.bills.is_empty() || !rare.credit.is_zero())
+        self.month.is_some_and(|open| open.month < now.month)
+            || self.debt.as_ref().is_some_and(|debt| !debt.bills.is_empty() || !debt.credit.is_zero())
     }
 }

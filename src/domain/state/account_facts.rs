@@ -3,7 +3,6 @@
 
 use super::event::{Captured, Decided, Event, Outcome, Undone};
 use crate::domain::billing::account::{Account, Hold};
-use crate::domain::billing::spare::Spare;
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::purchase::Purchase;
 use crate::domain::model::time::Now;
@@ -37,7 +36,7 @@ impl Event {
 
 impl Account {
     /// Makes the fact of record `lsn` true of the account that [`Event::account`] names.
-    pub fn apply(&mut self, spare: &mut Spare, event: &Event, lsn: Lsn, now: &Now) {
+    pub fn apply(&mut self, event: &Event, lsn: Lsn, now: &Now) {
         match event {
             Event::CustomerSet { profile, .. } => {
                 self.set_payment_method(profile.payment_method, now.month);
@@ -46,21 +45,21 @@ impl Account {
             Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
                 (self.codes_issued, self.live_code) = (issued.counter, Some(issued.handle));
             }
-            Event::Decided(decided) => self.approved(spare, decided, lsn, now),
-            Event::Advised(advised) => self.approved(spare, &advised.decided, lsn, now),
-            Event::Cancelled(undone) | Event::HoldExpired(undone) => self.give_back(spare, undone, now),
-            Event::Captured(captured) => self.captured(spare, captured, now),
+            Event::Decided(decided) => self.approved(decided, lsn, now),
+            Event::Advised(advised) => self.approved(&advised.decided, lsn, now),
+            Event::Cancelled(undone) | Event::HoldExpired(undone) => self.give_back(undone, now),
+            Event::Captured(captured) => self.captured(captured, now),
             Event::Refunded(refund) => {
-                self.settle(spare, &refund.books, Some(&refund.purchase()), now);
+                self.settle(&refund.books, Some(&refund.purchase()), now);
                 self.tidy(now.date);
             }
             Event::Settled { cause, books } => {
                 self.end_news(cause);
-                self.settle(spare, books, None, now);
+                self.settle(books, None, now);
                 self.tidy(now.date);
             }
             Event::Noted { note, .. } => {
-                self.note(spare, note, now.date);
+                self.note(note, now.date);
                 self.tidy(now.date);
             }
             Event::Opened { .. }
@@ -78,30 +77,30 @@ impl Account {
         }
     }
 
-    fn approved(&mut self, spare: &mut Spare, decided: &Decided, lsn: Lsn, now: &Now) {
+    fn approved(&mut self, decided: &Decided, lsn: Lsn, now: &Now) {
         let Outcome::Approved(approval) = &decided.outcome else { return };
         let (order, channel, amount) = (lsn, decided.input.channel, decided.input.amount);
         match approval.hold_expires_at {
-            Some(expires_at) => self.rare_mut(spare).holds.push(Hold { order, channel, amount, expires_at }),
+            Some(expires_at) => self.debt_mut().holds.push(Hold { order, channel, amount, expires_at }),
             None => {
                 let purchase = Purchase { order, channel, amount, month: approval.month, at: now.at };
-                self.charge(spare, &purchase, approval.due);
+                self.charge(&purchase, approval.due);
             }
         }
     }
 
-    fn captured(&mut self, spare: &mut Spare, captured: &Captured, now: &Now) {
+    fn captured(&mut self, captured: &Captured, now: &Now) {
         let &Captured { order, channel, amount, month, due, .. } = captured;
-        self.rare_mut(spare).holds.retain(|hold| hold.order != order);
-        self.charge(spare, &Purchase { order, channel, amount, month, at: now.at }, due);
+        self.debt_mut().holds.retain(|hold| hold.order != order);
+        self.charge(&Purchase { order, channel, amount, month, at: now.at }, due);
         self.tidy(now.date);
     }
 
-    fn give_back(&mut self, spare: &mut Spare, undone: &Undone, now: &Now) {
+    fn give_back(&mut self, undone: &Undone, now: &Now) {
         if undone.was_hold {
-            self.rare_mut(spare).holds.retain(|hold| hold.order != undone.order);
+            self.debt_mut().holds.retain(|hold| hold.order != undone.order);
         } else {
-            self.discharge(spare, &undone.purchase(), now);
+            self.discharge(&undone.purchase(), now);
             self.record.purchases = self.record.purchases.saturating_sub(1);
         }
         self.tidy(now.date);

@@ -47,23 +47,22 @@ impl State {
     fn describe_account(&self, account: &Account, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
         // Every field by name, so that a new one can't be forgotten here.
         // Ledgers older than `touched` have it only of accounts that changed since; tests compare it by itself.
-        let Account { id, profile, codes_issued, live_code, month: _, rare: _, record, latest_approval: _, touched: _ } =
+        let Account { id, profile, codes_issued, live_code, month: _, debt: _, record, latest_approval: _, touched: _ } =
             account;
         let live = live_code.map(crate::domain::model::ids::Handle::get);
-        let (credit, months) = (account.credit(), account.months().collect::<Vec<_>>());
-        let since = account.rare.as_ref().and_then(|rare| rare.credit_since);
+        let credit = account.credit();
+        let since = account.credit_since();
         write!(out, "customer {id} {profile:?} {record:?} codes {codes_issued} live {live:?} ")?;
         // Ledgers older than the kinds of slips do not have them, and a slip is soon over.
         let mut notes = account.notes().cloned();
         notes.iter_mut().flat_map(|notes| &mut notes.slips).for_each(|slip| slip.kind = None);
-        write!(out, "credit {credit} {since:?} {months:?} {notes:?} ")?;
-        let mut stories: Vec<_> = account.stories().iter().filter(|bill| !bill.is_over(now.date())).collect();
-        stories.sort_by_key(|bill| bill.key);
-        write!(out, "{stories:?} ")?;
-        let (mut holds, mut np) = (account.holds().to_vec(), account.np_bills().to_vec());
+        write!(out, "credit {credit} {since:?} {notes:?} ")?;
+        // In one order, whether a month is still one sum or a bill.
+        let mut bills: Vec<_> = account.bills().filter(|bill| !bill.is_over(now.date())).collect();
+        bills.sort_by_key(|bill| bill.key);
+        let mut holds = account.holds().to_vec();
         holds.sort_by_key(|hold| hold.order);
-        np.sort_by_key(|bill| bill.order);
-        write!(out, "{holds:?} {np:?} approvals")?;
+        write!(out, "{bills:?} {holds:?} approvals")?;
         let recent = |order: &&Order| now < order.decided_at.plus(self.settings.orders_retain);
         // Nobody looks at one that was taken back, whether it is still in the chain or not.
         for order in self.approvals(account).take_while(recent).filter(|order| order.stands(now)) {

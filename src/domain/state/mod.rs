@@ -21,7 +21,6 @@ use foldhash::fast::{FixedState, RandomState};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::draft::Draft;
 use crate::domain::billing::lateness::Rules;
-use crate::domain::billing::spare::Spare;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::{Ending, Form, VoidedBy};
 use crate::domain::model::denial::Reason;
@@ -63,7 +62,6 @@ pub struct State {
     pub calendar_text: Box<str>,
     pub(crate) accounts: Chunks<Account>,
     pub(crate) by_customer: Index<u32>,
-    spare: Spare,
     pub merchants: HashMap<MerchantId, Merchant, RandomState>,
     pub orders: OrderBook,
     pub codes: CodeBook,
@@ -90,7 +88,6 @@ impl State {
             calendar_text: Box::from(""),
             accounts: Chunks::default(),
             by_customer: Index::default(),
-            spare: Spare::default(),
             merchants: HashMap::default(),
             orders: OrderBook::new(settings.orders_retain),
             codes: CodeBook::default(),
@@ -120,14 +117,9 @@ impl State {
     }
 
     /// The account of an index that an event or a code carries.
-    pub(crate) fn account_mut(&mut self, ix: CustomerIx) -> &mut Account {
-        self.account_and_spare(ix).0
-    }
-
     #[expect(clippy::expect_used, reason = "an index is only ever made when its account is; anything else is a bug")]
-    fn account_and_spare(&mut self, ix: CustomerIx) -> (&mut Account, &mut Spare) {
-        let account = self.accounts.get_mut(u64::from(ix.0)).expect("an event names a customer that is not there");
-        (account, &mut self.spare)
+    pub(crate) fn account_mut(&mut self, ix: CustomerIx) -> &mut Account {
+        self.accounts.get_mut(u64::from(ix.0)).expect("an event names a customer that is not there")
     }
 
     pub fn accounts(&self) -> impl Iterator<Item = &Account> {
@@ -178,7 +170,6 @@ impl State {
     pub fn make_room(&mut self) {
         self.accounts.make_room();
         self.by_customer.make_room();
-        self.spare.make_room();
         self.orders.make_room();
         self.codes.make_room();
     }
@@ -231,8 +222,7 @@ impl State {
         }
         if let Some(ix) = event.account() {
             let lsn = self.lsn;
-            let (account, spare) = self.account_and_spare(ix);
-            account.apply(spare, event, lsn, now);
+            self.account_mut(ix).apply(event, lsn, now);
         }
         if let Some(key) = event.receipt_key() {
             let receipt = Receipt { lsn: self.lsn, at: now.at, event: Box::new(event.clone()) };

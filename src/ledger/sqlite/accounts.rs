@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
-use smallvec::SmallVec;
 
 use super::load::{account_row, accounts};
 use super::read::Cells;
 use super::rows::{SqliteRows, bits, too_large, yen};
-use crate::domain::billing::account::{Account, Hold, Rare};
-use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind, NpBill, OpenMonth};
+use crate::domain::billing::account::{Account, Debt, Hold};
+use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind};
 use crate::domain::billing::ladder::Record;
 use crate::domain::model::ids::{CustomerIx, Handle, Lsn};
-use crate::domain::model::payment::BillKey;
-use crate::domain::model::time::{Date, Month};
+use crate::domain::model::payment::{BillKey, PaymentMethod};
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::time::{Date, Millis, Month};
 use crate::journal::codec::{Dossier, bill_from_bytes, bill_to_bytes};
 use crate::ledger::LedgerError;
-use crate::ledger::posting::{Change, Lists};
+use crate::ledger::posting::Change;
 
 /// What staff sets of a customer; the first time it makes the row.
 const PROFILE: &str = "INSERT INTO account (customer, customer_id, identity, identity_reason, birth_date,
@@ -31,14 +31,6 @@ const PROFILE: &str = "INSERT INTO account (customer, customer_id, identity, ide
 const STANDING: &str = "UPDATE account SET codes_issued = ?2, live_code = ?3, credit = ?4, month = ?5, in_store = ?6,
     online = ?7, rung = ?8, on_time_bills = ?9, purchases = ?10, months_active = ?11, latest_month = ?12,
     story_principal = ?13, touched = ?14, beside = ?15 WHERE customer = ?1";
-
-/// The newest month is in the customer's row, if nothing has fixed its method; the others are in `open_month`.
-fn placed<'a>(months: impl Iterator<Item = &'a OpenMonth>) -> (Option<&'a OpenMonth>, SmallVec<[&'a OpenMonth; 4]>) {
-    let mut open: SmallVec<_> = months.collect();
-    let is_free = open.last().is_some_and(|month: &&OpenMonth| month.billed_by.is_none());
-    let newest = if is_free { open.pop() } else { None };
-    (newest, open)
-}
 
 impl SqliteRows<'_> {
     /// A customer of whom nothing lies beside the row takes one look-up.
@@ -58,26 +50,24 @@ impl SqliteRows<'_> {
         }
         // A new row says all of a customer who has neither bought nor been given a code.
         let has_done_nothing =
-            now.live_code.is_none() && now.month.is_none() && now.rare.is_none() && now.record == Record::default();
+            now.live_code.is_none() && now.month.is_none() && now.debt.is_none() && now.record == Record::default();
         if is_new && has_done_nothing {
             return Ok(());
         }
         self.write_standing(customer, now)?;
-        self.write_months(customer, before, now)?;
-        if before.rare == now.rare {
+        let after = now.debt.as_deref();
+        if before == after {
             return Ok(());
         }
-        let (old, new) = (before.rare.as_deref(), now.rare.as_deref());
-        self.write_holds(customer, old.map_or(&[], |rare| &rare.holds), now.holds())?;
-        self.write_np(customer, old.map_or(&[], |rare| &rare.np), now.np_bills())?;
-        self.write_stories(customer, old.map_or(&[], |rare| &rare.bills), now.stories())?;
-        let dossier = |rare: Option<&Rare>| Dossier {
+        self.write_holds(customer, before.map_or(&[], |debt| &debt.holds), now.holds())?;
+        self.write_stories(customer, before.map_or(&[], |debt| &debt.bills), now.stories())?;
+        let dossier = |debt: Option<&Debt>| Dossier {
             bills: Vec::new(),
-            credit_since: rare.and_then(|rare| rare.credit_since),
-            notes: rare.and_then(|rare| rare.notes.as_deref()).cloned().unwrap_or_default(),
+            credit_since: debt.and_then(|debt| debt.credit_since),
+            notes: debt.and_then(|debt| debt.notes.as_deref()).cloned().unwrap_or_default(),
         };
-        let (old, new) = (dossier(old), dossier(new));
-        if old == new { Ok(()) } else { write_dossier(self.db, customer.0, &new) }
+        let dossier_now = dossier(after);
+        if dossier(before) == dossier_now { Ok(()) } else { write_dossier(self.db, customer.0, &dossier_now) }
     }
 
     fn write_profile(&self, customer: CustomerIx, account: &Account) -> Result<(), LedgerError> {
@@ -102,15 +92,15 @@ impl SqliteRows<'_> {
 
     fn write_standing(&self, customer: CustomerIx, account: &Account) -> Result<(), LedgerError> {
         let record = &account.record;
-        let (newest, open) = placed(account.months());
+        let of = |channel| account.month.filter(|open| open.channel == channel).map_or(0, |open| yen(open.amount));
         let row = params![
             customer.0,
             account.codes_issued,
             account.live_code.map(Handle::get),
             yen(account.credit()),
-            newest.map(|open| open.month.to_number()),
-            newest.map_or(0, |open| yen(open.in_store)),
-            newest.map_or(0, |open| yen(open.online)),
+            account.month.map(|open| open.month.to_number()),
+            of(Channel::InStore),
+            of(Channel::Online),
             account.profile.rung,
             record.on_time_bills,
             record.purchases,
@@ -118,23 +108,9 @@ impl SqliteRows<'_> {
             record.latest.map(Month::to_number),
             yen(account.stories().iter().map(|bill| bill.unpaid()).sum()),
             bits(account.touched.get().0),
-            account.rare.is_some() || !open.is_empty(),
+            account.debt.is_some(),
         ];
         self.change("a customer", STANDING, row)
-    }
-
-    fn write_months(&self, customer: CustomerIx, before: &Lists, now: &Account) -> Result<(), LedgerError> {
-        let (old, new) = (placed(before.months()).1, placed(now.months()).1);
-        if old == new {
-            return Ok(());
-        }
-        self.run("DELETE FROM open_month WHERE customer = ?1", [customer.0])?;
-        for month in new {
-            let billed_by = month.billed_by.map(|method| method as u8);
-            let row = params![customer.0, month.month.to_number(), billed_by, yen(month.in_store), yen(month.online)];
-            self.run("INSERT INTO open_month VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
-        }
-        Ok(())
     }
 
     /// Both lists are in order of their orders.
@@ -149,25 +125,6 @@ impl SqliteRows<'_> {
                 let (order, amount) = (bits(hold.order.0), yen(hold.amount));
                 let row = params![customer.0, order, hold.channel as u8, amount, hold.expires_at.0];
                 self.run("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
-            }
-        }
-        old.try_for_each(|over| self.run(gone, params![customer.0, bits(over.order.0)]).map(drop))
-    }
-
-    /// Both lists are in order of their purchases.
-    fn write_np(&self, customer: CustomerIx, before: &[NpBill], now: &[NpBill]) -> Result<(), LedgerError> {
-        let mut old = before.iter().peekable();
-        let gone = "DELETE FROM np_bill WHERE customer = ?1 AND order_lsn = ?2";
-        for bill in now {
-            while let Some(over) = old.next_if(|old| old.order < bill.order) {
-                self.run(gone, params![customer.0, bits(over.order.0)])?;
-            }
-            match old.next_if(|old| old.order == bill.order) {
-                Some(known) if known == bill => {}
-                _ => {
-                    let row = params![customer.0, bits(bill.order.0), bill.due.to_number(), yen(bill.unpaid)];
-                    self.run("INSERT OR REPLACE INTO np_bill VALUES (?1, ?2, ?3, ?4)", row)?;
-                }
             }
         }
         old.try_for_each(|over| self.run(gone, params![customer.0, bits(over.order.0)]).map(drop))
@@ -251,6 +208,77 @@ pub(crate) fn move_stories(db: &Connection) -> Result<(), LedgerError> {
         }
         write_dossier(db, customer.0, &dossier)?;
     }
+    Ok(())
+}
+
+/// Makes bills of the months and NP purchases that an older ledger kept as sums in tables of their own.
+pub(crate) fn make_bills_of_sums(db: &Connection) -> Result<(), LedgerError> {
+    make_bills_of_months(db)?;
+    make_bills_of_np(db)?;
+    db.execute_batch(
+        "UPDATE account SET beside = 1 WHERE customer IN (SELECT customer FROM story);
+        DROP TABLE open_month; DROP TABLE np_bill;",
+    )?;
+    Ok(())
+}
+
+/// All months but the one in the customer's row, and that one too if it has two channels.
+fn make_bills_of_months(db: &Connection) -> Result<(), LedgerError> {
+    let mut query = db.prepare(
+        "SELECT customer, month, billed_by, in_store, online FROM open_month
+        UNION ALL SELECT customer, month, NULL, in_store, online FROM account WHERE in_store > 0 AND online > 0",
+    )?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let cells = Cells(row);
+        let mut bill = Bill::empty(BillKey::Month(cells.month(1)?));
+        if cells.opt(2)?.is_some() {
+            bill.billed_by = Some(cells.one_of(2, &PaymentMethod::ALL, |method| method as u8)?);
+        }
+        for (channel, amount) in [(Channel::InStore, cells.yen(3)?), (Channel::Online, cells.yen(4)?)] {
+            if !amount.is_zero() {
+                bill.charge(channel, Millis(0), amount);
+            }
+        }
+        write_carried_over(db, cells.customer(0)?, &bill)?;
+    }
+    db.execute("UPDATE account SET month = NULL, in_store = 0, online = 0 WHERE in_store > 0 AND online > 0", [])?;
+    Ok(())
+}
+
+/// An NP purchase is made anew, and then what went back to its shop is taken off again.
+fn make_bills_of_np(db: &Connection) -> Result<(), LedgerError> {
+    let mut query = db.prepare("SELECT customer, order_lsn, due, unpaid FROM np_bill")?;
+    let mut refunds = db.prepare(
+        "SELECT r.amount, (SELECT m.recorded_at FROM movement m
+            WHERE m.lsn >> 16 = r.lsn >> 16 AND m.customer = ?2 AND m.lsn = r.lsn LIMIT 1)
+        FROM refund r WHERE r.order_lsn = ?1 ORDER BY r.lsn",
+    )?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let cells = Cells(row);
+        let customer = cells.customer(0)?;
+        let order = cells.lsn(1)?;
+        let mut made = refunds.query(params![bits(order.0), customer.0])?;
+        let mut refunded = Vec::new();
+        while let Some(row) = made.next()? {
+            refunded.push((Cells(row).yen(0)?, Cells(row).millis(1)?));
+        }
+        let bought = refunded.iter().fold(cells.yen(3)?, |sum, (amount, _)| sum + *amount);
+        let mut bill = Bill::of_np(order, cells.date(2)?, bought);
+        for (amount, at) in refunded {
+            bill.reduce(Channel::NpAtobarai, Millis(0), amount, at);
+        }
+        write_carried_over(db, customer, &bill)?;
+    }
+    Ok(())
+}
+
+fn write_carried_over(db: &Connection, customer: CustomerIx, bill: &Bill) -> Result<(), LedgerError> {
+    write_story(db, customer.0, bill, None)?;
+    let unpaid = params![customer.0, yen(bill.unpaid())];
+    db.prepare_cached("UPDATE account SET story_principal = story_principal + ?2 WHERE customer = ?1")?
+        .execute(unpaid)?;
     Ok(())
 }
 

@@ -8,12 +8,13 @@ use super::accounts::{CHANGES, STORIES, story, story_change, with_changes};
 use super::codes::{Codes, code_facts, oldest_code};
 use super::parallel::Readers;
 use super::read::{Cells, DECIDED_FROM, first_since, orders, receipt_of, remembered};
-use crate::domain::billing::account::{Account, Hold, Rare};
-use crate::domain::billing::bill::{NpBill, OpenMonth};
+use crate::domain::billing::account::{Account, Debt, Hold};
+use crate::domain::billing::bill::OpenMonth;
 use crate::domain::billing::ladder::Record;
 use crate::domain::model::customer::{Identity, Limits, Profile, Status};
 use crate::domain::model::ids::{CustomerId, CustomerIx, Handle, Lsn, MerchantId};
 use crate::domain::model::payment::PaymentMethod;
+use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{BankCalendar, Date, Millis, Month};
 use crate::domain::state::checkpoint;
 use crate::ledger::LedgerError;
@@ -149,21 +150,9 @@ fn stray() -> LedgerError {
     LedgerError::Corrupt("a row belongs to a customer who is not there".to_owned())
 }
 
-fn open_month(cells: &Cells<'_>) -> Result<OpenMonth, LedgerError> {
-    let billed_by = match cells.opt(2)? {
-        Some(_) => Some(cells.one_of(2, &PaymentMethod::ALL, |method| method as u8)?),
-        None => None,
-    };
-    Ok(OpenMonth { month: cells.month(1)?, billed_by, in_store: cells.yen(3)?, online: cells.yen(4)? })
-}
-
 fn hold(cells: &Cells<'_>) -> Result<Hold, LedgerError> {
     let (order, channel) = (cells.lsn(1)?, cells.channel(2)?);
     Ok(Hold { order, channel, amount: cells.yen(3)?, expires_at: cells.millis(4)? })
-}
-
-fn np_bill(cells: &Cells<'_>) -> Result<NpBill, LedgerError> {
-    Ok(NpBill { order: cells.lsn(1)?, due: cells.date(2)?, unpaid: cells.yen(3)? })
 }
 
 fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
@@ -191,6 +180,7 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
         latest: cells.opt_made(20, Month::from_number)?,
     };
     account.touched = cells.lsn(21)?.into();
+    account.month = open_month(cells)?;
     Ok(account)
 }
 
@@ -206,24 +196,14 @@ pub(crate) fn account_row(db: &Connection, customer: i64) -> Result<Option<(Acco
     let mut rows = query.query([customer, customer + 1])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let cells = Cells(row);
-    let mut account = account(&cells)?;
-    account.month = held_month(&cells)?;
-    Ok(Some((account, cells.int(22)? != 0)))
+    Ok(Some((account(&cells)?, cells.int(22)? != 0)))
 }
 
 /// The accounts from customer `from` to before `to`, all of them.
 pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Account>, LedgerError> {
     let mut accounts = db.prepare_cached(ACCOUNTS)?;
-    let mut months = db.prepare_cached(
-        "SELECT customer, month, billed_by, in_store, online FROM open_month
-        WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, month",
-    )?;
     let mut holds = db.prepare_cached(
         "SELECT customer, order_lsn, channel, amount, expires_at FROM hold
-        WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, order_lsn",
-    )?;
-    let mut bills = db.prepare_cached(
-        "SELECT customer, order_lsn, due, unpaid FROM np_bill
         WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, order_lsn",
     )?;
     let mut dossiers = db.prepare_cached(
@@ -233,9 +213,7 @@ pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
     let mut stories = Beside::new(stories.query([from, to])?, story)?;
     let mut changes = Beside::new(changes.query([from, to])?, story_change)?;
     let mut dossiers = Beside::new(dossiers.query([from, to])?, |cells| cells.blob(1, Dossier::from_bytes))?;
-    let mut months = Beside::new(months.query([from, to])?, open_month)?;
     let mut holds = Beside::new(holds.query([from, to])?, hold)?;
-    let mut bills = Beside::new(bills.query([from, to])?, np_bill)?;
     let mut rows = accounts.query([from, to])?;
     let mut read = Vec::with_capacity(checkpoint::BLOCK);
     for number in from..to {
@@ -243,40 +221,29 @@ pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
         let cells = Cells(row.ok_or_else(|| LedgerError::Corrupt("customers are missing".to_owned()))?);
         let ix = cells.customer(0)?;
         let mut account = account(&cells)?;
-        let mut open = months.of(ix)?;
-        if let Some(held) = held_month(&cells)? {
-            open.insert(open.partition_point(|other| other.month < held.month), held);
-        }
-        let mut open = open.into_iter();
-        account.month = open.next();
-        let (later, credit) = (open.collect(), cells.yen(13)?);
         let Dossier { bills: _, credit_since, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
-        let rare = Rare {
-            later,
+        let debt = Debt {
             holds: holds.of(ix)?.into(),
-            np: bills.of(ix)?.into(),
             bills: with_changes(stories.of(ix)?, changes.of(ix)?)?.into(),
-            credit,
+            credit: cells.yen(13)?,
             credit_since,
             notes: (notes != Notes::default()).then(|| Box::new(notes)),
         };
-        account.rare = (rare != Rare::default()).then(|| Box::new(rare));
+        account.debt = (debt != Debt::default()).then(|| Box::new(debt));
         read.push(account);
     }
-    let (money, beside) = (stories.next.is_some() || changes.next.is_some(), dossiers.next.is_some());
-    if money || beside || months.next.is_some() || holds.next.is_some() || bills.next.is_some() {
+    let is_billed = stories.next.is_some() || changes.next.is_some();
+    if is_billed || dossiers.next.is_some() || holds.next.is_some() {
         return Err(stray());
     }
     Ok(read)
 }
 
 /// The month that the customer's own row holds; one without principal says nothing.
-fn held_month(cells: &Cells<'_>) -> Result<Option<OpenMonth>, LedgerError> {
-    let (in_store, online) = (cells.yen(15)?, cells.yen(16)?);
-    if in_store.is_zero() && online.is_zero() {
-        return Ok(None);
-    }
-    Ok(Some(OpenMonth { month: cells.month(14)?, billed_by: None, in_store, online }))
+fn open_month(cells: &Cells<'_>) -> Result<Option<OpenMonth>, LedgerError> {
+    let sums = [(Channel::InStore, cells.yen(15)?), (Channel::Online, cells.yen(16)?)];
+    let Some((channel, amount)) = sums.into_iter().find(|(_, amount)| !amount.is_zero()) else { return Ok(None) };
+    Ok(Some(OpenMonth { month: cells.month(14)?, channel, amount }))
 }
 
 fn load_accounts(readers: &mut Readers, state: &mut State) -> Result<(), LedgerError> {

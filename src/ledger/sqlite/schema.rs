@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-use super::accounts::move_stories;
+use super::accounts::{make_bills_of_sums, move_stories};
 use crate::domain::billing::settlement::StepReason;
 use crate::domain::model::customer::{Identity, Status};
 use crate::domain::model::denial::Reason;
@@ -35,6 +35,12 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 8, name: "receipt ids", sql: include_str!("schema/0008_receipt_ids.sql"), then: None },
     Migration { version: 9, name: "refund time", sql: include_str!("schema/0009_refund_time.sql"), then: None },
     Migration { version: 10, name: "beside", sql: include_str!("schema/0010_beside.sql"), then: None },
+    Migration {
+        version: 11,
+        name: "one form of a bill",
+        sql: include_str!("schema/0011_one_bill.sql"),
+        then: Some(make_bills_of_sums),
+    },
 ];
 
 /// The schema this program was written for.
