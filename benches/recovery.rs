@@ -53,7 +53,10 @@ fn main() {
     drop(loaded);
     let mut state = State::new(Settings::default());
     timed("replay the journal", last.0, || {
-        replay(&mut state, &mut reader, |state, _, event, now| state.apply(event, now)).expect("replayed");
+        replay(&mut state, &mut reader, |state, _, event, now| {
+            state.apply(event, now);
+        })
+        .expect("replayed");
     });
 }
 

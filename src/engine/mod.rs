@@ -5,7 +5,6 @@
 //! both from the queues of [`inbox`] to those who wait ([`outlet`]), as a task of the runtime that also serves the sockets, so that a request
 //! changes threads nowhere. [`Engine`] drives them by hand, step by step, as the tests do.
 
-pub mod at_risk;
 mod backlog;
 pub mod board;
 mod calendar;
@@ -37,7 +36,7 @@ pub enum Sync {
     /// After their records are on disk.
     BeforeAnswer,
     /// After the write and before the sync, while what would be lost with the group stays within this budget, in yen
-    /// ([`at_risk`]).
+    /// ([`Effect::at_risk`](crate::domain::state::effect::Effect::at_risk)).
     Bounded { at_risk_yen: u64 },
 }
 

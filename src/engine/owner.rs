@@ -23,11 +23,11 @@ use crate::domain::model::ids::{CustomerId, CustomerIx, Lsn};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::State;
-use crate::domain::state::event::{Advised, Decided, Event, Outcome};
+use crate::domain::state::effect::Effect;
+use crate::domain::state::event::{Advised, Approval, Decided, Event, Outcome};
 use crate::journal::{Batch, TooLarge, codec};
 use crate::metrics::{gauge_value, metrics};
 
-use super::at_risk::at_risk;
 use super::board::{Board, Rules};
 use super::calendar::{BILLS_A_STEP, Calendar, PAPERS_A_STEP};
 
@@ -44,7 +44,7 @@ const FORGET_A_BATCH: usize = 2_048;
 #[derive(Default)]
 pub struct Group {
     pub records: Batch,
-    /// What is lost with these records, yen: see [`at_risk`].
+    /// What is lost with these records, yen: see [`Effect::at_risk`].
     pub at_risk_yen: u64,
     /// In order of [`Owner::take`].
     pub replies: Vec<Reply>,
@@ -231,9 +231,8 @@ impl Owner {
     /// meet it, for it could only end the process, after this start and after each one that follows.
     pub fn record(&mut self, event: &Event, group: &mut Group) -> Result<(), TooLarge> {
         group.records.offer(self.now.at.0, |bytes| codec::encode(event, bytes))?;
-        self.state.apply(event, &self.now);
-        self.note_after(event, group);
-        group.at_risk_yen = group.at_risk_yen.saturating_add(at_risk(event));
+        let effect = self.state.apply(event, &self.now);
+        self.note(event, &effect, group);
         Ok(())
     }
 
@@ -241,20 +240,6 @@ impl Owner {
     fn record_own(&mut self, event: &Event, group: &mut Group) {
         if let Err(error) = self.record(event, group) {
             tracing::error!(%error, "what time has made true of a customer's account is not recorded");
-        }
-    }
-
-    /// Whoever follows a code of this customer wants to know. Costs a look at a counter while nobody waits.
-    fn note_news(&self, event: &Event, group: &mut Group) {
-        if self.board.someone_waits() {
-            group.news.extend(self.state.touched_by(event));
-        }
-    }
-
-    /// A customer whom readers follow has changed.
-    fn note_customer(&self, ix: CustomerIx, group: &mut Group) {
-        if self.followed.contains(&ix) {
-            group.customers.extend(self.state.account(ix).cloned());
         }
     }
 
@@ -268,57 +253,38 @@ impl Owner {
         }
     }
 
-    fn note_after(&mut self, event: &Event, group: &mut Group) {
-        self.note_news(event, group);
+    /// Takes in what a fact has changed: for the sums, and for the readers, who are shown it once the group is durable.
+    fn note(&mut self, event: &Event, effect: &Effect, group: &mut Group) {
         match event {
             Event::Decided(decided) => {
                 self.assert_within_limits(decided);
-                self.note_decision(decided, group);
+                self.note_decision(decided);
             }
-            Event::Advised(advised) => self.note_advice(advised, group),
-            Event::CodeIssued(issued) | Event::Tok19Issued(issued) => self.note_customer(issued.customer, group),
-            Event::CustomerSet { ix, .. } => self.note_customer(*ix, group),
-            Event::Cancelled(undone) | Event::HoldExpired(undone) => {
-                self.note_customer(undone.customer, group);
-                self.exposure = self.exposure.saturating_sub(undone.amount.get());
-            }
-            Event::Captured(captured) => {
-                self.note_customer(captured.customer, group);
-                self.exposure = self.exposure.saturating_sub(captured.released.get());
-            }
-            Event::Refunded(refunded) => {
-                self.note_customer(refunded.customer, group);
-                self.exposure = self.exposure.saturating_sub(refunded.principal_gone().get());
-            }
-            Event::Settled { books, .. } => {
-                self.note_customer(books.customer, group);
-                self.exposure = self.exposure.saturating_sub(books.principal_paid().get());
-            }
-            Event::Noted { customer, .. } => self.note_customer(*customer, group),
-            Event::PolicySet { .. } | Event::HolidaysSet { .. } => group.rules = true,
-            Event::Opened { .. }
-            | Event::CodeVoided { .. }
-            | Event::MerchantSet(_)
-            | Event::Tombstoned { .. }
-            | Event::RecalledWhole(_)
-            | Event::Recalled { .. }
-            | Event::SuspenseCleared { .. } => {}
+            Event::Advised(advised) => self.note_advice(advised),
+            _ => {}
+        }
+        self.exposure = (self.exposure + effect.added.get()).saturating_sub(effect.removed.get());
+        group.at_risk_yen = group.at_risk_yen.saturating_add(effect.at_risk);
+        group.rules |= effect.is_rules;
+        group.customers.extend(
+            effect.customer.filter(|ix| self.followed.contains(ix)).and_then(|ix| self.state.account(ix)).cloned(),
+        );
+        if self.board.someone_waits() {
+            group.news.extend(effect.notified);
         }
     }
 
-    fn note_decision(&mut self, decided: &Decided, group: &mut Group) {
-        if let (Outcome::Approved(approval), Some(ix)) = (&decided.outcome, decided.customer) {
-            self.note_customer(ix, group);
-            self.exposure += decided.input.amount.get();
-            if let Some(expires_at) = approval.hold_expires_at {
-                self.holds.insert((expires_at, self.state.lsn, ix));
-            }
+    fn note_decision(&mut self, decided: &Decided) {
+        if let (Outcome::Approved(Approval { hold_expires_at: Some(expires_at), .. }), Some(ix)) =
+            (&decided.outcome, decided.customer)
+        {
+            self.holds.insert((*expires_at, self.state.lsn, ix));
         }
         metrics().decided(decided);
     }
 
     /// Only the link's own rule lets a sale go above a limit, and only the flagged one.
-    fn note_advice(&mut self, advised: &Advised, group: &mut Group) {
+    fn note_advice(&mut self, advised: &Advised) {
         match advised.booked {
             Booked::Posted => self.assert_within_limits(&advised.decided),
             Booked::OverLimit => {}
@@ -328,7 +294,7 @@ impl Owner {
             }
         }
         metrics().advised(advised.booked);
-        self.note_decision(&advised.decided, group);
+        self.note_decision(&advised.decided);
     }
 
     /// The promise above all but one: after an approval the exposure is within the limits. A breach is a bug in

@@ -118,7 +118,7 @@ pub fn post(rows: &mut impl Rows, accounts: &mut Accounts, chunk: &[Posting]) ->
         for movement in movements(event, |customer| accounts.held.get(&customer.0).map(|held| &held.account)) {
             rows.movement(at, &movement)?;
         }
-        if let Some(customer) = event.account() {
+        if let Some(customer) = event.effect().customer {
             accounts.apply(customer, event, at)?;
         }
     }
@@ -176,7 +176,7 @@ impl Accounts {
     /// chunk makes.
     fn read(&mut self, rows: &mut impl Rows, chunk: &[Posting]) -> Result<(), LedgerError> {
         let is_held = |customer: &CustomerIx| self.held.contains_key(&customer.0);
-        let touched = chunk.iter().filter_map(|posting| posting.event.account());
+        let touched = chunk.iter().filter_map(|posting| posting.event.effect().customer);
         let mut missing: Vec<CustomerIx> = touched.filter(|customer| !is_held(customer)).collect();
         missing.sort_unstable_by_key(|customer| customer.0);
         missing.dedup();

@@ -54,7 +54,7 @@ pub struct Account {
     pub record: Record,
     /// The customer's latest approval in the order book, from where earlier ones are linked.
     pub latest_approval: Option<Sequence>,
-    /// The last fact that touched what the customer can spend: see [`Event::moves_room`](crate::domain::state::event::Event::moves_room).
+    /// The last fact that touched what the customer can spend: see `Event::moves_room`.
     pub touched: PackedLsn,
 }
 

@@ -44,6 +44,12 @@ impl Account {
         self.month.iter().map(|open| open.month).chain(bills).any(|month| is_closed(month, now))
     }
 
+    /// Whether time could have changed anything: cheap, because it is asked of everybody every day.
+    pub fn may_owe(&self, now: &Now) -> bool {
+        self.month.is_some_and(|open| open.month < now.month)
+            || self.debt.as_ref().is_some_and(|debt| !debt.bills.is_empty() || !debt.credit.is_zero())
+    }
+
     /// As if the payments that are only provisional news had come, in the order in which they were paid.
     pub fn as_if_paid(&self, now: &Now, rules: Rules<'_>) -> Self {
         let mut account = self.clone();

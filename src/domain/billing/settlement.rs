@@ -145,6 +145,12 @@ impl Settlement {
         Self { customer, charges, transfers, counted, steps, record: None }
     }
 
+    /// Money that a refund set free on the purchase's own bill, or that met no bill of its own.
+    pub fn freed(&self, bill: BillKey) -> impl Iterator<Item = &Transfer> {
+        let own = Pot::Bill { bill, line: Line::Principal };
+        self.transfers.iter().filter(move |transfer| transfer.from == own || transfer.from == Pot::Refund)
+    }
+
     /// Principal that is no longer owed, where nothing went back to a shop.
     pub fn principal_paid(&self) -> Yen {
         self.principal_in(|_| true).minus_or_zero(self.principal_out())

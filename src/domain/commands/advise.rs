@@ -12,7 +12,6 @@ use super::with_a_wrong_seal;
 use crate::domain::billing::lateness::Rules;
 use crate::domain::model::advice::{Booked, SuspenseWhy};
 use crate::domain::model::code::CodeState;
-use crate::domain::model::ids::CustomerIx;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, OrderState, fingerprint};
 use crate::domain::model::request::{Advice, Authorize, Beside, JPY, OrderKey, Payer, Post};
@@ -246,35 +245,4 @@ fn posted_today(state: &State, payer: FoundPayer<'_>, now: &Now) -> Yen {
     let since = now.date.start();
     let today = state.approvals(payer.account).take_while(|order| order.decided_at >= since);
     today.filter(|order| order.advice.is_some() && order.stands(now.at)).map(|order| order.amount).sum()
-}
-
-impl Advised {
-    /// The customer it speaks of, charged or not.
-    pub fn about(&self) -> Option<CustomerIx> {
-        self.decided.customer.or(self.known)
-    }
-}
-
-impl State {
-    pub(crate) fn advised(&mut self, advised: &Advised, now: &Now) {
-        let (lsn, decided) = (self.lsn, &advised.decided);
-        self.add_decision(decided, Some(advised.booked), now);
-        if advised.booked.suspense().is_some() {
-            self.suspense += decided.input.amount;
-            return;
-        }
-        let handle = match &decided.input.payer {
-            Payer::Code(scanned) => scanned.handle(),
-            Payer::Customer(_) => None,
-        };
-        if let Some(code) = handle.and_then(|handle| self.codes.get_mut(handle)) {
-            code.change(lsn, |code| code.paid_before(lsn, now.at));
-        }
-    }
-
-    /// A sale in suspense was taken back.
-    pub(crate) fn suspense_cleared(&mut self, order: crate::domain::model::ids::Lsn, amount: Yen, now: &Now) {
-        self.suspense -= amount;
-        self.change_order(order, now, |order| order.state = OrderState::Cancelled);
-    }
 }

@@ -7,7 +7,6 @@ use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, OrderState};
 use crate::domain::model::payment::{BillKey, Lines};
-use crate::domain::model::purchase::Purchase;
 use crate::domain::model::request::{Cancel, OrderKey};
 use crate::domain::model::time::{Now, void_window_end};
 use crate::domain::state::State;
@@ -183,11 +182,4 @@ pub fn hold_expired(state: &State, customer: CustomerIx, order: Lsn, now: &Now) 
         bought_at: now.at,
         points: 0,
     }))
-}
-
-impl Undone {
-    pub fn purchase(&self) -> Purchase {
-        let &Self { order, channel, amount, month, bought_at: at, .. } = self;
-        Purchase { order, channel, amount, month, at }
-    }
 }

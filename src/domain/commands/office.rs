@@ -242,11 +242,3 @@ pub fn calendar(state: &State, ix: CustomerIx, now: &Now) -> Option<Event> {
     let (books, _) = draft.finish();
     (!books.is_empty()).then(|| Event::Settled { cause: Cause::Calendar, books: Box::new(books) })
 }
-
-impl Account {
-    /// Whether time could have changed anything: cheap, because it is asked of everybody every day.
-    fn may_owe(&self, now: &Now) -> bool {
-        self.month.is_some_and(|open| open.month < now.month)
-            || self.debt.as_ref().is_some_and(|debt| !debt.bills.is_empty() || !debt.credit.is_zero())
-    }
-}

@@ -5,12 +5,12 @@ use super::past::{Family, Seen, Turn};
 use super::refusal::{Refusal, Step, Stop};
 use super::reply::Reply;
 use crate::domain::billing::account::Account;
-use crate::domain::billing::settlement::{Pot, Settlement, Transfer};
+use crate::domain::billing::settlement::{Pot, Settlement};
 use crate::domain::model::bounds::MOST_REVERSALS;
 use crate::domain::model::ids::{CustomerIx, OrderId, RefundId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::order::{Applied, AppliedTo, Destination, OrderState, RefundMade};
-use crate::domain::model::payment::{BillKey, Line};
+use crate::domain::model::order::{Destination, OrderState, RefundMade};
+use crate::domain::model::payment::BillKey;
 use crate::domain::model::purchase::Purchase;
 use crate::domain::model::request::{OrderKey, Refund};
 use crate::domain::model::time::{Millis, Now};
@@ -196,14 +196,8 @@ fn refund_books(state: &State, customer: CustomerIx, purchase: &Purchase, now: &
     Some(draft.finish())
 }
 
-/// Money that a refund set free on the purchase's own bill, or that met no bill of its own.
-fn freed(bill: BillKey, books: &Settlement) -> impl Iterator<Item = &Transfer> {
-    let own = Pot::Bill { bill, line: Line::Principal };
-    books.transfers.iter().filter(move |transfer| transfer.from == own || transfer.from == Pot::Refund)
-}
-
 fn destination(purchase: &Purchase, books: &Settlement, now: &Now) -> Destination {
-    let mut freed = freed(purchase.bill(), books);
+    let mut freed = books.freed(purchase.bill());
     if purchase.bill() == BillKey::Month(now.month) {
         return Destination::UsageReduced;
     }
@@ -219,50 +213,5 @@ fn destination(purchase: &Purchase, books: &Settlement, now: &Now) -> Destinatio
             }
         }
         Some(_) | None => Destination::BillReduced,
-    }
-}
-
-impl Refunded {
-    /// Where its money went, the first destination first.
-    pub fn applied(&self) -> Vec<Applied> {
-        let purchase = self.purchase();
-        let mut applied: Vec<Applied> = Vec::new();
-        let mut add = |to, amount: Yen| match applied.iter_mut().find(|part| part.to == to) {
-            Some(part) => part.amount += amount,
-            None => applied.push(Applied { to, amount }),
-        };
-        let freed: Vec<_> = freed(purchase.bill(), &self.books).collect();
-        let own = self.amount.minus_or_zero(freed.iter().map(|transfer| transfer.amount).sum());
-        if !own.is_zero() {
-            add(AppliedTo::Bill(purchase.bill()), own);
-        }
-        for transfer in freed {
-            add(
-                match transfer.to {
-                    Pot::Bill { bill, .. } => AppliedTo::Bill(bill),
-                    Pot::Payout => AppliedTo::Payout,
-                    Pot::Credit | Pot::Received | Pot::Refund => AppliedTo::Credit,
-                },
-                transfer.amount,
-            );
-        }
-        applied
-    }
-
-    /// Room that came back: principal that is no longer owed, here or on another bill. What credit paid of a bill that
-    /// was issued with it is not the refund's doing.
-    pub fn restored(&self) -> Yen {
-        let by_credit = self.books.principal_in(|transfer| transfer.from == Pot::Credit);
-        self.principal_gone().minus_or_zero(by_credit)
-    }
-
-    /// By how much the customer's exposure is less than before.
-    pub fn principal_gone(&self) -> Yen {
-        (self.amount + self.books.principal_in(|_| true)).minus_or_zero(self.books.principal_out())
-    }
-
-    pub fn purchase(&self) -> Purchase {
-        let &Self { order, channel, amount, month, bought_at: at, .. } = self;
-        Purchase { order, channel, amount, month, at }
     }
 }

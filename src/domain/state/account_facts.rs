@@ -3,39 +3,12 @@
 
 use super::event::{Captured, Decided, Event, Outcome, Undone};
 use crate::domain::billing::account::{Account, Hold};
-use crate::domain::model::ids::{CustomerIx, Lsn};
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::purchase::Purchase;
 use crate::domain::model::time::Now;
 
-impl Event {
-    /// The customer whose account the fact changes: one at most.
-    pub fn account(&self) -> Option<CustomerIx> {
-        match self {
-            Self::CustomerSet { ix, .. } => Some(*ix),
-            Self::CodeIssued(issued) | Self::Tok19Issued(issued) => Some(issued.customer),
-            Self::Decided(decided) => decided.customer.filter(|_| matches!(decided.outcome, Outcome::Approved(_))),
-            // In suspense it is charged to nobody.
-            Self::Advised(advised) => advised.decided.customer,
-            Self::Cancelled(undone) | Self::HoldExpired(undone) => Some(undone.customer),
-            Self::Captured(captured) => Some(captured.customer),
-            Self::Refunded(refunded) => Some(refunded.customer),
-            Self::Settled { books, .. } => Some(books.customer),
-            Self::Noted { customer, .. } => Some(*customer),
-            Self::Opened { .. }
-            | Self::PolicySet { .. }
-            | Self::HolidaysSet { .. }
-            | Self::MerchantSet(_)
-            | Self::CodeVoided { .. }
-            | Self::Tombstoned { .. }
-            | Self::SuspenseCleared { .. }
-            | Self::RecalledWhole(_)
-            | Self::Recalled { .. } => None,
-        }
-    }
-}
-
 impl Account {
-    /// Makes the fact of record `lsn` true of the account that [`Event::account`] names.
+    /// Makes the fact of record `lsn` true of the account of [`Event::effect`].
     pub fn apply(&mut self, event: &Event, lsn: Lsn, now: &Now) {
         match event {
             Event::CustomerSet { profile, .. } => {
@@ -72,7 +45,7 @@ impl Account {
             | Event::RecalledWhole(_)
             | Event::Recalled { .. } => {}
         }
-        if !event.leaves_room_alone() {
+        if event.moves_room() {
             self.touched = lsn.into();
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::billing::notes::{Cause, Note};
-use crate::domain::billing::settlement::Settlement;
+use crate::domain::billing::settlement::{Pot, Settlement};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::Profile;
@@ -12,8 +12,8 @@ use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, RefundId, TerminalKey};
 use crate::domain::model::merchant::Merchant;
 use crate::domain::model::money::Yen;
-use crate::domain::model::order::{CaptureTerms, Destination, FirstSale, Order, fingerprint};
-use crate::domain::model::purchase::Channel;
+use crate::domain::model::order::{Applied, AppliedTo, CaptureTerms, Destination, FirstSale, Order, fingerprint};
+use crate::domain::model::purchase::{Channel, Purchase};
 use crate::domain::model::request::{Authorize, OrderKey, Payer, Post};
 use crate::domain::model::time::{Date, Millis, Month, Now};
 
@@ -228,4 +228,63 @@ pub struct Refunded {
     pub books: Box<Settlement>,
     /// When the shop gave it back, where that was told. It counts from its record; this tells the same refund from another.
     pub paid_at: Option<Millis>,
+}
+
+impl Undone {
+    pub fn purchase(&self) -> Purchase {
+        let &Self { order, channel, amount, month, bought_at: at, .. } = self;
+        Purchase { order, channel, amount, month, at }
+    }
+}
+
+impl Refunded {
+    /// Where its money went, the first destination first.
+    pub fn applied(&self) -> Vec<Applied> {
+        let purchase = self.purchase();
+        let mut applied: Vec<Applied> = Vec::new();
+        let mut add = |to, amount: Yen| match applied.iter_mut().find(|part| part.to == to) {
+            Some(part) => part.amount += amount,
+            None => applied.push(Applied { to, amount }),
+        };
+        let freed: Vec<_> = self.books.freed(purchase.bill()).collect();
+        let own = self.amount.minus_or_zero(freed.iter().map(|transfer| transfer.amount).sum());
+        if !own.is_zero() {
+            add(AppliedTo::Bill(purchase.bill()), own);
+        }
+        for transfer in freed {
+            add(
+                match transfer.to {
+                    Pot::Bill { bill, .. } => AppliedTo::Bill(bill),
+                    Pot::Payout => AppliedTo::Payout,
+                    Pot::Credit | Pot::Received | Pot::Refund => AppliedTo::Credit,
+                },
+                transfer.amount,
+            );
+        }
+        applied
+    }
+
+    /// Room that came back: principal that is no longer owed, here or on another bill. What credit paid of a bill that
+    /// was issued with it is not the refund's doing.
+    pub fn restored(&self) -> Yen {
+        let by_credit = self.books.principal_in(|transfer| transfer.from == Pot::Credit);
+        self.principal_gone().minus_or_zero(by_credit)
+    }
+
+    /// By how much the customer's exposure is less than before.
+    pub fn principal_gone(&self) -> Yen {
+        (self.amount + self.books.principal_in(|_| true)).minus_or_zero(self.books.principal_out())
+    }
+
+    pub fn purchase(&self) -> Purchase {
+        let &Self { order, channel, amount, month, bought_at: at, .. } = self;
+        Purchase { order, channel, amount, month, at }
+    }
+}
+
+impl Advised {
+    /// The customer it speaks of, charged or not.
+    pub fn about(&self) -> Option<CustomerIx> {
+        self.decided.customer.or(self.known)
+    }
 }

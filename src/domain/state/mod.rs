@@ -6,9 +6,9 @@ pub mod checkpoint;
 pub(crate) mod chunks;
 pub mod code_book;
 pub(crate) mod describe;
+pub mod effect;
 pub mod event;
 pub(crate) mod index;
-pub(crate) mod news;
 pub mod order_book;
 pub mod receipts;
 
@@ -34,7 +34,8 @@ pub use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{BankCalendar, Millis, Now};
 use chunks::Chunks;
 use code_book::CodeBook;
-use event::{Captured, CodeIssued, Decided, Event, Outcome, Refunded};
+use effect::Effect;
+use event::{Advised, Captured, CodeIssued, Decided, Event, Outcome, Refunded};
 use index::Index;
 use order_book::OrderBook;
 use receipts::{Receipt, Receipts};
@@ -175,7 +176,8 @@ impl State {
     }
 
     /// Makes the next fact true.
-    pub fn apply(&mut self, event: &Event, now: &Now) {
+    pub fn apply(&mut self, event: &Event, now: &Now) -> Effect {
+        let mut effect = event.effect();
         assert!(now.at >= self.time, "time in the journal went back");
         self.lsn = self.lsn.next();
         self.time = now.at;
@@ -197,11 +199,13 @@ impl State {
                 if let Some(code) = self.codes.get_mut(*handle) {
                     let by = VoidedBy::Customer;
                     code.change(self.lsn, |code| code.end(Ending::Voided { at: now.at, by }, now.at));
+                    effect.notified = Some(code.customer);
                 }
             }
             Event::Decided(decided) => {
                 self.add_decision(decided, None, now);
-                self.mark_code(decided, self.lsn, now);
+                let customer = self.mark_code(decided, self.lsn, now);
+                effect.notified = effect.notified.or(customer);
             }
             Event::Advised(advised) => self.advised(advised, now),
             Event::SuspenseCleared { order, amount } => self.suspense_cleared(*order, *amount, now),
@@ -220,7 +224,7 @@ impl State {
             // They change an account and nothing else.
             Event::HoldExpired(_) | Event::Settled { .. } | Event::Noted { .. } => {}
         }
-        if let Some(ix) = event.account() {
+        if let Some(ix) = effect.customer {
             let lsn = self.lsn;
             self.account_mut(ix).apply(event, lsn, now);
         }
@@ -228,6 +232,7 @@ impl State {
             let receipt = Receipt { lsn: self.lsn, at: now.at, event: Box::new(event.clone()) };
             self.receipts.push(key, receipt);
         }
+        effect
     }
 
     fn recalled(&mut self, mut order: Order, now: &Now) {
@@ -266,7 +271,7 @@ impl State {
     }
 
     /// The decision's order, chained to its customer's others.
-    pub(crate) fn add_decision(&mut self, decided: &Decided, advice: Option<Booked>, now: &Now) {
+    fn add_decision(&mut self, decided: &Decided, advice: Option<Booked>, now: &Now) {
         let input = &decided.input;
         let customer_part = decided.customer.and_then(|ix| self.account(ix)).map(|account| Part::of(&account.id));
         let id = AuthorizationId { part: part_of(input, customer_part), lsn: self.lsn, random: decided.random };
@@ -292,10 +297,32 @@ impl State {
         self.orders.push(order);
     }
 
-    /// A try with a code leaves its trace on the code: used, attempted, or wrongly sealed.
-    fn mark_code(&mut self, decided: &Decided, lsn: Lsn, now: &Now) {
-        let Payer::Code(scanned) = &decided.input.payer else { return };
-        let Some(code) = scanned.handle().and_then(|handle| self.codes.get_mut(handle)) else { return };
+    fn advised(&mut self, advised: &Advised, now: &Now) {
+        let (lsn, decided) = (self.lsn, &advised.decided);
+        self.add_decision(decided, Some(advised.booked), now);
+        if advised.booked.suspense().is_some() {
+            self.suspense += decided.input.amount;
+            return;
+        }
+        let handle = match &decided.input.payer {
+            Payer::Code(scanned) => scanned.handle(),
+            Payer::Customer(_) => None,
+        };
+        if let Some(code) = handle.and_then(|handle| self.codes.get_mut(handle)) {
+            code.change(lsn, |code| code.paid_before(lsn, now.at));
+        }
+    }
+
+    /// A sale in suspense was taken back.
+    fn suspense_cleared(&mut self, order: Lsn, amount: Yen, now: &Now) {
+        self.suspense -= amount;
+        self.change_order(order, now, |order| order.state = OrderState::Cancelled);
+    }
+
+    /// A try with a code leaves its trace on the code: used, attempted, or wrongly sealed. Gives whose code it is.
+    fn mark_code(&mut self, decided: &Decided, lsn: Lsn, now: &Now) -> Option<CustomerIx> {
+        let Payer::Code(scanned) = &decided.input.payer else { return None };
+        let code = self.codes.get_mut(scanned.handle()?)?;
         code.change(lsn, |code| match decided.outcome {
             Outcome::Denied { reason: Reason::CodeInvalid, .. } => {
                 if matches!(scanned, Scanned::Forged { .. }) {
@@ -314,6 +341,7 @@ impl State {
                 code.end(Ending::Used { by: lsn, at: now.at }, now.at);
             }
         });
+        Some(code.customer)
     }
 
     fn tombstoned(&mut self, key: OrderKey, now: &Now) {

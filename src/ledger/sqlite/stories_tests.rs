@@ -111,7 +111,7 @@ fn put_back_dossiers(db: &Connection, history: &History) {
         let ix = i64::try_from(ix).unwrap();
         let has_story = |bill: &Bill| {
             let (kind, number) = match bill.key {
-                BillKey::Month(month) => (1, i64::try_from(month.to_number()).unwrap()),
+                BillKey::Month(month) => (1, i64::from(month.to_number())),
                 BillKey::Np(order) => (2, order.0.cast_signed()),
             };
             let mut query =

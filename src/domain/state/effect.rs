@@ -1,0 +1,253 @@
+//! What a fact changes, for those who count it, show it or notify somebody of it: one table over all facts.
+
+use super::State;
+use super::event::{Decided, Event, Outcome};
+use crate::domain::billing::notes::{Cause, Note};
+use crate::domain::model::code::Code;
+use crate::domain::model::ids::{CustomerIx, Lsn};
+use crate::domain::model::money::Yen;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The customer whose account changes: one at most.
+    pub customer: Option<CustomerIx>,
+    /// Exposure that is added to that account.
+    pub added: Yen,
+    /// Exposure that comes off it.
+    pub removed: Yen,
+    /// Yen that somebody was told of by the answer to this fact and that a power cut before the sync takes back. Where
+    /// answers may leave before the sync (`journal.sync = "bounded"`), a group may go ahead of it only within a budget of
+    /// these. What time makes true answers nobody, and what moves no money can be said again.
+    pub at_risk: u64,
+    /// Policy or holidays are others.
+    pub is_rules: bool,
+    /// The customer whose phones may have something new to show, one at most. A policy touches everybody and is not told
+    /// here.
+    pub notified: Option<CustomerIx>,
+}
+
+impl Effect {
+    fn on(customer: CustomerIx) -> Self {
+        Self { customer: Some(customer), ..Self::default() }
+    }
+
+    fn rules() -> Self {
+        Self { is_rules: true, ..Self::default() }
+    }
+
+    fn decided(decided: &Decided) -> Self {
+        if matches!(decided.outcome, Outcome::Denied { .. }) {
+            return Self::default();
+        }
+        let amount = decided.input.amount;
+        // In suspense it is charged to nobody.
+        let added = if decided.customer.is_some() { amount } else { Yen::ZERO };
+        Self { customer: decided.customer, added, at_risk: amount.get(), ..Self::default() }
+    }
+}
+
+impl Event {
+    pub fn effect(&self) -> Effect {
+        let effect = match self {
+            Self::Opened { .. }
+            | Self::MerchantSet(_)
+            | Self::CodeVoided { .. }
+            | Self::RecalledWhole(_)
+            | Self::Recalled { .. } => Effect::default(),
+            Self::PolicySet { .. } | Self::HolidaysSet { .. } => Effect::rules(),
+            Self::CustomerSet { ix, .. } => Effect::on(*ix),
+            Self::CodeIssued(issued) | Self::Tok19Issued(issued) => Effect::on(issued.customer),
+            Self::Noted { customer, .. } => Effect::on(*customer),
+            Self::Decided(decided) => Effect::decided(decided),
+            Self::Advised(advised) => Effect::decided(&advised.decided),
+            // The late sale that it blocks would be approved, and of its amount nothing is known: never before the sync.
+            Self::Tombstoned { .. } => Effect { at_risk: u64::MAX, ..Effect::default() },
+            Self::SuspenseCleared { amount, .. } => Effect { at_risk: amount.get(), ..Effect::default() },
+            Self::HoldExpired(undone) => Effect { removed: undone.amount, ..Effect::on(undone.customer) },
+            Self::Cancelled(undone) => {
+                Effect { removed: undone.amount, at_risk: undone.amount.get(), ..Effect::on(undone.customer) }
+            }
+            // The goods are gone, and the hold would run out. It is never more than was authorized.
+            Self::Captured(captured) => {
+                Effect { removed: captured.released, at_risk: captured.amount.get(), ..Effect::on(captured.customer) }
+            }
+            Self::Refunded(refund) => {
+                Effect { removed: refund.principal_gone(), at_risk: refund.amount.get(), ..Effect::on(refund.customer) }
+            }
+            Self::Settled { cause, books } => {
+                Effect { removed: books.principal_paid(), at_risk: moved(cause), ..Effect::on(books.customer) }
+            }
+        };
+        let has_news = self.moves_room() || matches!(self, Self::CodeIssued(_) | Self::Tok19Issued(_));
+        Effect { notified: effect.customer.filter(|_| has_news), ..effect }
+    }
+
+    /// Whether what the customer of the fact can spend, or what is in its way, may have moved. What is said of codes and
+    /// slips alone moves no room.
+    pub(crate) const fn moves_room(&self) -> bool {
+        !matches!(self, Self::CodeIssued(_) | Self::Tok19Issued(_) | Self::Noted { note: Note::SlipIssued(_), .. })
+    }
+}
+
+fn moved(cause: &Cause) -> u64 {
+    match cause {
+        Cause::Repayment(payment) | Cause::Final(payment) => payment.amount.get(),
+        Cause::Payout { amount, .. } | Cause::Damages { amount, .. } => amount.get(),
+        Cause::Calendar => 0,
+    }
+}
+
+impl State {
+    /// The position of the last fact that touched the code, its sale or what its customer can spend. It never falls, is
+    /// the same after a restart, and two looks with one version differ only by what time has done.
+    pub fn version_of(&self, code: &Code) -> Option<Lsn> {
+        let spendable = self.account(code.customer)?.touched.get();
+        Some(code.touched.max(spendable).max(self.policy.as_ref()?.since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::domain::billing::notes::Payment;
+    use crate::domain::commands::history::History;
+    use crate::domain::model::code::Ending;
+    use crate::domain::model::ids::{CodeId, OfficeId};
+    use crate::domain::model::settings::Settings;
+    use crate::domain::model::time::{Date, Millis, Month, Now};
+    use crate::domain::state::event::Approval;
+    use crate::journal::codec;
+
+    /// Each code with its version, its customer, and what its phone is shown of it at this moment.
+    fn shown(state: &State, now: &Now) -> HashMap<CodeId, (Lsn, CustomerIx, String)> {
+        let Some(rules) = state.rules() else { return HashMap::new() };
+        let show = |code: &Code| {
+            let (sale, latest) = (
+                match code.ending {
+                    Some(Ending::Used { by, .. }) => state.orders.by_lsn(by),
+                    _ => None,
+                },
+                code.latest_attempt.and_then(|lsn| state.orders.by_lsn(lsn)),
+            );
+            let told = [sale, latest].map(|order| {
+                order.map(|order| (order.id, order.status(now.at), order.became(now.at), order.sale_words(now.at)))
+            });
+            let spendable = state.account(code.customer).unwrap().spendable(now, rules);
+            let content = format!("{:?} {} {told:?} {spendable:?}", code.state(now.at), code.attempts);
+            (code.id, (state.version_of(code).unwrap(), code.customer, content))
+        };
+        state.codes.iter().filter(|code| now.at < code.forget_at()).map(show).collect()
+    }
+
+    #[test]
+    fn a_version_rises_with_what_is_shown_and_for_nobody_else() {
+        let (mut rises, mut quiet) = (0, 0);
+        for seed in 300..306 {
+            let history = History::new(seed, 1_500);
+            let mut state = State::new(Settings::default());
+            for (lsn, at, event) in &history.events {
+                let now = Now::at(*at);
+                let before = shown(&state, &now);
+                let touched = state.apply(event, &now).notified;
+                let after = shown(&state, &now);
+                for (id, (old, customer, was)) in &before {
+                    // One that was forgotten meanwhile, a used one's time counting from its use.
+                    let Some((new, _, is)) = after.get(id) else { continue };
+                    assert!(new >= old, "seed {seed} record {lsn}: a version fell");
+                    assert!(new == lsn || new == old, "seed {seed} record {lsn}: a version is no fact's position");
+                    if new == old {
+                        assert_eq!(was, is, "seed {seed} record {lsn}: one version, two contents, by {event:?}");
+                        quiet += 1;
+                        continue;
+                    }
+                    let for_all = matches!(event, Event::PolicySet { .. });
+                    assert!(for_all || touched == Some(*customer), "seed {seed} record {lsn}: news of somebody else");
+                    rises += 1;
+                }
+            }
+        }
+        assert!(rises > 400 && quiet > 4_000, "{rises} {quiet}");
+    }
+
+    const WHOLE: u64 = 1_980;
+
+    /// One event of each kind, from the golden bytes.
+    fn one_of_each() -> Vec<Event> {
+        let lines = include_str!("../../../tests/golden/events.txt").lines();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        lines.map(|line| codec::decode(&line.as_bytes().chunks(2).map(byte).collect::<Vec<_>>()).unwrap()).collect()
+    }
+
+    #[test]
+    fn each_kind_says_what_is_lost_with_it() {
+        let all = one_of_each();
+        let paid = all.iter().find_map(|event| match event {
+            Event::Settled { cause: Cause::Repayment(payment), .. } => Some(payment.amount.get()),
+            _ => None,
+        });
+        let expected = [
+            ("opened", 0),
+            ("policy", 0),
+            ("holidays", 0),
+            ("merchant", 0),
+            ("customer", 0),
+            ("code", 0),
+            ("code voided", 0),
+            ("denial", 0),
+            ("blocked", u64::MAX),
+            ("cancel", WHOLE),
+            ("capture", WHOLE),
+            ("refund", WHOLE),
+            ("hold expired", 0),
+            ("recalled whole", 0),
+            ("repayment", paid.unwrap()),
+            ("note", 0),
+            ("advice", WHOLE),
+            ("suspense cleared", WHOLE),
+            ("code of 19 digits", 0),
+            ("recalled", 0),
+            ("refund at a time", WHOLE),
+        ];
+        assert_eq!(all.len(), expected.len(), "a new kind stands here too");
+        for (event, (name, yen)) in all.iter().zip(expected) {
+            assert_eq!(event.effect().at_risk, yen, "{name}: {event:?}");
+        }
+    }
+
+    #[test]
+    fn money_of_the_office_counts_whatever_it_is_for() {
+        let settled = one_of_each().into_iter().find_map(|event| match event {
+            Event::Settled { books, .. } => Some(books),
+            _ => None,
+        });
+        let (books, id, amount) = (settled.unwrap(), OfficeId::new("P-1").unwrap(), Yen::new(700));
+        let payment = Payment { id, amount, paid_at: Millis(0), slip: None };
+        let month = Month::parse("2026-11").unwrap();
+        for (cause, yen) in [
+            (Cause::Calendar, 0),
+            (Cause::Repayment(payment), 700),
+            (Cause::Final(payment), 700),
+            (Cause::Payout { id, amount }, 700),
+            (Cause::Damages { id, month, amount }, 700),
+        ] {
+            assert_eq!(Event::Settled { cause, books: books.clone() }.effect().at_risk, yen);
+        }
+    }
+
+    #[test]
+    fn an_approval_counts_captured_or_held() {
+        let decided = one_of_each().into_iter().find_map(|event| match event {
+            Event::Decided(decided) => Some(decided),
+            _ => None,
+        });
+        let mut decided = decided.unwrap();
+        for hold_expires_at in [None, Some(Millis(1))] {
+            let due = Date::new(2026, 12, 10).unwrap();
+            let approval = Approval { month: Month::parse("2026-11").unwrap(), due, points: 0, hold_expires_at };
+            decided.outcome = Outcome::Approved(approval);
+            assert_eq!(Event::Decided(decided.clone()).effect().at_risk, WHOLE);
+        }
+    }
+}
