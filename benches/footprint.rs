@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sokketsu::domain::commands::request::Request;
-use sokketsu::domain::commands::{Ruling, reply_after, rule};
+use sokketsu::domain::commands::{Ruling, dispatch};
 use sokketsu::domain::model::customer::{Limits, Profile};
 use sokketsu::domain::model::money::Yen;
 use sokketsu::domain::model::time::{Millis, Now};
@@ -85,9 +85,11 @@ fn sell(state: &mut State, customers: u32, sales: u32) {
         batches.time(|| {
             state.make_room();
             for request in &requests {
-                let Ruling::Record(event) = rule(state, request, &now, 0, &mut || 7) else { panic!("known") };
+                let Ruling::Record(event, answer) = dispatch(state, request, &now, 0, &mut || 7) else {
+                    panic!("known")
+                };
                 state.apply(&event, &now);
-                std::hint::black_box(reply_after(state, request, &event, true, &now));
+                std::hint::black_box(answer(state, &event, &now));
             }
         });
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use allocation_counter::measure;
 use sokketsu::domain::commands::reply::Reply;
 use sokketsu::domain::commands::request::Request;
-use sokketsu::domain::commands::{Ruling, reply_after, rule};
+use sokketsu::domain::commands::{Ruling, dispatch};
 use sokketsu::domain::model::ids::{Category, CustomerIx, Handle, Part};
 use sokketsu::domain::model::money::Yen;
 use sokketsu::domain::model::purchase::Channel;
@@ -58,10 +58,12 @@ fn with_code(state: &mut State, n: u32, number: u32, now: &Now) -> Authorize {
 
 /// Judges a purchase and makes it true, as the engine does; it must be approved.
 fn buy(state: &mut State, request: &Request, now: &Now) {
-    let Ruling::Record(event) = rule(state, request, now, 0, &mut || 7) else { panic!("not a new decision") };
+    let Ruling::Record(event, answer) = dispatch(state, request, now, 0, &mut || 7) else {
+        panic!("not a new decision")
+    };
     assert!(matches!(event, Event::Decided(Decided { outcome: Outcome::Approved(_), .. })), "{event:?}");
     state.apply(&event, now);
-    let reply = reply_after(state, request, &event, true, now);
+    let reply = answer(state, &event, now);
     assert!(matches!(reply, Reply::Decision { replayed: false, .. }));
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sokketsu::code::{Form, Issuers, Keyring, Minted, mint};
 use sokketsu::domain::commands::reply::Reply;
 use sokketsu::domain::commands::request::Request;
-use sokketsu::domain::commands::{Ruling, reply_after, rule};
+use sokketsu::domain::commands::{Ruling, dispatch};
 use sokketsu::domain::model::ids::Handle;
 use sokketsu::domain::model::order::Told;
 use sokketsu::domain::model::request::{Proof, Scanned};
@@ -43,9 +43,9 @@ pub fn minted(keys: &Keyring, issuers: &Issuers) -> Minted {
 pub fn approval() -> (Event, Told) {
     let (mut state, now) = (with_codes(1), Now::at(Millis(START + 1_000)));
     let request = Request::Authorize { input: Arc::new(purchase(0, 1_001)), throttled: false, sealed_by: None };
-    let Ruling::Record(event) = rule(&state, &request, &now, 0, &mut || 7) else { panic!("a new order") };
+    let Ruling::Record(event, answer) = dispatch(&state, &request, &now, 0, &mut || 7) else { panic!("a new order") };
     state.apply(&event, &now);
-    match reply_after(&state, &request, &event, true, &now) {
+    match answer(&state, &event, &now) {
         Reply::Decision { order, replayed: false } => (event, order),
         other => panic!("not a decision: {other:?}"),
     }

@@ -16,7 +16,7 @@ use crate::domain::commands::office::calendar;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
-use crate::domain::commands::{MOST_STEPS, Ruling, existed, reply_after, rule};
+use crate::domain::commands::{MOST_STEPS, Ruling, dispatch};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::bounds::Full;
 use crate::domain::model::ids::{CustomerId, CustomerIx, Lsn};
@@ -191,25 +191,24 @@ impl Owner {
     fn carry_out(&mut self, request: &Request, group: &mut Group) -> Reply {
         for steps in 0..=MOST_STEPS {
             let random = &mut self.random;
-            let (event, is_last) = match rule(&self.state, request, &self.now, steps, &mut || random.next_u64()) {
+            let (event, answer) = match dispatch(&self.state, request, &self.now, steps, &mut || random.next_u64()) {
                 Ruling::Answer(reply) => {
                     if let Request::FindCustomer(id) = request {
                         self.follow(id, group);
                     }
                     return reply;
                 }
-                Ruling::Record(event) => (event, true),
-                Ruling::Step(event) => (event, false),
+                Ruling::Record(event, answer) => (event, Some(answer)),
+                Ruling::Step(event) => (event, None),
             };
             if steps == 0 && self.is_full_for(&event) && !self.knows(request) {
                 return Reply::Full(Full::Orders);
             }
-            let existed = existed(&self.state, request);
             if self.record(&event, group).is_err() {
                 return Reply::TooLarge;
             }
-            if is_last {
-                return reply_after(&self.state, request, &event, existed, &self.now);
+            if let Some(answer) = answer {
+                return answer(&self.state, &event, &self.now);
             }
         }
         tracing::error!("a request about an order has no end; what it came to stands, and it is told to ask again");

@@ -12,7 +12,7 @@ use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::commands::reply::Reply;
 use sokketsu::domain::commands::request::{OnOrder, Request};
-use sokketsu::domain::commands::{MOST_STEPS, Ruling, existed, reply_after, rule};
+use sokketsu::domain::commands::{MOST_STEPS, Ruling, dispatch};
 use sokketsu::domain::model::code::Form;
 use sokketsu::domain::model::customer::{Identity, Limits};
 use sokketsu::domain::model::denial::Reason;
@@ -132,17 +132,16 @@ impl Product {
             random
         };
         for steps in 0..=MOST_STEPS {
-            match rule(&self.state, &request, &at, steps, &mut draw) {
+            match dispatch(&self.state, &request, &at, steps, &mut draw) {
                 Ruling::Answer(reply) => {
                     self.random = random;
                     return reply;
                 }
                 Ruling::Step(event) => self.record(event, now),
-                Ruling::Record(event) => {
+                Ruling::Record(event, answer) => {
                     self.random = random;
-                    let existed = existed(&self.state, &request);
                     self.record(event.clone(), now);
-                    return reply_after(&self.state, &request, &event, existed, &at);
+                    return answer(&self.state, &event, &at);
                 }
             }
         }

@@ -9,7 +9,7 @@ use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::commands::reply::Reply;
 use sokketsu::domain::commands::request::{OnOrder, Request};
-use sokketsu::domain::commands::{MOST_STEPS, Ruling, existed, reply_after, rule};
+use sokketsu::domain::commands::{MOST_STEPS, Ruling, dispatch};
 use sokketsu::domain::model::advice::Booked;
 use sokketsu::domain::model::code::{Code, Form};
 use sokketsu::domain::model::customer::{Identity, Limits, Status};
@@ -46,7 +46,7 @@ pub trait Core {
     fn restart(&mut self);
 }
 
-/// `rule` and `apply`, nothing else. Restarting replays the events.
+/// `dispatch` and `apply`, nothing else. Restarting replays the events.
 pub struct Pure {
     state: State,
     history: Vec<(Millis, Event)>,
@@ -85,13 +85,12 @@ impl Core for Pure {
             random
         };
         for steps in 0..=MOST_STEPS {
-            match rule(&self.state, &request, &now, steps, &mut draw) {
+            match dispatch(&self.state, &request, &now, steps, &mut draw) {
                 Ruling::Answer(reply) => return reply,
                 Ruling::Step(event) => self.record(event, &now),
-                Ruling::Record(event) => {
-                    let existed = existed(&self.state, &request);
+                Ruling::Record(event, answer) => {
                     self.record(event.clone(), &now);
-                    return reply_after(&self.state, &request, &event, existed, &now);
+                    return answer(&self.state, &event, &now);
                 }
             }
         }

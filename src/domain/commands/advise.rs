@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use super::authorize::{FoundPayer, approval, find_payer, fits_limits, is_at_bound, judge, recorded, room_in};
+use super::authorize::{
+    FoundPayer, approval, find_payer, fits_limits, is_at_bound, judge, recorded, room_in, with_a_wrong_seal,
+};
 use super::past::Turn;
 use super::refusal::{Refusal, Step, Stop};
 use super::reply::Reply;
-use super::with_a_wrong_seal;
 use crate::domain::billing::lateness::Rules;
 use crate::domain::model::advice::{Booked, SuspenseWhy};
 use crate::domain::model::code::CodeState;

@@ -7,6 +7,9 @@
 
 use std::sync::Arc;
 
+use super::Ruling;
+use super::past::{Turn, present_in_memory};
+use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::lateness::Rules;
 use crate::domain::model::bounds::{MOST_LOOKED_BACK, most_kept};
@@ -24,6 +27,38 @@ use crate::domain::model::request::{Authorize, JPY, OrderKey, Payer, Proof, Scan
 use crate::domain::model::time::{Now, SECOND};
 use crate::domain::state::State;
 use crate::domain::state::event::{Approval, Decided, Event, Outcome};
+
+/// A known order is answered as the first time; a new one is judged. With `throttled` nothing new is decided. `sealed_by` is
+/// the key generation of the seal that holds.
+pub(super) fn authorize(
+    turn: &Turn<'_>,
+    input: &Arc<Authorize>,
+    throttled: bool,
+    sealed_by: Option<u8>,
+    draw: &mut dyn FnMut() -> u64,
+) -> Ruling {
+    let &Turn { state, now, in_force, .. } = turn;
+    match decide(state, input, now, &in_force.policy) {
+        Verdict::Replay(order) => {
+            Ruling::Answer(Reply::Decision { order: present_in_memory(state, order, now).told(), replayed: true })
+        }
+        Verdict::Reused(order) => Ruling::Answer(Reply::OrderIdReused { first: order.id, terminal: order.terminal }),
+        Verdict::Judged(_) if throttled => Ruling::Answer(Reply::Throttled),
+        Verdict::Judged(judgement) => {
+            let (input, judgement) = with_a_wrong_seal(state, input, sealed_by, now).map_or_else(
+                || (Arc::clone(input), judgement),
+                |forged| judge_forged(state, forged, now, &in_force.policy),
+            );
+            Ruling::Record(recorded(input, judgement, in_force.version, draw()), decision)
+        }
+    }
+}
+
+/// The decision that was recorded last.
+fn decision(state: &State, _: &Event, _: &Now) -> Reply {
+    let order = state.orders.newest();
+    order.map_or(Reply::Unknown, |order| Reply::Decision { order: order.told(), replayed: false })
+}
 
 /// What is to be done with an authorization request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +123,29 @@ pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, polic
             Judgement { customer, room, outcome: Outcome::Denied { reason, first } }
         }
     }
+}
+
+/// A seal counts only under the keys that its code was issued with: one made with other keys of ours, which may be known to
+/// others by now, is a forged one, and judged and recorded as such. Nothing where it is not that.
+pub(super) fn with_a_wrong_seal(
+    state: &State,
+    input: &Arc<Authorize>,
+    sealed_by: Option<u8>,
+    now: &Now,
+) -> Option<Arc<Authorize>> {
+    let (Payer::Code(Scanned::Sealed { handle, .. }), Some(generation)) = (&input.payer, sealed_by) else {
+        return None;
+    };
+    let code = state.codes.get(*handle, now.at).filter(|code| code.generation != generation)?;
+    let payer = Payer::Code(Scanned::Forged { handle: code.handle });
+    Some(Arc::new(Authorize { payer, ..input.as_ref().clone() }))
+}
+
+/// The same sale, with a forged code.
+fn judge_forged(state: &State, input: Arc<Authorize>, now: &Now, policy: &Policy) -> (Arc<Authorize>, Judgement) {
+    let tombstone = state.orders.by_key(&input.key(), now.at).is_some();
+    let judgement = judge(state, &input, tombstone, now, policy);
+    (input, judgement)
 }
 
 pub(crate) fn room_in(account: &Account, channel: Channel, now: &Now, rules: Rules<'_>) -> Yen {

@@ -195,7 +195,7 @@ fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::commands::office::instruct;
+    use crate::domain::commands::office::judge;
     use crate::domain::commands::refusal::Step;
     use crate::domain::model::customer::Profile;
     use crate::domain::model::ids::{CustomerId, Lsn};
@@ -260,7 +260,7 @@ mod tests {
         /// Tells it: whether it is posted, replayed, or why it is refused. `known` is what the ledger says.
         fn tell_with(&mut self, who: &str, told: &Instruction, known: Option<&Known>) -> Result<&'static str, Refusal> {
             let customer = CustomerId::new(who).unwrap();
-            match instruct(&self.state, &customer, (told, known), &self.now, &mut || 0)? {
+            match judge(&self.state, &customer, (told, known), &self.now, &mut || 0)? {
                 Step::Answer(_) => Ok("replayed"),
                 Step::Record(event) => {
                     self.state.apply(&event, &self.now);

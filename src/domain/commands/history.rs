@@ -1,4 +1,4 @@
-//! Random histories for tests: a seed drives every kind of request through `rule` and `apply`, with late, forged
+//! Random histories for tests: a seed drives every kind of request through `dispatch` and `apply`, with late, forged
 //! and repeated ones among them, jumps over midnights, months and retentions, and memory freed at random.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use super::cancel::hold_expired;
 use super::office::calendar;
 use super::past::Past;
 use super::request::{OnOrder, Request};
-use super::{MOST_STEPS, Ruling, rule};
+use super::{MOST_STEPS, Ruling, dispatch};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::{Identity, Limits, Status};
@@ -158,9 +158,9 @@ impl History {
         for steps in 0..=MOST_STEPS {
             let random = &mut self.random;
             // Small draws, so that handles come again after their rest.
-            match rule(&self.state, request, &now, steps, &mut || random.next_u64() % 200) {
+            match dispatch(&self.state, request, &now, steps, &mut || random.next_u64() % 200) {
                 Ruling::Answer(_) => return,
-                Ruling::Record(event) => return self.record(event),
+                Ruling::Record(event, _) => return self.record(event),
                 Ruling::Step(event) => {
                     self.advice_is_sound(&event);
                     self.record(event);

@@ -1,12 +1,15 @@
 //! What the back office tells us of a customer's money, and what it comes to.
 
+use super::Ruling;
 use super::claims::{Claim, claim};
+use super::past::Turn;
 use super::refusal::{Refusal, Step};
+use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::draft::Draft;
 use crate::domain::billing::lateness::Rules;
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending, SlipIssued};
-use crate::domain::model::bounds::RUN_OUT_FOR_ONE;
+use crate::domain::model::bounds::{Full, RUN_OUT_FOR_ONE};
 use crate::domain::model::ids::{CustomerId, CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line, SlipKind};
@@ -14,7 +17,7 @@ use crate::domain::model::request::Instruction;
 use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
-use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+use crate::domain::state::receipts::{Known, Receipt, ReceiptKind, Receipts};
 
 /// Yen: the amount has six digits in the barcode of a slip.
 const MOST_ON_BARCODE: u64 = 999_999;
@@ -31,8 +34,39 @@ struct Office<'a> {
     rules: Rules<'a>,
 }
 
-/// A new fact, or the receipt of the one that the id stands for; `ledger` is what only the ledger has of that id.
-pub fn instruct(
+/// The office says something of a customer's money; `ledger` is what only the ledger has of its id.
+pub(super) fn instruct(
+    turn: &Turn<'_>,
+    customer: &CustomerId,
+    instruction: &Instruction,
+    ledger: Option<&Known>,
+    draw: &mut dyn FnMut() -> u64,
+) -> Ruling {
+    let &Turn { state, now, .. } = turn;
+    if state.receipts.len() >= Receipts::MOST {
+        return Ruling::Answer(Reply::Full(Full::Receipts));
+    }
+    match judge(state, customer, (instruction, ledger), now, draw) {
+        Ok(Step::Record(event)) => Ruling::Record(event, answer),
+        Ok(Step::Answer(receipt)) => Ruling::Answer(booked(state, receipt, true)),
+        Err(refusal) => Ruling::Answer(Reply::Refused(refusal)),
+    }
+}
+
+/// What was just recorded, as its receipt says it.
+fn answer(state: &State, event: &Event, now: &Now) -> Reply {
+    booked(state, Receipt { lsn: state.lsn, at: now.at, event: Box::new(event.clone()) }, false)
+}
+
+/// The customer of an office's fact as it is now, with the fact.
+fn booked(state: &State, receipt: Receipt, replayed: bool) -> Reply {
+    let account = receipt.event.effect().customer.and_then(|customer| state.account(customer));
+    let Some(account) = account else { return Reply::Unknown };
+    Reply::Booked { account: Box::new(account.clone()), receipt: Box::new(receipt), replayed }
+}
+
+/// A new fact, or the receipt of the one that the id stands for.
+pub(super) fn judge(
     state: &State,
     customer: &CustomerId,
     (instruction, ledger): (&Instruction, Option<&Known>),

@@ -7,7 +7,7 @@ use super::rows::SqliteRows;
 use crate::domain::billing::bill::{Bill, ChangeKind};
 use crate::domain::commands::history::{History, assert_alike};
 use crate::domain::commands::request::Request;
-use crate::domain::commands::{Ruling, rule};
+use crate::domain::commands::{Ruling, dispatch};
 use crate::domain::model::ids::{CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::BillKey;
@@ -32,7 +32,7 @@ fn one_yen(history: &mut History, number: usize) {
     let id = OfficeId::new(&format!("one-yen-{number}")).unwrap();
     let instruction = Instruction::Repay { id, amount: Yen::new(1), paid_at: None, slip: None };
     let request = Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) };
-    let Ruling::Record(event) = rule(&history.state, &request, &Now::at(history.now()), 0, &mut || 0) else {
+    let Ruling::Record(event, _) = dispatch(&history.state, &request, &Now::at(history.now()), 0, &mut || 0) else {
         panic!("payment {number} is not recorded");
     };
     history.record(event);
