@@ -101,7 +101,8 @@ impl Owner {
         let holds = holds.collect();
         let exposure = total_exposure(&state, &now);
         let random = StdRng::from_seed(seed);
-        let (followed, calendar) = (HashSet::default(), Calendar::default());
+        let followed = HashSet::default();
+        let calendar = Calendar::default();
         let owner = Self { state, random, board, posted, now, holds, exposure, followed, calendar };
         owner.show_rules();
         // Before anybody asks: what was recorded under a clock that went back since is judged by no earlier time.
@@ -288,7 +289,8 @@ impl Owner {
             Booked::Posted => self.assert_within_limits(&advised.decided),
             Booked::OverLimit => {}
             Booked::Suspense(why) => {
-                let (reason, amount) = (why.name(), advised.decided.input.amount.get());
+                let reason = why.name();
+                let amount = advised.decided.input.amount.get();
                 tracing::warn!(reason, amount, "a sale that the network approved went to suspense");
             }
         }
@@ -302,7 +304,8 @@ impl Owner {
         let Outcome::Approved(_) = decided.outcome else { return };
         let account = decided.customer.and_then(|ix| self.state.account(ix));
         let (Some(account), Some(rules)) = (account, self.state.rules()) else { return };
-        let (limits, exposure) = (account.limits(rules.policy), account.exposure(&self.now, rules));
+        let limits = account.limits(rules.policy);
+        let exposure = account.exposure(&self.now, rules);
         assert!(exposure.total <= limits.total, "an approval went above the total limit");
         let in_store = decided.input.channel == Channel::InStore;
         assert!(!in_store || exposure.in_store <= limits.in_store, "an approval went above the in-store limit");

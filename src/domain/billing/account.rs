@@ -225,7 +225,7 @@ mod tests {
         account.owe(&purchase(Channel::InStore, 50, month("2026-10")), Date::MAX);
         assert!(account.debt.is_none(), "one sum");
         account.owe(&purchase(Channel::InStore, 10, month("2026-11")), Date::MAX);
-        assert_eq!((account.month.unwrap().amount, account.stories().len()), (Yen::new(10), 1));
+        assert_eq!((account.month.unwrap().amount, account.listed_bills().len()), (Yen::new(10), 1));
         account.owe(&purchase(Channel::Online, 1, month("2026-11")), Date::MAX);
         assert_eq!((account.month, owed(&account).len()), (None, 2));
     }

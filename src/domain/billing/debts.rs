@@ -12,13 +12,13 @@ use crate::domain::model::time::Date;
 
 impl Account {
     /// The bills but for the open month, by their key.
-    pub fn stories(&self) -> &[Arc<Bill>] {
+    pub fn listed_bills(&self) -> &[Arc<Bill>] {
         self.debt.as_ref().map_or(&[], |debt| &debt.bills)
     }
 
     /// Where the bill is among [`Account::stories`], or where it would be put.
     pub(crate) fn place(&self, key: BillKey) -> Result<usize, usize> {
-        let bills = self.stories();
+        let bills = self.listed_bills();
         // Bills are made in order, and mostly paid in order.
         if bills.last().is_none_or(|last| last.key < key) {
             return Err(bills.len());
@@ -29,15 +29,15 @@ impl Account {
     /// A bill as it stands; none if nothing is known of it.
     pub fn bill(&self, key: BillKey) -> Option<Cow<'_, Bill>> {
         let open = || self.month.as_ref().filter(|open| BillKey::Month(open.month) == key);
-        match self.story_of(key) {
+        match self.listed_bill(key) {
             Some(bill) => Some(Cow::Borrowed(bill)),
             None => open().map(|open| Cow::Owned(Bill::of_month(open))),
         }
     }
 
     /// The bill, if it is not the open month.
-    pub fn story_of(&self, key: BillKey) -> Option<&Bill> {
-        self.stories().get(self.place(key).ok()?).map(AsRef::as_ref)
+    pub fn listed_bill(&self, key: BillKey) -> Option<&Bill> {
+        self.listed_bills().get(self.place(key).ok()?).map(AsRef::as_ref)
     }
 
     /// A bill to be changed; one of which nothing is known is made.
@@ -69,7 +69,7 @@ impl Account {
     /// All bills, in no order.
     pub fn bills(&self) -> impl Iterator<Item = Cow<'_, Bill>> {
         let open = self.month.iter().map(|open| Cow::Owned(Bill::of_month(open)));
-        open.chain(self.stories().iter().map(|bill| Cow::Borrowed(bill.as_ref())))
+        open.chain(self.listed_bills().iter().map(|bill| Cow::Borrowed(bill.as_ref())))
     }
 
     /// All but the NP purchases on which nothing was paid and no late fee can be due: of those, a thousand maybe, there is
@@ -86,7 +86,7 @@ impl Account {
     /// The keys of all bills, in no order.
     pub fn bill_keys(&self) -> impl Iterator<Item = BillKey> {
         let open = self.month.iter().map(|open| BillKey::Month(open.month));
-        open.chain(self.stories().iter().map(|bill| bill.key))
+        open.chain(self.listed_bills().iter().map(|bill| bill.key))
     }
 
     /// Bills, invoices and holds: those that are open, and all with those that are paid and kept until they say nothing
@@ -94,7 +94,7 @@ impl Account {
     pub fn debts(&self, today: Date) -> (usize, usize) {
         let listed = self.listed_debts();
         let (paid, over) = self
-            .stories()
+            .listed_bills()
             .iter()
             .filter(|bill| !bill.is_open())
             .fold((0, 0), |(paid, over), bill| (paid + 1, over + usize::from(bill.is_over(today))));
@@ -103,6 +103,6 @@ impl Account {
 
     /// All in its lists, and with them those that are over and were not let go of yet: quickly counted, and never fewer.
     pub fn listed_debts(&self) -> usize {
-        usize::from(self.month.is_some()) + self.stories().len() + self.holds().len()
+        usize::from(self.month.is_some()) + self.listed_bills().len() + self.holds().len()
     }
 }

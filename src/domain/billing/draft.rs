@@ -93,7 +93,9 @@ impl<'a> Draft<'a> {
         for month in closed {
             let key = BillKey::Month(month);
             let Some(bill) = self.account.bill(key).filter(|bill| is_due(bill)) else { continue };
-            let (method, due, principal) = (bill.method(&by), bill.due(&by), bill.net());
+            let method = bill.method(&by);
+            let due = bill.due(&by);
+            let principal = bill.net();
             let fee = by.terms.billing.fee(method);
             self.charge(Charge::Issued { month, method, due, fee, principal });
             let credit = self.account.credit();
@@ -122,7 +124,8 @@ impl<'a> Draft<'a> {
     fn owed(&mut self, key: BillKey, then: &Now) -> Option<Lines> {
         let by = self.by();
         let bill = self.account.bill(key).filter(|bill| bill.is_issued() && !bill.is_settled(self.now.date))?;
-        let (paid, mut charged) = (bill.paid(), bill.lines_but_late_fees(&by, self.now));
+        let paid = bill.paid();
+        let mut charged = bill.lines_but_late_fees(&by, self.now);
         charged.late_fees = bill.late_fee_sum(&by, then);
         if !charged.late_fees.is_zero() {
             drop(bill);
@@ -134,7 +137,8 @@ impl<'a> Draft<'a> {
 
     /// Allocates money to the bills that can be paid, oldest first; gives back what no bill takes.
     fn allocate(&mut self, from: Pot, money: Yen, at: Millis, order: &[Line]) -> Yen {
-        let (mut left, paid) = (money, Paid::at(at, self.now, from, order));
+        let mut left = money;
+        let paid = Paid::at(at, self.now, from, order);
         for place in self.covered..self.order.len() {
             let Some(key) = self.order.get(place).copied().filter(|_| !left.is_zero()) else { break };
             left = self.put_on(key, left, &paid);
@@ -203,7 +207,8 @@ impl<'a> Draft<'a> {
     pub fn reconcile(&mut self) {
         loop {
             self.post_fees();
-            let (by, now) = (self.by(), self.now);
+            let by = self.by();
+            let now = self.now;
             let over = |bill: &Bill| Some(bill.overpaid(&by, now)).filter(|over| !over.total().is_zero());
             let freed = self.bills_where(over);
             if freed.is_empty() {
@@ -211,7 +216,8 @@ impl<'a> Draft<'a> {
             }
             for (bill, over) in freed {
                 for line in Line::ALL.into_iter().filter(|line| !over.get(*line).is_zero()) {
-                    let (from, amount) = (Pot::Bill { bill, line }, over.get(line));
+                    let from = Pot::Bill { bill, line };
+                    let amount = over.get(line);
                     let left = self.allocate(from, amount, self.now.at, &Line::FEES_FIRST);
                     if !left.is_zero() {
                         self.transfer(from, self.spare_pot(), left, self.now.at);
@@ -222,7 +228,8 @@ impl<'a> Draft<'a> {
     }
 
     fn post_fees(&mut self) {
-        let (by, now) = (self.by(), self.now);
+        let by = self.by();
+        let now = self.now;
         // Money has moved since it was made.
         self.shadow = None;
         let own = |bill: &Bill| {
@@ -304,7 +311,8 @@ mod tests {
         let rules = Rules { policy: &policy, calendar: &BankCalendar::default() };
         let at = |text| Millis::parse(text).unwrap();
         let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
-        let (amount, month) = (Yen::new(10_000), Month::parse("2021-06").unwrap());
+        let amount = Yen::new(10_000);
+        let month = Month::parse("2021-06").unwrap();
         let bought_at = at("2021-06-20T10:00:00+09:00");
         let purchase = Purchase { order: Lsn(1), channel: Channel::InStore, amount, month, at: bought_at };
         account.owe(&purchase, Date::MAX);
@@ -331,7 +339,8 @@ mod tests {
         let rules = Rules { policy: &policy, calendar: &BankCalendar::default() };
         let at = |text| Millis::parse(text).unwrap();
         let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
-        let (amount, month) = (Yen::new(30_000), Month::parse("2021-06").unwrap());
+        let amount = Yen::new(30_000);
+        let month = Month::parse("2021-06").unwrap();
         let bought_at = at("2021-06-20T10:00:00+09:00");
         let purchase = Purchase { order: Lsn(1), channel: Channel::InStore, amount, month, at: bought_at };
         account.owe(&purchase, Date::MAX);

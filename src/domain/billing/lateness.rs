@@ -132,7 +132,8 @@ impl Bill {
 
     /// The same with no late fees, for those who judge them otherwise.
     pub fn lines_but_late_fees(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
-        let (principal, bill_fee) = (self.net(), self.bill_fee(rules, now));
+        let principal = self.net();
+        let bill_fee = self.bill_fee(rules, now);
         Lines { principal, bill_fee, late_fees: Yen::ZERO, damages: self.damages }
     }
 
@@ -264,7 +265,8 @@ mod tests {
 
     #[test]
     fn t_01_late_fees_and_damages_of_30_000_yen() {
-        let (terms, calendar) = (no_bill_fee(), BankCalendar::default());
+        let terms = no_bill_fee();
+        let calendar = BankCalendar::default();
         let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
         let bill = june(30_000);
         let table = [
@@ -293,14 +295,16 @@ mod tests {
 
     #[test]
     fn t_02_damages_are_exact() {
-        let (terms, calendar) = (no_bill_fee(), BankCalendar::default());
+        let terms = no_bill_fee();
+        let calendar = BankCalendar::default();
         let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
         assert_eq!(june(3_125).damages_accrued(&rules, &start_of("2021-10-10")).get(), 115);
     }
 
     #[test]
     fn t_03_t_04_the_bill_by_each_method_and_its_first_late_fees() {
-        let (terms, calendar) = (terms(&[]), BankCalendar::default());
+        let terms = terms(&[]);
+        let calendar = BankCalendar::default();
         let bill = june(30_000);
         for (method, total, due) in [
             (PaymentMethod::Konbini, 30_209, "2021-07-10"),
@@ -339,7 +343,8 @@ mod tests {
 
     #[test]
     fn what_counts_is_the_day_of_the_payment() {
-        let (terms, calendar) = (no_bill_fee(), BankCalendar::default());
+        let terms = no_bill_fee();
+        let calendar = BankCalendar::default();
         let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
         let late_fees = |change: Change, date| {
             let mut bill = june(30_000);
@@ -358,7 +363,8 @@ mod tests {
 
     #[test]
     fn the_bill_fee_is_waived_when_refunds_take_everything_by_the_due_date() {
-        let (terms, calendar) = (terms(&[]), BankCalendar::default());
+        let terms = terms(&[]);
+        let calendar = BankCalendar::default();
         let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
         let refunded = |at: &str, amount| {
             let mut bill = june(30_000);

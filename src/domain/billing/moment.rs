@@ -40,7 +40,7 @@ impl Account {
     }
 
     fn owes_a_closed_month(&self, now: &Now) -> bool {
-        let bills = self.stories().iter().filter(|bill| !bill.is_issued()).filter_map(|bill| bill.key.month());
+        let bills = self.listed_bills().iter().filter(|bill| !bill.is_issued()).filter_map(|bill| bill.key.month());
         self.month.iter().map(|open| open.month).chain(bills).any(|month| is_closed(month, now))
     }
 
@@ -79,8 +79,11 @@ impl Account {
         let at = |bill: Bill| {
             let judged = judged(&bill, shadow.as_ref());
             let charged = charged(&bill, &judged, &by, now);
-            let (accrued, is_overdue) = (judged.damages_accrued(&by, now), judged.is_overdue(&by, now));
-            let (due, method, owed) = (bill.due(&by), bill.method(&by), charged.minus_or_zero(&bill.paid()));
+            let accrued = judged.damages_accrued(&by, now);
+            let is_overdue = judged.is_overdue(&by, now);
+            let due = bill.due(&by);
+            let method = bill.method(&by);
+            let owed = charged.minus_or_zero(&bill.paid());
             drop(judged);
             BillAt { due, method, charged, owed, accrued, is_overdue, bill }
         };

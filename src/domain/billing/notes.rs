@@ -46,16 +46,20 @@ impl Account {
         let notes = self.notes_mut();
         match note {
             Note::Pending { id, amount, paid_at, expires_at } => {
-                let (id, amount, paid_at, expires_at) = (*id, *amount, *paid_at, *expires_at);
-                notes.pending.push(Pending { id, amount, paid_at, expires_at });
+                let pending = Pending { id: *id, amount: *amount, paid_at: *paid_at, expires_at: *expires_at };
+                notes.pending.push(pending);
             }
             Note::Withdrawn { id } => self.forget_pending(*id),
             Note::Blocked { id, reason: _ } => notes.blocks.push(*id),
             Note::Released { id } => notes.blocks.retain(|block| block != id),
             Note::SlipIssued(issued) => {
                 notes.slips.retain(|slip| slip.expires_at.date().plus_days(SLIP_DAYS) >= today);
-                let (number, amount, expires_at) = (issued.number, issued.lines.total(), issued.expires_at);
-                notes.slips.push(Slip { kind: Some(issued.kind), number, amount, expires_at });
+                notes.slips.push(Slip {
+                    kind: Some(issued.kind),
+                    number: issued.number,
+                    amount: issued.lines.total(),
+                    expires_at: issued.expires_at,
+                });
                 let too_many = notes.slips.len().saturating_sub(SLIPS_KEPT);
                 notes.slips.drain(..too_many);
             }

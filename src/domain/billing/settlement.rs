@@ -141,8 +141,14 @@ impl Settlement {
     }
 
     pub fn nothing(customer: CustomerIx) -> Self {
-        let (charges, transfers, counted, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { customer, charges, transfers, counted, steps, record: None }
+        Self {
+            customer,
+            charges: Vec::new(),
+            transfers: Vec::new(),
+            counted: Vec::new(),
+            steps: Vec::new(),
+            record: None,
+        }
     }
 
     /// Money that a refund set free on the purchase's own bill, or that met no bill of its own.
@@ -179,7 +185,7 @@ impl Account {
     pub fn has_full_bill(&self, books: &Settlement, refunded: Option<BillKey>, bounds: &Bounds) -> bool {
         // Money that pays the bill off passes: it is the last.
         let full = |bill: &&Arc<Bill>| bill.changes.len() > bounds.changes_per_bill && bill.is_open();
-        let full: Vec<BillKey> = self.stories().iter().filter(full).map(|bill| bill.key).collect();
+        let full: Vec<BillKey> = self.listed_bills().iter().filter(full).map(|bill| bill.key).collect();
         if full.is_empty() {
             return false;
         }

@@ -51,7 +51,7 @@ impl Account {
             let in_store = if open.channel == Channel::InStore { open.amount } else { Yen::ZERO };
             sum.add(BillKey::Month(open.month), in_store, open.amount, now);
         }
-        for bill in self.stories() {
+        for bill in self.listed_bills() {
             sum.add(bill.key, bill.unpaid_of(Channel::InStore), bill.unpaid(), now);
         }
         for hold in self.holds().iter().filter(|hold| now.at < hold.expires_at) {
@@ -74,7 +74,8 @@ impl Account {
 
     /// What could be bought now in store, and online.
     pub fn spendable(&self, now: &Now, rules: Rules<'_>) -> Spendable {
-        let (limits, exposure) = (self.limits(rules.policy), self.exposure(now, rules));
+        let limits = self.limits(rules.policy);
+        let exposure = self.exposure(now, rules);
         let online = limits.total.minus_or_zero(exposure.total);
         Spendable { in_store: limits.in_store.minus_or_zero(exposure.in_store).min(online), online }
     }
@@ -90,7 +91,7 @@ impl Account {
         let by = self.bill_rules(rules);
         let open = self.month.iter().filter(|open| open.month < now.month && !open.amount.is_zero());
         let open = open.map(|open| by.terms.billing.due(by.method, open.month, by.calendar));
-        let bills = self.stories().iter().filter(|bill| !bill.unpaid().is_zero()).map(|bill| bill.due(&by));
+        let bills = self.listed_bills().iter().filter(|bill| !bill.unpaid().is_zero()).map(|bill| bill.due(&by));
         open.chain(bills).filter(|due| *due < now.date).min()
     }
 

@@ -87,7 +87,8 @@ fn is_same_sale(state: &State, order: &Order, input: &Authorize) -> bool {
 
 /// The network approved a sale itself. Under the very number of a sale that was denied here it stands beside that one.
 pub(super) fn stand_in(turn: &Turn<'_>, advice: &Advice, draw: &mut dyn FnMut() -> u64) -> Result<Step<Reply>, Stop> {
-    let (input, now) = (&advice.input, turn.now);
+    let input = &advice.input;
+    let now = turn.now;
     let mut key = input.key();
     let own = turn.by_key(&key)?;
     let is_same = |order: &Order| order.fingerprint == fingerprint(input);
@@ -167,7 +168,8 @@ fn book(
     in_force: &PolicyInForce,
     random: u64,
 ) -> Advised {
-    let (input, policy) = (&advice.input, in_force.policy.as_ref());
+    let input = &advice.input;
+    let policy = in_force.policy.as_ref();
     let rules = Rules { policy, calendar: &state.calendar };
     let payer = find_payer(state, input, now);
     let booked = booked(state, advice, payer, original, now, rules);
@@ -181,7 +183,8 @@ fn book(
         }
         None => (None, room, unbilled(state, input, now)),
     };
-    let (input, version) = (input.clone(), in_force.version);
+    let input = input.clone();
+    let version = in_force.version;
     let outcome = Outcome::Approved(approval);
     let decided = Decided { random, policy: version, input, customer, room, outcome };
     Advised { decided, original: advice.original, post: advice.post, booked, known }

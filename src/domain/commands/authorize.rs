@@ -307,7 +307,7 @@ fn has_room_for_one_more(state: &State, account: &Account, now: &Now) -> Rung {
 pub(crate) fn is_at_bound(state: &State, account: &Account, now: &Now) -> bool {
     let bounds = &state.settings.bounds;
     // Bought in both channels by turns, a month is a list.
-    let turns = account.story_of(BillKey::Month(now.month)).map_or(0, |bill| bill.purchases.len());
+    let turns = account.listed_bill(BillKey::Month(now.month)).map_or(0, |bill| bill.purchases.len());
     if turns >= bounds.changes_per_bill {
         return true;
     }
@@ -359,7 +359,8 @@ fn not_the_same_basket(state: &State, input: &Authorize, account: &Account, now:
 }
 
 fn within_limits(input: &Authorize, merchant: &Merchant, account: &Account, now: &Now, rules: Rules<'_>) -> Rung {
-    let (limits, exposure) = (account.limits(rules.policy), account.exposure(now, rules));
+    let limits = account.limits(rules.policy);
+    let exposure = account.exposure(now, rules);
     if input.channel == Channel::InStore {
         let limit = merchant.limits.in_store.map_or(limits.in_store, |shop| shop.min(limits.in_store));
         deny_if(exposure.in_store + input.amount > limit, Reason::OverInStoreLimit)?;

@@ -43,7 +43,9 @@ pub(super) enum Undoing {
 }
 
 pub(super) fn undoing(turn: &Turn<'_>, seen: Seen<'_>) -> Result<Undoing, Stop> {
-    let (state, order, now) = (turn.state, seen.order, turn.now);
+    let state = turn.state;
+    let order = seen.order;
+    let now = turn.now;
     let undone = |amount, was_hold| {
         let event = undone(order, amount, was_hold).map(|undone| Undoing::Record(Event::Cancelled(undone)));
         event.unwrap_or(Undoing::Nothing)

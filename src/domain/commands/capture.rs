@@ -15,7 +15,8 @@ use crate::domain::state::event::{Captured, Event};
 /// One capture a hold; the rest of it is released.
 pub(super) fn capture(turn: &Turn<'_>, request: &Capture) -> Result<Step<Reply>, Stop> {
     let seen = turn.by_id(request.authorization)?;
-    let (order, at) = (seen.order, turn.now.at);
+    let order = seen.order;
+    let at = turn.now.at;
     let present = turn.present(seen)?;
     // One in suspense is no customer's.
     let not_standing = Refusal::NotStanding { status: present.status(at) };
@@ -44,10 +45,13 @@ fn record(turn: &Turn<'_>, seen: Seen<'_>, amount: Yen) -> Result<Step<Reply>, S
         // An open hold is always in memory; the ledger is behind.
         return Err(Refusal::LedgerKnows.into());
     }
-    let (state, order, now) = (turn.state, seen.order, turn.now);
+    let state = turn.state;
+    let order = seen.order;
+    let now = turn.now;
     let customer = order.customer.ok_or(Refusal::AuthorizationUnknown)?;
     let account = state.account(customer).ok_or(Refusal::AuthorizationUnknown)?;
-    let (method, policy) = (account.profile.payment_method, &turn.in_force.policy);
+    let method = account.profile.payment_method;
+    let policy = &turn.in_force.policy;
     Ok(Step::Record(Event::Captured(Captured {
         order: order.id.lsn,
         customer,
@@ -75,7 +79,8 @@ pub(super) fn capture_advice(
     let Some(own) = own else { return Told { turn, request, own, payer: request.payer }.beyond(amount, draw) };
     let family = turn.family(&request.original, Some(own))?;
     let hold = family.stood_in.unwrap_or(own);
-    let (order, at) = (hold.order, turn.now.at);
+    let order = hold.order;
+    let at = turn.now.at;
     // Whoever it was is charged.
     let customer = order.customer.or(own.order.customer).and_then(|ix| turn.state.account(ix));
     let payer = customer.map_or(request.payer, |account| Payer::Customer(account.id));
@@ -131,7 +136,8 @@ impl Told<'_, '_> {
 
     /// Another amount than was captured, or of what does not stand, is nobody's.
     fn apart(self, draw: &mut dyn FnMut() -> u64) -> Result<Step<Reply>, Stop> {
-        let (own, amount) = (self.request.own, self.request.amount);
+        let own = self.request.own;
+        let amount = self.request.amount;
         match self.turn.by_key(&own)? {
             Some(seen) if seen.is_past && seen.order.amount == amount => Ok(known(seen.order)),
             _ => self.advise(own, amount, Post::Never, draw),

@@ -247,7 +247,9 @@ mod tests {
         }
 
         fn news(&self, news: News) -> Instruction {
-            let (id, amount, paid_at) = (id("X-1"), AMOUNT, Some(self.paid_at()));
+            let id = id("X-1");
+            let amount = AMOUNT;
+            let paid_at = Some(self.paid_at());
             match news {
                 Pending => Instruction::Expect { id, amount, paid_at, expires_at: self.now.at.plus(60_000) },
                 Final => Instruction::Confirm { id, said: Said { amount: Some(amount), paid_at, ..Said::default() } },
@@ -264,7 +266,8 @@ mod tests {
                 Step::Answer(_) => Ok("replayed"),
                 Step::Record(event) => {
                     self.state.apply(&event, &self.now);
-                    let (lsn, at) = (self.state.lsn, self.now.at);
+                    let lsn = self.state.lsn;
+                    let at = self.now.at;
                     self.ledger.as_of = lsn;
                     self.ledger.receipts.push(Receipt { lsn, at, event: Box::new(event) });
                     Ok("posted")
@@ -349,10 +352,8 @@ mod tests {
                         .collect();
                     // What is told last of all finds what was decided, and decides nothing more.
                     let settled = order.iter().zip(&came).find(|(news, came)| **came == NEW && **news != Pending);
-                    let (is_paid, is_withdrawn) = (
-                        settled.is_some_and(|(news, _)| *news != Withdrawn),
-                        settled.is_some_and(|(news, _)| *news == Withdrawn),
-                    );
+                    let is_paid = settled.is_some_and(|(news, _)| *news != Withdrawn);
+                    let is_withdrawn = settled.is_some_and(|(news, _)| *news == Withdrawn);
                     assert_eq!(house.credit(), if is_paid { 500 } else { 0 }, "{order:?}");
                     let posted = order.iter().zip(&came).filter(|(_, came)| **came == NEW).count();
                     assert!(posted <= 2, "{order:?}: news and its end");
@@ -403,8 +404,11 @@ mod tests {
             if first == Withdrawn {
                 continue;
             }
-            let (id, at, later) = (id("X-1"), house.paid_at(), house.now.at.plus(60_000));
-            let (other, early) = (Yen::new(501), at.plus(-1));
+            let id = id("X-1");
+            let at = house.paid_at();
+            let later = house.now.at.plus(60_000);
+            let other = Yen::new(501);
+            let early = at.plus(-1);
             let repay = |amount, paid_at| Instruction::Repay { id, amount, paid_at, slip: None };
             let confirm = |amount, paid_at| {
                 let said = Said { amount, paid_at, ..Said::default() };
@@ -440,12 +444,14 @@ mod tests {
         for end in [Final, Withdrawn] {
             for is_told_before in [false, true] {
                 let mut house = House::new();
-                let (pending, plain) = (house.news(Pending), house.news(end));
+                let pending = house.news(Pending);
+                let plain = house.news(end);
                 assert_eq!(house.tell("1001", &pending), NEW);
                 if is_told_before {
                     assert_eq!(house.tell("1001", &plain), NEW);
                 }
-                let (at, until) = (house.paid_at(), house.now.at.plus(60_000));
+                let at = house.paid_at();
+                let until = house.now.at.plus(60_000);
                 let same = Said { amount: Some(AMOUNT), paid_at: Some(at), expires_at: Some(until), slip: None };
                 let told = |said| match end {
                     Final => Instruction::Confirm { id: id("X-1"), said },
@@ -488,7 +494,8 @@ mod tests {
             assert_eq!(tell("1002", Instruction::Release { id: id("B-1") }), Err(Refusal::BlockUnknown));
             assert_eq!(tell("1001", payout(3)), AGAIN);
         }
-        let (month, amount) = (Month::parse("2021-06").unwrap(), Yen::new(1));
+        let month = Month::parse("2021-06").unwrap();
+        let amount = Yen::new(1);
         let damages = Instruction::PostDamages { id: id("D-1"), month, amount };
         assert_eq!(house.tell("1001", &damages), Err(Refusal::BillUnknown), "a kind of its own");
     }

@@ -115,7 +115,8 @@ impl History {
     fn step(&mut self) {
         self.pass_time();
         if self.one_in(10) {
-            let (most, behind) = (self.below(40), self.below(3) * 20);
+            let most = self.below(40);
+            let behind = self.below(3) * 20;
             let posted = Lsn(self.state.lsn.0.saturating_sub(behind));
             self.state.forget(self.now, posted, usize::try_from(most).unwrap());
         }
@@ -188,13 +189,15 @@ impl History {
     /// What holds of every advice that is recorded, by a fold over what was recorded before.
     fn advice_is_sound(&self, event: &Event) {
         let Event::Advised(advised) = event else { return };
-        let (decided, now) = (&advised.decided, Now::at(self.now));
+        let decided = &advised.decided;
+        let now = Now::at(self.now);
         let is_known = self.state.orders.by_key(&decided.input.key(), self.now).is_some();
         assert!(!is_known, "a known order is only told");
         assert_eq!(decided.customer.is_none(), advised.booked.suspense().is_some());
         let Some(account) = decided.customer.and_then(|ix| self.state.account(ix)) else { return };
         let rules = self.state.rules().unwrap();
-        let (limits, exposure) = (account.limits(rules.policy), account.exposure(&now, rules));
+        let limits = account.limits(rules.policy);
+        let exposure = account.exposure(&now, rules);
         let in_store = decided.input.channel == Channel::InStore;
         let fits = exposure.total + decided.input.amount <= limits.total
             && (!in_store || exposure.in_store + decided.input.amount <= limits.in_store);
@@ -276,7 +279,8 @@ impl History {
     fn instruct(&mut self) -> Option<Request> {
         let customer = self.customer();
         // Past the retention the front end asks the ledger before an id comes here again.
-        let (number, day) = (self.below(12), self.now.0 / DAY);
+        let number = self.below(12);
+        let day = self.now.0 / DAY;
         // Now and then an id that another customer may have.
         let whose = if number == 0 { "anybody" } else { customer.as_str() };
         let id = OfficeId::new(&format!("office-{day}-{whose}-{}", number % 3)).unwrap();
@@ -423,7 +427,8 @@ impl History {
 
     /// What a network tells of an order, in any order of the messages.
     fn by_network(&mut self) {
-        let (original, number) = (self.order_key(), self.below(6));
+        let original = self.order_key();
+        let number = self.below(6);
         let amount = Yen::new(1 + self.below(6_000));
         let payer = Payer::Code(self.scanned());
         let refund_id = RefundId::new(&format!("back-{}", self.events.len())).unwrap();
@@ -441,7 +446,8 @@ impl History {
                 must_be_known: false,
             }),
             2 => {
-                let (refund, amount) = (self.order_key(), Some(amount));
+                let refund = self.order_key();
+                let amount = Some(amount);
                 OnOrder::ReverseRefund(ReverseRefund { refund, amount, terminal: None, must_be_known: false })
             }
             number => {
@@ -523,7 +529,8 @@ pub fn describe(state: &State, now: Millis) -> String {
 
 /// Fails with the first line that differs.
 pub fn assert_alike(one: &State, other: &State, now: Millis, what: &str) {
-    let (one, other) = (describe(one, now), describe(other, now));
+    let one = describe(one, now);
+    let other = describe(other, now);
     for (a, b) in one.lines().zip(other.lines()) {
         assert_eq!(a, b, "{what}");
     }

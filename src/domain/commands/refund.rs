@@ -48,7 +48,8 @@ pub(super) fn refund(turn: &Turn<'_>, request: &Refund) -> Result<Step<Reply>, S
         Some(part) => turn.made_before(part.seen, request.refund_id).map(|made| made.cloned()),
         None => Ok(None),
     };
-    let (of_sale, of_beyond) = (made_of(sale)?, made_of(beyond)?);
+    let of_sale = made_of(sale)?;
+    let of_beyond = made_of(beyond)?;
     let made: Yen = [&of_sale, &of_beyond].into_iter().flatten().map(|made| made.amount).sum();
     let left_of = |part: Option<Captured<'_>>| part.map_or(Yen::ZERO, |part| part.left);
     // What goes beyond is recorded first, and only where that empties the sale itself: so this one was begun.
@@ -77,7 +78,8 @@ pub(super) fn refund(turn: &Turn<'_>, request: &Refund) -> Result<Step<Reply>, S
     if sale.is_none() && beyond.is_none() {
         return Err(not_captured(turn, family).into());
     }
-    let (at_sale, at_beyond) = (left_of(sale), left_of(beyond));
+    let at_sale = left_of(sale);
+    let at_beyond = left_of(beyond);
     let rest = request.amount.minus_or_zero(made);
     let beyond_rest = rest.minus_or_zero(at_sale);
     if beyond_rest > if is_begun { Yen::ZERO } else { at_beyond } {
@@ -103,7 +105,8 @@ fn with(first: RefundMade, more: RefundMade) -> RefundMade {
             None => applied.push(part),
         }
     }
-    let (amount, restored) = (first.amount + more.amount, first.restored + more.restored);
+    let amount = first.amount + more.amount;
+    let restored = first.restored + more.restored;
     RefundMade { amount, restored, applied, ..first }
 }
 
@@ -153,7 +156,10 @@ pub(super) fn refund_part(
     if let Some(made) = turn.made_before(seen, refund_id)? {
         return Err(Refusal::RefundIdReused { amount: made.amount }.into());
     }
-    let (state, order, policy, now) = (turn.state, seen.order, &turn.in_force.policy, turn.now);
+    let state = turn.state;
+    let order = seen.order;
+    let policy = &turn.in_force.policy;
+    let now = turn.now;
     let kept = left.checked_sub(amount).ok_or(Refusal::OverRefundable { left })?;
     let bounds = &state.settings.bounds;
     let most = if is_reversal { MOST_REVERSALS } else { bounds.refunds_per_purchase };

@@ -461,7 +461,8 @@ impl Reason {
     /// customer's next step as digits. `again` means that this is not the first answer.
     pub fn details(self, again: bool) -> String {
         let row = self.row();
-        let (clerk, customer) = (self.retry(again).digit(), self.remedy() as u8);
+        let clerk = self.retry(again).digit();
+        let customer = self.remedy() as u8;
         format!("{}{:02}C{clerk}U{customer}", row.response_code, row.number)
     }
 }

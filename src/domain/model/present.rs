@@ -25,7 +25,8 @@ impl Order {
         });
         if let Some((captured, ..)) = captures.clone().next() {
             let sum = |of: fn(&(&Self, Yen, Yen)) -> Yen| captures.clone().map(|capture| of(&capture)).sum();
-            let (amount, refunded) = (sum(|(_, amount, _)| *amount), sum(|(.., refunded)| *refunded));
+            let amount = sum(|(_, amount, _)| *amount);
+            let refunded = sum(|(.., refunded)| *refunded);
             let points = captures.clone().map(|(order, ..)| order.terms().points).sum();
             told.state = OrderState::Captured { amount, refunded };
             told.capture = Some(Box::new(CaptureTerms { amount, points, ..captured.terms() }));

@@ -74,7 +74,8 @@ mod tests {
 
     /// An order of 1,500 yen; of a hold if `captured` of it were captured.
     fn order(state: OrderState, captured: Option<u64>) -> Order {
-        let (merchant, order_id) = (MerchantId::new("m").unwrap(), OrderId::new("o").unwrap());
+        let merchant = MerchantId::new("m").unwrap();
+        let order_id = OrderId::new("o").unwrap();
         let now = Now::at(NOW);
         let id = AuthorizationId { part: Part::default(), lsn: Lsn(1), random: 0 };
         let terms =

@@ -112,7 +112,8 @@ pub(crate) struct RawLateness {
 impl Default for RawLateness {
     fn default() -> Self {
         let damages_percent_a_year = "14.6".to_owned();
-        let (fee_days, late_bill) = (vec![10, 25], LateBill::Keep);
+        let fee_days = vec![10, 25];
+        let late_bill = LateBill::Keep;
         Self { fee_yen: 100, np_fee_yen: 0, fee_days, damages_percent_a_year, late_bill, ceiling: false }
     }
 }
@@ -168,7 +169,9 @@ mod tests {
 
     #[test]
     fn t_03_t_13_due_dates_and_fees_by_method() {
-        let (june, calendar, billing) = (Month::parse("2021-06").unwrap(), BankCalendar::default(), Billing::default());
+        let june = Month::parse("2021-06").unwrap();
+        let calendar = BankCalendar::default();
+        let billing = Billing::default();
         let due = |method| billing.due(method, june, &calendar).to_string();
         assert_eq!(due(PaymentMethod::Konbini), "2021-07-10", "a Saturday stays");
         assert_eq!(due(PaymentMethod::Postcard), "2021-07-20");

@@ -334,7 +334,8 @@ mod tests {
 
     #[test]
     fn what_the_calendar_cannot_hold_is_refused_and_never_another_day() {
-        let (first, last) = (Month::parse("0001-01").unwrap(), Month::parse("5460-12").unwrap());
+        let first = Month::parse("0001-01").unwrap();
+        let last = Month::parse("5460-12").unwrap();
         for month in [first, last] {
             assert_eq!(Month::from_number(month.to_number()), Some(month));
             assert_eq!(Month::parse(&month.to_string()), Some(month));
@@ -351,7 +352,8 @@ mod tests {
         for text in ["2024-W01-1", "20240101T0", "-999-01-01", "2024/01/01", "2023-02-29"] {
             assert_eq!(Date::parse(text), None, "{text}");
         }
-        let (today, end) = (Date::parse("2026-11-23").unwrap(), Date::parse("9999-12-31").unwrap());
+        let today = Date::parse("2026-11-23").unwrap();
+        let end = Date::parse("9999-12-31").unwrap();
         assert_eq!((today.plus_days(i32::MAX), today.plus_years(i16::MAX)), (end, end));
         assert!(today.plus_days(i32::MIN) < today && today.plus_years(i16::MIN) < today);
         assert!(today.plus_days(i32::MIN).start() < Millis(0));

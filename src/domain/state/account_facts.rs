@@ -52,7 +52,9 @@ impl Account {
 
     fn approved(&mut self, decided: &Decided, lsn: Lsn, now: &Now) {
         let Outcome::Approved(approval) = &decided.outcome else { return };
-        let (order, channel, amount) = (lsn, decided.input.channel, decided.input.amount);
+        let order = lsn;
+        let channel = decided.input.channel;
+        let amount = decided.input.amount;
         match approval.hold_expires_at {
             Some(expires_at) => self.debt_mut().holds.push(Hold { order, channel, amount, expires_at }),
             None => {

@@ -124,13 +124,11 @@ mod tests {
     fn shown(state: &State, now: &Now) -> HashMap<CodeId, (Lsn, CustomerIx, String)> {
         let Some(rules) = state.rules() else { return HashMap::new() };
         let show = |code: &Code| {
-            let (sale, latest) = (
-                match code.ending {
-                    Some(Ending::Used { by, .. }) => state.orders.by_lsn(by),
-                    _ => None,
-                },
-                code.latest_attempt.and_then(|lsn| state.orders.by_lsn(lsn)),
-            );
+            let sale = match code.ending {
+                Some(Ending::Used { by, .. }) => state.orders.by_lsn(by),
+                _ => None,
+            };
+            let latest = code.latest_attempt.and_then(|lsn| state.orders.by_lsn(lsn));
             let told = [sale, latest].map(|order| {
                 order.map(|order| (order.id, order.status(now.at), order.became(now.at), order.sale_words(now.at)))
             });
@@ -222,7 +220,9 @@ mod tests {
             Event::Settled { books, .. } => Some(books),
             _ => None,
         });
-        let (books, id, amount) = (settled.unwrap(), OfficeId::new("P-1").unwrap(), Yen::new(700));
+        let books = settled.unwrap();
+        let id = OfficeId::new("P-1").unwrap();
+        let amount = Yen::new(700);
         let payment = Payment { id, amount, paid_at: Millis(0), slip: None };
         let month = Month::parse("2026-11").unwrap();
         for (cause, yen) in [

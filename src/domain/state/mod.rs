@@ -298,7 +298,8 @@ impl State {
     }
 
     fn advised(&mut self, advised: &Advised, now: &Now) {
-        let (lsn, decided) = (self.lsn, &advised.decided);
+        let lsn = self.lsn;
+        let decided = &advised.decided;
         self.add_decision(decided, Some(advised.booked), now);
         if advised.booked.suspense().is_some() {
             self.suspense += decided.input.amount;
@@ -372,9 +373,15 @@ impl State {
                 *refunded += refund.amount;
                 left = amount.minus_or_zero(*refunded);
             }
-            let (id, amount, destination) = (refund.refund_id, refund.amount, refund.destination);
-            let (applied, restored) = (refund.applied(), refund.restored());
-            let made = RefundMade { id, amount, left, destination, applied, restored, paid_at: refund.paid_at };
+            let made = RefundMade {
+                id: refund.refund_id,
+                amount: refund.amount,
+                left,
+                destination: refund.destination,
+                applied: refund.applied(),
+                restored: refund.restored(),
+                paid_at: refund.paid_at,
+            };
             Arc::make_mut(order.refunds.get_or_insert_default()).made.push(made);
         });
     }

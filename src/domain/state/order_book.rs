@@ -191,7 +191,9 @@ impl OrderBook {
             if now < order.decided_at.plus(self.retain) || posted < order.touched {
                 break;
             }
-            let (key, sequence, lsn) = (order.key, self.recent.start(), order.id.lsn);
+            let key = order.key;
+            let sequence = self.recent.start();
+            let lsn = order.id.lsn;
             let outliving = self.is_remembered(order, now).then(|| order.clone());
             let had_key = self.disown_key(&key, Place::Recent(sequence));
             if let Some(order) = outliving {

@@ -60,7 +60,7 @@ impl SqliteRows<'_> {
             return Ok(());
         }
         self.write_holds(customer, before.map_or(&[], |debt| &debt.holds), now.holds())?;
-        self.write_stories(customer, before.map_or(&[], |debt| &debt.bills), now.stories())?;
+        self.write_stories(customer, before.map_or(&[], |debt| &debt.bills), now.listed_bills())?;
         let dossier = |debt: Option<&Debt>| Dossier {
             bills: Vec::new(),
             credit_since: debt.and_then(|debt| debt.credit_since),
@@ -106,7 +106,7 @@ impl SqliteRows<'_> {
             record.purchases,
             record.months_active,
             record.latest.map(Month::to_number),
-            yen(account.stories().iter().map(|bill| bill.unpaid()).sum()),
+            yen(account.listed_bills().iter().map(|bill| bill.unpaid()).sum()),
             bits(account.touched.get().0),
             account.debt.is_some(),
         ];
@@ -122,7 +122,8 @@ impl SqliteRows<'_> {
                 self.run(gone, params![customer.0, bits(over.order.0)])?;
             }
             if old.next_if(|old| old.order == hold.order).is_none() {
-                let (order, amount) = (bits(hold.order.0), yen(hold.amount));
+                let order = bits(hold.order.0);
+                let amount = yen(hold.amount);
                 let row = params![customer.0, order, hold.channel as u8, amount, hold.expires_at.0];
                 self.run("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
             }
@@ -199,7 +200,8 @@ pub(crate) fn move_stories(db: &Connection) -> Result<(), LedgerError> {
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let cells = Cells(row);
-        let (customer, mut dossier) = (cells.customer(0)?, cells.blob(1, Dossier::from_bytes)?);
+        let customer = cells.customer(0)?;
+        let mut dossier = cells.blob(1, Dossier::from_bytes)?;
         if dossier.bills.is_empty() {
             continue;
         }

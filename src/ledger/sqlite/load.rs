@@ -151,7 +151,8 @@ fn stray() -> LedgerError {
 }
 
 fn hold(cells: &Cells<'_>) -> Result<Hold, LedgerError> {
-    let (order, channel) = (cells.lsn(1)?, cells.channel(2)?);
+    let order = cells.lsn(1)?;
+    let channel = cells.channel(2)?;
     Ok(Hold { order, channel, amount: cells.yen(3)?, expires_at: cells.millis(4)? })
 }
 

@@ -24,7 +24,7 @@ use crate::ledger::posting::Rows;
 fn one_yen(history: &mut History, number: usize) {
     let unpaid = |ix: u32| {
         let account = history.state.account(CustomerIx(ix)).unwrap();
-        account.stories().iter().map(|bill| bill.unpaid()).max().unwrap_or(Yen::ZERO)
+        account.listed_bills().iter().map(|bill| bill.unpaid()).max().unwrap_or(Yen::ZERO)
     };
     let count = u32::try_from(history.state.accounts().count()).unwrap();
     let most = (0..count).max_by_key(|ix| unpaid(*ix)).unwrap();
@@ -84,7 +84,7 @@ fn put_back_sums(db: &Connection, history: &History) -> (usize, usize) {
             db.execute("INSERT INTO open_month VALUES (?1, ?2, NULL, ?3, ?4)", row).unwrap();
             months += 1;
         }
-        for bill in account.stories() {
+        for bill in account.listed_bills() {
             let BillKey::Np(order) = bill.key else { continue };
             let due = bill.due.unwrap();
             let was_paid =
@@ -118,7 +118,7 @@ fn put_back_dossiers(db: &Connection, history: &History) {
                 db.prepare("SELECT 1 FROM story WHERE customer = ?1 AND kind = ?2 AND number = ?3").unwrap();
             query.exists(params![ix, kind, number]).unwrap()
         };
-        let bills = account.stories().iter().map(|bill| bill.as_ref().clone()).filter(has_story).collect();
+        let bills = account.listed_bills().iter().map(|bill| bill.as_ref().clone()).filter(has_story).collect();
         let notes = account.notes().cloned().unwrap_or_default();
         let dossier = Dossier { bills, credit_since: account.credit_since(), notes };
         if dossier != Dossier::default() {
