@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 
 use crate::domain::model::time::Millis;
 use crate::files;
-use crate::files::Access;
 
 /// In the data directory: the time that the sandbox's clock shows, RFC 3339.
 pub const FILE: &str = "sandbox-clock";
@@ -122,7 +121,7 @@ impl Sandbox {
         if Millis::parse(&text) != Some(now) {
             return Err(ClockError::OutOfRange);
         }
-        files::replace(&self.file, format!("{text}\n").as_bytes(), Access::Owner).map_err(failed(&self.file))?;
+        files::replace(&self.file, format!("{text}\n").as_bytes()).map_err(failed(&self.file))?;
         self.set_to.store(now.0, Ordering::Release);
         Ok(())
     }

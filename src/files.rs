@@ -8,39 +8,34 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// Who may read a file.
+/// Who may be able to read a file of secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Mode 0600: a secret.
     Owner,
-    /// Mode 0644.
+    /// In a sandbox.
     Everyone,
 }
 
-impl Access {
-    const fn mode(self) -> u32 {
-        match self {
-            Self::Owner => 0o600,
-            Self::Everyone => 0o644,
-        }
-    }
-}
-
-/// Puts `contents` in the place of the file, durably: after a crash it is the old or the new, never a part.
-pub fn replace(path: &Path, contents: &[u8], access: Access) -> io::Result<()> {
+/// Puts `contents` in the place of the file, durably: after a crash it is the old or the new, never a part. Only its owner
+/// may read it.
+pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let temporary = beside(path);
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    write_new(&temporary, contents, access)?;
+    write_new(&temporary, contents)?;
     fs::rename(&temporary, path)?;
     sync_folder(path)
 }
 
-/// Makes a file that is not there yet; one that is there is left alone (`AlreadyExists`).
-pub fn create(path: &Path, contents: &[u8], access: Access) -> io::Result<()> {
-    write_new(path, contents, access)?;
+/// Makes a file that is not there yet, which only its owner may read, and its folder; a file that is there is left alone
+/// (`AlreadyExists`).
+pub fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    write_new(path, contents)?;
     sync_folder(path)
 }
 
@@ -69,8 +64,8 @@ pub fn read_secret(path: &Path, access: Access) -> Result<Zeroizing<String>, Sec
     Ok(text)
 }
 
-fn write_new(path: &Path, contents: &[u8], access: Access) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(access.mode()).open(path)?;
+fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = file.write_all(contents).and_then(|()| file.sync_all());
     if written.is_err() {
         // The first error is the one to tell; what is left of the file is found by name.
@@ -101,12 +96,12 @@ mod tests {
     fn a_file_is_replaced_whole_and_created_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
-        create(&path, b"one", Access::Owner).unwrap();
-        assert_eq!(create(&path, b"two", Access::Owner).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        create(&path, b"one").unwrap();
+        assert_eq!(create(&path, b"two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"one");
         // What a crash left behind is no obstacle.
         fs::write(beside(&path), "half of it").unwrap();
-        replace(&path, b"three", Access::Owner).unwrap();
+        replace(&path, b"three").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"three");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -68,7 +68,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["domain", "journal", "ledger", "clock", "metrics", "code", "engine", "hex", "net"]),
     // The links ask by the same steps as the calls; see FROM_HTTP.
     ("link", &["domain", "iso8583", "metrics", "code", "engine", "net", "http"]),
-    ("config", &["domain", "files", "hex", "code", "iso8583", "journal", "engine", "http", "link", "cli"]),
+    ("config", &["domain", "files", "hex", "code", "iso8583", "journal", "engine", "http", "link"]),
     (
         "cli",
         &[

@@ -3,32 +3,25 @@
 //! A rotation overlaps: the new generation issues, the old one verifies until the last code it sealed has expired,
 //! then it is retired and its keys are forgotten. Key bytes are never shown and stand in no error text.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::Subcommand;
 use rand::TryRng;
 use rand::rngs::SysRng;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::code::keyring::GENERATIONS;
-use crate::code::{GenerationKeys, KeyState, Keyring, KeyringError, SecretKey};
+use crate::code::{GenerationKeys, KeyState, SecretKey};
+use crate::config::keys_file::{Generation, KeysFile, KeysFileError};
 use crate::config::{KeyHash, Role};
 use crate::domain::model::time::Millis;
 use crate::files;
-use crate::files::{Access, SecretError};
-use crate::hex;
 
 /// The file of signing keys unless `--file` names another.
 pub const DEFAULT_FILE: &str = "config/signing-keys.toml";
-
-const HEADER: &str = "\
-# Signing keys of Sokketsu: whoever reads this file can make codes. Keep it out of backups that others read.
-# Written by `sokketsu keys`; `active` issues and verifies, `verify_only` verifies, `retired` has no keys any more.
-";
 
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
@@ -71,13 +64,9 @@ pub enum KeysError {
     #[error("--signed names a file after the key: letters, digits, `-` and `_` only, please")]
     Name,
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    File(#[from] KeysFileError),
     #[error("{} cannot be written: {source}", .path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{}:{line}:{column}: {message}", .path.display())]
-    Form { path: PathBuf, line: usize, column: usize, message: String },
-    #[error("{}: {message}", .path.display())]
-    Content { path: PathBuf, message: String },
     #[error("generation {0} issues the codes of today: `sokketsu keys rotate` first")]
     StillActive(u8),
     #[error("generation {0} is retired already")]
@@ -91,6 +80,11 @@ pub enum KeysError {
 }
 
 impl KeysError {
+    fn write(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::AlreadyExists { Self::Exists(path) } else { Self::Write { path, source } }
+    }
+
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Exists(_)
@@ -99,7 +93,7 @@ impl KeysError {
             | Self::AlreadyRetired(_)
             | Self::NoSuchGeneration(_)
             | Self::NoneFree => 64,
-            Self::Secret(_) | Self::Form { .. } | Self::Content { .. } => 78,
+            Self::File(_) => 78,
             Self::Write { .. } => 74,
             Self::Random(_) => 70,
         }
@@ -119,150 +113,6 @@ pub fn run(command: &Command, now: Millis) -> Result<Zeroizing<String>, KeysErro
     }
 }
 
-/// The signing keys of a service.
-pub fn read(path: &Path) -> Result<Keyring, KeysError> {
-    let file = KeyFile::read(path)?;
-    let keys = file.generations.into_iter().map(|generation| generation.keys);
-    Keyring::new(keys).map_err(|error| content(path, &error))
-}
-
-fn content(path: &Path, error: &KeyringError) -> KeysError {
-    KeysError::Content { path: path.to_owned(), message: error.to_string() }
-}
-
-/// A generation and the time of its last change.
-struct Generation {
-    keys: GenerationKeys,
-    since: Millis,
-}
-
-struct KeyFile {
-    generations: Vec<Generation>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawKeyFile {
-    generation: Vec<RawGeneration>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawGeneration {
-    number: u8,
-    state: RawState,
-    since: String,
-    barcode: Option<Secret>,
-    qr: Option<Secret>,
-}
-
-/// Text that is wiped when dropped.
-#[derive(Deserialize)]
-#[serde(from = "String")]
-struct Secret(Zeroizing<String>);
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawState {
-    Active,
-    VerifyOnly,
-    Retired,
-}
-
-const fn state_name(state: KeyState) -> &'static str {
-    match state {
-        KeyState::Active => "active",
-        KeyState::VerifyOnly => "verify_only",
-        KeyState::Retired => "retired",
-    }
-}
-
-impl KeyFile {
-    fn read(path: &Path) -> Result<Self, KeysError> {
-        let text = files::read_secret(path, Access::Owner)?;
-        let raw: RawKeyFile = toml::from_str(&text).map_err(|error| {
-            // The error's own text may show what was written there: a key.
-            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
-            let message = "not a file of signing keys: each [[generation]] has number, state, since, and unless \
-                           retired barcode and qr";
-            KeysError::Form { path: path.to_owned(), line, column, message: message.to_owned() }
-        })?;
-        let wrong = |number: u8, key: &str, what: &str| KeysError::Content {
-            path: path.to_owned(),
-            message: format!("generation {number}: `{key}` must be {what}"),
-        };
-        let mut generations = Vec::new();
-        for raw in raw.generation {
-            let number = raw.number;
-            let since = Millis::parse(&raw.since).ok_or_else(|| wrong(number, "since", "a time"))?;
-            let secret = |key: &str, text: Option<Secret>| {
-                let decoded = text.and_then(|text| hex::decode(&text.0));
-                decoded.ok_or_else(|| wrong(number, key, "64 hexadecimal digits"))
-            };
-            let state = match raw.state {
-                RawState::Active => KeyState::Active,
-                RawState::VerifyOnly => KeyState::VerifyOnly,
-                RawState::Retired => KeyState::Retired,
-            };
-            let keys = match state {
-                KeyState::Retired => GenerationKeys::retired(number),
-                _ => GenerationKeys::new(number, state, secret("barcode", raw.barcode)?, secret("qr", raw.qr)?),
-            };
-            generations.push(Generation { keys, since });
-        }
-        Ok(Self { generations })
-    }
-
-    /// What a command works on: usable as it stands, so that no command makes a broken file worse.
-    fn read_usable(path: &Path) -> Result<Self, KeysError> {
-        read(path)?;
-        Self::read(path)
-    }
-
-    fn text(&self) -> Zeroizing<String> {
-        // Its final size from the start: a growing string would leave copies of keys behind.
-        let mut text = Zeroizing::new(String::with_capacity(HEADER.len() + 256 * self.generations.len()));
-        text.push_str(HEADER);
-        for Generation { keys, since } in &self.generations {
-            let head = format!(
-                "\n[[generation]]\nnumber = {}\nstate = \"{}\"\nsince = \"{since}\"\n",
-                keys.generation,
-                state_name(keys.state)
-            );
-            text.push_str(&head);
-            if keys.state != KeyState::Retired {
-                for (name, key) in [("barcode", &keys.barcode), ("qr", &keys.qr)] {
-                    for part in [name, " = \"", &hex::encode(key), "\"\n"] {
-                        text.push_str(part);
-                    }
-                }
-            }
-        }
-        text
-    }
-
-    fn replace(&self, path: &Path) -> Result<(), KeysError> {
-        let written = files::replace(path, self.text().as_bytes(), Access::Owner);
-        written.map_err(|source| KeysError::Write { path: path.to_owned(), source })
-    }
-
-    fn get(&mut self, number: u8) -> Option<&mut Generation> {
-        self.generations.iter_mut().find(|generation| generation.keys.generation == number)
-    }
-
-    fn state(&mut self, number: u8) -> Option<KeyState> {
-        self.get(number).map(|generation| generation.keys.state)
-    }
-}
-
 fn random_key() -> Result<SecretKey, KeysError> {
     let mut key = Zeroizing::new([0; 32]);
     SysRng.try_fill_bytes(key.as_mut_slice()).map_err(|error| KeysError::Random(error.to_string()))?;
@@ -274,21 +124,9 @@ fn random_generation(number: u8, since: Millis) -> Result<Generation, KeysError>
     Ok(Generation { keys, since })
 }
 
-/// Makes a file that only its owner may read, and its folder.
-fn create(path: &Path, contents: &[u8]) -> Result<(), KeysError> {
-    let failed = |source| KeysError::Write { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    files::create(path, contents, Access::Owner).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => KeysError::Exists(path.to_owned()),
-        _ => failed(source),
-    })
-}
-
 fn new_file(path: &Path, now: Millis) -> Result<String, KeysError> {
-    let file = KeyFile { generations: vec![random_generation(0, now)?] };
-    create(path, file.text().as_bytes())?;
+    let file = KeysFile { generations: vec![random_generation(0, now)?] };
+    file.create(path).map_err(|error| KeysError::write(path, error))?;
     Ok(format!(
         "Made {} with generation 0, active. Only its owner may read it.\n\
          Next: name it in the configuration, relative to the configuration's folder,\n\n\
@@ -301,20 +139,19 @@ fn new_file(path: &Path, now: Millis) -> Result<String, KeysError> {
 
 /// The new generation takes the first number after the active one that is free: never used, or retired.
 fn rotate(path: &Path, now: Millis) -> Result<String, KeysError> {
-    let mut file = KeyFile::read_usable(path)?;
+    let mut file = KeysFile::read(path)?;
     let count = u8::try_from(GENERATIONS).unwrap_or(u8::MAX);
     let active = (0..count).find(|number| file.state(*number) == Some(KeyState::Active)).unwrap_or_default();
-    let candidates = (1..count).map(|step| (active + step) % count);
-    let mut candidates = candidates.filter(|number| matches!(file.state(*number), None | Some(KeyState::Retired)));
-    let next = candidates.next().ok_or(KeysError::NoneFree)?;
-    drop(candidates);
+    let is_free = |number: &u8| matches!(file.state(*number), None | Some(KeyState::Retired));
+    let next = (1..count).map(|step| (active + step) % count).find(is_free).ok_or(KeysError::NoneFree)?;
     if let Some(old) = file.get(active) {
-        (old.keys.state, old.since) = (KeyState::VerifyOnly, now);
+        old.keys.state = KeyState::VerifyOnly;
+        old.since = now;
     }
     file.generations.retain(|generation| generation.keys.generation != next);
     file.generations.push(random_generation(next, now)?);
     file.generations.sort_by_key(|generation| generation.keys.generation);
-    file.replace(path)?;
+    file.replace(path).map_err(|error| KeysError::write(path, error))?;
     Ok(format!(
         "Generation {next} is active, generation {active} verifies only.\n\
          Next: restart the service, so that it issues with generation {next}. Once that is done and the last code of \
@@ -325,7 +162,7 @@ fn rotate(path: &Path, now: Millis) -> Result<String, KeysError> {
 }
 
 fn retire(path: &Path, number: u8, now: Millis) -> Result<String, KeysError> {
-    let mut file = KeyFile::read_usable(path)?;
+    let mut file = KeysFile::read(path)?;
     let generation = file.get(number).ok_or(KeysError::NoSuchGeneration(number))?;
     match generation.keys.state {
         KeyState::Active => return Err(KeysError::StillActive(number)),
@@ -333,7 +170,7 @@ fn retire(path: &Path, number: u8, now: Millis) -> Result<String, KeysError> {
         KeyState::VerifyOnly => {}
     }
     *generation = Generation { keys: GenerationKeys::retired(number), since: now };
-    file.replace(path)?;
+    file.replace(path).map_err(|error| KeysError::write(path, error))?;
     Ok(format!(
         "Generation {number} is retired and its keys are forgotten; a later rotation may use its number again.\n\
          Next: restart the service, so that it stops taking codes of generation {number}."
@@ -348,7 +185,7 @@ fn new_signature_secret(beside: &Path, name: &str) -> Result<PathBuf, KeysError>
     }
     let path = beside.with_file_name(format!("{name}.secret"));
     let text = Zeroizing::new([STANDARD.encode(random_key()?.as_slice()).as_str(), "\n"].concat());
-    create(&path, text.as_bytes())?;
+    files::create(&path, text.as_bytes()).map_err(|error| KeysError::write(&path, error))?;
     Ok(path)
 }
 
@@ -389,10 +226,13 @@ fn new_bearer(name: &str, role: Role, secret: Option<&Path>) -> Result<Zeroizing
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
     use crate::config::SignatureSecret;
+    use crate::config::keys_file::read_keyring as read;
+    use crate::files::Access;
 
     fn at(second: i64) -> Millis {
         Millis(1_790_000_000_000 + second * 1_000)
@@ -434,7 +274,6 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o666] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = read(&path).unwrap_err();
-            assert_eq!(error.exit_code(), 78);
             assert!(error.to_string().contains(&format!("mode {mode:04o}")), "{error}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
@@ -491,8 +330,7 @@ mod tests {
             let error = read(&path).unwrap_err();
             assert!(error.to_string().contains(expected), "{error} should have {expected}");
             assert!(!error.to_string().contains(&key[1..]), "{error} shows a key");
-            assert_eq!(error.exit_code(), 78);
-            assert!(rotate(&path).is_err());
+            assert_eq!(rotate(&path).unwrap_err().exit_code(), 78);
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }

@@ -15,8 +15,7 @@ use rust_decimal::prelude::ToPrimitive;
 use super::documents::Wanted;
 use super::problem::{ConfigError, Places, Problems};
 use super::raw::{RawAid, RawConfig, RawDuration, RawForm, RawIssuer, RawSync, RawTls};
-use super::{BadCodes, Config, Journal, Ledger, LedgerPlace, Records, SANDBOX_DATA, Server, Tls, documents};
-use crate::cli::keys;
+use super::{BadCodes, Config, Journal, Ledger, LedgerPlace, Records, SANDBOX_DATA, Server, Tls, documents, keys_file};
 use crate::code::{Aid, Application, Form, Issuers, IssuersError, Keyring, Label, Prefix};
 use crate::domain::model::bounds::Bounds as CustomerBounds;
 use crate::domain::model::settings::Settings;
@@ -362,7 +361,7 @@ impl Check {
         let key = "signing.keys_file";
         let file = self.raw.signing.keys_file.take();
         let file = self.required(key, file, "the signing keys; `sokketsu keys new` makes the file")?;
-        let keyring = self.parsed(key, keys::read(&self.folder.join(file)))?;
+        let keyring = self.parsed(key, keys_file::read_keyring(&self.folder.join(file)))?;
         if keyring.has_published_test_keys() {
             self.bad(key, "holds a published test key: anyone could make codes; `sokketsu keys new` makes secret ones");
             return None;

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cli::keys;
-use crate::code::{Form, KeyState, Prefix};
+use crate::code::{Form, GenerationKeys, KeyState, Prefix, SecretKey};
+use crate::config::keys_file::{Generation, KeysFile};
 use crate::domain::model::ids::{MerchantId, TerminalId};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{DAY, Date, HOUR};
@@ -28,6 +28,11 @@ role = \"wallet\"
 hash = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"
 ";
 
+/// Nothing published, and no placeholder.
+fn secret_key(first: u8) -> SecretKey {
+    zeroize::Zeroizing::new(std::array::from_fn(|at| first ^ u8::try_from(at).unwrap()))
+}
+
 /// A working directory with a configuration in it.
 pub(super) struct Place {
     folder: TempDir,
@@ -43,9 +48,9 @@ impl Place {
     /// With policy, holidays, signing keys and this configuration.
     fn with(text: &str) -> Self {
         let place = Self::empty();
-        let command =
-            keys::Command::New { file: place.config("signing-keys.toml"), api: None, role: None, signed: false };
-        keys::run(&command, Millis(0)).unwrap();
+        let keys = GenerationKeys::new(0, KeyState::Active, secret_key(100), secret_key(200));
+        let file = KeysFile { generations: vec![Generation { keys, since: Millis(0) }] };
+        file.create(&place.config("signing-keys.toml")).unwrap();
         for (name, text) in [
             ("policy.toml", include_str!("../../config/policy.toml")),
             ("holidays.csv", include_str!("../../config/holidays.csv")),

@@ -10,6 +10,7 @@ mod check;
 #[cfg(test)]
 mod config_tests;
 mod documents;
+pub mod keys_file;
 mod link;
 #[cfg(test)]
 mod link_tests;

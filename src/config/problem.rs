@@ -190,7 +190,7 @@ pub fn is_at_or_below(path: &str, above: &str) -> bool {
 }
 
 /// Line and column of a byte, both from 1; columns are characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
+pub fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
