@@ -2,11 +2,11 @@
 //! body, answers with a `Content-Length`, in order.
 
 use std::fmt;
-use std::io::Write;
 use std::ops::Range;
 
 use memchr::{memchr_iter, memmem};
 
+use crate::bytes::{put, put_number};
 use crate::sign::{Signed, Signer};
 use crate::wire::{Answer, BadAnswer};
 
@@ -193,17 +193,6 @@ impl Requests {
 fn content(out: &mut Vec<u8>, media: &str, body: &[u8]) {
     put(out, format_args!("Content-Type: {media}\r\nContent-Length: {}\r\n\r\n", body.len()));
     out.extend_from_slice(body);
-}
-
-/// Appends a number, without the machinery of formatting.
-pub fn put_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// Appends formatted text.
-pub fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
-    // A vector takes everything.
-    out.write_fmt(text).ok();
 }
 
 #[cfg(test)]

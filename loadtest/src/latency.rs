@@ -28,13 +28,15 @@ pub struct Percentiles {
     pub max_ms: Option<f64>,
 }
 
-impl Latencies {
+impl Default for Latencies {
     #[expect(clippy::expect_used, reason = "the bounds are constants that the histogram takes")]
-    pub fn new() -> Self {
+    fn default() -> Self {
         let finite = Histogram::new_with_bounds(MICROSECOND, LONGEST, 3).expect("bounds in order");
         Self { finite, infinite: 0 }
     }
+}
 
+impl Latencies {
     pub fn record(&mut self, time: Nanos) {
         self.finite.saturating_record(time.max(MICROSECOND));
     }
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_those_of_the_sorted_list() {
-        let mut all = Latencies::new();
+        let mut all = Latencies::default();
         for ms in (1..=1_000).rev() {
             all.record(ms * MILLISECOND);
         }
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_was_never_answered_is_infinitely_slow() {
-        let mut all = Latencies::new();
+        let mut all = Latencies::default();
         for _ in 0..98 {
             all.record(MILLISECOND);
         }
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn nothing_is_zero_and_only_timeouts_are_infinite() {
-        let mut all = Latencies::new();
+        let mut all = Latencies::default();
         assert_eq!((all.at(0.5), all.count()), (Some(0), 0));
         all.record_infinite();
         assert_eq!((all.at(0.5), all.count()), (None, 1));
@@ -141,7 +143,7 @@ mod tests {
 
     #[test]
     fn sums_are_as_if_recorded_at_once() {
-        let (mut a, mut b, mut both) = (Latencies::new(), Latencies::new(), Latencies::new());
+        let (mut a, mut b, mut both) = (Latencies::default(), Latencies::default(), Latencies::default());
         for ms in 1..100 {
             (if ms % 3 == 0 { &mut a } else { &mut b }).record(ms * MILLISECOND);
             both.record(ms * MILLISECOND);
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn beyond_the_longest_is_the_longest() {
-        let mut all = Latencies::new();
+        let mut all = Latencies::default();
         all.record(LONGEST * 2);
         assert!(is_about(all.at(0.5), LONGEST));
     }

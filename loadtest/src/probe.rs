@@ -98,7 +98,7 @@ impl Probe {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name("probe".to_owned()).spawn(move || {
             let mut machine = Machine::default();
-            let mut disk = Latencies::new();
+            let mut disk = Latencies::default();
             let pause = |time| matches!(stopped.recv_timeout(time), Err(RecvTimeoutError::Timeout));
             if !pause(Duration::from_nanos(begins.saturating_sub(clock.now()))) {
                 return Ok(machine);

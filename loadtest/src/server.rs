@@ -23,8 +23,10 @@ const POLICY: &str = include_str!("../../config/policy.load.toml");
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What to start.
+#[derive(Default)]
 pub struct Options<'a> {
-    pub binary: &'a Path,
+    /// The server built beside this program if not given.
+    pub binary: Option<&'a Path>,
     /// A folder of its own under the system's temporary one if not given.
     pub data: Option<&'a Path>,
     pub config: Option<&'a Path>,
@@ -50,8 +52,13 @@ pub struct Options<'a> {
 /// The server, on a disk that is slower if it is to be: `strace` holds each `fdatasync` up, and nothing else. It leaves
 /// the process that was started to the server.
 fn program(options: &Options<'_>) -> Result<Command> {
+    let beside = std::env::current_exe()?.with_file_name("sokketsu");
+    let binary = options.binary.unwrap_or(&beside);
+    let none =
+        "no sokketsu was built beside this program: give --serve BINARY, or --url URL where the command takes it";
+    ensure!(options.binary.is_some() || beside.is_file(), none);
     // It may be started in a folder of its own.
-    let binary = std::path::absolute(options.binary)?;
+    let binary = std::path::absolute(binary)?;
     let Some(delay) = options.sync_delay_us else { return Ok(Command::new(binary)) };
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"]);
@@ -163,7 +170,7 @@ impl Server {
         };
         (server.http, server.link) = addresses.with_context(|| {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
-            format!("{} did not start: {}", options.binary.display(), text.trim())
+            format!("the server did not start: {}", text.trim())
         })?;
         Ok(server)
     }

@@ -9,8 +9,9 @@ use rusqlite::{Connection, OpenFlags};
 use serde::Deserialize;
 
 use crate::bulk::{bulk, once};
+use crate::bytes::put;
 use crate::crowd::{Code, Customer, LIMIT};
-use crate::http::{Requests, Role, put};
+use crate::http::{Requests, Role};
 use crate::json::text;
 use crate::tls::Peer;
 

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::http::put;
+use crate::bytes::put;
 
 #[derive(Clone)]
 pub struct Signer {

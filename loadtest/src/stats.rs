@@ -103,8 +103,8 @@ pub struct StepStats {
 
 impl StepStats {
     pub fn new(is_measured: bool) -> Self {
-        let calls = std::array::from_fn(|_| Latencies::new());
-        Self { is_measured, calls, turned_away: [0; 6], shed: Latencies::new(), counts: Counts::default() }
+        let calls = std::array::from_fn(|_| Latencies::default());
+        Self { is_measured, calls, turned_away: [0; 6], shed: Latencies::default(), counts: Counts::default() }
     }
 
     pub fn add(&mut self, other: &Self) {
@@ -175,11 +175,11 @@ pub struct Stats {
 
 impl Stats {
     pub fn new(measured: &[bool], begins: Nanos, every: Nanos) -> Self {
-        let current = Current { began: begins, latencies: Latencies::new(), answers: 0, errors: 0 };
+        let current = Current { began: begins, latencies: Latencies::default(), answers: 0, errors: 0 };
         Self {
             steps: measured.iter().map(|is_measured| StepStats::new(*is_measured)).collect(),
-            lateness: Latencies::new(),
-            waited: Latencies::new(),
+            lateness: Latencies::default(),
+            waited: Latencies::default(),
             reasons: BTreeMap::new(),
             refusals: BTreeMap::new(),
             stages: BTreeMap::new(),
@@ -264,7 +264,7 @@ impl Stats {
         for part in String::from_utf8_lossy(header).split(',') {
             let Some((name, took)) = part.trim().split_once(";dur=") else { continue };
             let Ok(took) = took.parse::<f64>() else { continue };
-            let stage = self.stages.entry(name.to_owned()).or_insert_with(Latencies::new);
+            let stage = self.stages.entry(name.to_owned()).or_default();
             stage.record(crate::clock::from_seconds(took / 1e3));
         }
     }

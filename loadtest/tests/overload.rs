@@ -5,7 +5,9 @@
 
 mod common;
 
-use common::loadtest;
+use common::run;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loadtest");
 
 /// Groups of 4 and 10 ms for a sync: some 350 records a second, on any machine. So little that generator and server are
 /// idle even at ten times as much, and what is seen is the engine's doing.
@@ -19,7 +21,7 @@ fn at_ten_times_the_peak_the_peak_is_still_served() {
     let json = folder.path().join("report.json");
     // Between two groups nobody waits longer than this in vain; 5 ms would be less than one sync.
     let settings = [("SOKKETSU_ENGINE__BATCH", "4"), ("SOKKETSU_ENGINE__QUEUE_MS", "20")];
-    let (code, said, report) = loadtest(&settings, &arguments, &json);
+    let (code, said, report) = run(PROGRAM, &settings, &arguments, &json);
     assert!(matches!(code, Some(0 | 3)), "it was made, and the books agree: {said}");
     assert_eq!(report["audit"]["differences"], 0, "{said}");
     let overload = &report["overload"];

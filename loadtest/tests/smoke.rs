@@ -8,14 +8,16 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use common::loadtest;
+use common::run;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loadtest");
 
 #[test]
 fn a_smoke_run_is_answered_as_meant_and_the_books_agree() {
     let folder = tempfile::tempdir().unwrap();
     let html = folder.path().join("report.html");
     let (code, said, report) =
-        loadtest(&[], &["smoke", "--html", html.to_str().unwrap()], &folder.path().join("report.json"));
+        run(PROGRAM, &[], &["smoke", "--html", html.to_str().unwrap()], &folder.path().join("report.json"));
     assert_eq!(code, Some(0), "{said}");
     let counts = &report["total"]["counts"];
     assert!(counts["approved"].as_u64() > Some(300), "{counts}");
@@ -41,7 +43,7 @@ fn a_smoke_run_is_answered_as_meant_and_the_books_agree() {
 fn over_tls_and_signed_the_books_agree_too() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["smoke", "--seconds", "1", "--tls", "--sign", "pos"];
-    let (code, said, report) = loadtest(&[], &arguments, &folder.path().join("report.json"));
+    let (code, said, report) = run(PROGRAM, &[], &arguments, &folder.path().join("report.json"));
     assert_eq!(code, Some(0), "{said}");
     let counts = &report["total"]["counts"];
     assert!(counts["approved"].as_u64() > Some(100), "{counts}");
@@ -70,7 +72,7 @@ fn by_iso_8583_the_books_agree_too() {
         "--pipeline",
         "64",
     ];
-    let (code, said, report) = loadtest(&[], &arguments, &folder.path().join("report.json"));
+    let (code, said, report) = run(PROGRAM, &[], &arguments, &folder.path().join("report.json"));
     assert_eq!(code, Some(0), "{said}");
     let counts = &report["total"]["counts"];
     assert!(counts["approved"].as_u64() > Some(500), "{counts}");
@@ -88,10 +90,10 @@ fn a_missed_target_and_wrong_usage_have_exit_codes_of_their_own() {
     let slo = folder.path().join("slo.toml");
     std::fs::write(&slo, "p50_ms = 0.000_1\nmin_approval_ratio = 0.5\n").unwrap();
     let arguments = ["smoke", "--seconds", "1", "--slo", slo.to_str().unwrap()];
-    let (code, said, report) = loadtest(&[], &arguments, &folder.path().join("report.json"));
+    let (code, said, report) = run(PROGRAM, &[], &arguments, &folder.path().join("report.json"));
     assert_eq!(code, Some(3), "{said}");
     assert_eq!(report["targets"][0]["is_met"], false);
     assert_eq!(report["verdict"], "target_missed");
-    let wrong = Command::new(env!("CARGO_BIN_EXE_loadtest")).args(["run", "--rates", "3"]).output().unwrap();
+    let wrong = Command::new(PROGRAM).args(["run", "--rates", "3"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(64));
 }

@@ -6,13 +6,15 @@ mod common;
 
 use std::process::Command;
 
-use common::loadtest;
+use common::run;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loadtest");
 
 #[test]
 fn two_seconds_of_everything_are_answered_as_they_must_be_and_the_books_agree() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["switch", "--stand-in", "--seconds", "2", "--rate", "400"];
-    let (code, said, report) = loadtest(&[], &arguments, &folder.path().join("report.json"));
+    let (code, said, report) = run(PROGRAM, &[], &arguments, &folder.path().join("report.json"));
     assert_eq!(code, Some(0), "{said}");
     let kinds = report["kinds"].as_array().unwrap();
     assert_eq!(kinds.len(), 22);
@@ -30,7 +32,7 @@ fn two_seconds_of_everything_are_answered_as_they_must_be_and_the_books_agree() 
 #[test]
 fn wrong_usage_and_a_service_that_is_not_there_have_exit_codes_of_their_own() {
     let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("switch").args(arguments).output().unwrap();
+        let output = Command::new(PROGRAM).arg("switch").args(arguments).output().unwrap();
         output.status.code()
     };
     assert_eq!(run(&["--url", "http://127.0.0.1:1"]), Some(64), "without --iso8583");

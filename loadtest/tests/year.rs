@@ -4,12 +4,14 @@
 
 mod common;
 
-use common::loadtest;
+use common::run;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loadtest");
 
 #[test]
 fn the_sums_of_a_year_add_up() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said, tale) = loadtest(&[], &["year"], &folder.path().join("year.json"));
+    let (code, said, tale) = run(PROGRAM, &[], &["year"], &folder.path().join("year.json"));
     assert_eq!(code, Some(0), "{said}");
     assert_eq!((&tale["days"], &tale["differences"]), (&365.into(), &serde_json::json!([])));
     assert!(tale["entries"].as_array().unwrap().len() > 50, "{said}");

@@ -1,4 +1,4 @@
-//! The program against the real server.
+//! A program against the real server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,20 +18,19 @@ fn server() -> PathBuf {
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
     let path = target.join("release/sokketsu");
     if !path.is_file() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut build = Command::new(env!("CARGO"));
         build
             .args(["build", "--release", "--locked", "-p", "sokketsu", "--bin", "sokketsu", "--target-dir"])
             .arg(&target);
-        let status = build.current_dir(root).status().expect("cargo runs");
+        let status = build.status().expect("cargo runs");
         assert!(status.success(), "the server could not be built; build it, or name one by SOKKETSU_BIN");
     }
     path
 }
 
-/// Runs it with a server that is configured so: exit code, what it said, and its JSON.
-pub fn loadtest(settings: &[(&str, &str)], arguments: &[&str], json: &Path) -> (Option<i32>, String, Value) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+/// Runs a program with a server that is configured so: exit code, what it said, and its JSON.
+pub fn run(program: &str, settings: &[(&str, &str)], arguments: &[&str], json: &Path) -> (Option<i32>, String, Value) {
+    let mut command = Command::new(program);
     command.envs(settings.iter().copied());
     command.args(arguments).arg("--serve").arg(server()).arg("--json").arg(json).arg("--quiet");
     // The server takes every SOKKETSU_ variable for configuration.
