@@ -8,11 +8,10 @@ use base64::{Engine, alphabet};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::domain::model::ids::TerminalId;
-use crate::domain::model::purchase::Channel;
 use crate::files;
 use crate::files::Access;
 use crate::hex;
+use crate::http::trust::callers::Caller;
 pub use crate::http::trust::callers::{Merchants, Role};
 
 /// The sandbox's bearer keys, published: each is also its name. Refused outside the sandbox.
@@ -111,21 +110,12 @@ impl fmt::Debug for SignatureSecret {
     }
 }
 
-/// One caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One caller, and how it is known.
+#[derive(Clone, Debug)]
 pub struct ApiKey {
-    pub name: String,
-    pub role: Role,
     pub hash: KeyHash,
-    /// Of a register; empty for every other role.
-    pub merchants: Merchants,
-    /// Of a register: the only terminals it may speak for, if it is bound to some.
-    pub terminals: Option<Vec<TerminalId>>,
-    /// Of a register.
-    pub channels: Vec<Channel>,
-    /// Of a register; the office always may.
-    pub may_refund: bool,
-    pub bad_codes_per_minute: Option<u32>,
+    /// Its requests' verifier is made of the secret when the service starts.
+    pub caller: Caller,
     /// If it is there, every request must be signed with it.
     pub signature_secret: Option<SignatureSecret>,
 }
@@ -133,17 +123,12 @@ pub struct ApiKey {
 impl ApiKey {
     /// A published key, with all rights of its role.
     pub(super) fn published(bearer: &str, role: Role) -> Self {
-        let register = role == Role::Register;
-        Self {
-            name: bearer.to_owned(),
-            role,
-            hash: KeyHash::of(bearer),
-            merchants: if register { Merchants::All } else { Merchants::Only(Vec::new()) },
-            terminals: None,
-            channels: if register { Channel::ALL.to_vec() } else { Vec::new() },
-            may_refund: register,
-            bad_codes_per_minute: None,
-            signature_secret: (bearer == SIGNED_KEY).then(|| SignatureSecret::parse(PUBLISHED_SECRET)).flatten(),
-        }
+        let signature_secret = (bearer == SIGNED_KEY).then(|| SignatureSecret::parse(PUBLISHED_SECRET)).flatten();
+        Self { hash: KeyHash::of(bearer), caller: unbound(bearer, role), signature_secret }
     }
+}
+
+/// With all rights of its role, and the bound on bad codes that every key has.
+pub(super) fn unbound(name: &str, role: Role) -> Caller {
+    Caller { bad_codes_per_minute: None, ..Caller::unbound(name, role) }
 }

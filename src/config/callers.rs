@@ -2,61 +2,61 @@
 
 use std::path::PathBuf;
 
-use super::access::{ApiKey, KeyHash, Merchants, PUBLISHED_KEYS, Role, SignatureSecret};
+use super::access::{ApiKey, KeyHash, PUBLISHED_KEYS, Role, SignatureSecret, unbound};
 use super::check::Check;
-use super::raw::{RawChannel, RawKey, RawMerchants};
-use crate::domain::model::ids::{BadText, MerchantId, TerminalId};
+use super::values::{MerchantNames, meaning};
+use crate::domain::model::ids::{BadText, MerchantId, TerminalId, TerminalKey};
 use crate::domain::model::purchase::Channel;
 use crate::files::Access;
+use crate::http::trust::callers::{Caller, Merchants};
 
 impl Check {
     pub(super) fn keys(&mut self) -> Vec<ApiKey> {
         let mut keys: Vec<ApiKey> = Vec::new();
-        let written = std::mem::take(&mut self.raw.key);
-        let none_written = written.is_empty();
-        for (at, raw) in written.into_iter().enumerate() {
-            let Some(key) = self.key(at, raw) else { continue };
-            if keys.iter().any(|other| other.name == key.name) {
-                self.bad(&format!("key[{at}].name"), format!("{:?} is the name of another key too", key.name));
+        let written = self.source.sections("key");
+        for at in 0..written {
+            let Some(key) = self.key(at) else { continue };
+            if keys.iter().any(|other| other.caller.name == key.caller.name) {
+                self.bad(&format!("key[{at}].name"), format!("{:?} is the name of another key too", key.caller.name));
             }
             if keys.iter().any(|other| other.hash == key.hash) {
                 self.bad(&format!("key[{at}].hash"), "is the hash of another key too");
             }
             keys.push(key);
         }
-        if self.sandbox {
+        if self.flags.sandbox {
             let published = PUBLISHED_KEYS.map(|(bearer, role)| ApiKey::published(bearer, role));
-            let taken = |key: &ApiKey| keys.iter().any(|other| other.name == key.name || other.hash == key.hash);
+            let taken =
+                |key: &ApiKey| keys.iter().any(|other| other.caller.name == key.caller.name || other.hash == key.hash);
             let missing: Vec<ApiKey> = published.into_iter().filter(|key| !taken(key)).collect();
             keys.extend(missing);
-        } else if none_written {
+        } else if written == 0 {
             self.bad("key", "is missing: without a [[key]] nobody may call; `sokketsu keys new --api NAME` makes one");
         }
         keys
     }
 
-    fn key(&mut self, at: usize, raw: RawKey) -> Option<ApiKey> {
+    fn key(&mut self, at: usize) -> Option<ApiKey> {
         let of = |field: &str| format!("key[{at}].{field}");
-        let name = self.required(&of("name"), raw.name.clone(), "the caller's name, for logs and reports");
+        let name: Option<String> = self.needed(&of("name"), "the caller's name, for logs and reports");
         let name = name.unwrap_or_default();
         if !(1..=64).contains(&name.len()) || name.chars().any(char::is_control) {
             self.bad(&of("name"), "must be 1 to 64 characters");
         }
-        let role = self.required(&of("role"), raw.role, "wallet, register, office or ops");
-        let text = self.required(&of("hash"), raw.hash.clone(), "the SHA-256 of the bearer key, 64 hexadecimal digits");
-        let hash = text.and_then(|text| {
-            let hash = KeyHash::parse(&text).ok_or("must be the SHA-256 of the bearer key, 64 hexadecimal digits");
-            self.parsed(&of("hash"), hash)
-        });
-        if hash.is_some_and(|hash| hash.is_published()) && !self.sandbox {
+        let role: Option<Role> = self.needed(&of("role"), "wallet, register, office or ops");
+        let what = "the SHA-256 of the bearer key, 64 hexadecimal digits";
+        let text: Option<String> = self.needed(&of("hash"), what);
+        let hash = text
+            .and_then(|text| self.parsed(&of("hash"), KeyHash::parse(&text).ok_or_else(|| format!("must be {what}"))));
+        if hash.is_some_and(|hash| hash.is_published()) && !self.flags.sandbox {
             self.bad(&of("hash"), "is the hash of a published sandbox key: anyone could call");
         }
-        let bad_codes_per_minute =
-            self.within_if_there(&of("bad_codes_per_minute"), raw.bad_codes_per_minute, 1..=1_000_000);
-        let file = raw.signature_secret_file.clone();
+        let bad_codes_per_minute = self.own_bad_codes(&of("bad_codes_per_minute"));
+        let file = self.read(&of("signature_secret_file"));
         let signature_secret = file.and_then(|file| self.signature_secret(at, &name, file));
-        let rights = self.rights(at, role?, raw);
-        Some(ApiKey { name, role: role?, hash: hash?, bad_codes_per_minute, signature_secret, ..rights? })
+        let rights = self.rights(at, role);
+        let caller = Caller { name: name.into(), bad_codes_per_minute, ..rights? };
+        Some(ApiKey { hash: hash?, caller, signature_secret })
     }
 
     /// With a secret that can't be had the configuration is not used: no key is taken unsigned by mistake.
@@ -66,10 +66,10 @@ impl Check {
             self.bad(&format!("key[{at}].name"), what);
         }
         let key = format!("key[{at}].signature_secret_file");
-        let access = if self.sandbox { Access::Everyone } else { Access::Owner };
+        let access = if self.flags.sandbox { Access::Everyone } else { Access::Owner };
         let secret = SignatureSecret::read(&self.folder.join(file), access);
         let secret = self.parsed(&key, secret)?;
-        if secret.is_published() && !self.sandbox {
+        if secret.is_published() && !self.flags.sandbox {
             self.bad(
                 &key,
                 "holds the published sandbox secret: anyone could sign; `sokketsu keys new --signed` makes one",
@@ -79,39 +79,54 @@ impl Check {
     }
 
     /// What a register's key allows. No other role has these fields.
-    fn rights(&mut self, at: usize, role: Role, raw: RawKey) -> Option<ApiKey> {
+    fn rights(&mut self, at: usize, role: Option<Role>) -> Option<Caller> {
         let of = |field: &str| format!("key[{at}].{field}");
-        let mut key = ApiKey::published("", role);
+        let merchants: Option<MerchantNames> = self.read(&of("merchants"));
+        let terminals: Option<Vec<String>> = self.read(&of("terminals"));
+        let channels: Option<Vec<String>> = self.read(&of("channels"));
+        let may_refund: Option<bool> = self.read(&of("may_refund"));
+        let role = role?;
         if role != Role::Register {
             let fields = [
-                ("merchants", raw.merchants.is_some()),
-                ("terminals", raw.terminals.is_some()),
-                ("channels", raw.channels.is_some()),
-                ("may_refund", raw.may_refund.is_some()),
+                ("merchants", merchants.is_some()),
+                ("terminals", terminals.is_some()),
+                ("channels", channels.is_some()),
+                ("may_refund", may_refund.is_some()),
             ];
             for (field, _) in fields.iter().filter(|(_, written)| *written) {
                 self.bad(&of(field), format!("is for register keys only, and this is a key of role {}", role.name()));
             }
-            return Some(key);
+            return Some(unbound("", role));
         }
-        key.merchants = match raw.merchants {
-            Some(RawMerchants::All) => Merchants::All,
-            Some(RawMerchants::Listed(names)) if !names.is_empty() => {
-                Merchants::Only(self.names(&of("merchants"), &names, MerchantId::new))
+        let merchants = match merchants {
+            Some(MerchantNames::Listed(names)) if !names.is_empty() => {
+                Some(Merchants::Only(self.names(&of("merchants"), &names, MerchantId::new)))
             }
-            _ if self.sandbox => Merchants::All,
+            Some(MerchantNames::All) => Some(Merchants::All),
+            _ if self.flags.sandbox => Some(Merchants::All),
             _ => {
                 let what = "the merchants this register may speak for, or \"*\" for a network";
-                self.required(&of("merchants"), None, what)?
+                self.required(&of("merchants"), None, what)
             }
         };
-        key.terminals = raw.terminals.map(|names| self.names(&of("terminals"), &names, TerminalId::new));
-        key.channels = match raw.channels {
-            None => vec![Channel::InStore],
-            Some(listed) => listed.into_iter().map(channel).collect(),
-        };
-        key.may_refund = raw.may_refund.unwrap_or(false);
-        Some(key)
+        let terminals = terminals.map(|names| self.names(&of("terminals"), &names, TerminalId::new));
+        let channels = channels.map(|names| self.channels(&of("channels"), &names));
+        Some(Caller {
+            merchants: merchants?,
+            terminals: terminals.map(|own| own.into_iter().filter_map(TerminalKey::of).collect()),
+            channels: channels.unwrap_or_else(|| vec![Channel::InStore]),
+            may_refund: may_refund.unwrap_or(false),
+            ..unbound("", role)
+        })
+    }
+
+    fn channels(&mut self, key: &str, names: &[String]) -> Vec<Channel> {
+        let words = Channel::ALL.map(|channel| (channel.name(), channel));
+        let mut channels = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            channels.extend(self.parsed(&format!("{key}[{at}]"), meaning(name, &words)));
+        }
+        channels
     }
 
     pub(super) fn names<T>(&mut self, key: &str, names: &[String], parse: fn(&str) -> Result<T, BadText>) -> Vec<T> {
@@ -121,13 +136,5 @@ impl Check {
             parsed.extend(self.parsed(&format!("{key}[{at}]"), result));
         }
         parsed
-    }
-}
-
-fn channel(raw: RawChannel) -> Channel {
-    match raw {
-        RawChannel::InStore => Channel::InStore,
-        RawChannel::Online => Channel::Online,
-        RawChannel::NpAtobarai => Channel::NpAtobarai,
     }
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::code::{Form, GenerationKeys, KeyState, Prefix, SecretKey};
 use crate::config::keys_file::{Generation, KeysFile};
-use crate::domain::model::ids::{MerchantId, TerminalId};
+use crate::domain::model::ids::{MerchantId, TerminalId, TerminalKey};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{DAY, Date, HOUR};
 
@@ -119,7 +119,7 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!((config.server.admin, config.server.tls.clone(), config.server.insecure), (None, None, false));
     assert_eq!(
         config.bad_codes,
-        BadCodes { per_terminal: 5, tok19_per_terminal: 2, per_key: 50, per_key_share_ppm: 20_000 }
+        Limits { per_terminal: 5, tok19_per_terminal: 2, per_key: 50, per_key_share_ppm: 20_000 }
     );
     assert_eq!(config.keyring.active(), 0);
     assert_eq!(config.keys.len(), 1);
@@ -157,13 +157,13 @@ fn the_sandbox_needs_nothing() {
         assert_eq!(config.records.data, place.folder.path().join("data/sandbox"));
         assert_eq!(config.keyring.active(), 1);
         assert!(config.keyring.has_published_test_keys(), "even where a service's keys are configured");
-        let key = |name: &str| config.keys.iter().find(|key| key.name == name).unwrap().clone();
+        let key = |name: &str| config.keys.iter().find(|key| &*key.caller.name == name).unwrap().clone();
         for (name, role) in access::PUBLISHED_KEYS {
-            assert_eq!((key(name).role, key(name).hash), (role, KeyHash::of(name)));
+            assert_eq!((key(name).caller.role, key(name).hash), (role, KeyHash::of(name)));
         }
         let register = key("sandbox-register");
-        assert_eq!((&register.merchants, register.may_refund), (&Merchants::All, true));
-        assert_eq!(register.channels, Channel::ALL);
+        assert_eq!((&register.caller.merchants, register.caller.may_refund), (&Merchants::All, true));
+        assert_eq!(register.caller.channels, Channel::ALL);
         let signed = key("sandbox-signed");
         assert!(signed.signature_secret.unwrap().is_published() && register.signature_secret.is_none());
         assert!(config.summary().contains("sandbox"));
@@ -180,8 +180,8 @@ fn the_sandbox_refuses_nothing_but_nonsense() {
     let text =
         format!("[server]\nhttp = \"0.0.0.0:80\"\n[[key]]\nname = \"r\"\nrole = \"register\"\nhash = \"{HASH}\"");
     let config = Place::with(&text).sandbox().load().unwrap();
-    assert_eq!(config.keys[0].merchants, Merchants::All);
-    assert_eq!(config.keys[0].channels, [Channel::InStore]);
+    assert_eq!(config.keys[0].caller.merchants, Merchants::All);
+    assert_eq!(config.keys[0].caller.channels, [Channel::InStore]);
     assert_one(&Place::with("[server]\nhtpp = 1").sandbox(), "DIR/sokketsu.toml:2:1: `server.htpp`: unknown field");
     let given = Place::with("[policy]\nfile = \"mine.toml\"").sandbox();
     assert_one(&given, "DIR/sokketsu.toml:2:1: `policy.file`: ");
@@ -501,10 +501,13 @@ fn the_environment_stands_above_the_file_and_flags_above_both() {
     let settings = Settings { orders_retain: 72 * HOUR, orders_max: 1_000, hold_life: DAY, ..Settings::default() };
     assert_eq!(config.records.settings, settings);
     assert_eq!(config.records.data, Path::new("/srv/sokketsu"));
-    assert_eq!(config.keys[0].name, "123");
+    assert_eq!(&*config.keys[0].caller.name, "123");
     let merchants = ["a", "b"].map(|name| MerchantId::new(name).unwrap());
-    assert_eq!(config.keys[1].merchants, Merchants::Only(merchants.to_vec()));
-    assert_eq!(config.keys[1].terminals, Some(vec![TerminalId::new("T1").unwrap()]));
+    assert_eq!(config.keys[1].caller.merchants, Merchants::Only(merchants.to_vec()));
+    assert_eq!(
+        config.keys[1].caller.terminals.as_deref(),
+        Some(&[TerminalKey::of(TerminalId::new("T1").unwrap()).unwrap()][..])
+    );
     let issuer = config.issuers.issuer(Form::L24).unwrap();
     assert_eq!((issuer.application.form, issuer.application.label.as_bytes()), (Form::Tok19, &b"X"[..]));
 }

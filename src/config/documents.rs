@@ -1,13 +1,13 @@
 //! Files that the configuration names: the policy, the bank holidays. And the summary of it all.
 
-use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::access::Role;
-use super::problem::{Place, Places, Problems};
-use super::{Config, LedgerPlace};
+use super::check::Check;
+use super::problem::{Place, Places};
+use super::{Config, LedgerPlace, Server};
 use crate::domain::model::policy::{BadPolicy, Policy};
 use crate::domain::model::time::BankCalendar;
 use crate::engine::Sync;
@@ -29,50 +29,58 @@ pub struct Document<T> {
     pub content: T,
 }
 
-/// Where a document's text may come from.
-pub(super) struct Wanted<'a> {
-    pub path: PathBuf,
-    /// The key that names it, and where it was written.
-    pub key: &'a str,
-    pub place: Place,
-    /// Whether the copy compiled in will do.
-    pub may_be_absent: bool,
-}
+impl Check {
+    /// The text of the file that a key names, or of the `usual` one beside the configuration, and its path; in a sandbox
+    /// the copy compiled in will do.
+    fn text(&mut self, key: &str, usual: &str, compiled_in: &str) -> Option<(Option<PathBuf>, String)> {
+        let named: Option<PathBuf> = self.read(key);
+        let may_be_absent = self.flags.sandbox && named.is_none();
+        let path = self.folder.join(named.unwrap_or_else(|| usual.into()));
+        let problem = match fs::read_to_string(&path) {
+            Ok(text) if text.len() <= LONGEST => return Some((Some(path), text)),
+            Ok(_) => format!("is longer than a record of the journal can hold, {LONGEST} bytes"),
+            Err(error) if error.kind() == ErrorKind::NotFound && may_be_absent => {
+                return Some((None, compiled_in.to_owned()));
+            }
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        self.bad(key, format!("{} {problem}", path.display()));
+        None
+    }
 
-fn text(wanted: &Wanted<'_>, compiled_in: &str, problems: &mut Problems) -> Option<(Option<PathBuf>, String)> {
-    match fs::read_to_string(&wanted.path) {
-        Ok(text) if text.len() > LONGEST => {
-            let message =
-                format!("{} is longer than a record of the journal can hold, {LONGEST} bytes", wanted.path.display());
-            problems.add(wanted.place.clone(), wanted.key, message);
-            None
+    pub(super) fn policy(&mut self) -> Option<Document<Policy>> {
+        self.source.section("policy");
+        let (file, text) = self.text("policy.file", "policy.toml", POLICY)?;
+        let mut places = Places::new(file.clone());
+        let syntax = places.read(&text);
+        match Policy::parse(&text) {
+            Ok(content) => return Some(Document { file, text, content }),
+            Err(BadPolicy::Toml(error)) if syntax.is_empty() => {
+                let at = error.span().map_or(0, |span| span.start);
+                self.bad_at(places.at(&text, at), "", error.message().replace('\n', ", "));
+            }
+            Err(BadPolicy::Toml(_)) => {
+                syntax.into_iter().for_each(|problem| self.bad_at(problem.place, "", problem.message));
+            }
+            Err(BadPolicy::Value { key, problem }) => {
+                self.bad_at(places.of(&in_file(&key, &text)), &key, problem);
+            }
         }
-        Ok(text) => Some((Some(wanted.path.clone()), text)),
-        Err(error) if error.kind() == ErrorKind::NotFound && wanted.may_be_absent => {
-            Some((None, compiled_in.to_owned()))
-        }
-        Err(error) => {
-            let message = format!("{} cannot be read: {error}", wanted.path.display());
-            problems.add(wanted.place.clone(), wanted.key, message);
-            None
+        None
+    }
+
+    pub(super) fn holidays(&mut self) -> Option<Document<BankCalendar>> {
+        self.source.section("holidays");
+        let (file, text) = self.text("holidays.file", "holidays.csv", HOLIDAYS)?;
+        match BankCalendar::parse(&text) {
+            Ok(content) => Some(Document { file, text, content }),
+            Err(error) => {
+                let place = Place::Line { file: file.unwrap_or_default(), line: error.line, column: 1 };
+                self.bad_at(place, "", format!("{:?} is not `YYYY-MM-DD,name`", error.text));
+                None
+            }
         }
     }
-}
-
-pub(super) fn policy(wanted: &Wanted<'_>, problems: &mut Problems) -> Option<Document<Policy>> {
-    let (file, text) = text(wanted, POLICY, problems)?;
-    let mut places = Places::new(Some(wanted.path.clone()));
-    let syntax = places.read(&text);
-    match Policy::parse(&text) {
-        Ok(content) => return Some(Document { file, text, content }),
-        Err(BadPolicy::Toml(error)) if syntax.is_empty() => {
-            let at = error.span().map_or(0, |span| span.start);
-            problems.add(places.at(&text, at), "", error.message().replace('\n', ", "));
-        }
-        Err(BadPolicy::Toml(_)) => problems.extend(syntax),
-        Err(BadPolicy::Value { key, problem }) => problems.add(places.of(&in_file(&key, &text)), &key, problem),
-    }
-    None
 }
 
 /// The policy names a category by its name, the file by its number.
@@ -86,68 +94,54 @@ fn in_file(key: &str, text: &str) -> String {
     format!("category[{at}].{field}")
 }
 
-pub(super) fn holidays(wanted: &Wanted<'_>, problems: &mut Problems) -> Option<Document<BankCalendar>> {
-    let (file, text) = text(wanted, HOLIDAYS, problems)?;
-    match BankCalendar::parse(&text) {
-        Ok(content) => Some(Document { file, text, content }),
-        Err(error) => {
-            let place = Place::Line { file: wanted.path.clone(), line: error.line, column: 1 };
-            problems.add(place, "", format!("{:?} is not `YYYY-MM-DD,name`", error.text));
-            None
+impl Config {
+    /// What `check-config` prints: a few lines that let a person see whether this is the configuration they meant.
+    pub fn summary(&self) -> String {
+        let shown = |file: &Option<PathBuf>, absent: &str| {
+            file.as_deref().map_or_else(|| absent.to_owned(), |file| file.display().to_string())
+        };
+        let journal = &self.records.journal;
+        let sync = match journal.sync {
+            Sync::BeforeAnswer => "sync before answer".to_owned(),
+            Sync::Bounded { at_risk_yen } => format!("at most {at_risk_yen} yen at risk"),
+        };
+        let LedgerPlace::Embedded(ledger) = &self.records.ledger.place;
+        let lines = [
+            ("file", shown(&self.file, "none")),
+            ("sandbox", if self.sandbox { "published keys, test signing keys".to_owned() } else { String::new() }),
+            ("data", self.records.data.display().to_string()),
+            ("serves", self.server.summary()),
+            ("journal", format!("{sync}, kept {} days", journal.retain_days)),
+            ("ledger", ledger.display().to_string()),
+            ("policy", format!("{:?} from {}", self.policy.content.label, shown(&self.policy.file, "the program"))),
+            ("holidays", shown(&self.holidays.file, "the program")),
+            ("signing", format!("{:?}", self.keyring)),
+            ("keys", self.keys_summary()),
+        ];
+        let lines = lines.iter().filter(|(_, value)| !value.is_empty());
+        lines.fold("ok".to_owned(), |text, (name, value)| format!("{text}\n  {name:<9} {value}"))
+    }
+
+    fn keys_summary(&self) -> String {
+        let count = |role: Role| self.keys.iter().filter(|key| key.caller.role == role).count();
+        let keys = Role::ALL.map(|role| format!("{} {}", count(role), role.name())).join(", ");
+        match self.keys.iter().filter(|key| key.signature_secret.is_some()).count() {
+            0 => keys,
+            signed => format!("{keys}; {signed} with signed requests"),
         }
     }
 }
 
-/// A few lines that let a person see whether this is the configuration they meant.
-pub(super) fn summary(config: &Config) -> String {
-    let shown = |file: &Option<PathBuf>, absent: &str| {
-        file.as_deref().map_or_else(|| absent.to_owned(), |file: &Path| file.display().to_string())
-    };
-    let mut out = String::from("ok");
-    let mut line = |name: &str, value: String| {
-        // Writing to a string can't fail.
-        write!(out, "\n  {name:<9} {value}").ok();
-    };
-    line("file", shown(&config.file, "none"));
-    if config.sandbox {
-        line("sandbox", "published keys, test signing keys".to_owned());
+impl Server {
+    fn summary(&self) -> String {
+        let security = match (&self.tls, self.insecure) {
+            (Some(tls), _) if tls.client_ca_file.is_some() => "TLS with client certificates",
+            (Some(_), _) => "TLS",
+            (None, true) => "plain by `insecure`",
+            (None, false) => "plain",
+        };
+        let others = [("admin", self.admin), ("iso8583", self.iso8583)];
+        let others = others.iter().filter_map(|(name, address)| address.map(|address| format!(", {name} {address}")));
+        format!("http {}{}, {security}", self.http, others.collect::<String>())
     }
-    line("data", config.records.data.display().to_string());
-    let server = &config.server;
-    let others = [("admin", server.admin), ("iso8583", server.iso8583)];
-    let others = others.iter().filter_map(|(name, address)| address.map(|address| format!(", {name} {address}")));
-    let security = match (&server.tls, server.insecure) {
-        (Some(tls), _) if tls.client_ca_file.is_some() => ", TLS with client certificates",
-        (Some(_), _) => ", TLS",
-        (None, true) => ", plain by `insecure`",
-        (None, false) => ", plain",
-    };
-    line("serves", format!("http {}{}{security}", server.http, others.collect::<String>()));
-    let journal = &config.records.journal;
-    line(
-        "journal",
-        match journal.sync {
-            Sync::BeforeAnswer => format!("sync before answer, kept {} days", journal.retain_days),
-            Sync::Bounded { at_risk_yen } => {
-                format!("at most {at_risk_yen} yen at risk, kept {} days", journal.retain_days)
-            }
-        },
-    );
-    line(
-        "ledger",
-        match &config.records.ledger.place {
-            LedgerPlace::Embedded(file) => file.display().to_string(),
-        },
-    );
-    line("policy", format!("{:?} from {}", config.policy.content.label, shown(&config.policy.file, "the program")));
-    line("holidays", shown(&config.holidays.file, "the program"));
-    line("signing", format!("{:?}", config.keyring));
-    let count = |role: Role| config.keys.iter().filter(|key| key.role == role).count();
-    let mut keys = Role::ALL.map(|role| format!("{} {}", count(role), role.name())).join(", ");
-    let signed = config.keys.iter().filter(|key| key.signature_secret.is_some()).count();
-    if signed > 0 {
-        write!(keys, "; {signed} with signed requests").ok();
-    }
-    line("keys", keys);
-    out
 }

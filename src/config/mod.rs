@@ -1,8 +1,8 @@
 //! The configuration: a TOML file, the environment above it, flags above both. The only reader of the environment.
 //!
-//! In reading order: [`Config`] is what the service runs on; `source` merges what was written into `raw`, which is
-//! the file as it may be written; `check` turns it into a [`Config`] or a list of [`Problem`]s, each with its place;
-//! [`access`] is who may call.
+//! In reading order: [`Config`] is what the service runs on; `source` merges what was written; `check`, `server`, `callers`,
+//! `link` and `documents` read it key by key, each with its default and its range, into a [`Config`] or a list of [`Problem`]s, each
+//! with its place; [`access`] is who may call, [`keys_file`] the signing keys.
 
 pub mod access;
 mod callers;
@@ -15,8 +15,9 @@ mod link;
 #[cfg(test)]
 mod link_tests;
 mod problem;
-mod raw;
+mod server;
 mod source;
+mod values;
 
 use std::ffi::OsString;
 use std::fs;
@@ -34,6 +35,7 @@ use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{BankCalendar, Millis, Now};
 use crate::engine::Sync;
 use crate::engine::inbox::Bounds;
+use crate::http::trust::bad_codes::Limits;
 use crate::http::trust::signature::Freshness;
 use crate::link::Options as LinkOptions;
 use crate::link::acquirers::AcquirerId;
@@ -41,11 +43,10 @@ use crate::link::acquirers::AcquirerId;
 pub use crate::link::acquirers::Acquirer;
 pub use access::{ApiKey, KeyHash, Merchants, Role, SignatureSecret};
 pub use documents::Document;
-pub use problem::{ConfigError, EXIT_CONFIG, Place, Problem};
-pub use source::ENVIRONMENT_PREFIX;
+pub use problem::{ConfigError, Place, Problem};
 
 use check::Check;
-use problem::{Places, Problems};
+use problem::Places;
 use source::Source;
 
 /// Read when no `--config` is given, if it is there.
@@ -97,7 +98,7 @@ pub struct Config {
     pub server: Server,
     pub link: Link,
     pub inbox: Bounds,
-    pub bad_codes: BadCodes,
+    pub bad_codes: Limits,
     pub signatures: Freshness,
     pub issuers: Issuers,
     /// Shared with the edge, which swaps it whole at a rotation.
@@ -149,7 +150,7 @@ pub struct Server {
     pub insecure: bool,
     /// That serve sockets and engine.
     pub threads: usize,
-    pub max_connections: u32,
+    pub max_connections: usize,
     pub max_connections_per_ip: u32,
     /// From the first byte of a request to the end of its head.
     pub header_timeout: Duration,
@@ -179,38 +180,18 @@ pub struct Tls {
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// Bad codes in a minute before their source is slowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadCodes {
-    pub per_terminal: u32,
-    /// Before codes of 19 digits, which carry no seal, are not judged any more.
-    pub tok19_per_terminal: u32,
-    /// Of a key that does not say otherwise; see [`ApiKey::bad_codes_per_minute`].
-    pub per_key: u32,
-    /// Or so many of a million good scans in the same minute, whichever is more.
-    pub per_key_share_ppm: u32,
-}
-
 impl Config {
     /// Reads and checks everything a service needs, the files that are named included.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
         Self::load_from(flags, std::env::vars_os(), Path::new(""))
     }
 
-    fn load_from(
-        flags: &Flags,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-        folder: &Path,
-    ) -> Result<Self, ConfigError> {
+    /// `folder` is the working directory.
+    fn load_from(flags: &Flags, environment: impl Environment, folder: &Path) -> Result<Self, ConfigError> {
         let mut check = prepare(flags, environment, folder)?;
         let records = check.records(folder);
         let config = check.service(records);
         check.finish(config)
-    }
-
-    /// What `check-config` prints.
-    pub fn summary(&self) -> String {
-        documents::summary(self)
     }
 }
 
@@ -220,57 +201,36 @@ impl Records {
         Self::load_from(flags, std::env::vars_os(), Path::new(""))
     }
 
-    fn load_from(
-        flags: &Flags,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-        folder: &Path,
-    ) -> Result<Self, ConfigError> {
+    fn load_from(flags: &Flags, environment: impl Environment, folder: &Path) -> Result<Self, ConfigError> {
         let mut check = prepare(flags, environment, folder)?;
         let records = check.records(folder);
+        check.form_only = true;
+        check.service(records.clone());
         check.finish(Some(records))
     }
 }
 
-/// File, environment and flags in one, ready to be checked. `folder` is the working directory.
-fn prepare(
-    flags: &Flags,
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-    folder: &Path,
-) -> Result<Check, ConfigError> {
+/// The variables of the process, or a test's.
+trait Environment: IntoIterator<Item = (OsString, OsString)> {}
+impl<T: IntoIterator<Item = (OsString, OsString)>> Environment for T {}
+
+/// File, environment and flags in one, ready to be checked.
+fn prepare(flags: &Flags, environment: impl Environment, folder: &Path) -> Result<Check, ConfigError> {
     let path = flags.config.clone().unwrap_or_else(|| folder.join(DEFAULT_FILE));
     let (file, text) = match fs::read_to_string(&path) {
         Ok(text) => (Some(path.clone()), text),
         Err(error) if error.kind() == ErrorKind::NotFound && flags.config.is_none() => (None, String::new()),
         Err(error) => {
-            let mut problems = Problems::default();
-            problems.add(Place::File(path), "", format!("cannot be read: {error}"));
-            return Err(problems.into_error());
+            let message = format!("cannot be read: {error}");
+            let problem = Problem { place: Place::File(path), key: String::new(), message };
+            return Err(ConfigError { problems: vec![problem] });
         }
     };
     let mut source = Source::new(Places::new(file.clone()), &text);
-    if !source.problems.is_empty() {
-        return Err(source.problems.into_error());
+    if !source.problems.problems.is_empty() {
+        return Err(source.problems.sorted());
     }
     source.overlay(environment);
-    let mut raw = source.read();
-    let addresses = [
-        (flags.http, "server.http", "--http", &mut raw.server.http),
-        (flags.admin, "server.admin", "--admin", &mut raw.server.admin),
-        (flags.iso8583, "server.iso8583", "--iso8583", &mut raw.server.iso8583),
-    ];
-    for (given, key, flag, place) in addresses {
-        if given.is_some() {
-            *place = given;
-            source.places.note_flag(key, flag);
-        }
-    }
-    Ok(Check {
-        raw,
-        places: source.places,
-        problems: source.problems,
-        folder: path.parent().map(Path::to_owned).unwrap_or_default(),
-        file,
-        data: flags.data.clone(),
-        sandbox: flags.sandbox,
-    })
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(Check { source, folder, file, flags: flags.clone(), form_only: false })
 }

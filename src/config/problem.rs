@@ -6,28 +6,42 @@ use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
-/// Exit code of a configuration that can't be used (sysexits `EX_CONFIG`).
-pub const EXIT_CONFIG: u8 = 78;
-
 /// Everything that could be found wrong at once.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct ConfigError {
     pub problems: Vec<Problem>,
 }
 
 impl ConfigError {
+    /// `EX_CONFIG` of sysexits.
     pub fn exit_code(&self) -> u8 {
-        EXIT_CONFIG
+        78
+    }
+
+    /// One problem for each key: a key that could not be read is not also missing.
+    pub(super) fn add(&mut self, place: Place, key: &str, message: impl Into<String>) {
+        let is_known = |other: &Problem| !other.key.is_empty() && is_at_or_below(key, &other.key);
+        if !self.problems.iter().any(is_known) {
+            self.problems.push(Problem { place, key: key.to_owned(), message: message.into() });
+        }
+    }
+
+    /// In the order of the file, then the rest.
+    pub(super) fn sorted(mut self) -> Self {
+        self.problems.sort_by_key(|problem| match &problem.place {
+            Place::Line { line, column, .. } => (0, *line, *column),
+            Place::File(_) | Place::Nowhere => (1, 0, 0),
+            Place::Variable(_) => (2, 0, 0),
+            Place::Flag(_) => (3, 0, 0),
+        });
+        self
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = self.problems.iter();
-        if let Some(first) = lines.next() {
-            write!(f, "{first}")?;
-        }
-        lines.try_for_each(|problem| write!(f, "\n{problem}"))
+        let lines: Vec<String> = self.problems.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
@@ -82,17 +96,15 @@ impl fmt::Display for Place {
 }
 
 /// Where each key was written: the last writer wins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Places {
     file: Option<PathBuf>,
-    lines: BTreeMap<String, (usize, usize)>,
-    variables: BTreeMap<String, String>,
-    flags: BTreeMap<&'static str, &'static str>,
+    written: BTreeMap<String, Place>,
 }
 
 impl Places {
     pub fn new(file: Option<PathBuf>) -> Self {
-        Self { file, ..Self::default() }
+        Self { file, written: BTreeMap::new() }
     }
 
     /// Reads a TOML text, notes where its keys are, and lists what is wrong with its syntax.
@@ -110,7 +122,7 @@ impl Places {
     fn note_table(&mut self, path: &str, table: &DeTable<'_>, text: &str) {
         for (key, value) in table {
             let path = join(path, key.get_ref());
-            self.lines.insert(path.clone(), position(text, key.span().start));
+            self.written.insert(path.clone(), self.at(text, key.span().start));
             self.note_value(&path, value.get_ref(), text);
         }
     }
@@ -121,7 +133,7 @@ impl Places {
             DeValue::Array(items) => {
                 for (at, item) in items.iter().enumerate() {
                     let path = format!("{path}[{at}]");
-                    self.lines.insert(path.clone(), position(text, item.span().start));
+                    self.written.insert(path.clone(), self.at(text, item.span().start));
                     self.note_value(&path, item.get_ref(), text);
                 }
             }
@@ -131,31 +143,22 @@ impl Places {
 
     /// The variable has written this key and all below it.
     pub fn note_variable(&mut self, path: &str, name: &str) {
-        self.lines.retain(|line, _| !is_at_or_below(line, path));
-        self.variables.retain(|other, _| !is_at_or_below(other, path));
-        self.variables.insert(path.to_owned(), name.to_owned());
+        self.written.retain(|other, _| !is_at_or_below(other, path));
+        self.written.insert(path.to_owned(), Place::Variable(name.to_owned()));
     }
 
-    pub fn note_flag(&mut self, path: &'static str, name: &'static str) {
-        self.flags.insert(path, name);
+    pub fn note_flag(&mut self, path: &str, name: &'static str) {
+        self.written.insert(path.to_owned(), Place::Flag(name));
     }
 
     /// Where the key was written, or else the nearest thing around it.
     pub fn of(&self, path: &str) -> Place {
         let mut at = path;
         while !at.is_empty() {
-            if let Some(name) = self.flags.get(at) {
-                return Place::Flag(name);
-            }
-            if let Some(name) = self.variables.get(at) {
-                return Place::Variable(name.clone());
-            }
-            if let Some(position) = self.lines.get(at) {
-                return self.line(*position);
-            }
-            // A section that only variables speak of.
-            if let Some((_, name)) = self.variables.iter().find(|(written, _)| is_at_or_below(written, at)) {
-                return Place::Variable(name.clone());
+            // A section that only variables speak of is where the first of them is.
+            let below = || self.written.iter().find(|(key, _)| is_at_or_below(key, at)).map(|(_, place)| place);
+            if let Some(place) = self.written.get(at).or_else(below) {
+                return place.clone();
             }
             at = parent(at);
         }
@@ -164,14 +167,9 @@ impl Places {
 
     /// The place of a byte of `text`.
     pub fn at(&self, text: &str, byte: usize) -> Place {
-        self.line(position(text, byte))
-    }
-
-    fn line(&self, (line, column): (usize, usize)) -> Place {
-        match &self.file {
-            Some(file) => Place::Line { file: file.clone(), line, column },
-            None => Place::Nowhere,
-        }
+        let (line, column) = position(text, byte);
+        let line = |file: &PathBuf| Place::Line { file: file.clone(), line, column };
+        self.file.as_ref().map_or(Place::Nowhere, line)
     }
 }
 
@@ -180,7 +178,8 @@ pub fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-fn parent(path: &str) -> &str {
+/// What a key or an item of a list is in; empty at the top.
+pub fn parent(path: &str) -> &str {
     path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or_default()
 }
 
@@ -195,47 +194,4 @@ pub fn position(text: &str, at: usize) -> (usize, usize) {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
     (line, column)
-}
-
-/// Collects problems, one for each key: a key that could not be read is not also missing.
-#[derive(Debug, Default)]
-pub struct Problems {
-    found: Vec<Problem>,
-    keys: Vec<String>,
-}
-
-impl Problems {
-    pub fn add(&mut self, place: Place, key: &str, message: impl Into<String>) {
-        let known = |other: &String| !other.is_empty() && is_at_or_below(key, other);
-        if self.keys.iter().any(known) {
-            return;
-        }
-        self.keys.push(key.to_owned());
-        self.found.push(Problem { place, key: key.to_owned(), message: message.into() });
-    }
-
-    pub fn extend(&mut self, found: Vec<Problem>) {
-        self.found.extend(found);
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
-    }
-
-    /// In the order of the file, then the rest.
-    pub fn into_error(mut self) -> ConfigError {
-        self.found.sort_by_key(|problem| match &problem.place {
-            Place::Line { line, column, .. } => (0, *line, *column),
-            Place::File(_) | Place::Nowhere => (1, 0, 0),
-            Place::Variable(_) => (2, 0, 0),
-            Place::Flag(_) => (3, 0, 0),
-        });
-        ConfigError { problems: self.found }
-    }
-}
-
-impl From<Vec<Problem>> for Problems {
-    fn from(found: Vec<Problem>) -> Self {
-        Self { found, keys: Vec::new() }
-    }
 }

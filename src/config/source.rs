@@ -1,38 +1,40 @@
-//! From a file and the environment to a [`RawConfig`], with every key that can't be read.
-//!
-//! Serde stops at the first error. So that one look shows all of them, a value that can't be read is noted, taken
-//! out, and the rest is read again; nothing is required at this step, so taking out never adds a problem.
+//! The file with the environment laid over it, read key by key. Each key is read where it is checked; what nobody asked
+//! for is an unknown key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
-use super::problem::{Place, Places, Problems, is_at_or_below, join};
-use super::raw::RawConfig;
+use super::problem::{ConfigError, Place, Places, is_at_or_below, join, parent};
+use super::values::any_of;
 
 /// `SOKKETSU_SERVER__HTTP` is `server.http`; `SOKKETSU_KEY__0__HASH` is the hash of the first `[[key]]`.
-pub const ENVIRONMENT_PREFIX: &str = "SOKKETSU_";
+const ENVIRONMENT_PREFIX: &str = "SOKKETSU_";
 /// The log's filter: needed before there is a configuration, so not a part of it.
 const LOG_FILTER: &str = "SOKKETSU_LOG";
 
 /// The merged tree and what is known about it.
 pub struct Source {
-    tree: Table,
+    /// What has been read is taken out.
+    tree: Value,
     pub places: Places,
-    pub problems: Problems,
-    /// Values of variables that are still text: whether they are meant as text or as TOML, the target decides.
+    pub problems: ConfigError,
+    /// Values of variables that are still text: whether they are meant as text or as TOML, the key's type decides.
     texts: BTreeMap<String, String>,
+    /// All keys that were asked for.
+    known: BTreeSet<String>,
 }
 
 impl Source {
     /// Reads the file's text. With a syntax error nothing else is said: the rest would be guesswork.
     pub fn new(mut places: Places, text: &str) -> Self {
-        let problems = Problems::from(places.read(text));
-        let tree = toml::from_str(text).unwrap_or_default();
-        Self { tree, places, problems, texts: BTreeMap::new() }
+        let problems = ConfigError { problems: places.read(text) };
+        let tree = Value::Table(toml::from_str(text).unwrap_or_default());
+        Self { tree, places, problems, texts: BTreeMap::new(), known: BTreeSet::new() }
     }
 
     /// Lays the environment over the file.
@@ -48,11 +50,8 @@ impl Source {
             (steps.len(), steps)
         });
         for (name, value) in variables {
-            let outcome = match value.into_string() {
-                Ok(text) => self.set(&name, text),
-                Err(_) => Err("is not UTF-8".to_owned()),
-            };
-            if let Err(problem) = outcome {
+            let text = value.into_string().map_err(|_| "is not UTF-8".to_owned());
+            if let Err(problem) = text.and_then(|text| self.set(&name, text)) {
                 self.problems.add(Place::Variable(name), "", problem);
             }
         }
@@ -65,135 +64,123 @@ impl Source {
             return Err(format!("names no key: {ENVIRONMENT_PREFIX}SECTION__KEY is expected"));
         }
         let mut path = String::new();
-        *place(&mut self.tree, &steps, &mut path)? = Value::String(text.clone());
+        let mut at = &mut self.tree;
+        for (depth, step) in steps.iter().enumerate() {
+            // What holds the next step: a list if that is its first place, else a table.
+            let next_is_first = steps.get(depth + 1) == Some(&"0");
+            let empty = if next_is_first { Value::Array(Vec::new()) } else { Value::Table(Table::new()) };
+            at = slot(at, step, &mut path, empty)?;
+        }
+        *at = Value::String(text.clone());
         self.places.note_variable(&path, name);
         self.texts.retain(|other, _| !is_at_or_below(other, &path));
         self.texts.insert(path, text);
         Ok(())
     }
 
-    /// Reads the tree; what can't be read is noted and left out.
-    pub fn read(&mut self) -> RawConfig {
-        loop {
-            let tree = Value::Table(self.tree.clone());
-            let error = match serde_path_to_error::deserialize::<_, RawConfig>(tree) {
-                Ok(raw) => return raw,
-                Err(error) => error,
-            };
-            let segments: Vec<&Segment> = error.path().iter().collect();
-            let (path, steps) = self.resolve(&segments);
-            if self.retry_as_toml(&path) {
-                continue;
-            }
-            let message = error.inner().message().replace('\n', ", ");
-            self.problems.add(self.places.of(&path), &path, message);
-            if !self.take_out(&steps) {
-                return RawConfig::default();
-            }
-        }
+    /// The value of a key if it is written. What can't be read as what is wanted is noted, and is as if it was not there.
+    pub fn read<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
+        self.known.insert(key.to_owned());
+        let name = key.strip_prefix(parent(key)).unwrap_or_default().trim_start_matches('.');
+        let value = find(&mut self.tree, parent(key))?.as_table_mut()?.remove(name)?;
+        self.as_wanted(key, value)
     }
 
-    /// The path as far as the tree has it, as text and as steps.
-    fn resolve<'a>(&self, segments: &[&'a Segment]) -> (String, Vec<&'a Segment>) {
-        let (mut path, mut steps) = (String::new(), Vec::new());
-        let mut at: Option<&Value> = None;
-        for segment in segments {
-            let next = match (segment, at) {
-                (Segment::Map { key }, None) => self.tree.get(key),
-                (Segment::Map { key }, Some(Value::Table(table))) => table.get(key),
-                (Segment::Seq { index }, Some(Value::Array(items))) => items.get(*index),
-                _ => None,
-            };
-            let Some(next) = next else { break };
+    fn as_wanted<T: DeserializeOwned>(&mut self, key: &str, value: Value) -> Option<T> {
+        let Some(text) = self.texts.remove(key) else { return self.typed(key, value) };
+        if let Ok(read) = T::deserialize(value.clone()) {
+            return Some(read);
+        }
+        // Text of a variable may be meant as a number, a list or a table.
+        let parsed = toml::de::ValueDeserializer::parse(&text).and_then(Value::deserialize);
+        self.typed(key, parsed.ok().filter(|meant| !meant.is_str()).unwrap_or(value))
+    }
+
+    fn typed<T: DeserializeOwned>(&mut self, key: &str, value: Value) -> Option<T> {
+        let error = match serde_path_to_error::deserialize(value) {
+            Ok(typed) => return Some(typed),
+            Err(error) => error,
+        };
+        let mut path = key.to_owned();
+        for segment in error.path() {
             match segment {
                 Segment::Map { key } => path = join(&path, key),
                 Segment::Seq { index } => path = format!("{path}[{index}]"),
-                _ => {}
-            }
-            steps.push(*segment);
-            at = Some(next);
-        }
-        (path, steps)
-    }
-
-    /// Text of a variable that is not what the key wants may be meant as a number, a list or a table.
-    fn retry_as_toml(&mut self, path: &str) -> bool {
-        let Some((key, text)) = self.texts.remove_entry(path) else { return false };
-        let parsed = toml::de::ValueDeserializer::parse(&text).and_then(Value::deserialize);
-        match parsed {
-            Ok(value) if !value.is_str() => self.put(&key, value),
-            _ => false,
-        }
-    }
-
-    fn put(&mut self, path: &str, value: Value) -> bool {
-        let steps = path.replace('[', ".").replace(']', "");
-        let mut steps = steps.split('.');
-        let mut at = steps.next().and_then(|first| self.tree.get_mut(first));
-        for step in steps {
-            at = match at {
-                Some(Value::Table(table)) => table.get_mut(step),
-                Some(Value::Array(items)) => step.parse::<usize>().ok().and_then(|place| items.get_mut(place)),
-                _ => None,
-            };
-        }
-        at.map(|slot| *slot = value).is_some()
-    }
-
-    /// Takes a value out so that the rest can be read. Places in lists must not move: of a list of values all go,
-    /// and a wrong table in a list becomes an empty one.
-    fn take_out(&mut self, steps: &[&Segment]) -> bool {
-        let Some((Segment::Map { key }, rest)) = steps.split_first() else { return false };
-        let Some(mut at) = self.tree.get_mut(key) else { return false };
-        let mut steps = rest;
-        loop {
-            match (steps, at) {
-                ([Segment::Seq { index }], Value::Array(items)) if rest.len() == 1 => {
-                    let item = items.get_mut(*index).filter(|item| !is_empty(item));
-                    // An empty table is no progress: it is the list itself that is out of place.
-                    let Some(item) = item else { break };
-                    *item = Value::Table(Table::new());
-                    return true;
-                }
-                ([Segment::Map { key }] | [Segment::Map { key }, Segment::Seq { .. }], Value::Table(table)) => {
-                    return table.remove(key).is_some();
-                }
-                ([Segment::Map { key }, deeper @ ..], Value::Table(table)) if table.contains_key(key) => {
-                    let Some(next) = table.get_mut(key) else { return false };
-                    (at, steps) = (next, deeper);
-                }
-                ([Segment::Seq { index }, deeper @ ..], Value::Array(items)) => {
-                    let Some(next) = items.get_mut(*index) else { return false };
-                    (at, steps) = (next, deeper);
-                }
-                _ => break,
+                Segment::Enum { .. } | Segment::Unknown => break,
             }
         }
-        self.tree.remove(key).is_some()
+        self.problems.add(self.places.of(&path), &path, error.inner().message().replace('\n', ", "));
+        None
+    }
+
+    /// Call it before the keys of a section are read; whether the section is written.
+    pub fn section(&mut self, key: &str) -> bool {
+        let table: Option<Table> = self.read(key);
+        let is_there = table.is_some();
+        self.put(key, Value::Table(table.unwrap_or_default()));
+        is_there
+    }
+
+    /// Call it before the keys of a list of sections are read; how many there are.
+    pub fn sections(&mut self, key: &str) -> usize {
+        let items: Vec<Value> = self.read(key).unwrap_or_default();
+        // A wrong item leaves its place to an empty one: the others must not move.
+        let table = |(at, item)| Value::Table(self.as_wanted(&format!("{key}[{at}]"), item).unwrap_or_default());
+        let tables: Vec<Value> = items.into_iter().enumerate().map(table).collect();
+        let count = tables.len();
+        self.put(key, Value::Array(tables));
+        count
+    }
+
+    fn put(&mut self, key: &str, value: Value) {
+        let name = key.strip_prefix(parent(key)).unwrap_or_default().trim_start_matches('.');
+        if let Some(table) = find(&mut self.tree, parent(key)).and_then(Value::as_table_mut) {
+            table.insert(name.to_owned(), value);
+        }
+    }
+
+    /// Notes what nobody asked for, once all that there may be was read.
+    pub fn note_unknown(&mut self) {
+        let mut left = Vec::new();
+        self.left_in("", &self.tree, &mut left);
+        for path in left {
+            let section = parent(&path);
+            let name = path.strip_prefix(section).unwrap_or_default().trim_start_matches('.');
+            let beside = self.known.iter().filter(|key| parent(key) == section && !key.ends_with(']'));
+            let names = any_of(beside.map(|key| key.rsplit('.').next().unwrap_or(key)));
+            let message = format!("unknown field `{name}`, expected {names}");
+            self.problems.add(self.places.of(&path), &path, message);
+        }
+    }
+
+    fn left_in(&self, path: &str, value: &Value, left: &mut Vec<String>) {
+        match value {
+            Value::Table(table) if path.is_empty() || path.ends_with(']') || self.known.contains(path) => {
+                table.iter().for_each(|(key, value)| self.left_in(&join(path, key), value, left));
+            }
+            Value::Array(items) if self.known.contains(path) => {
+                let items = items.iter().enumerate();
+                items.for_each(|(at, item)| self.left_in(&format!("{path}[{at}]"), item, left));
+            }
+            _ => left.push(path.to_owned()),
+        }
     }
 }
 
-fn is_empty(value: &Value) -> bool {
-    value.as_table().is_some_and(Table::is_empty)
-}
-
-/// The place that the steps lead to, made if it is not there; `path` becomes its name.
-fn place<'a>(tree: &'a mut Table, steps: &[&str], path: &mut String) -> Result<&'a mut Value, String> {
-    let Some((first, rest)) = steps.split_first() else { return Err("names no key".to_owned()) };
-    *path = (*first).to_owned();
-    let mut at = tree.entry(*first).or_insert_with(|| empty(rest));
-    for (depth, step) in rest.iter().enumerate() {
-        let below = rest.get(depth + 1..).unwrap_or_default();
-        at = slot(at, step, path, empty(below))?;
+/// What is at this path; all of it at the empty one.
+fn find<'a>(tree: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    let mut at = tree;
+    for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
+        at = match at {
+            Value::Table(table) => table.get_mut(step)?,
+            Value::Array(items) => items.get_mut(step.trim_end_matches(']').parse::<usize>().ok()?)?,
+            _ => return None,
+        };
     }
-    Ok(at)
+    Some(at)
 }
 
-/// What holds the next step: a list if it is its first place, else a table.
-fn empty(next: &[&str]) -> Value {
-    if next.first() == Some(&"0") { Value::Array(Vec::new()) } else { Value::Table(Table::new()) }
-}
-
+/// The place of one step, made if it is not there; `path` becomes its name.
 fn slot<'a>(at: &'a mut Value, step: &str, path: &mut String, empty: Value) -> Result<&'a mut Value, String> {
     match at {
         Value::Table(table) => {

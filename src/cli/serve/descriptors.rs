@@ -61,8 +61,8 @@ pub(crate) fn make_room(config: &Config) -> Result<usize, ServeError> {
     let server = &config.server;
     let admin = if server.admin.is_some() { ADMIN_CONNECTIONS } else { 0 };
     let link = if server.iso8583.is_some() { config.link.options.max_connections } else { 0 };
-    let others = u64::try_from(admin + link).unwrap_or(u64::MAX);
-    let wanted = Wanted { http: u64::from(server.max_connections), others };
+    let count = |connections: usize| u64::try_from(connections).unwrap_or(u64::MAX);
+    let wanted = Wanted { http: count(server.max_connections), others: count(admin + link) };
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let mut plan = plan(wanted, current, maximum)?;
     if let Some(limit) = plan.raise_to {

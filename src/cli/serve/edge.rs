@@ -8,14 +8,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
 use crate::clock::Clock;
-use crate::config::{Acquirer, ApiKey, Config, Tls};
-use crate::domain::model::ids::TerminalKey;
+use crate::config::{Acquirer, ApiKey, Config, SignatureSecret, Tls};
 use crate::domain::model::time::Millis;
 use crate::engine::board::Board;
 use crate::engine::inbox::Inbox;
 use crate::http;
 use crate::http::Readiness;
-use crate::http::trust::bad_codes::Limits;
 use crate::http::trust::callers::{Caller, Callers};
 use crate::http::trust::signature::Verifier;
 use crate::journal::Follower;
@@ -91,39 +89,22 @@ pub(crate) fn acquirers(config: &Config) -> Acquirers {
 
 fn callers(config: &Config) -> Result<Callers, ServeError> {
     let caller = |key: &ApiKey| {
-        let caller = Caller {
-            name: key.name.as_str().into(),
-            role: key.role,
-            merchants: key.merchants.clone(),
-            terminals: key.terminals.as_ref().map(|own| own.iter().copied().filter_map(TerminalKey::of).collect()),
-            channels: key.channels.clone(),
-            may_refund: key.may_refund,
-            bad_codes_per_minute: key.bad_codes_per_minute.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
-            signature: key
-                .signature_secret
-                .as_ref()
-                .map(|secret| Arc::new(Verifier::new(&key.name, secret.as_bytes(), config.signatures))),
-        };
-        (caller, vec![*key.hash.as_bytes()])
+        let verifier = |secret: &SignatureSecret| Verifier::new(&key.caller.name, secret.as_bytes(), config.signatures);
+        let signature = key.signature_secret.as_ref().map(verifier).map(Arc::new);
+        (Caller { signature, ..key.caller.clone() }, vec![*key.hash.as_bytes()])
     };
     Ok(Callers::new(config.keys.iter().map(caller))?)
 }
 
 fn edge_options(config: &Config) -> http::Options {
-    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     http::Options {
-        max_connections: count(config.server.max_connections),
+        max_connections: config.server.max_connections,
         max_connections_per_ip: config.server.max_connections_per_ip,
         idle_timeout: config.server.idle_timeout,
         header_timeout: config.server.header_timeout,
         body_timeout: config.server.body_timeout,
         drain_deadline: config.server.drain.min(Duration::from_secs(4)),
-        bad_codes: Limits {
-            per_terminal: count(config.bad_codes.per_terminal),
-            tok19_per_terminal: count(config.bad_codes.tok19_per_terminal),
-            per_key: count(config.bad_codes.per_key),
-            per_key_share_ppm: config.bad_codes.per_key_share_ppm,
-        },
+        bad_codes: config.bad_codes,
         open_metrics: config.server.http.ip().is_loopback(),
         ..http::Options::default()
     }
