@@ -8,7 +8,9 @@
 //! 4. [`ledger`]: the books, written behind; the checkpoint of a start.
 //! 5. [`engine`]: the one owner of all accounts, and how it comes back.
 //! 6. [`net`], [`http`], [`link`]: the doors: sockets, calls over HTTP, the network's messages ([`iso8583`]).
-//! 7. [`cli`]: the commands. [`config`], [`clock`], [`metrics`]: their surroundings.
+//! 7. [`config`], [`clock`], [`metrics`]: their surroundings. [`cli`]: the commands, which put it all together.
+//!
+//! Where to find what: `docs/ARCHITECTURE.md`.
 //!
 //! Tenets, in this order: never lose an answered decision; never approve above a limit; never charge twice;
 //! answer fast; stay readable.
