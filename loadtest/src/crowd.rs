@@ -139,7 +139,9 @@ mod tests {
 
     #[test]
     fn customers_come_as_zipf_says() {
-        let (count, exponent, draws) = (1_000_usize, 0.9, 200_000);
+        let count = 1_000_usize;
+        let exponent = 0.9;
+        let draws = 200_000;
         let mut crowd = crowd(count, Some(exponent));
         let mut seen = vec![0_u32; count];
         for _ in 0..draws {
@@ -150,7 +152,8 @@ mod tests {
         let weight = |rank: usize| (rank as f64).powf(-exponent);
         let all: f64 = (1..=count).map(weight).sum();
         for rank in [1, 2, 3, 10, 100] {
-            let (expected, found) = (f64::from(draws) * weight(rank) / all, f64::from(seen[rank - 1]));
+            let expected = f64::from(draws) * weight(rank) / all;
+            let found = f64::from(seen[rank - 1]);
             // Five standard deviations.
             assert!((found - expected).abs() < 5.0 * expected.sqrt(), "rank {rank}: {found}, expected {expected}");
         }

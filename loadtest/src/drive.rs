@@ -128,7 +128,8 @@ pub fn closed_loop<P: Player>(
     watch: &mut impl FnMut(&P, Nanos),
 ) -> Result<Nanos> {
     let end = step_ends.last().copied().unwrap_or(0);
-    let (mut swept, mut ended) = (0, None);
+    let mut swept = 0;
+    let mut ended = None;
     loop {
         let now = clock.now();
         let step = step_ends.iter().position(|end| now < *end).unwrap_or(step_ends.len().saturating_sub(1));

@@ -20,7 +20,8 @@ pub fn read(input: &[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer> {
     };
     let (head, rest) = input.split_at(head_end + 4);
     let status = status(head)?;
-    let (mut length, mut is_last) = (None, false);
+    let mut length = None;
+    let mut is_last = false;
     // Every line but the last, which is empty, follows on the end of another.
     for end in memchr_iter(b'\n', head) {
         let line = head.get(end + 1..).unwrap_or_default();
@@ -158,7 +159,8 @@ impl Requests {
     pub fn line(&self, role: Role, path: &str) -> Line {
         let mut head = Vec::new();
         self.bare_head(&mut head, "POST", role, format_args!("{path}"));
-        let (path, bearer) = (path.to_owned(), self.keys.of(role).to_owned());
+        let path = path.to_owned();
+        let bearer = self.keys.of(role).to_owned();
         Line { head, path, bearer, signer: self.signer_of(role).cloned() }
     }
 

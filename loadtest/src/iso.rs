@@ -116,7 +116,9 @@ impl<'a> Said<'a> {
             rest = after;
             Some(value)
         };
-        let (mut code, mut approval, mut yen) = (None, None, 0);
+        let mut code = None;
+        let mut approval = None;
+        let mut yen = 0;
         for (number, length) in BEFORE.into_iter().filter(|(number, _)| has(*number)) {
             let value = take(length)?;
             match number {

@@ -132,7 +132,8 @@ fn value(text: &[u8]) -> Result<usize, BadJson> {
     match text.first() {
         Some(b'"') => string(text),
         Some(b'{' | b'[') => {
-            let (mut at, mut depth) = (0, 0_u32);
+            let mut at = 0;
+            let mut depth = 0_u32;
             loop {
                 match text.get(at).ok_or(BadJson)? {
                     b'"' => at += string(text.get(at..).unwrap_or_default())?,

@@ -104,7 +104,10 @@ impl Probe {
                 return Ok(machine);
             }
             let begin = Ticks::now();
-            let (mut before, mut next, mut slowest, mut block) = (begin, clock.now() + every, None, 0);
+            let mut before = begin;
+            let mut next = clock.now() + every;
+            let mut slowest = None;
+            let mut block = 0;
             while pause(EVERY) {
                 if let Some(file) = &file {
                     block = (block + 1) % BLOCKS;

@@ -84,7 +84,9 @@ impl Iterator for Schedule {
                 return Some(Arrival { at: self.step_began + from_seconds(at), step: self.step });
             }
             self.step_began += from_seconds(step.seconds);
-            (self.step, self.count, self.at) = (self.step + 1, 0, 0.0);
+            self.step += 1;
+            self.count = 0;
+            self.at = 0.0;
         }
     }
 }

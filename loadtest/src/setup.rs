@@ -138,14 +138,16 @@ fn position(data: &Path) -> Result<i64> {
 /// directory is known, that is when the ledger's position has come to rest: the metric moves with the traffic only.
 pub fn settle(target: &Target, data: Option<&Path>, within: Duration) -> Result<Option<Duration>> {
     let began = Instant::now();
-    let (mut before, mut changed) = (None, began);
+    let mut before = None;
+    let mut changed = began;
     while began.elapsed() < within {
         let seen = match data {
             Some(data) => Some(position(data)?),
             None => ledger_lag(target).and_then(|lag| i64::try_from(lag).ok()),
         };
         if seen != before {
-            (before, changed) = (seen, Instant::now());
+            before = seen;
+            changed = Instant::now();
         }
         if data.is_none() && seen == Some(0) {
             return Ok(Some(began.elapsed()));

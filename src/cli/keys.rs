@@ -200,7 +200,8 @@ fn new_bearer(name: &str, role: Role, secret: Option<&Path>) -> Result<Zeroizing
         Role::Register => "\nmerchants = []                    # to fill in: the merchants it speaks for, or \"*\"",
         Role::Wallet | Role::Office | Role::Ops => "",
     };
-    let (hash, role) = (KeyHash::of(&bearer), role.name());
+    let hash = KeyHash::of(&bearer);
+    let role = role.name();
     let mut block = format!("[[key]]\nname = {quoted}\nrole = \"{role}\"\nhash = \"{hash}\"{merchants}");
     let mut and_secret = String::new();
     if let Some(path) = secret {
@@ -356,7 +357,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config").join("signing-keys.toml");
         let new = |name: &str| {
-            let (api, role) = (Some(name.to_owned()), Some(Role::Register));
+            let api = Some(name.to_owned());
+            let role = Some(Role::Register);
             run(&Command::New { file: file.clone(), api, role, signed: true }, at(0))
         };
         let said = new("konbini-pos").unwrap();

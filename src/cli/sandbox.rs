@@ -47,7 +47,8 @@ pub fn fill(engine: &mut Engine, opening: &[Event], now: Millis) -> Result<(), J
         (overdue, MerchantId::new("mrc_electronics"), OrderId::new("demo-1004"))
     {
         engine.begin(long_ago);
-        let (key, amount) = (OrderKey { merchant, order_id }, Yen::new(OVERDUE_YEN));
+        let key = OrderKey { merchant, order_id };
+        let amount = Yen::new(OVERDUE_YEN);
         let input = Arc::new(Authorize::new(key, Payer::Customer(customer), Channel::Online, amount));
         engine.take(&Request::Authorize { input, throttled: false, sealed_by: None });
         engine.commit()?;

@@ -98,17 +98,10 @@ impl Check {
             }
             return Some(unbound("", role));
         }
-        let merchants = match merchants {
-            Some(MerchantNames::Listed(names)) if !names.is_empty() => {
-                Some(Merchants::Only(self.names(&of("merchants"), &names, MerchantId::new)))
-            }
-            Some(MerchantNames::All) => Some(Merchants::All),
-            _ if self.flags.sandbox => Some(Merchants::All),
-            _ => {
-                let what = "the merchants this register may speak for, or \"*\" for a network";
-                self.required(&of("merchants"), None, what)
-            }
-        };
+        let listed = self.merchants(&of("merchants"), merchants);
+        let merchants = listed.or(self.flags.sandbox.then_some(Merchants::All));
+        let what = "the merchants this register may speak for, or \"*\" for a network";
+        let merchants = self.required(&of("merchants"), merchants, what);
         let terminals = terminals.map(|names| self.names(&of("terminals"), &names, TerminalId::new));
         let channels = channels.map(|names| self.channels(&of("channels"), &names));
         Some(Caller {
@@ -120,6 +113,15 @@ impl Check {
         })
     }
 
+    /// Nothing of an empty list.
+    pub(super) fn merchants(&mut self, key: &str, written: Option<MerchantNames>) -> Option<Merchants> {
+        match written? {
+            MerchantNames::All => Some(Merchants::All),
+            MerchantNames::Listed(names) if names.is_empty() => None,
+            MerchantNames::Listed(names) => Some(Merchants::Only(self.names(key, &names, MerchantId::new))),
+        }
+    }
+
     fn channels(&mut self, key: &str, names: &[String]) -> Vec<Channel> {
         let words = Channel::ALL.map(|channel| (channel.name(), channel));
         let mut channels = Vec::new();
@@ -129,7 +131,7 @@ impl Check {
         channels
     }
 
-    pub(super) fn names<T>(&mut self, key: &str, names: &[String], parse: fn(&str) -> Result<T, BadText>) -> Vec<T> {
+    fn names<T>(&mut self, key: &str, names: &[String], parse: fn(&str) -> Result<T, BadText>) -> Vec<T> {
         let mut parsed = Vec::new();
         for (at, name) in names.iter().enumerate() {
             let result = parse(name).map_err(|error| format!("{name:?} {error}"));

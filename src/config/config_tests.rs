@@ -135,7 +135,8 @@ fn the_shipped_file_is_the_defaults_and_says_what_to_fill_in() {
     let missing: Vec<_> = problems.iter().map(|line| line.split('`').nth(1).unwrap()).collect();
     assert_eq!(missing, ["issuer", "aid", "signing.keys_file", "key"], "{problems:#?}");
     // Filled in, it says the same as the least file.
-    let (shipped, least) = (Place::with(&format!("{SHIPPED}\n{LEAST}")), Place::with(LEAST));
+    let shipped = Place::with(&format!("{SHIPPED}\n{LEAST}"));
+    let least = Place::with(LEAST);
     let shown = |place: &Place| {
         let config = place.load().unwrap();
         let folder = place.folder.path().display().to_string();

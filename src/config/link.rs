@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::check::Check;
-use super::values::{LENGTH_FORMS, MerchantNames};
-use super::{Acquirer, Link, Merchants, Server};
+use super::values::LENGTH_FORMS;
+use super::{Acquirer, Link, Server};
 use crate::domain::model::ids::MerchantId;
 use crate::domain::model::money::Yen;
 use crate::domain::model::time::{MINUTE, SECOND};
@@ -75,13 +75,9 @@ impl Check {
             let id = padded(text.as_bytes()).filter(|_| !text.is_empty()).ok_or("must be 1 to 11 digits");
             self.parsed(&of("id"), id)
         });
-        let merchants = match self.read(&of("merchants")) {
-            Some(MerchantNames::All) => Some(Merchants::All),
-            Some(MerchantNames::Listed(names)) if !names.is_empty() => {
-                Some(Merchants::Only(self.names(&of("merchants"), &names, MerchantId::new)))
-            }
-            _ => self.required(&of("merchants"), None, "the merchants it may speak for, or \"*\""),
-        };
+        let merchants = self.read(&of("merchants"));
+        let merchants = self.merchants(&of("merchants"), merchants);
+        let merchants = self.required(&of("merchants"), merchants, "the merchants it may speak for, or \"*\"");
         let mut merchant_ids = HashMap::new();
         let written: HashMap<String, String> = self.read(&of("merchant_ids")).unwrap_or_default();
         for (acceptor, merchant) in written {

@@ -183,11 +183,11 @@ pub struct Tls {
 impl Config {
     /// Reads and checks everything a service needs, the files that are named included.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        Self::load_from(flags, std::env::vars_os(), Path::new(""))
+        Self::load_from(flags, std::env::vars_os().collect(), Path::new(""))
     }
 
     /// `folder` is the working directory.
-    fn load_from(flags: &Flags, environment: impl Environment, folder: &Path) -> Result<Self, ConfigError> {
+    fn load_from(flags: &Flags, environment: Environment, folder: &Path) -> Result<Self, ConfigError> {
         let mut check = prepare(flags, environment, folder)?;
         let records = check.records(folder);
         let config = check.service(records);
@@ -198,10 +198,10 @@ impl Config {
 impl Records {
     /// For tools that only read records: what a service needs beyond that may be missing, but not wrong in form.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        Self::load_from(flags, std::env::vars_os(), Path::new(""))
+        Self::load_from(flags, std::env::vars_os().collect(), Path::new(""))
     }
 
-    fn load_from(flags: &Flags, environment: impl Environment, folder: &Path) -> Result<Self, ConfigError> {
+    fn load_from(flags: &Flags, environment: Environment, folder: &Path) -> Result<Self, ConfigError> {
         let mut check = prepare(flags, environment, folder)?;
         let records = check.records(folder);
         check.form_only = true;
@@ -210,12 +210,11 @@ impl Records {
     }
 }
 
-/// The variables of the process, or a test's.
-trait Environment: IntoIterator<Item = (OsString, OsString)> {}
-impl<T: IntoIterator<Item = (OsString, OsString)>> Environment for T {}
+/// Names and values of variables.
+type Environment = Vec<(OsString, OsString)>;
 
 /// File, environment and flags in one, ready to be checked.
-fn prepare(flags: &Flags, environment: impl Environment, folder: &Path) -> Result<Check, ConfigError> {
+fn prepare(flags: &Flags, environment: Environment, folder: &Path) -> Result<Check, ConfigError> {
     let path = flags.config.clone().unwrap_or_else(|| folder.join(DEFAULT_FILE));
     let (file, text) = match fs::read_to_string(&path) {
         Ok(text) => (Some(path.clone()), text),

@@ -183,6 +183,11 @@ pub fn parent(path: &str) -> &str {
     path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or_default()
 }
 
+/// A key without what it is in.
+pub fn name(path: &str) -> &str {
+    path.strip_prefix(parent(path)).unwrap_or_default().trim_start_matches('.')
+}
+
 /// Whether `path` is `above` or inside it.
 pub fn is_at_or_below(path: &str, above: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
-use super::problem::{ConfigError, Place, Places, is_at_or_below, join, parent};
+use super::problem::{ConfigError, Place, Places, is_at_or_below, join, name, parent};
 use super::values::any_of;
 
 /// `SOKKETSU_SERVER__HTTP` is `server.http`; `SOKKETSU_KEY__0__HASH` is the hash of the first `[[key]]`.
@@ -38,7 +38,7 @@ impl Source {
     }
 
     /// Lays the environment over the file.
-    pub fn overlay(&mut self, environment: impl IntoIterator<Item = (OsString, OsString)>) {
+    pub fn overlay(&mut self, environment: Vec<(OsString, OsString)>) {
         let ours = |(name, value): (OsString, OsString)| {
             let name = name.into_string().ok()?;
             (name.starts_with(ENVIRONMENT_PREFIX) && name != LOG_FILTER).then_some((name, value))
@@ -49,16 +49,16 @@ impl Source {
             let steps: Vec<_> = name.split("__").map(|step| format!("{step:0>6}")).collect();
             (steps.len(), steps)
         });
-        for (name, value) in variables {
+        for (variable, value) in variables {
             let text = value.into_string().map_err(|_| "is not UTF-8".to_owned());
-            if let Err(problem) = text.and_then(|text| self.set(&name, text)) {
-                self.problems.add(Place::Variable(name), "", problem);
+            if let Err(problem) = text.and_then(|text| self.set(&variable, text)) {
+                self.problems.add(Place::Variable(variable), "", problem);
             }
         }
     }
 
-    fn set(&mut self, name: &str, text: String) -> Result<(), String> {
-        let key = name.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or_default().to_ascii_lowercase();
+    fn set(&mut self, variable: &str, text: String) -> Result<(), String> {
+        let key = variable.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or_default().to_ascii_lowercase();
         let steps: Vec<&str> = key.split("__").collect();
         if steps.contains(&"") {
             return Err(format!("names no key: {ENVIRONMENT_PREFIX}SECTION__KEY is expected"));
@@ -72,7 +72,7 @@ impl Source {
             at = slot(at, step, &mut path, empty)?;
         }
         *at = Value::String(text.clone());
-        self.places.note_variable(&path, name);
+        self.places.note_variable(&path, variable);
         self.texts.retain(|other, _| !is_at_or_below(other, &path));
         self.texts.insert(path, text);
         Ok(())
@@ -81,8 +81,7 @@ impl Source {
     /// The value of a key if it is written. What can't be read as what is wanted is noted, and is as if it was not there.
     pub fn read<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
         self.known.insert(key.to_owned());
-        let name = key.strip_prefix(parent(key)).unwrap_or_default().trim_start_matches('.');
-        let value = find(&mut self.tree, parent(key))?.as_table_mut()?.remove(name)?;
+        let value = find(&mut self.tree, parent(key))?.as_table_mut()?.remove(name(key))?;
         self.as_wanted(key, value)
     }
 
@@ -133,9 +132,8 @@ impl Source {
     }
 
     fn put(&mut self, key: &str, value: Value) {
-        let name = key.strip_prefix(parent(key)).unwrap_or_default().trim_start_matches('.');
         if let Some(table) = find(&mut self.tree, parent(key)).and_then(Value::as_table_mut) {
-            table.insert(name.to_owned(), value);
+            table.insert(name(key).to_owned(), value);
         }
     }
 
@@ -144,11 +142,9 @@ impl Source {
         let mut left = Vec::new();
         self.left_in("", &self.tree, &mut left);
         for path in left {
-            let section = parent(&path);
-            let name = path.strip_prefix(section).unwrap_or_default().trim_start_matches('.');
-            let beside = self.known.iter().filter(|key| parent(key) == section && !key.ends_with(']'));
-            let names = any_of(beside.map(|key| key.rsplit('.').next().unwrap_or(key)));
-            let message = format!("unknown field `{name}`, expected {names}");
+            let beside = self.known.iter().filter(|key| parent(key) == parent(&path) && !key.ends_with(']'));
+            let names = any_of(beside.map(|key| name(key)));
+            let message = format!("unknown field `{}`, expected {names}", name(&path));
             self.problems.add(self.places.of(&path), &path, message);
         }
     }

@@ -50,10 +50,13 @@ pub(crate) fn open(records: &Records, now: Millis) -> Result<Opened, ServeError>
     let options = Options { segment_size: records.journal.segment_bytes, posted, ..Options::default() };
     let (journal, found) = LocalJournal::open(&dir, &options, now.0)?;
     if let Some(torn) = &found.torn {
-        let (bytes, lsn, copy) = (torn.bytes, torn.lsn.0, found.copy.as_deref());
+        let bytes = torn.bytes;
+        let lsn = torn.lsn.0;
+        let copy = found.copy.as_deref();
         tracing::warn!(bytes, lsn, copy, "cut an unanswered tail off the journal; what was cut is in the copy");
     }
-    let (reader, release) = (Box::new(journal.reader()), Arc::new(journal.release()));
+    let reader = Box::new(journal.reader());
+    let release = Arc::new(journal.release());
     Ok(Opened { journal: Box::new(journal), reader, release, checkpoint, books: books(records) })
 }
 

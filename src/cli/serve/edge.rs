@@ -50,7 +50,8 @@ pub(crate) fn parts(
 
 /// Before the sandbox's clock jumps, the books catch up: what a jump of days makes old is looked for there.
 pub(crate) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, journal: Follower) -> http::ClockSetter {
-    let (clock, writer) = (clock.clone(), Arc::clone(writer));
+    let clock = clock.clone();
+    let writer = Arc::clone(writer);
     Arc::new(move |to: Millis| {
         writer.drain(journal.last(), Instant::now() + Duration::from_secs(2));
         clock.set(to).map(|()| clock.now()).map_err(|_| clock.now())

@@ -129,7 +129,8 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let max_connections = descriptors::make_room(&config)?;
     let core = start::open(&config, start)?;
     let (inbox, queues) = queues(config.inbox, config.records.journal.max_gap);
-    let (board, readiness) = (Arc::clone(core.engine.board()), Arc::new(Readiness::default()));
+    let board = Arc::clone(core.engine.board());
+    let readiness = Arc::new(Readiness::default());
     let follower = Follower::new(core.reader, stop::on_damage(&core.posted, &readiness, &queues.is_halted));
     let chunk = config.records.ledger.chunk_records;
     let writer = Writer::start(core.checkpoint, follower.another(), Arc::clone(&core.posted), chunk);
@@ -143,7 +144,8 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let writable = Arc::clone(&readiness);
     // A disk that is filling shows before a commit fails.
     let tell_room = move |room: Result<(), String>| writable.set(http::Condition::JournalWritable, room.is_ok());
-    let (engine, clock) = (core.engine, core.clock);
+    let engine = core.engine;
+    let clock = core.clock;
     stop.serving(&queues.is_stopping);
     let runtime = runtime(config.server.threads).map_err(system("start the runtime"))?;
     let (stopped, last) = runtime.block_on(async {

@@ -94,7 +94,8 @@ fn bring_up_to_date(engine: &mut Engine, config: &Config, now: Millis) -> Result
         engine.begin(now);
         let (version, old) =
             engine.state().policy.as_ref().map_or((0, ""), |in_force| (in_force.version, in_force.text.as_ref()));
-        let (new_policy, new_holidays) = (old != policy, engine.state().calendar_text.as_ref() != holidays);
+        let new_policy = old != policy;
+        let new_holidays = engine.state().calendar_text.as_ref() != holidays;
         if new_policy {
             tracing::info!(version = version + 1, label = config.policy.content.label, "the policy has changed");
             engine.record(&policy_set(version + 1)).map_err(JournalError::from)?;

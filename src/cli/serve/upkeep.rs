@@ -32,7 +32,8 @@ impl Upkeep {
         prometheus: PrometheusHandle,
     ) -> Self {
         let kept = i64::try_from(config.records.journal.retain_days).unwrap_or(i64::MAX).saturating_mul(DAY);
-        let (clock, writer) = (clock.clone(), Arc::clone(writer));
+        let clock = clock.clone();
+        let writer = Arc::clone(writer);
         Self { prometheus, writer, clock, release, kept, releasing: Arc::default() }
     }
 
@@ -44,7 +45,8 @@ impl Upkeep {
             tracing::error!(error, "the ledger has stopped; decisions go on, the books do not");
         }
         let (release, releasing) = (Arc::clone(&self.release), Arc::clone(&self.releasing));
-        let (secured, older) = (self.writer.secured(), self.clock.now().plus(-self.kept));
+        let secured = self.writer.secured();
+        let older = self.clock.now().plus(-self.kept);
         tokio::task::spawn_blocking(move || {
             let Some(_alone) = releasing.try_lock() else { return };
             match release.release_oldest(secured, older) {

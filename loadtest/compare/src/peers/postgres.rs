@@ -42,7 +42,8 @@ pub struct Postgres {
 
 /// All messages up to `ReadyForQuery`. The body is the one row's one column, or the error.
 pub fn read(input: &[u8]) -> Result<Option<(Answer<'_>, usize)>, BadAnswer> {
-    let (mut at, mut answer) = (0, Answer { status: 200, head: b"", body: b"", is_last: false, number: None });
+    let mut at = 0;
+    let mut answer = Answer { status: 200, head: b"", body: b"", is_last: false, number: None };
     loop {
         let rest = input.get(at..).unwrap_or_default();
         let Some(header) = Header::parse(rest).map_err(|_| BadAnswer)? else { return Ok(None) };
@@ -108,7 +109,8 @@ fn run_as_user(program: &Path, is_root: bool) -> Command {
 impl Postgres {
     pub fn start(options: &Options, folder: &Path) -> Result<Self> {
         let programs = programs()?;
-        let (address, data) = (free_port()?, folder.join("postgres"));
+        let address = free_port()?;
+        let data = folder.join("postgres");
         std::fs::create_dir(&data)?;
         let is_root = std::fs::metadata(&data)?.uid() == 0;
         if is_root {

@@ -69,7 +69,8 @@ fn client(address: SocketAddr) -> Command {
 impl Redis {
     /// `fsync` is that of `appendfsync`.
     pub fn start(options: &Options, folder: &Path, fsync: &str) -> Result<Self> {
-        let (address, name) = (free_port()?, format!("redis-{fsync}"));
+        let address = free_port()?;
+        let name = format!("redis-{fsync}");
         let data = folder.join(&name);
         std::fs::create_dir(&data)?;
         let mut server = Command::new("redis-server");

@@ -31,7 +31,9 @@ const SENT: &str = "112308";
 
 /// A purchase by the link, with its holes.
 fn sale() -> Vec<u8> {
-    let (order, code, amount) = (hole(ORDER), hole(CODE), format!("00000000{}", hole(AMOUNT)));
+    let order = hole(ORDER);
+    let code = hole(CODE);
+    let amount = format!("00000000{}", hole(AMOUNT));
     let (sent, stan) = order.split_at(4);
     let (sent, merchant) = (format!("{SENT}{sent}"), format!("{MERCHANT:<15}"));
     let elements = [

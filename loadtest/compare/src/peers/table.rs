@@ -21,7 +21,8 @@ impl Spread {
         let mut values: Vec<_> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
-        let (lower, upper) = (values.get((values.len() - 1) / 2)?, values.get(values.len() / 2)?);
+        let lower = values.get((values.len() - 1) / 2)?;
+        let upper = values.get(values.len() / 2)?;
         // Of an even number, the mean of the two in the middle.
         Some(Self { median: f64::midpoint(*lower, *upper), min, max })
     }

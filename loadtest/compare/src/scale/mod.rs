@@ -71,7 +71,8 @@ impl Course {
     /// Sells so often in a closed loop, each customer once at most before the codes are issued anew, and notes the
     /// decisions a second.
     fn round(&mut self, run: &str, sales: u64) -> Result<()> {
-        let (mut left, mut seconds) = (sales, 0.0);
+        let mut left = sales;
+        let mut seconds = 0.0;
         while left > 0 {
             let orders = self.next..self.next + left.min(self.customers);
             let mut calls = Sales::prepared(&self.site, run, orders.clone(), &mut self.sample)?;
@@ -109,7 +110,8 @@ impl Course {
             _ => Some(growth::measure(options, &self.site, run, &mut self.next, &mut self.sample)?),
         };
         let (after_kill, interruption) = self.interrupt(run)?;
-        let (sampled, wrong) = (self.sample.len(), self.sample.wrong(&self.site)?);
+        let sampled = self.sample.len();
+        let wrong = self.sample.wrong(&self.site)?;
         self.site.stop()?;
         let (filled, rounds, turned_away) =
             (Filled { orders: self.next, ..self.filled }, self.rounds, self.turned_away);
@@ -194,7 +196,8 @@ impl Size {
 
 fn median(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
-    let (low, high) = (all.get(all.len().saturating_sub(1) / 2), all.get(all.len() / 2));
+    let low = all.get(all.len().saturating_sub(1) / 2);
+    let high = all.get(all.len() / 2);
     low.zip(high).map_or(0.0, |(low, high)| f64::midpoint(*low, *high))
 }
 

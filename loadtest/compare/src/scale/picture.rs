@@ -90,7 +90,9 @@ fn power(exponent: f64) -> String {
 }
 
 fn panel(out: &mut String, at: f64, panel: &Panel, sizes: &[Size]) {
-    let (left, right, bottom) = (at + LEFT, at + PANEL - RIGHT, HEIGHT - BOTTOM);
+    let left = at + LEFT;
+    let right = at + PANEL - RIGHT;
+    let bottom = HEIGHT - BOTTOM;
     let exponents = || sizes.iter().map(|size| size.customers().log10());
     let low = exponents().fold(f64::INFINITY, f64::min).floor().min(8.0);
     let high = exponents().fold(0.0, f64::max).ceil().max(low + 1.0);
@@ -103,13 +105,15 @@ fn panel(out: &mut String, at: f64, panel: &Panel, sizes: &[Size]) {
     put(out, format_args!(r#"<text x="{left}" y="40">{unit}</text>"#));
     let step = step(most);
     for value in (0..=9).map(|n| f64::from(n) * step).take_while(|value| *value <= most) {
-        let (at, text) = (y(value), label(value, if step < 1.0 { panel.decimals } else { 0 }));
+        let at = y(value);
+        let text = label(value, if step < 1.0 { panel.decimals } else { 0 });
         put(out, format_args!(r#"<path d="M{left:.1} {at:.1}H{right:.1}" stroke="{RULE}"/>"#));
         put(out, format_args!(r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#, left - 6.0, at + 4.0));
     }
     let mut exponent = low;
     while exponent <= high {
-        let (at, text) = (x(exponent), power(exponent));
+        let at = x(exponent);
+        let text = power(exponent);
         put(out, format_args!(r#"<path d="M{at:.1} {bottom}v5" stroke="{SOFT}"/>"#));
         put(out, format_args!(r#"<text x="{at:.1}" y="{}" text-anchor="middle">{text}</text>"#, bottom + 19.0));
         exponent += 1.0;
@@ -138,7 +142,8 @@ fn line(
     let color = panel.color;
     let mut path = String::new();
     for size in &sizes {
-        let (at, value) = (x(size.customers().log10()), (panel.value)(size));
+        let at = x(size.customers().log10());
+        let value = (panel.value)(size);
         let text = label(value, panel.decimals);
         if value > panel.most {
             put(out, format_args!(r#"<text x="{at:.1}" y="{}" fill="{INK}">↑ {text}</text>"#, TOP + 10.0));

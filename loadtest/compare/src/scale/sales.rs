@@ -124,7 +124,8 @@ fn issue(site: &Site, orders: Range<u64>, customers: u64) -> Result<Vec<Code>> {
 impl Call for Sales<'_> {
     fn write(&mut self, order: u64, out: &mut Vec<u8>) {
         let (customer, amount) = sale(order, self.customers);
-        let (run, body) = (self.run, &mut self.body);
+        let run = self.run;
+        let body = &mut self.body;
         body.clear();
         put(body, format_args!("{{\"order_id\":\"{run}-{order}\",\"amount\":{amount},"));
         put(body, format_args!("\"merchant\":{{\"id\":\"{MERCHANT}\"}},"));

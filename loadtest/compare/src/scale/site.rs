@@ -115,7 +115,8 @@ impl Site {
 
     /// As rudely as it goes: dropping a server kills it by SIGKILL.
     pub fn kill(&mut self) {
-        (self.target, self.server) = (None, None);
+        self.target = None;
+        self.server = None;
     }
 
     /// Until the ledger has posted all there is.

@@ -36,7 +36,8 @@ pub struct Audit {
 /// Asks about every order and every customer. Gives the yen that each should owe.
 pub fn over_api(target: &Target, books: &mut Books, crowd: &[Customer], audit: &mut Audit) -> Result<Vec<u64>> {
     let mut owed: Vec<u64> = crowd.iter().map(|customer| customer.before).collect();
-    let (mut stored_ids, mut differences) = (vec![None; books.orders.len()], std::mem::take(&mut books.differences));
+    let mut stored_ids = vec![None; books.orders.len()];
+    let mut differences = std::mem::take(&mut books.differences);
     let paths = |at: usize, out: &mut Vec<u8>| {
         let Some(order) = books.orders.get(at) else { return };
         let (merchant, order) = (books.merchant(order), books.order_id(at));
@@ -51,7 +52,8 @@ pub fn over_api(target: &Target, books: &mut Books, crowd: &[Customer], audit: &
             return Ok(());
         }
         if answer.status != 200 {
-            let (id, told) = (books.order_id(at), order.told);
+            let id = books.order_id(at);
+            let told = order.told;
             differences.add(|| format!("{id}: told {told:?}, asked about: {}", said(answer.status, answer.body)));
             return Ok(());
         }
@@ -81,7 +83,8 @@ pub fn over_api(target: &Target, books: &mut Books, crowd: &[Customer], audit: &
     };
     bulk(&target.admin, crowd.len(), path, |at, answer| {
         ensure!(answer.status == 200, "a customer: {}", said(answer.status, answer.body));
-        let (shown, expected) = (Standing::read(answer.body)?, owed.get(at).copied().unwrap_or(0));
+        let shown = Standing::read(answer.body)?;
+        let expected = owed.get(at).copied().unwrap_or(0);
         let id = || books.customer_id(u32::try_from(at).unwrap_or(u32::MAX));
         if shown != expected {
             differences.add(|| format!("{}: exposure is {shown} yen; the answers come to {expected}", id()));
@@ -231,7 +234,8 @@ mod tests {
             INSERT INTO decisions VALUES ('L1-0', 'm', 'aut_1', 'approved', 300), ('L2-0', 'm', 'aut_9', 'denied', 1);
             INSERT INTO entries VALUES ('load-000000', 'exposure', 300), ('load-000000', 'points', 1), ('1001', 'exposure', 7);";
         ledger.execute_batch(&format!("{tables}{rows}")).unwrap();
-        let (mut books, mut audit) = (books(), Audit::default());
+        let mut books = books();
+        let mut audit = Audit::default();
         over_ledger(folder.path(), &mut books, &[300], Duration::ZERO, &mut audit).unwrap();
         assert_eq!(books.differences.count, books.differences.first.len() as u64);
         books.differences.first

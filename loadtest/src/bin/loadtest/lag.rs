@@ -29,7 +29,8 @@ pub struct LagWatch {
 impl LagWatch {
     /// Looks from `begins` on, at the metrics of the service.
     pub fn start(target: &Target, clock: Clock, begins: Nanos) -> Self {
-        let (target, stop) = (target.clone(), Arc::new(AtomicBool::new(false)));
+        let target = target.clone();
+        let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let mut seen = Vec::new();

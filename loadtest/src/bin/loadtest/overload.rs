@@ -74,7 +74,8 @@ fn settled(normal: &Stair, overload: &Stair) -> Vec<Settled> {
     let told = [Call::Retry, Call::Cancel, Call::Inquire].into_iter().map(|call| {
         let told = overload.calls.get(call.name()).copied().unwrap_or_default();
         let not_done = overload.not_done.get(call.name()).copied().unwrap_or(0);
-        let (answered, sent) = (told.count - told.infinite, told.count + not_done);
+        let answered = told.count - told.infinite;
+        let sent = told.count + not_done;
         Settled {
             call: call.name(),
             sent,
@@ -162,7 +163,9 @@ impl Overload {
             ("no answer", format!("{}; throttled (429) {}", count(self.unanswered), self.throttled)),
         ];
         let settled = self.settled.iter().map(|Settled { call, sent, answered_share, p99_ms, normal_p99_ms }| {
-            let (p99, before, share) = (ms(*p99_ms), ms(*normal_p99_ms), answered_share * 100.0);
+            let p99 = ms(*p99_ms);
+            let before = ms(*normal_p99_ms);
+            let share = answered_share * 100.0;
             (*call, format!("{} sent, {share:.2} % answered, p99 {p99} ms (normal {before})", count(*sent)))
         });
         rows.extend(settled);

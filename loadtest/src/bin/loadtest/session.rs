@@ -224,7 +224,8 @@ impl<'a> Session<'a> {
         let machine = probe.stop()?;
         let lags = watch_lag.map(LagWatch::stop).unwrap_or_default();
         let [generator, server] = std::array::from_fn(|at| {
-            let (before, after) = (before.get(at).copied().flatten()?, cpu().get(at).copied().flatten()?);
+            let before = before.get(at).copied().flatten()?;
+            let after = cpu().get(at).copied().flatten()?;
             Some(after.saturating_sub(before).as_secs_f64())
         });
         // The warm-up is in the processor time, and so in the decisions it is divided by.
@@ -302,7 +303,8 @@ impl<'a> Session<'a> {
         let drained_in_s = setup::settle(&self.target, self.data(), SETTLE)?.map(|took| took.as_secs_f64());
         let audit = self.audit(&mut played)?;
 
-        let (stats, seconds) = (&played.game.stats, played.seconds);
+        let stats = &played.game.stats;
+        let seconds = played.seconds;
         let rated = |step: &Step| (kind == Loop::Open).then_some(step.rate);
         let length = |step: &Step| if kind == Loop::Open { step.seconds } else { seconds };
         let pairs = steps.iter().zip(&stats.steps).filter(|(step, _)| step.is_measured);

@@ -99,7 +99,8 @@ fn after(mti: &str, processing: &str) -> Pattern {
 
 /// Elements 7 and 11 of a message of this run.
 fn sent(run: u32, order: u64) -> ([u8; 10], [u8; 6]) {
-    let (run, order) = (digits::<6>(u64::from(run)), digits::<10>(order));
+    let run = digits::<6>(u64::from(run));
+    let order = digits::<10>(order);
     let (mut sent, mut stan) = ([0; 10], [0; 6]);
     sent[..6].copy_from_slice(&run);
     sent[6..].copy_from_slice(&order[..4]);

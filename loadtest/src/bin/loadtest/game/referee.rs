@@ -162,7 +162,8 @@ impl Game {
         // The link names no authorization but by its approval code.
         order.id = Some(told.authorization_id).filter(|id| !id.is_empty()).map(Box::from);
         if told.amount != order.amount {
-            let (asked, order_id) = (order.amount, told.order_id);
+            let asked = order.amount;
+            let order_id = told.order_id;
             let text = || format!("{number} {order_id}: {asked} yen were asked for and {} answered", told.amount);
             self.books.differences.add(text);
         }
@@ -177,7 +178,10 @@ impl Game {
         } else if !is_hurry {
             // Nothing to undo.
             let plan = &mut flow.plan;
-            (plan.hurries, plan.cancel, plan.retry_cancelled, plan.refund) = (0, false, false, false);
+            plan.hurries = 0;
+            plan.cancel = false;
+            plan.retry_cancelled = false;
+            plan.refund = false;
         }
         if let Some(reason) = told.reason {
             match self.stats.reasons.get_mut(reason) {

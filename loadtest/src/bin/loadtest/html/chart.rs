@@ -68,7 +68,8 @@ pub struct Frame<'a> {
 fn axes(frame: &Frame<'_>, lines: &[Line]) -> (Axis, Axis) {
     let points = || lines.iter().flat_map(|line| &line.points);
     let values = || points().filter_map(|point| point.1).filter(|value| !frame.is_log || *value > 0.0);
-    let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
+    let low = values().fold(f64::INFINITY, f64::min);
+    let high = values().fold(0.0, f64::max);
     let (low, high) = if frame.is_log && low.is_finite() {
         (
             10.0_f64.powf((low.log10() * 3.0).floor() / 3.0),
@@ -105,7 +106,8 @@ fn grid(out: &mut String, frame: &Frame<'_>, x: &Axis, y: &Axis) {
         let text_at = bottom + 15.0;
         put(out, format_args!(r#"<text x="{at:.1}" y="{text_at}" class="mid">{text}</text>"#));
     }
-    let (middle, low) = ((LEFT + right) / 2.0, HEIGHT - 3.0);
+    let middle = (LEFT + right) / 2.0;
+    let low = HEIGHT - 3.0;
     put(out, format_args!(r#"<text x="{middle}" y="{low}" class="mid">{}</text>"#, frame.x));
     let half = (TOP + bottom) / 2.0;
     put(out, format_args!(r#"<text transform="translate(13 {half}) rotate(-90)" class="mid">{}</text>"#, frame.y));
@@ -128,7 +130,8 @@ pub fn chart(frame: &Frame<'_>, lines: &[Line]) -> String {
         }
         put(&mut out, format_args!(r#"<path class="line {}" d="{path}"/>"#, line.class));
         for (at, value) in line.points.iter().filter_map(|(at, value)| Some((at, (*value)?))) {
-            let (cx, cy) = (x.at(*at), y.at(value));
+            let cx = x.at(*at);
+            let cy = y.at(value);
             let text = format_args!("{}: {} ({} {})", line.name, number(value), frame.x, number(*at)).to_string();
             put(
                 &mut out,

@@ -105,7 +105,8 @@ pub fn over_api(target: &Target, books: &Books<'_>, wrong: &mut Differences, aud
     };
     bulk(&target.admin, books.owed.len(), path, |at, answer| {
         ensure!(answer.status == 200, "a customer: {}", said(answer.status, answer.body));
-        let (shown, owed) = (Standing::read(answer.body)?, books.owed.get(at).copied().unwrap_or(0));
+        let shown = Standing::read(answer.body)?;
+        let owed = books.owed.get(at).copied().unwrap_or(0);
         if shown != owed {
             wrong.add(|| format!("{run}-{at:06}: exposure is {shown} yen; the answers come to {owed}"));
         }
@@ -204,7 +205,8 @@ mod tests {
         };
         let sold = [sold("1", &["captured"]), sold("2", &[])];
         let told = vec![Some(("aut_1".to_owned(), "approved".to_owned())), None];
-        let (mut wrong, mut audit) = (Differences::default(), Audit::default());
+        let mut wrong = Differences::default();
+        let mut audit = Audit::default();
         let books = Books { run: "r", sold: &sold, owed: &[300] };
         over_ledger(folder.path(), &books, &told, &mut wrong, &mut audit).unwrap();
         wrong.first

@@ -84,7 +84,8 @@ pub fn read_frame(stream: &mut impl Read) -> Option<Vec<u8>> {
 
 /// Serves its orders until the end.
 pub fn serve(address: SocketAddr, stans: &Stans, own: Sender<Order>, orders: &Receiver<Order>) -> Account {
-    let (waiting, account) = (HashMap::new(), Account::default());
+    let waiting = HashMap::new();
+    let account = Account::default();
     let mut line = Line { address, stans, own, stream: None, connection: 0, waiting, account, is_leaving: false };
     while let Ok(order) = orders.recv() {
         match order {
@@ -143,7 +144,9 @@ impl Line<'_> {
         stream.set_read_timeout(None)?;
         self.connection += 1;
         self.account.connections += 1;
-        let (connection, own, mut reader) = (self.connection, self.own.clone(), BufReader::new(stream.try_clone()?));
+        let connection = self.connection;
+        let own = self.own.clone();
+        let mut reader = BufReader::new(stream.try_clone()?);
         std::thread::spawn(move || {
             loop {
                 let frame = read_frame(&mut reader);

@@ -142,7 +142,8 @@ pub fn run(options: &Options) -> Result<Report> {
         let (mut lines, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..=options.connections {
             let (to, orders): (Sender<Order>, Receiver<Order>) = line::orders();
-            let (own, stans) = (to.clone(), &stans);
+            let own = to.clone();
+            let stans = &stans;
             ends.push(scope.spawn(move || line::serve(link, stans, own, &orders)));
             lines.push(to);
         }
@@ -183,9 +184,11 @@ fn codes(target: &Target, run: &str, count: usize) -> Result<Vec<Code>> {
 /// All stories, each begun in its time, by as many players as there may be at once.
 fn play(options: &Options, network: &Network<'_>, codes: &[Code], count: usize) -> Played {
     let deck = options.deck();
-    let (next, began) = (AtomicUsize::new(0), Instant::now());
+    let next = AtomicUsize::new(0);
+    let began = Instant::now();
     let one = || {
-        let (mut notes, mut told) = (Notes::new(), BTreeMap::new());
+        let mut notes = Notes::new();
+        let mut told = BTreeMap::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= count {
@@ -201,7 +204,8 @@ fn play(options: &Options, network: &Network<'_>, codes: &[Code], count: usize) 
             Stage { network, story, code, notes: &mut notes }.play();
         }
     };
-    let (mut notes, mut told) = (Notes::new(), BTreeMap::new());
+    let mut notes = Notes::new();
+    let mut told = BTreeMap::new();
     std::thread::scope(|scope| {
         let players: Vec<_> = (0..PLAYERS).map(|_| scope.spawn(one)).collect();
         for (theirs, kinds) in players.into_iter().filter_map(|player| player.join().ok()) {

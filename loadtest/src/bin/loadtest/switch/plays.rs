@@ -75,7 +75,8 @@ impl Stage<'_> {
 
     /// A sale or a hold at some till.
     pub fn sale(&mut self, mti: &str, code: &str, yen: u64) -> Message {
-        let (shop, till) = (self.die(self.network.merchants.len()), self.die(40));
+        let shop = self.die(self.network.merchants.len());
+        let till = self.die(40);
         let merchant = self.network.merchants.get(shop).map_or("", String::as_str);
         let message = Message::new(mti)
             .with(3, "000000")
@@ -105,7 +106,8 @@ impl Stage<'_> {
 
     /// A message and its repeat, one after the other or both at once, by one line or by two: the same answer. Gives it.
     fn twice(&mut self, line: usize, message: &Message, must: Must) -> Option<Message> {
-        let (at_once, other) = (self.die(2) == 0, line + self.die(2));
+        let at_once = self.die(2) == 0;
+        let other = line + self.die(2);
         let first = self.send(line, message);
         let (first, second) = if at_once {
             let second = self.send(other, &message.repeated());
@@ -177,7 +179,8 @@ impl Stage<'_> {
         let mti = if self.die(3) == 0 { "0100" } else { "0200" };
         let sale = self.sale(mti, self.code, self.story.yen);
         let other = line + self.die(2);
-        let (first, second) = (self.send(line, &sale), self.send(other, &sale.repeated()));
+        let first = self.send(line, &sale);
+        let second = self.send(other, &sale.repeated());
         let (first, second) = (self.judge(first, Must::Approve), self.judge(second, Must::Approve));
         self.same(&sale, first.as_ref(), second.as_ref());
         self.book(&sale, if mti == "0100" { HELD } else { CAPTURED }, "");
@@ -212,7 +215,8 @@ impl Stage<'_> {
         let sale = self.sale("0200", self.code, self.story.yen);
         let reversal = self.reversal(&sale);
         let other = line + self.die(2);
-        let (sale_first, mut both) = (self.die(4) > 0, Vec::new());
+        let sale_first = self.die(4) > 0;
+        let mut both = Vec::new();
         if sale_first {
             both.push(self.send(line, &sale));
         }

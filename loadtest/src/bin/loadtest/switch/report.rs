@@ -59,7 +59,8 @@ impl Report {
         audit: Audit,
     ) -> Self {
         let Played { notes, told, seconds, stories } = played;
-        let (mut wrong, mut wrong_by) = (Differences::default(), BTreeMap::<Kind, u64>::new());
+        let mut wrong = Differences::default();
+        let mut wrong_by = BTreeMap::<Kind, u64>::new();
         let deck = options.deck();
         for (number, text) in &notes.wrong {
             let kind = story(options.seed, *number, &deck).kind;

@@ -125,7 +125,8 @@ impl Stage<'_> {
 
     /// The decision, however often the message must be sent for it. Nothing if none can be had.
     pub fn hear(&mut self, asked: Asked) -> Option<Message> {
-        let (message, first) = (asked.message.clone(), asked.sent);
+        let message = asked.message.clone();
+        let first = asked.sent;
         let mut asked = asked;
         for _ in 0..MOST_TRIES {
             match asked.answer.recv_timeout(PATIENCE) {
@@ -176,8 +177,10 @@ impl Stage<'_> {
     /// This has to be in the books.
     pub fn book(&mut self, message: &Message, statuses: &'static [&'static str], code: &str) {
         let amount = message.get(4).parse().unwrap_or(0);
-        let (merchant, order_id) = (message.get(42).trim().to_owned(), order_id(message));
-        let (story, code) = (self.story.number, code.to_owned());
+        let merchant = message.get(42).trim().to_owned();
+        let order_id = order_id(message);
+        let story = self.story.number;
+        let code = code.to_owned();
         self.notes.sold.push(Sold { story, order_id, merchant, amount, statuses, code });
     }
 
@@ -206,7 +209,9 @@ fn problem(message: &Message, answer: &Message, must: Must) -> Option<String> {
     if let Some(missing) = echoed.iter().find(|number| message.has(**number) && !answer.has(**number)) {
         return Some(format!("element {missing} is missing"));
     }
-    let (code, approval, details) = (answer.get(39), answer.get(38).len(), answer.get(44));
+    let code = answer.get(39);
+    let approval = answer.get(38).len();
+    let details = answer.get(44);
     let is_approval = code == "00" && approval == 6 && details.is_empty();
     let is_denial = |wanted, begin| code == wanted && approval == 0 && details.starts_with(begin);
     let is_right = match must {

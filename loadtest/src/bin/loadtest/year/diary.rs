@@ -102,7 +102,8 @@ impl Diary {
             self.now = tomorrow.into();
         }
         self.site.set_clock(time)?;
-        (self.now, self.label) = (next, time.to_owned());
+        self.now = next;
+        self.label = time.to_owned();
         Ok(())
     }
 

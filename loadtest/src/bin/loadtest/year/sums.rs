@@ -49,7 +49,8 @@ fn bill_by_bill(diary: &mut Diary, bills: &[Value], booked: &[Booked]) {
 }
 
 pub fn compare(diary: &mut Diary) -> Result<Vec<Sum>> {
-    let (bills, booked) = (diary.statements()?, diary.site.booked(CUSTOMER)?);
+    let bills = diary.statements()?;
+    let booked = diary.site.booked(CUSTOMER)?;
     bill_by_bill(diary, &bills, &booked);
     let of_bills = |member: &str| bills.iter().map(|bill| figure(bill, member)).sum::<u64>();
     let standing = diary.standing()?;
