@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::access::{ApiKey, KeyHash, PUBLISHED_KEYS, Role, SignatureSecret, unbound};
 use super::check::Check;
-use super::values::{MerchantNames, meaning};
+use super::values::MerchantNames;
 use crate::domain::model::ids::{BadText, MerchantId, TerminalId, TerminalKey};
 use crate::domain::model::purchase::Channel;
 use crate::files::Access;
@@ -126,7 +126,7 @@ impl Check {
         let words = Channel::ALL.map(|channel| (channel.name(), channel));
         let mut channels = Vec::new();
         for (at, name) in names.iter().enumerate() {
-            channels.extend(self.parsed(&format!("{key}[{at}]"), meaning(name, &words)));
+            channels.extend(self.meant(&format!("{key}[{at}]"), name, &words));
         }
         channels
     }

@@ -95,7 +95,13 @@ impl Check {
     /// What the word of a key stands for.
     pub fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let word: String = self.read(key)?;
-        self.parsed(key, meaning(&word, words))
+        self.meant(key, &word, words)
+    }
+
+    /// Another word is wrong in form, as what can't be read is.
+    pub fn meant<T: Copy>(&mut self, key: &str, word: &str, words: &[(&str, T)]) -> Option<T> {
+        let place = self.source.places.of(key);
+        meaning(word, words).map_err(|problem| self.source.problems.add(place, key, problem)).ok()
     }
 
     /// The value of a key that must be written.

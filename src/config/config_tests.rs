@@ -584,8 +584,14 @@ fn tools_that_read_records_need_no_service() {
     let place = Place::with(SHIPPED);
     let records = |place: &Place| Records::load_from(&place.flags, place.environment.clone(), place.folder.path());
     assert_eq!(records(&place).unwrap(), records(&Place { flags: Flags::default(), ..place }).unwrap());
-    let wrong = after("[server]\nhtpp = 1");
-    assert!(records(&wrong).unwrap_err().to_string().contains(":2:1: `server.htpp`"));
+    for (lines, expected) in [
+        ("[server]\nhtpp = 1", ":2:1: `server.htpp`"),
+        ("[server]\nthreads = true", ":2:1: `server.threads`"),
+        ("[iso8583]\nlength = \"bcd\"", ":2:1: `iso8583.length`: unknown variant `bcd`, expected `binary` or `ascii`"),
+    ] {
+        let error = records(&after(lines)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]
