@@ -46,7 +46,7 @@ impl Check {
 
     pub fn bad_at(&mut self, place: Place, key: &str, message: impl Into<String>) {
         if !self.form_only {
-            self.source.problems.add(place, key, message);
+            self.source.found.add(place, key, message);
         }
     }
 
@@ -101,7 +101,7 @@ impl Check {
     /// Another word is wrong in form, as what can't be read is.
     pub fn meant<T: Copy>(&mut self, key: &str, word: &str, words: &[(&str, T)]) -> Option<T> {
         let place = self.source.places.of(key);
-        meaning(word, words).map_err(|problem| self.source.problems.add(place, key, problem)).ok()
+        meaning(word, words).map_err(|problem| self.source.found.add(place, key, problem)).ok()
     }
 
     /// The value of a key that must be written.
@@ -126,8 +126,8 @@ impl Check {
     pub fn finish<T>(mut self, checked: Option<T>) -> Result<T, ConfigError> {
         self.source.note_unknown();
         match checked {
-            Some(checked) if self.source.problems.problems.is_empty() => Ok(checked),
-            _ => Err(self.source.problems.sorted()),
+            Some(checked) if self.source.found.problems.is_empty() => Ok(checked),
+            _ => Err(self.source.found.sorted()),
         }
     }
 

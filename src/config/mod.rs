@@ -226,8 +226,8 @@ fn prepare(flags: &Flags, environment: Environment, folder: &Path) -> Result<Che
         }
     };
     let mut source = Source::new(Places::new(file.clone()), &text);
-    if !source.problems.problems.is_empty() {
-        return Err(source.problems.sorted());
+    if !source.found.problems.is_empty() {
+        return Err(source.found.sorted());
     }
     source.overlay(environment);
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();

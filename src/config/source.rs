@@ -22,7 +22,7 @@ pub struct Source {
     /// What has been read is taken out.
     tree: Value,
     pub places: Places,
-    pub problems: ConfigError,
+    pub found: ConfigError,
     /// Values of variables that are still text: whether they are meant as text or as TOML, the key's type decides.
     texts: BTreeMap<String, String>,
     /// All keys that were asked for.
@@ -32,9 +32,9 @@ pub struct Source {
 impl Source {
     /// Reads the file's text. With a syntax error nothing else is said: the rest would be guesswork.
     pub fn new(mut places: Places, text: &str) -> Self {
-        let problems = ConfigError { problems: places.read(text) };
+        let found = ConfigError { problems: places.read(text) };
         let tree = Value::Table(toml::from_str(text).unwrap_or_default());
-        Self { tree, places, problems, texts: BTreeMap::new(), known: BTreeSet::new() }
+        Self { tree, places, found, texts: BTreeMap::new(), known: BTreeSet::new() }
     }
 
     /// Lays the environment over the file.
@@ -52,7 +52,7 @@ impl Source {
         for (variable, value) in variables {
             let text = value.into_string().map_err(|_| "is not UTF-8".to_owned());
             if let Err(problem) = text.and_then(|text| self.set(&variable, text)) {
-                self.problems.add(Place::Variable(variable), "", problem);
+                self.found.add(Place::Variable(variable), "", problem);
             }
         }
     }
@@ -108,7 +108,7 @@ impl Source {
                 Segment::Enum { .. } | Segment::Unknown => break,
             }
         }
-        self.problems.add(self.places.of(&path), &path, error.inner().message().replace('\n', ", "));
+        self.found.add(self.places.of(&path), &path, error.inner().message().replace('\n', ", "));
         None
     }
 
@@ -145,7 +145,7 @@ impl Source {
             let beside = self.known.iter().filter(|key| parent(key) == parent(&path) && !key.ends_with(']'));
             let names = any_of(beside.map(|key| name(key)));
             let message = format!("unknown field `{}`, expected {names}", name(&path));
-            self.problems.add(self.places.of(&path), &path, message);
+            self.found.add(self.places.of(&path), &path, message);
         }
     }
 

@@ -21,7 +21,7 @@ pub fn meaning<T: Copy>(word: &str, words: &[(&str, T)]) -> Result<T, String> {
 /// Names as the parser of TOML lists what it expects.
 pub fn any_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-    if names.len() == 2 { names.join(" or ") } else { format!("one of {}", names.join(", ")) }
+    if names.len() <= 2 { names.join(" or ") } else { format!("one of {}", names.join(", ")) }
 }
 
 /// `"*"`, or a list.
