@@ -207,10 +207,13 @@ impl Bill {
 
     /// Whether something of it is still to be paid, as far as it is charged.
     pub fn is_open(&self) -> bool {
+        if !self.unpaid().is_zero() {
+            return true;
+        }
         let late_fees = self.late_fees.iter().map(|late| late.amount).sum();
         let bill_fee = self.fee.unwrap_or_default();
         let charged = Lines { principal: Yen::ZERO, bill_fee, late_fees, damages: self.damages };
-        !self.unpaid().is_zero() || charged.minus_or_zero(&self.paid_fees) != Lines::default()
+        charged.minus_or_zero(&self.paid_fees) != Lines::default()
     }
 
     /// Paid before it could be late: nothing can be owed on it.
