@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::domain::model::ids::TerminalId;
+pub use crate::domain::model::merchant::Merchants;
 use crate::domain::model::purchase::Channel;
 use crate::files;
 use crate::files::Access;
 use crate::hex;
-pub use crate::http::trust::callers::{Merchants, Role};
+pub use crate::http::trust::callers::Role;
 
 /// The sandbox's bearer keys, published: each is also its name. Refused outside the sandbox.
 pub const PUBLISHED_KEYS: [(&str, Role); 5] = [

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
@@ -22,9 +22,6 @@ use super::trust::callers::{Known, Role};
 use super::trust::request_guard::{check_head, check_media_type, check_no_query, linger, read_body};
 use super::{Edge, timing};
 use crate::domain::commands::reply::Reply;
-use crate::domain::commands::request::Request as Question;
-use crate::engine::inbox::{Answered, Shed};
-use crate::metrics::Metrics;
 
 /// Through which listener a call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +176,7 @@ async fn admit(
         Bytes::new()
     };
     // After the body, so that the caller keeps its connection for the next try.
-    if !route.is_open() && !edge.readiness.may_serve() {
+    if !route.is_open() && !edge.client.readiness.may_serve() {
         return Err(Problem::not_ready());
     }
     if let Some(signature) = signature {
@@ -293,37 +290,6 @@ fn request_id(edge: &Edge, headers: &HeaderMap) -> HeaderValue {
     given.cloned().unwrap_or_else(|| edge.request_ids.make())
 }
 
-/// Puts a question to the engine and waits for its answer.
-pub(crate) async fn ask(edge: &Edge, question: Question, deadline: Option<Instant>) -> Result<Answered, Problem> {
-    timing::begin();
-    let waiting = edge.inbox.submit(question, deadline).map_err(turned_away)?;
-    let Ok(outcome) = waiting.await else {
-        // The engine drops a request unanswered only when the journal failed, and the process is about to end.
-        // Whether the record is on disk is unknown, so nothing may be said: a 503 would mean "no decision".
-        return std::future::pending().await;
-    };
-    let answered = outcome.map_err(turned_away)?;
-    timing::note(&answered.stages);
-    if let Reply::Full(full) = answered.reply {
-        Metrics::shed(full.label());
-        return Err(Problem::full(full));
-    }
-    if matches!(answered.reply, Reply::TooLarge) {
-        return Err(Problem::fact_too_large());
-    }
-    Ok(answered)
-}
-
-/// No decision was made.
-fn turned_away(shed: Shed) -> Problem {
-    match shed {
-        Shed::Full => Metrics::shed("inbox_full"),
-        Shed::Waited => Metrics::shed("queue_time"),
-        Shed::Stopping => return Problem::not_ready(),
-    }
-    Problem::busy()
-}
-
 /// A reply that its question cannot have.
 pub(crate) fn out_of_place(reply: &Reply) -> Problem {
     match reply {
@@ -331,26 +297,6 @@ pub(crate) fn out_of_place(reply: &Reply) -> Problem {
         Reply::Unknown => Problem::not_ready(),
         _ => Problem::internal(),
     }
-}
-
-/// Appends milliseconds with three decimals, as `Server-Timing` wants them. By hand, because every decision has six.
-pub(crate) fn push_milliseconds(text: &mut String, took: Duration) {
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    // 16 digits of whole milliseconds, the point and the decimals.
-    let mut digits = [b'0'; 20];
-    let (mut left, mut begin) = (micros, digits.len());
-    for (at, place) in digits.iter_mut().enumerate().rev() {
-        if at == 16 {
-            *place = b'.';
-            continue;
-        }
-        if left == 0 && at < 15 {
-            break;
-        }
-        *place = b'0' + u8::try_from(left % 10).unwrap_or(0);
-        (left, begin) = (left / 10, at);
-    }
-    text.push_str(digits.get(begin..).and_then(|shown| std::str::from_utf8(shown).ok()).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -371,20 +317,5 @@ mod tests {
         for wrong in [&["Basic abc"][..], &["Bearer"], &["Bearer "], &[], &["Bearer a", "Bearer a"]] {
             assert_eq!(with(wrong), None, "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn times_have_three_decimals() {
-        let shown = |micros| {
-            let mut text = String::new();
-            push_milliseconds(&mut text, Duration::from_micros(micros));
-            text
-        };
-        for (micros, text) in
-            [(0, "0.000"), (7, "0.007"), (1_234, "1.234"), (10_000, "10.000"), (98_765_432, "98765.432")]
-        {
-            assert_eq!(shown(micros), text);
-        }
-        assert_eq!(shown(u64::MAX), "8446744073709551.615", "no one waits for half a million years");
     }
 }

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::Edge;
 pub use super::call::Door;
 use super::call::answer;
-use super::calls::health::Condition;
 use super::framing::{Heads, Line, Watched};
+use crate::engine::readiness::Condition;
 use crate::metrics::Metrics;
 use crate::net::{Caps, Listener, Socket};
 
@@ -44,9 +44,9 @@ pub async fn run(
         let caps = Caps::new(ADMIN_CONNECTIONS, u32::try_from(ADMIN_CONNECTIONS).unwrap_or(u32::MAX));
         doors.spawn(serve_door(Arc::clone(&edge), admin, Door::Admin, caps));
     }
-    edge.readiness.set(Condition::ListenersBound, true);
+    edge.client.readiness.set(Condition::ListenersBound, true);
     stop.await;
-    edge.begin_stop();
+    edge.client.begin_stop();
     drop(edge);
     let mut cut = 0;
     while let Some(done) = doors.join_next().await {
@@ -58,7 +58,7 @@ pub async fn run(
 async fn serve_door(edge: Arc<Edge>, socket: TcpListener, door: Door, caps: Caps) -> usize {
     let (tls, drain) = (edge.tls.clone(), edge.options.drain_deadline);
     let listener = Listener { socket, caps, tls, drain, what: "connections" };
-    let stopping = edge.stopping();
+    let stopping = edge.client.stopping();
     let serve = move |socket, number| {
         let (edge, age) = (Arc::clone(&edge), age(&edge, number));
         async move {
@@ -80,7 +80,7 @@ async fn serve_stream<S>(edge: Arc<Edge>, stream: S, door: Door, age: Duration)
 where
     S: Line,
 {
-    let mut stopping = edge.stopping();
+    let mut stopping = edge.client.stopping();
     let (stream, heads) = Watched::new(stream);
     let mut builder = http1::Builder::new();
     builder

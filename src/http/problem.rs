@@ -11,6 +11,7 @@ use super::decision::Bilingual;
 use crate::domain::model::bounds::Full;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::wording::Circumstances;
+use crate::engine::client::NoAnswer;
 
 /// One row of the table of errors.
 #[derive(Debug, PartialEq, Eq)]
@@ -290,6 +291,17 @@ impl Problem {
             content_type: "application/problem+json",
             headers: inner.headers,
             body: Body::whole(body),
+        }
+    }
+}
+
+impl From<NoAnswer> for Problem {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::Busy => Self::busy(),
+            NoAnswer::NotReady => Self::not_ready(),
+            NoAnswer::Full(full) => Self::full(full),
+            NoAnswer::TooLarge => Self::fact_too_large(),
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Link;
 use super::acquirers::Fingerprint;
-use super::desk::Desk;
+use super::session::Session;
 use crate::iso8583::frame::Absurd;
 use crate::metrics::Metrics;
 
@@ -67,22 +67,22 @@ pub(crate) async fn serve<S>(link: Arc<Link>, stream: S, certificate: Option<Fin
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut desk = Desk::new(Arc::clone(&link), certificate);
-    let end = run(&link, stream, &mut desk).await;
+    let mut session = Session::new(Arc::clone(&link), certificate);
+    let end = run(&link, stream, &mut session).await;
     if let Some(reason) = end.name() {
         Metrics::shed(reason);
         tracing::warn!(reason, "a link was closed");
     }
     // What is under way goes on without its caller: a reversal that was heard is carried out, and a bad code counts. The
     // stop waits for it as for any other.
-    while !desk.is_still() {
-        desk.go_on().await;
+    while !session.is_still() {
+        session.go_on().await;
     }
 }
 
-async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &mut Desk) -> End {
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, session: &mut Session) -> End {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut stopping = link.edge.stopping();
+    let mut stopping = link.client.stopping();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut times = Times::new(Instant::now());
@@ -95,26 +95,26 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
     let mut is_deaf = false;
     // It listens no more; what it sent before it went is still in the socket.
     let mut is_mute = false;
-    let outlet = desk.outlet();
+    let outlet = session.outlet();
     loop {
-        if desk.output.len() == written || is_mute {
+        if session.output.len() == written || is_mute {
             written = 0;
-            desk.output.clear();
+            session.output.clear();
         }
-        if desk.output.is_empty() && is_flushed {
+        if session.output.is_empty() && is_flushed {
             times.written = Instant::now();
-            let has_ended = |since: Instant| desk.is_done() || since.elapsed() > FAREWELL && desk.is_still();
-            if stopped.is_some_and(has_ended) || is_deaf && desk.is_still() {
+            let has_ended = |since: Instant| session.is_done() || since.elapsed() > FAREWELL && session.is_still();
+            if stopped.is_some_and(has_ended) || is_deaf && session.is_still() {
                 return farewell(&mut reader, &mut writer).await;
             }
         }
-        let unwritten = desk.output.get(written..).unwrap_or_default();
-        let may_read = !is_deaf && unwritten.len() < MOST_UNREAD && desk.has_room();
+        let unwritten = session.output.get(written..).unwrap_or_default();
+        let may_read = !is_deaf && unwritten.len() < MOST_UNREAD && session.has_room();
         let mut end = None;
         tokio::select! {
             biased;
-            () = outlet.ready() => desk.take_answers(),
-            Some(done) = desk.afterwards.join_next(), if !desk.afterwards.is_empty() => desk.finish(done),
+            () = outlet.ready() => session.take_answers(),
+            Some(done) = session.tasks.join_next(), if !session.tasks.is_empty() => session.finish(done),
             wrote = write(&mut writer, unwritten), if !unwritten.is_empty() || !is_flushed => match wrote {
                 Ok(Wrote::Some(count)) => {
                     (written, is_flushed, times.written) = (written + count, false, Instant::now());
@@ -130,22 +130,22 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
                 }
                 let now = Instant::now();
                 (times.heard, times.asked) = (now, None);
-                match hear(link, desk, input.rest(), now) {
+                match hear(link, session, input.rest(), now) {
                     Ok(taken) => times.half = input.take(taken).then(|| times.half.filter(|_| taken == 0).unwrap_or(now)),
                     Err(Absurd) => return End::Absurd,
                 }
             }
             _ = stopping.wait_for(|stopping| *stopping), if stopped.is_none() => {
                 stopped = Some(Instant::now());
-                desk.sign_off();
+                session.sign_off();
             }
             _ = tick.tick() => {
-                end = look(link, desk, &mut times, may_read, Instant::now());
+                end = look(link, session, &mut times, may_read, Instant::now());
             }
         }
         if let Some(end) = end {
             if end == End::Stuck && !may_read && !is_deaf {
-                hear_out(link, desk, &mut input, &mut reader).await;
+                hear_out(link, session, &mut input, &mut reader).await;
             }
             return end;
         }
@@ -212,34 +212,34 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resu
 }
 
 /// Takes the whole messages; gives how many bytes they were.
-fn hear(link: &Link, desk: &mut Desk, bytes: &[u8], now: Instant) -> Result<usize, Absurd> {
+fn hear(link: &Link, session: &mut Session, bytes: &[u8], now: Instant) -> Result<usize, Absurd> {
     let mut taken = 0;
     while let Some(frame) = link.options.framing.next(bytes.get(taken..).unwrap_or_default())? {
-        desk.hear(&frame, now);
+        session.hear(&frame, now);
         taken += frame.taken;
     }
     Ok(taken)
 }
 
 /// A peer that does not take its answers is let go, but not what it sent while we did not read: that has arrived.
-async fn hear_out(link: &Link, desk: &mut Desk, input: &mut Input, reader: &mut (impl AsyncRead + Unpin)) {
+async fn hear_out(link: &Link, session: &mut Session, input: &mut Input, reader: &mut (impl AsyncRead + Unpin)) {
     let until = Instant::now() + FAREWELL;
     while Instant::now() < until {
-        if !desk.has_room() {
-            desk.go_on().await;
+        if !session.has_room() {
+            session.go_on().await;
             continue;
         }
         let read = tokio::time::timeout(TICK, reader.read_buf(input.room())).await;
         if !matches!(read, Ok(Ok(1..))) {
             return;
         }
-        let Ok(taken) = hear(link, desk, input.rest(), Instant::now()) else { return };
+        let Ok(taken) = hear(link, session, input.rest(), Instant::now()) else { return };
         input.take(taken);
     }
 }
 
 /// Is anybody there?
-fn look(link: &Link, desk: &mut Desk, times: &mut Times, may_read: bool, now: Instant) -> Option<End> {
+fn look(link: &Link, session: &mut Session, times: &mut Times, may_read: bool, now: Instant) -> Option<End> {
     let patience = link.options.patience;
     let is_slow = times.half.is_some_and(|since| may_read && now - since > patience);
     if is_slow || now - times.written > patience {
@@ -249,7 +249,7 @@ fn look(link: &Link, desk: &mut Desk, times: &mut Times, may_read: bool, now: In
         Some(asked) if now - asked > patience => Some(End::Silent),
         None if now - times.heard > link.options.idle => {
             times.asked = Some(now);
-            desk.ask_echo();
+            session.ask_echo();
             None
         }
         _ => None,

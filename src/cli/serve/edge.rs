@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
@@ -11,11 +12,12 @@ use crate::clock::Clock;
 use crate::config::{Acquirer, ApiKey, Config, Tls};
 use crate::domain::model::ids::TerminalKey;
 use crate::domain::model::time::Millis;
+use crate::engine::bad_codes::{BadCodes, Limits};
 use crate::engine::board::Board;
+use crate::engine::client::{Client, Ledger};
 use crate::engine::inbox::Inbox;
+use crate::engine::readiness::Readiness;
 use crate::http;
-use crate::http::Readiness;
-use crate::http::trust::bad_codes::Limits;
 use crate::http::trust::callers::{Caller, Callers};
 use crate::http::trust::signature::Verifier;
 use crate::journal::Follower;
@@ -33,18 +35,23 @@ pub(crate) fn parts(
     books: Arc<dyn Books>,
     readiness: &Arc<Readiness>,
 ) -> Result<http::Parts, ServeError> {
-    Ok(http::Parts {
+    let client = Client {
         inbox,
         board,
         keyring: Arc::new(ArcSwap::new(Arc::clone(&config.keyring))),
-        issuers: Arc::new(config.issuers.clone()),
+        issuers: config.issuers.clone(),
         clock: clock.clone(),
-        callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
         readiness: Arc::clone(readiness),
+        bad_codes: BadCodes::new(bad_codes(config)),
+        ledger: Ledger::new(Some(books)),
+        stop: watch::Sender::new(false),
+    };
+    Ok(http::Parts {
+        client: Arc::new(client),
+        callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
         tls: tls(config)?,
         metrics: None,
         journal: Some(journal),
-        past: Some(books),
         clock_setter: None,
         options: edge_options(config),
     })
@@ -98,7 +105,7 @@ fn callers(config: &Config) -> Result<Callers, ServeError> {
             terminals: key.terminals.as_ref().map(|own| own.iter().copied().filter_map(TerminalKey::of).collect()),
             channels: key.channels.clone(),
             may_refund: key.may_refund,
-            bad_codes_per_minute: key.bad_codes_per_minute.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
+            bad_codes_per_minute: key.bad_codes_per_minute.map(count),
             signature: key
                 .signature_secret
                 .as_ref()
@@ -109,8 +116,20 @@ fn callers(config: &Config) -> Result<Callers, ServeError> {
     Ok(Callers::new(config.keys.iter().map(caller))?)
 }
 
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn bad_codes(config: &Config) -> Limits {
+    Limits {
+        per_terminal: count(config.bad_codes.per_terminal),
+        tok19_per_terminal: count(config.bad_codes.tok19_per_terminal),
+        per_key: count(config.bad_codes.per_key),
+        per_key_share_ppm: config.bad_codes.per_key_share_ppm,
+    }
+}
+
 fn edge_options(config: &Config) -> http::Options {
-    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     http::Options {
         max_connections: count(config.server.max_connections),
         max_connections_per_ip: config.server.max_connections_per_ip,
@@ -118,12 +137,6 @@ fn edge_options(config: &Config) -> http::Options {
         header_timeout: config.server.header_timeout,
         body_timeout: config.server.body_timeout,
         drain_deadline: config.server.drain.min(Duration::from_secs(4)),
-        bad_codes: Limits {
-            per_terminal: count(config.bad_codes.per_terminal),
-            tok19_per_terminal: count(config.bad_codes.tok19_per_terminal),
-            per_key: count(config.bad_codes.per_key),
-            per_key_share_ppm: config.bad_codes.per_key_share_ppm,
-        },
         open_metrics: config.server.http.ip().is_loopback(),
         ..http::Options::default()
     }

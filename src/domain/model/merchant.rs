@@ -28,3 +28,20 @@ pub struct Merchant {
     pub status: MerchantStatus,
     pub limits: MerchantLimits,
 }
+
+/// For whom a register key or an acquirer speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merchants {
+    /// A network, or the sandbox.
+    All,
+    Only(Vec<MerchantId>),
+}
+
+impl Merchants {
+    pub fn include(&self, merchant: &MerchantId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(list) => list.contains(merchant),
+        }
+    }
+}

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::authorizations::id_in_path;
-use super::scans;
 use crate::domain::commands::cancel::CancelAction;
 use crate::domain::commands::past::Past;
 use crate::domain::commands::reply::Reply;
@@ -16,7 +15,7 @@ use crate::http::answer::Answer;
 use crate::http::call::{Asked, out_of_place};
 use crate::http::decision::Decision;
 use crate::http::fields::{Amount, Text};
-use crate::http::past::{BillNames, ask_on_order, ask_with, check_terminal, find, invoices};
+use crate::http::past::{BillNames, check_terminal, find, invoices};
 use crate::http::problem::Problem;
 use crate::http::refusal::refused;
 use crate::http::{Edge, fields};
@@ -33,7 +32,7 @@ pub(crate) async fn capture(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let (authorization, amount) = (id_in_path(asked)?, Yen::new(body.amount.0));
     // Also for who sees all: an order that only the ledger knows may still be asked about.
     find(asked, Named::Id(authorization)).await?;
-    let answered = ask_on_order(asked.edge, OnOrder::Capture(Capture { authorization, amount })).await?;
+    let answered = asked.edge.client.ask_on_order(OnOrder::Capture(Capture { authorization, amount })).await?;
     match answered.reply {
         Reply::Captured { order, replayed } => Answer::ok(&Decision::stored(&order, replayed, answered.now.at)),
         Reply::Refused(refusal) => Err(refused(refusal)),
@@ -109,7 +108,7 @@ pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
     if !known.caller.sees_all() {
         find(asked, Named::Id(authorization)).await?;
     }
-    match ask_on_order(asked.edge, OnOrder::Refund(refund)).await?.reply {
+    match asked.edge.client.ask_on_order(OnOrder::Refund(refund)).await?.reply {
         Reply::Refunded { order, made, replayed } => {
             Answer::ok(&show_refund(asked.edge, &order, &made, replayed).await?)
         }
@@ -120,7 +119,7 @@ pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 /// A refund by staff, who see all; gives whether it was known already.
 pub(crate) async fn refund_by(edge: &Edge, refund: Refund, past: Past) -> Result<bool, Problem> {
-    match ask_with(edge, OnOrder::Refund(refund), past).await?.reply {
+    match edge.client.ask_knowing(OnOrder::Refund(refund), past).await?.reply {
         Reply::Refunded { replayed, .. } => Ok(replayed),
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
@@ -159,9 +158,9 @@ pub(crate) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
     }
     check_terminal(asked, key).await?;
     // It only speeds the way: nothing is undone by whom the code names.
-    let handle = body.code.and_then(|text| Scanned::from(scans::read(asked.edge, &text)).handle());
+    let handle = body.code.and_then(|text| Scanned::from(asked.edge.client.read_scan(&text)).handle());
     let terminals = asked.known()?.caller.terminals.clone();
-    match ask_on_order(asked.edge, OnOrder::Cancel(Cancel { key, handle, terminals })).await?.reply {
+    match asked.edge.client.ask_on_order(OnOrder::Cancel(Cancel { key, handle, terminals })).await?.reply {
         Reply::Cancelled { action, authorization, replayed } => {
             Answer::ok(&show_cancel(action, authorization, replayed))
         }

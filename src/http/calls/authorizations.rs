@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::scans;
-use super::scans::Sale;
 use crate::code;
 use crate::domain::commands::reply::Reply;
 use crate::domain::model::denial::Reason;
@@ -17,14 +15,16 @@ use crate::domain::model::order::FirstSale;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Authorize, Currency, EntryMode, JPY, Named, OrderKey, Payer, Scanned};
 use crate::domain::model::time::Millis;
+use crate::engine::bad_codes::{Bound, Entry, Pass, Source};
 use crate::engine::inbox::Stages;
+use crate::engine::sale::Sale;
+use crate::engine::spent;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, out_of_place, push_milliseconds};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::decision::Decision;
 use crate::http::fields::{Amount, Object, Text, Whole};
 use crate::http::past::{Found, find, may_know, unknown};
 use crate::http::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
-use crate::http::trust::bad_codes::{Bound, Entry, Pass, Source};
 use crate::http::trust::request_guard::Query;
 use crate::http::{fields, timing};
 use crate::metrics::{Metrics, Stage, metrics};
@@ -175,7 +175,7 @@ pub(crate) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let parse = asked.received.elapsed();
 
     let mut scan = None;
-    let (payer, scanned_as) = means.payer(|text| (*scan.insert(scans::read(asked.edge, text))).into());
+    let (payer, scanned_as) = means.payer(|text| (*scan.insert(asked.edge.client.read_scan(text))).into());
     let verify = asked.received.elapsed().saturating_sub(parse);
 
     let deadline = asked.received + Duration::from_millis(purchase.deadline_ms.map_or(DEADLINE_MS, |ms| ms.0));
@@ -185,14 +185,14 @@ pub(crate) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 /// Past the parsing: the limit on bad codes, the engine, the answer.
 async fn decide(asked: &Asked<'_>, source: Source<'_>, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
-    let entry = asked.edge.bad_codes.enter(source, &sale.input.payer, Instant::now());
-    let answered = if sale.is_guessable(asked.edge) {
+    let entry = asked.edge.client.bad_codes.enter(source, &sale.input.payer, Instant::now());
+    let client = Arc::clone(&asked.edge.client);
+    let answered = if client.is_guessable(&sale) {
         // Who guesses and hangs up is counted too.
-        let edge = Arc::clone(asked.edge);
-        let judged = timing::in_own_task(async move { scans::decide(&edge, sale, entry).await });
+        let judged = spent::in_own_task(async move { client.decide(sale, entry).await });
         judged.await.map_err(|_| Problem::internal())??
     } else {
-        scans::decide(asked.edge, sale, entry).await?
+        client.decide(sale, entry).await?
     };
     let (order, replayed) = match answered.reply {
         Reply::Decision { order, replayed } => (order, replayed),
@@ -252,17 +252,10 @@ pub(crate) fn server_timing(received: Instant, [parse, verify]: [Duration; 2], s
         (Stage::Journal, stages.journal),
         (Stage::Answer, answer),
     ];
-    let mut header = String::with_capacity(160);
     for (stage, took) in all {
         metrics().stage(stage, took);
-        if !header.is_empty() {
-            header += ", ";
-        }
-        header += stage.name();
-        header += ";dur=";
-        push_milliseconds(&mut header, took);
     }
-    header
+    timing::header(&all.map(|(stage, took)| (stage.name(), took)))
 }
 
 /// The id of an order in the path; what is no id is no order.

@@ -19,7 +19,7 @@ use crate::domain::model::time::{Now, SECOND};
 use crate::domain::model::wording;
 use crate::engine::board::Board;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::decision::{Bilingual, grouped};
 use crate::http::fields::Text;
 use crate::http::problem::{CODE_NOT_LIVE, CODE_UNKNOWN, Problem, TOO_MANY_CODES};
@@ -105,8 +105,8 @@ fn refresh_at(code: &Code, policy: &Policy) -> String {
 
 /// The texts of a code, made again from its record.
 fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
-    let keys = edge.keyring.load();
-    let issuer = edge.issuers.issuer(code.form).ok_or_else(Problem::internal)?;
+    let keys = edge.client.keyring.load();
+    let issuer = edge.client.issuers.issuer(code.form).ok_or_else(Problem::internal)?;
     let life = u16::try_from((code.expires_at.0 - code.issued_at.0) / SECOND).unwrap_or(u16::MAX);
     let minted = code::mint_with_generation(
         &keys,
@@ -127,20 +127,20 @@ fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
 /// `POST /v1/codes`
 pub(crate) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let body: IssueBody = fields::read(asked.body)?;
-    let form = body.form.map_or_else(|| asked.edge.issuers.first_form(), |form| form.0);
-    if asked.edge.issuers.issuer(form).is_none() {
+    let form = body.form.map_or_else(|| asked.edge.client.issuers.first_form(), |form| form.0);
+    if asked.edge.client.issuers.issuer(form).is_none() {
         return Err(Problem::field("/form", "must be the form of one of our prefixes: leave it out for the usual one"));
     }
-    let generation = asked.edge.keyring.load().active();
+    let generation = asked.edge.client.keyring.load().active();
     let request = Request::IssueCode { customer: body.customer_id.0, generation, form };
-    let answered = ask(asked.edge, request, None).await?;
+    let answered = asked.edge.client.ask(request, None).await?;
     let view = match answered.reply {
         Reply::Code(view) => view,
         Reply::CodeRefused(reason, circumstances) => return Err(Problem::code_refused(reason, &circumstances)),
         Reply::TooManyCodes { wait } => return Err(too_many_codes(wait)),
         other => return Err(out_of_place(&other)),
     };
-    let rules = asked.edge.board.rules().ok_or_else(Problem::not_ready)?;
+    let rules = asked.edge.client.board.rules().ok_or_else(Problem::not_ready)?;
     let minted = minted(asked.edge, &view.code)?;
     let issued = Issued {
         code_id: view.code.id.to_string(),
@@ -172,7 +172,7 @@ fn unknown() -> Problem {
 }
 
 async fn look(edge: &Edge, question: Request) -> Result<(Box<CodeView>, Now), Problem> {
-    let answered = ask(edge, question, None).await?;
+    let answered = edge.client.ask(question, None).await?;
     match answered.reply {
         Reply::Code(view) => Ok((view, answered.now)),
         Reply::Unknown => Err(unknown()),
@@ -251,8 +251,8 @@ async fn wait_for_news(
     (mut view, mut now): (Box<CodeView>, Now),
 ) -> Result<(Box<CodeView>, Now), Problem> {
     let (edge, id, first) = (asked.edge, view.code.id, by_time(&view, &now));
-    let mut stopping = edge.stopping();
-    let mut ear = Ear::new(&edge.board, view.code.customer);
+    let mut stopping = edge.client.stopping();
+    let mut ear = Ear::new(&edge.client.board, view.code.customer);
     loop {
         // The first time because nobody has listened since the look before.
         (view, now) = look(edge, Request::FindCode(id)).await?;
@@ -277,7 +277,7 @@ pub(crate) async fn void(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
-    let rules = edge.board.rules().ok_or_else(Problem::not_ready)?;
+    let rules = edge.client.board.rules().ok_or_else(Problem::not_ready)?;
     let sale = view.sale.as_ref().map(|tried| attempt(view, tried, now));
     let last_attempt = view.latest.as_ref().map(|tried| attempt(view, tried, now));
     Answer::ok(&Mirror {

@@ -17,7 +17,7 @@ use crate::domain::model::request::CustomerChange;
 use crate::domain::model::time::{Date, Month, Now};
 use crate::engine::board::Rules;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::fields;
 use crate::http::fields::{LimitYen, Object, Text, Words, present};
 use crate::http::problem::{CUSTOMER_UNKNOWN, DUE_DATE_UNKNOWN, Problem};
@@ -257,7 +257,7 @@ pub(crate) fn unknown() -> Problem {
 }
 
 pub(crate) fn rules(asked: &Asked<'_>) -> Result<std::sync::Arc<Rules>, Problem> {
-    asked.edge.board.rules().ok_or_else(Problem::not_ready)
+    asked.edge.client.board.rules().ok_or_else(Problem::not_ready)
 }
 
 async fn change(
@@ -266,7 +266,7 @@ async fn change(
     change: CustomerChange,
 ) -> Result<(Box<Account>, bool, Now), Problem> {
     let question = Request::PutCustomer { id, change: Box::new(change) };
-    let answered = ask(asked.edge, question, None).await?;
+    let answered = asked.edge.client.ask(question, None).await?;
     match answered.reply {
         Reply::Customer { account, created } => Ok((account, created, answered.now)),
         Reply::Unknown => Err(unknown()),
@@ -279,7 +279,7 @@ pub(crate) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = customer_id(asked)?;
     let body: ChangeBody = fields::read(asked.body)?;
     let rules = rules(asked)?;
-    let wanted = body.into_change(&Now::at(asked.edge.now()), &rules)?;
+    let wanted = body.into_change(&Now::at(asked.edge.client.now()), &rules)?;
     let (account, created, now) = change(asked, id, wanted).await?;
     Answer::put(created, &standing(&account, &now, &rules))
 }
@@ -287,11 +287,11 @@ pub(crate) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
 /// `GET /v1/customers/{customer_id}`
 pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = customer_id(asked)?;
-    if let Some((account, shown_at)) = asked.edge.board.customer(&id) {
-        let now = Now::at(asked.edge.now().max(shown_at));
+    if let Some((account, shown_at)) = asked.edge.client.board.customer(&id) {
+        let now = Now::at(asked.edge.client.now().max(shown_at));
         return Answer::ok(&standing(&account, &now, &*rules(asked)?));
     }
-    let answered = ask(asked.edge, Request::FindCustomer(id), None).await?;
+    let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
     match answered.reply {
         Reply::Customer { account, .. } => Answer::ok(&standing(&account, &answered.now, &*rules(asked)?)),
         Reply::Unknown => Err(unknown()),
@@ -322,7 +322,7 @@ pub(crate) async fn put_payment_method(asked: &Asked<'_>) -> Result<Answer, Prob
     let id = customer_id(asked)?;
     let method = fields::read::<MethodBody>(asked.body)?.payment_method.0;
     let rules = rules(asked)?;
-    first_due(method, Now::at(asked.edge.now()).month, &rules)?;
+    first_due(method, Now::at(asked.edge.client.now()).month, &rules)?;
     let wanted = CustomerChange { payment_method: Some(method), is_of_known: true, ..CustomerChange::default() };
     let (_, _, now) = change(asked, id, wanted).await?;
     let due = rules.policy.terms.billing.due(method, now.month, &rules.calendar);

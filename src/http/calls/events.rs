@@ -17,7 +17,7 @@ use crate::domain::model::time::Millis;
 use crate::domain::state::event::Event;
 use crate::http::Edge;
 use crate::http::answer::{Aborted, Answer};
-use crate::http::call::{Asked, ask};
+use crate::http::call::Asked;
 use crate::http::framing::Heads;
 use crate::http::past::{BillNames, invoices};
 use crate::http::problem::{EVENTS_RELEASED, NOT_FOUND, Problem};
@@ -60,7 +60,7 @@ pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let (out, receiver) = mpsc::channel(AHEAD);
     let mut feed = Feed {
         edge: Arc::clone(asked.edge),
-        stopping: asked.edge.stopping(),
+        stopping: asked.edge.client.stopping(),
         journal: Some(journal.another()),
         after,
         left,
@@ -245,7 +245,7 @@ impl Feed {
             return;
         }
         let question = Request::NameCustomers(unknown.clone().into_boxed_slice());
-        if let Ok(answered) = ask(&self.edge, question, None).await
+        if let Ok(answered) = self.edge.client.ask(question, None).await
             && let Reply::Names(names) = answered.reply
         {
             self.names.extend(unknown.into_iter().zip(names).filter_map(|(ix, name)| Some((ix, name?))));

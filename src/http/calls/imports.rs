@@ -98,7 +98,7 @@ pub(crate) async fn import(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let digest: [u8; 32] = Sha256::digest(asked.body).into();
     let digest = format!("sha256:{}", hex::encode(&digest).as_str());
     let mut shown = ImportShown { digest, ..ImportShown::default() };
-    let stopping = asked.edge.stopping();
+    let stopping = asked.edge.client.stopping();
     loop {
         let lines = next_lines(&mut spans, &columns);
         let Some(first) = lines.first() else { return Answer::ok(&shown) };
@@ -189,7 +189,7 @@ async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportSho
     let mut begun = Vec::new();
     for (at, line) in lines.into_iter().enumerate() {
         // A stop does not wait for the refunds of a group.
-        if matches!(line.told, Ok(Told::Refund(_))) && *edge.stopping().borrow() {
+        if matches!(line.told, Ok(Told::Refund(_))) && *edge.client.stopping().borrow() {
             note(begun.drain(..), shown).await?;
             return Err(broken_off(line.number, shown, Problem::not_ready()));
         }
@@ -290,7 +290,7 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
     let expires_at = time("expires_at", row.expires_at)?;
     let (expiry, authorization) = (("expires_at", row.expires_at), ("authorization_id", row.authorization_id));
     // Of news of an end; it is compared with what was said before.
-    let said = || {
+    let said = || -> Result<Said, Problem> {
         let amount = if row.amount.is_empty() { None } else { Some(amount()?) };
         Ok(Said { amount, paid_at, expires_at, slip: None })
     };
@@ -346,7 +346,7 @@ async fn past_orders(edge: &Arc<Edge>, lines: &[Line]) -> HashMap<usize, Past> {
             found.insert(at, past);
         }
         // The first of these lines breaks the file off, so more looks would be for nothing.
-        if is_away || *edge.stopping().borrow() {
+        if is_away || *edge.client.stopping().borrow() {
             found.insert(at, Past::Unavailable);
             continue;
         }

@@ -8,7 +8,7 @@ use crate::domain::model::ids::MerchantId;
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::fields;
 use crate::http::fields::{LimitYen, Mcc, Object, Text, Words, merchant_status};
 use crate::http::problem::Problem;
@@ -80,7 +80,7 @@ pub(crate) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = MerchantId::new(asked.param("merchant_id"))
         .map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;
     let body: MerchantBody = fields::read(asked.body)?;
-    let answered = ask(asked.edge, Request::PutMerchant(Box::new(merchant(id, body))), None).await?;
+    let answered = asked.edge.client.ask(Request::PutMerchant(Box::new(merchant(id, body))), None).await?;
     match answered.reply {
         Reply::Merchant { merchant, created } => Answer::put(created, &MerchantShown::from(*merchant)),
         other => Err(out_of_place(&other)),

@@ -18,7 +18,7 @@ use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Known, Receipt};
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::fields::{Amount, Text, Words};
 use crate::http::past::{BillNames, bill_names, known};
 use crate::http::problem::{ID_REUSED, Problem, REPAYMENT_ID_REUSED};
@@ -49,7 +49,7 @@ pub(crate) async fn instruct_with(
     instruction: Instruction,
     ledger: Option<Known>,
 ) -> Result<Booked, Problem> {
-    let answered = ask(edge, Request::Instruct { customer, instruction, ledger }, None).await?;
+    let answered = edge.client.ask(Request::Instruct { customer, instruction, ledger }, None).await?;
     match answered.reply {
         Reply::Booked { account, receipt, replayed } => {
             Ok(Booked { account, receipt: *receipt, replayed, now: answered.now })

@@ -19,7 +19,7 @@ use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::event::Event;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::past::{caught_up, customer_past};
 use crate::http::problem::{Problem, STATEMENT_UNKNOWN};
 use crate::ledger::{Book, CustomerPast, Entry, EntryKind};
@@ -91,7 +91,7 @@ struct Statement {
 
 /// The customer now, and everything the ledger has of it up to now.
 pub(crate) async fn both(asked: &Asked<'_>, id: CustomerId) -> Result<(Box<Account>, Now, CustomerPast), Problem> {
-    let answered = ask(asked.edge, Request::FindCustomer(id), None).await?;
+    let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
     let account = match answered.reply {
         Reply::Customer { account, .. } => account,
         Reply::Unknown => return Err(unknown()),
