@@ -119,24 +119,11 @@ macro_rules! choices {
         }
     )*};
 }
-choices!(Form, Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind);
-
-pub(crate) const fn merchant_status(status: MerchantStatus) -> &'static str {
-    match status {
-        MerchantStatus::Active => "active",
-        MerchantStatus::Inactive => "inactive",
-    }
-}
+choices!(Form, Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind, MerchantStatus);
 
 impl FromText for Month {
     fn from_text(text: &str) -> Result<Self, String> {
         Self::parse(text).ok_or_else(|| "must be `YYYY-MM`".to_owned())
-    }
-}
-
-impl FromText for MerchantStatus {
-    fn from_text(text: &str) -> Result<Self, String> {
-        one_of(&[Self::Active, Self::Inactive], merchant_status, text)
     }
 }
 

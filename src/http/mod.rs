@@ -160,14 +160,7 @@ impl RequestIds {
     }
 
     fn make(&self) -> HeaderValue {
-        let mut left = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut text = Vec::with_capacity(self.start.len() + 16);
-        text.extend_from_slice(self.start.as_bytes());
-        while left > 0 {
-            text.push(b"0123456789abcdef"[usize::from(left.to_le_bytes()[0] & 15)]);
-            left >>= 4;
-        }
-        text[self.start.len()..].reverse();
+        let text = format!("{}{:x}", self.start, self.next.fetch_add(1, Ordering::Relaxed));
         HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("-"))
     }
 }

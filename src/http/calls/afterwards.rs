@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::authorizations::id_in_path;
-use crate::domain::commands::cancel::CancelAction;
 use crate::domain::commands::past::Past;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::OnOrder;
 use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::order::{AppliedTo, Order, RefundMade};
+use crate::domain::model::order;
+use crate::domain::model::order::{AppliedTo, Destination, Order, RefundMade};
 use crate::domain::model::request::{Cancel, Capture, Named, OrderKey, Refund, Scanned};
 use crate::http::answer::Answer;
 use crate::http::call::{Asked, out_of_place};
@@ -50,18 +50,18 @@ struct RefundBody {
 #[derive(Serialize)]
 struct Applied {
     to: String,
-    amount: u64,
+    amount: Yen,
 }
 
 #[derive(Serialize)]
 struct RefundShown {
-    refund_id: String,
-    authorization_id: String,
-    amount: u64,
-    refundable_left: u64,
-    outcome: &'static str,
+    refund_id: RefundId,
+    authorization_id: AuthorizationId,
+    amount: Yen,
+    refundable_left: Yen,
+    outcome: Destination,
     applied: Vec<Applied>,
-    spendable_restored: u64,
+    spendable_restored: Yen,
     replayed: bool,
 }
 
@@ -78,21 +78,20 @@ async fn show_refund(edge: &Edge, order: &Order, made: &RefundMade, replayed: bo
     let mut names = BillNames::default();
     // Mostly its own invoice.
     names.add([order.id]);
-    let bill = |part: &crate::domain::model::order::Applied| match part.to {
+    let bill = |part: &order::Applied| match part.to {
         AppliedTo::Bill(bill) => Some(bill),
         AppliedTo::Credit | AppliedTo::Payout => None,
     };
     names.learn(edge, invoices(made.applied.iter().filter_map(bill))).await?;
-    let applied =
-        made.applied.iter().map(|part| Ok(Applied { to: applied_to(&names, part.to)?, amount: part.amount.get() }));
+    let applied = made.applied.iter().map(|part| Ok(Applied { to: applied_to(&names, part.to)?, amount: part.amount }));
     Ok(RefundShown {
-        refund_id: made.id.to_string(),
-        authorization_id: order.id.to_string(),
-        amount: made.amount.get(),
-        refundable_left: made.left.get(),
-        outcome: made.destination.name(),
+        refund_id: made.id,
+        authorization_id: order.id,
+        amount: made.amount,
+        refundable_left: made.left,
+        outcome: made.destination,
         applied: applied.collect::<Result<_, Problem>>()?,
-        spendable_restored: made.restored.get(),
+        spendable_restored: made.restored,
         replayed,
     })
 }
@@ -137,12 +136,8 @@ struct CancelBody {
 #[derive(Serialize)]
 struct CancelShown {
     action: &'static str,
-    authorization_id: Option<String>,
+    authorization_id: Option<AuthorizationId>,
     replayed: bool,
-}
-
-fn show_cancel(action: CancelAction, authorization: Option<AuthorizationId>, replayed: bool) -> CancelShown {
-    CancelShown { action: action.name(), authorization_id: authorization.map(|id| id.to_string()), replayed }
 }
 
 /// `POST /v1/cancellations`
@@ -162,7 +157,7 @@ pub(crate) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let terminals = asked.known()?.caller.terminals.clone();
     match asked.edge.client.ask_on_order(OnOrder::Cancel(Cancel { key, handle, terminals })).await?.reply {
         Reply::Cancelled { action, authorization, replayed } => {
-            Answer::ok(&show_cancel(action, authorization, replayed))
+            Answer::ok(&CancelShown { action: action.name(), authorization_id: authorization, replayed })
         }
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),

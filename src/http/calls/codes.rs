@@ -8,14 +8,17 @@ use tokio::sync::watch;
 
 use crate::code;
 use crate::code::{Form, Minted};
+use crate::domain::billing::standing::Spendable;
 use crate::domain::commands::reply::{CodeView, Reply, Tried};
 use crate::domain::commands::request::Request;
 use crate::domain::model::code::{Code, CodeState, VoidedBy};
 use crate::domain::model::denial::Reason;
-use crate::domain::model::ids::{CodeId, CustomerId, CustomerIx};
+use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx};
+use crate::domain::model::money::Yen;
 use crate::domain::model::order::{OrderState, OrderStatus};
 use crate::domain::model::policy::Policy;
-use crate::domain::model::time::{Now, SECOND};
+use crate::domain::model::sale_words::Became;
+use crate::domain::model::time::{Millis, Now, SECOND};
 use crate::domain::model::wording;
 use crate::engine::board::Board;
 use crate::http::answer::Answer;
@@ -43,64 +46,52 @@ struct IssueBody {
 }
 
 #[derive(Serialize)]
-pub(crate) struct SpendableShown {
-    pub(crate) in_store: u64,
-    pub(crate) online: u64,
-}
-
-#[derive(Serialize)]
 struct Issued {
-    code_id: String,
+    code_id: CodeId,
     barcode: String,
     qr: String,
-    issued_at: String,
-    refresh_at: String,
-    expires_at: String,
-    spendable: SpendableShown,
+    issued_at: Millis,
+    refresh_at: Millis,
+    expires_at: Millis,
+    spendable: Spendable,
 }
 
 /// One try to pay with the code, as the customer may see it.
 #[derive(Serialize)]
 struct Attempt {
-    authorization_id: String,
+    authorization_id: AuthorizationId,
     decision: &'static str,
-    status: &'static str,
-    reason: Option<&'static str>,
-    amount: u64,
-    /// What became of it, yen; all 0 of a denial.
-    held: u64,
-    captured: u64,
-    refunded: u64,
-    cancelled: u64,
-    shop: Option<String>,
-    decided_at: String,
+    status: OrderStatus,
+    reason: Option<Reason>,
+    amount: Yen,
+    /// All 0 of a denial.
+    #[serde(flatten)]
+    became: Became,
+    shop: Option<Box<str>>,
+    decided_at: Millis,
     customer: Bilingual,
 }
 
 #[derive(Serialize)]
 struct Mirror {
-    code_id: String,
-    status: &'static str,
+    code_id: CodeId,
+    status: CodeState,
     version: u64,
-    voided_by: Option<&'static str>,
-    issued_at: String,
-    refresh_at: String,
-    expires_at: String,
+    voided_by: Option<VoidedBy>,
+    issued_at: Millis,
+    refresh_at: Millis,
+    expires_at: Millis,
     attempts: u32,
     /// `approved` once the code has paid, whatever is tried with it later; else of the last attempt.
     decision: Option<&'static str>,
     /// The purchase that the code paid.
     sale: Option<Attempt>,
     last_attempt: Option<Attempt>,
-    spendable: SpendableShown,
+    spendable: Spendable,
 }
 
-fn spendable(view: &CodeView) -> SpendableShown {
-    SpendableShown { in_store: view.spendable.in_store.get(), online: view.spendable.online.get() }
-}
-
-fn refresh_at(code: &Code, policy: &Policy) -> String {
-    code.issued_at.plus(i64::from(policy.codes.refresh_seconds) * SECOND).min(code.expires_at).to_string()
+fn refresh_at(code: &Code, policy: &Policy) -> Millis {
+    code.issued_at.plus(i64::from(policy.codes.refresh_seconds) * SECOND).min(code.expires_at)
 }
 
 /// The texts of a code, made again from its record.
@@ -143,13 +134,13 @@ pub(crate) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let rules = asked.edge.client.board.rules().ok_or_else(Problem::not_ready)?;
     let minted = minted(asked.edge, &view.code)?;
     let issued = Issued {
-        code_id: view.code.id.to_string(),
+        code_id: view.code.id,
         barcode: minted.barcode,
         qr: minted.qr,
-        issued_at: view.code.issued_at.to_string(),
+        issued_at: view.code.issued_at,
         refresh_at: refresh_at(&view.code, &rules.policy),
-        expires_at: view.code.expires_at.to_string(),
-        spendable: spendable(&view),
+        expires_at: view.code.expires_at,
+        spendable: view.spendable,
     };
     let place = format!("/v1/codes/{}", issued.code_id);
     Ok(Answer::json(StatusCode::CREATED, &issued)?.with_header(header::LOCATION, place))
@@ -281,23 +272,23 @@ fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
     let sale = view.sale.as_ref().map(|tried| attempt(view, tried, now));
     let last_attempt = view.latest.as_ref().map(|tried| attempt(view, tried, now));
     Answer::ok(&Mirror {
-        code_id: view.code.id.to_string(),
-        status: view.code.state(now.at).name(),
+        code_id: view.code.id,
+        status: view.code.state(now.at),
         version: view.version.0,
-        voided_by: view.code.voided_by().map(VoidedBy::name),
-        issued_at: view.code.issued_at.to_string(),
+        voided_by: view.code.voided_by(),
+        issued_at: view.code.issued_at,
         refresh_at: refresh_at(&view.code, &rules.policy),
-        expires_at: view.code.expires_at.to_string(),
+        expires_at: view.code.expires_at,
         attempts: view.code.attempts,
         decision: sale.as_ref().or(last_attempt.as_ref()).map(|attempt| attempt.decision),
         sale,
         last_attempt,
-        spendable: spendable(view),
+        spendable: view.spendable,
     })
 }
 
 fn attempt(view: &CodeView, tried: &Tried, now: &Now) -> Attempt {
-    let (order, shop) = (&tried.order, tried.shop.as_deref());
+    let order = &tried.order;
     let reason = match order.state {
         OrderState::Denied(reason) => Some(reason),
         OrderState::Tombstone => Some(Reason::Cancelled),
@@ -309,19 +300,16 @@ fn attempt(view: &CodeView, tried: &Tried, now: &Now) -> Attempt {
     let of_used = used_by.and_then(|sale| wording::of_used(sale.order.status(now.at)));
     let of_denial = |reason| (of_used.unwrap_or_else(|| view.circumstances.words(reason)), order.amount);
     let (words, yen) = reason.map_or_else(|| order.sale_words(now.at), of_denial);
-    let place = used_by.map_or(shop, |sale| sale.shop.as_deref()).unwrap_or("—");
+    let place = used_by.unwrap_or(tried).shop.as_deref().unwrap_or("—");
     Attempt {
-        authorization_id: order.id.to_string(),
+        authorization_id: order.id,
         decision: if reason.is_none() { "approved" } else { "denied" },
-        status: order.status(now.at).name(),
-        reason: reason.map(|reason| reason.row().name),
-        amount: order.amount.get(),
-        held: became.held.get(),
-        captured: became.captured.get(),
-        refunded: became.refunded.get(),
-        cancelled: became.cancelled.get(),
-        shop: shop.map(str::to_owned),
-        decided_at: order.decided_at.to_string(),
+        status: order.status(now.at),
+        reason,
+        amount: order.amount,
+        became,
+        shop: tried.shop.clone(),
+        decided_at: order.decided_at,
         customer: Bilingual::filled(
             words,
             &[

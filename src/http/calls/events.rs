@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap};
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::event_json::{Namer, bills_of, customers_of, event_json};
@@ -109,7 +110,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 
 /// The last line of NDJSON: where it ended, and whether more is there.
 fn end_line(after: Lsn, more: bool) -> Bytes {
-    Bytes::from(format!("{{\"end\":{{\"after\":{after},\"more\":{more}}}}}\n"))
+    Bytes::from(format!("{}\n", json!({ "end": { "after": after.0, "more": more } })))
 }
 
 type Page = Vec<(Lsn, Millis, Event)>;

@@ -3,16 +3,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::codes::SpendableShown;
 use super::customers::{customer_id, rules};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::billing::settlement::{Pot, Settlement};
+use crate::domain::billing::standing::Spendable;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
+use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{CustomerId, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines};
+use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Instruction, Said};
 use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::event::Event;
@@ -60,23 +62,25 @@ pub(crate) async fn instruct_with(
 }
 
 impl Booked {
-    fn spendable(&self, asked: &Asked<'_>) -> Result<SpendableShown, Problem> {
-        let room = self.account.spendable(&self.now, rules(asked)?.by());
-        Ok(SpendableShown { in_store: room.in_store.get(), online: room.online.get() })
+    fn spendable(&self, asked: &Asked<'_>) -> Result<Spendable, Problem> {
+        Ok(self.account.spendable(&self.now, rules(asked)?.by()))
+    }
+
+    /// Why a code would be refused now.
+    fn blocked_by(&self, asked: &Asked<'_>) -> Result<Option<Reason>, Problem> {
+        Ok(self.account.blocked_by(Channel::InStore, &self.now, rules(asked)?.by()))
     }
 }
 
 /// What of a payment went onto one bill.
 #[derive(Serialize)]
-pub(crate) struct Applied {
+struct Applied {
     /// `YYYY-MM`, or the authorization id of an NP Atobarai purchase.
-    pub(crate) bill: String,
+    bill: String,
     /// Of a month's bill.
-    pub(crate) month: Option<String>,
-    pub(crate) principal: u64,
-    pub(crate) bill_fee: u64,
-    pub(crate) late_fees: u64,
-    pub(crate) damages: u64,
+    month: Option<Month>,
+    #[serde(flatten)]
+    lines: Lines,
 }
 
 /// What of a settlement is owed to the customer in cash.
@@ -101,14 +105,7 @@ fn applied(books: &Settlement, names: &BillNames) -> Result<Vec<Applied>, Proble
     let rest = bills.iter().map(|(bill, into, out)| (bill, into.minus_or_zero(out)));
     rest.filter(|(_, lines)| !lines.total().is_zero())
         .map(|(bill, lines)| {
-            Ok(Applied {
-                bill: names.of(*bill).ok_or_else(Problem::internal)?,
-                month: bill.month().map(|month| month.to_string()),
-                principal: lines.principal.get(),
-                bill_fee: lines.bill_fee.get(),
-                late_fees: lines.late_fees.get(),
-                damages: lines.damages.get(),
-            })
+            Ok(Applied { bill: names.of(*bill).ok_or_else(Problem::internal)?, month: bill.month(), lines })
         })
         .collect()
 }
@@ -125,7 +122,7 @@ struct RepaymentBody {
 
 /// A slip's number, as text because it is twelve digits.
 #[derive(Clone, Copy)]
-pub(crate) struct SlipNumber(pub(crate) u64);
+struct SlipNumber(u64);
 
 impl fields::FromText for SlipNumber {
     fn from_text(text: &str) -> Result<Self, String> {
@@ -137,14 +134,14 @@ impl fields::FromText for SlipNumber {
 
 #[derive(Serialize)]
 struct RepaymentShown {
-    repayment_id: String,
-    amount: u64,
-    paid_at: String,
+    repayment_id: OfficeId,
+    amount: Yen,
+    paid_at: Millis,
     applied: Vec<Applied>,
-    credit: u64,
+    credit: Yen,
     /// Of a closed account: what of this payment is owed back in cash.
-    payout_due: u64,
-    spendable: SpendableShown,
+    payout_due: Yen,
+    spendable: Spendable,
     replayed: bool,
 }
 
@@ -156,12 +153,12 @@ async fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentSho
     };
     let names = bill_names(asked.edge, books.bills()).await?;
     Ok(RepaymentShown {
-        repayment_id: payment.id.to_string(),
-        amount: payment.amount.get(),
-        paid_at: payment.paid_at.to_string(),
+        repayment_id: payment.id,
+        amount: payment.amount,
+        paid_at: payment.paid_at,
         applied: applied(books, &names)?,
-        credit: booked.account.credit().get(),
-        payout_due: paid_back(books).get(),
+        credit: booked.account.credit(),
+        payout_due: paid_back(books),
         spendable: booked.spendable(asked)?,
         replayed: booked.replayed,
     })
@@ -200,14 +197,14 @@ struct PendingBody {
 
 #[derive(Serialize)]
 struct PendingShown {
-    payment_id: String,
-    amount: u64,
-    paid_at: String,
-    expires_at: String,
+    payment_id: OfficeId,
+    amount: Yen,
+    paid_at: Millis,
+    expires_at: Millis,
     status: &'static str,
-    spendable: SpendableShown,
+    spendable: Spendable,
     /// Why a code would be refused now; null where none.
-    blocked_by: Option<&'static str>,
+    blocked_by: Option<Reason>,
     replayed: bool,
 }
 
@@ -222,24 +219,24 @@ pub(crate) async fn expect(asked: &Asked<'_>) -> Result<Answer, Problem> {
         expires_at: body.expires_at.0,
     };
     let booked = instruct(asked, customer, told).await?;
-    let (id, amount, paid_at, expires_at) = match booked.receipt.event.as_ref() {
+    let (payment_id, amount, paid_at, expires_at) = match booked.receipt.event.as_ref() {
         Event::Noted { note: Note::Pending { id, amount, paid_at, expires_at }, .. } => {
-            (id, amount, paid_at, expires_at)
+            (*id, *amount, *paid_at, *expires_at)
         }
-        // The money had come before its news.
+        // The money had come before it was announced.
         Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. } => {
-            (&payment.id, &payment.amount, &payment.paid_at, &body.expires_at.0)
+            (payment.id, payment.amount, payment.paid_at, body.expires_at.0)
         }
         _ => return Err(Problem::internal()),
     };
     Answer::ok(&PendingShown {
-        status: pending_status(&booked, *id),
-        payment_id: id.to_string(),
-        amount: amount.get(),
-        paid_at: paid_at.to_string(),
-        expires_at: expires_at.to_string(),
+        status: pending_status(&booked, payment_id),
+        payment_id,
+        amount,
+        paid_at,
+        expires_at,
         spendable: booked.spendable(asked)?,
-        blocked_by: blocked_by(asked, &booked)?,
+        blocked_by: booked.blocked_by(asked)?,
         replayed: booked.replayed,
     })
 }
@@ -252,12 +249,6 @@ fn pending_status(booked: &Booked, id: OfficeId) -> &'static str {
         Some(_) => "expired",
         None => "ended",
     }
-}
-
-fn blocked_by(asked: &Asked<'_>, booked: &Booked) -> Result<Option<&'static str>, Problem> {
-    let channel = crate::domain::model::purchase::Channel::InStore;
-    let reason = booked.account.blocked_by(channel, &booked.now, rules(asked)?.by());
-    Ok(reason.map(|reason| reason.row().name))
 }
 
 fn office_id(asked: &Asked<'_>, name: &str) -> Result<OfficeId, Problem> {
@@ -283,9 +274,9 @@ pub(crate) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 #[derive(Serialize)]
 struct WithdrawnShown {
-    payment_id: String,
+    payment_id: OfficeId,
     status: &'static str,
-    blocked_by: Option<&'static str>,
+    blocked_by: Option<Reason>,
     replayed: bool,
 }
 
@@ -294,12 +285,11 @@ pub(crate) async fn withdraw(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
     fields::read_none(asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id, said: Said::default() }).await?;
-    let (status, replayed) = ("withdrawn", booked.replayed);
     Answer::ok(&WithdrawnShown {
-        payment_id: id.to_string(),
-        status,
-        blocked_by: blocked_by(asked, &booked)?,
-        replayed,
+        payment_id: id,
+        status: "withdrawn",
+        blocked_by: booked.blocked_by(asked)?,
+        replayed: booked.replayed,
     })
 }
 
@@ -313,11 +303,11 @@ struct DamagesBody {
 
 #[derive(Serialize)]
 struct DamagesShown {
-    posting_id: String,
-    month: String,
-    amount: u64,
+    posting_id: OfficeId,
+    month: Month,
+    amount: Yen,
     /// What is owed on this bill now.
-    total_due: u64,
+    total_due: Yen,
     replayed: bool,
 }
 
@@ -329,10 +319,10 @@ pub(crate) async fn damages(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let bills = booked.account.bills_at(&booked.now, rules(asked)?.by());
     let owed = bills.iter().find(|at| at.bill.key == BillKey::Month(month)).map(|at| at.owed.total());
     Answer::ok(&DamagesShown {
-        posting_id: id.to_string(),
-        month: month.to_string(),
-        amount: amount.get(),
-        total_due: owed.unwrap_or_default().get(),
+        posting_id: id,
+        month,
+        amount,
+        total_due: owed.unwrap_or_default(),
         replayed: booked.replayed,
     })
 }
@@ -346,10 +336,10 @@ struct PayoutBody {
 
 #[derive(Serialize)]
 struct PayoutShown {
-    payout_id: String,
-    amount: u64,
+    payout_id: OfficeId,
+    amount: Yen,
     /// What is left.
-    credit: u64,
+    credit: Yen,
     replayed: bool,
 }
 
@@ -358,8 +348,8 @@ pub(crate) async fn pay_out(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let body: PayoutBody = fields::read(asked.body)?;
     let (id, amount) = (body.payout_id.0, Yen::new(body.amount.0));
     let booked = instruct(asked, customer_id(asked)?, Instruction::PayOut { id, amount }).await?;
-    let (credit, replayed) = (booked.account.credit().get(), booked.replayed);
-    Answer::ok(&PayoutShown { payout_id: id.to_string(), amount: amount.get(), credit, replayed })
+    let credit = booked.account.credit();
+    Answer::ok(&PayoutShown { payout_id: id, amount, credit, replayed: booked.replayed })
 }
 
 #[derive(Deserialize)]
@@ -371,9 +361,9 @@ struct BlockBody {
 
 #[derive(Serialize)]
 struct BlockShown {
-    block_id: String,
+    block_id: OfficeId,
     status: &'static str,
-    blocked_by: Option<&'static str>,
+    blocked_by: Option<Reason>,
     replayed: bool,
 }
 
@@ -396,6 +386,6 @@ pub(crate) async fn release(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 fn show_block(asked: &Asked<'_>, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
-    let (blocked_by, replayed) = (blocked_by(asked, booked)?, booked.replayed);
-    Answer::ok(&BlockShown { block_id: id.to_string(), status, blocked_by, replayed })
+    let blocked_by = booked.blocked_by(asked)?;
+    Answer::ok(&BlockShown { block_id: id, status, blocked_by, replayed: booked.replayed })
 }
