@@ -58,7 +58,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("hex", &[]),
     ("clock", &["domain", "files"]),
     ("metrics", &["domain"]),
-    ("code", &["domain"]),
+    ("code", &["domain", "hex"]),
     ("iso8583", &["domain"]),
     ("journal", &["domain"]),
     // Stories and receipts are kept in the journal's bytes (docs/decisions/0011).
