@@ -33,33 +33,35 @@ pub enum Door {
     Admin,
 }
 
-/// A call whose caller is known and may make it, with its body read.
-pub(crate) struct Asked<'a> {
-    pub(crate) edge: &'a Arc<Edge>,
+/// A call that came whole, and whose caller is known and may make it.
+pub(crate) struct Asked {
+    pub(crate) edge: Arc<Edge>,
+    route: &'static Route,
     /// `None` for calls that anybody may make.
-    pub(crate) known: Option<&'a Known>,
+    pub(crate) known: Option<Arc<Known>>,
     /// When its head was complete; monotonic.
     pub(crate) received: Instant,
-    head: &'a Parts,
-    /// Of a call that ends with its connection.
-    heads: Option<&'a Heads>,
-    pub(crate) query: Option<&'a str>,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: &'a [u8],
+    head: Parts,
+    /// The connection of a call that ends with it.
+    pub(crate) heads: Option<Heads>,
+    pub(crate) body: Bytes,
 }
 
-impl Asked<'_> {
-    /// Ends when the caller has said all or is gone, if that can be told. A wait for news ends with it.
+impl Asked {
+    /// Ends when the caller has said all or is gone, if that can be told. A long poll ends with it.
     pub(crate) async fn is_done_speaking(&self) {
-        match self.heads {
+        match &self.heads {
             Some(heads) => heads.is_done_speaking().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Its connection, of a call that ends with it.
-    pub(crate) fn connection(&self) -> Option<Heads> {
-        self.heads.cloned()
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.head.uri.query()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
     }
 
     /// A parameter of the path; the template has it.
@@ -70,7 +72,20 @@ impl Asked<'_> {
 
     /// The caller of a call that needs one.
     pub(crate) fn known(&self) -> Result<&Known, Problem> {
-        self.known.ok_or_else(|| Problem::unauthorized(false))
+        self.known.as_deref().ok_or_else(|| Problem::unauthorized(false))
+    }
+
+    /// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.
+    async fn carry_out(mut self, heads: Heads) -> Result<Answer, Problem> {
+        if self.route.runs_by_itself() {
+            return tokio::spawn(self.run()).await.map_err(|_| Problem::internal())?;
+        }
+        self.heads = Some(heads);
+        self.run().await
+    }
+
+    async fn run(self) -> Result<Answer, Problem> {
+        timing::timed(self.received, dispatch(self.route.call, &self)).await
     }
 }
 
@@ -111,40 +126,6 @@ pub(crate) async fn answer(
     Ok(answer.into_response(request_id, close))
 }
 
-/// A call that came whole and may be made.
-struct Admitted {
-    edge: Arc<Edge>,
-    route: &'static Route,
-    known: Option<Arc<Known>>,
-    received: Instant,
-    head: Parts,
-    body: Bytes,
-}
-
-impl Admitted {
-    /// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.
-    async fn carry_out(self, heads: Heads) -> Result<Answer, Problem> {
-        if !self.route.runs_by_itself() {
-            return self.run(Some(&heads)).await;
-        }
-        tokio::spawn(self.run(None)).await.map_err(|_| Problem::internal())?
-    }
-
-    async fn run(self, heads: Option<&Heads>) -> Result<Answer, Problem> {
-        let asked = Asked {
-            edge: &self.edge,
-            known: self.known.as_deref(),
-            received: self.received,
-            head: &self.head,
-            heads,
-            query: self.head.uri.query(),
-            headers: &self.head.headers,
-            body: &self.body,
-        };
-        timing::timed(self.received, dispatch(self.route.call, &asked)).await
-    }
-}
-
 /// The whole call, if it may be made.
 async fn admit(
     edge: &Arc<Edge>,
@@ -154,7 +135,7 @@ async fn admit(
     framed: Framed,
     received: Instant,
     found: &mut Option<&'static Route>,
-) -> Result<Admitted, Problem> {
+) -> Result<Asked, Problem> {
     check_head(&head, framed, edge.tls.is_some())?;
     let (route, _) = edge.router.find(&head.method, head.uri.path())?;
     *found = Some(route);
@@ -186,10 +167,10 @@ async fn admit(
     if !route.reads_query() {
         check_no_query(head.uri.query())?;
     }
-    Ok(Admitted { edge: Arc::clone(edge), route, known, received, head, body: bytes })
+    Ok(Asked { edge: Arc::clone(edge), route, known, received, head, heads: None, body: bytes })
 }
 
-async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
+async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
     match call {
         Call::Authorize => authorizations::authorize(asked).await,
         Call::FindAuthorization => authorizations::find_by_key(asked).await,
@@ -221,8 +202,8 @@ async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
         Call::PutMerchant => merchants::put(asked).await,
         Call::Events => events::follow(asked).await,
         Call::Livez => health::livez(),
-        Call::Readyz => health::readyz(asked.edge),
-        Call::Metrics => health::metrics_page(asked.edge),
+        Call::Readyz => health::readyz(&asked.edge),
+        Call::Metrics => health::metrics_page(&asked.edge),
         Call::OpenApi => Ok(health::openapi()),
         Call::SetClock => sandbox::set_clock(asked).await,
     }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::Edge;
 pub use super::call::Door;
 use super::call::answer;
-use super::framing::{Heads, Line, Watched};
+use super::framing::{Heads, Transport, Watched};
 use crate::engine::readiness::Condition;
 use crate::metrics::Metrics;
 use crate::net::{Caps, Listener, Socket};
@@ -56,11 +56,13 @@ pub async fn run(
 }
 
 async fn serve_door(edge: Arc<Edge>, socket: TcpListener, door: Door, caps: Caps) -> usize {
-    let (tls, drain) = (edge.tls.clone(), edge.options.drain_deadline);
+    let tls = edge.tls.clone();
+    let drain = edge.options.drain_deadline;
     let listener = Listener { socket, caps, tls, drain, what: "connections" };
     let stopping = edge.client.stopping();
     let serve = move |socket, number| {
-        let (edge, age) = (Arc::clone(&edge), age(&edge, number));
+        let edge = Arc::clone(&edge);
+        let age = age(&edge, number);
         async move {
             match socket {
                 Socket::Plain(stream) => serve_stream(edge, stream, door, age).await,
@@ -78,7 +80,7 @@ fn age(edge: &Edge, number: u64) -> Duration {
 
 async fn serve_stream<S>(edge: Arc<Edge>, stream: S, door: Door, age: Duration)
 where
-    S: Line,
+    S: Transport,
 {
     let mut stopping = edge.client.stopping();
     let (stream, heads) = Watched::new(stream);
@@ -93,7 +95,8 @@ where
         .half_close(true)
         .writev(false)
         .keep_alive(true);
-    let (watched, header_timeout) = (heads.clone(), edge.options.header_timeout);
+    let watched = heads.clone();
+    let header_timeout = edge.options.header_timeout;
     let service = service_fn(move |request| answer(Arc::clone(&edge), door, heads.clone(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {

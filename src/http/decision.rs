@@ -31,7 +31,8 @@ impl Bilingual {
 
 /// What is filled in is not read again: a shop's name may hold braces.
 fn fill(text: &str, places: &[(&str, &str)]) -> String {
-    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
         let place = after.split_once('}');

@@ -190,7 +190,9 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 /// The body with each number that is too large for the parser made one that it reads, and that no field takes.
 fn with_smaller_numbers(body: &[u8]) -> Cow<'_, [u8]> {
-    let (mut changed, mut kept, mut at) = (Vec::new(), 0, 0);
+    let mut changed = Vec::new();
+    let mut kept = 0;
+    let mut at = 0;
     while let Some(byte) = body.get(at) {
         let rest = body.get(at..).unwrap_or_default();
         let len = match byte {

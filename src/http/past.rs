@@ -146,16 +146,16 @@ async fn order(edge: &Edge, name: Named) -> Result<Option<Found>, Problem> {
 }
 
 /// An order that the caller may see.
-pub(crate) async fn find(asked: &Asked<'_>, name: Named) -> Result<Found, Problem> {
+pub(crate) async fn find(asked: &Asked, name: Named) -> Result<Found, Problem> {
     find_if_known(asked, name).await?.ok_or_else(unknown)
 }
 
 /// As [`find`]. An order of a merchant for whom the caller does not speak is none.
-async fn find_if_known(asked: &Asked<'_>, name: Named) -> Result<Option<Found>, Problem> {
+async fn find_if_known(asked: &Asked, name: Named) -> Result<Option<Found>, Problem> {
     let caller = &asked.known()?.caller;
-    let found = order(asked.edge, name).await?.filter(|found| caller.sees(&found.order.key.merchant));
+    let found = order(&asked.edge, name).await?.filter(|found| caller.sees(&found.order.key.merchant));
     match &found {
-        Some(found) if !caller.is_at(sold_at(asked.edge, caller, found).await?) => Err(other_terminal()),
+        Some(found) if !caller.is_at(sold_at(&asked.edge, caller, found).await?) => Err(other_terminal()),
         _ => Ok(found),
     }
 }
@@ -173,7 +173,7 @@ async fn sold_at(edge: &Edge, caller: &Caller, found: &Found) -> Result<Option<T
 }
 
 /// Refuses a caller who is bound to terminals and names an order of another one. An order that nobody knows is nobody's.
-pub(crate) async fn check_terminal(asked: &Asked<'_>, key: OrderKey) -> Result<(), Problem> {
+pub(crate) async fn check_terminal(asked: &Asked, key: OrderKey) -> Result<(), Problem> {
     if asked.known()?.caller.terminals.is_none() {
         return Ok(());
     }
@@ -189,11 +189,11 @@ pub(crate) fn other_terminal() -> Problem {
 
 /// Whether the caller may be told of the sale that a denial points to. The same basket was bought at the same shop; a code
 /// may have been used anywhere.
-pub(crate) async fn may_know(asked: &Asked<'_>, reason: Option<Reason>, first: &FirstSale) -> Result<bool, Problem> {
+pub(crate) async fn may_know(asked: &Asked, reason: Option<Reason>, first: &FirstSale) -> Result<bool, Problem> {
     let caller = &asked.known()?.caller;
     if reason != Some(Reason::CodeUsed) || caller.sees_any_merchant() {
         return Ok(true);
     }
-    let found = order(asked.edge, Named::Id(first.authorization)).await.ok().flatten();
+    let found = order(&asked.edge, Named::Id(first.authorization)).await.ok().flatten();
     Ok(found.is_some_and(|found| caller.sees(&found.order.key.merchant)))
 }

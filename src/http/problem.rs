@@ -161,7 +161,8 @@ impl Problem {
 
     /// A customer who may not pay: the reason of the denial table, and the words for the customer's phone.
     pub fn code_refused(reason: Reason, circumstances: &Circumstances) -> Self {
-        let (row, words) = (reason.row(), circumstances.words(reason));
+        let row = reason.row();
+        let words = circumstances.words(reason);
         let next_step = Bilingual::filled(words, &[("why", circumstances.why().unwrap_or_default())]);
         let kind = Kind { status: row.http, reason: row.name, title: "No code for this customer now" };
         Self::new(&kind, "Show `next_step` to the customer.").with("next_step", serde_json::json!(next_step))

@@ -61,7 +61,8 @@ fn push_milliseconds(text: &mut String, took: Duration) {
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     // 16 digits of whole milliseconds, the point and the decimals.
     let mut digits = [b'0'; 20];
-    let (mut left, mut begin) = (micros, digits.len());
+    let mut left = micros;
+    let mut begin = digits.len();
     for (at, place) in digits.iter_mut().enumerate().rev() {
         if at == 16 {
             *place = b'.';
@@ -71,7 +72,8 @@ fn push_milliseconds(text: &mut String, took: Duration) {
             break;
         }
         *place = b'0' + u8::try_from(left % 10).unwrap_or(0);
-        (left, begin) = (left / 10, at);
+        left /= 10;
+        begin = at;
     }
     text.push_str(digits.get(begin..).and_then(|shown| std::str::from_utf8(shown).ok()).unwrap_or_default());
 }

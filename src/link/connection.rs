@@ -20,7 +20,7 @@ const MOST_UNREAD: usize = 256 * 1_024;
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a peer has to answer our sign-off, and to close after us.
-const FAREWELL: Duration = Duration::from_millis(500);
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Why a link ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ where
     }
     // What is under way goes on without its caller: a reversal that was heard is carried out, and a bad code counts. The
     // stop waits for it as for any other.
-    while !session.is_still() {
+    while !session.is_idle() {
         session.go_on().await;
     }
 }
@@ -92,45 +92,47 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, session:
     let mut is_flushed = true;
     let mut stopped: Option<Instant> = None;
     // The peer says no more, and may still listen.
-    let mut is_deaf = false;
+    let mut is_read_closed = false;
     // It listens no more; what it sent before it went is still in the socket.
-    let mut is_mute = false;
+    let mut is_write_closed = false;
     let outlet = session.outlet();
     loop {
-        if session.output.len() == written || is_mute {
+        if session.output.len() == written || is_write_closed {
             written = 0;
             session.output.clear();
         }
         if session.output.is_empty() && is_flushed {
             times.written = Instant::now();
-            let has_ended = |since: Instant| session.is_done() || since.elapsed() > FAREWELL && session.is_still();
-            if stopped.is_some_and(has_ended) || is_deaf && session.is_still() {
-                return farewell(&mut reader, &mut writer).await;
+            let has_ended = |since: Instant| session.is_done() || since.elapsed() > CLOSE_WITHIN && session.is_idle();
+            if stopped.is_some_and(has_ended) || is_read_closed && session.is_idle() {
+                return close(&mut reader, &mut writer).await;
             }
         }
         let unwritten = session.output.get(written..).unwrap_or_default();
-        let may_read = !is_deaf && unwritten.len() < MOST_UNREAD && session.has_room();
+        let may_read = !is_read_closed && unwritten.len() < MOST_UNREAD && session.has_room();
         let mut end = None;
         tokio::select! {
             biased;
             () = outlet.ready() => session.take_answers(),
             Some(done) = session.tasks.join_next(), if !session.tasks.is_empty() => session.finish(done),
-            wrote = write(&mut writer, unwritten), if !unwritten.is_empty() || !is_flushed => match wrote {
-                Ok(Wrote::Some(count)) => {
-                    (written, is_flushed, times.written) = (written + count, false, Instant::now());
+            wrote = write(&mut writer, unwritten), if !unwritten.is_empty() || !is_flushed => {
+                is_write_closed |= wrote.is_err();
+                is_flushed = !matches!(wrote, Ok(Wrote::Some(_)));
+                if let Ok(Wrote::Some(count)) = wrote {
+                    written += count;
+                    times.written = Instant::now();
                 }
-                Ok(Wrote::All) => is_flushed = true,
-                Err(_) => (is_mute, is_flushed) = (true, true),
-            },
+            }
             read = read(&mut reader, input.room()), if may_read => {
                 let Ok(count) = read else { return End::Closed };
-                is_deaf = count == 0;
-                if is_deaf {
+                is_read_closed = count == 0;
+                if is_read_closed {
                     continue;
                 }
                 let now = Instant::now();
-                (times.heard, times.asked) = (now, None);
-                match hear(link, session, input.rest(), now) {
+                times.heard = now;
+                times.asked = None;
+                match take_messages(link, session, input.rest(), now) {
                     Ok(taken) => times.half = input.take(taken).then(|| times.half.filter(|_| taken == 0).unwrap_or(now)),
                     Err(Absurd) => return End::Absurd,
                 }
@@ -139,16 +141,13 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, session:
                 stopped = Some(Instant::now());
                 session.sign_off();
             }
-            _ = tick.tick() => {
-                end = look(link, session, &mut times, may_read, Instant::now());
-            }
+            _ = tick.tick() => end = check_silence(link, session, &mut times, may_read, Instant::now()),
         }
-        if let Some(end) = end {
-            if end == End::Stuck && !may_read && !is_deaf {
-                hear_out(link, session, &mut input, &mut reader).await;
-            }
-            return end;
+        let Some(end) = end else { continue };
+        if end == End::Stuck && !may_read && !is_read_closed {
+            read_out(link, session, &mut input, &mut reader).await;
         }
+        return end;
     }
 }
 
@@ -212,18 +211,18 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resu
 }
 
 /// Takes the whole messages; gives how many bytes they were.
-fn hear(link: &Link, session: &mut Session, bytes: &[u8], now: Instant) -> Result<usize, Absurd> {
+fn take_messages(link: &Link, session: &mut Session, bytes: &[u8], now: Instant) -> Result<usize, Absurd> {
     let mut taken = 0;
     while let Some(frame) = link.options.framing.next(bytes.get(taken..).unwrap_or_default())? {
-        session.hear(&frame, now);
+        session.receive(&frame, now);
         taken += frame.taken;
     }
     Ok(taken)
 }
 
 /// A peer that does not take its answers is let go, but not what it sent while we did not read: that has arrived.
-async fn hear_out(link: &Link, session: &mut Session, input: &mut Input, reader: &mut (impl AsyncRead + Unpin)) {
-    let until = Instant::now() + FAREWELL;
+async fn read_out(link: &Link, session: &mut Session, input: &mut Input, reader: &mut (impl AsyncRead + Unpin)) {
+    let until = Instant::now() + CLOSE_WITHIN;
     while Instant::now() < until {
         if !session.has_room() {
             session.go_on().await;
@@ -233,13 +232,13 @@ async fn hear_out(link: &Link, session: &mut Session, input: &mut Input, reader:
         if !matches!(read, Ok(Ok(1..))) {
             return;
         }
-        let Ok(taken) = hear(link, session, input.rest(), Instant::now()) else { return };
+        let Ok(taken) = take_messages(link, session, input.rest(), Instant::now()) else { return };
         input.take(taken);
     }
 }
 
 /// Is anybody there?
-fn look(link: &Link, session: &mut Session, times: &mut Times, may_read: bool, now: Instant) -> Option<End> {
+fn check_silence(link: &Link, session: &mut Session, times: &mut Times, may_read: bool, now: Instant) -> Option<End> {
     let patience = link.options.patience;
     let is_slow = times.half.is_some_and(|since| may_read && now - since > patience);
     if is_slow || now - times.written > patience {
@@ -258,13 +257,13 @@ fn look(link: &Link, session: &mut Session, times: &mut Times, may_read: bool, n
 
 /// Our end is closed first and the peer's waited for: closed at once, what it sent last would make its side forget our
 /// last answers.
-async fn farewell(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) -> End {
-    let close = async {
+async fn close(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) -> End {
+    let closing = async {
         writer.shutdown().await.ok();
         let mut rest = [0; 1_024];
         while reader.read(&mut rest).await.is_ok_and(|count| count > 0) {}
     };
     // Who does not close is closed upon.
-    drop(tokio::time::timeout(FAREWELL, close).await);
+    drop(tokio::time::timeout(CLOSE_WITHIN, closing).await);
     End::Closed
 }

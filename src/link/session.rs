@@ -92,13 +92,13 @@ impl Session {
     }
 
     /// Nothing is under way.
-    pub fn is_still(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.under_way() == 0
     }
 
     /// All is said, the sign-off answered.
     pub fn is_done(&self) -> bool {
-        self.is_still() && self.unanswered == 0
+        self.is_idle() && self.unanswered == 0
     }
 
     /// Sales beyond the bound are answered 91; of the rest as much again is taken before we stop reading.
@@ -107,7 +107,7 @@ impl Session {
     }
 
     /// One message, whatever it is.
-    pub fn hear(&mut self, frame: &Frame<'_>, received: Instant) {
+    pub fn receive(&mut self, frame: &Frame<'_>, received: Instant) {
         if frame.says_nothing() {
             return;
         }
@@ -238,7 +238,8 @@ impl Session {
         }
         if let Some(slot) = self.slot(number) {
             slot.entry = Some(entry);
-            (slot.parse, slot.verify) = (parsed - received, verified - parsed);
+            slot.parse = parsed - received;
+            slot.verify = verified - parsed;
         }
         Ok(())
     }
@@ -293,7 +294,10 @@ impl Session {
         });
         if let Some(slot) = self.slot(number) {
             slot.echo.fill(message, kind, answer);
-            (slot.tpdu, slot.kind, slot.received, slot.entry) = (tpdu, Some(kind), Some(received), None);
+            slot.tpdu = tpdu;
+            slot.kind = Some(kind);
+            slot.received = Some(received);
+            slot.entry = None;
         }
         number
     }
@@ -316,7 +320,7 @@ impl Session {
     /// Asks whether the peer is there.
     pub fn ask_echo(&mut self) {
         let code = self.link.options.codes.echo;
-        self.say(code);
+        self.send(code);
     }
 
     /// Tells a peer that signed on that we are going.
@@ -324,11 +328,11 @@ impl Session {
         self.is_leaving = true;
         self.unanswered = 0;
         if self.is_signed_on {
-            self.say(self.link.options.codes.sign_off);
+            self.send(self.link.options.codes.sign_off);
         }
     }
 
-    fn say(&mut self, code: [u8; 3]) {
+    fn send(&mut self, code: [u8; 3]) {
         self.stan = self.stan % 999_999 + 1;
         let stan = format!("{:06}", self.stan);
         // Of our own messages, for the peer's clock: nothing is judged by it.

@@ -27,9 +27,10 @@ struct CaptureBody {
 }
 
 /// `POST /v1/authorizations/{authorization_id}/captures`
-pub(crate) async fn capture(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: CaptureBody = fields::read(asked.body)?;
-    let (authorization, amount) = (id_in_path(asked)?, Yen::new(body.amount.0));
+pub(crate) async fn capture(asked: &Asked) -> Result<Answer, Problem> {
+    let body: CaptureBody = fields::read(&asked.body)?;
+    let authorization = id_in_path(asked)?;
+    let amount = Yen::new(body.amount.0);
     // Also for who sees all: an order that only the ledger knows may still be asked about.
     find(asked, Named::Id(authorization)).await?;
     let answered = asked.edge.client.ask_on_order(OnOrder::Capture(Capture { authorization, amount })).await?;
@@ -97,8 +98,8 @@ async fn show_refund(edge: &Edge, order: &Order, made: &RefundMade, replayed: bo
 }
 
 /// `POST /v1/authorizations/{authorization_id}/refunds`
-pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: RefundBody = fields::read(asked.body)?;
+pub(crate) async fn refund(asked: &Asked) -> Result<Answer, Problem> {
+    let body: RefundBody = fields::read(&asked.body)?;
     let known = asked.known()?;
     known.caller.may_refund()?;
     let authorization = id_in_path(asked)?;
@@ -109,7 +110,7 @@ pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
     }
     match asked.edge.client.ask_on_order(OnOrder::Refund(refund)).await?.reply {
         Reply::Refunded { order, made, replayed } => {
-            Answer::ok(&show_refund(asked.edge, &order, &made, replayed).await?)
+            Answer::ok(&show_refund(&asked.edge, &order, &made, replayed).await?)
         }
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
@@ -141,8 +142,8 @@ struct CancelShown {
 }
 
 /// `POST /v1/cancellations`
-pub(crate) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: CancelBody = fields::read(asked.body)?;
+pub(crate) async fn cancel(asked: &Asked) -> Result<Answer, Problem> {
+    let body: CancelBody = fields::read(&asked.body)?;
     let key = OrderKey { merchant: body.merchant_id.0, order_id: body.order_id.0 };
     if !asked.known()?.caller.sees(&key.merchant) {
         let problem = Problem::new(

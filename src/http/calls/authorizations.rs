@@ -157,8 +157,8 @@ pub(crate) fn read_input(body: &[u8], verify: impl FnOnce(&str) -> Scanned) -> R
 }
 
 /// `POST /v1/authorizations`
-pub(crate) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let purchase: Purchase = fields::read(asked.body)?;
+pub(crate) async fn authorize(asked: &Asked) -> Result<Answer, Problem> {
+    let purchase: Purchase = fields::read(&asked.body)?;
     let means = purchase.means()?;
     let known = asked.known()?;
     let terminal = purchase.merchant.0.terminal_id.as_ref().map(|id| id.0);
@@ -184,7 +184,7 @@ pub(crate) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// Past the parsing: the limit on bad codes, the engine, the answer.
-async fn decide(asked: &Asked<'_>, source: Source<'_>, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
+async fn decide(asked: &Asked, source: Source<'_>, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
     let entry = asked.edge.client.bad_codes.enter(source, &sale.input.payer, Instant::now());
     let client = Arc::clone(&asked.edge.client);
     let answered = if client.is_guessable(&sale) {
@@ -206,7 +206,7 @@ async fn decide(asked: &Asked<'_>, source: Source<'_>, sale: Sale, early: [Durat
 
 /// A decision as this caller may see it.
 async fn for_caller(
-    asked: &Asked<'_>,
+    asked: &Asked,
     decision: Decision,
     reason: Option<Reason>,
     first: Option<&FirstSale>,
@@ -217,12 +217,12 @@ async fn for_caller(
     }
 }
 
-fn not_decided(asked: &Asked<'_>, reply: &Reply, entry: &Entry) -> Problem {
+fn not_decided(asked: &Asked, reply: &Reply, entry: &Entry) -> Problem {
     match (reply, entry.pass) {
         (Reply::OrderIdReused { first, terminal }, _) => {
             let problem = Problem::new(&ORDER_ID_REUSED, "Nothing was recorded. Use a new order id for a new sale.");
             // Another terminal's sale is not told of.
-            let is_own = asked.known.is_some_and(|known| known.caller.is_at(*terminal));
+            let is_own = asked.known.as_ref().is_some_and(|known| known.caller.is_at(*terminal));
             if is_own { problem.with("authorization_id", first.to_string()) } else { problem }
         }
         (Reply::Throttled, Pass::Shut { by, wait }) => {
@@ -259,24 +259,24 @@ pub(crate) fn server_timing(received: Instant, [parse, verify]: [Duration; 2], s
 }
 
 /// The id of an order in the path; what is no id is no order.
-pub(crate) fn id_in_path(asked: &Asked<'_>) -> Result<AuthorizationId, Problem> {
+pub(crate) fn id_in_path(asked: &Asked) -> Result<AuthorizationId, Problem> {
     AuthorizationId::parse(asked.param("authorization_id")).ok_or_else(unknown)
 }
 
 /// `GET /v1/authorizations/{authorization_id}`
-pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     stored(asked, Named::Id(id_in_path(asked)?)).await
 }
 
-async fn stored(asked: &Asked<'_>, name: Named) -> Result<Answer, Problem> {
+async fn stored(asked: &Asked, name: Named) -> Result<Answer, Problem> {
     let Found { order, at } = find(asked, name).await?;
     let decision = Decision::stored(&order, true, at);
     Answer::ok(&for_caller(asked, decision, order.told().denial(), order.first.as_deref()).await?)
 }
 
 /// `GET /v1/authorizations?merchant_id=&order_id=`
-pub(crate) async fn find_by_key(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let query = Query::read(asked.query, &["merchant_id", "order_id"])?;
+pub(crate) async fn find_by_key(asked: &Asked) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query(), &["merchant_id", "order_id"])?;
     let text = |name: &str| query.text(name).ok_or_else(|| Problem::parameter(name, "is missing"));
     let merchant =
         MerchantId::new(text("merchant_id")?).map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;

@@ -116,8 +116,8 @@ fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
 }
 
 /// `POST /v1/codes`
-pub(crate) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: IssueBody = fields::read(asked.body)?;
+pub(crate) async fn issue(asked: &Asked) -> Result<Answer, Problem> {
+    let body: IssueBody = fields::read(&asked.body)?;
     let form = body.form.map_or_else(|| asked.edge.client.issuers.first_form(), |form| form.0);
     if asked.edge.client.issuers.issuer(form).is_none() {
         return Err(Problem::field("/form", "must be the form of one of our prefixes: leave it out for the usual one"));
@@ -132,7 +132,7 @@ pub(crate) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
         other => return Err(out_of_place(&other)),
     };
     let rules = asked.edge.client.board.rules().ok_or_else(Problem::not_ready)?;
-    let minted = minted(asked.edge, &view.code)?;
+    let minted = minted(&asked.edge, &view.code)?;
     let issued = Issued {
         code_id: view.code.id,
         barcode: minted.barcode,
@@ -151,7 +151,7 @@ fn too_many_codes(wait: i64) -> Problem {
     Problem::new(&TOO_MANY_CODES, detail).retry_after(u64::try_from(wait).unwrap_or(0).div_ceil(1_000))
 }
 
-fn code_id(asked: &Asked<'_>) -> Result<CodeId, Problem> {
+fn code_id(asked: &Asked) -> Result<CodeId, Problem> {
     CodeId::parse(asked.param("code_id")).ok_or_else(unknown)
 }
 
@@ -171,29 +171,29 @@ async fn look(edge: &Edge, question: Request) -> Result<(Box<CodeView>, Now), Pr
     }
 }
 
-/// Listening for news of a customer; forgotten when dropped, also when the phone hangs up.
-struct Ear<'a> {
+/// Watches a customer for changes until it is dropped, also when the phone hangs up.
+struct Watcher<'a> {
     board: &'a Board,
     customer: CustomerIx,
-    news: Option<watch::Receiver<()>>,
+    changes: Option<watch::Receiver<()>>,
 }
 
-impl<'a> Ear<'a> {
+impl<'a> Watcher<'a> {
     fn new(board: &'a Board, customer: CustomerIx) -> Self {
-        Self { board, customer, news: Some(board.watch(customer)) }
+        Self { board, customer, changes: Some(board.watch(customer)) }
     }
 
-    /// Waits for news, at most this long.
-    async fn listen(&mut self, most: Duration) {
-        if let Some(news) = &mut self.news {
-            drop(tokio::time::timeout(most, news.changed()).await);
+    /// Waits for a change, at most this long.
+    async fn wait(&mut self, most: Duration) {
+        if let Some(changes) = &mut self.changes {
+            drop(tokio::time::timeout(most, changes.changed()).await);
         }
     }
 }
 
-impl Drop for Ear<'_> {
+impl Drop for Watcher<'_> {
     fn drop(&mut self) {
-        drop(self.news.take());
+        drop(self.changes.take());
         self.board.unwatch(self.customer);
     }
 }
@@ -216,12 +216,13 @@ fn until_then(view: &CodeView, now: &Now) -> Duration {
 }
 
 /// `GET /v1/codes/{code_id}?wait_ms=&after=`
-pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let query = Query::read(asked.query, &["wait_ms", "after"])?;
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query(), &["wait_ms", "after"])?;
     let after = query.number("after", 0..=u64::MAX >> 6)?;
     let unsaid = if after.is_some() { LONGEST_WAIT } else { 0 };
     let wait = Duration::from_millis(query.number("wait_ms", 0..=LONGEST_WAIT)?.unwrap_or(unsaid));
-    let (edge, id) = (asked.edge, code_id(asked)?);
+    let edge = &asked.edge;
+    let id = code_id(asked)?;
     let end = Instant::now() + wait;
     let (view, now) = look(edge, Request::FindCode(id)).await?;
     // Without a version it is the code's life that is waited for.
@@ -230,30 +231,32 @@ pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
     if wait.is_zero() || is_over || view.version.0 > after {
         return show(edge, &view, &now);
     }
-    let (view, now) = wait_for_news(asked, after, end, (view, now)).await?;
+    let (view, now) = wait_for_change(asked, after, end, (view, now)).await?;
     show(edge, &view, &now)
 }
 
 /// Looks until there is something newer than this version, time has changed what is shown, or the wait is over.
-async fn wait_for_news(
-    asked: &Asked<'_>,
+async fn wait_for_change(
+    asked: &Asked,
     after: u64,
     end: Instant,
     (mut view, mut now): (Box<CodeView>, Now),
 ) -> Result<(Box<CodeView>, Now), Problem> {
-    let (edge, id, first) = (asked.edge, view.code.id, by_time(&view, &now));
+    let edge = &asked.edge;
+    let id = view.code.id;
+    let first = by_time(&view, &now);
     let mut stopping = edge.client.stopping();
-    let mut ear = Ear::new(&edge.client.board, view.code.customer);
+    let mut watcher = Watcher::new(&edge.client.board, view.code.customer);
     loop {
         // The first time because nobody has listened since the look before.
         (view, now) = look(edge, Request::FindCode(id)).await?;
         let left = end.saturating_duration_since(Instant::now());
-        let is_news = view.version.0 > after || by_time(&view, &now) != first;
-        if is_news || left.is_zero() || *stopping.borrow() {
+        let has_changed = view.version.0 > after || by_time(&view, &now) != first;
+        if has_changed || left.is_zero() || *stopping.borrow() {
             return Ok((view, now));
         }
         tokio::select! {
-            () = ear.listen(until_then(&view, &now).min(left)) => {}
+            () = watcher.wait(until_then(&view, &now).min(left)) => {}
             _ = stopping.changed() => {}
             // A phone that is gone shall not keep its place until the end of its wait.
             () = asked.is_done_speaking() => return Ok((view, now)),
@@ -262,9 +265,9 @@ async fn wait_for_news(
 }
 
 /// `DELETE /v1/codes/{code_id}`
-pub(crate) async fn void(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let (view, now) = look(asked.edge, Request::VoidCode { code: code_id(asked)? }).await?;
-    show(asked.edge, &view, &now)
+pub(crate) async fn void(asked: &Asked) -> Result<Answer, Problem> {
+    let (view, now) = look(&asked.edge, Request::VoidCode { code: code_id(asked)? }).await?;
+    show(&asked.edge, &view, &now)
 }
 
 fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
@@ -324,16 +327,16 @@ fn attempt(view: &CodeView, tried: &Tried, now: &Now) -> Attempt {
 }
 
 /// The texts of a live code and the width asked for. An ended code has no picture: it would only be denied.
-async fn picture(asked: &Asked<'_>, default: u64) -> Result<(Minted, u32), Problem> {
-    let query = Query::read(asked.query, &["width"])?;
+async fn picture(asked: &Asked, default: u64) -> Result<(Minted, u32), Problem> {
+    let query = Query::read(asked.query(), &["width"])?;
     let width = query.number("width", WIDTHS)?.unwrap_or(default);
-    let (view, now) = look(asked.edge, Request::FindCode(code_id(asked)?)).await?;
+    let (view, now) = look(&asked.edge, Request::FindCode(code_id(asked)?)).await?;
     let state = view.code.state(now.at);
     if state != CodeState::Live {
         let problem = Problem::new(&CODE_NOT_LIVE, "Issue a new code and show that one.");
         return Err(problem.with("code_status", state.name()));
     }
-    Ok((minted(asked.edge, &view.code)?, u32::try_from(width).unwrap_or(u32::MAX)))
+    Ok((minted(&asked.edge, &view.code)?, u32::try_from(width).unwrap_or(u32::MAX)))
 }
 
 fn svg(picture: Option<String>) -> Result<Answer, Problem> {
@@ -341,13 +344,13 @@ fn svg(picture: Option<String>) -> Result<Answer, Problem> {
 }
 
 /// `GET /v1/codes/{code_id}/barcode.svg?width=`
-pub(crate) async fn barcode(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn barcode(asked: &Asked) -> Result<Answer, Problem> {
     let (minted, width) = picture(asked, BARCODE_WIDTH).await?;
     svg(code::barcode::svg(&minted.barcode, width))
 }
 
 /// `GET /v1/codes/{code_id}/qr.svg?width=`
-pub(crate) async fn qr(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn qr(asked: &Asked) -> Result<Answer, Problem> {
     let (minted, width) = picture(asked, QR_WIDTH).await?;
     svg(code::qr::svg(&minted.qr, width))
 }

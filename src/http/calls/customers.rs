@@ -205,7 +205,7 @@ fn next_bill(account: &Account, now: &Now, by: lateness::Rules<'_>) -> Option<Ne
     })
 }
 
-pub(crate) fn customer_id(asked: &Asked<'_>) -> Result<CustomerId, Problem> {
+pub(crate) fn customer_id(asked: &Asked) -> Result<CustomerId, Problem> {
     CustomerId::new(asked.param("customer_id")).map_err(|bad| Problem::parameter("customer_id", bad.to_string()))
 }
 
@@ -213,15 +213,11 @@ pub(crate) fn unknown() -> Problem {
     Problem::new(&CUSTOMER_UNKNOWN, "Check the id, or create the customer first.")
 }
 
-pub(crate) fn rules(asked: &Asked<'_>) -> Result<std::sync::Arc<Rules>, Problem> {
+pub(crate) fn rules(asked: &Asked) -> Result<std::sync::Arc<Rules>, Problem> {
     asked.edge.client.board.rules().ok_or_else(Problem::not_ready)
 }
 
-async fn change(
-    asked: &Asked<'_>,
-    id: CustomerId,
-    change: CustomerChange,
-) -> Result<(Box<Account>, bool, Now), Problem> {
+async fn change(asked: &Asked, id: CustomerId, change: CustomerChange) -> Result<(Box<Account>, bool, Now), Problem> {
     let question = Request::PutCustomer { id, change: Box::new(change) };
     let answered = asked.edge.client.ask(question, None).await?;
     match answered.reply {
@@ -232,9 +228,9 @@ async fn change(
 }
 
 /// `PUT /v1/customers/{customer_id}`
-pub(crate) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn put(asked: &Asked) -> Result<Answer, Problem> {
     let id = customer_id(asked)?;
-    let body: ChangeBody = fields::read(asked.body)?;
+    let body: ChangeBody = fields::read(&asked.body)?;
     let rules = rules(asked)?;
     let wanted = body.into_change(&Now::at(asked.edge.client.now()), &rules)?;
     let (account, created, now) = change(asked, id, wanted).await?;
@@ -242,7 +238,7 @@ pub(crate) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// `GET /v1/customers/{customer_id}`
-pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     let id = customer_id(asked)?;
     if let Some((account, shown_at)) = asked.edge.client.board.customer(&id) {
         let now = Now::at(asked.edge.client.now().max(shown_at));
@@ -275,9 +271,9 @@ struct MethodShown {
 }
 
 /// `PUT /v1/customers/{customer_id}/payment-method`
-pub(crate) async fn put_payment_method(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn put_payment_method(asked: &Asked) -> Result<Answer, Problem> {
     let id = customer_id(asked)?;
-    let method = fields::read::<MethodBody>(asked.body)?.payment_method.0;
+    let method = fields::read::<MethodBody>(&asked.body)?.payment_method.0;
     let rules = rules(asked)?;
     first_due(method, Now::at(asked.edge.client.now()).month, &rules)?;
     let wanted = CustomerChange { payment_method: Some(method), is_of_known: true, ..CustomerChange::default() };

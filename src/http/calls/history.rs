@@ -47,8 +47,8 @@ struct HistoryShown {
 const MOST_DAYS: i32 = 400;
 
 /// `GET /v1/customers/{customer_id}/history?from=&to=`: days in Japan, both included; the last 31 days by default.
-pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let query = Query::read(asked.query, &["from", "to"])?;
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query(), &["from", "to"])?;
     let date = |name| match query.text(name) {
         Some(text) => Date::parse(text).map(Some).ok_or_else(|| Problem::parameter(name, "must be `YYYY-MM-DD`")),
         None => Ok(None),

@@ -46,10 +46,10 @@ fn merchant(id: MerchantId, body: MerchantBody) -> Merchant {
 }
 
 /// `PUT /v1/merchants/{merchant_id}`
-pub(crate) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn put(asked: &Asked) -> Result<Answer, Problem> {
     let id = MerchantId::new(asked.param("merchant_id"))
         .map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;
-    let body: MerchantBody = fields::read(asked.body)?;
+    let body: MerchantBody = fields::read(&asked.body)?;
     let answered = asked.edge.client.ask(Request::PutMerchant(Box::new(merchant(id, body))), None).await?;
     match answered.reply {
         Reply::Merchant { merchant, created } => Answer::put(created, &merchant),

@@ -36,12 +36,12 @@ pub(crate) struct Booked {
 }
 
 /// Puts an instruction to the engine, with what the ledger has of its id: the engine judges both as one.
-pub(crate) async fn instruct(asked: &Asked<'_>, customer: CustomerId, told: Instruction) -> Result<Booked, Problem> {
-    let ledger = match told.receipt() {
-        Some((_, id)) => known(asked.edge, vec![id]).await,
+pub(crate) async fn instruct(asked: &Asked, customer: CustomerId, instruction: Instruction) -> Result<Booked, Problem> {
+    let ledger = match instruction.receipt() {
+        Some((_, id)) => known(&asked.edge, vec![id]).await,
         None => None,
     };
-    instruct_with(asked.edge, customer, told, ledger).await
+    instruct_with(&asked.edge, customer, instruction, ledger).await
 }
 
 /// As [`instruct`], where the ledger was asked before.
@@ -62,12 +62,12 @@ pub(crate) async fn instruct_with(
 }
 
 impl Booked {
-    fn spendable(&self, asked: &Asked<'_>) -> Result<Spendable, Problem> {
+    fn spendable(&self, asked: &Asked) -> Result<Spendable, Problem> {
         Ok(self.account.spendable(&self.now, rules(asked)?.by()))
     }
 
     /// Why a code would be refused now.
-    fn blocked_by(&self, asked: &Asked<'_>) -> Result<Option<Reason>, Problem> {
+    fn blocked_by(&self, asked: &Asked) -> Result<Option<Reason>, Problem> {
         Ok(self.account.blocked_by(Channel::InStore, &self.now, rules(asked)?.by()))
     }
 }
@@ -145,13 +145,13 @@ struct RepaymentShown {
     replayed: bool,
 }
 
-async fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentShown, Problem> {
+async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, Problem> {
     let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } =
         booked.receipt.event.as_ref()
     else {
         return Err(Problem::internal());
     };
-    let names = bill_names(asked.edge, books.bills()).await?;
+    let names = bill_names(&asked.edge, books.bills()).await?;
     Ok(RepaymentShown {
         repayment_id: payment.id,
         amount: payment.amount,
@@ -165,16 +165,16 @@ async fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentSho
 }
 
 /// `POST /v1/customers/{customer_id}/repayments`
-pub(crate) async fn repay(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn repay(asked: &Asked) -> Result<Answer, Problem> {
     let customer = customer_id(asked)?;
-    let body: RepaymentBody = fields::read(asked.body)?;
-    let told = Instruction::Repay {
+    let body: RepaymentBody = fields::read(&asked.body)?;
+    let instruction = Instruction::Repay {
         id: body.repayment_id.0,
         amount: Yen::new(body.amount.0),
         paid_at: body.paid_at.map(|at| at.0),
         slip: body.slip.map(|slip| slip.0.0),
     };
-    let booked = instruct(asked, customer, told).await.map_err(repayment_id_reused)?;
+    let booked = instruct(asked, customer, instruction).await.map_err(repayment_id_reused)?;
     Answer::ok(&show_payment(asked, &booked).await?)
 }
 
@@ -209,16 +209,16 @@ struct PendingShown {
 }
 
 /// `POST /v1/customers/{customer_id}/payments-pending`
-pub(crate) async fn expect(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn expect(asked: &Asked) -> Result<Answer, Problem> {
     let customer = customer_id(asked)?;
-    let body: PendingBody = fields::read(asked.body)?;
-    let told = Instruction::Expect {
+    let body: PendingBody = fields::read(&asked.body)?;
+    let instruction = Instruction::Expect {
         id: body.payment_id.0,
         amount: Yen::new(body.amount.0),
         paid_at: body.paid_at.map(|at| at.0),
         expires_at: body.expires_at.0,
     };
-    let booked = instruct(asked, customer, told).await?;
+    let booked = instruct(asked, customer, instruction).await?;
     let (payment_id, amount, paid_at, expires_at) = match booked.receipt.event.as_ref() {
         Event::Noted { note: Note::Pending { id, amount, paid_at, expires_at }, .. } => {
             (*id, *amount, *paid_at, *expires_at)
@@ -251,7 +251,7 @@ fn pending_status(booked: &Booked, id: OfficeId) -> &'static str {
     }
 }
 
-fn office_id(asked: &Asked<'_>, name: &str) -> Result<OfficeId, Problem> {
+fn office_id(asked: &Asked, name: &str) -> Result<OfficeId, Problem> {
     OfficeId::new(asked.param(name)).map_err(|bad| Problem::parameter(name, bad.to_string()))
 }
 
@@ -263,10 +263,11 @@ struct FinalBody {
 }
 
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
-pub(crate) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn confirm(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
-    let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(asked.body)? };
-    let (amount, paid_at) = (body.amount.map(|amount| Yen::new(amount.0)), body.paid_at.map(|at| at.0));
+    let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(&asked.body)? };
+    let amount = body.amount.map(|amount| Yen::new(amount.0));
+    let paid_at = body.paid_at.map(|at| at.0);
     let said = Said { amount, paid_at, ..Said::default() };
     let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id, said }).await?;
     Answer::ok(&show_payment(asked, &booked).await?)
@@ -281,9 +282,9 @@ struct WithdrawnShown {
 }
 
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn`
-pub(crate) async fn withdraw(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn withdraw(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
-    fields::read_none(asked.body)?;
+    fields::read_none(&asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id, said: Said::default() }).await?;
     Answer::ok(&WithdrawnShown {
         payment_id: id,
@@ -312,9 +313,11 @@ struct DamagesShown {
 }
 
 /// `POST /v1/customers/{customer_id}/damages`
-pub(crate) async fn damages(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: DamagesBody = fields::read(asked.body)?;
-    let (id, month, amount) = (body.posting_id.0, body.month.0, Yen::new(body.amount.0));
+pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
+    let body: DamagesBody = fields::read(&asked.body)?;
+    let id = body.posting_id.0;
+    let month = body.month.0;
+    let amount = Yen::new(body.amount.0);
     let booked = instruct(asked, customer_id(asked)?, Instruction::PostDamages { id, month, amount }).await?;
     let bills = booked.account.bills_at(&booked.now, rules(asked)?.by());
     let owed = bills.iter().find(|at| at.bill.key == BillKey::Month(month)).map(|at| at.owed.total());
@@ -344,9 +347,10 @@ struct PayoutShown {
 }
 
 /// `POST /v1/customers/{customer_id}/payouts`
-pub(crate) async fn pay_out(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: PayoutBody = fields::read(asked.body)?;
-    let (id, amount) = (body.payout_id.0, Yen::new(body.amount.0));
+pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
+    let body: PayoutBody = fields::read(&asked.body)?;
+    let id = body.payout_id.0;
+    let amount = Yen::new(body.amount.0);
     let booked = instruct(asked, customer_id(asked)?, Instruction::PayOut { id, amount }).await?;
     let credit = booked.account.credit();
     Answer::ok(&PayoutShown { payout_id: id, amount, credit, replayed: booked.replayed })
@@ -368,9 +372,10 @@ struct BlockShown {
 }
 
 /// `POST /v1/customers/{customer_id}/blocks`
-pub(crate) async fn block(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: BlockBody = fields::read(asked.body)?;
-    let (id, reason) = (body.block_id.0, body.reason.0.0);
+pub(crate) async fn block(asked: &Asked) -> Result<Answer, Problem> {
+    let body: BlockBody = fields::read(&asked.body)?;
+    let id = body.block_id.0;
+    let reason = body.reason.0.0;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Block { id, reason }).await?;
     // A repeated call may come after the release.
     let stands = booked.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
@@ -378,14 +383,14 @@ pub(crate) async fn block(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// `POST /v1/customers/{customer_id}/blocks/{block_id}/release`
-pub(crate) async fn release(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn release(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "block_id")?;
-    fields::read_none(asked.body)?;
+    fields::read_none(&asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Release { id }).await?;
     show_block(asked, &booked, id, "released")
 }
 
-fn show_block(asked: &Asked<'_>, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
+fn show_block(asked: &Asked, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
     let blocked_by = booked.blocked_by(asked)?;
     Answer::ok(&BlockShown { block_id: id, status, blocked_by, replayed: booked.replayed })
 }

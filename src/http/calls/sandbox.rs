@@ -23,8 +23,8 @@ struct ClockShown {
 }
 
 /// `POST /sandbox/clock`
-pub(crate) async fn set_clock(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: ClockBody = fields::read(asked.body)?;
+pub(crate) async fn set_clock(asked: &Asked) -> Result<Answer, Problem> {
+    let body: ClockBody = fields::read(&asked.body)?;
     // A QR holds its second of issue in 32 bits, up to 2106.
     if Now::at(body.now.0).date.year() >= 2_100 {
         return Err(Problem::field("/now", "must be before the year 2100"));

@@ -35,8 +35,8 @@ struct SlipShown {
 }
 
 /// `POST /v1/customers/{customer_id}/payment-slips`
-pub(crate) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: SlipBody = fields::read(asked.body)?;
+pub(crate) async fn issue(asked: &Asked) -> Result<Answer, Problem> {
+    let body: SlipBody = fields::read(&asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::IssueSlip { kind: body.kind.0 }).await?;
     let Event::Noted { note: Note::SlipIssued(slip), .. } = booked.receipt.event.as_ref() else {
         return Err(Problem::internal());

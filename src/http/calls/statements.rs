@@ -88,15 +88,15 @@ struct Statement {
 }
 
 /// The customer now, and everything the ledger has of it up to now.
-pub(crate) async fn both(asked: &Asked<'_>, id: CustomerId) -> Result<(Box<Account>, Now, CustomerPast), Problem> {
+pub(crate) async fn both(asked: &Asked, id: CustomerId) -> Result<(Box<Account>, Now, CustomerPast), Problem> {
     let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
     let account = match answered.reply {
         Reply::Customer { account, .. } => account,
         Reply::Unknown => return Err(unknown()),
         other => return Err(out_of_place(&other)),
     };
-    caught_up(asked.edge).await?;
-    Ok((account, answered.now, customer_past(asked.edge, id).await?))
+    caught_up(&asked.edge).await?;
+    Ok((account, answered.now, customer_past(&asked.edge, id).await?))
 }
 
 /// A month's bill as the ledger has it, for those that the engine has let go because they are paid.
@@ -138,7 +138,7 @@ fn summary(
     past: &CustomerPast,
     month: Month,
     now: &Now,
-    asked: &Asked<'_>,
+    asked: &Asked,
 ) -> Result<Option<Summary>, Problem> {
     let posted = posted(&past.entries, month);
     let at = bills.iter().find(|at| at.bill.key == BillKey::Month(month));
@@ -182,7 +182,7 @@ struct List {
 }
 
 /// `GET /v1/customers/{customer_id}/statements`
-pub(crate) async fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn list(asked: &Asked) -> Result<Answer, Problem> {
     let (account, now, past) = both(asked, customer_id(asked)?).await?;
     let bills = account.bills_at(&now, rules(asked)?.by());
     let mut months: Vec<Month> = past.entries.iter().filter_map(|entry| entry.month).collect();
@@ -204,7 +204,7 @@ pub(crate) async fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// `GET /v1/customers/{customer_id}/statements/{month}`
-pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     let month = Month::parse(asked.param("month")).ok_or_else(|| Problem::in_path("month", "must be `YYYY-MM`"))?;
     let (account, now, past) = both(asked, customer_id(asked)?).await?;
     let bills = account.bills_at(&now, rules(asked)?.by());
@@ -240,7 +240,7 @@ pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// A month with NP Atobarai purchases alone.
-fn empty(account: &Account, month: Month, now: &Now, asked: &Asked<'_>) -> Result<Summary, Problem> {
+fn empty(account: &Account, month: Month, now: &Now, asked: &Asked) -> Result<Summary, Problem> {
     let rules = rules(asked)?;
     let method = account.profile.payment_method;
     Ok(Summary {
