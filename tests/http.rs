@@ -15,9 +15,10 @@ use sokketsu::domain::model::ids::{CustomerIx, Handle, Lsn};
 use sokketsu::domain::model::time::Millis;
 use sokketsu::domain::state::event::{CodeIssued, Event};
 use sokketsu::engine::inbox::Bounds;
+use sokketsu::engine::readiness::Condition;
 use sokketsu::http::routes::{Call, ROUTES};
 use sokketsu::http::trust::callers::Role;
-use sokketsu::http::{Condition, EVENT_FEEDS, Options};
+use sokketsu::http::{EVENT_FEEDS, Options};
 use sokketsu::journal::FeedError;
 
 const REGISTER: &str = "sandbox-register";

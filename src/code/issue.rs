@@ -45,9 +45,7 @@ pub fn mint(
     counter: u16,
     random: u32,
 ) -> Result<Minted, MintError> {
-    let facts =
-        Facts { generation: keys.active(), counter, random, issued_at: unix_seconds(issued_at_ms)?, ttl: ttl_s };
-    render(keys, issuer, handle, &facts)
+    mint_with_generation(keys, keys.active(), issuer, handle, issued_at_ms, ttl_s, counter, random)
 }
 
 /// As [`mint`], under the generation a code was first issued with: for showing it again after a
@@ -63,30 +61,21 @@ pub fn mint_with_generation(
     counter: u16,
     random: u32,
 ) -> Result<Minted, MintError> {
-    let issued_at = unix_seconds(issued_at_ms)?;
-    let facts = Facts { generation, counter, random, issued_at, ttl: ttl_s };
-    render(keys, issuer, handle, &facts)
-}
-
-fn render(keys: &Keyring, issuer: &Issuer<'_>, handle: Handle, facts: &Facts) -> Result<Minted, MintError> {
-    let unknown = MintError::Generation(facts.generation);
-    let usable = keys.usable(facts.generation).map_err(|_| unknown)?;
-    let body = Body::new(issuer.prefix, facts.generation, handle).ok_or(unknown)?;
+    let unknown = MintError::Generation(generation);
+    let issued_at = u32::try_from(issued_at_ms.div_euclid(1_000)).map_err(|_| MintError::Time)?;
+    let usable = keys.usable(generation).map_err(|_| unknown)?;
+    let body = Body::new(issuer.prefix, generation, handle).ok_or(unknown)?;
     let tok19 = body.tok19();
     let barcode = match issuer.form {
         Form::L24 => {
-            let epoch = seal::epoch_of(i64::from(facts.issued_at) * 1_000);
+            let epoch = seal::epoch_of(i64::from(issued_at) * 1_000);
             barcode::l24(&body, seal::barcode_mac(usable, &body.ascii(), epoch))
         }
         Form::Tok19 => digits_text(&tok19),
     };
-    let head = facts.head();
+    let head = Facts { generation, counter, random, issued_at, ttl: ttl_s }.head();
     let mac = seal::qr_mac(usable, &tok19, &head);
     Ok(Minted { barcode, qr: qr::payload(issuer.application, &tok19, &head, &mac) })
-}
-
-fn unix_seconds(unix_ms: i64) -> Result<u32, MintError> {
-    u32::try_from(unix_ms.div_euclid(1_000)).map_err(|_| MintError::Time)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::body::Prefix;
 pub use crate::domain::model::code::Form;
+use crate::hex;
 
 /// Shortest and longest AID that EMV allows, in bytes.
 const AID_BYTES: std::ops::RangeInclusive<usize> = 5..=16;
@@ -22,17 +23,8 @@ impl Aid {
     }
 
     /// From hexadecimal digits, upper or lower case.
-    pub fn parse(hex: &str) -> Result<Self, IssuersError> {
-        let nibbles: Option<Vec<u32>> = hex.chars().map(|digit| digit.to_digit(16)).collect();
-        let nibbles = nibbles.ok_or(IssuersError::Aid)?;
-        let bytes: Option<Vec<u8>> = nibbles
-            .chunks(2)
-            .map(|pair| match pair {
-                [high, low] => u8::try_from(high * 16 + low).ok(),
-                _ => None,
-            })
-            .collect();
-        Self::new(&bytes.ok_or(IssuersError::Aid)?)
+    pub fn parse(digits: &str) -> Result<Self, IssuersError> {
+        Self::new(&hex::decode_any(digits).ok_or(IssuersError::Aid)?)
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -124,19 +116,15 @@ impl Issuers {
         if applications.is_empty() {
             return Err(IssuersError::NoApplication);
         }
-        let mut rest = prefixes.as_slice();
-        while let Some(((prefix, _), later)) = rest.split_first() {
-            if later.iter().any(|(other, _)| other == prefix) {
+        for (at, (prefix, _)) in prefixes.iter().enumerate() {
+            if prefixes.iter().take(at).any(|(other, _)| other == prefix) {
                 return Err(IssuersError::DuplicatePrefix(*prefix));
             }
-            rest = later;
         }
-        let mut rest = applications.as_slice();
-        while let Some((one, later)) = rest.split_first() {
-            if later.iter().any(|other| other.aid == one.aid && other.label == one.label) {
+        for (at, one) in applications.iter().enumerate() {
+            if applications.iter().take(at).any(|other| other.aid == one.aid && other.label == one.label) {
                 return Err(IssuersError::DuplicateApplication);
             }
-            rest = later;
         }
         Ok(Self { prefixes, applications })
     }
@@ -159,13 +147,7 @@ impl Issuers {
     /// What codes of a form are issued under; `None` if no prefix has it. An AID of the same form
     /// is preferred.
     pub fn issuer(&self, form: Form) -> Option<Issuer<'_>> {
-        let (prefix, _) = self.prefixes.iter().find(|(_, one)| *one == form)?;
-        self.issuer_of(*prefix)
-    }
-
-    /// What codes of one of our prefixes are issued under.
-    pub fn issuer_of(&self, prefix: Prefix) -> Option<Issuer<'_>> {
-        let form = self.form_of(prefix)?;
+        let (prefix, _) = *self.prefixes.iter().find(|(_, one)| *one == form)?;
         let application =
             self.applications.iter().find(|one| one.form == form).or_else(|| self.applications.first())?;
         Some(Issuer { prefix, form, application })
@@ -240,7 +222,7 @@ mod tests {
         assert_eq!((issuers.issuer(Form::L24).unwrap().prefix, issuers.first_form()), (l24, Form::L24));
         let issuer = issuers.issuer(Form::Tok19).unwrap();
         assert_eq!((issuer.prefix, issuer.application.label.as_bytes()), (tok19, &b"TWO"[..]));
-        assert_eq!(issuers.issuer_of(second).unwrap().prefix, second);
+        assert_eq!(issuers.form_of(second), Some(Form::Tok19));
         let labels =
             |adf: &[u8]| -> Vec<String> { issuers.applications_of(adf).map(|one| one.label.0.clone()).collect() };
         assert_eq!(labels(&[0xF0, 0, 0, 0, 0, 0, 1]), ["ONE", "SHORT"]);

@@ -253,7 +253,8 @@ fn read_pan(
         return Ok(Scan::ForeignIssuer);
     };
     let body = Body::from_tok19(pan).map_err(why_of)?;
-    let (handle, generation) = (body.handle(), body.version());
+    let handle = body.handle();
+    let generation = body.version();
     let usable = match usable(&body, keys)? {
         Ok(usable) => usable,
         Err(why) => return Ok(Scan::Unverifiable { handle, why }),

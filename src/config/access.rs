@@ -8,11 +8,12 @@ use base64::{Engine, alphabet};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+pub use crate::domain::model::merchant::Merchants;
 use crate::files;
 use crate::files::Access;
 use crate::hex;
 use crate::http::trust::callers::Caller;
-pub use crate::http::trust::callers::{Merchants, Role};
+pub use crate::http::trust::callers::Role;
 
 /// The sandbox's bearer keys, published: each is also its name. Refused outside the sandbox.
 pub const PUBLISHED_KEYS: [(&str, Role); 5] = [

@@ -6,9 +6,10 @@ use super::access::{ApiKey, KeyHash, PUBLISHED_KEYS, Role, SignatureSecret, unbo
 use super::check::Check;
 use super::values::MerchantNames;
 use crate::domain::model::ids::{BadText, MerchantId, TerminalId, TerminalKey};
+use crate::domain::model::merchant::Merchants;
 use crate::domain::model::purchase::Channel;
 use crate::files::Access;
-use crate::http::trust::callers::{Caller, Merchants};
+use crate::http::trust::callers::Caller;
 
 impl Check {
     pub(super) fn keys(&mut self) -> Vec<ApiKey> {

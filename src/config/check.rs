@@ -20,8 +20,8 @@ use crate::domain::model::bounds::Bounds as CustomerBounds;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, HOUR, MINUTE, SECOND};
 use crate::engine::Sync;
+use crate::engine::bad_codes::Limits;
 use crate::engine::inbox::Bounds;
-use crate::http::trust::bad_codes::Limits;
 use crate::http::trust::signature::Freshness;
 
 const MIB: u64 = 1024 * 1024;

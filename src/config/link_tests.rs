@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::config_tests::{after, assert_one};
 use crate::domain::model::ids::MerchantId;
+use crate::domain::model::merchant::Merchants;
 use crate::domain::model::money::Yen;
-use crate::http::trust::callers::Merchants;
 use crate::iso8583::frame::{Framing, LengthForm};
 use crate::link::{NetworkCodes, Options};
 

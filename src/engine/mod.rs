@@ -4,17 +4,25 @@
 //! [`owner`] judges; [`committer`] makes durable, on a thread of its own, at the pace of [`pacing`]; [`serve`] drives
 //! both from the queues of [`inbox`] to those who wait ([`outlet`]), as a task of the runtime that also serves the sockets, so that a request
 //! changes threads nowhere. [`Engine`] drives them by hand, step by step, as the tests do.
+//!
+//! The doors ask through [`client`]; [`sale`] is the way of a sale with its code, [`bad_codes`] slows those who send bad
+//! ones, [`readiness`] says whether anybody may ask, [`spent`] where the time of a call went.
 
 mod backlog;
+pub mod bad_codes;
 pub mod board;
 mod calendar;
+pub mod client;
 pub mod committer;
 pub mod inbox;
 pub mod outlet;
 pub mod owner;
 pub mod pacing;
+pub mod readiness;
 pub mod recovery;
+pub mod sale;
 pub mod serve;
+pub mod spent;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

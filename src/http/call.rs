@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
@@ -22,9 +22,6 @@ use super::trust::callers::{Known, Role};
 use super::trust::request_guard::{check_head, check_media_type, check_no_query, linger, read_body};
 use super::{Edge, timing};
 use crate::domain::commands::reply::Reply;
-use crate::domain::commands::request::Request as Question;
-use crate::engine::inbox::{Answered, Shed};
-use crate::metrics::Metrics;
 
 /// Through which listener a call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,33 +33,35 @@ pub enum Door {
     Admin,
 }
 
-/// A call whose caller is known and may make it, with its body read.
-pub(crate) struct Asked<'a> {
-    pub(crate) edge: &'a Arc<Edge>,
+/// A call that came whole, and whose caller is known and may make it.
+pub(crate) struct Asked {
+    pub(crate) edge: Arc<Edge>,
+    route: &'static Route,
     /// `None` for calls that anybody may make.
-    pub(crate) known: Option<&'a Known>,
+    pub(crate) known: Option<Arc<Known>>,
     /// When its head was complete; monotonic.
     pub(crate) received: Instant,
-    head: &'a Parts,
-    /// Of a call that ends with its connection.
-    heads: Option<&'a Heads>,
-    pub(crate) query: Option<&'a str>,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: &'a [u8],
+    head: Parts,
+    /// The connection of a call that ends with it.
+    pub(crate) heads: Option<Heads>,
+    pub(crate) body: Bytes,
 }
 
-impl Asked<'_> {
-    /// Ends when the caller has said all or is gone, if that can be told. A wait for news ends with it.
+impl Asked {
+    /// Ends when the caller has said all or is gone, if that can be told. A long poll ends with it.
     pub(crate) async fn is_done_speaking(&self) {
-        match self.heads {
+        match &self.heads {
             Some(heads) => heads.is_done_speaking().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Its connection, of a call that ends with it.
-    pub(crate) fn connection(&self) -> Option<Heads> {
-        self.heads.cloned()
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.head.uri.query()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
     }
 
     /// A parameter of the path; the template has it.
@@ -73,7 +72,20 @@ impl Asked<'_> {
 
     /// The caller of a call that needs one.
     pub(crate) fn known(&self) -> Result<&Known, Problem> {
-        self.known.ok_or_else(|| Problem::unauthorized(false))
+        self.known.as_deref().ok_or_else(|| Problem::unauthorized(false))
+    }
+
+    /// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.
+    async fn carry_out(mut self, heads: Heads) -> Result<Answer, Problem> {
+        if self.route.runs_by_itself() {
+            return tokio::spawn(self.run()).await.map_err(|_| Problem::internal())?;
+        }
+        self.heads = Some(heads);
+        self.run().await
+    }
+
+    async fn run(self) -> Result<Answer, Problem> {
+        timing::timed(self.received, dispatch(self.route.call, &self)).await
     }
 }
 
@@ -114,40 +126,6 @@ pub(crate) async fn answer(
     Ok(answer.into_response(request_id, close))
 }
 
-/// A call that came whole and may be made.
-struct Admitted {
-    edge: Arc<Edge>,
-    route: &'static Route,
-    known: Option<Arc<Known>>,
-    received: Instant,
-    head: Parts,
-    body: Bytes,
-}
-
-impl Admitted {
-    /// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.
-    async fn carry_out(self, heads: Heads) -> Result<Answer, Problem> {
-        if !self.route.runs_by_itself() {
-            return self.run(Some(&heads)).await;
-        }
-        tokio::spawn(self.run(None)).await.map_err(|_| Problem::internal())?
-    }
-
-    async fn run(self, heads: Option<&Heads>) -> Result<Answer, Problem> {
-        let asked = Asked {
-            edge: &self.edge,
-            known: self.known.as_deref(),
-            received: self.received,
-            head: &self.head,
-            heads,
-            query: self.head.uri.query(),
-            headers: &self.head.headers,
-            body: &self.body,
-        };
-        timing::timed(self.received, dispatch(self.route.call, &asked)).await
-    }
-}
-
 /// The whole call, if it may be made.
 async fn admit(
     edge: &Arc<Edge>,
@@ -157,7 +135,7 @@ async fn admit(
     framed: Framed,
     received: Instant,
     found: &mut Option<&'static Route>,
-) -> Result<Admitted, Problem> {
+) -> Result<Asked, Problem> {
     check_head(&head, framed, edge.tls.is_some())?;
     let (route, _) = edge.router.find(&head.method, head.uri.path())?;
     *found = Some(route);
@@ -179,7 +157,7 @@ async fn admit(
         Bytes::new()
     };
     // After the body, so that the caller keeps its connection for the next try.
-    if !route.is_open() && !edge.readiness.may_serve() {
+    if !route.is_open() && !edge.client.readiness.may_serve() {
         return Err(Problem::not_ready());
     }
     if let Some(signature) = signature {
@@ -189,10 +167,10 @@ async fn admit(
     if !route.reads_query() {
         check_no_query(head.uri.query())?;
     }
-    Ok(Admitted { edge: Arc::clone(edge), route, known, received, head, body: bytes })
+    Ok(Asked { edge: Arc::clone(edge), route, known, received, head, heads: None, body: bytes })
 }
 
-async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
+async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
     match call {
         Call::Authorize => authorizations::authorize(asked).await,
         Call::FindAuthorization => authorizations::find_by_key(asked).await,
@@ -224,8 +202,8 @@ async fn dispatch(call: Call, asked: &Asked<'_>) -> Result<Answer, Problem> {
         Call::PutMerchant => merchants::put(asked).await,
         Call::Events => events::follow(asked).await,
         Call::Livez => health::livez(),
-        Call::Readyz => health::readyz(asked.edge),
-        Call::Metrics => health::metrics_page(asked.edge),
+        Call::Readyz => health::readyz(&asked.edge),
+        Call::Metrics => health::metrics_page(&asked.edge),
         Call::OpenApi => Ok(health::openapi()),
         Call::SetClock => sandbox::set_clock(asked).await,
     }
@@ -293,37 +271,6 @@ fn request_id(edge: &Edge, headers: &HeaderMap) -> HeaderValue {
     given.cloned().unwrap_or_else(|| edge.request_ids.make())
 }
 
-/// Puts a question to the engine and waits for its answer.
-pub(crate) async fn ask(edge: &Edge, question: Question, deadline: Option<Instant>) -> Result<Answered, Problem> {
-    timing::begin();
-    let waiting = edge.inbox.submit(question, deadline).map_err(turned_away)?;
-    let Ok(outcome) = waiting.await else {
-        // The engine drops a request unanswered only when the journal failed, and the process is about to end.
-        // Whether the record is on disk is unknown, so nothing may be said: a 503 would mean "no decision".
-        return std::future::pending().await;
-    };
-    let answered = outcome.map_err(turned_away)?;
-    timing::note(&answered.stages);
-    if let Reply::Full(full) = answered.reply {
-        Metrics::shed(full.label());
-        return Err(Problem::full(full));
-    }
-    if matches!(answered.reply, Reply::TooLarge) {
-        return Err(Problem::fact_too_large());
-    }
-    Ok(answered)
-}
-
-/// No decision was made.
-fn turned_away(shed: Shed) -> Problem {
-    match shed {
-        Shed::Full => Metrics::shed("inbox_full"),
-        Shed::Waited => Metrics::shed("queue_time"),
-        Shed::Stopping => return Problem::not_ready(),
-    }
-    Problem::busy()
-}
-
 /// A reply that its question cannot have.
 pub(crate) fn out_of_place(reply: &Reply) -> Problem {
     match reply {
@@ -331,26 +278,6 @@ pub(crate) fn out_of_place(reply: &Reply) -> Problem {
         Reply::Unknown => Problem::not_ready(),
         _ => Problem::internal(),
     }
-}
-
-/// Appends milliseconds with three decimals, as `Server-Timing` wants them. By hand, because every decision has six.
-pub(crate) fn push_milliseconds(text: &mut String, took: Duration) {
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    // 16 digits of whole milliseconds, the point and the decimals.
-    let mut digits = [b'0'; 20];
-    let (mut left, mut begin) = (micros, digits.len());
-    for (at, place) in digits.iter_mut().enumerate().rev() {
-        if at == 16 {
-            *place = b'.';
-            continue;
-        }
-        if left == 0 && at < 15 {
-            break;
-        }
-        *place = b'0' + u8::try_from(left % 10).unwrap_or(0);
-        (left, begin) = (left / 10, at);
-    }
-    text.push_str(digits.get(begin..).and_then(|shown| std::str::from_utf8(shown).ok()).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -371,20 +298,5 @@ mod tests {
         for wrong in [&["Basic abc"][..], &["Bearer"], &["Bearer "], &[], &["Bearer a", "Bearer a"]] {
             assert_eq!(with(wrong), None, "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn times_have_three_decimals() {
-        let shown = |micros| {
-            let mut text = String::new();
-            push_milliseconds(&mut text, Duration::from_micros(micros));
-            text
-        };
-        for (micros, text) in
-            [(0, "0.000"), (7, "0.007"), (1_234, "1.234"), (10_000, "10.000"), (98_765_432, "98765.432")]
-        {
-            assert_eq!(shown(micros), text);
-        }
-        assert_eq!(shown(u64::MAX), "8446744073709551.615", "no one waits for half a million years");
     }
 }

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::Edge;
 pub use super::call::Door;
 use super::call::answer;
-use super::calls::health::Condition;
-use super::framing::{Heads, Line, Watched};
+use super::framing::{Heads, Transport, Watched};
+use crate::engine::readiness::Condition;
 use crate::metrics::Metrics;
 use crate::net::{Caps, Listener, Socket};
 
@@ -44,9 +44,9 @@ pub async fn run(
         let caps = Caps::new(ADMIN_CONNECTIONS, u32::try_from(ADMIN_CONNECTIONS).unwrap_or(u32::MAX));
         doors.spawn(serve_door(Arc::clone(&edge), admin, Door::Admin, caps));
     }
-    edge.readiness.set(Condition::ListenersBound, true);
+    edge.client.readiness.set(Condition::ListenersBound, true);
     stop.await;
-    edge.begin_stop();
+    edge.client.begin_stop();
     drop(edge);
     let mut cut = 0;
     while let Some(done) = doors.join_next().await {
@@ -56,11 +56,13 @@ pub async fn run(
 }
 
 async fn serve_door(edge: Arc<Edge>, socket: TcpListener, door: Door, caps: Caps) -> usize {
-    let (tls, drain) = (edge.tls.clone(), edge.options.drain_deadline);
+    let tls = edge.tls.clone();
+    let drain = edge.options.drain_deadline;
     let listener = Listener { socket, caps, tls, drain, what: "connections" };
-    let stopping = edge.stopping();
+    let stopping = edge.client.stopping();
     let serve = move |socket, number| {
-        let (edge, age) = (Arc::clone(&edge), age(&edge, number));
+        let edge = Arc::clone(&edge);
+        let age = age(&edge, number);
         async move {
             match socket {
                 Socket::Plain(stream) => serve_stream(edge, stream, door, age).await,
@@ -78,9 +80,9 @@ fn age(edge: &Edge, number: u64) -> Duration {
 
 async fn serve_stream<S>(edge: Arc<Edge>, stream: S, door: Door, age: Duration)
 where
-    S: Line,
+    S: Transport,
 {
-    let mut stopping = edge.stopping();
+    let mut stopping = edge.client.stopping();
     let (stream, heads) = Watched::new(stream);
     let mut builder = http1::Builder::new();
     builder
@@ -93,7 +95,8 @@ where
         .half_close(true)
         .writev(false)
         .keep_alive(true);
-    let (watched, header_timeout) = (heads.clone(), edge.options.header_timeout);
+    let watched = heads.clone();
+    let header_timeout = edge.options.header_timeout;
     let service = service_fn(move |request| answer(Arc::clone(&edge), door, heads.clone(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {

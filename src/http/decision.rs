@@ -1,24 +1,15 @@
 //! A decision in the words of the contract.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
 use crate::domain::model::denial::{Reason, Retry, Words};
 use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId};
-use crate::domain::model::order::{CaptureTerms, FirstSale, Order, OrderState, Told};
+use crate::domain::model::money::Yen;
+use crate::domain::model::order::{CaptureTerms, FirstSale, Order, OrderState, OrderStatus, Told};
 use crate::domain::model::time::{Date, Millis, Month};
 use crate::domain::model::wording;
-
-/// A value that is written as its text, without a text of its own in between.
-pub(crate) struct Shown<T>(pub(crate) T);
-
-impl<T: Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
 
 /// A text in both languages.
 #[derive(Serialize)]
@@ -40,7 +31,8 @@ impl Bilingual {
 
 /// What is filled in is not read again: a shop's name may hold braces.
 fn fill(text: &str, places: &[(&str, &str)]) -> String {
-    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
         let place = after.split_once('}');
@@ -76,55 +68,36 @@ impl Serialize for ApprovalCode {
 
 #[derive(Serialize)]
 struct Bill {
-    month: Shown<Month>,
-    due: Shown<Date>,
-}
-
-#[derive(Serialize)]
-struct First {
-    authorization_id: Shown<AuthorizationId>,
-    order_id: Shown<OrderId>,
-    decided_at: Shown<Millis>,
-    amount: u64,
-}
-
-impl From<&FirstSale> for First {
-    fn from(first: &FirstSale) -> Self {
-        Self {
-            authorization_id: Shown(first.authorization),
-            order_id: Shown(first.order_id),
-            decided_at: Shown(first.decided_at),
-            amount: first.amount.get(),
-        }
-    }
+    month: Month,
+    due: Date,
 }
 
 /// What became of the money, for those who look an order up.
 #[derive(Serialize)]
 struct Movements {
-    merchant_id: Shown<MerchantId>,
-    captured_amount: u64,
-    refunded_amount: u64,
+    merchant_id: MerchantId,
+    captured_amount: Yen,
+    refunded_amount: Yen,
 }
 
 #[derive(Serialize)]
 pub(crate) struct Decision {
-    authorization_id: Shown<AuthorizationId>,
-    order_id: Shown<OrderId>,
+    authorization_id: AuthorizationId,
+    order_id: OrderId,
     decision: &'static str,
-    status: &'static str,
-    amount: u64,
+    status: OrderStatus,
+    amount: Yen,
     approval_code: Option<ApprovalCode>,
-    decided_at: Shown<Millis>,
+    decided_at: Millis,
     statement: Option<Bill>,
     points: u64,
     response_code: &'static str,
-    reason: Option<&'static str>,
-    retry: &'static str,
+    reason: Option<Reason>,
+    retry: Retry,
     clerk: Bilingual,
     /// Of a denial for another sale: null where the caller may not know of that one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    first: Option<Option<First>>,
+    first: Option<Option<FirstSale>>,
     #[serde(flatten)]
     movements: Option<Movements>,
     replayed: bool,
@@ -146,11 +119,12 @@ impl Decision {
             OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
         };
         let (captured_amount, refunded_amount) = match order.state {
-            OrderState::Captured { amount, refunded } => (amount.get(), refunded.get()),
-            OrderState::Tombstone | OrderState::Denied(_) | OrderState::Held { .. } | OrderState::Cancelled => (0, 0),
+            OrderState::Captured { amount, refunded } => (amount, refunded),
+            OrderState::Tombstone | OrderState::Denied(_) | OrderState::Held { .. } | OrderState::Cancelled => {
+                (Yen::ZERO, Yen::ZERO)
+            }
         };
-        let merchant_id = Shown(order.key.merchant);
-        let movements = Some(Movements { merchant_id, captured_amount, refunded_amount });
+        let movements = Some(Movements { merchant_id: order.key.merchant, captured_amount, refunded_amount });
         Self { movements, ..Self::new(&order.told(), &order.terms(), reason, replayed, now) }
     }
 
@@ -161,27 +135,26 @@ impl Decision {
     }
 
     fn new(order: &Told, terms: &CaptureTerms, reason: Option<Reason>, replayed: bool, now: Millis) -> Self {
-        let row = reason.map(Reason::row);
         let approved = reason.is_none();
         let points_back = matches!(reason, Some(Reason::CodeUsed | Reason::DuplicateSuspect));
         let approval_code = ApprovalCode(order.id.approval_code());
         let status = order.status(now);
-        let bill = Bill { month: Shown(terms.month), due: Shown(terms.due) };
+        let bill = Bill { month: terms.month, due: terms.due };
         Self {
-            authorization_id: Shown(order.id),
-            order_id: Shown(order.order_id),
+            authorization_id: order.id,
+            order_id: order.order_id,
             decision: if approved { "approved" } else { "denied" },
-            status: status.name(),
-            amount: order.amount.get(),
+            status,
+            amount: order.amount,
             approval_code: approved.then_some(approval_code),
-            decided_at: Shown(order.decided_at),
+            decided_at: order.decided_at,
             statement: (approved && order.billed).then_some(bill),
             points: if approved { terms.points } else { 0 },
-            response_code: row.map_or("00", |row| row.response_code),
-            reason: row.map(|row| row.name),
-            retry: reason.map_or(Retry::Never, |reason| reason.retry(replayed)).name(),
+            response_code: reason.map_or("00", |reason| reason.row().response_code),
+            reason,
+            retry: reason.map_or(Retry::Never, |reason| reason.retry(replayed)),
             clerk: Bilingual::plain(wording::clerk(status, reason, replayed)),
-            first: points_back.then(|| order.first.as_deref().map(First::from)),
+            first: points_back.then(|| order.first.as_deref().copied()),
             movements: None,
             replayed,
         }
@@ -191,8 +164,7 @@ impl Decision {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::domain::model::ids::{AuthorizationId, CustomerIx, Lsn, MerchantId, OrderId, Part};
-    use crate::domain::model::money::Yen;
+    use crate::domain::model::ids::{CustomerIx, Lsn, Part};
     use crate::domain::model::purchase::Channel;
     use crate::domain::model::request::OrderKey;
     use crate::domain::model::time::Now;

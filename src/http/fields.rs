@@ -119,24 +119,11 @@ macro_rules! choices {
         }
     )*};
 }
-choices!(Form, Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind);
-
-pub(crate) const fn merchant_status(status: MerchantStatus) -> &'static str {
-    match status {
-        MerchantStatus::Active => "active",
-        MerchantStatus::Inactive => "inactive",
-    }
-}
+choices!(Form, Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind, MerchantStatus);
 
 impl FromText for Month {
     fn from_text(text: &str) -> Result<Self, String> {
         Self::parse(text).ok_or_else(|| "must be `YYYY-MM`".to_owned())
-    }
-}
-
-impl FromText for MerchantStatus {
-    fn from_text(text: &str) -> Result<Self, String> {
-        one_of(&[Self::Active, Self::Inactive], merchant_status, text)
     }
 }
 
@@ -203,7 +190,9 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 /// The body with each number that is too large for the parser made one that it reads, and that no field takes.
 fn with_smaller_numbers(body: &[u8]) -> Cow<'_, [u8]> {
-    let (mut changed, mut kept, mut at) = (Vec::new(), 0, 0);
+    let mut changed = Vec::new();
+    let mut kept = 0;
+    let mut at = 0;
     while let Some(byte) = body.get(at) {
         let rest = body.get(at..).unwrap_or_default();
         let len = match byte {

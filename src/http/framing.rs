@@ -199,17 +199,17 @@ pub(crate) fn refused<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> usize {
 }
 
 /// A connection whose end can be seen without reading from it.
-pub(crate) trait Line: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn tcp(&self) -> &TcpStream;
 }
 
-impl Line for TcpStream {
+impl Transport for TcpStream {
     fn tcp(&self) -> &TcpStream {
         self
     }
 }
 
-impl Line for TlsStream<TcpStream> {
+impl Transport for TlsStream<TcpStream> {
     fn tcp(&self) -> &TcpStream {
         self.get_ref().0
     }
@@ -223,7 +223,7 @@ struct Wire<S: ?Sized> {
 
 /// What was seen of a connection's heads; asked once for each request, in order.
 #[derive(Clone)]
-pub(crate) struct Heads(Arc<Mutex<Wire<dyn Line>>>);
+pub(crate) struct Heads(Arc<Mutex<Wire<dyn Transport>>>);
 
 impl Heads {
     /// How the next request is framed. One that was not seen is not known to be well framed.
@@ -261,7 +261,7 @@ impl Heads {
 /// connection wait behind them: those were heard, and are carried out.
 pub(crate) struct Watched<S>(Arc<Mutex<Wire<S>>>);
 
-impl<S: Line> Watched<S> {
+impl<S: Transport> Watched<S> {
     pub(crate) fn new(stream: S) -> (Self, Heads) {
         let wire = Arc::new(Mutex::new(Wire { framing: Framing::new(), stream }));
         (Self(Arc::clone(&wire)), Heads(wire))
@@ -277,7 +277,7 @@ impl<S: Line> Watched<S> {
     }
 }
 
-impl<S: Line> AsyncRead for Watched<S> {
+impl<S: Transport> AsyncRead for Watched<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let wire = &mut *self.0.lock();
@@ -289,7 +289,7 @@ impl<S: Line> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: Line> AsyncWrite for Watched<S> {
+impl<S: Transport> AsyncWrite for Watched<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.send(bytes.len(), |stream| stream.poll_write(cx, bytes))
     }
@@ -307,8 +307,8 @@ impl<S: Line> AsyncWrite for Watched<S> {
 mod tests {
     use super::*;
 
-    /// The verdicts on all heads, however the bytes are cut.
-    fn verdicts(bytes: &[u8]) -> Vec<Framed> {
+    /// How all heads are framed, however the bytes are cut.
+    fn framings(bytes: &[u8]) -> Vec<Framed> {
         let mut whole = Framing::new();
         whole.feed(bytes);
         for size in 1..12 {
@@ -336,22 +336,22 @@ mod tests {
     fn both_lengths_are_found_in_either_order_and_case() {
         let tail = "\r\n\r\n0\r\n\r\n";
         assert_eq!(
-            verdicts(format!("POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked{tail}").as_bytes()),
+            framings(format!("POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked{tail}").as_bytes()),
             [Framed::TwoWays]
         );
         assert_eq!(
-            verdicts(format!("POST / HTTP/1.1\r\ntransfer-encoding:chunked\r\nCONTENT-LENGTH:4{tail}").as_bytes()),
+            framings(format!("POST / HTTP/1.1\r\ntransfer-encoding:chunked\r\nCONTENT-LENGTH:4{tail}").as_bytes()),
             [Framed::TwoWays]
         );
         let alone = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked{tail}");
-        assert_eq!(verdicts(alone.as_bytes()), [Framed::Well]);
+        assert_eq!(framings(alone.as_bytes()), [Framed::Well]);
         let pushed = format!("POST / HTTP/1.1\r\nContent-Length: {:0200}{tail}", 4);
-        assert_eq!(verdicts(pushed.as_bytes())[0], Framed::TwoWays, "a length that can't be seen whole is refused");
+        assert_eq!(framings(pushed.as_bytes())[0], Framed::TwoWays, "a length that can't be seen whole is refused");
     }
 
     #[test]
     fn one_coding_is_known_and_it_is_named_once() {
-        let of = |headers: &str| verdicts(format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n0\r\n\r\n").as_bytes());
+        let of = |headers: &str| framings(format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n0\r\n\r\n").as_bytes());
         for unknown in [
             "Transfer-Encoding: gzip, chunked",
             "transfer-encoding:\tGZIP,chunked",
@@ -378,11 +378,11 @@ mod tests {
     fn a_fragment_is_seen_in_the_request_line_and_nowhere_else() {
         let long = "a".repeat(200);
         for line in ["GET /a#f HTTP/1.1", "CONNECT a#f HTTP/1.1", &format!("GET /{long}#f HTTP/1.1")] {
-            assert_eq!(verdicts(format!("\r\n{line}\r\nHost: a\r\n\r\n").as_bytes()), [Framed::Fragment], "{line}");
+            assert_eq!(framings(format!("\r\n{line}\r\nHost: a\r\n\r\n").as_bytes()), [Framed::Fragment], "{line}");
         }
         let body =
             "POST /a HTTP/1.1\r\nReferer: b#f\r\nCookie: #\r\nContent-Length: 2\r\n\r\n##GET /a HTTP/1.1\r\n\r\n";
-        assert_eq!(verdicts(body.as_bytes()), [Framed::Well, Framed::Well]);
+        assert_eq!(framings(body.as_bytes()), [Framed::Well, Framed::Well]);
     }
 
     #[test]
@@ -396,6 +396,6 @@ mod tests {
         bytes += "GET /c HTTP/1.1\r\nHost: x\r\n\r\n";
         bytes += "POST /d HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
         let well = Framed::Well;
-        assert_eq!(verdicts(bytes.as_bytes()), [well, well, well, Framed::TwoWays]);
+        assert_eq!(framings(bytes.as_bytes()), [well, well, well, Framed::TwoWays]);
     }
 }

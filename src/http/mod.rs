@@ -4,7 +4,7 @@
 //! - `call`: one call from head to answer, the only place where the steps are put in order; `framing` watches what hyper
 //!   hides of its connection;
 //! - [`routes`]: every call with its roles in one table;
-//! - [`trust`]: who calls, whether it is the caller who calls, and who sends too many bad codes;
+//! - [`trust`]: who calls, and whether it is the caller who calls;
 //! - `fields`: JSON into checked values;
 //! - `calls`: the calls, a file a subject; `past`: what only the ledger knows;
 //! - `answer`, `problem`, `refusal`, `decision`: how answers look; `timing`: where a call's time went;
@@ -39,22 +39,16 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use crate::clock::Clock;
-use crate::code::{Issuers, Keyring};
 use crate::domain::model::time::Millis;
-use crate::engine::board::Board;
-use crate::engine::inbox::Inbox;
+use crate::engine::client::Client;
 use crate::journal::Follower;
-use crate::ledger::Books;
 use crate::metrics::CallTimers;
 
 pub use self::connection::{ADMIN_CONNECTIONS, Door, run};
-pub use calls::health::{Condition, Readiness};
 use routes::Router;
-use trust::bad_codes::BadCodes;
 use trust::callers::Callers;
 
 /// The OpenAPI description, as served.
@@ -75,12 +69,6 @@ pub struct Options {
     pub connection_age: Duration,
     /// How long answers in flight may take after the stop. Below the 5 s in which the process exits.
     pub drain_deadline: Duration,
-    /// Bad codes a minute from one source; the next one is refused.
-    pub bad_codes: trust::bad_codes::Limits,
-    /// Sources counted at once.
-    pub bad_code_sources: usize,
-    /// How long the ledger may take to answer.
-    pub past_timeout: Duration,
     /// Event feeds followed at once.
     pub event_feeds: usize,
     /// Whether `/metrics` is served without an ops key where there is no admin address: on loopback only.
@@ -97,9 +85,6 @@ impl Default for Options {
             body_timeout: Duration::from_secs(5),
             connection_age: Duration::from_secs(3_600),
             drain_deadline: Duration::from_millis(4_000),
-            bad_codes: trust::bad_codes::Limits::default(),
-            bad_code_sources: 65_536,
-            past_timeout: Duration::from_millis(500),
             event_feeds: EVENT_FEEDS,
             open_metrics: true,
         }
@@ -111,21 +96,14 @@ pub type ClockSetter = Arc<dyn Fn(Millis) -> Result<Millis, Millis> + Send + Syn
 
 /// What the process hands to the edge.
 pub struct Parts {
-    pub inbox: Inbox,
-    pub board: Arc<Board>,
-    /// Swapped whole at a rotation.
-    pub keyring: Arc<ArcSwap<Keyring>>,
-    pub issuers: Arc<Issuers>,
-    pub clock: Clock,
+    pub client: Arc<Client>,
     /// Swapped whole when the configuration is read again.
     pub callers: Arc<ArcSwap<Callers>>,
-    pub readiness: Arc<Readiness>,
     /// Every listener speaks TLS with it, or none does.
     pub tls: Option<TlsAcceptor>,
     pub metrics: Option<PrometheusHandle>,
     /// Each feed of events reads with another one of it.
     pub journal: Option<Follower>,
-    pub past: Option<Arc<dyn Books>>,
     /// Present in the sandbox only; without it the call does not exist.
     pub clock_setter: Option<ClockSetter>,
     pub options: Options,
@@ -133,78 +111,37 @@ pub struct Parts {
 
 /// Everything a call needs.
 pub struct Edge {
-    pub(crate) inbox: Inbox,
-    pub(crate) board: Arc<Board>,
-    pub(crate) keyring: Arc<ArcSwap<Keyring>>,
-    pub(crate) issuers: Arc<Issuers>,
-    /// The wall clock. See [`Edge::now`].
-    pub(crate) clock: Clock,
+    pub(crate) client: Arc<Client>,
     pub(crate) callers: Arc<ArcSwap<Callers>>,
-    pub(crate) readiness: Arc<Readiness>,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) journal: Option<Follower>,
-    pub(crate) past: Option<Arc<dyn Books>>,
     pub(crate) clock_setter: Option<ClockSetter>,
     pub(crate) options: Options,
-    pub(crate) bad_codes: BadCodes,
     pub(crate) router: Router,
     pub(crate) timers: CallTimers,
-    /// Look-ups of old orders under way; they block a thread each.
-    pub(crate) past_permits: Arc<Semaphore>,
     pub(crate) feed_permits: Arc<Semaphore>,
-    stop: watch::Sender<bool>,
     request_ids: RequestIds,
 }
 
-/// Old orders looked up at once: as many threads as may hang on a slow ledger.
-pub const PAST_LOOKUPS: usize = 16;
 /// Event feeds followed at once.
 pub const EVENT_FEEDS: usize = 16;
 
 impl Edge {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let options = parts.options;
-        let bad_codes = BadCodes::new(options.bad_codes, options.bad_code_sources);
         Arc::new(Self {
-            inbox: parts.inbox,
-            board: parts.board,
-            keyring: parts.keyring,
-            issuers: parts.issuers,
-            clock: parts.clock,
+            client: parts.client,
             callers: parts.callers,
-            readiness: parts.readiness,
             tls: parts.tls,
             metrics: parts.metrics,
             journal: parts.journal,
-            past: parts.past,
             clock_setter: parts.clock_setter,
-            bad_codes,
             router: Router::new(),
             timers: routes::timers(),
-            past_permits: Arc::new(Semaphore::new(PAST_LOOKUPS)),
-            feed_permits: Arc::new(Semaphore::new(options.event_feeds)),
-            stop: watch::Sender::new(false),
+            feed_permits: Arc::new(Semaphore::new(parts.options.event_feeds)),
             request_ids: RequestIds::new(),
-            options,
+            options: parts.options,
         })
-    }
-
-    /// What time it is for the service: the engine's, which does not go back where the wall clock does. What the engine
-    /// stamped is judged, and shown, by no other. Only the signatures of requests are of their callers' clocks.
-    pub(crate) fn now(&self) -> Millis {
-        self.clock.now().max(self.board.time())
-    }
-
-    /// Turns true when the process stops: long polls and feeds end then.
-    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
-    }
-
-    /// Ends what waits, closes idle connections, and shows as not ready.
-    pub(crate) fn begin_stop(&self) {
-        self.readiness.set(Condition::NotDraining, false);
-        self.stop.send_replace(true);
     }
 }
 
@@ -223,14 +160,7 @@ impl RequestIds {
     }
 
     fn make(&self) -> HeaderValue {
-        let mut left = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut text = Vec::with_capacity(self.start.len() + 16);
-        text.extend_from_slice(self.start.as_bytes());
-        while left > 0 {
-            text.push(b"0123456789abcdef"[usize::from(left.to_le_bytes()[0] & 15)]);
-            left >>= 4;
-        }
-        text[self.start.len()..].reverse();
+        let text = format!("{}{:x}", self.start, self.next.fetch_add(1, Ordering::Relaxed));
         HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("-"))
     }
 }

@@ -2,128 +2,43 @@
 //! customer's history.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Edge;
-use super::call::{Asked, ask, out_of_place};
+use super::call::{Asked, out_of_place};
 use super::problem::{AUTHORIZATION_UNKNOWN, FORBIDDEN, Problem};
 use super::trust::callers::Caller;
 use crate::domain::commands::past::Past;
-use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::{OnOrder, Request};
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId, TerminalKey};
 use crate::domain::model::order::{FirstSale, Order};
 use crate::domain::model::payment::BillKey;
-use crate::domain::model::request::{Beside, Named, OrderKey, Refund};
+use crate::domain::model::request::{Named, OrderKey, Refund};
 use crate::domain::model::time::Millis;
 use crate::domain::state::receipts::Known;
-use crate::engine::inbox::Answered;
 use crate::journal::Follower;
-use crate::ledger::{Books, CustomerPast, LedgerError};
+use crate::ledger::CustomerPast;
 
 /// How long a bill may wait for the ledger.
 const CATCH_UP: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The ledger did not answer, or not in time.
-pub(crate) struct Unavailable;
-
-/// Asks the ledger, on a thread that may block. `None` where there is no ledger.
-async fn read<T: Send + 'static>(
-    edge: &Edge,
-    ask: impl FnOnce(&dyn Books) -> Result<T, LedgerError> + Send + 'static,
-) -> Result<Option<T>, Unavailable> {
-    let Some(books) = edge.past.as_ref().map(Arc::clone) else { return Ok(None) };
-    let permit = Arc::clone(&edge.past_permits).acquire_owned();
-    let Ok(Ok(permit)) = tokio::time::timeout(edge.options.past_timeout, permit).await else { return Err(Unavailable) };
-    let look = tokio::task::spawn_blocking(move || {
-        // Held until the ledger lets go, also when nobody waits any more.
-        let _permit = permit;
-        ask(books.as_ref())
-    });
-    match tokio::time::timeout(edge.options.past_timeout, look).await {
-        Ok(Ok(Ok(found))) => Ok(Some(found)),
-        Ok(Ok(Err(error))) => {
-            tracing::warn!(%error, "the ledger could not be read");
-            Err(Unavailable)
-        }
-        Ok(Err(_)) | Err(_) => Err(Unavailable),
-    }
-}
-
-/// Puts a question about an order to the engine; where memory can't tell, once more, with what the ledger has.
-pub(crate) async fn ask_on_order(edge: &Edge, doing: OnOrder) -> Result<Answered, Problem> {
-    ask_with(edge, doing, Past::NotAsked).await
-}
-
-/// As [`ask_on_order`], by one who may have looked into the ledger already.
-pub(crate) async fn ask_with(edge: &Edge, doing: OnOrder, past: Past) -> Result<Answered, Problem> {
-    let has_asked = past != Past::NotAsked;
-    let again = if has_asked { None } else { Some(doing.clone()) };
-    let answered = ask(edge, Request::OnOrder { doing: Box::new(doing), past }, None).await?;
-    match (answered.reply, again) {
-        (Reply::AskLedger, Some(doing)) => {
-            let past = look(edge, doing.names()).await;
-            let answered = ask(edge, Request::OnOrder { doing: Box::new(doing), past }, None).await?;
-            told(answered)
-        }
-        (reply, _) => told(Answered { reply, ..answered }),
-    }
-}
-
-fn told(answered: Answered) -> Result<Answered, Problem> {
-    match answered.reply {
-        Reply::AskLedger | Reply::Refused(Refusal::LedgerKnows) => Err(Problem::not_ready()),
-        _ => Ok(answered),
-    }
-}
-
-/// Looks orders up, in one look. Nothing is known where there is no ledger.
-async fn look(edge: &Edge, names: Vec<Named>) -> Past {
-    match read(edge, move |books| orders(books, &names)).await {
-        Ok(found) => Past::Orders(found.unwrap_or_default()),
-        Err(Unavailable) => Past::Unavailable,
-    }
-}
-
-/// What stands beside an order that is named by its id is found by its key.
-fn orders(books: &dyn Books, names: &[Named]) -> Result<Vec<Order>, LedgerError> {
-    let mut found = Vec::new();
-    for name in names {
-        match name {
-            Named::Key(key) => found.extend(books.past_order_by_key(key)?),
-            Named::Id(id) => {
-                let Some(order) = books.past_order(*id)? else { continue };
-                for beside in [Beside::Captured, Beside::StoodIn] {
-                    let Some(key) = order.key.beside(beside) else { continue };
-                    found.extend(books.past_order_by_key(&key)?);
-                }
-                found.push(order);
-            }
-        }
-    }
-    Ok(found)
-}
-
 /// The order of a refund, as the ledger has it where memory will ask for that: so the refund is one question.
 pub(crate) async fn past_of(edge: &Edge, refund: &Refund) -> Past {
     let doing = OnOrder::Find(refund.sale);
-    let Ok(answered) = ask(edge, doing.clone().into(), None).await else { return Past::NotAsked };
+    let Ok(answered) = edge.client.ask(doing.clone().into(), None).await else { return Past::NotAsked };
     let is_whole =
         matches!(&answered.reply, Reply::Order(order) if order.refunds.as_ref().is_none_or(|made| made.before == 0));
-    if is_whole { Past::NotAsked } else { look(edge, doing.names()).await }
+    if is_whole { Past::NotAsked } else { edge.client.ledger.orders(doing.names()).await }
 }
 
 /// What the ledger has of ids of the office, in one look. None where it can't tell: then only what memory knows is
 /// answered, and nothing is posted, for it could be posted twice.
 pub(crate) async fn known(edge: &Edge, ids: Vec<OfficeId>) -> Option<Known> {
-    match read(edge, move |books| books.known(&ids)).await {
-        Ok(found) => Some(found.unwrap_or_else(Known::nothing)),
-        Err(Unavailable) => None,
-    }
+    let found = edge.client.ledger.ask(move |books| books.known(&ids)).await;
+    found.ok().map(|found| found.unwrap_or_else(Known::nothing))
 }
 
 /// What NP Atobarai invoices are called: by the authorization id of their purchase.
@@ -148,14 +63,14 @@ impl BillNames {
         if orders.is_empty() {
             return Ok(());
         }
-        match ask(edge, Request::NameOrders(orders.clone().into_boxed_slice()), None).await?.reply {
+        match edge.client.ask(Request::NameOrders(orders.clone().into_boxed_slice()), None).await?.reply {
             Reply::OrderNames(names) => self.add(names),
             other => return Err(out_of_place(&other)),
         }
         orders.retain(|order| !self.0.contains_key(order));
         if !orders.is_empty() {
-            let found = read(edge, move |books| books.names(&orders)).await;
-            self.add(found.map_err(|Unavailable| Problem::not_ready())?.unwrap_or_default());
+            let found = edge.client.ledger.ask(move |books| books.names(&orders)).await?;
+            self.add(found.unwrap_or_default());
         }
         Ok(())
     }
@@ -187,25 +102,24 @@ pub(crate) async fn bill_names(edge: &Edge, bills: impl IntoIterator<Item = Bill
 
 /// All that the ledger has of a customer.
 pub(crate) async fn customer_past(edge: &Edge, customer: CustomerId) -> Result<CustomerPast, Problem> {
-    let found = read(edge, move |books| books.past_of(&customer)).await;
-    found.map(Option::unwrap_or_default).map_err(|Unavailable| Problem::not_ready())
+    Ok(edge.client.ledger.ask(move |books| books.past_of(&customer)).await?.unwrap_or_default())
 }
 
 /// Waits until the ledger knows everything that was answered before. It is behind by some 0.5 s at most, unless the
 /// database is away or much is waiting.
 pub(crate) async fn caught_up(edge: &Edge) -> Result<(), Problem> {
     let deadline = tokio::time::Instant::now() + CATCH_UP;
-    let mut stopping = edge.stopping();
+    let mut stopping = edge.client.stopping();
     loop {
         // What is durable now; it grows while the ledger is waited for.
         let durable = edge.journal.as_ref().map_or(Lsn::ZERO, Follower::last);
-        match read(edge, move |books| Ok(books.as_of()? >= durable)).await {
+        match edge.client.ledger.ask(move |books| Ok(books.as_of()? >= durable)).await? {
             // A stop does not wait for a ledger that somebody holds.
-            Ok(Some(false)) if tokio::time::Instant::now() < deadline && !*stopping.borrow() => {
+            Some(false) if tokio::time::Instant::now() < deadline && !*stopping.borrow() => {
                 drop(tokio::time::timeout(LOOK_AGAIN, stopping.changed()).await);
             }
-            Ok(Some(true) | None) => return Ok(()),
-            Ok(Some(false)) | Err(Unavailable) => return Err(Problem::not_ready()),
+            Some(true) | None => return Ok(()),
+            Some(false) => return Err(Problem::not_ready()),
         }
     }
 }
@@ -221,24 +135,29 @@ pub(crate) fn unknown() -> Problem {
     Problem::new(&AUTHORIZATION_UNKNOWN, "Check the id. Orders of other merchants are not shown.")
 }
 
-/// An order, in memory or in the ledger.
-pub(crate) async fn order(edge: &Edge, name: Named) -> Result<Found, Problem> {
-    let answered = ask_on_order(edge, OnOrder::Find(name)).await?;
+/// An order, in memory or in the ledger, if there is one.
+async fn order(edge: &Edge, name: Named) -> Result<Option<Found>, Problem> {
+    let answered = edge.client.ask_on_order(OnOrder::Find(name)).await?;
     match answered.reply {
-        Reply::Order(order) => Ok(Found { order: *order, at: answered.now.at }),
-        Reply::Unknown => Err(unknown()),
+        Reply::Order(order) => Ok(Some(Found { order: *order, at: answered.now.at })),
+        Reply::Unknown => Ok(None),
         other => Err(out_of_place(&other)),
     }
 }
 
 /// An order that the caller may see.
-pub(crate) async fn find(asked: &Asked<'_>, name: Named) -> Result<Found, Problem> {
-    let found = order(asked.edge, name).await?;
+pub(crate) async fn find(asked: &Asked, name: Named) -> Result<Found, Problem> {
+    find_if_known(asked, name).await?.ok_or_else(unknown)
+}
+
+/// As [`find`]. An order of a merchant for whom the caller does not speak is none.
+async fn find_if_known(asked: &Asked, name: Named) -> Result<Option<Found>, Problem> {
     let caller = &asked.known()?.caller;
-    if !caller.sees(&found.order.key.merchant) {
-        return Err(unknown());
+    let found = order(&asked.edge, name).await?.filter(|found| caller.sees(&found.order.key.merchant));
+    match &found {
+        Some(found) if !caller.is_at(sold_at(&asked.edge, caller, found).await?) => Err(other_terminal()),
+        _ => Ok(found),
     }
-    if caller.is_at(sold_at(asked.edge, caller, &found).await?) { Ok(found) } else { Err(other_terminal()) }
 }
 
 /// Where an order was sold. One that was taken back into memory has left that in the ledger.
@@ -247,21 +166,18 @@ async fn sold_at(edge: &Edge, caller: &Caller, found: &Found) -> Result<Option<T
         return Ok(found.order.terminal);
     }
     let id = found.order.id;
-    match look(edge, vec![Named::Id(id)]).await {
+    match edge.client.ledger.orders(vec![Named::Id(id)]).await {
         Past::Orders(orders) => Ok(orders.into_iter().find(|order| order.id == id).and_then(|order| order.terminal)),
         Past::NotAsked | Past::Unavailable => Err(Problem::not_ready()),
     }
 }
 
 /// Refuses a caller who is bound to terminals and names an order of another one. An order that nobody knows is nobody's.
-pub(crate) async fn check_terminal(asked: &Asked<'_>, key: OrderKey) -> Result<(), Problem> {
+pub(crate) async fn check_terminal(asked: &Asked, key: OrderKey) -> Result<(), Problem> {
     if asked.known()?.caller.terminals.is_none() {
         return Ok(());
     }
-    match find(asked, Named::Key(key)).await {
-        Err(problem) if problem.reason() == AUTHORIZATION_UNKNOWN.reason => Ok(()),
-        found => found.map(drop),
-    }
+    find_if_known(asked, Named::Key(key)).await.map(drop)
 }
 
 pub(crate) fn other_terminal() -> Problem {
@@ -273,11 +189,11 @@ pub(crate) fn other_terminal() -> Problem {
 
 /// Whether the caller may be told of the sale that a denial points to. The same basket was bought at the same shop; a code
 /// may have been used anywhere.
-pub(crate) async fn may_know(asked: &Asked<'_>, reason: Option<Reason>, first: &FirstSale) -> Result<bool, Problem> {
+pub(crate) async fn may_know(asked: &Asked, reason: Option<Reason>, first: &FirstSale) -> Result<bool, Problem> {
     let caller = &asked.known()?.caller;
     if reason != Some(Reason::CodeUsed) || caller.sees_any_merchant() {
         return Ok(true);
     }
-    let found = order(asked.edge, Named::Id(first.authorization)).await;
-    Ok(found.is_ok_and(|found| caller.sees(&found.order.key.merchant)))
+    let found = order(&asked.edge, Named::Id(first.authorization)).await.ok().flatten();
+    Ok(found.is_some_and(|found| caller.sees(&found.order.key.merchant)))
 }

@@ -11,6 +11,7 @@ use super::decision::Bilingual;
 use crate::domain::model::bounds::Full;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::wording::Circumstances;
+use crate::engine::client::NoAnswer;
 
 /// One row of the table of errors.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,15 +81,19 @@ kinds! {
 }
 
 /// One field that is wrong: a JSON pointer into the body, or the name of a path or query parameter or of a header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FieldError {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pointer: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parameter: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<&'static str>,
-    pub detail: String,
+#[derive(Debug, Serialize)]
+struct FieldError {
+    #[serde(flatten)]
+    place: Place,
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Place {
+    Pointer(String),
+    Parameter(String),
+    Header(&'static str),
 }
 
 /// An error on its way out. Boxed content, so that a `Result` with it stays small.
@@ -126,52 +131,41 @@ impl Problem {
 
     /// A parameter of the path or the query.
     pub fn parameter(name: &str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        let mut problem = Self::new(&INVALID_FIELD, format!("`{name}` {detail}."));
-        problem.0.errors.push(FieldError { pointer: None, parameter: Some(name.to_owned()), header: None, detail });
-        problem
+        Self::new(&INVALID_FIELD, "").with_error(name, Place::Parameter(name.to_owned()), detail)
     }
 
     /// A part of the path that can't be read: no such address.
     pub fn in_path(name: &str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        let mut problem = Self::new(&MALFORMED, format!("`{name}` {detail}."));
-        problem.0.errors.push(FieldError { pointer: None, parameter: Some(name.to_owned()), header: None, detail });
-        problem
+        Self::new(&MALFORMED, "").with_error(name, Place::Parameter(name.to_owned()), detail)
     }
 
     /// A header that can't be read.
     pub fn in_header(name: &'static str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        let mut problem = Self::new(&MALFORMED, format!("`{name}` {detail}."));
-        problem.0.errors.push(FieldError { pointer: None, parameter: None, header: Some(name), detail });
-        problem
+        Self::new(&MALFORMED, "").with_error(name, Place::Header(name), detail)
     }
 
     #[must_use]
-    pub fn with_field(mut self, pointer: &str, detail: impl Into<String>) -> Self {
+    pub fn with_field(self, pointer: &str, detail: impl Into<String>) -> Self {
+        self.with_error(pointer, Place::Pointer(pointer.to_owned()), detail)
+    }
+
+    /// It is the detail of the whole problem too, where that has none.
+    fn with_error(mut self, name: &str, place: Place, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         if self.0.detail.is_empty() {
-            self.0.detail = format!("`{pointer}` {detail}.");
+            self.0.detail = format!("`{name}` {detail}.");
         }
-        self.0.errors.push(FieldError { pointer: Some(pointer.to_owned()), parameter: None, header: None, detail });
+        self.0.errors.push(FieldError { place, detail });
         self
     }
 
     /// A customer who may not pay: the reason of the denial table, and the words for the customer's phone.
     pub fn code_refused(reason: Reason, circumstances: &Circumstances) -> Self {
-        let (row, words) = (reason.row(), circumstances.words(reason));
+        let row = reason.row();
+        let words = circumstances.words(reason);
         let next_step = Bilingual::filled(words, &[("why", circumstances.why().unwrap_or_default())]);
-        Self(Box::new(Inner {
-            status: row.http,
-            reason: row.name,
-            title: "No code for this customer now",
-            detail: "Show `next_step` to the customer.".to_owned(),
-            errors: Vec::new(),
-            extra: Map::new(),
-            headers: Vec::new(),
-        }))
-        .with("next_step", serde_json::json!(next_step))
+        let kind = Kind { status: row.http, reason: row.name, title: "No code for this customer now" };
+        Self::new(&kind, "Show `next_step` to the customer.").with("next_step", serde_json::json!(next_step))
     }
 
     #[must_use]
@@ -290,6 +284,17 @@ impl Problem {
             content_type: "application/problem+json",
             headers: inner.headers,
             body: Body::whole(body),
+        }
+    }
+}
+
+impl From<NoAnswer> for Problem {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::Busy => Self::busy(),
+            NoAnswer::NotReady => Self::not_ready(),
+            NoAnswer::Full(full) => Self::full(full),
+            NoAnswer::TooLarge => Self::fact_too_large(),
         }
     }
 }

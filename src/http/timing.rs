@@ -1,110 +1,99 @@
-//! Where the time of a call went, for `Server-Timing`: what the engine tells of each question, summed over the call. An
-//! answer for which the engine was not asked has none.
+//! `Server-Timing`: where the time of a call went. An answer for which the engine was not asked has none.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderName, HeaderValue};
-use tokio::task::JoinError;
 
 use super::answer::Answer;
-use super::call::push_milliseconds;
 use super::problem::Problem;
-use crate::engine::inbox::Stages;
+use crate::engine::spent;
+use crate::engine::spent::Spent;
 
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-
-/// Of one call, so far.
-#[derive(Clone, Copy, Default)]
-struct Spent {
-    /// When the first question was put.
-    first: Option<Instant>,
-    /// Of all questions that were answered.
-    stages: Option<Stages>,
-}
-
-tokio::task_local! {
-    /// Of the call that this task answers.
-    static SPENT: Cell<Spent>;
-}
-
-fn change(with: impl FnOnce(&mut Spent)) {
-    // A question that no call puts, such as one of the network's link, is nobody's to count.
-    let count = |spent: &Cell<Spent>| {
-        let mut now = spent.get();
-        with(&mut now);
-        spent.set(now);
-    };
-    SPENT.try_with(count).unwrap_or_default();
-}
-
-/// A question is put now.
-pub(crate) fn begin() {
-    change(|spent| spent.first = spent.first.or_else(|| Some(Instant::now())));
-}
-
-/// A question was answered.
-pub(crate) fn note(stages: &Stages) {
-    change(|spent| {
-        let sum = spent.stages.get_or_insert_default();
-        sum.queue += stages.queue;
-        sum.decide += stages.decide;
-        sum.journal += stages.journal;
-    });
-}
 
 /// Answers a call and says where its time went, unless the call says so itself.
 pub(crate) async fn timed(
     received: Instant,
     call: impl Future<Output = Result<Answer, Problem>>,
 ) -> Result<Answer, Problem> {
-    let answering = async {
-        let answered = call.await;
-        let Some(timing) = header(received, SPENT.with(Cell::get)) else { return answered };
-        match answered {
-            Ok(answer) if answer.headers.iter().any(|(name, _)| *name == SERVER_TIMING) => Ok(answer),
-            Ok(answer) => Ok(answer.with_header(SERVER_TIMING, timing)),
-            Err(problem) => Err(match HeaderValue::from_str(&timing) {
-                Ok(value) => problem.with_header(SERVER_TIMING, value),
-                Err(_) => problem,
-            }),
-        }
-    };
-    SPENT.scope(Cell::default(), answering).await
-}
-
-/// A part of a call in a task of its own, which nobody ends by hanging up. What it asks counts for the call.
-pub(crate) async fn in_own_task<T: Send + 'static>(
-    part: impl Future<Output = T> + Send + 'static,
-) -> Result<T, JoinError> {
-    let so_far = SPENT.try_with(Cell::get).unwrap_or_default();
-    let apart = SPENT.scope(Cell::new(so_far), async move { (part.await, SPENT.with(Cell::get)) });
-    let (done, spent) = tokio::spawn(apart).await?;
-    change(|now| *now = spent);
-    Ok(done)
+    let (answered, spent) = spent::counted(call).await;
+    let Some(timing) = of_call(received, spent) else { return answered };
+    match answered {
+        Ok(answer) if answer.headers.iter().any(|(name, _)| *name == SERVER_TIMING) => Ok(answer),
+        Ok(answer) => Ok(answer.with_header(SERVER_TIMING, timing)),
+        Err(problem) => Err(match HeaderValue::from_str(&timing) {
+            Ok(value) => problem.with_header(SERVER_TIMING, value),
+            Err(_) => problem,
+        }),
+    }
 }
 
 /// What came before the first question is `parse`, what no question took is `answer`: the wait of a long poll too.
-fn header(received: Instant, spent: Spent) -> Option<String> {
+fn of_call(received: Instant, spent: Spent) -> Option<String> {
     let (first, stages) = (spent.first?, spent.stages?);
     let parse = first.saturating_duration_since(received);
     let known = parse + stages.queue + stages.decide + stages.journal;
-    let answer = received.elapsed().saturating_sub(known);
-    let all: [(&str, Duration); 5] = [
+    Some(header(&[
         ("parse", parse),
         ("queue", stages.queue),
         ("decide", stages.decide),
         ("journal", stages.journal),
-        ("answer", answer),
-    ];
-    let mut text = String::with_capacity(128);
-    for (stage, took) in all {
+        ("answer", received.elapsed().saturating_sub(known)),
+    ]))
+}
+
+/// The header's value.
+pub(crate) fn header(stages: &[(&str, Duration)]) -> String {
+    let mut text = String::with_capacity(160);
+    for (stage, took) in stages {
         if !text.is_empty() {
             text += ", ";
         }
         text += stage;
         text += ";dur=";
-        push_milliseconds(&mut text, took);
+        push_milliseconds(&mut text, *took);
     }
-    Some(text)
+    text
+}
+
+/// Appends milliseconds with three decimals. By hand, because every decision has six.
+fn push_milliseconds(text: &mut String, took: Duration) {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    // 16 digits of whole milliseconds, the point and the decimals.
+    let mut digits = [b'0'; 20];
+    let mut left = micros;
+    let mut begin = digits.len();
+    for (at, place) in digits.iter_mut().enumerate().rev() {
+        if at == 16 {
+            *place = b'.';
+            continue;
+        }
+        if left == 0 && at < 15 {
+            break;
+        }
+        *place = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        left /= 10;
+        begin = at;
+    }
+    text.push_str(digits.get(begin..).and_then(|shown| std::str::from_utf8(shown).ok()).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_decimals() {
+        let shown = |micros| {
+            let mut text = String::new();
+            push_milliseconds(&mut text, Duration::from_micros(micros));
+            text
+        };
+        for (micros, text) in
+            [(0, "0.000"), (7, "0.007"), (1_234, "1.234"), (10_000, "10.000"), (98_765_432, "98765.432")]
+        {
+            assert_eq!(shown(micros), text);
+        }
+        assert_eq!(shown(u64::MAX), "8446744073709551.615", "no one waits for half a million years");
+    }
 }

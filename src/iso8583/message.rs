@@ -214,7 +214,9 @@ pub fn pack<'v>(
     layout: Layout,
     out: &mut Vec<u8>,
 ) -> Result<(), BadValue> {
-    let (begin, mut map, mut last) = (out.len(), 0_u128, 1);
+    let begin = out.len();
+    let mut map = 0_u128;
+    let mut last = 1;
     out.extend_from_slice(&mti);
     let mut body = Vec::with_capacity(256);
     for (number, value) in elements {

@@ -113,7 +113,9 @@ impl Echo {
     /// Takes what `message` has of the elements that an answer of this type repeats; its former content goes, its memory
     /// is used again.
     pub fn fill(&mut self, message: &Message<'_>, kind: Kind, answer: Mti) {
-        (self.mti, self.map, self.splits) = (answer, 0, [0; 2]);
+        self.mti = answer;
+        self.map = 0;
+        self.splits = [0; 2];
         self.packed.clear();
         for number in kind.repeated() {
             let Some(element) = message.packed(*number) else { continue };

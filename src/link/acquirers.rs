@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::model::ids::MerchantId;
+use crate::domain::model::merchant::Merchants;
 use crate::domain::model::money::Yen;
-use crate::http::trust::callers::Merchants;
 
 /// SHA-256 of a certificate, DER.
 pub type Fingerprint = [u8; 32];
@@ -49,10 +49,7 @@ impl Acquirer {
     }
 
     pub fn speaks_for(&self, merchant: &MerchantId) -> bool {
-        match &self.merchants {
-            Merchants::All => true,
-            Merchants::Only(list) => list.contains(merchant),
-        }
+        self.merchants.include(merchant)
     }
 }
 

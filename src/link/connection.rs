@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Link;
 use super::acquirers::Fingerprint;
-use super::desk::Desk;
+use super::session::Session;
 use crate::iso8583::frame::Absurd;
 use crate::metrics::Metrics;
 
@@ -20,7 +20,7 @@ const MOST_UNREAD: usize = 256 * 1_024;
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a peer has to answer our sign-off, and to close after us.
-const FAREWELL: Duration = Duration::from_millis(500);
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Why a link ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,22 +67,22 @@ pub(crate) async fn serve<S>(link: Arc<Link>, stream: S, certificate: Option<Fin
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut desk = Desk::new(Arc::clone(&link), certificate);
-    let end = run(&link, stream, &mut desk).await;
+    let mut session = Session::new(Arc::clone(&link), certificate);
+    let end = run(&link, stream, &mut session).await;
     if let Some(reason) = end.name() {
         Metrics::shed(reason);
         tracing::warn!(reason, "a link was closed");
     }
     // What is under way goes on without its caller: a reversal that was heard is carried out, and a bad code counts. The
     // stop waits for it as for any other.
-    while !desk.is_still() {
-        desk.go_on().await;
+    while !session.is_idle() {
+        session.go_on().await;
     }
 }
 
-async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &mut Desk) -> End {
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, session: &mut Session) -> End {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut stopping = link.edge.stopping();
+    let mut stopping = link.client.stopping();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut times = Times::new(Instant::now());
@@ -92,63 +92,62 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(link: &Link, stream: S, desk: &m
     let mut is_flushed = true;
     let mut stopped: Option<Instant> = None;
     // The peer says no more, and may still listen.
-    let mut is_deaf = false;
+    let mut is_read_closed = false;
     // It listens no more; what it sent before it went is still in the socket.
-    let mut is_mute = false;
-    let outlet = desk.outlet();
+    let mut is_write_closed = false;
+    let outlet = session.outlet();
     loop {
-        if desk.output.len() == written || is_mute {
+        if session.output.len() == written || is_write_closed {
             written = 0;
-            desk.output.clear();
+            session.output.clear();
         }
-        if desk.output.is_empty() && is_flushed {
+        if session.output.is_empty() && is_flushed {
             times.written = Instant::now();
-            let has_ended = |since: Instant| desk.is_done() || since.elapsed() > FAREWELL && desk.is_still();
-            if stopped.is_some_and(has_ended) || is_deaf && desk.is_still() {
-                return farewell(&mut reader, &mut writer).await;
+            let has_ended = |since: Instant| session.is_done() || since.elapsed() > CLOSE_WITHIN && session.is_idle();
+            if stopped.is_some_and(has_ended) || is_read_closed && session.is_idle() {
+                return close(&mut reader, &mut writer).await;
             }
         }
-        let unwritten = desk.output.get(written..).unwrap_or_default();
-        let may_read = !is_deaf && unwritten.len() < MOST_UNREAD && desk.has_room();
+        let unwritten = session.output.get(written..).unwrap_or_default();
+        let may_read = !is_read_closed && unwritten.len() < MOST_UNREAD && session.has_room();
         let mut end = None;
         tokio::select! {
             biased;
-            () = outlet.ready() => desk.take_answers(),
-            Some(done) = desk.afterwards.join_next(), if !desk.afterwards.is_empty() => desk.finish(done),
-            wrote = write(&mut writer, unwritten), if !unwritten.is_empty() || !is_flushed => match wrote {
-                Ok(Wrote::Some(count)) => {
-                    (written, is_flushed, times.written) = (written + count, false, Instant::now());
+            () = outlet.ready() => session.take_answers(),
+            Some(done) = session.tasks.join_next(), if !session.tasks.is_empty() => session.finish(done),
+            wrote = write(&mut writer, unwritten), if !unwritten.is_empty() || !is_flushed => {
+                is_write_closed |= wrote.is_err();
+                is_flushed = !matches!(wrote, Ok(Wrote::Some(_)));
+                if let Ok(Wrote::Some(count)) = wrote {
+                    written += count;
+                    times.written = Instant::now();
                 }
-                Ok(Wrote::All) => is_flushed = true,
-                Err(_) => (is_mute, is_flushed) = (true, true),
-            },
+            }
             read = read(&mut reader, input.room()), if may_read => {
                 let Ok(count) = read else { return End::Closed };
-                is_deaf = count == 0;
-                if is_deaf {
+                is_read_closed = count == 0;
+                if is_read_closed {
                     continue;
                 }
                 let now = Instant::now();
-                (times.heard, times.asked) = (now, None);
-                match hear(link, desk, input.rest(), now) {
+                times.heard = now;
+                times.asked = None;
+                match take_messages(link, session, input.rest(), now) {
                     Ok(taken) => times.half = input.take(taken).then(|| times.half.filter(|_| taken == 0).unwrap_or(now)),
                     Err(Absurd) => return End::Absurd,
                 }
             }
             _ = stopping.wait_for(|stopping| *stopping), if stopped.is_none() => {
                 stopped = Some(Instant::now());
-                desk.sign_off();
+                session.sign_off();
             }
-            _ = tick.tick() => {
-                end = look(link, desk, &mut times, may_read, Instant::now());
-            }
+            _ = tick.tick() => end = check_silence(link, session, &mut times, may_read, Instant::now()),
         }
-        if let Some(end) = end {
-            if end == End::Stuck && !may_read && !is_deaf {
-                hear_out(link, desk, &mut input, &mut reader).await;
-            }
-            return end;
+        let Some(end) = end else { continue };
+        if end == End::Stuck && !may_read && !is_read_closed {
+            read_out(link, session, &mut input, &mut reader).await;
         }
+        return end;
     }
 }
 
@@ -212,34 +211,34 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resu
 }
 
 /// Takes the whole messages; gives how many bytes they were.
-fn hear(link: &Link, desk: &mut Desk, bytes: &[u8], now: Instant) -> Result<usize, Absurd> {
+fn take_messages(link: &Link, session: &mut Session, bytes: &[u8], now: Instant) -> Result<usize, Absurd> {
     let mut taken = 0;
     while let Some(frame) = link.options.framing.next(bytes.get(taken..).unwrap_or_default())? {
-        desk.hear(&frame, now);
+        session.receive(&frame, now);
         taken += frame.taken;
     }
     Ok(taken)
 }
 
 /// A peer that does not take its answers is let go, but not what it sent while we did not read: that has arrived.
-async fn hear_out(link: &Link, desk: &mut Desk, input: &mut Input, reader: &mut (impl AsyncRead + Unpin)) {
-    let until = Instant::now() + FAREWELL;
+async fn read_out(link: &Link, session: &mut Session, input: &mut Input, reader: &mut (impl AsyncRead + Unpin)) {
+    let until = Instant::now() + CLOSE_WITHIN;
     while Instant::now() < until {
-        if !desk.has_room() {
-            desk.go_on().await;
+        if !session.has_room() {
+            session.go_on().await;
             continue;
         }
         let read = tokio::time::timeout(TICK, reader.read_buf(input.room())).await;
         if !matches!(read, Ok(Ok(1..))) {
             return;
         }
-        let Ok(taken) = hear(link, desk, input.rest(), Instant::now()) else { return };
+        let Ok(taken) = take_messages(link, session, input.rest(), Instant::now()) else { return };
         input.take(taken);
     }
 }
 
 /// Is anybody there?
-fn look(link: &Link, desk: &mut Desk, times: &mut Times, may_read: bool, now: Instant) -> Option<End> {
+fn check_silence(link: &Link, session: &mut Session, times: &mut Times, may_read: bool, now: Instant) -> Option<End> {
     let patience = link.options.patience;
     let is_slow = times.half.is_some_and(|since| may_read && now - since > patience);
     if is_slow || now - times.written > patience {
@@ -249,7 +248,7 @@ fn look(link: &Link, desk: &mut Desk, times: &mut Times, may_read: bool, now: In
         Some(asked) if now - asked > patience => Some(End::Silent),
         None if now - times.heard > link.options.idle => {
             times.asked = Some(now);
-            desk.ask_echo();
+            session.ask_echo();
             None
         }
         _ => None,
@@ -258,13 +257,13 @@ fn look(link: &Link, desk: &mut Desk, times: &mut Times, may_read: bool, now: In
 
 /// Our end is closed first and the peer's waited for: closed at once, what it sent last would make its side forget our
 /// last answers.
-async fn farewell(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) -> End {
-    let close = async {
+async fn close(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) -> End {
+    let closing = async {
         writer.shutdown().await.ok();
         let mut rest = [0; 1_024];
         while reader.read(&mut rest).await.is_ok_and(|count| count > 0) {}
     };
     // Who does not close is closed upon.
-    drop(tokio::time::timeout(FAREWELL, close).await);
+    drop(tokio::time::timeout(CLOSE_WITHIN, closing).await);
     End::Closed
 }

@@ -2,19 +2,19 @@
 //!
 //! - this file: the listener, and the bounds of its connections;
 //! - `connection`: bytes in, bytes out, silence and the drain;
-//! - `desk`: one message from its bytes to the engine, and an answer from the engine to its bytes;
+//! - `session`: one message from its bytes to the engine, and an answer from the engine to its bytes;
 //! - `sale`: what a sale's message says, its code judged by itself;
-//! - `afterwards`: what is asked after a decision: reversals, captures, refunds, advices;
-//! - [`acquirers`]: who speaks; `verdict`: what an answer says.
+//! - `on_order`: what is asked after a decision: reversals, captures, refunds, advices;
+//! - [`acquirers`]: who speaks; `response`: what an answer says.
 //!
-//! Nothing here decides. A message goes through the same steps as a call of the HTTP side, and to the same books.
+//! Nothing here decides. A message is put to the engine as a call of HTTP is, by the same client.
 
 pub mod acquirers;
-mod afterwards;
 mod connection;
-mod desk;
+mod on_order;
+mod response;
 mod sale;
-mod verdict;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::http::Edge;
+use crate::engine::client::Client;
 use crate::iso8583::frame::Framing;
 use crate::iso8583::message::Layout;
 use crate::iso8583::profile::Kind;
@@ -83,7 +83,7 @@ impl Default for Options {
 
 /// What all connections of the listener share.
 pub struct Link {
-    pub(crate) edge: Arc<Edge>,
+    pub(crate) client: Arc<Client>,
     acquirers: Acquirers,
     options: Options,
     tls: Option<TlsAcceptor>,
@@ -91,17 +91,17 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(edge: Arc<Edge>, acquirers: Acquirers, options: Options, tls: Option<TlsAcceptor>) -> Arc<Self> {
+    pub fn new(client: Arc<Client>, acquirers: Acquirers, options: Options, tls: Option<TlsAcceptor>) -> Arc<Self> {
         let timers = CallTimers::new("iso8583", Kind::ALL.map(Kind::name));
-        Arc::new(Self { edge, acquirers, options, tls, timers })
+        Arc::new(Self { client, acquirers, options, tls, timers })
     }
 }
 
-/// Serves links until the edge stops, then signs off, finishes what is under way and closes. Gives the number of
-/// connections that had to be cut.
-pub async fn serve(link: Arc<Link>, socket: TcpListener) -> usize {
-    let stopping = link.edge.stopping();
-    let (tls, drain) = (link.tls.clone(), link.edge.options.drain_deadline);
+/// Serves links until the process stops, then signs off, finishes what is under way within `drain` and closes. Gives
+/// the number of connections that had to be cut.
+pub async fn serve(link: Arc<Link>, socket: TcpListener, drain: Duration) -> usize {
+    let stopping = link.client.stopping();
+    let tls = link.tls.clone();
     let caps = Caps::new(link.options.max_connections, u32::MAX);
     let listener = Listener { socket, caps, tls, drain, what: "links" };
     let serve = move |socket, _| {

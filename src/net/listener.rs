@@ -77,7 +77,8 @@ impl Listener {
                         continue;
                     };
                     number += 1;
-                    let (tls, serve) = (self.tls.clone(), serve.clone());
+                    let tls = self.tls.clone();
+                    let serve = serve.clone();
                     connections.spawn(async move {
                         if let Some(socket) = open(stream, tls).await {
                             serve(socket, number).await;

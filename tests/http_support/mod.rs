@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use sokketsu::clock::Clock;
@@ -25,6 +25,7 @@ use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::ids::{
     AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId, TerminalId, TerminalKey,
 };
+use sokketsu::domain::model::merchant::Merchants;
 use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::model::money::Yen;
 use sokketsu::domain::model::order::Order;
@@ -35,13 +36,16 @@ use sokketsu::domain::model::time::{DAY, Date, Millis};
 use sokketsu::domain::state::State;
 use sokketsu::domain::state::event::Event;
 use sokketsu::domain::state::receipts::{Known, Receipt, ReceiptKind};
+use sokketsu::engine::bad_codes::{BadCodes, Limits as BadCodeLimits};
 use sokketsu::engine::board::Board;
+use sokketsu::engine::client::{Client as EngineClient, Ledger};
 use sokketsu::engine::inbox::{Bounds, queues};
+use sokketsu::engine::readiness::{Condition, Readiness};
 use sokketsu::engine::serve::serve;
 use sokketsu::engine::{Engine, Sync};
-use sokketsu::http::trust::callers::{Caller, Callers, Merchants, Role, hash_key};
+use sokketsu::http::trust::callers::{Caller, Callers, Role, hash_key};
 use sokketsu::http::trust::signature::{Freshness, Verifier};
-use sokketsu::http::{Condition, Edge, Options, Parts, Readiness, run};
+use sokketsu::http::{Edge, Options, Parts, run};
 use sokketsu::journal::{
     Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
@@ -389,18 +393,23 @@ impl House {
         let listed = Listed(Arc::clone(&events), Arc::clone(&trouble));
         let alarm = Alarm::new(&Arc::default(), Arc::new(|error| panic!("{error}")));
         let present = Mutex::new(now);
-        let edge = Edge::new(Parts {
+        let client = Arc::new(EngineClient {
             inbox,
             board,
             keyring: Arc::new(ArcSwap::from_pointee(plan.keyring)),
-            issuers: Arc::new(plan.issuers),
+            issuers: plan.issuers,
             clock: time,
-            callers: Arc::new(ArcSwap::from_pointee(callers())),
             readiness: Arc::clone(&readiness),
+            bad_codes: BadCodes::new(BadCodeLimits::default()),
+            ledger: Ledger::new(Some(Arc::new(OneOld(old.clone(), plan.looks)))),
+            stop: watch::Sender::new(false),
+        });
+        let edge = Edge::new(Parts {
+            client: Arc::clone(&client),
+            callers: Arc::new(ArcSwap::from_pointee(callers())),
             tls: None,
             metrics: plan.metrics,
             journal: Some(Follower::new(Box::new(listed), alarm)),
-            past: Some(Arc::new(OneOld(old.clone(), plan.looks))),
             clock_setter: Some(Arc::new(move |wanted| set_clock(&present, plan.clock.as_ref(), wanted))),
             options: plan.options,
         });
@@ -413,7 +422,7 @@ impl House {
             let listener = local();
             link = Some(listener.local_addr().unwrap());
             let everybody = Acquirers::new([], Some(Acquirer { bad_codes_per_minute: Some(5), ..Acquirer::unbound() }));
-            tokio::spawn(serve_links(Link::new(Arc::clone(&edge), everybody, options, None), listener));
+            tokio::spawn(serve_links(Link::new(client, everybody, options, None), listener, Duration::from_secs(4)));
         }
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(run(edge, public, admin, async move { drop(stopped.await) }));

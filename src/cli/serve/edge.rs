@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
 use crate::clock::Clock;
 use crate::config::{Acquirer, ApiKey, Config, SignatureSecret, Tls};
 use crate::domain::model::time::Millis;
+use crate::engine::bad_codes::BadCodes;
 use crate::engine::board::Board;
+use crate::engine::client::{Client, Ledger};
 use crate::engine::inbox::Inbox;
+use crate::engine::readiness::Readiness;
 use crate::http;
-use crate::http::Readiness;
 use crate::http::trust::callers::{Caller, Callers};
 use crate::http::trust::signature::Verifier;
 use crate::journal::Follower;
@@ -31,18 +34,23 @@ pub(crate) fn parts(
     books: Arc<dyn Books>,
     readiness: &Arc<Readiness>,
 ) -> Result<http::Parts, ServeError> {
-    Ok(http::Parts {
+    let client = Client {
         inbox,
         board,
         keyring: Arc::new(ArcSwap::new(Arc::clone(&config.keyring))),
-        issuers: Arc::new(config.issuers.clone()),
+        issuers: config.issuers.clone(),
         clock: clock.clone(),
-        callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
         readiness: Arc::clone(readiness),
+        bad_codes: BadCodes::new(config.bad_codes),
+        ledger: Ledger::new(Some(books)),
+        stop: watch::Sender::new(false),
+    };
+    Ok(http::Parts {
+        client: Arc::new(client),
+        callers: Arc::new(ArcSwap::from_pointee(callers(config)?)),
         tls: tls(config)?,
         metrics: None,
         journal: Some(journal),
-        past: Some(books),
         clock_setter: None,
         options: edge_options(config),
     })
@@ -105,7 +113,6 @@ fn edge_options(config: &Config) -> http::Options {
         header_timeout: config.server.header_timeout,
         body_timeout: config.server.body_timeout,
         drain_deadline: config.server.drain.min(Duration::from_secs(4)),
-        bad_codes: config.bad_codes,
         open_metrics: config.server.http.ip().is_loopback(),
         ..http::Options::default()
     }

@@ -25,10 +25,11 @@ use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::engine;
 use crate::engine::inbox::queues;
+use crate::engine::readiness::{Condition, Readiness};
 use crate::engine::recovery::RecoveryError;
 use crate::http;
+use crate::http::Edge;
 use crate::http::trust::callers::SameKey;
-use crate::http::{Edge, Readiness};
 use crate::journal::{Follower, JournalError};
 use crate::ledger::LedgerError;
 use crate::ledger::writer::Writer;
@@ -143,7 +144,7 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
 
     let writable = Arc::clone(&readiness);
     // A disk that is filling shows before a commit fails.
-    let tell_room = move |room: Result<(), String>| writable.set(http::Condition::JournalWritable, room.is_ok());
+    let tell_room = move |room: Result<(), String>| writable.set(Condition::JournalWritable, room.is_ok());
     let engine = core.engine;
     let clock = core.clock;
     stop.serving(&queues.is_stopping);
@@ -200,10 +201,11 @@ async fn run(
     let http = bind(config.server.http)?;
     let admin = config.server.admin.map(bind).transpose()?;
     let iso8583 = config.server.iso8583.map(bind).transpose()?;
-    let link = Link::new(Arc::clone(&edge), edge::acquirers(config), config.link.options, edge::link_tls(config)?);
-    use http::Condition::{JournalWritable, LeaseHeld, ListenersBound, Recovered};
+    let link =
+        Link::new(Arc::clone(&edge.client), edge::acquirers(config), config.link.options, edge::link_tls(config)?);
+    use crate::engine::readiness::Condition::{JournalWritable, LeaseHeld, ListenersBound, Recovered};
     for condition in [Recovered, JournalWritable, LeaseHeld, ListenersBound] {
-        edge.readiness.set(condition, true);
+        edge.client.readiness.set(condition, true);
     }
     let local = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(system("read an address"));
     let others = [&admin, &iso8583].map(|listener| listener.as_ref().map(local).transpose());
@@ -211,9 +213,10 @@ async fn run(
     say(&welcome(config, local(&http)?, admin_address?, iso8583_address?));
 
     let (told, ends) = oneshot::channel::<()>();
+    let drain = edge.options.drain_deadline;
     let links = async {
         match iso8583 {
-            Some(listener) => link::serve(link, listener).await,
+            Some(listener) => link::serve(link, listener, drain).await,
             None => 0,
         }
     };

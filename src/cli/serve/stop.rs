@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{ServeError, system};
-use crate::http::{Condition, Readiness};
+use crate::engine::readiness::{Condition, Readiness};
 use crate::journal::{Alarm, JournalError};
 
 /// From the first signal to the end of the process, whatever happens. The contract gives 5 s, and the kernel needs some of

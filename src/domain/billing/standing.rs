@@ -12,7 +12,7 @@ use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Now};
 
 /// What a customer owes and holds at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Exposure {
     pub total: Yen,
     pub in_store: Yen,
@@ -24,7 +24,7 @@ pub struct Exposure {
     pub billed: Yen,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Spendable {
     pub in_store: Yen,
     pub online: Yen,

@@ -1,5 +1,7 @@
 //! Who a customer is, as staff sets it.
 
+use serde::Serialize;
+
 use super::money::Yen;
 use super::payment::PaymentMethod;
 use super::time::Date;
@@ -47,7 +49,7 @@ impl Status {
 }
 
 /// A customer's two limits. The in-store limit lies inside the total.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
     pub total: Yen,
     pub in_store: Yen,
@@ -57,7 +59,7 @@ pub struct Limits {
 pub type Thin = Box<Box<str>>;
 
 /// What staff may set of a customer; everything else follows from purchases and time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Profile {
     pub identity: Identity,
     /// Why an identity was rejected, in the issuer's words.

@@ -65,8 +65,12 @@ impl Reason {
         Self::ALL.into_iter().find(|reason| reason.number() == number)
     }
 
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.row().name == name)
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
     }
 }
 

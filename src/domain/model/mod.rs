@@ -6,6 +6,7 @@ pub mod code;
 pub mod customer;
 pub mod denial;
 pub mod ids;
+mod json;
 pub mod merchant;
 pub mod money;
 pub mod order;

@@ -4,12 +4,14 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
+use serde::Serialize;
+
 /// An amount in whole yen. There is no minor unit in JPY (ISO 4217 exponent 0).
 ///
 /// Arithmetic is checked: an overflow or a negative result is a bug in our own sums,
 /// so it stops the process instead of wrapping. Where a shortfall is legal
 /// (a limit below the exposure), use [`Yen::minus_or_zero`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Yen(u64);
 
 impl Yen {

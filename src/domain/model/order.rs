@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
+use serde::Serialize;
+
 use super::advice::Booked;
 use super::denial::Reason;
 use super::ids::{AuthorizationId, CustomerIx, Handle, Lsn, OrderId, Part, RefundId, TerminalKey};
@@ -361,8 +363,9 @@ pub fn part_of(input: &Authorize, customer: Option<Part>) -> Part {
 }
 
 /// The earlier sale that a denial points to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct FirstSale {
+    #[serde(rename = "authorization_id")]
     pub authorization: AuthorizationId,
     pub order_id: OrderId,
     pub decided_at: Millis,

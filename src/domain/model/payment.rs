@@ -1,5 +1,7 @@
 //! How a customer is billed and pays: methods, bills by their keys, the four lines of a bill, slips.
 
+use serde::Serialize;
+
 use super::ids::Lsn;
 use super::money::Yen;
 use super::time::Month;
@@ -64,7 +66,7 @@ impl Line {
 }
 
 /// A sum for each line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lines {
     pub principal: Yen,
     pub bill_fee: Yen,

@@ -1,7 +1,7 @@
 //! The credit team's rules, read from `config/policy.toml`. Every number has its unit in its name or comment.
 //! The text itself is journaled when it changes, and every decision cites the version it used.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::customer::Limits;
 use super::ids::Category;
@@ -68,7 +68,7 @@ pub struct Rung {
     pub conditions: Conditions,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conditions {
     #[serde(default)]

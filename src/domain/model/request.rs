@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::customer::{Identity, Limits, Status};
 use super::ids::{
     AuthorizationId, Category, CustomerId, Handle, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId,
@@ -151,8 +153,9 @@ impl Authorize {
 }
 
 /// An order, by the register's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct OrderKey {
+    #[serde(rename = "merchant_id")]
     pub merchant: MerchantId,
     pub order_id: OrderId,
 }

@@ -1,13 +1,15 @@
 //! What a customer's phone says of the sale that a code has paid: what became of its money, and the words for it. They
 //! speak of the present, whatever was first answered.
 
+use serde::Serialize;
+
 use super::denial::{APPROVED_CUSTOMER, Reason, Words};
 use super::money::Yen;
 use super::order::{Order, OrderState, OrderStatus};
 use super::time::Millis;
 
 /// What became of the money of an order; all zero of one that was denied, or whose hold ran out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Became {
     /// Set aside and not captured.
     pub held: Yen,

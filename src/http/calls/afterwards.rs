@@ -3,20 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::authorizations::id_in_path;
-use super::scans;
-use crate::domain::commands::cancel::CancelAction;
 use crate::domain::commands::past::Past;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::OnOrder;
 use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::order::{AppliedTo, Order, RefundMade};
+use crate::domain::model::order;
+use crate::domain::model::order::{AppliedTo, Destination, Order, RefundMade};
 use crate::domain::model::request::{Cancel, Capture, Named, OrderKey, Refund, Scanned};
 use crate::http::answer::Answer;
 use crate::http::call::{Asked, out_of_place};
 use crate::http::decision::Decision;
 use crate::http::fields::{Amount, Text};
-use crate::http::past::{BillNames, ask_on_order, ask_with, check_terminal, find, invoices};
+use crate::http::past::{BillNames, check_terminal, find, invoices};
 use crate::http::problem::Problem;
 use crate::http::refusal::refused;
 use crate::http::{Edge, fields};
@@ -28,12 +27,13 @@ struct CaptureBody {
 }
 
 /// `POST /v1/authorizations/{authorization_id}/captures`
-pub(crate) async fn capture(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: CaptureBody = fields::read(asked.body)?;
-    let (authorization, amount) = (id_in_path(asked)?, Yen::new(body.amount.0));
+pub(crate) async fn capture(asked: &Asked) -> Result<Answer, Problem> {
+    let body: CaptureBody = fields::read(&asked.body)?;
+    let authorization = id_in_path(asked)?;
+    let amount = Yen::new(body.amount.0);
     // Also for who sees all: an order that only the ledger knows may still be asked about.
     find(asked, Named::Id(authorization)).await?;
-    let answered = ask_on_order(asked.edge, OnOrder::Capture(Capture { authorization, amount })).await?;
+    let answered = asked.edge.client.ask_on_order(OnOrder::Capture(Capture { authorization, amount })).await?;
     match answered.reply {
         Reply::Captured { order, replayed } => Answer::ok(&Decision::stored(&order, replayed, answered.now.at)),
         Reply::Refused(refusal) => Err(refused(refusal)),
@@ -51,18 +51,18 @@ struct RefundBody {
 #[derive(Serialize)]
 struct Applied {
     to: String,
-    amount: u64,
+    amount: Yen,
 }
 
 #[derive(Serialize)]
 struct RefundShown {
-    refund_id: String,
-    authorization_id: String,
-    amount: u64,
-    refundable_left: u64,
-    outcome: &'static str,
+    refund_id: RefundId,
+    authorization_id: AuthorizationId,
+    amount: Yen,
+    refundable_left: Yen,
+    outcome: Destination,
     applied: Vec<Applied>,
-    spendable_restored: u64,
+    spendable_restored: Yen,
     replayed: bool,
 }
 
@@ -79,28 +79,27 @@ async fn show_refund(edge: &Edge, order: &Order, made: &RefundMade, replayed: bo
     let mut names = BillNames::default();
     // Mostly its own invoice.
     names.add([order.id]);
-    let bill = |part: &crate::domain::model::order::Applied| match part.to {
+    let bill = |part: &order::Applied| match part.to {
         AppliedTo::Bill(bill) => Some(bill),
         AppliedTo::Credit | AppliedTo::Payout => None,
     };
     names.learn(edge, invoices(made.applied.iter().filter_map(bill))).await?;
-    let applied =
-        made.applied.iter().map(|part| Ok(Applied { to: applied_to(&names, part.to)?, amount: part.amount.get() }));
+    let applied = made.applied.iter().map(|part| Ok(Applied { to: applied_to(&names, part.to)?, amount: part.amount }));
     Ok(RefundShown {
-        refund_id: made.id.to_string(),
-        authorization_id: order.id.to_string(),
-        amount: made.amount.get(),
-        refundable_left: made.left.get(),
-        outcome: made.destination.name(),
+        refund_id: made.id,
+        authorization_id: order.id,
+        amount: made.amount,
+        refundable_left: made.left,
+        outcome: made.destination,
         applied: applied.collect::<Result<_, Problem>>()?,
-        spendable_restored: made.restored.get(),
+        spendable_restored: made.restored,
         replayed,
     })
 }
 
 /// `POST /v1/authorizations/{authorization_id}/refunds`
-pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: RefundBody = fields::read(asked.body)?;
+pub(crate) async fn refund(asked: &Asked) -> Result<Answer, Problem> {
+    let body: RefundBody = fields::read(&asked.body)?;
     let known = asked.known()?;
     known.caller.may_refund()?;
     let authorization = id_in_path(asked)?;
@@ -109,9 +108,9 @@ pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
     if !known.caller.sees_all() {
         find(asked, Named::Id(authorization)).await?;
     }
-    match ask_on_order(asked.edge, OnOrder::Refund(refund)).await?.reply {
+    match asked.edge.client.ask_on_order(OnOrder::Refund(refund)).await?.reply {
         Reply::Refunded { order, made, replayed } => {
-            Answer::ok(&show_refund(asked.edge, &order, &made, replayed).await?)
+            Answer::ok(&show_refund(&asked.edge, &order, &made, replayed).await?)
         }
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
@@ -120,7 +119,7 @@ pub(crate) async fn refund(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 /// A refund by staff, who see all; gives whether it was known already.
 pub(crate) async fn refund_by(edge: &Edge, refund: Refund, past: Past) -> Result<bool, Problem> {
-    match ask_with(edge, OnOrder::Refund(refund), past).await?.reply {
+    match edge.client.ask_knowing(OnOrder::Refund(refund), past).await?.reply {
         Reply::Refunded { replayed, .. } => Ok(replayed),
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),
@@ -138,17 +137,13 @@ struct CancelBody {
 #[derive(Serialize)]
 struct CancelShown {
     action: &'static str,
-    authorization_id: Option<String>,
+    authorization_id: Option<AuthorizationId>,
     replayed: bool,
 }
 
-fn show_cancel(action: CancelAction, authorization: Option<AuthorizationId>, replayed: bool) -> CancelShown {
-    CancelShown { action: action.name(), authorization_id: authorization.map(|id| id.to_string()), replayed }
-}
-
 /// `POST /v1/cancellations`
-pub(crate) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: CancelBody = fields::read(asked.body)?;
+pub(crate) async fn cancel(asked: &Asked) -> Result<Answer, Problem> {
+    let body: CancelBody = fields::read(&asked.body)?;
     let key = OrderKey { merchant: body.merchant_id.0, order_id: body.order_id.0 };
     if !asked.known()?.caller.sees(&key.merchant) {
         let problem = Problem::new(
@@ -159,11 +154,11 @@ pub(crate) async fn cancel(asked: &Asked<'_>) -> Result<Answer, Problem> {
     }
     check_terminal(asked, key).await?;
     // It only speeds the way: nothing is undone by whom the code names.
-    let handle = body.code.and_then(|text| Scanned::from(scans::read(asked.edge, &text)).handle());
+    let handle = body.code.and_then(|text| Scanned::from(asked.edge.client.read_scan(&text)).handle());
     let terminals = asked.known()?.caller.terminals.clone();
-    match ask_on_order(asked.edge, OnOrder::Cancel(Cancel { key, handle, terminals })).await?.reply {
+    match asked.edge.client.ask_on_order(OnOrder::Cancel(Cancel { key, handle, terminals })).await?.reply {
         Reply::Cancelled { action, authorization, replayed } => {
-            Answer::ok(&show_cancel(action, authorization, replayed))
+            Answer::ok(&CancelShown { action: action.name(), authorization_id: authorization, replayed })
         }
         Reply::Refused(refusal) => Err(refused(refusal)),
         other => Err(out_of_place(&other)),

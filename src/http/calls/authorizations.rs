@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::scans;
-use super::scans::Sale;
 use crate::code;
 use crate::domain::commands::reply::Reply;
 use crate::domain::model::denial::Reason;
@@ -17,14 +15,16 @@ use crate::domain::model::order::FirstSale;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Authorize, Currency, EntryMode, JPY, Named, OrderKey, Payer, Scanned};
 use crate::domain::model::time::Millis;
+use crate::engine::bad_codes::{Bound, Entry, Pass, Source};
 use crate::engine::inbox::Stages;
+use crate::engine::sale::Sale;
+use crate::engine::spent;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, out_of_place, push_milliseconds};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::decision::Decision;
 use crate::http::fields::{Amount, Object, Text, Whole};
 use crate::http::past::{Found, find, may_know, unknown};
 use crate::http::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
-use crate::http::trust::bad_codes::{Bound, Entry, Pass, Source};
 use crate::http::trust::request_guard::Query;
 use crate::http::{fields, timing};
 use crate::metrics::{Metrics, Stage, metrics};
@@ -157,8 +157,8 @@ pub(crate) fn read_input(body: &[u8], verify: impl FnOnce(&str) -> Scanned) -> R
 }
 
 /// `POST /v1/authorizations`
-pub(crate) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let purchase: Purchase = fields::read(asked.body)?;
+pub(crate) async fn authorize(asked: &Asked) -> Result<Answer, Problem> {
+    let purchase: Purchase = fields::read(&asked.body)?;
     let means = purchase.means()?;
     let known = asked.known()?;
     let terminal = purchase.merchant.0.terminal_id.as_ref().map(|id| id.0);
@@ -175,7 +175,7 @@ pub(crate) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let parse = asked.received.elapsed();
 
     let mut scan = None;
-    let (payer, scanned_as) = means.payer(|text| (*scan.insert(scans::read(asked.edge, text))).into());
+    let (payer, scanned_as) = means.payer(|text| (*scan.insert(asked.edge.client.read_scan(text))).into());
     let verify = asked.received.elapsed().saturating_sub(parse);
 
     let deadline = asked.received + Duration::from_millis(purchase.deadline_ms.map_or(DEADLINE_MS, |ms| ms.0));
@@ -184,15 +184,15 @@ pub(crate) async fn authorize(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// Past the parsing: the limit on bad codes, the engine, the answer.
-async fn decide(asked: &Asked<'_>, source: Source<'_>, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
-    let entry = asked.edge.bad_codes.enter(source, &sale.input.payer, Instant::now());
-    let answered = if sale.is_guessable(asked.edge) {
+async fn decide(asked: &Asked, source: Source<'_>, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
+    let entry = asked.edge.client.bad_codes.enter(source, &sale.input.payer, Instant::now());
+    let client = Arc::clone(&asked.edge.client);
+    let answered = if client.is_guessable(&sale) {
         // Who guesses and hangs up is counted too.
-        let edge = Arc::clone(asked.edge);
-        let judged = timing::in_own_task(async move { scans::decide(&edge, sale, entry).await });
+        let judged = spent::in_own_task(async move { client.decide(sale, entry).await });
         judged.await.map_err(|_| Problem::internal())??
     } else {
-        scans::decide(asked.edge, sale, entry).await?
+        client.decide(sale, entry).await?
     };
     let (order, replayed) = match answered.reply {
         Reply::Decision { order, replayed } => (order, replayed),
@@ -206,7 +206,7 @@ async fn decide(asked: &Asked<'_>, source: Source<'_>, sale: Sale, early: [Durat
 
 /// A decision as this caller may see it.
 async fn for_caller(
-    asked: &Asked<'_>,
+    asked: &Asked,
     decision: Decision,
     reason: Option<Reason>,
     first: Option<&FirstSale>,
@@ -217,12 +217,12 @@ async fn for_caller(
     }
 }
 
-fn not_decided(asked: &Asked<'_>, reply: &Reply, entry: &Entry) -> Problem {
+fn not_decided(asked: &Asked, reply: &Reply, entry: &Entry) -> Problem {
     match (reply, entry.pass) {
         (Reply::OrderIdReused { first, terminal }, _) => {
             let problem = Problem::new(&ORDER_ID_REUSED, "Nothing was recorded. Use a new order id for a new sale.");
             // Another terminal's sale is not told of.
-            let is_own = asked.known.is_some_and(|known| known.caller.is_at(*terminal));
+            let is_own = asked.known.as_ref().is_some_and(|known| known.caller.is_at(*terminal));
             if is_own { problem.with("authorization_id", first.to_string()) } else { problem }
         }
         (Reply::Throttled, Pass::Shut { by, wait }) => {
@@ -252,38 +252,31 @@ pub(crate) fn server_timing(received: Instant, [parse, verify]: [Duration; 2], s
         (Stage::Journal, stages.journal),
         (Stage::Answer, answer),
     ];
-    let mut header = String::with_capacity(160);
     for (stage, took) in all {
         metrics().stage(stage, took);
-        if !header.is_empty() {
-            header += ", ";
-        }
-        header += stage.name();
-        header += ";dur=";
-        push_milliseconds(&mut header, took);
     }
-    header
+    timing::header(&all.map(|(stage, took)| (stage.name(), took)))
 }
 
 /// The id of an order in the path; what is no id is no order.
-pub(crate) fn id_in_path(asked: &Asked<'_>) -> Result<AuthorizationId, Problem> {
+pub(crate) fn id_in_path(asked: &Asked) -> Result<AuthorizationId, Problem> {
     AuthorizationId::parse(asked.param("authorization_id")).ok_or_else(unknown)
 }
 
 /// `GET /v1/authorizations/{authorization_id}`
-pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     stored(asked, Named::Id(id_in_path(asked)?)).await
 }
 
-async fn stored(asked: &Asked<'_>, name: Named) -> Result<Answer, Problem> {
+async fn stored(asked: &Asked, name: Named) -> Result<Answer, Problem> {
     let Found { order, at } = find(asked, name).await?;
     let decision = Decision::stored(&order, true, at);
     Answer::ok(&for_caller(asked, decision, order.told().denial(), order.first.as_deref()).await?)
 }
 
 /// `GET /v1/authorizations?merchant_id=&order_id=`
-pub(crate) async fn find_by_key(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let query = Query::read(asked.query, &["merchant_id", "order_id"])?;
+pub(crate) async fn find_by_key(asked: &Asked) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query(), &["merchant_id", "order_id"])?;
     let text = |name: &str| query.text(name).ok_or_else(|| Problem::parameter(name, "is missing"));
     let merchant =
         MerchantId::new(text("merchant_id")?).map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;

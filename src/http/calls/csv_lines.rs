@@ -37,7 +37,8 @@ impl<'a> Records<'a> {
 
     /// Goes to the end of a record; gives the line of a quote that stays open.
     fn pass(&mut self) -> Option<u64> {
-        let (mut quote, mut begins_field) = (None, true);
+        let mut quote = None;
+        let mut begins_field = true;
         while let Some(byte) = self.peek() {
             match (byte, quote) {
                 (b'\r' | b'\n', None) => return None,
@@ -63,7 +64,8 @@ impl<'a> Iterator for Records<'a> {
                 self.step();
             }
             self.peek()?;
-            let (begin, line) = (self.at, self.line);
+            let begin = self.at;
+            let line = self.line;
             let unclosed = self.pass();
             let bytes = self.text.get(begin..self.at).unwrap_or_default();
             if !bytes.trim_ascii().is_empty() {

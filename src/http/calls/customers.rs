@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::codes::SpendableShown;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::lateness;
+use crate::domain::billing::standing::{Exposure, Spendable};
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
-use crate::domain::model::customer::{Identity, Limits, Status};
+use crate::domain::model::customer::{Identity, Limits, Status, Thin};
+use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::CustomerId;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::PaymentMethod;
@@ -17,7 +18,7 @@ use crate::domain::model::request::CustomerChange;
 use crate::domain::model::time::{Date, Month, Now};
 use crate::engine::board::Rules;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::fields;
 use crate::http::fields::{LimitYen, Object, Text, Words, present};
 use crate::http::problem::{CUSTOMER_UNKNOWN, DUE_DATE_UNKNOWN, Problem};
@@ -99,138 +100,94 @@ fn first_due(method: PaymentMethod, month: Month, rules: &Rules) -> Result<Date,
 }
 
 #[derive(Serialize)]
-struct LimitsShown {
-    total: u64,
-    in_store: u64,
-}
-
-impl From<Limits> for LimitsShown {
-    fn from(limits: Limits) -> Self {
-        Self { total: limits.total.get(), in_store: limits.in_store.get() }
-    }
-}
-
-#[derive(Serialize)]
 struct RungShown {
     number: u8,
-    limits: LimitsShown,
-}
-
-#[derive(Serialize)]
-struct Needs {
-    on_time_bills: u16,
-    purchases: u16,
-    months_active: u16,
-}
-
-impl From<Conditions> for Needs {
-    fn from(needs: Conditions) -> Self {
-        Self { on_time_bills: needs.on_time_bills, purchases: needs.purchases, months_active: needs.months_active }
-    }
+    limits: Limits,
 }
 
 #[derive(Serialize)]
 struct NextRung {
     number: u8,
-    limits: LimitsShown,
-    needs: Needs,
-}
-
-#[derive(Serialize)]
-struct ExposureShown {
-    total: u64,
-    in_store: u64,
-    held: u64,
-    unbilled: u64,
-    billed: u64,
+    limits: Limits,
+    needs: Conditions,
 }
 
 /// For each channel the first reason against buying, or null.
 #[derive(Serialize)]
 struct BlockedChannels {
-    in_store: Option<&'static str>,
-    online: Option<&'static str>,
-    np_atobarai: Option<&'static str>,
+    in_store: Option<Reason>,
+    online: Option<Reason>,
+    np_atobarai: Option<Reason>,
 }
 
 #[derive(Serialize)]
 struct NextBill {
-    month: String,
-    due: String,
-    principal: u64,
+    month: Month,
+    due: Date,
+    principal: Yen,
     /// Fees included.
-    total_due: u64,
-    payment_method: &'static str,
+    total_due: Yen,
+    payment_method: PaymentMethod,
 }
 
 #[derive(Serialize)]
 struct Standing {
-    customer_id: String,
-    status: &'static str,
-    identity: &'static str,
-    identity_reason: Option<Box<str>>,
-    birth_date: Option<String>,
+    customer_id: CustomerId,
+    status: Status,
+    identity: Identity,
+    identity_reason: Option<Thin>,
+    birth_date: Option<Date>,
     guardian_consent: bool,
     minor: bool,
-    payment_method: &'static str,
-    limits: LimitsShown,
+    payment_method: PaymentMethod,
+    limits: Limits,
     /// `staff` where the limits were set by hand, else `ladder`.
     limits_from: &'static str,
     rung: RungShown,
     next_rung: Option<NextRung>,
-    exposure: ExposureShown,
-    credit: u64,
-    spendable: SpendableShown,
+    exposure: Exposure,
+    credit: Yen,
+    spendable: Spendable,
     /// Why a code would be refused now; null where none.
-    blocked_by: Option<&'static str>,
+    blocked_by: Option<Reason>,
     blocked_channels: BlockedChannels,
     next_bill: Option<NextBill>,
 }
 
 fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
-    let (policy, by) = (rules.policy.as_ref(), rules.by());
+    let policy = rules.policy.as_ref();
+    let by = rules.by();
     let account = &account.as_of(now, by);
-    let (exposure, room) = (account.exposure(now, by), account.spendable(now, by));
-    let blocked = |channel| account.blocked_by(channel, now, by).map(|reason| reason.row().name);
+    let blocked = |channel| account.blocked_by(channel, now, by);
     let profile = &account.profile;
-    let next_bill = next_bill(account, now, by);
     let next_rung = policy.next_rung(profile.rung).map(|rung| NextRung {
         number: profile.rung + 1,
-        limits: rung.limits.into(),
-        needs: rung.conditions.into(),
+        limits: rung.limits,
+        needs: rung.conditions,
     });
     Standing {
-        customer_id: account.id.to_string(),
-        status: profile.status.name(),
-        identity: profile.identity.name(),
-        identity_reason: profile.identity_reason.as_deref().cloned(),
-        birth_date: profile.birth_date.map(|date| date.to_string()),
+        customer_id: account.id,
+        status: profile.status,
+        identity: profile.identity,
+        identity_reason: profile.identity_reason.clone(),
+        birth_date: profile.birth_date,
         guardian_consent: profile.guardian_consent,
         minor: account.is_minor(now, policy),
-        payment_method: profile.payment_method.name(),
-        limits: account.limits(policy).into(),
+        payment_method: profile.payment_method,
+        limits: account.limits(policy),
         limits_from: if profile.limits.is_some() { "staff" } else { "ladder" },
-        rung: RungShown {
-            number: profile.rung.min(policy.top_rung()),
-            limits: policy.rung(profile.rung).limits.into(),
-        },
+        rung: RungShown { number: profile.rung.min(policy.top_rung()), limits: policy.rung(profile.rung).limits },
         next_rung,
-        exposure: ExposureShown {
-            total: exposure.total.get(),
-            in_store: exposure.in_store.get(),
-            held: exposure.held.get(),
-            unbilled: exposure.unbilled.get(),
-            billed: exposure.billed.get(),
-        },
-        credit: account.credit().get(),
-        spendable: SpendableShown { in_store: room.in_store.get(), online: room.online.get() },
+        exposure: account.exposure(now, by),
+        credit: account.credit(),
+        spendable: account.spendable(now, by),
         blocked_by: blocked(Channel::InStore),
         blocked_channels: BlockedChannels {
             in_store: blocked(Channel::InStore),
             online: blocked(Channel::Online),
             np_atobarai: blocked(Channel::NpAtobarai),
         },
-        next_bill,
+        next_bill: next_bill(account, now, by),
     }
 }
 
@@ -240,15 +197,15 @@ fn next_bill(account: &Account, now: &Now, by: lateness::Rules<'_>) -> Option<Ne
     let months = bills.iter().filter_map(|at| Some((at.bill.key.month()?, at)));
     let (month, at) = months.into_iter().find(|(_, at)| !at.owed.total().is_zero())?;
     Some(NextBill {
-        month: month.to_string(),
-        due: at.due.to_string(),
-        principal: at.owed.principal.get(),
-        total_due: at.owed.total().get(),
-        payment_method: at.method.name(),
+        month,
+        due: at.due,
+        principal: at.owed.principal,
+        total_due: at.owed.total(),
+        payment_method: at.method,
     })
 }
 
-pub(crate) fn customer_id(asked: &Asked<'_>) -> Result<CustomerId, Problem> {
+pub(crate) fn customer_id(asked: &Asked) -> Result<CustomerId, Problem> {
     CustomerId::new(asked.param("customer_id")).map_err(|bad| Problem::parameter("customer_id", bad.to_string()))
 }
 
@@ -256,17 +213,13 @@ pub(crate) fn unknown() -> Problem {
     Problem::new(&CUSTOMER_UNKNOWN, "Check the id, or create the customer first.")
 }
 
-pub(crate) fn rules(asked: &Asked<'_>) -> Result<std::sync::Arc<Rules>, Problem> {
-    asked.edge.board.rules().ok_or_else(Problem::not_ready)
+pub(crate) fn rules(asked: &Asked) -> Result<std::sync::Arc<Rules>, Problem> {
+    asked.edge.client.board.rules().ok_or_else(Problem::not_ready)
 }
 
-async fn change(
-    asked: &Asked<'_>,
-    id: CustomerId,
-    change: CustomerChange,
-) -> Result<(Box<Account>, bool, Now), Problem> {
+async fn change(asked: &Asked, id: CustomerId, change: CustomerChange) -> Result<(Box<Account>, bool, Now), Problem> {
     let question = Request::PutCustomer { id, change: Box::new(change) };
-    let answered = ask(asked.edge, question, None).await?;
+    let answered = asked.edge.client.ask(question, None).await?;
     match answered.reply {
         Reply::Customer { account, created } => Ok((account, created, answered.now)),
         Reply::Unknown => Err(unknown()),
@@ -275,23 +228,23 @@ async fn change(
 }
 
 /// `PUT /v1/customers/{customer_id}`
-pub(crate) async fn put(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn put(asked: &Asked) -> Result<Answer, Problem> {
     let id = customer_id(asked)?;
-    let body: ChangeBody = fields::read(asked.body)?;
+    let body: ChangeBody = fields::read(&asked.body)?;
     let rules = rules(asked)?;
-    let wanted = body.into_change(&Now::at(asked.edge.now()), &rules)?;
+    let wanted = body.into_change(&Now::at(asked.edge.client.now()), &rules)?;
     let (account, created, now) = change(asked, id, wanted).await?;
     Answer::put(created, &standing(&account, &now, &rules))
 }
 
 /// `GET /v1/customers/{customer_id}`
-pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     let id = customer_id(asked)?;
-    if let Some((account, shown_at)) = asked.edge.board.customer(&id) {
-        let now = Now::at(asked.edge.now().max(shown_at));
+    if let Some((account, shown_at)) = asked.edge.client.board.customer(&id) {
+        let now = Now::at(asked.edge.client.now().max(shown_at));
         return Answer::ok(&standing(&account, &now, &*rules(asked)?));
     }
-    let answered = ask(asked.edge, Request::FindCustomer(id), None).await?;
+    let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
     match answered.reply {
         Reply::Customer { account, .. } => Answer::ok(&standing(&account, &answered.now, &*rules(asked)?)),
         Reply::Unknown => Err(unknown()),
@@ -307,27 +260,26 @@ struct MethodBody {
 
 #[derive(Serialize)]
 struct FirstBill {
-    month: String,
-    due: String,
+    month: Month,
+    due: Date,
 }
 
 #[derive(Serialize)]
 struct MethodShown {
-    payment_method: &'static str,
+    payment_method: PaymentMethod,
     first_bill: FirstBill,
 }
 
 /// `PUT /v1/customers/{customer_id}/payment-method`
-pub(crate) async fn put_payment_method(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn put_payment_method(asked: &Asked) -> Result<Answer, Problem> {
     let id = customer_id(asked)?;
-    let method = fields::read::<MethodBody>(asked.body)?.payment_method.0;
+    let method = fields::read::<MethodBody>(&asked.body)?.payment_method.0;
     let rules = rules(asked)?;
-    first_due(method, Now::at(asked.edge.now()).month, &rules)?;
+    first_due(method, Now::at(asked.edge.client.now()).month, &rules)?;
     let wanted = CustomerChange { payment_method: Some(method), is_of_known: true, ..CustomerChange::default() };
     let (_, _, now) = change(asked, id, wanted).await?;
     let due = rules.policy.terms.billing.due(method, now.month, &rules.calendar);
-    let first_bill = FirstBill { month: now.month.to_string(), due: due.to_string() };
-    Answer::ok(&MethodShown { payment_method: method.name(), first_bill })
+    Answer::ok(&MethodShown { payment_method: method, first_bill: FirstBill { month: now.month, due } })
 }
 
 #[cfg(test)]

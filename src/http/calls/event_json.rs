@@ -1,20 +1,16 @@
 //! An event as JSON for those who run the service: its facts, never a code, a seal or a handle.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::event_json_books::{books_json, noted_json, settled_json};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
-use crate::domain::model::customer::Profile;
 use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};
-use crate::domain::model::merchant::Merchant;
-use crate::domain::model::money::Yen;
-use crate::domain::model::order::{FirstSale, Order, part_of};
+use crate::domain::model::order::{Order, part_of};
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::{Payer, Post, Proof, Scanned};
 use crate::domain::model::time::Millis;
 use crate::domain::state::event::{Advised, Captured, Decided, Event, Outcome, Refunded, Undone};
-use crate::http::fields::merchant_status;
 use crate::http::past::BillNames;
 
 /// Names customers by their index and bills by their key, those that can be named.
@@ -25,8 +21,8 @@ pub(crate) struct Namer<'a> {
 }
 
 impl Namer<'_> {
-    pub(crate) fn customer(&self, ix: CustomerIx) -> Option<String> {
-        (self.customers)(ix).map(|id| id.to_string())
+    pub(crate) fn customer(&self, ix: CustomerIx) -> Option<CustomerId> {
+        (self.customers)(ix)
     }
 }
 
@@ -65,32 +61,34 @@ pub(crate) fn bills_of(event: &Event) -> Vec<BillKey> {
 /// One event on one line.
 pub(crate) fn event_json(lsn: Lsn, at: Millis, event: &Event, name: Namer<'_>) -> String {
     let (kind, facts) = facts(lsn, event, name);
-    let mut line = Map::new();
-    line.insert("lsn".to_owned(), lsn.0.into());
-    line.insert("recorded_at".to_owned(), at.to_string().into());
-    line.insert("kind".to_owned(), kind.into());
-    if let Value::Object(facts) = facts {
-        line.extend(facts);
+    merged(json!({ "lsn": lsn.0, "recorded_at": at, "kind": kind }), facts).to_string()
+}
+
+/// The members of both; those of `more` win.
+pub(crate) fn merged(mut facts: Value, more: Value) -> Value {
+    if let (Value::Object(facts), Value::Object(more)) = (&mut facts, more) {
+        facts.extend(more);
     }
-    Value::Object(line).to_string()
+    facts
 }
 
 fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
-    let customer = |ix: CustomerIx| name.customer(ix);
     match event {
         Event::Opened { sandbox } => ("opened", json!({ "sandbox": sandbox })),
         Event::PolicySet { version, text } => ("policy_set", json!({ "version": version, "text": text })),
         Event::HolidaysSet { text } => ("holidays_set", json!({ "text": text })),
-        Event::MerchantSet(merchant) => ("merchant_set", merchant_json(merchant)),
-        Event::CustomerSet { id, profile, .. } => ("customer_set", profile_json(*id, profile)),
+        Event::MerchantSet(merchant) => ("merchant_set", json!(merchant)),
+        Event::CustomerSet { id, profile, .. } => {
+            ("customer_set", merged(json!(profile), json!({ "customer_id": id })))
+        }
         Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
             let form = if matches!(event, Event::Tok19Issued(_)) { Form::Tok19 } else { Form::L24 };
             let id = CodeId { part: issued.handle.part(), lsn, random: issued.id_random };
             let facts = json!({
-                "code_id": id.to_string(),
-                "customer_id": customer(issued.customer),
-                "form": form.name(),
-                "expires_at": issued.expires_at.to_string(),
+                "code_id": id,
+                "customer_id": name.customer(issued.customer),
+                "form": form,
+                "expires_at": issued.expires_at,
             });
             ("code_issued", facts)
         }
@@ -98,12 +96,9 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         Event::Decided(decided) => ("decided", decided_json(lsn, decided, name)),
         Event::Advised(advised) => ("advised", advised_json(lsn, advised, name)),
         Event::SuspenseCleared { order, amount } => {
-            ("suspense_cleared", json!({ "decided_lsn": order.0, "amount": amount.get() }))
+            ("suspense_cleared", json!({ "decided_lsn": order.0, "amount": amount }))
         }
-        Event::Tombstoned { key } => {
-            let facts = json!({ "merchant_id": key.merchant.as_str(), "order_id": key.order_id.as_str() });
-            ("tombstoned", facts)
-        }
+        Event::Tombstoned { key } => ("tombstoned", json!(key)),
         Event::Cancelled(undone) => ("cancelled", undone_json(undone, name)),
         Event::HoldExpired(undone) => ("hold_expired", undone_json(undone, name)),
         Event::Captured(captured) => ("captured", captured_json(captured, name)),
@@ -112,35 +107,6 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         Event::Settled { cause, books } => settled_json(cause, books, name),
         Event::Noted { customer, note } => noted_json(note, *customer, name),
     }
-}
-
-fn merchant_json(merchant: &Merchant) -> Value {
-    json!({
-        "merchant_id": merchant.id.as_str(),
-        "name": merchant.name,
-        "mcc": format!("{:04}", merchant.mcc),
-        "status": merchant_status(merchant.status),
-        "limits": {
-            "per_payment": merchant.limits.per_payment.map(Yen::get),
-            "in_store": merchant.limits.in_store.map(Yen::get),
-        },
-    })
-}
-
-fn profile_json(id: CustomerId, profile: &Profile) -> Value {
-    json!({
-        "customer_id": id.as_str(),
-        "identity": profile.identity.name(),
-        "identity_reason": profile.identity_reason,
-        "birth_date": profile.birth_date.map(|date| date.to_string()),
-        "guardian_consent": profile.guardian_consent,
-        "payment_method": profile.payment_method.name(),
-        "status": profile.status.name(),
-        "limits": profile.limits.as_deref().map(|limits| json!({
-            "total": limits.total.get(), "in_store": limits.in_store.get(),
-        })),
-        "rung": profile.rung,
-    })
 }
 
 /// What was scanned, without what it said.
@@ -157,103 +123,85 @@ const fn scan_name(scanned: &Scanned) -> &'static str {
     }
 }
 
-fn first_json(first: &FirstSale) -> Value {
-    json!({
-        "authorization_id": first.authorization.to_string(),
-        "order_id": first.order_id.as_str(),
-        "decided_at": first.decided_at.to_string(),
-        "amount": first.amount.get(),
-    })
-}
-
 fn decided_json(lsn: Lsn, decided: &Decided, name: Namer<'_>) -> Value {
     let input = &decided.input;
     let customer = decided.customer.and_then(name.customers);
     let id = AuthorizationId { part: part_of(input, customer.as_ref().map(Part::of)), lsn, random: decided.random };
     let customer = match (&customer, &input.payer) {
-        (Some(id), _) | (None, Payer::Customer(id)) => Some(id.to_string()),
+        (Some(id), _) | (None, Payer::Customer(id)) => Some(id),
         (None, Payer::Code(_)) => None,
     };
     let scan = match &input.payer {
         Payer::Code(scanned) => Some(scan_name(scanned)),
         Payer::Customer(_) => None,
     };
-    let categories: Vec<_> = input.categories.iter().map(|category| category.as_str().to_owned()).collect();
-    let mut facts = json!({
-        "authorization_id": id.to_string(),
-        "merchant_id": input.merchant.as_str(),
-        "order_id": input.order_id.as_str(),
-        "store_id": input.store.map(|id| id.to_string()),
-        "terminal_id": input.terminal.map(|id| id.to_string()),
+    let facts = json!({
+        "authorization_id": id,
+        "merchant_id": input.merchant,
+        "order_id": input.order_id,
+        "store_id": input.store,
+        "terminal_id": input.terminal,
         "customer_id": customer,
-        "channel": input.channel.name(),
-        "amount": input.amount.get(),
+        "channel": input.channel,
+        "amount": input.amount,
         "currency": String::from_utf8_lossy(&input.currency),
         "capture": input.capture,
         "confirm_repeat": input.confirm_repeat,
-        "entry_mode": input.entry_mode.map(|mode| mode.name()),
+        "entry_mode": input.entry_mode,
         "scan": scan,
-        "categories": categories,
-        "requested_at": input.requested_at.map(|at| at.to_string()),
+        "categories": input.categories,
+        "requested_at": input.requested_at,
         "late": input.late,
         "policy": decided.policy,
-        "room": decided.room.get(),
+        "room": decided.room,
     });
     let outcome = match &decided.outcome {
         Outcome::Approved(approval) => json!({
             "decision": "approved",
             "reason": null,
-            "month": approval.month.to_string(),
-            "due": approval.due.to_string(),
+            "month": approval.month,
+            "due": approval.due,
             "points": approval.points,
-            "hold_expires_at": approval.hold_expires_at.map(|at| at.to_string()),
+            "hold_expires_at": approval.hold_expires_at,
         }),
         Outcome::Denied { reason, first } => json!({
             "decision": "denied",
-            "reason": reason.row().name,
-            "first": first.as_deref().map(first_json),
+            "reason": reason,
+            "first": first,
         }),
     };
-    if let (Value::Object(facts), Value::Object(outcome)) = (&mut facts, outcome) {
-        facts.extend(outcome);
-    }
-    facts
+    merged(facts, outcome)
 }
 
 /// As a decision; `customer_id` is whom it names, charged or not.
 fn advised_json(lsn: Lsn, advised: &Advised, name: Namer<'_>) -> Value {
     let (post, cap) = match advised.post {
         Post::WithinLimits => ("within_limits", None),
-        Post::UpTo(cap) => ("up_to", Some(cap.get())),
+        Post::UpTo(cap) => ("up_to", Some(cap)),
         Post::Never => ("never", None),
     };
-    let mut facts = decided_json(lsn, &advised.decided, name);
     let advice = json!({
-        "original": advised.original.map(|key| json!({
-            "merchant_id": key.merchant.as_str(), "order_id": key.order_id.as_str(),
-        })),
+        "original": advised.original,
         "post": post,
         "post_cap": cap,
         "over_limit": advised.booked == Booked::OverLimit,
-        "suspense": advised.booked.suspense().map(|why| why.name()),
+        "suspense": advised.booked.suspense(),
     });
-    if let (Value::Object(facts), Value::Object(advice)) = (&mut facts, advice) {
-        facts.extend(advice);
-        if let Some(id) = advised.about().and_then(name.customers) {
-            facts.insert("customer_id".to_owned(), id.as_str().into());
-        }
+    let facts = merged(decided_json(lsn, &advised.decided, name), advice);
+    match advised.about().and_then(name.customers) {
+        Some(id) => merged(facts, json!({ "customer_id": id })),
+        None => facts,
     }
-    facts
 }
 
 fn undone_json(undone: &Undone, name: Namer<'_>) -> Value {
     json!({
         "decided_lsn": undone.order.0,
         "customer_id": name.customer(undone.customer),
-        "channel": undone.channel.name(),
-        "amount": undone.amount.get(),
+        "channel": undone.channel,
+        "amount": undone.amount,
         "was_hold": undone.was_hold,
-        "month": undone.month.to_string(),
+        "month": undone.month,
         "points": undone.points,
     })
 }
@@ -262,11 +210,11 @@ fn captured_json(captured: &Captured, name: Namer<'_>) -> Value {
     json!({
         "decided_lsn": captured.order.0,
         "customer_id": name.customer(captured.customer),
-        "channel": captured.channel.name(),
-        "amount": captured.amount.get(),
-        "released": captured.released.get(),
-        "month": captured.month.to_string(),
-        "due": captured.due.to_string(),
+        "channel": captured.channel,
+        "amount": captured.amount,
+        "released": captured.released,
+        "month": captured.month,
+        "due": captured.due,
         "points": captured.points,
     })
 }
@@ -274,28 +222,28 @@ fn captured_json(captured: &Captured, name: Namer<'_>) -> Value {
 fn refunded_json(refunded: &Refunded, name: Namer<'_>) -> Value {
     json!({
         "decided_lsn": refunded.order.0,
-        "refund_id": refunded.refund_id.as_str(),
+        "refund_id": refunded.refund_id,
         "customer_id": name.customer(refunded.customer),
-        "channel": refunded.channel.name(),
-        "amount": refunded.amount.get(),
-        "month": refunded.month.to_string(),
-        "outcome": refunded.destination.name(),
+        "channel": refunded.channel,
+        "amount": refunded.amount,
+        "month": refunded.month,
+        "outcome": refunded.destination,
         "points": refunded.points,
-        "paid_at": refunded.paid_at.map(|at| at.to_string()),
+        "paid_at": refunded.paid_at,
         "books": books_json(&refunded.books, name.bills),
     })
 }
 
 fn recalled_json(order: &Order, name: Namer<'_>) -> Value {
     json!({
-        "authorization_id": order.id.to_string(),
-        "merchant_id": order.key.merchant.as_str(),
-        "order_id": order.key.order_id.as_str(),
+        "authorization_id": order.id,
+        "merchant_id": order.key.merchant,
+        "order_id": order.key.order_id,
         "customer_id": order.customer.and_then(|ix| name.customer(ix)),
-        "channel": order.channel.name(),
-        "amount": order.amount.get(),
-        "decided_at": order.decided_at.to_string(),
-        "month": order.month.to_string(),
+        "channel": order.channel,
+        "amount": order.amount,
+        "decided_at": order.decided_at,
+        "month": order.month,
     })
 }
 
@@ -317,6 +265,7 @@ mod tests {
 
         use crate::domain::model::advice::SuspenseWhy;
         use crate::domain::model::ids::{MerchantId, OrderId};
+        use crate::domain::model::money::Yen;
         use crate::domain::model::purchase::Channel;
         use crate::domain::model::request::{Authorize, OrderKey};
         use crate::domain::model::time::Now;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap};
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::event_json::{Namer, bills_of, customers_of, event_json};
@@ -17,7 +18,7 @@ use crate::domain::model::time::Millis;
 use crate::domain::state::event::Event;
 use crate::http::Edge;
 use crate::http::answer::{Aborted, Answer};
-use crate::http::call::{Asked, ask};
+use crate::http::call::Asked;
 use crate::http::framing::Heads;
 use crate::http::past::{BillNames, invoices};
 use crate::http::problem::{EVENTS_RELEASED, NOT_FOUND, Problem};
@@ -35,7 +36,7 @@ const LAST_EVENT_ID: &str = "Last-Event-ID";
 const PAGE: usize = 256;
 /// Pages written ahead of a slow reader.
 const AHEAD: usize = 2;
-/// How often a live feed looks for news.
+/// How often a live feed looks for new events.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a silent feed says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -45,13 +46,13 @@ const ALIVE: Bytes = Bytes::from_static(b": alive\n\n");
 const PROBES: u32 = 2;
 
 /// `GET /v1/events?after=&limit=`
-pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let query = Query::read(asked.query, &["after", "limit"])?;
-    let live = wants_events(asked.headers);
+pub(crate) async fn follow(asked: &Asked) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query(), &["after", "limit"])?;
+    let live = wants_events(asked.headers());
     let after = query.number("after", POSITIONS)?;
     let limit = query.number("limit", 1..=MAX_LIMIT)?;
     // A reader that comes back sends its first address again: what it saw since stands in the header.
-    let after = Lsn(last_event_id(asked.headers)?.or(after).unwrap_or(0));
+    let after = Lsn(last_event_id(asked.headers())?.or(after).unwrap_or(0));
     let left = if live { limit } else { Some(limit.unwrap_or(DEFAULT_LIMIT)) };
     let Some(journal) = &asked.edge.journal else {
         return Err(Problem::new(&NOT_FOUND, "Events are not kept in this process. Ask a running `sokketsu serve`."));
@@ -59,8 +60,8 @@ pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let permit = Arc::clone(&asked.edge.feed_permits).try_acquire_owned().map_err(|_| Problem::busy())?;
     let (out, receiver) = mpsc::channel(AHEAD);
     let mut feed = Feed {
-        edge: Arc::clone(asked.edge),
-        stopping: asked.edge.stopping(),
+        edge: Arc::clone(&asked.edge),
+        stopping: asked.edge.client.stopping(),
         journal: Some(journal.another()),
         after,
         left,
@@ -68,7 +69,7 @@ pub(crate) async fn follow(asked: &Asked<'_>) -> Result<Answer, Problem> {
         names: HashMap::new(),
         bills: BillNames::default(),
         out,
-        reader: asked.connection(),
+        reader: asked.heads.clone(),
         _permit: permit,
     };
     // Before the head is sent: what can't be read at all is told by a status.
@@ -109,7 +110,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 
 /// The last line of NDJSON: where it ended, and whether more is there.
 fn end_line(after: Lsn, more: bool) -> Bytes {
-    Bytes::from(format!("{{\"end\":{{\"after\":{after},\"more\":{more}}}}}\n"))
+    Bytes::from(format!("{}\n", json!({ "end": { "after": after.0, "more": more } })))
 }
 
 type Page = Vec<(Lsn, Millis, Event)>;
@@ -196,7 +197,8 @@ impl Feed {
     async fn page(&mut self) -> Result<Page, FeedError> {
         let interrupted = || FeedError::Failed("reading was interrupted".to_owned());
         let most = self.left.map_or(PAGE, |left| usize::try_from(left).unwrap_or(PAGE).min(PAGE));
-        let (mut journal, after) = (self.journal.take().ok_or_else(interrupted)?, self.after);
+        let mut journal = self.journal.take().ok_or_else(interrupted)?;
+        let after = self.after;
         let read = tokio::task::spawn_blocking(move || (journal.page(after, most), journal)).await;
         let (page, journal) = read.map_err(|_| interrupted())?;
         self.journal = Some(journal);
@@ -245,7 +247,7 @@ impl Feed {
             return;
         }
         let question = Request::NameCustomers(unknown.clone().into_boxed_slice());
-        if let Ok(answered) = ask(&self.edge, question, None).await
+        if let Ok(answered) = self.edge.client.ask(question, None).await
             && let Reply::Names(names) = answered.reply
         {
             self.names.extend(unknown.into_iter().zip(names).filter_map(|(ix, name)| Some((ix, name?))));

@@ -1,7 +1,5 @@
 //! How the service is: for balancers, monitors and people.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -9,77 +7,6 @@ use crate::http::answer::Answer;
 use crate::http::problem::{NOT_FOUND, Problem};
 use crate::http::{Edge, OPENAPI};
 use crate::metrics::{gauge_value, metrics};
-
-/// What must hold to be ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// The state was read back from ledger and journal.
-    Recovered,
-    JournalWritable,
-    LeaseHeld,
-    ListenersBound,
-    NotDraining,
-    /// Nobody has read damage; whoever does ends the process too.
-    JournalSound,
-}
-
-impl Condition {
-    const ALL: [Self; 6] = [
-        Self::Recovered,
-        Self::JournalWritable,
-        Self::LeaseHeld,
-        Self::ListenersBound,
-        Self::NotDraining,
-        Self::JournalSound,
-    ];
-
-    /// Why we are not ready while it does not hold.
-    const fn reason(self) -> &'static str {
-        match self {
-            Self::Recovered => "recovering",
-            Self::JournalWritable => "journal_not_writable",
-            Self::LeaseHeld => "lease_not_held",
-            Self::ListenersBound => "listeners_not_bound",
-            Self::NotDraining => "draining",
-            Self::JournalSound => "journal_damaged",
-        }
-    }
-}
-
-/// What holds now. Shared with those who find out.
-#[derive(Debug)]
-pub struct Readiness([AtomicBool; 6]);
-
-impl Default for Readiness {
-    /// Nothing is known to hold but that we are not draining, and nothing is known to be damaged.
-    fn default() -> Self {
-        let holds = |condition| matches!(condition, Condition::NotDraining | Condition::JournalSound);
-        Self(Condition::ALL.map(|condition| AtomicBool::new(holds(condition))))
-    }
-}
-
-impl Readiness {
-    pub fn set(&self, condition: Condition, holds: bool) {
-        self.0[condition as usize].store(holds, Ordering::Release);
-    }
-
-    fn holds(&self, condition: Condition) -> bool {
-        self.0[condition as usize].load(Ordering::Acquire)
-    }
-
-    /// Empty when ready.
-    pub fn reasons(&self) -> Vec<&'static str> {
-        let missing = Condition::ALL.into_iter().filter(|condition| !self.holds(*condition));
-        missing.map(Condition::reason).collect()
-    }
-
-    /// Whether calls are answered. A call that came in time is answered during the drain too.
-    pub(crate) fn may_serve(&self) -> bool {
-        // A journal that runs out of room shows in readiness and decides while it can; one that failed ends the process.
-        use Condition::{JournalSound, LeaseHeld, Recovered};
-        [Recovered, LeaseHeld, JournalSound].into_iter().all(|condition| self.holds(condition))
-    }
-}
 
 #[derive(Serialize)]
 struct Live {
@@ -99,7 +26,7 @@ struct Ready {
 
 /// `GET /readyz`
 pub(crate) fn readyz(edge: &Edge) -> Result<Answer, Problem> {
-    let reasons = edge.readiness.reasons();
+    let reasons = edge.client.readiness.reasons();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Answer::json(status, &Ready { ready: reasons.is_empty(), reasons })
 }
@@ -110,33 +37,11 @@ pub(crate) fn metrics_page(edge: &Edge) -> Result<Answer, Problem> {
     let handle = handle.ok_or_else(|| {
         Problem::new(&NOT_FOUND, "Metrics are not collected in this process. Ask a running `sokketsu serve`.")
     })?;
-    metrics().inbox_depth.set(gauge_value(edge.inbox.depth()));
+    metrics().inbox_depth.set(gauge_value(edge.client.inbox.depth()));
     Ok(Answer::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", handle.render()))
 }
 
 /// `GET /openapi.json`
 pub(crate) fn openapi() -> Answer {
     Answer::new(StatusCode::OK, "application/json", OPENAPI)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ready_means_that_everything_holds() {
-        let readiness = Readiness::default();
-        let all = ["recovering", "journal_not_writable", "lease_not_held", "listeners_not_bound"];
-        assert_eq!(readiness.reasons(), all);
-        for condition in Condition::ALL {
-            readiness.set(condition, true);
-        }
-        assert!(readiness.reasons().is_empty() && readiness.may_serve());
-        readiness.set(Condition::NotDraining, false);
-        assert_eq!(readiness.reasons(), ["draining"]);
-        assert!(readiness.may_serve());
-        readiness.set(Condition::JournalSound, false);
-        assert_eq!(readiness.reasons(), ["draining", "journal_damaged"]);
-        assert!(!readiness.may_serve(), "no decision rests on a damaged journal");
-    }
 }

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::customers::customer_id;
 use super::statements::both;
-use crate::domain::model::time::Date;
+use crate::domain::model::ids::{AuthorizationId, MerchantId};
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::time::{Date, Millis, Month};
 use crate::http::answer::Answer;
 use crate::http::call::Asked;
 use crate::http::problem::Problem;
@@ -15,7 +17,7 @@ use crate::ledger::{Book, Entry, EntryKind};
 
 #[derive(Serialize)]
 struct Day {
-    date: String,
+    date: Date,
     purchases: u64,
     purchased: u64,
     refunded: u64,
@@ -23,20 +25,20 @@ struct Day {
 
 #[derive(Serialize)]
 struct Movement {
-    authorization_id: String,
-    merchant_id: String,
-    channel: &'static str,
+    authorization_id: AuthorizationId,
+    merchant_id: MerchantId,
+    channel: Channel,
     kind: &'static str,
     /// Less than nothing for what was cancelled or refunded.
     amount: i64,
-    month: Option<String>,
-    recorded_at: String,
+    month: Option<Month>,
+    recorded_at: Millis,
 }
 
 #[derive(Serialize)]
 struct HistoryShown {
-    from: String,
-    to: String,
+    from: Date,
+    to: Date,
     purchases: Vec<Movement>,
     days: Vec<Day>,
 }
@@ -45,8 +47,8 @@ struct HistoryShown {
 const MOST_DAYS: i32 = 400;
 
 /// `GET /v1/customers/{customer_id}/history?from=&to=`: days in Japan, both included; the last 31 days by default.
-pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let query = Query::read(asked.query, &["from", "to"])?;
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query(), &["from", "to"])?;
     let date = |name| match query.text(name) {
         Some(text) => Date::parse(text).map(Some).ok_or_else(|| Problem::parameter(name, "must be `YYYY-MM-DD`")),
         None => Ok(None),
@@ -73,8 +75,7 @@ pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
             continue;
         };
         let date = entry.recorded_at.date();
-        let day =
-            days.entry(date).or_insert_with(|| Day { date: date.to_string(), purchases: 0, purchased: 0, refunded: 0 });
+        let day = days.entry(date).or_insert_with(|| Day { date, purchases: 0, purchased: 0, refunded: 0 });
         match entry.kind {
             Kind::Purchase | Kind::Capture => {
                 day.purchases += 1;
@@ -83,15 +84,14 @@ pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
             _ => day.refunded += entry.amount.unsigned_abs(),
         }
         purchases.push(Movement {
-            authorization_id: purchase.authorization.to_string(),
-            merchant_id: purchase.merchant.to_string(),
-            channel: purchase.channel.name(),
+            authorization_id: purchase.authorization,
+            merchant_id: purchase.merchant,
+            channel: purchase.channel,
             kind: entry.kind.name(),
             amount: entry.amount,
-            month: entry.month.map(|month| month.to_string()),
-            recorded_at: entry.recorded_at.to_string(),
+            month: entry.month,
+            recorded_at: entry.recorded_at,
         });
     }
-    let (from, to) = (from.to_string(), to.to_string());
     Answer::ok(&HistoryShown { from, to, purchases, days: days.into_values().collect() })
 }

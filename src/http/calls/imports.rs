@@ -52,8 +52,8 @@ struct Row<'a> {
 
 const COLUMNS: [&str; 7] = ["id", "type", "customer_id", "amount", "paid_at", "expires_at", "authorization_id"];
 
-/// What a line tells.
-enum Told {
+/// What a line asks to be posted.
+enum Posting {
     Office(CustomerId, Instruction),
     Refund(Refund),
 }
@@ -66,7 +66,7 @@ struct Line {
     /// Of the file, from 1, as an editor counts.
     number: u64,
     id: String,
-    told: Result<Told, Problem>,
+    posting: Result<Posting, Problem>,
 }
 
 #[derive(Serialize)]
@@ -92,20 +92,20 @@ struct ImportShown {
 /// Lines under way at once.
 const TOGETHER: usize = 256;
 
-pub(crate) async fn import(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let mut spans = Records::of(asked.body);
+pub(crate) async fn import(asked: &Asked) -> Result<Answer, Problem> {
+    let mut spans = Records::of(&asked.body);
     let columns = columns(&mut spans)?;
-    let digest: [u8; 32] = Sha256::digest(asked.body).into();
+    let digest: [u8; 32] = Sha256::digest(&asked.body).into();
     let digest = format!("sha256:{}", hex::encode(&digest).as_str());
     let mut shown = ImportShown { digest, ..ImportShown::default() };
-    let stopping = asked.edge.stopping();
+    let stopping = asked.edge.client.stopping();
     loop {
         let lines = next_lines(&mut spans, &columns);
         let Some(first) = lines.first() else { return Answer::ok(&shown) };
         if *stopping.borrow() {
             return Err(broken_off(first.number, &shown, Problem::not_ready()));
         }
-        post_together(asked.edge, lines, &mut shown).await?;
+        post_together(&asked.edge, lines, &mut shown).await?;
     }
 }
 
@@ -151,11 +151,11 @@ fn cells(span: Span<'_>) -> Result<StringRecord, Problem> {
 fn line(span: Span<'_>, columns: &StringRecord) -> Line {
     let cells = match cells(span) {
         Ok(cells) => cells,
-        Err(problem) => return Line { number: span.line, id: String::new(), told: Err(problem) },
+        Err(problem) => return Line { number: span.line, id: String::new(), posting: Err(problem) },
     };
     let id = columns.iter().position(|name| name == "id").and_then(|at| cells.get(at)).unwrap_or_default();
     let id = id.chars().take(64).collect();
-    let told = if cells.len() == columns.len() {
+    let posting = if cells.len() == columns.len() {
         cells.deserialize(Some(columns)).map_err(|error| bad(error.to_string())).and_then(read)
     } else {
         Err(bad(format!(
@@ -164,7 +164,7 @@ fn line(span: Span<'_>, columns: &StringRecord) -> Line {
             columns.len()
         )))
     };
-    Line { number: span.line, id, told }
+    Line { number: span.line, id, posting }
 }
 
 /// Nothing from this line on was read, or all of it may be sent again: the caller sends the whole file again, and what was
@@ -180,8 +180,8 @@ fn broken_off(line: u64, shown: &ImportShown, problem: Problem) -> Problem {
 
 /// Posts lines in their order, and waits for them together.
 async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportShown) -> Result<(), Problem> {
-    let ids = lines.iter().filter_map(|line| match &line.told {
-        Ok(Told::Office(_, instruction)) => instruction.receipt().map(|(_, id)| id),
+    let ids = lines.iter().filter_map(|line| match &line.posting {
+        Ok(Posting::Office(_, instruction)) => instruction.receipt().map(|(_, id)| id),
         _ => None,
     });
     let known = known(edge, ids.collect()).await;
@@ -189,13 +189,13 @@ async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportSho
     let mut begun = Vec::new();
     for (at, line) in lines.into_iter().enumerate() {
         // A stop does not wait for the refunds of a group.
-        if matches!(line.told, Ok(Told::Refund(_))) && *edge.stopping().borrow() {
+        if matches!(line.posting, Ok(Posting::Refund(_))) && *edge.client.stopping().borrow() {
             note(begun.drain(..), shown).await?;
             return Err(broken_off(line.number, shown, Problem::not_ready()));
         }
         let place = (line.number, line.id);
         let past = orders.remove(&at).unwrap_or_default();
-        begun.push((place, Begun::begin(post(edge, line.told, known.as_ref(), past)).await));
+        begun.push((place, Begun::begin(post(edge, line.posting, known.as_ref(), past)).await));
     }
     note(begun.drain(..), shown).await
 }
@@ -225,7 +225,8 @@ impl ImportShown {
             Ok(false) => self.posted += 1,
             Err(problem) => {
                 self.failed += 1;
-                let (reason, detail) = (reason(&problem), problem.detail().to_owned());
+                let reason = reason(&problem);
+                let detail = problem.detail().to_owned();
                 self.errors.push(LineError { line, id, reason, detail });
             }
         }
@@ -275,7 +276,7 @@ fn says_nothing(row: &Row<'_>, columns: &[(&str, &str)]) -> Result<(), Problem> 
     said.map_or(Ok(()), |(name, _)| Err(field(name, &format!("must be empty in a line of type `{}`", row.r#type))))
 }
 
-fn read(row: Row<'_>) -> Result<Told, Problem> {
+fn read(row: Row<'_>) -> Result<Posting, Problem> {
     let id = || OfficeId::new(row.id).map_err(|bad| field("id", &bad.to_string()));
     let customer = || CustomerId::new(row.customer_id).map_err(|bad| field("customer_id", &bad.to_string()));
     let amount = || {
@@ -288,29 +289,30 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
     };
     let paid_at = time("paid_at", row.paid_at)?;
     let expires_at = time("expires_at", row.expires_at)?;
-    let (expiry, authorization) = (("expires_at", row.expires_at), ("authorization_id", row.authorization_id));
-    // Of news of an end; it is compared with what was said before.
-    let said = || {
+    let expiry = ("expires_at", row.expires_at);
+    let authorization = ("authorization_id", row.authorization_id);
+    // Of the end of a payment; it is compared with what was said before.
+    let said = || -> Result<Said, Problem> {
         let amount = if row.amount.is_empty() { None } else { Some(amount()?) };
         Ok(Said { amount, paid_at, expires_at, slip: None })
     };
     Ok(match row.r#type {
         "repayment" => {
             says_nothing(&row, &[expiry, authorization])?;
-            Told::Office(customer()?, Instruction::Repay { id: id()?, amount: amount()?, paid_at, slip: None })
+            Posting::Office(customer()?, Instruction::Repay { id: id()?, amount: amount()?, paid_at, slip: None })
         }
         "pending" => {
             says_nothing(&row, &[authorization])?;
             let expires_at = expires_at.ok_or_else(|| field("expires_at", "is needed for `pending`"))?;
-            Told::Office(customer()?, Instruction::Expect { id: id()?, amount: amount()?, paid_at, expires_at })
+            Posting::Office(customer()?, Instruction::Expect { id: id()?, amount: amount()?, paid_at, expires_at })
         }
         "final" | "debit_paid" => {
             says_nothing(&row, &[authorization])?;
-            Told::Office(customer()?, Instruction::Confirm { id: id()?, said: said()? })
+            Posting::Office(customer()?, Instruction::Confirm { id: id()?, said: said()? })
         }
         "withdrawn" | "debit_failed" => {
             says_nothing(&row, &[authorization])?;
-            Told::Office(customer()?, Instruction::Withdraw { id: id()?, said: said()? })
+            Posting::Office(customer()?, Instruction::Withdraw { id: id()?, said: said()? })
         }
         "refund" => {
             says_nothing(&row, &[expiry])?;
@@ -319,7 +321,7 @@ fn read(row: Row<'_>) -> Result<Told, Problem> {
                 authorization.ok_or_else(|| field("authorization_id", "must be an authorization id, `aut_…`"))?;
             let refund_id = RefundId::new(row.id).map_err(|bad| field("id", &bad.to_string()))?;
             let customer = if row.customer_id.is_empty() { None } else { Some(customer()?) };
-            Told::Refund(Refund { customer, paid_at, ..Refund::new(authorization, refund_id, amount()?) })
+            Posting::Refund(Refund { customer, paid_at, ..Refund::new(authorization, refund_id, amount()?) })
         }
         _ => {
             let known =
@@ -335,10 +337,11 @@ const LOOKS: usize = 8;
 /// The purchases of refunds that memory has let go of, by the places of their lines. They are looked up before the lines
 /// begin, so that each is one question and none passes another.
 async fn past_orders(edge: &Arc<Edge>, lines: &[Line]) -> HashMap<usize, Past> {
-    let (mut found, mut looks) = (HashMap::new(), JoinSet::new());
+    let mut found = HashMap::new();
+    let mut looks = JoinSet::new();
     let mut is_away = false;
     for (at, line) in lines.iter().enumerate() {
-        let Ok(Told::Refund(refund)) = line.told else { continue };
+        let Ok(Posting::Refund(refund)) = line.posting else { continue };
         if looks.len() >= LOOKS
             && let Some(Ok((at, past))) = looks.join_next().await
         {
@@ -346,7 +349,7 @@ async fn past_orders(edge: &Arc<Edge>, lines: &[Line]) -> HashMap<usize, Past> {
             found.insert(at, past);
         }
         // The first of these lines breaks the file off, so more looks would be for nothing.
-        if is_away || *edge.stopping().borrow() {
+        if is_away || *edge.client.stopping().borrow() {
             found.insert(at, Past::Unavailable);
             continue;
         }
@@ -360,12 +363,17 @@ async fn past_orders(edge: &Arc<Edge>, lines: &[Line]) -> HashMap<usize, Past> {
 }
 
 /// Whether it was known already.
-async fn post(edge: &Edge, told: Result<Told, Problem>, known: Option<&Known>, past: Past) -> Result<bool, Problem> {
-    match told? {
-        Told::Office(customer, instruction) => {
+async fn post(
+    edge: &Edge,
+    posting: Result<Posting, Problem>,
+    known: Option<&Known>,
+    past: Past,
+) -> Result<bool, Problem> {
+    match posting? {
+        Posting::Office(customer, instruction) => {
             let ledger = instruction.receipt().and_then(|(_, id)| Some(known?.of(id)));
             Ok(instruct_with(edge, customer, instruction, ledger).await?.replayed)
         }
-        Told::Refund(refund) => refund_by(edge, refund, past).await,
+        Posting::Refund(refund) => refund_by(edge, refund, past).await,
     }
 }

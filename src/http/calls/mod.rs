@@ -14,6 +14,5 @@ pub mod imports;
 pub mod merchants;
 pub mod office;
 pub mod sandbox;
-pub mod scans;
 pub mod slips;
 pub mod statements;

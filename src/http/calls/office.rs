@@ -3,22 +3,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::codes::SpendableShown;
 use super::customers::{customer_id, rules};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::billing::settlement::{Pot, Settlement};
+use crate::domain::billing::standing::Spendable;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
+use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{CustomerId, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines};
+use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Instruction, Said};
 use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Known, Receipt};
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::fields::{Amount, Text, Words};
 use crate::http::past::{BillNames, bill_names, known};
 use crate::http::problem::{ID_REUSED, Problem, REPAYMENT_ID_REUSED};
@@ -34,12 +36,12 @@ pub(crate) struct Booked {
 }
 
 /// Puts an instruction to the engine, with what the ledger has of its id: the engine judges both as one.
-pub(crate) async fn instruct(asked: &Asked<'_>, customer: CustomerId, told: Instruction) -> Result<Booked, Problem> {
-    let ledger = match told.receipt() {
-        Some((_, id)) => known(asked.edge, vec![id]).await,
+pub(crate) async fn instruct(asked: &Asked, customer: CustomerId, instruction: Instruction) -> Result<Booked, Problem> {
+    let ledger = match instruction.receipt() {
+        Some((_, id)) => known(&asked.edge, vec![id]).await,
         None => None,
     };
-    instruct_with(asked.edge, customer, told, ledger).await
+    instruct_with(&asked.edge, customer, instruction, ledger).await
 }
 
 /// As [`instruct`], where the ledger was asked before.
@@ -49,7 +51,7 @@ pub(crate) async fn instruct_with(
     instruction: Instruction,
     ledger: Option<Known>,
 ) -> Result<Booked, Problem> {
-    let answered = ask(edge, Request::Instruct { customer, instruction, ledger }, None).await?;
+    let answered = edge.client.ask(Request::Instruct { customer, instruction, ledger }, None).await?;
     match answered.reply {
         Reply::Booked { account, receipt, replayed } => {
             Ok(Booked { account, receipt: *receipt, replayed, now: answered.now })
@@ -60,23 +62,25 @@ pub(crate) async fn instruct_with(
 }
 
 impl Booked {
-    fn spendable(&self, asked: &Asked<'_>) -> Result<SpendableShown, Problem> {
-        let room = self.account.spendable(&self.now, rules(asked)?.by());
-        Ok(SpendableShown { in_store: room.in_store.get(), online: room.online.get() })
+    fn spendable(&self, asked: &Asked) -> Result<Spendable, Problem> {
+        Ok(self.account.spendable(&self.now, rules(asked)?.by()))
+    }
+
+    /// Why a code would be refused now.
+    fn blocked_by(&self, asked: &Asked) -> Result<Option<Reason>, Problem> {
+        Ok(self.account.blocked_by(Channel::InStore, &self.now, rules(asked)?.by()))
     }
 }
 
 /// What of a payment went onto one bill.
 #[derive(Serialize)]
-pub(crate) struct Applied {
+struct Applied {
     /// `YYYY-MM`, or the authorization id of an NP Atobarai purchase.
-    pub(crate) bill: String,
+    bill: String,
     /// Of a month's bill.
-    pub(crate) month: Option<String>,
-    pub(crate) principal: u64,
-    pub(crate) bill_fee: u64,
-    pub(crate) late_fees: u64,
-    pub(crate) damages: u64,
+    month: Option<Month>,
+    #[serde(flatten)]
+    lines: Lines,
 }
 
 /// What of a settlement is owed to the customer in cash.
@@ -101,14 +105,7 @@ fn applied(books: &Settlement, names: &BillNames) -> Result<Vec<Applied>, Proble
     let rest = bills.iter().map(|(bill, into, out)| (bill, into.minus_or_zero(out)));
     rest.filter(|(_, lines)| !lines.total().is_zero())
         .map(|(bill, lines)| {
-            Ok(Applied {
-                bill: names.of(*bill).ok_or_else(Problem::internal)?,
-                month: bill.month().map(|month| month.to_string()),
-                principal: lines.principal.get(),
-                bill_fee: lines.bill_fee.get(),
-                late_fees: lines.late_fees.get(),
-                damages: lines.damages.get(),
-            })
+            Ok(Applied { bill: names.of(*bill).ok_or_else(Problem::internal)?, month: bill.month(), lines })
         })
         .collect()
 }
@@ -125,7 +122,7 @@ struct RepaymentBody {
 
 /// A slip's number, as text because it is twelve digits.
 #[derive(Clone, Copy)]
-pub(crate) struct SlipNumber(pub(crate) u64);
+struct SlipNumber(u64);
 
 impl fields::FromText for SlipNumber {
     fn from_text(text: &str) -> Result<Self, String> {
@@ -137,47 +134,47 @@ impl fields::FromText for SlipNumber {
 
 #[derive(Serialize)]
 struct RepaymentShown {
-    repayment_id: String,
-    amount: u64,
-    paid_at: String,
+    repayment_id: OfficeId,
+    amount: Yen,
+    paid_at: Millis,
     applied: Vec<Applied>,
-    credit: u64,
+    credit: Yen,
     /// Of a closed account: what of this payment is owed back in cash.
-    payout_due: u64,
-    spendable: SpendableShown,
+    payout_due: Yen,
+    spendable: Spendable,
     replayed: bool,
 }
 
-async fn show_payment(asked: &Asked<'_>, booked: &Booked) -> Result<RepaymentShown, Problem> {
+async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, Problem> {
     let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } =
         booked.receipt.event.as_ref()
     else {
         return Err(Problem::internal());
     };
-    let names = bill_names(asked.edge, books.bills()).await?;
+    let names = bill_names(&asked.edge, books.bills()).await?;
     Ok(RepaymentShown {
-        repayment_id: payment.id.to_string(),
-        amount: payment.amount.get(),
-        paid_at: payment.paid_at.to_string(),
+        repayment_id: payment.id,
+        amount: payment.amount,
+        paid_at: payment.paid_at,
         applied: applied(books, &names)?,
-        credit: booked.account.credit().get(),
-        payout_due: paid_back(books).get(),
+        credit: booked.account.credit(),
+        payout_due: paid_back(books),
         spendable: booked.spendable(asked)?,
         replayed: booked.replayed,
     })
 }
 
 /// `POST /v1/customers/{customer_id}/repayments`
-pub(crate) async fn repay(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn repay(asked: &Asked) -> Result<Answer, Problem> {
     let customer = customer_id(asked)?;
-    let body: RepaymentBody = fields::read(asked.body)?;
-    let told = Instruction::Repay {
+    let body: RepaymentBody = fields::read(&asked.body)?;
+    let instruction = Instruction::Repay {
         id: body.repayment_id.0,
         amount: Yen::new(body.amount.0),
         paid_at: body.paid_at.map(|at| at.0),
         slip: body.slip.map(|slip| slip.0.0),
     };
-    let booked = instruct(asked, customer, told).await.map_err(repayment_id_reused)?;
+    let booked = instruct(asked, customer, instruction).await.map_err(repayment_id_reused)?;
     Answer::ok(&show_payment(asked, &booked).await?)
 }
 
@@ -200,46 +197,46 @@ struct PendingBody {
 
 #[derive(Serialize)]
 struct PendingShown {
-    payment_id: String,
-    amount: u64,
-    paid_at: String,
-    expires_at: String,
+    payment_id: OfficeId,
+    amount: Yen,
+    paid_at: Millis,
+    expires_at: Millis,
     status: &'static str,
-    spendable: SpendableShown,
+    spendable: Spendable,
     /// Why a code would be refused now; null where none.
-    blocked_by: Option<&'static str>,
+    blocked_by: Option<Reason>,
     replayed: bool,
 }
 
 /// `POST /v1/customers/{customer_id}/payments-pending`
-pub(crate) async fn expect(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn expect(asked: &Asked) -> Result<Answer, Problem> {
     let customer = customer_id(asked)?;
-    let body: PendingBody = fields::read(asked.body)?;
-    let told = Instruction::Expect {
+    let body: PendingBody = fields::read(&asked.body)?;
+    let instruction = Instruction::Expect {
         id: body.payment_id.0,
         amount: Yen::new(body.amount.0),
         paid_at: body.paid_at.map(|at| at.0),
         expires_at: body.expires_at.0,
     };
-    let booked = instruct(asked, customer, told).await?;
-    let (id, amount, paid_at, expires_at) = match booked.receipt.event.as_ref() {
+    let booked = instruct(asked, customer, instruction).await?;
+    let (payment_id, amount, paid_at, expires_at) = match booked.receipt.event.as_ref() {
         Event::Noted { note: Note::Pending { id, amount, paid_at, expires_at }, .. } => {
-            (id, amount, paid_at, expires_at)
+            (*id, *amount, *paid_at, *expires_at)
         }
-        // The money had come before its news.
+        // The money had come before it was announced.
         Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. } => {
-            (&payment.id, &payment.amount, &payment.paid_at, &body.expires_at.0)
+            (payment.id, payment.amount, payment.paid_at, body.expires_at.0)
         }
         _ => return Err(Problem::internal()),
     };
     Answer::ok(&PendingShown {
-        status: pending_status(&booked, *id),
-        payment_id: id.to_string(),
-        amount: amount.get(),
-        paid_at: paid_at.to_string(),
-        expires_at: expires_at.to_string(),
+        status: pending_status(&booked, payment_id),
+        payment_id,
+        amount,
+        paid_at,
+        expires_at,
         spendable: booked.spendable(asked)?,
-        blocked_by: blocked_by(asked, &booked)?,
+        blocked_by: booked.blocked_by(asked)?,
         replayed: booked.replayed,
     })
 }
@@ -254,13 +251,7 @@ fn pending_status(booked: &Booked, id: OfficeId) -> &'static str {
     }
 }
 
-fn blocked_by(asked: &Asked<'_>, booked: &Booked) -> Result<Option<&'static str>, Problem> {
-    let channel = crate::domain::model::purchase::Channel::InStore;
-    let reason = booked.account.blocked_by(channel, &booked.now, rules(asked)?.by());
-    Ok(reason.map(|reason| reason.row().name))
-}
-
-fn office_id(asked: &Asked<'_>, name: &str) -> Result<OfficeId, Problem> {
+fn office_id(asked: &Asked, name: &str) -> Result<OfficeId, Problem> {
     OfficeId::new(asked.param(name)).map_err(|bad| Problem::parameter(name, bad.to_string()))
 }
 
@@ -272,10 +263,11 @@ struct FinalBody {
 }
 
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
-pub(crate) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn confirm(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
-    let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(asked.body)? };
-    let (amount, paid_at) = (body.amount.map(|amount| Yen::new(amount.0)), body.paid_at.map(|at| at.0));
+    let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(&asked.body)? };
+    let amount = body.amount.map(|amount| Yen::new(amount.0));
+    let paid_at = body.paid_at.map(|at| at.0);
     let said = Said { amount, paid_at, ..Said::default() };
     let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id, said }).await?;
     Answer::ok(&show_payment(asked, &booked).await?)
@@ -283,23 +275,22 @@ pub(crate) async fn confirm(asked: &Asked<'_>) -> Result<Answer, Problem> {
 
 #[derive(Serialize)]
 struct WithdrawnShown {
-    payment_id: String,
+    payment_id: OfficeId,
     status: &'static str,
-    blocked_by: Option<&'static str>,
+    blocked_by: Option<Reason>,
     replayed: bool,
 }
 
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn`
-pub(crate) async fn withdraw(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn withdraw(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
-    fields::read_none(asked.body)?;
+    fields::read_none(&asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id, said: Said::default() }).await?;
-    let (status, replayed) = ("withdrawn", booked.replayed);
     Answer::ok(&WithdrawnShown {
-        payment_id: id.to_string(),
-        status,
-        blocked_by: blocked_by(asked, &booked)?,
-        replayed,
+        payment_id: id,
+        status: "withdrawn",
+        blocked_by: booked.blocked_by(asked)?,
+        replayed: booked.replayed,
     })
 }
 
@@ -313,26 +304,28 @@ struct DamagesBody {
 
 #[derive(Serialize)]
 struct DamagesShown {
-    posting_id: String,
-    month: String,
-    amount: u64,
+    posting_id: OfficeId,
+    month: Month,
+    amount: Yen,
     /// What is owed on this bill now.
-    total_due: u64,
+    total_due: Yen,
     replayed: bool,
 }
 
 /// `POST /v1/customers/{customer_id}/damages`
-pub(crate) async fn damages(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: DamagesBody = fields::read(asked.body)?;
-    let (id, month, amount) = (body.posting_id.0, body.month.0, Yen::new(body.amount.0));
+pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
+    let body: DamagesBody = fields::read(&asked.body)?;
+    let id = body.posting_id.0;
+    let month = body.month.0;
+    let amount = Yen::new(body.amount.0);
     let booked = instruct(asked, customer_id(asked)?, Instruction::PostDamages { id, month, amount }).await?;
     let bills = booked.account.bills_at(&booked.now, rules(asked)?.by());
     let owed = bills.iter().find(|at| at.bill.key == BillKey::Month(month)).map(|at| at.owed.total());
     Answer::ok(&DamagesShown {
-        posting_id: id.to_string(),
-        month: month.to_string(),
-        amount: amount.get(),
-        total_due: owed.unwrap_or_default().get(),
+        posting_id: id,
+        month,
+        amount,
+        total_due: owed.unwrap_or_default(),
         replayed: booked.replayed,
     })
 }
@@ -346,20 +339,21 @@ struct PayoutBody {
 
 #[derive(Serialize)]
 struct PayoutShown {
-    payout_id: String,
-    amount: u64,
+    payout_id: OfficeId,
+    amount: Yen,
     /// What is left.
-    credit: u64,
+    credit: Yen,
     replayed: bool,
 }
 
 /// `POST /v1/customers/{customer_id}/payouts`
-pub(crate) async fn pay_out(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: PayoutBody = fields::read(asked.body)?;
-    let (id, amount) = (body.payout_id.0, Yen::new(body.amount.0));
+pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
+    let body: PayoutBody = fields::read(&asked.body)?;
+    let id = body.payout_id.0;
+    let amount = Yen::new(body.amount.0);
     let booked = instruct(asked, customer_id(asked)?, Instruction::PayOut { id, amount }).await?;
-    let (credit, replayed) = (booked.account.credit().get(), booked.replayed);
-    Answer::ok(&PayoutShown { payout_id: id.to_string(), amount: amount.get(), credit, replayed })
+    let credit = booked.account.credit();
+    Answer::ok(&PayoutShown { payout_id: id, amount, credit, replayed: booked.replayed })
 }
 
 #[derive(Deserialize)]
@@ -371,16 +365,17 @@ struct BlockBody {
 
 #[derive(Serialize)]
 struct BlockShown {
-    block_id: String,
+    block_id: OfficeId,
     status: &'static str,
-    blocked_by: Option<&'static str>,
+    blocked_by: Option<Reason>,
     replayed: bool,
 }
 
 /// `POST /v1/customers/{customer_id}/blocks`
-pub(crate) async fn block(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: BlockBody = fields::read(asked.body)?;
-    let (id, reason) = (body.block_id.0, body.reason.0.0);
+pub(crate) async fn block(asked: &Asked) -> Result<Answer, Problem> {
+    let body: BlockBody = fields::read(&asked.body)?;
+    let id = body.block_id.0;
+    let reason = body.reason.0.0;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Block { id, reason }).await?;
     // A repeated call may come after the release.
     let stands = booked.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
@@ -388,14 +383,14 @@ pub(crate) async fn block(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// `POST /v1/customers/{customer_id}/blocks/{block_id}/release`
-pub(crate) async fn release(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn release(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "block_id")?;
-    fields::read_none(asked.body)?;
+    fields::read_none(&asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::Release { id }).await?;
     show_block(asked, &booked, id, "released")
 }
 
-fn show_block(asked: &Asked<'_>, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
-    let (blocked_by, replayed) = (blocked_by(asked, booked)?, booked.replayed);
-    Answer::ok(&BlockShown { block_id: id.to_string(), status, blocked_by, replayed })
+fn show_block(asked: &Asked, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
+    let blocked_by = booked.blocked_by(asked)?;
+    Answer::ok(&BlockShown { block_id: id, status, blocked_by, replayed: booked.replayed })
 }

@@ -19,12 +19,12 @@ struct ClockBody {
 
 #[derive(Serialize)]
 struct ClockShown {
-    now: String,
+    now: Millis,
 }
 
 /// `POST /sandbox/clock`
-pub(crate) async fn set_clock(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: ClockBody = fields::read(asked.body)?;
+pub(crate) async fn set_clock(asked: &Asked) -> Result<Answer, Problem> {
+    let body: ClockBody = fields::read(&asked.body)?;
     // A QR holds its second of issue in 32 bits, up to 2106.
     if Now::at(body.now.0).date.year() >= 2_100 {
         return Err(Problem::field("/now", "must be before the year 2100"));
@@ -36,7 +36,7 @@ pub(crate) async fn set_clock(asked: &Asked<'_>) -> Result<Answer, Problem> {
     // It waits for the ledger, which somebody may hold: nobody else waits for that, and no stop.
     let set = tokio::task::spawn_blocking(move || setter(body.now.0));
     match set.await.map_err(|_| Problem::internal())? {
-        Ok(now) => Answer::ok(&ClockShown { now: now.to_string() }),
+        Ok(now) => Answer::ok(&ClockShown { now }),
         Err(present) => {
             let problem = Problem::field("/now", "must not be before the present: time only goes forward");
             Err(problem.with("present", present.to_string()))

@@ -6,7 +6,7 @@ use super::customers::customer_id;
 use super::office::instruct;
 use crate::domain::billing::notes::Note;
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::{Line, SlipKind};
+use crate::domain::model::payment::{Lines, SlipKind};
 use crate::domain::model::request::Instruction;
 use crate::domain::model::time::Millis;
 use crate::domain::state::event::Event;
@@ -23,46 +23,32 @@ struct SlipBody {
 }
 
 #[derive(Serialize)]
-struct LinesShown {
-    principal: u64,
-    bill_fee: u64,
-    late_fees: u64,
-    damages: u64,
-}
-
-#[derive(Serialize)]
 struct SlipShown {
-    slip: &'static str,
+    slip: SlipKind,
     number: String,
     /// The GS1-128 text of `app_barcode`, application identifier 91.
     #[serde(skip_serializing_if = "Option::is_none")]
     barcode: Option<String>,
-    amount: u64,
-    lines: LinesShown,
-    expires_at: String,
+    amount: Yen,
+    lines: Lines,
+    expires_at: Millis,
 }
 
 /// `POST /v1/customers/{customer_id}/payment-slips`
-pub(crate) async fn issue(asked: &Asked<'_>) -> Result<Answer, Problem> {
-    let body: SlipBody = fields::read(asked.body)?;
+pub(crate) async fn issue(asked: &Asked) -> Result<Answer, Problem> {
+    let body: SlipBody = fields::read(&asked.body)?;
     let booked = instruct(asked, customer_id(asked)?, Instruction::IssueSlip { kind: body.kind.0 }).await?;
     let Event::Noted { note: Note::SlipIssued(slip), .. } = booked.receipt.event.as_ref() else {
         return Err(Problem::internal());
     };
-    let line = |line| slip.lines.get(line).get();
     Answer::ok(&SlipShown {
-        slip: slip.kind.name(),
+        slip: slip.kind,
         number: slip.number.to_string(),
         barcode: (slip.kind == SlipKind::AppBarcode)
             .then(|| slip_barcode(slip.number, slip.lines.total(), slip.expires_at)),
-        amount: slip.lines.total().get(),
-        lines: LinesShown {
-            principal: line(Line::Principal),
-            bill_fee: line(Line::BillFee),
-            late_fees: line(Line::LateFees),
-            damages: line(Line::Damages),
-        },
-        expires_at: slip.expires_at.to_string(),
+        amount: slip.lines.total(),
+        lines: slip.lines,
+        expires_at: slip.expires_at,
     })
 }
 

@@ -11,71 +11,69 @@ use crate::domain::billing::notes::Cause;
 use crate::domain::billing::settlement::Pot;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
-use crate::domain::model::ids::CustomerId;
+use crate::domain::model::ids::{AuthorizationId, CustomerId, MerchantId, OfficeId, OrderId, RefundId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::order::{Order, OrderState};
-use crate::domain::model::payment::{BillKey, Lines};
+use crate::domain::model::order::{Destination, Order, OrderState, OrderStatus};
+use crate::domain::model::payment::{BillKey, Lines, PaymentMethod};
 use crate::domain::model::purchase::Channel;
-use crate::domain::model::time::{Millis, Month, Now};
+use crate::domain::model::time::{Date, Millis, Month, Now};
 use crate::domain::state::event::Event;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, ask, out_of_place};
+use crate::http::call::{Asked, out_of_place};
 use crate::http::past::{caught_up, customer_past};
 use crate::http::problem::{Problem, STATEMENT_UNKNOWN};
 use crate::ledger::{Book, CustomerPast, Entry, EntryKind};
 
 #[derive(Serialize)]
 struct PurchaseShown {
-    authorization_id: String,
-    merchant_id: String,
-    order_id: String,
-    channel: &'static str,
-    amount: u64,
-    refunded: u64,
-    status: &'static str,
-    purchased_at: String,
+    authorization_id: AuthorizationId,
+    merchant_id: MerchantId,
+    order_id: OrderId,
+    channel: Channel,
+    amount: Yen,
+    refunded: Yen,
+    status: OrderStatus,
+    purchased_at: Millis,
     points: u64,
 }
 
 #[derive(Serialize)]
 struct RefundShown {
-    refund_id: String,
-    authorization_id: String,
-    amount: u64,
-    outcome: &'static str,
+    refund_id: RefundId,
+    authorization_id: AuthorizationId,
+    amount: Yen,
+    outcome: Destination,
 }
 
 #[derive(Serialize)]
 struct PaymentShown {
     /// Null for credit.
-    repayment_id: Option<String>,
-    paid_at: String,
+    repayment_id: Option<OfficeId>,
+    paid_at: Millis,
     amount: u64,
 }
 
 #[derive(Serialize)]
 struct NpShown {
-    authorization_id: String,
-    merchant_id: String,
-    amount: u64,
-    due: String,
-    late_fees: u64,
-    total_due: u64,
+    authorization_id: AuthorizationId,
+    merchant_id: MerchantId,
+    amount: Yen,
+    due: Date,
+    late_fees: Yen,
+    total_due: Yen,
     status: &'static str,
 }
 
 #[derive(Serialize)]
 struct Summary {
-    month: String,
+    month: Month,
     status: &'static str,
-    payment_method: &'static str,
-    due: String,
-    principal: u64,
-    bill_fee: u64,
-    late_fees: u64,
-    damages: u64,
-    total_due: u64,
-    paid: u64,
+    payment_method: PaymentMethod,
+    due: Date,
+    #[serde(flatten)]
+    lines: Lines,
+    total_due: Yen,
+    paid: Yen,
     points: u64,
 }
 
@@ -90,15 +88,15 @@ struct Statement {
 }
 
 /// The customer now, and everything the ledger has of it up to now.
-pub(crate) async fn both(asked: &Asked<'_>, id: CustomerId) -> Result<(Box<Account>, Now, CustomerPast), Problem> {
-    let answered = ask(asked.edge, Request::FindCustomer(id), None).await?;
+pub(crate) async fn both(asked: &Asked, id: CustomerId) -> Result<(Box<Account>, Now, CustomerPast), Problem> {
+    let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
     let account = match answered.reply {
         Reply::Customer { account, .. } => account,
         Reply::Unknown => return Err(unknown()),
         other => return Err(out_of_place(&other)),
     };
-    caught_up(asked.edge).await?;
-    Ok((account, answered.now, customer_past(asked.edge, id).await?))
+    caught_up(&asked.edge).await?;
+    Ok((account, answered.now, customer_past(&asked.edge, id).await?))
 }
 
 /// A month's bill as the ledger has it, for those that the engine has let go because they are paid.
@@ -140,7 +138,7 @@ fn summary(
     past: &CustomerPast,
     month: Month,
     now: &Now,
-    asked: &Asked<'_>,
+    asked: &Asked,
 ) -> Result<Option<Summary>, Problem> {
     let posted = posted(&past.entries, month);
     let at = bills.iter().find(|at| at.bill.key == BillKey::Month(month));
@@ -154,10 +152,10 @@ fn summary(
         (method, rules.policy.terms.billing.due(method, month, &rules.calendar))
     });
     let charged = at.map_or(posted.charged, |at| at.charged);
-    let owed = at.map_or(Lines::default(), |at| at.owed).total().get();
+    let owed = at.map_or(Lines::default(), |at| at.owed).total();
     let status = if month >= now.month {
         "open"
-    } else if owed == 0 {
+    } else if owed.is_zero() {
         "paid"
     } else if at.is_some_and(|at| at.is_overdue) {
         "overdue"
@@ -167,16 +165,13 @@ fn summary(
     // Accrued damages are shown whether posted or not; only the posted ones are owed.
     let damages = at.map_or(charged.damages, |at| at.accrued.max(at.charged.damages));
     Ok(Some(Summary {
-        month: month.to_string(),
+        month,
         status,
-        payment_method: method.name(),
-        due: due.to_string(),
-        principal: charged.principal.get(),
-        bill_fee: charged.bill_fee.get(),
-        late_fees: charged.late_fees.get(),
-        damages: damages.get(),
+        payment_method: method,
+        due,
+        lines: Lines { damages, ..charged },
         total_due: owed,
-        paid: charged.total().get() - owed,
+        paid: charged.total() - owed,
         points: u64::try_from(posted.points).unwrap_or(0),
     }))
 }
@@ -187,7 +182,7 @@ struct List {
 }
 
 /// `GET /v1/customers/{customer_id}/statements`
-pub(crate) async fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn list(asked: &Asked) -> Result<Answer, Problem> {
     let (account, now, past) = both(asked, customer_id(asked)?).await?;
     let bills = account.bills_at(&now, rules(asked)?.by());
     let mut months: Vec<Month> = past.entries.iter().filter_map(|entry| entry.month).collect();
@@ -209,7 +204,7 @@ pub(crate) async fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// `GET /v1/customers/{customer_id}/statements/{month}`
-pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     let month = Month::parse(asked.param("month")).ok_or_else(|| Problem::in_path("month", "must be `YYYY-MM`"))?;
     let (account, now, past) = both(asked, customer_id(asked)?).await?;
     let bills = account.bills_at(&now, rules(asked)?.by());
@@ -233,10 +228,10 @@ pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
         purchases: own.iter().map(|order| purchase(order, now.at)).collect(),
         refunds: refunds
             .map(|(order, made)| RefundShown {
-                refund_id: made.id.to_string(),
-                authorization_id: order.id.to_string(),
-                amount: made.amount.get(),
-                outcome: made.destination.name(),
+                refund_id: made.id,
+                authorization_id: order.id,
+                amount: made.amount,
+                outcome: made.destination,
             })
             .collect(),
         payments: payments(&past, month),
@@ -245,20 +240,17 @@ pub(crate) async fn get(asked: &Asked<'_>) -> Result<Answer, Problem> {
 }
 
 /// A month with NP Atobarai purchases alone.
-fn empty(account: &Account, month: Month, now: &Now, asked: &Asked<'_>) -> Result<Summary, Problem> {
+fn empty(account: &Account, month: Month, now: &Now, asked: &Asked) -> Result<Summary, Problem> {
     let rules = rules(asked)?;
     let method = account.profile.payment_method;
     Ok(Summary {
-        month: month.to_string(),
+        month,
         status: if month >= now.month { "open" } else { "paid" },
-        payment_method: method.name(),
-        due: rules.policy.terms.billing.due(method, month, &rules.calendar).to_string(),
-        principal: 0,
-        bill_fee: 0,
-        late_fees: 0,
-        damages: 0,
-        total_due: 0,
-        paid: 0,
+        payment_method: method,
+        due: rules.policy.terms.billing.due(method, month, &rules.calendar),
+        lines: Lines::default(),
+        total_due: Yen::ZERO,
+        paid: Yen::ZERO,
         points: 0,
     })
 }
@@ -274,32 +266,32 @@ fn purchased(order: &Order) -> (Yen, Yen) {
 fn purchase(order: &Order, now: Millis) -> PurchaseShown {
     let (amount, refunded) = purchased(order);
     PurchaseShown {
-        authorization_id: order.id.to_string(),
-        merchant_id: order.key.merchant.to_string(),
-        order_id: order.key.order_id.to_string(),
-        channel: order.channel.name(),
-        amount: amount.get(),
-        refunded: refunded.get(),
-        status: order.status(now).name(),
-        purchased_at: order.terms().at.to_string(),
+        authorization_id: order.id,
+        merchant_id: order.key.merchant,
+        order_id: order.key.order_id,
+        channel: order.channel,
+        amount,
+        refunded,
+        status: order.status(now),
+        purchased_at: order.terms().at,
         points: order.terms().points,
     }
 }
 
 fn np_purchase(order: &Order, bills: &[BillAt]) -> NpShown {
     let at = bills.iter().find(|at| at.bill.key == BillKey::Np(order.id.lsn));
-    let owed = at.map_or(0, |at| at.owed.total().get());
+    let owed = at.map_or(Yen::ZERO, |at| at.owed.total());
     NpShown {
-        authorization_id: order.id.to_string(),
-        merchant_id: order.key.merchant.to_string(),
+        authorization_id: order.id,
+        merchant_id: order.key.merchant,
         // Of a hold, what was captured.
-        amount: purchased(order).0.get(),
-        due: order.terms().due.to_string(),
-        late_fees: at.map_or(0, |at| at.charged.late_fees.get()),
+        amount: purchased(order).0,
+        due: order.terms().due,
+        late_fees: at.map_or(Yen::ZERO, |at| at.charged.late_fees),
         total_due: owed,
         status: match at {
             Some(at) if at.is_overdue => "overdue",
-            Some(_) if owed > 0 => "billed",
+            Some(_) if !owed.is_zero() => "billed",
             _ => "paid",
         },
     }
@@ -317,8 +309,7 @@ fn payments(past: &CustomerPast, month: Month) -> Vec<PaymentShown> {
         let came = books.transfers.iter().filter(|transfer| transfer.from == Pot::Received && on_bill(transfer.to));
         let amount: u64 = came.map(|transfer| transfer.amount.get()).sum();
         if amount > 0 {
-            let (repayment_id, paid_at) = (Some(payment.id.to_string()), payment.paid_at.to_string());
-            shown.push(PaymentShown { repayment_id, paid_at, amount });
+            shown.push(PaymentShown { repayment_id: Some(payment.id), paid_at: payment.paid_at, amount });
         }
     }
     let credit = past.entries.iter().filter(|entry| {
@@ -328,8 +319,7 @@ fn payments(past: &CustomerPast, month: Month) -> Vec<PaymentShown> {
     for entry in credit {
         *by_record.entry(entry.recorded_at).or_default() += entry.amount.unsigned_abs();
     }
-    let from_credit =
-        |(at, amount): (Millis, u64)| PaymentShown { repayment_id: None, paid_at: at.to_string(), amount };
-    shown.extend(by_record.into_iter().map(from_credit));
+    let credit = by_record.into_iter();
+    shown.extend(credit.map(|(paid_at, amount)| PaymentShown { repayment_id: None, paid_at, amount }));
     shown
 }

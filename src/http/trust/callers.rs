@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::signature::Verifier;
 use crate::domain::model::ids::{MerchantId, TerminalId, TerminalKey};
+use crate::domain::model::merchant::Merchants;
 use crate::domain::model::purchase::Channel;
 use crate::http::problem::{FORBIDDEN, Problem};
 
@@ -37,14 +38,6 @@ impl Role {
             Self::Ops => "ops",
         }
     }
-}
-
-/// Whom a register key speaks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Merchants {
-    /// A network, or the sandbox.
-    All,
-    Only(Vec<MerchantId>),
 }
 
 /// One caller. What does not belong to its role is not looked at.
@@ -81,10 +74,7 @@ impl Caller {
 
     /// Whether this caller may know of the merchant's orders. Only register keys are bound.
     pub fn sees(&self, merchant: &MerchantId) -> bool {
-        match (&self.merchants, self.role) {
-            (Merchants::Only(list), Role::Register) => list.contains(merchant),
-            (_, _) => true,
-        }
+        self.role != Role::Register || self.merchants.include(merchant)
     }
 
     pub(crate) fn sees_any_merchant(&self) -> bool {

@@ -1,6 +1,5 @@
 //! Who calls, and whether it is the caller who calls.
 
-pub mod bad_codes;
 pub mod callers;
 pub(crate) mod nonces;
 pub(crate) mod request_guard;

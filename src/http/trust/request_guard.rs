@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
@@ -126,27 +126,14 @@ pub(crate) async fn read_body(body: &mut Option<Incoming>, most: usize, timeout:
 }
 
 async fn collect(incoming: &mut Incoming, most: usize) -> Result<Bytes, Problem> {
-    let mut whole = Bytes::new();
-    let mut more = BytesMut::new();
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame
-            .map_err(|_| malformed("Send the body whole and framed as its head says: it ended early, or is not."))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + more.len() + data.len() > most {
-            return Err(too_large(most));
-        }
-        if whole.is_empty() {
-            whole = data;
+    let whole = Limited::new(incoming, most).collect().await;
+    whole.map(Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            too_large(most)
         } else {
-            more.extend_from_slice(&data);
+            malformed("Send the body whole and framed as its head says: it ended early, or is not.")
         }
-    }
-    if more.is_empty() {
-        return Ok(whole);
-    }
-    let mut both = BytesMut::from(whole);
-    both.extend_from_slice(&more);
-    Ok(both.freeze())
+    })
 }
 
 /// Reads on for a while after a refusal and throws it away: a socket closed with bytes unread is reset, and the

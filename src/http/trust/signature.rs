@@ -115,9 +115,9 @@ impl Verifier {
         }
         let missing = |name: &str| invalid(format!("`Signature-Input` must have the parameter `{name}`."));
         let created = input.created.ok_or_else(|| missing("created"))?;
-        let nonce = input.nonce.as_ref().ok_or_else(|| missing("nonce"))?.as_str();
-        let key_id = input.key_id.as_ref().ok_or_else(|| missing("keyid"))?.as_str();
-        let algorithm = input.algorithm.as_ref().ok_or_else(|| missing("alg"))?.as_str();
+        let nonce = input.nonce.as_deref().ok_or_else(|| missing("nonce"))?;
+        let key_id = input.key_id.as_deref().ok_or_else(|| missing("keyid"))?;
+        let algorithm = input.algorithm.as_deref().ok_or_else(|| missing("alg"))?;
         if algorithm != ALGORITHM {
             return Err(invalid(format!("Sign with `alg=\"{ALGORITHM}\"`.")));
         }
@@ -135,12 +135,12 @@ impl Verifier {
     /// Compares in constant time.
     fn is_authentic(&self, input: &Input<'_>, tag: &str, head: &Parts) -> Result<(), Refused> {
         let tags = Bytes::read("Signature", tag).map_err(invalid)?;
-        if tags.only_key() != Some(input.label) {
+        if tags.only_key() != Some(input.label.as_str()) {
             return Err(invalid("`Signature` must have one member, under the label of `Signature-Input`."));
         }
         let mut mac = self.keyed.clone();
         write_base(&mut mac, input, head)?;
-        mac.verify_slice(tags.get(input.label).unwrap_or_default()).map_err(|_| {
+        mac.verify_slice(tags.get(&input.label).unwrap_or_default()).map_err(|_| {
             invalid("The signature does not fit the request: it was altered, or another secret or base was signed.")
         })
     }
@@ -203,8 +203,7 @@ fn digest_fits(input: &Input<'_>, head: &Parts, body: &[u8]) -> Result<(), Refus
 
 /// The base of the signature (RFC 9421 §2.5), piece by piece into the MAC.
 fn write_base(mac: &mut Hmac<Sha256>, input: &Input<'_>, head: &Parts) -> Result<(), Refused> {
-    for component in &input.components {
-        let name = component.as_str();
+    for name in &input.components {
         for piece in ["\"", name, "\": "] {
             mac.update(piece.as_bytes());
         }

@@ -1,227 +1,120 @@
 //! What the headers of a signed request say: `Signature-Input`, `Signature` and `Content-Digest`, which are
 //! structured fields (RFC 9651).
 
-use std::borrow::Cow;
-use std::convert::Infallible;
-
 use hyper::header::{HeaderMap, HeaderName};
-use sfv::visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor};
-use sfv::{BareItemFromInput, KeyRef, Parser, StringRef};
-use smallvec::SmallVec;
+use sfv::{BareItem, Dictionary, Item, KeyRef, List, ListEntry, Parameters, Parser};
 
 /// Most components of a signature; the needed ones are five.
 const MOST_COMPONENTS: usize = 32;
 
-type Text<'a> = Cow<'a, StringRef>;
-
 /// The one signature that a request announces.
-#[derive(Default)]
 pub(crate) struct Input<'a> {
-    pub(crate) label: &'a str,
+    pub(crate) label: String,
     /// Components and parameters as they were sent: the last line of the signature's base.
     pub(crate) params: &'a str,
-    pub(crate) components: SmallVec<[Text<'a>; 8]>,
+    pub(crate) components: Vec<String>,
     pub(crate) created: Option<i64>,
     pub(crate) expires: Option<i64>,
-    pub(crate) nonce: Option<Text<'a>>,
-    pub(crate) key_id: Option<Text<'a>>,
-    pub(crate) algorithm: Option<Text<'a>>,
-    /// What it says that nobody should: the first such thing.
-    wrong: Option<&'static str>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) key_id: Option<String>,
+    pub(crate) algorithm: Option<String>,
 }
 
 impl<'a> Input<'a> {
     /// Reads the value of `Signature-Input`.
     pub(crate) fn read(value: &'a str) -> Result<Self, String> {
-        let mut input = Self::default();
-        let read = Parser::new(value).parse_dictionary_with_visitor(&mut input);
-        read.map_err(|error| format!("`Signature-Input` cannot be read: {error}"))?;
-        if let Some(wrong) = input.wrong {
-            return Err(format!("`Signature-Input`: {wrong}"));
-        }
-        let (label, params) = value.trim_ascii().split_once('=').unwrap_or_default();
-        (input.label, input.params) = (label, params);
-        Ok(input)
+        let members = dictionary("Signature-Input", value)?;
+        Self::of(members, value).map_err(|wrong| format!("`Signature-Input`: {wrong}"))
     }
 
-    fn wrong(&mut self, what: &'static str) {
-        self.wrong.get_or_insert(what);
+    fn of(members: Dictionary, value: &'a str) -> Result<Self, &'static str> {
+        const SEVERAL: &str = "send one signature, not several";
+        let mut members = members.into_iter();
+        let (label, member) = members.next().ok_or("there is no signature in it")?;
+        if members.next().is_some() {
+            return Err(SEVERAL);
+        }
+        let ListEntry::InnerList(list) = member else { return Err("list the signed components in brackets") };
+        let (_, params) = value.trim_ascii().split_once('=').unwrap_or_default();
+        // Of a label that is sent twice the dictionary has the last alone.
+        if Parser::new(params).parse::<List>().map_or(0, |members| members.len()) != 1 {
+            return Err(SEVERAL);
+        }
+        Ok(Self {
+            label: label.into(),
+            params,
+            components: components(list.items)?,
+            created: seconds(&list.params, "created")?,
+            expires: seconds(&list.params, "expires")?,
+            nonce: text(&list.params, "nonce")?,
+            key_id: text(&list.params, "keyid")?,
+            algorithm: text(&list.params, "alg")?,
+        })
     }
 
     pub(crate) fn covers(&self, component: &str) -> bool {
-        self.components.iter().any(|name| name.as_str() == component)
+        self.components.iter().any(|name| name == component)
     }
 }
 
-impl<'a> DictionaryVisitor<'a> for &mut Input<'a> {
-    type Out = ();
-    type Error = Infallible;
-
-    fn entry(&mut self, key: &'a KeyRef) -> Result<impl EntryVisitor<'a>, Infallible> {
-        if !self.label.is_empty() {
-            self.wrong("send one signature, not several");
+fn components(items: Vec<Item>) -> Result<Vec<String>, &'static str> {
+    if items.len() > MOST_COMPONENTS {
+        return Err("list at most 32 components");
+    }
+    let mut names: Vec<String> = Vec::with_capacity(items.len());
+    for item in items {
+        let BareItem::String(name) = item.bare_item else { return Err("names of components are strings in quotes") };
+        if names.iter().any(|other| *other == name.as_str()) {
+            return Err("a component may be listed once only");
         }
-        self.label = key.as_str();
-        Ok(Member(self))
-    }
-
-    fn finish(self) -> Result<(), Infallible> {
-        if self.label.is_empty() {
-            self.wrong("there is no signature in it");
+        if !item.params.is_empty() {
+            return Err("parameters of components, such as `;sf` or `;req`, are not supported");
         }
-        Ok(())
+        names.push(name.into());
     }
+    Ok(names)
 }
 
-/// The member of the label.
-struct Member<'i, 'a>(&'i mut Input<'a>);
-
-impl<'a> EntryVisitor<'a> for Member<'_, 'a> {
-    type Error = Infallible;
-
-    fn item(self) -> Result<impl ItemVisitor<'a>, Infallible> {
-        self.0.wrong("list the signed components in brackets");
-        Ok(Ignored)
-    }
-
-    fn inner_list(self) -> Result<impl InnerListVisitor<'a>, Infallible> {
-        Ok(self)
-    }
+fn parameter<'p>(params: &'p Parameters, name: &'static str) -> Option<&'p BareItem> {
+    params.get(KeyRef::constant(name))
 }
 
-impl<'a> InnerListVisitor<'a> for Member<'_, 'a> {
-    type Error = Infallible;
-
-    fn item(&mut self) -> Result<impl ItemVisitor<'a>, Infallible> {
-        Ok(Component(self.0))
-    }
-
-    fn finish(self) -> Result<impl ParameterVisitor<'a>, Infallible> {
-        Ok(self)
-    }
+fn seconds(params: &Parameters, name: &'static str) -> Result<Option<i64>, &'static str> {
+    let Some(value) = parameter(params, name) else { return Ok(None) };
+    let seconds = value.as_integer().ok_or("`created` and `expires` are whole Unix seconds")?;
+    Ok(Some(seconds.into()))
 }
 
-/// One name in the brackets.
-struct Component<'i, 'a>(&'i mut Input<'a>);
-
-impl<'a> ItemVisitor<'a> for Component<'_, 'a> {
-    type Out = ();
-    type Error = Infallible;
-
-    fn bare_item(self, item: BareItemFromInput<'a>) -> Result<impl ParameterVisitor<'a, Out = ()>, Infallible> {
-        match item {
-            BareItemFromInput::String(name) if self.0.covers(name.as_str()) => {
-                self.0.wrong("a component may be listed once only");
-            }
-            BareItemFromInput::String(_) if self.0.components.len() >= MOST_COMPONENTS => {
-                self.0.wrong("list at most 32 components");
-            }
-            BareItemFromInput::String(name) => self.0.components.push(name),
-            _ => self.0.wrong("names of components are strings in quotes"),
-        }
-        Ok(self)
-    }
+fn text(params: &Parameters, name: &'static str) -> Result<Option<String>, &'static str> {
+    let Some(value) = parameter(params, name) else { return Ok(None) };
+    let text = value.as_string().ok_or("`nonce`, `keyid` and `alg` are strings in quotes")?;
+    Ok(Some(text.as_str().to_owned()))
 }
 
-impl<'a> ParameterVisitor<'a> for Component<'_, 'a> {
-    type Out = ();
-    type Error = Infallible;
-
-    fn parameter(&mut self, _: &'a KeyRef, _: BareItemFromInput<'a>) -> Result<(), Infallible> {
-        self.0.wrong("parameters of components, such as `;sf` or `;req`, are not supported");
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
-
-impl<'a> ParameterVisitor<'a> for Member<'_, 'a> {
-    type Out = ();
-    type Error = Infallible;
-
-    fn parameter(&mut self, key: &'a KeyRef, value: BareItemFromInput<'a>) -> Result<(), Infallible> {
-        let input = &mut *self.0;
-        match (key.as_str(), value) {
-            ("created", BareItemFromInput::Integer(time)) => input.created = Some(time.into()),
-            ("expires", BareItemFromInput::Integer(time)) => input.expires = Some(time.into()),
-            ("nonce", BareItemFromInput::String(text)) => input.nonce = Some(text),
-            ("keyid", BareItemFromInput::String(text)) => input.key_id = Some(text),
-            ("alg", BareItemFromInput::String(text)) => input.algorithm = Some(text),
-            ("created" | "expires", _) => input.wrong("`created` and `expires` are whole Unix seconds"),
-            ("nonce" | "keyid" | "alg", _) => input.wrong("`nonce`, `keyid` and `alg` are strings in quotes"),
-            // It is signed as it stands; what it means is between others.
-            (_, _) => {}
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), Infallible> {
-        Ok(())
-    }
+fn dictionary(name: &str, value: &str) -> Result<Dictionary, String> {
+    Parser::new(value).parse().map_err(|error| format!("`{name}` cannot be read: {error}"))
 }
 
 /// Byte sequences by their keys, as in `Signature` and `Content-Digest`.
-pub(crate) struct Bytes<'a>(SmallVec<[(&'a str, Vec<u8>); 2]>);
+pub(crate) struct Bytes(Dictionary);
 
-impl<'a> Bytes<'a> {
-    pub(crate) fn read(name: &str, value: &'a str) -> Result<Self, String> {
-        let mut bytes = Self(SmallVec::new());
-        let read = Parser::new(value).parse_dictionary_with_visitor(&mut bytes);
-        read.map_err(|error| format!("`{name}` cannot be read: {error}"))?;
-        Ok(bytes)
+impl Bytes {
+    pub(crate) fn read(name: &str, value: &str) -> Result<Self, String> {
+        dictionary(name, value).map(Self)
     }
 
-    /// The last of this key, as structured fields have it.
+    /// The last of this key, as structured fields have it. What is no byte sequence is empty, which no digest and no
+    /// signature is.
     pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
-        self.0.iter().rev().find(|(other, _)| *other == key).map(|(_, bytes)| bytes.as_slice())
+        match self.0.get(KeyRef::from_str(key).ok()?)? {
+            ListEntry::Item(item) => Some(item.bare_item.as_byte_sequence().unwrap_or_default()),
+            ListEntry::InnerList(_) => Some(&[]),
+        }
     }
 
     /// The key, if there is one only.
-    pub(crate) fn only_key(&self) -> Option<&'a str> {
-        if let [(key, _)] = self.0.as_slice() { Some(key) } else { None }
-    }
-}
-
-impl<'a> DictionaryVisitor<'a> for &mut Bytes<'a> {
-    type Out = ();
-    type Error = Infallible;
-
-    fn entry(&mut self, key: &'a KeyRef) -> Result<impl EntryVisitor<'a>, Infallible> {
-        self.0.push((key.as_str(), Vec::new()));
-        Ok(Sequence(self))
-    }
-
-    fn finish(self) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
-
-struct Sequence<'b, 'a>(&'b mut Bytes<'a>);
-
-impl<'a> EntryVisitor<'a> for Sequence<'_, 'a> {
-    type Error = Infallible;
-
-    fn item(self) -> Result<impl ItemVisitor<'a>, Infallible> {
-        Ok(self)
-    }
-
-    fn inner_list(self) -> Result<impl InnerListVisitor<'a>, Infallible> {
-        Ok(Ignored)
-    }
-}
-
-impl<'a> ItemVisitor<'a> for Sequence<'_, 'a> {
-    type Out = ();
-    type Error = Infallible;
-
-    fn bare_item(self, item: BareItemFromInput<'a>) -> Result<impl ParameterVisitor<'a, Out = ()>, Infallible> {
-        // What is no byte sequence stays empty, which no digest and no signature is.
-        if let (BareItemFromInput::ByteSequence(came), Some((_, bytes))) = (item, self.0.0.last_mut()) {
-            *bytes = came;
-        }
-        Ok(Ignored)
+    pub(crate) fn only_key(&self) -> Option<&str> {
+        self.0.keys().next().filter(|_| self.0.len() == 1).map(|key| key.as_str())
     }
 }
 
@@ -250,7 +143,7 @@ mod tests {
         assert_eq!(input.params, r#"("date" "@authority" "content-type");created=1618884473;keyid="k\"";tag="x""#);
         assert!(input.covers("@authority") && !input.covers("@method"));
         assert_eq!((input.created, input.expires, input.nonce.is_none()), (Some(1_618_884_473), None, true));
-        assert_eq!(input.key_id.unwrap().as_str(), "k\"");
+        assert_eq!(input.key_id.unwrap(), "k\"");
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::metrics::{Metrics, metrics};
 
 const WINDOW: Duration = Duration::from_secs(60);
 const MILLION: u64 = 1_000_000;
+/// Terminals counted at once, at most.
+const TERMINALS: usize = 65_536;
 
 /// Bad codes a minute from one source, before the next one is not judged any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,8 +205,8 @@ impl Counts {
 
 pub struct BadCodes {
     limits: Limits,
-    /// Most terminals counted at once.
-    most: usize,
+    /// Terminals counted at once, at most.
+    most_terminals: usize,
     /// Seconds of good scans are counted from here.
     start: Instant,
     counts: Mutex<Counts>,
@@ -221,8 +223,8 @@ pub struct Entry {
 }
 
 impl BadCodes {
-    pub fn new(limits: Limits, most: usize) -> Self {
-        Self { limits, most, start: Instant::now(), counts: Mutex::default() }
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, most_terminals: TERMINALS, start: Instant::now(), counts: Mutex::default() }
     }
 
     fn second(&self, now: Instant) -> u64 {
@@ -246,7 +248,7 @@ impl BadCodes {
     }
 
     /// The record of its handle has told what a code is that was counted by its text: one of ours is forgiven.
-    pub fn told(&self, entry: &mut Entry, payer: &Payer) {
+    pub fn settled(&self, entry: &mut Entry, payer: &Payer) {
         let kind = Kind::of(payer);
         if entry.kind == Kind::Bad && kind != Kind::Bad && !entry.is_shut() {
             self.forgive(&entry.till);
@@ -322,12 +324,12 @@ impl BadCodes {
     /// Adds a bad code, unless there is no room for its source.
     fn count(&self, counts: &mut Counts, till: &Till, own_limit: Option<usize>, now: Instant) -> bool {
         let by_terminal = &mut counts.by_terminal;
-        if !by_terminal.contains_key(till) && by_terminal.len() >= self.most {
+        if !by_terminal.contains_key(till) && by_terminal.len() >= self.most_terminals {
             by_terminal.retain(|_, times| {
                 times.trim(now);
                 !times.bad.is_empty()
             });
-            if by_terminal.len() >= self.most {
+            if by_terminal.len() >= self.most_terminals {
                 return false;
             }
         }
@@ -387,7 +389,7 @@ mod tests {
     const KEY_LIMIT: usize = 7;
 
     fn limiter(per_terminal: usize, most: usize) -> BadCodes {
-        BadCodes::new(Limits { per_terminal, ..Limits::default() }, most)
+        BadCodes { most_terminals: most, ..BadCodes::new(Limits { per_terminal, ..Limits::default() }) }
     }
 
     fn source(key: u32, terminal: &str) -> Source<'static> {
@@ -542,18 +544,18 @@ mod tests {
         for _ in 0..5 {
             let mut entry = codes.enter(till, &coded(Scanned::Forged { handle }), now);
             assert!(!entry.is_shut());
-            codes.told(&mut entry, &coded(Scanned::Stale { handle }));
+            codes.settled(&mut entry, &coded(Scanned::Stale { handle }));
             codes.leave(&entry, Some(&denied(Reason::CodeExpired)), now);
         }
         // A forged one stays counted.
         let mut entry = codes.enter(till, &coded(Scanned::Forged { handle }), now);
-        codes.told(&mut entry, &coded(Scanned::Forged { handle }));
+        codes.settled(&mut entry, &coded(Scanned::Forged { handle }));
         codes.leave(&entry, Some(&denied(Reason::CodeInvalid)), now);
         codes.leave(&codes.enter(till, &sealed, now), Some(&denied(Reason::CodeInvalid)), now);
         assert!(codes.enter(till, &sealed, now).is_shut());
         // Who is shut out is forgiven nothing.
         let mut entry = codes.enter(till, &coded(Scanned::Forged { handle }), now);
-        codes.told(&mut entry, &coded(Scanned::Stale { handle }));
+        codes.settled(&mut entry, &coded(Scanned::Stale { handle }));
         assert!(codes.enter(till, &sealed, now).is_shut());
     }
 

@@ -7,21 +7,21 @@ use crate::domain::commands::reply::Reply;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::order::{OrderStatus, Told};
 use crate::domain::model::time::Millis;
+use crate::engine::bad_codes::{Bound, Entry, Pass};
+use crate::engine::client::NoAnswer;
 use crate::engine::inbox::Answered;
-use crate::http::problem::Problem;
-use crate::http::trust::bad_codes::{Bound, Entry, Pass};
 use crate::iso8583::profile::Answer;
 use crate::iso8583::translate::Wrong;
 
 /// The answer to one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct Response {
     code: [u8; 2],
     approval: Option<[u8; 6]>,
     details: SmallVec<[u8; 16]>,
 }
 
-impl Verdict {
+impl Response {
     pub const DONE: Self = Self { code: *b"00", approval: None, details: SmallVec::new_const() };
 
     /// A refusal that is no denial of the table: the number is the code and two digits, which name no reason of it.
@@ -34,18 +34,18 @@ impl Verdict {
         Self::refused(*b"91", "9101")
     }
 
-    /// As [`Verdict::busy`]: starting, stopping, or the ledger did not answer.
+    /// As [`Response::busy`]: starting, stopping, or the ledger did not answer.
     pub fn not_ready() -> Self {
         Self::refused(*b"91", "9102")
     }
 
-    /// As [`Verdict::busy`]: its terminal sent too many bad codes, or all terminals of its acquirer together.
-    pub fn throttled(entry: Option<&Entry>) -> Self {
-        let is_acquirer = entry.is_some_and(|entry| matches!(entry.pass, Pass::Shut { by: Bound::Key, .. }));
+    /// As [`Response::busy`]: its terminal sent too many bad codes, or all terminals of its acquirer together.
+    fn throttled(entry: &Entry) -> Self {
+        let is_acquirer = matches!(entry.pass, Pass::Shut { by: Bound::Key, .. });
         Self::refused(*b"91", if is_acquirer { "9105" } else { "9103" })
     }
 
-    /// As [`Verdict::busy`]: this link wants a sign-on first.
+    /// As [`Response::busy`]: this link wants a sign-on first.
     pub fn not_signed_on() -> Self {
         Self::refused(*b"91", "9104")
     }
@@ -68,7 +68,7 @@ impl Verdict {
 
     /// The answer to an authorization. Nothing here tells the present status, so a repeat of a sale that was given back
     /// whole, or of a hold that ran out, is told as of a cancelled one: a till must not give out goods on it.
-    pub fn decided(order: &Told, replayed: bool, now: Millis) -> Self {
+    fn decided(order: &Told, replayed: bool, now: Millis) -> Self {
         let is_over = matches!(order.status(now), OrderStatus::Refunded | OrderStatus::Expired);
         match order.denial().or(is_over.then_some(Reason::Cancelled)) {
             None => Self { code: *b"00", approval: Some(order.id.approval_code()), details: SmallVec::new() },
@@ -79,15 +79,15 @@ impl Verdict {
         }
     }
 
-    /// The answer to a sale that took more than one question.
-    pub fn of_sale(answered: &Result<Answered, Problem>, entry: &Entry) -> Self {
+    /// The answer to a sale.
+    pub fn to_sale(answered: &Result<Answered, NoAnswer>, entry: &Entry) -> Self {
         match answered {
-            Ok(Answered { reply: Reply::Throttled, .. }) => Self::throttled(Some(entry)),
+            Ok(Answered { reply: Reply::Throttled, .. }) => Self::throttled(entry),
             Ok(Answered { reply: Reply::Decision { order, replayed }, now, .. }) => {
                 Self::decided(order, *replayed, now.at)
             }
             Ok(Answered { reply, .. }) => Self::of_other(reply),
-            Err(problem) => Self::of_problem(problem),
+            Err(why) => (*why).into(),
         }
     }
 
@@ -96,8 +96,8 @@ impl Verdict {
         Self { approval: Some(approval), ..Self::DONE }
     }
 
-    /// What the core refuses where it may; numbers from 51 on, beyond those of the denials.
-    pub fn of_refusal(refusal: Refusal) -> Self {
+    /// What the core refuses; numbers from 51 on, beyond those of the denials.
+    fn of_refusal(refusal: Refusal) -> Self {
         let details = match refusal {
             Refusal::NotCaptured => "1251",
             Refusal::NotStanding { .. } => "1252",
@@ -127,9 +127,6 @@ impl Verdict {
     pub fn of_other(reply: &Reply) -> Self {
         match reply {
             Reply::OrderIdReused { .. } => Self::id_reused(),
-            Reply::Throttled => Self::throttled(None),
-            Reply::Full(_) => Self::busy(),
-            Reply::TooLarge => Self::refused(*b"12", "1255"),
             Reply::Refused(refusal) => Self::of_refusal(*refusal),
             // Before a policy is in force the engine knows nothing at all.
             Reply::Unknown => Self::not_ready(),
@@ -137,17 +134,17 @@ impl Verdict {
         }
     }
 
-    /// No answer could be had.
-    pub fn of_problem(problem: &Problem) -> Self {
-        match problem.reason() {
-            "busy" => Self::busy(),
-            "not_ready" => Self::not_ready(),
-            "authorization_unknown" => Self::of_refusal(Refusal::AuthorizationUnknown),
-            _ => Self::refused(*b"96", "9600"),
-        }
-    }
-
     pub fn answer(&self) -> Answer<'_> {
         Answer { code: self.code, approval: self.approval, details: &self.details }
+    }
+}
+
+impl From<NoAnswer> for Response {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::Busy | NoAnswer::Full(_) => Self::busy(),
+            NoAnswer::NotReady => Self::not_ready(),
+            NoAnswer::TooLarge => Self::refused(*b"12", "1255"),
+        }
     }
 }
