@@ -20,9 +20,14 @@ const PAYLOAD: usize = 250;
 const FILE: usize = 64 << 20;
 
 fn batch_of(records: usize) -> Batch {
-    let mut batch = Batch::new();
+    let mut batch = Batch::default();
     for n in 0..records {
-        batch.push(1, |buf| buf.extend((0..PAYLOAD).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap_or(0))));
+        let bytes = (0..PAYLOAD).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap_or(0));
+        let filled = batch.offer(1, |buf| {
+            buf.extend(bytes);
+            Ok(())
+        });
+        filled.expect("it is short");
     }
     batch
 }

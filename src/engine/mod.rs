@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicU64;
 
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
-use crate::domain::model::time::{Millis, Now};
+use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
 use crate::journal::{Journal, JournalError, TooLarge};
@@ -66,16 +66,11 @@ impl Engine {
         self.owner.state()
     }
 
-    /// Time of the present group.
-    pub fn now(&self) -> Now {
-        self.owner.now()
-    }
-
     pub fn board(&self) -> &Arc<Board> {
         self.owner.board()
     }
 
-    /// Goes on at the time of the wall clock, or or stays at the last one if the clock went back.
+    /// Goes on at the time of the wall clock, or stays at the last one if the clock went back.
     pub fn begin(&mut self, wall: Millis) {
         self.owner.begin(wall, &mut self.group);
         self.owner.calendar_step(&mut self.group);
@@ -84,12 +79,6 @@ impl Engine {
     /// Judges one request and makes its fact true; its answer waits for [`Engine::commit`].
     pub fn take(&mut self, request: &Request) {
         self.owner.take(request, &mut self.group);
-    }
-
-    /// Judges these one after the other, having looked ahead at all of them.
-    pub fn take_all(&mut self, requests: &[Request]) {
-        self.owner.look_ahead(requests.iter());
-        requests.iter().for_each(|request| self.take(request));
     }
 
     /// Makes a fact true, unless no record can hold it.

@@ -10,6 +10,7 @@
 
 pub mod batch;
 pub mod codec;
+pub(crate) mod cursor;
 pub mod follower;
 pub mod local;
 pub mod record;
@@ -91,7 +92,7 @@ pub struct Examined {
     pub first: Lsn,
     /// The last one that a start would keep; zero if there never was one.
     pub last: Lsn,
-    /// In what they are kept, for people: `3 segments`.
+    /// In what they are kept, in the words of the place, for people.
     pub kept_in: String,
     /// Bytes of a tail that was never answered; a start cuts it.
     pub torn_bytes: u64,

@@ -148,14 +148,9 @@ impl Writer {
         self.posted() >= until
     }
 
-    /// Stops after the present chunk and waits for the thread. What is not posted stays in the journal.
-    pub fn stop(self) -> Condition {
-        self.stop_by(Instant::now() + PATIENCE);
-        self.condition()
-    }
-
-    /// The same, but a thread that hangs in the ledger is left behind at the deadline: the end of the process takes it
-    /// along, and what it had not committed is posted at the next start. Whether the thread has ended.
+    /// Stops after the present chunk; what is not posted stays in the journal. A thread that hangs in the ledger is left
+    /// behind at the deadline: the end of the process takes it along, and what it had not committed is posted at the next
+    /// start. Whether the thread has ended.
     pub fn stop_by(&self, deadline: Instant) -> bool {
         self.shared.desk.lock().stop = true;
         self.shared.bell.notify_one();

@@ -40,6 +40,11 @@ impl Tape {
     }
 }
 
+fn stop(writer: &Writer) {
+    assert!(writer.stop_by(Instant::now() + Duration::from_secs(5)), "the thread has ended");
+    assert_eq!(writer.condition(), Condition::Stopped);
+}
+
 /// Nothing of these journals is ever damaged.
 fn follow(reader: Box<dyn JournalReader>) -> Follower {
     Follower::new(reader, Alarm::new(&Arc::default(), Arc::new(|error| panic!("{error}"))))
@@ -176,7 +181,7 @@ fn records_are_posted_once_in_order_as_they_come() {
     }
     assert_eq!(posted.load(Ordering::Acquire), 2_650);
     assert!(!writer.drain(Lsn(9_999), Instant::now()), "a deadline that has passed");
-    assert_eq!(writer.stop(), Condition::Stopped);
+    stop(&writer);
     assert_eq!(*shelf.posted.lock(), (1..=2_650).map(Lsn).collect::<Vec<_>>());
     tape.grow(10);
     let (writer, _) = start(&shelf, &tape);
@@ -206,7 +211,7 @@ fn a_stop_does_not_wait_for_the_ledger_to_come_back() {
     wait_for(&writer, |condition| matches!(condition, Condition::Waiting { tries: 5, .. }));
     writer.bell().ring();
     let told = Instant::now();
-    assert_eq!(writer.stop(), Condition::Stopped);
+    stop(&writer);
     assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
     assert_eq!(*shelf.posted.lock(), []);
 }
@@ -279,7 +284,7 @@ fn a_writer_that_is_stopped_anywhere_is_followed_by_another() {
             let last = part.last().unwrap().lsn;
             assert!(writer.drain(last, soon()));
         }
-        assert_eq!(writer.stop(), Condition::Stopped);
+        stop(&writer);
     }
     let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
     let writer = Writer::start(Box::new(ledger), tape.into_follower(), Arc::default(), 1_000).unwrap();
@@ -321,7 +326,7 @@ fn in_a_rush_it_rests_unless_somebody_waits_for_the_books() {
     let one_chunk_and_its_rest = Duration::from_millis(200 + 9 * 200);
     assert!(rested >= one_chunk_and_its_rest, "it rests after each chunk: {rested:?}");
     assert!(drained < one_chunk_and_its_rest, "and not while somebody waits: {drained:?}");
-    assert_eq!(waited_for.stop(), Condition::Stopped);
+    stop(&waited_for);
 }
 
 #[test]
@@ -336,6 +341,6 @@ fn what_was_put_off_is_done_while_there_is_nothing_to_post() {
         assert!(Instant::now() < end && writer.condition() == Condition::Working);
         std::thread::yield_now();
     }
-    assert_eq!(writer.stop(), Condition::Stopped);
+    stop(&writer);
     assert_eq!(shelf.posted.lock().len(), 10);
 }

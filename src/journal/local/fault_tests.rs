@@ -83,7 +83,7 @@ fn run(disk: &SimDisk, history: &mut History, rng: &mut Rng, commits: usize) -> 
         let syncs = disk.syncs();
         assert!(matches!(journal.sync(), Err(JournalError::Poisoned)));
         assert!(matches!(journal.write(&batch_at(i64::MAX, &[vec![1]])), Err(JournalError::Poisoned)));
-        assert!(matches!(journal.commit(&Batch::new()), Err(JournalError::Poisoned)));
+        assert!(matches!(journal.commit(&Batch::default()), Err(JournalError::Poisoned)));
         assert_eq!(disk.syncs(), syncs, "no sync is tried again");
     }
     outcome

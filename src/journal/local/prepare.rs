@@ -33,7 +33,8 @@ struct Shared<F> {
 /// Prepares on a thread of its own, or on the caller's when a test wants every call in one order.
 pub(crate) struct Preparer<D: Disk> {
     disk: D,
-    size: u64,
+    /// Of each segment.
+    pub(crate) size: u64,
     shared: Arc<Shared<D::File>>,
     thread: Option<JoinHandle<()>>,
 }

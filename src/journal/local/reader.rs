@@ -4,12 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::cursor::Cursor;
 use super::disk::{Disk, DiskFile, StdDisk, narrow, widen};
 use super::finding::{Damage, Finding};
 use super::recover::Recovery;
 use super::segment::Header;
 use super::{recover, segment};
+use crate::journal::cursor::Cursor;
 use crate::journal::record::Parsed;
 use crate::journal::{Durable, Examined, JournalError, JournalReader, Lsn, Record, record};
 
@@ -159,12 +159,6 @@ impl<D: Disk> Reader<D> {
         }
     }
 
-    /// The last position read, whether answered or passed over.
-    #[cfg(test)]
-    pub fn position(&self) -> Lsn {
-        self.place.as_ref().map_or(Lsn::ZERO, |place| Lsn(place.cursor.next.0.saturating_sub(1)))
-    }
-
     /// The segment of the last record read, and where in it the record begins.
     #[must_use]
     pub fn spot(&self) -> Option<(Lsn, u64)> {
@@ -204,7 +198,7 @@ impl<D: Disk> Reader<D> {
         if entered.header == place.header {
             return place.at_end(visible);
         }
-        if let Err(finding) = place.cursor.enter(&entered.header) {
+        if let Err(finding) = entered.header.follows(&place.cursor) {
             return Err(Damage { segment: next, offset: 0, record: next, finding }.into());
         }
         std::mem::swap(&mut entered.window, &mut place.window);
@@ -223,9 +217,9 @@ impl<F: DiskFile> Place<F> {
             Err(source) => return Err(JournalError::failed("open a segment")(source)),
         };
         let header = Header::read(&file, first)?;
-        let (cursor, offset) = (Cursor::at(&header), widen(segment::HEADER));
-        let window = Vec::new();
-        Ok(Some(Self { file, header, cursor, offset, last_offset: offset, window, window_at: offset }))
+        let offset = widen(segment::HEADER);
+        let cursor = header.cursor();
+        Ok(Some(Self { file, header, cursor, offset, last_offset: offset, window: Vec::new(), window_at: offset }))
     }
 
     /// The next record of this segment into `out`; false if only zeros follow.
@@ -237,7 +231,7 @@ impl<F: DiskFile> Place<F> {
             let rest = self.window.get(narrow(self.offset - self.window_at)..).unwrap_or_default();
             let need = match record::parse(rest) {
                 Parsed::Good(view) => {
-                    self.cursor.accept(&view).map_err(|finding| self.damaged(finding))?;
+                    self.cursor.accept(&view).map_err(|misplaced| self.damaged(misplaced.into()))?;
                     out.lsn = view.meta.lsn;
                     out.time_ms = view.meta.time_ms;
                     out.payload.clear();
