@@ -112,7 +112,7 @@ impl Keys<'_> {
         let written = began.elapsed();
         let mut ledger = SqliteLedger::open(self.file, Millis(0)).expect("a ledger");
         let (began, mut steps) = (Instant::now(), 0);
-        while ledger.keep_house().expect("a step") {
+        while ledger.maintain().expect("a step") {
             steps += 1;
         }
         println!("{size} keys: rows written in {written:.1?}; {steps} steps of runs in {:.1?}", began.elapsed());

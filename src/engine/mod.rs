@@ -3,7 +3,7 @@
 //!
 //! [`owner`] judges; [`committer`] makes durable, on a thread of its own, at the pace of [`pacing`]; [`serve`] drives
 //! both from the queues of [`inbox`] to those who wait ([`outlet`]), as a task of the runtime that also serves the sockets, so that a request
-//! changes threads nowhere. [`Engine`] drives them by hand, step by step, as the tests do.
+//! changes threads nowhere. [`Engine`] drives them step by step, as a start and the tests do.
 
 mod backlog;
 pub mod board;

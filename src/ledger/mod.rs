@@ -15,7 +15,6 @@ pub(crate) mod entries;
 pub(crate) mod error;
 pub mod movements;
 pub mod posting;
-pub(crate) mod rate;
 pub mod sqlite;
 pub(crate) mod write_loop;
 pub mod writer;
@@ -66,7 +65,7 @@ pub trait Checkpoint: Snapshot + Send {
     fn secure(&mut self) -> Result<Option<Lsn>, LedgerError>;
 
     /// A small step of what can be put off while there is something to post; whether more is left to do.
-    fn keep_house(&mut self) -> Result<bool, LedgerError> {
+    fn maintain(&mut self) -> Result<bool, LedgerError> {
         Ok(false)
     }
 }

@@ -2,8 +2,7 @@
 //! prefix of what was written, and holds every record whose sync returned.
 
 use super::disk::narrow;
-use super::local_tests::{batch_at, payload, read_all, segments, small};
-use super::release::release_oldest;
+use super::local_tests::{batch_at, payload, read_all, release_oldest, segments, small};
 use super::sim::{Call, Fault, Rng, SimDisk};
 use super::*;
 

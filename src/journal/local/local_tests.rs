@@ -6,11 +6,10 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::disk::StdDisk;
-use super::reader::Reader;
-use super::release::release_oldest;
 use super::sim::{Rng, SimDisk};
 use super::{recover, *};
-use crate::journal::{Record, TooLarge, record};
+use crate::domain::model::time::Millis;
+use crate::journal::{JournalReader, Record, Release, TooLarge, record};
 
 impl<D: disk::Disk> LocalJournal<D> {
     /// One write, one sync.
@@ -58,11 +57,36 @@ pub fn segments<D: disk::Disk>(disk: &D) -> usize {
     segment::list(disk).unwrap().len()
 }
 
+/// One segment at most, as [`Release`] says.
+pub fn release_oldest<D: disk::Disk>(disk: &D, upto: Lsn, keep_after: i64) -> Result<Option<Lsn>, JournalError> {
+    LocalRelease(disk.clone()).release_oldest(upto, Millis(keep_after))
+}
+
+/// Reads on from where it is.
+pub struct Reader<D: disk::Disk> {
+    reader: LocalReader<D>,
+    at: Lsn,
+}
+
+impl<D: disk::Disk> Reader<D> {
+    pub fn open_on(disk: D, after: Lsn, durable: Option<Durable>) -> Self {
+        Self { reader: LocalReader::new(disk, durable), at: after }
+    }
+
+    pub fn next(&mut self, out: &mut Record) -> Result<Option<Lsn>, JournalError> {
+        let is_found = self.reader.next(self.at, out)?;
+        if is_found {
+            self.at = out.lsn;
+        }
+        Ok(is_found.then_some(self.at))
+    }
+}
+
 /// Every record that opening would keep.
 pub fn read_all<D: disk::Disk>(disk: &D) -> Result<Vec<Record>, JournalError> {
     let recovery = recover::plan(disk, Lsn::ZERO, Lsn::ZERO)?.recovery;
     let before = Lsn(recovery.first.0 - 1);
-    let mut reader = Reader::open_on(disk.clone(), before, Some(Durable::fixed(recovery.last)))?;
+    let mut reader = Reader::open_on(disk.clone(), before, Some(Durable::fixed(recovery.last)));
     let mut all = Vec::new();
     let mut record = Record::default();
     while reader.next(&mut record)?.is_some() {
@@ -102,7 +126,7 @@ fn a_batch_larger_than_a_segment_gets_its_own() {
     for before in [0, 1] {
         let disk = SimDisk::new();
         let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
-        let mut early = Reader::open_on(disk.clone(), Lsn::ZERO, Some(journal.durable())).unwrap();
+        let mut early = Reader::open_on(disk.clone(), Lsn::ZERO, Some(journal.durable()));
         let mut record = Record::default();
         assert_eq!(early.next(&mut record).unwrap(), None);
         for n in 0..before {
@@ -146,7 +170,7 @@ fn time_does_not_go_back() {
 fn readers_see_only_what_is_synced() {
     let disk = SimDisk::new();
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
-    let mut reader = Reader::open_on(disk, Lsn::ZERO, Some(journal.durable())).unwrap();
+    let mut reader = Reader::open_on(disk, Lsn::ZERO, Some(journal.durable()));
     let mut record = Record::default();
     for n in 1..200 {
         journal.write(&batch_at(1, &[payload(n, 100)])).unwrap();
@@ -172,7 +196,7 @@ fn a_reader_begins_anywhere() {
     }
     let mut record = Record::default();
     for after in 0..=103 {
-        let mut reader = Reader::open_on(disk.clone(), Lsn(after), None).unwrap();
+        let mut reader = Reader::open_on(disk.clone(), Lsn(after), None);
         let expected = (after < 100).then_some(Lsn(after + 1));
         assert_eq!(reader.next(&mut record).unwrap(), expected);
     }
@@ -188,8 +212,7 @@ fn a_reader_follows_the_live_writer() {
         let readers: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut reader =
-                        Reader::open_on(StdDisk::new(dir.path()), Lsn::ZERO, Some(durable.clone())).unwrap();
+                    let mut reader = Reader::open_on(StdDisk::new(dir.path()), Lsn::ZERO, Some(durable.clone()));
                     let (mut record, mut seen) = (Record::default(), 0);
                     loop {
                         let finished = done.load(Ordering::Acquire);
@@ -226,7 +249,7 @@ fn a_reader_follows_the_live_writer() {
 fn release_removes_whole_old_segments_only() {
     let disk = SimDisk::new();
     let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
-    let mut slow = Reader::open_on(disk.clone(), Lsn::ZERO, Some(journal.durable())).unwrap();
+    let mut slow = Reader::open_on(disk.clone(), Lsn::ZERO, Some(journal.durable()));
     for n in 1..=100 {
         journal.commit(&batch_at(i64::try_from(n).unwrap(), &[payload(n, 1_000)])).unwrap();
     }
@@ -245,7 +268,7 @@ fn release_removes_whole_old_segments_only() {
     assert_eq!(slow.next(&mut record).unwrap(), Some(Lsn(3)));
     let error = slow.next(&mut record).unwrap_err();
     assert!(matches!(error, JournalError::Released { wanted: Lsn(4), first: Lsn(7) }), "{error}");
-    let error = Reader::open_on(disk.clone(), Lsn(5), None).err().unwrap();
+    let error = Reader::open_on(disk.clone(), Lsn(5), None).next(&mut record).unwrap_err();
     assert!(matches!(error, JournalError::Released { wanted: Lsn(6), first: Lsn(7) }), "{error}");
     for gone in 2..33 {
         assert_eq!(release(1_000, i64::MAX), Some(Lsn(1 + 3 * gone)), "one a call");
@@ -255,7 +278,7 @@ fn release_removes_whole_old_segments_only() {
     let (mut journal, recovery) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
     assert_eq!((recovery.first, recovery.last, journal.last_time()), (Lsn(100), Lsn(100), 100));
     journal.commit(&batch_at(100, &[payload(101, 9)])).unwrap();
-    let mut reader = Reader::open_on(disk, Lsn(99), None).unwrap();
+    let mut reader = Reader::open_on(disk, Lsn(99), None);
     assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(100)));
     assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(101)));
     assert_eq!(reader.next(&mut record).unwrap(), None);

@@ -21,10 +21,10 @@
 //!
 //! **Why a torn tail is told from damage by a record's distance.** Between two syncs several records are
 //! written, and a power cut may keep any of their sectors: a bad record with intact ones after it is then
-//! nothing worse than a tail nobody was told of. So each record says which position was known durable when it
+//! nothing worse than a tail that was never answered. So each record says which position was known durable when it
 //! was written. A record after the bad record n that claims n or more was written only after a sync that
 //! covered n had returned: n was whole on disk and is damaged now. Without such a claim n was written after
-//! the last sync anyone saw return, so nobody was told of n, and all from n on may go. A new segment gets its
+//! the last sync anyone saw return, so n was never answered, and all from n on may go. A new segment gets its
 //! name only after everything before it is synced, so an earlier segment has no torn tail.
 //!
 //! **The ledger's position is a proof too.** The ledger is given a record only after the sync that covered it has
@@ -65,8 +65,6 @@ pub struct Recovery {
 pub struct Torn {
     /// The first record lost.
     pub lsn: Lsn,
-    pub segment: Lsn,
-    pub offset: u64,
     /// Up to the last byte that is not zero.
     pub bytes: u64,
 }
@@ -183,8 +181,8 @@ struct Walk {
 
 impl Walk {
     fn through(bytes: &[u8], header: &Header, last: bool) -> Result<Self, JournalError> {
-        let (segment, start) = (header.first, segment::HEADER);
-        let mut walk = Self { segment, cursor: header.cursor(), end: start, unproven: start, torn: None };
+        let start = segment::HEADER;
+        let mut walk = Self { segment: header.first, cursor: header.cursor(), end: start, unproven: start, torn: None };
         let mut durable = Lsn::ZERO;
         loop {
             let rest = bytes.get(walk.end..).unwrap_or_default();
@@ -203,8 +201,7 @@ impl Walk {
                 }
                 Parsed::Zero | Parsed::Short(_) | Parsed::Bad => {
                     let torn = torn(rest, walk.cursor.next, last).map_err(|finding| walk.place().damaged(finding))?;
-                    let (lsn, offset) = (walk.cursor.next, widen(walk.end));
-                    walk.torn = torn.map(|bytes| Torn { lsn, segment, offset, bytes });
+                    walk.torn = torn.map(|bytes| Torn { lsn: walk.cursor.next, bytes });
                     return Ok(walk);
                 }
             }
@@ -226,8 +223,7 @@ impl Walk {
             after.fill(0);
         }
         bytes.drain(..self.unproven.min(bytes.len()));
-        let (offset, image_at) = (widen(self.end), widen(self.unproven));
-        Tail { header, cursor: self.cursor, offset, image_at, image: bytes, cut }
+        Tail { header, cursor: self.cursor, offset: widen(self.end), image_at: widen(self.unproven), image: bytes, cut }
     }
 }
 

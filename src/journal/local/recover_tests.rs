@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::disk::narrow;
 use super::finding::{Damage, Finding};
-use super::local_tests::{batch_at, payload, read_all, small};
-use super::reader::{LocalReader, Reader};
+use super::local_tests::{Reader, batch_at, payload, read_all, small};
+use super::reader::LocalReader;
 use super::segment::Header;
 use super::sim::{Call, Fault, Rng, SimDisk};
 use super::{recover, segment, *};
@@ -464,7 +464,7 @@ fn the_reader_verifies_as_it_goes() {
         bytes_of(&mut image, n)[60] ^= 4;
         let disk = SimDisk::from_image(&image);
         for durable in [None, Some(Durable::fixed(Lsn(9)))] {
-            let mut reader = Reader::open_on(disk.clone(), Lsn::ZERO, durable).unwrap();
+            let mut reader = Reader::open_on(disk.clone(), Lsn::ZERO, durable);
             for good in 1..n {
                 assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(good as u64)));
             }
@@ -478,12 +478,12 @@ fn the_reader_verifies_as_it_goes() {
     let mut image = journal();
     bytes_of(&mut image, 9).fill(0);
     let disk = SimDisk::from_image(&image);
-    let mut live = Reader::open_on(disk.clone(), Lsn(8), Some(Durable::fixed(Lsn(9)))).unwrap();
+    let mut live = Reader::open_on(disk.clone(), Lsn(8), Some(Durable::fixed(Lsn(9))));
     assert!(matches!(live.next(&mut record), Err(JournalError::Damaged { .. })));
-    assert_eq!(Reader::open_on(disk, Lsn(8), None).unwrap().next(&mut record).unwrap(), None);
+    assert_eq!(Reader::open_on(disk, Lsn(8), None).next(&mut record).unwrap(), None);
     let mut image = journal();
     image.remove(&name(4));
-    let mut reader = Reader::open_on(SimDisk::from_image(&image), Lsn(2), None).unwrap();
+    let mut reader = Reader::open_on(SimDisk::from_image(&image), Lsn(2), None);
     assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(3)));
     let error = reader.next(&mut record).unwrap_err();
     let finding = damage_in(&error).map(|damage| damage.finding);

@@ -192,8 +192,8 @@ mod tests {
             all_asked.wait();
             assert_eq!(open(&books), (0, BOOKS_CONNECTIONS));
             let patient = scope.spawn(|| books.as_of());
-            let told = books.as_of();
-            assert!(matches!(told, Err(LedgerError::Busy(_))), "they are lent for longer than a lock is waited for");
+            let refused = books.as_of();
+            assert!(matches!(refused, Err(LedgerError::Busy(_))), "they are lent for longer than a lock is waited for");
             assert!(patient.join().unwrap().is_err());
             let late = scope.spawn(|| books.as_of());
             go_on.wait();

@@ -125,7 +125,7 @@ impl Checkpoint for SqliteLedger {
         Ok(())
     }
 
-    fn keep_house(&mut self) -> Result<bool, LedgerError> {
+    fn maintain(&mut self) -> Result<bool, LedgerError> {
         keys::build(&mut self.db)
     }
 

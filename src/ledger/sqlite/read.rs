@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::position;
 use super::rows::order_state;
@@ -135,6 +135,27 @@ impl Cells<'_> {
     }
 }
 
+/// Every row that a query finds.
+pub(crate) fn all<T>(
+    db: &Connection,
+    sql: &str,
+    of: impl Params,
+    read: impl Fn(&Cells<'_>) -> Result<T, LedgerError>,
+) -> Result<Vec<T>, LedgerError> {
+    db.prepare_cached(sql)?.query_and_then(of, |row| read(&Cells(row)))?.collect()
+}
+
+/// The first row that a query finds.
+pub(crate) fn first<T>(
+    db: &Connection,
+    sql: &str,
+    of: impl Params,
+    read: impl Fn(&Cells<'_>) -> Result<T, LedgerError>,
+) -> Result<Option<T>, LedgerError> {
+    let mut query = db.prepare_cached(sql)?;
+    query.query_and_then(of, |row| read(&Cells(row)))?.next().transpose()
+}
+
 /// An order of any age, with all its refunds.
 pub(crate) fn order(db: &Connection, row: &Row<'_>) -> Result<Order, LedgerError> {
     read_order(db, row, |_| Lsn::ZERO).map(|(order, _)| order)
@@ -180,7 +201,7 @@ fn read_order(db: &Connection, row: &Row<'_>, since: impl FnOnce(Lsn) -> Lsn) ->
         due: cells.date(16)?,
         points: cells.bits(17)?,
         room: cells.yen(18)?,
-        first: first(&cells)?,
+        first: first_sale(&cells)?,
         capture: capture(&cells, recalled)?.map(Box::new),
         refunds: if was_refunded { Some(Arc::new(refunds(db, lsn, since(recall))?)) } else { None },
         touched: cells.opt(19)?.map_or(lsn, |touched| Lsn(touched.cast_unsigned())),
@@ -192,7 +213,7 @@ fn read_order(db: &Connection, row: &Row<'_>, since: impl FnOnce(Lsn) -> Lsn) ->
     Ok((order, recalled))
 }
 
-fn first(cells: &Cells<'_>) -> Result<Option<Box<FirstSale>>, LedgerError> {
+fn first_sale(cells: &Cells<'_>) -> Result<Option<Box<FirstSale>>, LedgerError> {
     if cells.opt(24)?.is_none() {
         return Ok(None);
     }
@@ -220,12 +241,8 @@ fn refunds(db: &Connection, order: Lsn, since: Lsn) -> Result<Refunds, LedgerErr
     let before: u16 = db.prepare_cached(before)?.query_row(of, |row| row.get(0))?;
     let sql = "SELECT refund_id, amount, destination, left_after, applied, restored, paid_at FROM refund
         WHERE order_lsn = ?1 AND lsn >= ?2 ORDER BY lsn";
-    let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query(of)?;
-    let mut made = Vec::new();
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        made.push(RefundMade {
+    let made = all(db, sql, of, |cells| {
+        Ok(RefundMade {
             id: cells.text(0, |text| RefundId::new(text).ok())?,
             amount: cells.yen(1)?,
             left: cells.yen(3)?,
@@ -233,22 +250,19 @@ fn refunds(db: &Connection, order: Lsn, since: Lsn) -> Result<Refunds, LedgerErr
             applied: cells.blob(4, codec::applied_from_bytes)?,
             restored: cells.yen(5)?,
             paid_at: cells.opt(6)?.map(Millis),
-        });
-    }
+        })
+    })?;
     Ok(Refunds { before, made })
 }
 
-/// A query of orders; `filter` is what comes after `FROM`.
-pub(crate) fn orders<'c>(db: &'c Connection, filter: &str) -> Result<CachedStatement<'c>, LedgerError> {
-    Ok(db.prepare_cached(&format!("{ORDER} {filter}"))?)
+/// A query of orders.
+pub(crate) fn orders_where(filter: &str) -> String {
+    format!("{ORDER} WHERE {filter}")
 }
 
 pub(crate) fn past_order(db: &Connection, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
-    let mut query = orders(db, "WHERE d.lsn = ?1")?;
-    let mut rows = query.query([id.lsn.0.cast_signed()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let order = order(db, row)?;
-    Ok((order.id == id && !order.is_tombstone()).then_some(order))
+    let found = first(db, &orders_where("d.lsn = ?1"), [id.lsn.0.cast_signed()], |cells| order(db, cells.0))?;
+    Ok(found.filter(|order| order.id == id && !order.is_tombstone()))
 }
 
 /// The smallest number from which on every row's time is at or after `since`. `next` gives number and time of the
@@ -284,13 +298,9 @@ pub(crate) fn entries(
     let after = first_since(db, DECIDED_FROM, end, to)?;
     let after: Option<i64> = db.prepare_cached(DECIDED_FROM)?.query_row([after], |row| row.get(0)).optional()?;
     let latest = after.unwrap_or(end) >> 16;
-    let mut query = db.prepare_cached(ENTRIES)?;
     let mut found = Vec::new();
     for block in oldest..=latest {
-        let mut rows = query.query(params![block, ix, from.0, to.0])?;
-        while let Some(row) = rows.next()? {
-            found.push(entry(row)?);
-        }
+        found.extend(all(db, ENTRIES, params![block, ix, from.0, to.0], entry)?);
     }
     Ok(found)
 }
@@ -298,26 +308,17 @@ pub(crate) fn entries(
 /// The position is read first: what is posted after it may be missing from the facts, and never the other way.
 pub(crate) fn known(db: &Connection, ids: &[OfficeId]) -> Result<Known, LedgerError> {
     let mut found = Known { as_of: position(db)?, receipts: Vec::new() };
-    let mut query = db.prepare_cached("SELECT lsn, recorded_at, event FROM receipt WHERE id = ?1 ORDER BY lsn")?;
+    let sql = "SELECT lsn, recorded_at, event FROM receipt WHERE id = ?1 ORDER BY lsn";
     for id in ids {
-        let mut rows = query.query([id.as_str()])?;
-        while let Some(row) = rows.next()? {
-            found.receipts.push(receipt_of(&Cells(row))?);
-        }
+        found.receipts.extend(all(db, sql, [id.as_str()], receipt_of)?);
     }
     Ok(found)
 }
 
 pub(crate) fn names(db: &Connection, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError> {
-    let mut query = db.prepare_cached("SELECT authorization_id FROM decision WHERE lsn = ?1")?;
-    let mut found = Vec::new();
-    for order in orders {
-        let mut rows = query.query([order.0.cast_signed()])?;
-        if let Some(row) = rows.next()? {
-            found.push(Cells(row).text(0, AuthorizationId::parse)?);
-        }
-    }
-    Ok(found)
+    let sql = "SELECT authorization_id FROM decision WHERE lsn = ?1";
+    let name = |order: &Lsn| first(db, sql, [order.0.cast_signed()], |cells| cells.text(0, AuthorizationId::parse));
+    orders.iter().filter_map(|order| name(order).transpose()).collect()
 }
 
 pub(crate) fn receipts(
@@ -327,13 +328,9 @@ pub(crate) fn receipts(
 ) -> Result<Vec<Receipt>, LedgerError> {
     let sql = "SELECT r.lsn, r.recorded_at, r.event FROM receipt r JOIN account a ON a.customer = r.customer
         WHERE a.customer_id = ?1 AND r.kind = ?2";
-    let mut query = db.prepare_cached(sql)?;
     let mut found = Vec::new();
     for kind in kinds {
-        let mut rows = query.query(params![customer.as_str(), *kind as u8])?;
-        while let Some(row) = rows.next()? {
-            found.push(receipt_of(&Cells(row))?);
-        }
+        found.extend(all(db, sql, params![customer.as_str(), *kind as u8], receipt_of)?);
     }
     found.sort_by_key(|receipt| receipt.lsn);
     Ok(found)
@@ -342,15 +339,10 @@ pub(crate) fn receipts(
 pub(crate) fn issued(db: &Connection, customer: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
     let sql = "SELECT b.month, b.method, b.due FROM bill b JOIN account a ON a.customer = b.customer
         WHERE a.customer_id = ?1 ORDER BY b.month";
-    let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query([customer.as_str()])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
+    all(db, sql, [customer.as_str()], |cells| {
         let method = cells.one_of(1, &PaymentMethod::ALL, |method| method as u8)?;
-        found.push(Issued { month: cells.month(0)?, method, due: cells.date(2)? });
-    }
-    Ok(found)
+        Ok(Issued { month: cells.month(0)?, method, due: cells.date(2)? })
+    })
 }
 
 /// Of lsn, time and event.
@@ -368,30 +360,22 @@ pub(crate) fn count_decisions(db: &Connection, upto: Lsn) -> Result<u64, LedgerE
 pub(crate) fn exposure_sums(db: &Connection, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
     let sums = "SELECT a.customer_id, sum(e.amount) FROM entry e JOIN account a ON a.customer = e.customer
         WHERE e.account = ?1 AND e.lsn <= ?2 GROUP BY e.customer";
-    let mut query = db.prepare(sums)?;
-    let mut rows = query.query(params![Book::Exposure as u8, upto.0.cast_signed()])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        found.push((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?));
-    }
-    Ok(found)
+    let of = params![Book::Exposure as u8, upto.0.cast_signed()];
+    all(db, sums, of, |cells| Ok((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?)))
 }
 
-fn entry(row: &Row<'_>) -> Result<Entry, LedgerError> {
-    let cells = Cells(row);
-    let purchase = match row.get_ref(6)? {
-        rusqlite::types::ValueRef::Null => None,
-        _ => Some(Purchase {
-            authorization: cells.text(6, AuthorizationId::parse)?,
-            merchant: cells.text(7, |text| MerchantId::new(text).ok())?,
-            channel: cells.channel(8)?,
-        }),
+fn entry(cells: &Cells<'_>) -> Result<Entry, LedgerError> {
+    let purchase = match cells.opt_text(6, AuthorizationId::parse)? {
+        None => None,
+        Some(authorization) => {
+            let merchant = cells.text(7, |text| MerchantId::new(text).ok())?;
+            Some(Purchase { authorization, merchant, channel: cells.channel(8)? })
+        }
     };
     Ok(Entry {
         lsn: cells.lsn(0)?,
-        kind: cells.one_of(1, &EntryKind::ALL, |kind| kind as u8)?,
-        account: cells.one_of(2, &Book::ALL, |book| book as u8)?,
+        kind: cells.one_of(1, EntryKind::ALL, |kind| kind as u8)?,
+        account: cells.one_of(2, Book::ALL, |book| book as u8)?,
         amount: cells.int(3)?,
         month: cells.opt_made(4, Month::from_number)?,
         recorded_at: cells.millis(5)?,
