@@ -6,7 +6,7 @@
 //! [`Books`] answers questions about the past. [`writer`] follows the journal and posts it, in `write_loop`. [`posting`] makes
 //! rows of a chunk of facts, with [`movements`] and the domain's own `Account::apply`; a backend reads and writes them.
 //! [`sqlite`] is the default backend: `rows` and `accounts` write, `load` (with `parallel` and `codes`) rebuilds the
-//! engine's state, `read` and `keys` answer questions, on the connections of `books`. Another place is another folder
+//! engine's state, `books` answers questions, `keys` those by an order's key, `read` makes values of rows. Another place is another folder
 //! beside it, and a line in `cli/serve/backends.rs`.
 
 #[cfg(test)]

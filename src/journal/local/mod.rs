@@ -100,8 +100,8 @@ impl<D: Disk> LocalJournal<D> {
         let (file, size, offset, cursor) = match (kept, &plan.tail) {
             (Some(file), Some(tail)) => (file, tail.header.size, tail.offset, tail.cursor),
             _ => {
-                let header = Header::after(&Cursor::START, segment_size, now_ms);
-                let file = begin(&disk, &header).map_err(JournalError::failed("create the first segment"))?;
+                let file = begin(&disk, segment_size, now_ms);
+                let file = file.map_err(JournalError::failed("create the first segment"))?;
                 (file, segment_size, widen(segment::HEADER), Cursor::START)
             }
         };
@@ -241,8 +241,8 @@ impl<D: Disk> Journal for LocalJournal<D> {
     }
 }
 
-fn begin<D: Disk>(disk: &D, header: &Header) -> io::Result<D::File> {
-    let file = segment::zeroed(disk, FIRST, header.size)?;
-    segment::adopt(disk, &file, FIRST, header)?;
+fn begin<D: Disk>(disk: &D, size: u64, now_ms: i64) -> io::Result<D::File> {
+    let file = segment::zeroed(disk, FIRST, size)?;
+    segment::adopt(disk, &file, FIRST, &Header::after(&Cursor::START, size, now_ms))?;
     Ok(file)
 }

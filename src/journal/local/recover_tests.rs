@@ -249,23 +249,8 @@ fn each_finding_has_its_action() {
     }
 }
 
-struct PostedRow {
-    what: &'static str,
-    damage: fn(&mut Image),
-    /// The ledger's position.
-    posted: u64,
-    /// Where the journal then ends, or what is found and which record it names.
-    result: Result<u64, (Finding, u64)>,
-}
-
-const fn posted_row(
-    what: &'static str,
-    damage: fn(&mut Image),
-    posted: u64,
-    result: Result<u64, (Finding, u64)>,
-) -> PostedRow {
-    PostedRow { what, damage, posted, result }
-}
+/// What, the damage, the ledger's position; where the journal then ends, or what is found and which record it names.
+type PostedRow = (&'static str, fn(&mut Image), u64, Result<u64, (Finding, u64)>);
 
 const fn lost(lsn: u64, posted: u64) -> Result<u64, (Finding, u64)> {
     Err((Finding::PostedDamaged { lsn: Lsn(lsn), posted: Lsn(posted) }, lsn))
@@ -274,37 +259,37 @@ const fn lost(lsn: u64, posted: u64) -> Result<u64, (Finding, u64)> {
 /// What the ledger's position proves, and what it does not.
 fn posted() -> Vec<PostedRow> {
     vec![
-        posted_row("sound", |_| {}, 9, Ok(9)),
-        posted_row("a bit of the last record", |i| bytes_of(i, 9)[100] ^= 1, 9, lost(9, 9)),
-        posted_row("a bit of the last record, not posted", |i| bytes_of(i, 9)[100] ^= 1, 8, Ok(8)),
-        posted_row("the last record never came", |i| bytes_of(i, 9).fill(0), 9, lost(9, 9)),
-        posted_row("the file ends in the last record", |i| file(i, 7).truncate(START + 2 * SIZE + 99), 9, lost(9, 9)),
-        posted_row("the file ends before it", |i| file(i, 7).truncate(START + 2 * SIZE), 9, lost(9, 9)),
-        posted_row("zeros cut off", |i| file(i, 7).truncate(8_000), 9, Ok(9)),
-        posted_row("torn in its sync group", |i| bytes_of(i, 8)[100] ^= 1, 8, lost(8, 8)),
-        posted_row("a hole in its sync group", |i| bytes_of(i, 8).fill(0), 9, lost(8, 9)),
-        posted_row("the sync group behind the position", |i| bytes_of(i, 8)[100] ^= 1, 7, Ok(7)),
-        posted_row("bytes behind the end", |i| file(i, 7)[8_100] = 1, 9, Ok(9)),
-        posted_row("the ledger ahead", |_| {}, 12, lost(10, 12)),
-        posted_row("no segment at all", Image::clear, 9, lost(1, 9)),
-        posted_row("the last segment is gone", |i| drop(i.remove(&name(7))), 9, lost(7, 9)),
-        posted_row("the same, not posted", |i| drop(i.remove(&name(7))), 6, Ok(6)),
-        posted_row("a prepared segment in place, not used", add_empty_segment, 9, Ok(9)),
-        posted_row("an empty segment, and the ledger ahead", add_empty_segment, 10, lost(10, 10)),
-        posted_row(
+        ("sound", |_| {}, 9, Ok(9)),
+        ("a bit of the last record", |i| bytes_of(i, 9)[100] ^= 1, 9, lost(9, 9)),
+        ("a bit of the last record, not posted", |i| bytes_of(i, 9)[100] ^= 1, 8, Ok(8)),
+        ("the last record never came", |i| bytes_of(i, 9).fill(0), 9, lost(9, 9)),
+        ("the file ends in the last record", |i| file(i, 7).truncate(START + 2 * SIZE + 99), 9, lost(9, 9)),
+        ("the file ends before it", |i| file(i, 7).truncate(START + 2 * SIZE), 9, lost(9, 9)),
+        ("zeros cut off", |i| file(i, 7).truncate(8_000), 9, Ok(9)),
+        ("torn in its sync group", |i| bytes_of(i, 8)[100] ^= 1, 8, lost(8, 8)),
+        ("a hole in its sync group", |i| bytes_of(i, 8).fill(0), 9, lost(8, 9)),
+        ("the sync group behind the position", |i| bytes_of(i, 8)[100] ^= 1, 7, Ok(7)),
+        ("bytes behind the end", |i| file(i, 7)[8_100] = 1, 9, Ok(9)),
+        ("the ledger ahead", |_| {}, 12, lost(10, 12)),
+        ("no segment at all", Image::clear, 9, lost(1, 9)),
+        ("the last segment is gone", |i| drop(i.remove(&name(7))), 9, lost(7, 9)),
+        ("the same, not posted", |i| drop(i.remove(&name(7))), 6, Ok(6)),
+        ("a prepared segment in place, not used", add_empty_segment, 9, Ok(9)),
+        ("an empty segment, and the ledger ahead", add_empty_segment, 10, lost(10, 10)),
+        (
             "damage in the segment of the position",
             |i| bytes_of(i, 4)[100] ^= 1,
             5,
             Err((Finding::DamagedBeforeLastSegment { lsn: Lsn(4) }, 4)),
         ),
-        posted_row("damage in an older segment", |i| bytes_of(i, 4)[100] ^= 1, 7, Ok(9)),
-        posted_row("an older header", |i| file(i, 1)[17] ^= 1, 4, Ok(9)),
+        ("damage in an older segment", |i| bytes_of(i, 4)[100] ^= 1, 7, Ok(9)),
+        ("an older header", |i| file(i, 1)[17] ^= 1, 4, Ok(9)),
     ]
 }
 
 #[test]
 fn what_the_ledger_has_once_was_durable() {
-    for PostedRow { what, damage, posted, result } in posted() {
+    for (what, damage, posted, result) in posted() {
         let mut image = journal();
         damage(&mut image);
         let disk = SimDisk::from_image(&image);

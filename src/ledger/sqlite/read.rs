@@ -1,26 +1,23 @@
-//! Answers from the books: past orders and a customer's movements. Also how rows become domain values.
+//! How rows become domain values.
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use super::position;
 use super::rows::order_state;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{
-    AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId, TerminalId,
-    TerminalKey,
+    AuthorizationId, CustomerIx, Handle, Lsn, MerchantId, OrderId, RefundId, TerminalId, TerminalKey,
 };
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{CaptureTerms, Destination, FirstSale, Order, OrderState, RefundMade, Refunds};
-use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::{Date, Millis, Month};
-use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+use crate::domain::state::receipts::Receipt;
 use crate::journal::codec;
-use crate::ledger::{Book, Entry, EntryKind, Issued, LedgerError, Purchase};
+use crate::ledger::LedgerError;
 
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
 const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, d.customer, d.channel, d.handle,
@@ -29,11 +26,6 @@ const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id
     f.authorization_id, f.order_id, f.decided_at, f.amount,
     d.capture_at, d.capture_month, d.capture_due, d.capture_points, d.advice,
     d.terminal_id FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
-
-const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
-    d.authorization_id, d.merchant_id, e.channel
-    FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
-    WHERE e.block = ?1 AND e.customer = ?2 AND e.recorded_at >= ?3 AND e.recorded_at < ?4 ORDER BY e.lsn, e.kind";
 
 /// For [`first_since`].
 pub(crate) const DECIDED_FROM: &str = "SELECT lsn, decided_at FROM decision WHERE lsn >= ?1 ORDER BY lsn LIMIT 1";
@@ -260,11 +252,6 @@ pub(crate) fn orders_where(filter: &str) -> String {
     format!("{ORDER} WHERE {filter}")
 }
 
-pub(crate) fn past_order(db: &Connection, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
-    let found = first(db, &orders_where("d.lsn = ?1"), [id.lsn.0.cast_signed()], |cells| order(db, cells.0))?;
-    Ok(found.filter(|order| order.id == id && !order.is_tombstone()))
-}
-
 /// The smallest number from which on every row's time is at or after `since`. `next` gives number and time of the
 /// first row from a number on; numbers and times rise together, so no index on times is needed.
 pub(crate) fn first_since(db: &Connection, next: &str, end: i64, since: Millis) -> Result<i64, LedgerError> {
@@ -281,104 +268,7 @@ pub(crate) fn first_since(db: &Connection, next: &str, end: i64, since: Millis) 
     Ok(low)
 }
 
-pub(crate) fn entries(
-    db: &Connection,
-    customer: &CustomerId,
-    from: Millis,
-    to: Millis,
-) -> Result<Vec<Entry>, LedgerError> {
-    let ix: Option<u32> = db
-        .prepare_cached("SELECT customer FROM account WHERE customer_id = ?1")?
-        .query_row([customer.as_str()], |row| row.get(0))
-        .optional()?;
-    let Some(ix) = ix else { return Ok(Vec::new()) };
-    // Blocks of records from that of the last decision before `from` to that of the first one from `to` on.
-    let end = position(db)?.next().0.cast_signed();
-    let oldest = (first_since(db, DECIDED_FROM, end, from)? - 1).max(0) >> 16;
-    let after = first_since(db, DECIDED_FROM, end, to)?;
-    let after: Option<i64> = db.prepare_cached(DECIDED_FROM)?.query_row([after], |row| row.get(0)).optional()?;
-    let latest = after.unwrap_or(end) >> 16;
-    let mut found = Vec::new();
-    for block in oldest..=latest {
-        found.extend(all(db, ENTRIES, params![block, ix, from.0, to.0], entry)?);
-    }
-    Ok(found)
-}
-
-/// The position is read first: what is posted after it may be missing from the facts, and never the other way.
-pub(crate) fn known(db: &Connection, ids: &[OfficeId]) -> Result<Known, LedgerError> {
-    let mut found = Known { as_of: position(db)?, receipts: Vec::new() };
-    let sql = "SELECT lsn, recorded_at, event FROM receipt WHERE id = ?1 ORDER BY lsn";
-    for id in ids {
-        found.receipts.extend(all(db, sql, [id.as_str()], receipt_of)?);
-    }
-    Ok(found)
-}
-
-pub(crate) fn names(db: &Connection, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError> {
-    let sql = "SELECT authorization_id FROM decision WHERE lsn = ?1";
-    let name = |order: &Lsn| first(db, sql, [order.0.cast_signed()], |cells| cells.text(0, AuthorizationId::parse));
-    orders.iter().filter_map(|order| name(order).transpose()).collect()
-}
-
-pub(crate) fn receipts(
-    db: &Connection,
-    customer: &CustomerId,
-    kinds: &[ReceiptKind],
-) -> Result<Vec<Receipt>, LedgerError> {
-    let sql = "SELECT r.lsn, r.recorded_at, r.event FROM receipt r JOIN account a ON a.customer = r.customer
-        WHERE a.customer_id = ?1 AND r.kind = ?2";
-    let mut found = Vec::new();
-    for kind in kinds {
-        found.extend(all(db, sql, params![customer.as_str(), *kind as u8], receipt_of)?);
-    }
-    found.sort_by_key(|receipt| receipt.lsn);
-    Ok(found)
-}
-
-pub(crate) fn issued(db: &Connection, customer: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
-    let sql = "SELECT b.month, b.method, b.due FROM bill b JOIN account a ON a.customer = b.customer
-        WHERE a.customer_id = ?1 ORDER BY b.month";
-    all(db, sql, [customer.as_str()], |cells| {
-        let method = cells.one_of(1, &PaymentMethod::ALL, |method| method as u8)?;
-        Ok(Issued { month: cells.month(0)?, method, due: cells.date(2)? })
-    })
-}
-
 /// Of lsn, time and event.
 pub(crate) fn receipt_of(cells: &Cells<'_>) -> Result<Receipt, LedgerError> {
     Ok(Receipt { lsn: cells.lsn(0)?, at: cells.millis(1)?, event: Box::new(cells.blob(2, codec::decode)?) })
-}
-
-/// Rows of decisions up to a record; tombstones are none.
-pub(crate) fn count_decisions(db: &Connection, upto: Lsn) -> Result<u64, LedgerError> {
-    let count = "SELECT count(*) FROM decision WHERE state <> 1 AND lsn <= ?1";
-    let rows: i64 = db.query_row(count, [upto.0.cast_signed()], |row| row.get(0))?;
-    Ok(rows.unsigned_abs())
-}
-
-pub(crate) fn exposure_sums(db: &Connection, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
-    let sums = "SELECT a.customer_id, sum(e.amount) FROM entry e JOIN account a ON a.customer = e.customer
-        WHERE e.account = ?1 AND e.lsn <= ?2 GROUP BY e.customer";
-    let of = params![Book::Exposure as u8, upto.0.cast_signed()];
-    all(db, sums, of, |cells| Ok((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?)))
-}
-
-fn entry(cells: &Cells<'_>) -> Result<Entry, LedgerError> {
-    let purchase = match cells.opt_text(6, AuthorizationId::parse)? {
-        None => None,
-        Some(authorization) => {
-            let merchant = cells.text(7, |text| MerchantId::new(text).ok())?;
-            Some(Purchase { authorization, merchant, channel: cells.channel(8)? })
-        }
-    };
-    Ok(Entry {
-        lsn: cells.lsn(0)?,
-        kind: cells.one_of(1, EntryKind::ALL, |kind| kind as u8)?,
-        account: cells.one_of(2, Book::ALL, |book| book as u8)?,
-        amount: cells.int(3)?,
-        month: cells.opt_made(4, Month::from_number)?,
-        recorded_at: cells.millis(5)?,
-        purchase,
-    })
 }
