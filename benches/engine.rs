@@ -21,8 +21,10 @@ use sokketsu::domain::commands::reply::Reply;
 use sokketsu::domain::commands::request::Request;
 use sokketsu::domain::model::time::Millis;
 use sokketsu::domain::state::State;
+use sokketsu::engine::Sync;
 use sokketsu::engine::board::Board;
-use sokketsu::engine::{Engine, Sync};
+use sokketsu::engine::committer::Committer;
+use sokketsu::engine::owner::{Group, Owner};
 use sokketsu::journal::Journal;
 use sokketsu::journal::local::disk::{Disk, DiskFile};
 use sokketsu::journal::local::{LocalJournal, Options};
@@ -111,18 +113,23 @@ fn purchases(customers: u32) -> Vec<Request> {
 /// Decisions a second; all must be approved.
 fn run(state: State, journal: impl Journal + 'static, purchases: &[Request]) -> u128 {
     let posted = Arc::new(AtomicU64::new(0));
-    let mut engine =
-        Engine::new(state, Box::new(journal), Sync::BeforeAnswer, [7; 32], Arc::new(Board::default()), posted);
+    let mut owner = Owner::new(state, [7; 32], Arc::new(Board::default()), posted);
+    let mut committer = Committer::new(Box::new(journal), Sync::BeforeAnswer);
+    let mut group = Group::default();
     let began = Instant::now();
-    for group in purchases.chunks(GROUP) {
-        engine.begin(Millis(START + 1_000));
-        engine.take_all(group);
-        let replies = engine.commit().unwrap();
-        assert!(replies.iter().all(|reply| matches!(reply, Reply::Decision { replayed: false, .. })));
+    for requests in purchases.chunks(GROUP) {
+        owner.begin(Millis(START + 1_000), &mut group);
+        owner.look_ahead(requests.iter());
+        requests.iter().for_each(|request| owner.take(request, &mut group));
+        committer.commit(&group.records, group.at_risk_yen).unwrap();
+        owner.show(&mut group);
+        assert!(group.replies.iter().all(|reply| matches!(reply, Reply::Decision { replayed: false, .. })));
+        group.clear();
     }
     let took = began.elapsed();
-    let rules = engine.state().rules().unwrap();
-    let owed: u64 = engine.state().accounts().map(|a| a.exposure(&engine.now(), rules).total.get()).sum();
+    let (state, now) = (owner.state(), owner.now());
+    let rules = state.rules().unwrap();
+    let owed: u64 = state.accounts().map(|a| a.exposure(&now, rules).total.get()).sum();
     assert_eq!(owed, 1_980 * purchases.len() as u64, "everything was approved");
     purchases.len() as u128 * 1_000_000_000 / took.as_nanos()
 }

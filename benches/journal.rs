@@ -11,18 +11,22 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sokketsu::domain::model::ids::Lsn;
-use sokketsu::journal::local::disk::StdDisk;
-use sokketsu::journal::local::release::release_oldest;
+use sokketsu::domain::model::time::Millis;
 use sokketsu::journal::local::{LocalJournal, Options};
-use sokketsu::journal::{Batch, Journal, record};
+use sokketsu::journal::{Batch, Journal, Release, record};
 
 const PAYLOAD: usize = 250;
 const FILE: usize = 64 << 20;
 
 fn batch_of(records: usize) -> Batch {
-    let mut batch = Batch::new();
+    let mut batch = Batch::default();
     for n in 0..records {
-        batch.push(1, |buf| buf.extend((0..PAYLOAD).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap_or(0))));
+        let bytes = (0..PAYLOAD).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap_or(0));
+        let filled = batch.offer(1, |buf| {
+            buf.extend(bytes);
+            Ok(())
+        });
+        filled.expect("it is short");
     }
     batch
 }
@@ -58,8 +62,9 @@ fn commit(c: &mut Criterion) {
                     journal.sync().expect("a sync");
                 }
                 let took = start.elapsed();
-                let disk = StdDisk::new(&dir.path().join("journal"));
-                while release_oldest(&disk, Lsn(u64::MAX >> 1), i64::MAX).expect("old segments go").is_some() {}
+                let release = journal.release();
+                while release.release_oldest(Lsn(u64::MAX >> 1), Millis(i64::MAX)).expect("old segments go").is_some() {
+                }
                 took
             });
         });

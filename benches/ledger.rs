@@ -1,12 +1,13 @@
 //! Posting rate: chunks of sales with a code, captured at once, into a SQLite ledger on disk.
 //!
 //! With `LEDGER_BENCH_HISTORY=3000000` it posts that many sales first, to see what a long history costs.
+//! `cargo bench --bench ledger -- keys 1000000 10000000` measures look-ups of orders by their keys instead ([`keys`]).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 
 use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::Millis;
@@ -14,6 +15,8 @@ use sokketsu::domain::state::State;
 use sokketsu::ledger::sqlite::SqliteLedger;
 use sokketsu::ledger::{Checkpoint, Posting, Snapshot};
 
+#[path = "keys/mod.rs"]
+mod keys;
 #[path = "sales/mod.rs"]
 mod sales;
 
@@ -76,4 +79,14 @@ fn load(c: &mut Criterion) {
 }
 
 criterion_group!(benches, chunk, load);
-criterion_main!(benches);
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    match args.split_first() {
+        Some((first, sizes)) if first == "keys" => keys::run(sizes),
+        _ => {
+            benches();
+            Criterion::default().configure_from_args().final_summary();
+        }
+    }
+}

@@ -62,12 +62,13 @@ fn main() {
 
 fn write(dir: &Path, customers: u32, count: u32) {
     let (mut journal, _) = LocalJournal::open(dir, &Options::default(), 0).expect("a new journal");
-    let mut batch = Batch::new();
+    let mut batch = Batch::default();
     let mut commit = |postings: &[Posting]| {
         for part in postings.chunks(250) {
             batch.clear();
-            part.iter()
-                .for_each(|posting| batch.push(posting.time.0, |bytes| codec::encode(&posting.event, bytes).unwrap()));
+            for Posting { time, event, .. } in part {
+                batch.offer(time.0, |bytes| codec::encode(event, bytes)).expect("it fits a record");
+            }
             journal.write(&batch).expect("a write");
             journal.sync().expect("a sync");
         }

@@ -279,9 +279,9 @@ mod tests {
     fn on_disk(events: &[(Lsn, Millis, Event)], data: &std::path::Path) -> Records {
         let options = Options { segment_size: 1 << 20, background: false, posted: Lsn::ZERO };
         let (mut journal, _) = LocalJournal::open(&data.join("journal"), &options, 0).unwrap();
-        let mut batch = Batch::new();
+        let mut batch = Batch::default();
         for (_, at, event) in events {
-            batch.push(at.0, |bytes| codec::encode(event, bytes).unwrap());
+            batch.offer(at.0, |bytes| codec::encode(event, bytes)).unwrap();
         }
         journal.write(&batch).unwrap();
         journal.sync().unwrap();

@@ -1,4 +1,4 @@
-//! What waits while the open group is full, who of it is next, and who is told to come again.
+//! What waits while the open group is full, which of it is next, and what is turned away.
 //!
 //! A burst may wait, and is served in its order: a disk that pauses for a moment is no reason to send anybody away. A
 //! queue that stands is one: everybody in it waits for nothing but the others. So once the queue has not been empty for
@@ -49,7 +49,7 @@ impl Backlog {
         picked: &mut Vec<Ticket>,
     ) {
         // Where somebody may be turned away, one by one: what was picked is known only once it is judged, and its retry
-        // must not be told that no decision was made.
+        // must not be answered that no decision was made.
         let most = if self.stands(now) { 1 } else { most };
         while picked.len() < most
             && let Some(ticket) = self.next(queues, now, &is_known, &mut shed)

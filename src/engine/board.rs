@@ -1,5 +1,5 @@
 //! What readers may see without asking the engine: standings of customers somebody asked about since the start, and
-//! whose phones are waiting for news. Written by the engine after what it shows is durable.
+//! whose phones wait for changes. Written by the engine after what it shows is durable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -82,7 +82,7 @@ impl Board {
         self.time.store(now.0, Ordering::Release);
     }
 
-    /// News of a customer's codes, sales and room from now on. Drop the receiver to stop listening.
+    /// Changes of a customer's codes, sales and room from now on. Drop the receiver to stop listening.
     pub fn watch(&self, customer: CustomerIx) -> watch::Receiver<()> {
         let mut fresh = false;
         let receiver = self

@@ -30,7 +30,8 @@ impl Committer {
         Self { journal, sync, unsynced: false }
     }
 
-    /// After it the answers of these records may leave, of which so many yen are lost with them. After an error nothing may be answered any more.
+    /// After it the answers of these records may leave; `yen` are lost if they are. After an error nothing may be answered
+    /// any more.
     pub fn commit(&mut self, records: &Batch, yen: u64) -> Result<(), JournalError> {
         if records.is_empty() {
             return Ok(());
@@ -74,7 +75,7 @@ pub(super) struct Pending {
 
 /// What the committer's thread is doing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Hand {
+enum Phase {
     Writing,
     /// Waits for something to write.
     Idle,
@@ -82,76 +83,81 @@ enum Hand {
     Pausing,
 }
 
-/// What owner and committer share.
-pub(super) struct Desk {
+/// The groups between owner and committer.
+pub(super) struct Groups {
     /// The group that is being filled.
     pub open: Pending,
     /// Emptied ones, to be filled again.
     pub spare: Vec<Pending>,
-    /// Groups that were taken and not yet delivered, and how many wait for them.
-    pub flying: usize,
-    pub flying_waiting: usize,
+    /// Groups that were taken and not yet delivered, and how many requests wait for them.
+    pub in_flight: usize,
+    pub in_flight_requests: usize,
     /// The open group should not wait for more.
     pub hurry: bool,
-    hand: Hand,
+    phase: Phase,
     stop: bool,
 }
 
+/// Groups that are durable, and why no more will be.
+#[derive(Default)]
+pub(super) struct Done {
+    pub groups: Vec<Pending>,
+    pub error: Option<JournalError>,
+}
+
 /// The way from the owner to the committer and back.
-pub(super) struct Line {
-    pub desk: Mutex<Desk>,
-    /// Tells the committer.
-    filled: Condvar,
-    /// Groups that are durable, or why no more will be.
-    pub done: Mutex<(Vec<Pending>, Option<JournalError>)>,
-    /// Tells the owner.
-    news: Arc<Notify>,
+pub(super) struct CommitQueue {
+    pub groups: Mutex<Groups>,
+    wake_committer: Condvar,
+    pub done: Mutex<Done>,
+    wake_owner: Arc<Notify>,
     /// Requests in one group, at most.
     most: usize,
 }
 
-impl Line {
-    pub fn new(most: usize, news: Arc<Notify>) -> Self {
-        let desk = Desk {
+impl CommitQueue {
+    pub fn new(most: usize, wake_owner: Arc<Notify>) -> Self {
+        let groups = Groups {
             open: Pending::default(),
             spare: Vec::new(),
-            flying: 0,
-            flying_waiting: 0,
+            in_flight: 0,
+            in_flight_requests: 0,
             hurry: false,
-            hand: Hand::Writing,
+            phase: Phase::Writing,
             stop: false,
         };
-        Self { desk: Mutex::new(desk), filled: Condvar::new(), done: Mutex::default(), news, most }
+        Self { groups: Mutex::new(groups), wake_committer: Condvar::new(), done: Mutex::default(), wake_owner, most }
     }
 
-    /// Wakes the committer if what is in the open group is something to it.
-    pub fn tell(&self, desk: &mut Desk) {
-        let wake = match desk.hand {
-            Hand::Writing => false,
-            Hand::Idle => !desk.open.group.is_empty(),
-            Hand::Pausing => desk.hurry,
+    /// Wakes the committer if it would do something about the open group.
+    pub fn wake(&self, groups: &mut Groups) {
+        let wake = match groups.phase {
+            Phase::Writing => false,
+            Phase::Idle => !groups.open.group.is_empty(),
+            Phase::Pausing => groups.hurry,
         };
         if wake {
-            desk.hand = Hand::Writing;
-            self.filled.notify_one();
+            groups.phase = Phase::Writing;
+            self.wake_committer.notify_one();
         }
     }
 
     /// The committer ends once nothing is left to write.
     pub fn stop(&self) {
-        self.desk.lock().stop = true;
-        self.filled.notify_one();
+        self.groups.lock().stop = true;
+        self.wake_committer.notify_one();
     }
 
-    fn take(&self, desk: &mut Desk) -> Pending {
-        let empty = desk.spare.pop().unwrap_or_default();
-        let taken = std::mem::replace(&mut desk.open, empty);
-        desk.flying += 1;
-        desk.flying_waiting += taken.waiting.len();
-        (desk.hand, desk.hurry) = (Hand::Writing, false);
+    fn take(&self, groups: &mut Groups) -> Pending {
+        let empty = groups.spare.pop().unwrap_or_default();
+        let taken = std::mem::replace(&mut groups.open, empty);
+        groups.in_flight += 1;
+        groups.in_flight_requests += taken.waiting.len();
+        groups.phase = Phase::Writing;
+        groups.hurry = false;
         if taken.waiting.len() >= self.most {
             // The owner stopped for want of room.
-            self.news.notify_one();
+            self.wake_owner.notify_one();
         }
         taken
     }
@@ -167,10 +173,10 @@ enum Next {
 /// The committer's thread.
 pub(super) struct Thread<H> {
     pub committer: Committer,
-    pub line: Arc<Line>,
+    pub queue: Arc<CommitQueue>,
     pub pacing: Pacing,
-    /// Is told between groups, every few seconds, whether the journal has room, and if not, why.
-    pub tell_room: H,
+    /// Called between groups, every few seconds, with whether the journal has room, and if not, why.
+    pub report_room: H,
 }
 
 impl<H: FnMut(Result<(), String>)> Thread<H> {
@@ -179,8 +185,8 @@ impl<H: FnMut(Result<(), String>)> Thread<H> {
         // The gap ends when it is over, not 50 µs later.
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)).ok();
         if let Err(error) = self.work() {
-            self.line.done.lock().1 = Some(error);
-            self.line.news.notify_one();
+            self.queue.done.lock().error = Some(error);
+            self.queue.wake_owner.notify_one();
         }
     }
 
@@ -195,8 +201,8 @@ impl<H: FnMut(Result<(), String>)> Thread<H> {
                     }
                     self.committer.commit(&group.records, group.at_risk_yen)?;
                     pending.durable = Some(Instant::now());
-                    self.line.done.lock().0.push(*pending);
-                    self.line.news.notify_one();
+                    self.queue.done.lock().groups.push(*pending);
+                    self.queue.wake_owner.notify_one();
                     self.committer.settle()?;
                 }
                 Next::Nothing => {}
@@ -204,21 +210,21 @@ impl<H: FnMut(Result<(), String>)> Thread<H> {
             }
             if looked.elapsed() >= LOOK_FOR_ROOM_EVERY {
                 looked = Instant::now();
-                (self.tell_room)(self.committer.journal.room());
+                (self.report_room)(self.committer.journal.room());
             }
         }
     }
 
     fn next(&mut self) -> Next {
-        let line = Arc::clone(&self.line);
-        let mut desk = line.desk.lock();
+        let queue = Arc::clone(&self.queue);
+        let mut groups = queue.groups.lock();
         loop {
-            if desk.open.group.is_empty() {
-                if desk.stop {
+            if groups.open.group.is_empty() {
+                if groups.stop {
                     return Next::Stop;
                 }
-                desk.hand = Hand::Idle;
-                if line.filled.wait_for(&mut desk, LOOK_FOR_ROOM_EVERY).timed_out() {
+                groups.phase = Phase::Idle;
+                if queue.wake_committer.wait_for(&mut groups, LOOK_FOR_ROOM_EVERY).timed_out() {
                     return Next::Nothing;
                 }
                 continue;
@@ -226,11 +232,11 @@ impl<H: FnMut(Result<(), String>)> Thread<H> {
             let now = Instant::now();
             let due = self.pacing.due(now);
             // What holds no facts needs no sync, only its turn.
-            if due <= now || desk.hurry || desk.stop || desk.open.group.records.is_empty() {
-                return Next::Group(Box::new(line.take(&mut desk)));
+            if due <= now || groups.hurry || groups.stop || groups.open.group.records.is_empty() {
+                return Next::Group(Box::new(queue.take(&mut groups)));
             }
-            desk.hand = Hand::Pausing;
-            line.filled.wait_until(&mut desk, due);
+            groups.phase = Phase::Pausing;
+            queue.wake_committer.wait_until(&mut groups, due);
         }
     }
 }

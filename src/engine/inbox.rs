@@ -40,7 +40,7 @@ pub(super) struct Ticket {
     pub reply: ReplyTo,
 }
 
-/// What a request is told.
+/// What comes back to a request.
 pub type Outcome = Result<Answered, Shed>;
 
 /// One who was judged and whose answer waits for the disk.
@@ -80,7 +80,7 @@ pub struct Inbox {
     urgent: Sender<Ticket>,
     sales: Sender<Ticket>,
     codes: Sender<Ticket>,
-    news: Arc<Notify>,
+    wake: Arc<Notify>,
     is_full: Arc<AtomicBool>,
 }
 
@@ -112,7 +112,7 @@ impl Inbox {
         match queue.try_send(ticket) {
             Ok(()) => {
                 if !self.is_full.load(Ordering::SeqCst) {
-                    self.news.notify_one();
+                    self.wake.notify_one();
                 }
                 Ok(())
             }
@@ -131,12 +131,12 @@ pub struct Queues {
     urgent: Receiver<Ticket>,
     sales: Receiver<Ticket>,
     codes: Receiver<Ticket>,
-    /// Told of every request, and of every group that became durable.
-    pub(super) news: Arc<Notify>,
-    /// The open group is full: a request is no news until it is taken away. Woken all the same, the owner would stand
-    /// in line behind every request that is being read, and the disk would wait for it.
+    /// Wakes the owner, at every request and at every group that became durable.
+    pub(super) wake: Arc<Notify>,
+    /// The open group is full: no request wakes the owner until it is taken away. Woken all the same, the owner would wait
+    /// its turn behind every request that is being read, and the disk would wait for it.
     pub(super) is_full: Arc<AtomicBool>,
-    /// The process is about to end: no more papers are written.
+    /// The process is about to end: the calendar makes no more documents.
     pub is_stopping: Arc<AtomicBool>,
     /// The journal is damaged: nothing more is judged or answered, the process is ending.
     pub is_halted: Arc<AtomicBool>,
@@ -150,8 +150,8 @@ pub struct Queues {
     pub(super) longest_gap: Duration,
 }
 
-/// Bounds: requests waiting in each queue (`normal` of sales, and as many of codes), requests in one group, and the longest wait in a queue that stands
-/// (`engine.queue_ms`).
+/// Bounds: requests waiting in each queue (`normal` of sales, and as many of codes), requests in one group, and the longest
+/// wait in a queue that stands (`engine.queue_ms`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     pub normal: usize,
@@ -166,16 +166,22 @@ pub fn queues(bounds: Bounds, longest_gap: Duration) -> (Inbox, Queues) {
     let (urgent, urgent_out) = bounded(bounds.urgent);
     let (sales, sales_out) = bounded(bounds.normal);
     let (codes, codes_out) = bounded(bounds.normal);
-    let news = Arc::new(Notify::new());
+    let wake = Arc::new(Notify::new());
     let is_full = Arc::new(AtomicBool::new(false));
-    let inbox = Inbox { urgent, sales, codes, news: Arc::clone(&news), is_full: Arc::clone(&is_full) };
-    let (most, most_waiting, target) = (bounds.batch, bounds.normal, bounds.target);
-    let (urgent, sales, codes) = (urgent_out, sales_out, codes_out);
-    let (is_stopping, is_halted) = Default::default();
-    (
-        inbox,
-        Queues { urgent, sales, codes, news, is_full, is_stopping, is_halted, most, most_waiting, target, longest_gap },
-    )
+    let queues = Queues {
+        urgent: urgent_out,
+        sales: sales_out,
+        codes: codes_out,
+        wake: Arc::clone(&wake),
+        is_full: Arc::clone(&is_full),
+        is_stopping: Arc::default(),
+        is_halted: Arc::default(),
+        most: bounds.batch,
+        most_waiting: bounds.normal,
+        target: bounds.target,
+        longest_gap,
+    };
+    (Inbox { urgent, sales, codes, wake, is_full }, queues)
 }
 
 impl Queues {

@@ -3,7 +3,7 @@
 //!
 //! [`owner`] judges; [`committer`] makes durable, on a thread of its own, at the pace of [`pacing`]; [`serve`] drives
 //! both from the queues of [`inbox`] to those who wait ([`outlet`]), as a task of the runtime that also serves the sockets, so that a request
-//! changes threads nowhere. [`Engine`] drives them by hand, step by step, as the tests do.
+//! changes threads nowhere. [`Engine`] drives them step by step, as a start and the tests do.
 //!
 //! The doors ask through [`client`]; [`sale`] is the way of a sale with its code, [`bad_codes`] slows those who send bad
 //! ones, [`readiness`] says whether anybody may ask, [`spent`] where the time of a call went.
@@ -29,7 +29,7 @@ use std::sync::atomic::AtomicU64;
 
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
-use crate::domain::model::time::{Millis, Now};
+use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
 use crate::journal::{Journal, JournalError, TooLarge};
@@ -74,16 +74,11 @@ impl Engine {
         self.owner.state()
     }
 
-    /// Time of the present group.
-    pub fn now(&self) -> Now {
-        self.owner.now()
-    }
-
     pub fn board(&self) -> &Arc<Board> {
         self.owner.board()
     }
 
-    /// Goes on at the time of the wall clock, or or stays at the last one if the clock went back.
+    /// Goes on at the time of the wall clock, or stays at the last one if the clock went back.
     pub fn begin(&mut self, wall: Millis) {
         self.owner.begin(wall, &mut self.group);
         self.owner.calendar_step(&mut self.group);
@@ -92,12 +87,6 @@ impl Engine {
     /// Judges one request and makes its fact true; its answer waits for [`Engine::commit`].
     pub fn take(&mut self, request: &Request) {
         self.owner.take(request, &mut self.group);
-    }
-
-    /// Judges these one after the other, having looked ahead at all of them.
-    pub fn take_all(&mut self, requests: &[Request]) {
-        self.owner.look_ahead(requests.iter());
-        requests.iter().for_each(|request| self.take(request));
     }
 
     /// Makes a fact true, unless no record can hold it.

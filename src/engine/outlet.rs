@@ -31,7 +31,7 @@ pub struct Outlet(Arc<Gathered>);
 #[derive(Default)]
 struct Gathered {
     answers: Mutex<Vec<(u32, Outcome)>>,
-    news: Notify,
+    ready: Notify,
 }
 
 impl Outlet {
@@ -41,13 +41,13 @@ impl Outlet {
         let is_first = answers.len() == 1;
         drop(answers);
         if is_first {
-            self.0.news.notify_one();
+            self.0.ready.notify_one();
         }
     }
 
     /// Ends when there is something to take.
     pub async fn ready(&self) {
-        self.0.news.notified().await;
+        self.0.ready.notified().await;
     }
 
     /// Exchanges what has come with `taken`, which must be empty: its memory is used again.

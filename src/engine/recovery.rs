@@ -4,6 +4,7 @@ use crate::domain::model::ids::Lsn;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::State;
+use crate::domain::state::event::Event;
 use crate::journal::{JournalError, JournalReader, Record, codec};
 use crate::ledger::{LedgerError, Snapshot};
 
@@ -47,14 +48,17 @@ pub fn recover(
     Ok((state, applied))
 }
 
-/// Hands the records after `state.lsn` up to the journal's last one to `each`, which applies them.
+/// Gives the records after `state.lsn` up to the journal's last one to `each`, which applies them.
 pub fn replay(
     state: &mut State,
     journal: &mut dyn JournalReader,
-    mut each: impl FnMut(&mut State, Lsn, &crate::domain::state::event::Event, &Now),
+    mut each: impl FnMut(&mut State, Lsn, &Event, &Now),
 ) -> Result<u64, RecoveryError> {
-    let (mut record, mut now, mut count) = (Record::default(), Now::at(Millis(0)), 0);
-    let (mut lsn, last) = (state.lsn, journal.last());
+    let mut record = Record::default();
+    let mut now = Now::at(Millis(0));
+    let mut count = 0;
+    let mut lsn = state.lsn;
+    let last = journal.last();
     while lsn < last && journal.next(lsn, &mut record)? {
         lsn = record.lsn;
         let event = codec::decode(&record.payload).map_err(|problem| RecoveryError::Event { lsn, problem })?;

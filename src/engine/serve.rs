@@ -15,45 +15,53 @@ use crate::metrics::{gauge_value, metrics};
 
 use super::Engine;
 use super::backlog::Backlog;
-use super::committer::{Desk, Line, Pending, Thread};
+use super::committer::{CommitQueue, Done, Groups, Pending, Thread};
 use super::inbox::{Answered, Queues, Shed, Ticket, Waiting};
 use super::owner::Owner;
 use super::pacing::{Callers, Pacing};
 
-/// So often the calendar makes a step: with 2 papers in one, a million bills take some half an hour. The ledger's writing
-/// of them holds the journal's syncs up on one disk: the p99 of 1,000 authorizations/s went from 1.5 to 26 ms with 8,000
-/// papers a second, and to some 5 with 2,000 (`docs/performance.md`).
-const PAPERS_TICK: Duration = Duration::from_millis(4);
-/// How often an idle engine looks at the time: expired holds get their paper, memory is freed.
+/// How often the calendar makes a step: with 2 documents in one, a million bills take some half an hour. The ledger's
+/// writing of them holds the journal's syncs up on one disk: the p99 of 1,000 authorizations/s went from 1.5 to 26 ms with
+/// 8,000 documents a second, and to some 5 with 2,000 (`docs/performance.md`).
+const CALENDAR_TICK: Duration = Duration::from_millis(4);
+/// How often an idle engine looks at the time: expired holds are recorded, memory is freed.
 const IDLE_TICK: Duration = Duration::from_millis(500);
 
 /// Serves the queues until `stop` ends and everything that waits is answered; gives the owner back. An error means that
-/// the journal could not be written: nothing of the group was answered, and the process must stop. `tell_room` is told by
-/// the committer's thread between groups, every few seconds, whether the journal has room. Once [`Queues::is_stopping`] is
-/// set no papers are added, which would keep it busy for as long as there are some; once [`Queues::is_halted`] is set it
-/// never ends.
+/// the journal could not be written: nothing of the group was answered, and the process must stop. The committer's
+/// thread calls `report_room` between groups, every few seconds, with whether the journal has room. Once
+/// [`Queues::is_stopping`] is set the calendar makes no documents any more, which would keep it busy for as long as there are
+/// some; once [`Queues::is_halted`] is set it never ends.
 pub async fn serve(
     engine: Engine,
     queues: Queues,
     clock: Clock,
-    tell_room: impl FnMut(Result<(), String>) + Send + 'static,
+    report_room: impl FnMut(Result<(), String>) + Send + 'static,
     stop: impl Future<Output = ()>,
 ) -> Result<Owner, JournalError> {
     let (owner, committer) = engine.into_parts();
-    let news = Arc::clone(&queues.news);
-    let line = Arc::new(Line::new(queues.most, Arc::clone(&news)));
+    let wake = Arc::clone(&queues.wake);
+    let commits = Arc::new(CommitQueue::new(queues.most, Arc::clone(&wake)));
     let pacing = Pacing::new(queues.longest_gap, Instant::now());
-    let thread = Thread { committer, line: Arc::clone(&line), pacing, tell_room };
+    let thread = Thread { committer, queue: Arc::clone(&commits), pacing, report_room };
     let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || thread.run());
     let thread = thread.map_err(JournalError::failed("start its thread"))?;
-    let (now, target) = (Instant::now(), queues.target);
-    let (callers, backlog) = (Callers::new(now), Backlog::new(target, now));
-    let mut service =
-        Service { owner, queues, backlog, clock, line, callers, picked: Vec::new(), papers_are_due: false };
+    let now = Instant::now();
+    let target = queues.target;
+    let mut service = Service {
+        owner,
+        queues,
+        backlog: Backlog::new(target, now),
+        clock,
+        commits,
+        callers: Callers::new(now),
+        picked: Vec::new(),
+        calendar_is_due: false,
+    };
     let mut idle = tokio::time::interval(IDLE_TICK);
-    let mut papers = tokio::time::interval(PAPERS_TICK);
-    papers.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // Also while a disk stalls, who waited too long is told so in time.
+    let mut calendar = tokio::time::interval(CALENDAR_TICK);
+    calendar.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Also while a disk stalls, requests that waited too long are turned away in time.
     let mut look = tokio::time::interval(target);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = std::pin::pin!(stop);
@@ -61,10 +69,10 @@ pub async fn serve(
     while !(stopping && service.is_still()) {
         tokio::select! {
             biased;
-            // Rare, and so first: a busy day's papers would else never come.
-            _ = papers.tick(), if service.owner.has_papers() && !service.is_stopping() => service.papers_are_due = true,
-            _ = idle.tick() => service.papers_are_due = true,
-            () = news.notified() => {}
+            // Rare, and so first: on a busy day the calendar would else never come.
+            _ = calendar.tick(), if service.owner.has_papers() && !service.is_stopping() => service.calendar_is_due = true,
+            _ = idle.tick() => service.calendar_is_due = true,
+            () = wake.notified() => {}
             _ = look.tick(), if service.is_full() => {}
             () = stop.as_mut(), if !stopping => stopping = true,
         }
@@ -74,7 +82,7 @@ pub async fn serve(
         }
         service.turn()?;
     }
-    service.line.stop();
+    service.commits.stop();
     if thread.join().is_err() {
         // The panic hook has told why.
         return Err(JournalError::Poisoned);
@@ -87,18 +95,18 @@ struct Service {
     queues: Queues,
     backlog: Backlog,
     clock: Clock,
-    line: Arc<Line>,
+    commits: Arc<CommitQueue>,
     callers: Callers,
     /// Picked and not yet judged; empty between turns.
     picked: Vec<Ticket>,
     /// The calendar may make a step.
-    papers_are_due: bool,
+    calendar_is_due: bool,
 }
 
 impl Service {
     fn is_still(&self) -> bool {
-        let desk = self.line.desk.lock();
-        self.depth() == 0 && desk.flying == 0 && desk.open.group.is_empty()
+        let groups = self.commits.groups.lock();
+        self.depth() == 0 && groups.in_flight == 0 && groups.open.group.is_empty()
     }
 
     fn is_stopping(&self) -> bool {
@@ -117,48 +125,49 @@ impl Service {
     /// Answers what became durable, and judges what came meanwhile.
     fn turn(&mut self) -> Result<(), JournalError> {
         self.deliver_durable()?;
-        let line = Arc::clone(&self.line);
-        let mut desk = line.desk.lock();
-        self.judge(&mut desk);
-        if desk.flying == 0 && desk.open.group.records.is_empty() {
+        let commits = Arc::clone(&self.commits);
+        let mut groups = commits.groups.lock();
+        self.judge(&mut groups);
+        if groups.in_flight == 0 && groups.open.group.records.is_empty() {
             // Nothing that these answers speak of is still on its way to the disk.
-            let mut open = std::mem::take(&mut desk.open);
+            let mut open = std::mem::take(&mut groups.open);
             self.deliver(&mut open);
-            desk.open = open;
+            groups.open = open;
             if self.is_full() {
-                // It is empty again, and no committer will tell.
+                // It is empty again, and no committer will say so.
                 self.queues.is_full.store(false, Ordering::SeqCst);
-                self.queues.news.notify_one();
+                self.queues.wake.notify_one();
             }
         } else {
-            let waiting = desk.open.waiting.len();
-            self.callers.saw(waiting + desk.flying_waiting, Instant::now());
-            desk.hurry = waiting >= self.queues.most || self.callers.is_half(waiting);
-            line.tell(&mut desk);
+            let waiting = groups.open.waiting.len();
+            self.callers.saw(waiting + groups.in_flight_requests, Instant::now());
+            groups.hurry = waiting >= self.queues.most || self.callers.is_half(waiting);
+            commits.wake(&mut groups);
         }
-        drop(desk);
+        drop(groups);
         self.owner.show_lag();
         metrics().inbox_depth.set(gauge_value(self.depth()));
         Ok(())
     }
 
     /// Judges what waits, urgent first, as far as the open group has room.
-    fn judge(&mut self, desk: &mut Desk) {
-        // Before the queues are looked at: what comes after that look is news again.
+    fn judge(&mut self, groups: &mut Groups) {
+        // Before the queues are looked at: what comes after that look wakes this task again.
         self.queues.is_full.store(false, Ordering::SeqCst);
         let picked_up = Instant::now();
-        let Pending { group, waiting, .. } = &mut desk.open;
+        let Pending { group, waiting, .. } = &mut groups.open;
         if self.queues.is_stopping.load(Ordering::Relaxed) {
             self.owner.begin_without_papers(self.clock.now());
         } else {
             self.owner.begin(self.clock.now(), group);
-            if std::mem::take(&mut self.papers_are_due) {
+            if std::mem::take(&mut self.calendar_is_due) {
                 self.owner.calendar_step(group);
             }
         }
         let before = waiting.len();
         while waiting.len() < self.queues.most {
-            let (room, knows) = (self.queues.most - waiting.len(), |ticket: &Ticket| self.owner.knows(&ticket.request));
+            let room = self.queues.most - waiting.len();
+            let knows = |ticket: &Ticket| self.owner.knows(&ticket.request);
             self.backlog.pick(&self.queues, picked_up, room, knows, turn_away, &mut self.picked);
             if self.picked.is_empty() {
                 break;
@@ -178,26 +187,23 @@ impl Service {
             waiting.iter_mut().skip(before).for_each(|waiting| waiting.decided = decided);
         }
         if waiting.len() >= self.queues.most {
-            // The committer tells when it takes a full group; it can't before this turn lets go of the desk.
+            // The committer wakes this task when it takes a full group; it can't before this turn lets go of the groups.
             self.queues.is_full.store(true, Ordering::SeqCst);
             self.backlog.park(&self.queues, picked_up, |ticket| self.owner.knows(&ticket.request), turn_away);
         }
     }
 
     fn deliver_durable(&mut self) -> Result<(), JournalError> {
-        let (mut groups, failed) = {
-            let mut done = self.line.done.lock();
-            (std::mem::take(&mut done.0), done.1.take())
-        };
-        for pending in &mut groups {
+        let Done { groups: durable, error } = std::mem::take(&mut *self.commits.done.lock());
+        for mut pending in durable {
             let waiting = pending.waiting.len();
-            self.deliver(pending);
-            let mut desk = self.line.desk.lock();
-            desk.flying -= 1;
-            desk.flying_waiting -= waiting;
-            desk.spare.push(std::mem::take(pending));
+            self.deliver(&mut pending);
+            let mut groups = self.commits.groups.lock();
+            groups.in_flight -= 1;
+            groups.in_flight_requests -= waiting;
+            groups.spare.push(pending);
         }
-        failed.map_or(Ok(()), Err)
+        error.map_or(Ok(()), Err)
     }
 
     /// Shows readers what changed, then lets the answers go.

@@ -14,23 +14,11 @@ pub struct Batch {
     ends: Vec<(i64, usize)>,
     /// Bytes as records: headers and padding included.
     size: usize,
-    longest: usize,
 }
 
 impl Batch {
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds one payload of this time: whatever `fill` appends. Its length and time are checked when it is written.
-    pub fn push(&mut self, time_ms: i64, fill: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
-        fill(&mut self.bytes);
-        self.end(time_ms, start);
-    }
-
-    /// The same for a payload that may be too large: then nothing is added, and the batch is as it was.
+    /// Adds one payload of this time: whatever `fill` appends. Of one that is too large nothing is added. Its time is
+    /// checked when it is written.
     pub fn offer(
         &mut self,
         time_ms: i64,
@@ -42,16 +30,11 @@ impl Batch {
             self.bytes.truncate(start);
             return Err(TooLarge);
         }
-        self.end(time_ms, start);
-        Ok(())
-    }
-
-    fn end(&mut self, time_ms: i64, start: usize) {
         let end = self.bytes.len();
         assert!(end >= start, "a payload may only be appended");
         self.ends.push((time_ms, end));
         self.size += record::size_of(end - start);
-        self.longest = self.longest.max(end - start);
+        Ok(())
     }
 
     #[must_use]
@@ -74,11 +57,6 @@ impl Batch {
         self.bytes.clear();
         self.ends.clear();
         self.size = 0;
-        self.longest = 0;
-    }
-
-    pub(crate) fn longest(&self) -> usize {
-        self.longest
     }
 
     /// Each payload with its time.

@@ -26,7 +26,7 @@ impl Alarm {
         Self { posted: Arc::clone(posted), stop }
     }
 
-    fn ring(&self, error: &JournalError) -> ! {
+    fn raise(&self, error: &JournalError) -> ! {
         match (self.stop)(error) {}
     }
 }
@@ -64,9 +64,9 @@ impl Follower {
         self.reader.last()
     }
 
-    /// Hands the events after `after` to `each`, at most `max`, for a reader that can do without none of them: one that
+    /// Gives the events after `after` to `each`, at most `max`, for a reader that can do without none of them: one that
     /// was released ends the process too, as a start would be refused. An error is one that waiting may mend; what was
-    /// read before it has been handed over then, or the next call has the error.
+    /// read before it has been given then, or the next call has the error.
     pub fn read_all(
         &mut self,
         after: Lsn,
@@ -75,7 +75,7 @@ impl Follower {
     ) -> Result<(), JournalError> {
         let read = self.read(after, max, each);
         if let Err(error @ JournalError::Released { .. }) = &read {
-            self.alarm.ring(error);
+            self.alarm.raise(error);
         }
         read
     }
@@ -98,7 +98,7 @@ impl Follower {
                     each(lsn, time, event);
                 }
                 Ok(None) => break,
-                Err(error) if self.is_fatal(&error) => self.alarm.ring(&error),
+                Err(error) if self.is_fatal(&error) => self.alarm.raise(&error),
                 Err(_) if at > after => break,
                 Err(error) => return Err(error),
             }

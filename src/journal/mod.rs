@@ -1,4 +1,4 @@
-//! The journal: every fact, in order, durable before anybody is told.
+//! The journal: every fact, in order, durable before it is answered.
 //!
 //! It stores payloads it does not understand ([`codec`] does) as records that carry their position ([`Lsn`]) and their
 //! time. What varies is where the records are kept, and that is behind three traits: the committer writes through
@@ -10,6 +10,7 @@
 
 pub mod batch;
 pub mod codec;
+pub(crate) mod cursor;
 pub mod follower;
 pub mod local;
 pub mod record;
@@ -63,7 +64,7 @@ pub trait JournalReader: Send + Sync {
     /// and reads no further than that from now on. Damage is an error.
     fn examine(&mut self, posted: Lsn) -> Result<Examined, JournalError>;
 
-    /// The record last read is whole and means nothing: damage too, told with its place.
+    /// The error for the record last read where it is whole and means nothing: damage too, with its place.
     fn unreadable(&self, problem: &dyn Display) -> JournalError;
 
     /// Whether a start with a ledger at `posted` would look at this record, so that damage there would stop it.
@@ -91,7 +92,7 @@ pub struct Examined {
     pub first: Lsn,
     /// The last one that a start would keep; zero if there never was one.
     pub last: Lsn,
-    /// In what they are kept, for people: `3 segments`.
+    /// In what they are kept, in the words of the place, for people.
     pub kept_in: String,
     /// Bytes of a tail that was never answered; a start cuts it.
     pub torn_bytes: u64,

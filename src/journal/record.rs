@@ -18,7 +18,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::journal::{JournalError, Lsn, TooLarge};
+use crate::journal::{Lsn, TooLarge};
 
 pub const HEADER: usize = 48;
 /// Far above any event (a policy file is the largest); it bounds what a damaged length can make a reader do.
@@ -36,7 +36,7 @@ const CRC_SEED: u32 = 0x4a6f_524e;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link(pub [u8; 16]);
 
-/// Bytes on disk of a record with a payload of this length.
+/// Bytes of a record with a payload of this length.
 #[must_use]
 pub const fn size_of(payload: usize) -> usize {
     (HEADER + payload).next_multiple_of(ALIGN)
@@ -47,7 +47,7 @@ pub const fn size_of(payload: usize) -> usize {
 pub struct Meta {
     pub lsn: Lsn,
     /// The last position known to be durable when the record was written; it proves that every record up to
-    /// there once was on disk.
+    /// there once was.
     pub durable: Lsn,
     pub time_ms: i64,
     pub prev: Link,
@@ -60,7 +60,7 @@ pub struct View<'a> {
     pub payload: &'a [u8],
     /// Of this record; the next one must carry it.
     pub link: Link,
-    /// Bytes on disk.
+    /// Bytes of all of it.
     pub size: usize,
 }
 
@@ -81,10 +81,10 @@ pub enum Parsed<'a> {
 }
 
 /// Appends one record and answers its link.
-pub fn encode(out: &mut Vec<u8>, meta: &Meta, payload: &[u8]) -> Result<Link, JournalError> {
+pub fn encode(out: &mut Vec<u8>, meta: &Meta, payload: &[u8]) -> Result<Link, TooLarge> {
     let length = match u32::try_from(payload.len()) {
         Ok(length) if payload.len() <= MAX_PAYLOAD => length,
-        _ => return Err(TooLarge.into()),
+        _ => return Err(TooLarge),
     };
     let distance = u32::try_from(meta.lsn.0.saturating_sub(meta.durable.0)).unwrap_or(u32::MAX);
     let start = out.len();

@@ -35,144 +35,80 @@ pub struct Issued {
     pub due: Date,
 }
 
-/// What moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum EntryKind {
-    /// Captured at once.
-    Purchase = 1,
-    Hold,
-    /// The room of a hold came back: captured, cancelled or expired.
-    HoldReleased,
-    Capture,
-    Cancel,
-    Refund,
-    PointsEarned,
-    PointsTakenBack,
-    BillFee,
-    BillFeeWaived,
-    LateFee,
-    LateFeeTakenBack,
-    DamagesPosted,
-    /// Money from the customer.
-    Repayment,
-    /// Credit met a bill.
-    CreditApplied,
-    /// Money that was too much on one bill went elsewhere.
-    Moved,
-    Payout,
-    /// A sale that the network approved for us went to suspense.
-    Suspense,
-    /// It was taken back.
-    SuspenseCleared,
+/// Enums whose members have a number in the tables and a name in the views.
+macro_rules! named {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $member:ident = $number:literal, $text:literal;)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$about])* $member = $number,)*
+        }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$member,)*];
+
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$member => $text,)*
+                }
+            }
+        }
+    )*};
 }
 
-impl EntryKind {
-    pub const ALL: [Self; 19] = [
-        Self::Purchase,
-        Self::Hold,
-        Self::HoldReleased,
-        Self::Capture,
-        Self::Cancel,
-        Self::Refund,
-        Self::PointsEarned,
-        Self::PointsTakenBack,
-        Self::BillFee,
-        Self::BillFeeWaived,
-        Self::LateFee,
-        Self::LateFeeTakenBack,
-        Self::DamagesPosted,
-        Self::Repayment,
-        Self::CreditApplied,
-        Self::Moved,
-        Self::Payout,
-        Self::Suspense,
-        Self::SuspenseCleared,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Purchase => "purchase",
-            Self::Hold => "hold",
-            Self::HoldReleased => "hold_released",
-            Self::Capture => "capture",
-            Self::Cancel => "cancel",
-            Self::Refund => "refund",
-            Self::PointsEarned => "points_earned",
-            Self::PointsTakenBack => "points_taken_back",
-            Self::BillFee => "bill_fee",
-            Self::BillFeeWaived => "bill_fee_waived",
-            Self::LateFee => "late_fee",
-            Self::LateFeeTakenBack => "late_fee_taken_back",
-            Self::DamagesPosted => "damages",
-            Self::Repayment => "repayment",
-            Self::CreditApplied => "credit_applied",
-            Self::Moved => "moved",
-            Self::Payout => "payout",
-            Self::Suspense => "suspense",
-            Self::SuspenseCleared => "suspense_cleared",
-        }
+named! {
+    /// What moved.
+    EntryKind {
+        /// Captured at once.
+        Purchase = 1, "purchase";
+        Hold = 2, "hold";
+        /// The room of a hold came back: captured, cancelled or expired.
+        HoldReleased = 3, "hold_released";
+        Capture = 4, "capture";
+        Cancel = 5, "cancel";
+        Refund = 6, "refund";
+        PointsEarned = 7, "points_earned";
+        PointsTakenBack = 8, "points_taken_back";
+        BillFee = 9, "bill_fee";
+        BillFeeWaived = 10, "bill_fee_waived";
+        LateFee = 11, "late_fee";
+        LateFeeTakenBack = 12, "late_fee_taken_back";
+        DamagesPosted = 13, "damages";
+        /// Money from the customer.
+        Repayment = 14, "repayment";
+        /// Credit met a bill.
+        CreditApplied = 15, "credit_applied";
+        /// Money that was too much on one bill went elsewhere.
+        Moved = 16, "moved";
+        Payout = 17, "payout";
+        /// A sale that the network approved for us went to suspense.
+        Suspense = 18, "suspense";
+        /// It was taken back.
+        SuspenseCleared = 19, "suspense_cleared";
     }
-}
 
-/// The accounts of the books. The first six are a customer's; the others are the far side of each movement,
-/// so that all accounts together always sum to zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Book {
-    /// Unpaid principal and open holds.
-    Exposure = 1,
-    BillFee,
-    LateFee,
-    Damages,
-    Credit,
-    Points,
-    /// What shops are to be paid for captured purchases.
-    MerchantPayable,
-    /// Room set aside; nobody is owed anything yet.
-    HeldRoom,
-    PointsGranted,
-    FeeIncome,
-    /// What customers paid in, and what was paid out to them.
-    Cash,
-    /// Between two accounts of one customer; zero after every fact.
-    Clearing,
-    /// What we owe the network for sales that no customer is charged for; its far side is what shops are to be paid.
-    Suspense,
-}
-
-impl Book {
-    pub const ALL: [Self; 13] = [
-        Self::Exposure,
-        Self::BillFee,
-        Self::LateFee,
-        Self::Damages,
-        Self::Credit,
-        Self::Points,
-        Self::MerchantPayable,
-        Self::HeldRoom,
-        Self::PointsGranted,
-        Self::FeeIncome,
-        Self::Cash,
-        Self::Clearing,
-        Self::Suspense,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Exposure => "exposure",
-            Self::BillFee => "bill_fee",
-            Self::LateFee => "late_fee",
-            Self::Damages => "damages",
-            Self::Credit => "credit",
-            Self::Points => "points",
-            Self::MerchantPayable => "merchant_payable",
-            Self::HeldRoom => "held_room",
-            Self::PointsGranted => "points_granted",
-            Self::FeeIncome => "fee_income",
-            Self::Cash => "cash",
-            Self::Clearing => "clearing",
-            Self::Suspense => "suspense",
-        }
+    /// The accounts of the books. The first six are a customer's; the others are the far side of each movement,
+    /// so that all accounts together always sum to zero.
+    Book {
+        /// Unpaid principal and open holds.
+        Exposure = 1, "exposure";
+        BillFee = 2, "bill_fee";
+        LateFee = 3, "late_fee";
+        Damages = 4, "damages";
+        Credit = 5, "credit";
+        Points = 6, "points";
+        /// What shops are to be paid for captured purchases.
+        MerchantPayable = 7, "merchant_payable";
+        /// Room set aside; nobody is owed anything yet.
+        HeldRoom = 8, "held_room";
+        PointsGranted = 9, "points_granted";
+        FeeIncome = 10, "fee_income";
+        /// What customers paid in, and what was paid out to them.
+        Cash = 11, "cash";
+        /// Between two accounts of one customer; zero after every fact.
+        Clearing = 12, "clearing";
+        /// What we owe the network for sales that no customer is charged for; its far side is what shops are to be paid.
+        Suspense = 13, "suspense";
     }
 }

@@ -6,7 +6,7 @@
 //! [`Books`] answers questions about the past. [`writer`] follows the journal and posts it, in `write_loop`. [`posting`] makes
 //! rows of a chunk of facts, with [`movements`] and the domain's own `Account::apply`; a backend reads and writes them.
 //! [`sqlite`] is the default backend: `rows` and `accounts` write, `load` (with `parallel` and `codes`) rebuilds the
-//! engine's state, `read` and `keys` answer questions, on the connections of `books`. Another place is another folder
+//! engine's state, `books` answers questions, `keys` those by an order's key, `read` makes values of rows. Another place is another folder
 //! beside it, and a line in `cli/serve/backends.rs`.
 
 #[cfg(test)]
@@ -15,7 +15,6 @@ pub(crate) mod entries;
 pub(crate) mod error;
 pub mod movements;
 pub mod posting;
-pub(crate) mod rate;
 pub mod sqlite;
 pub(crate) mod write_loop;
 pub mod writer;
@@ -66,7 +65,7 @@ pub trait Checkpoint: Snapshot + Send {
     fn secure(&mut self) -> Result<Option<Lsn>, LedgerError>;
 
     /// A small step of what can be put off while there is something to post; whether more is left to do.
-    fn keep_house(&mut self) -> Result<bool, LedgerError> {
+    fn maintain(&mut self) -> Result<bool, LedgerError> {
         Ok(false)
     }
 }

@@ -5,14 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::rate::{LOOK, MOST_BEHIND, RESTS, RUSH, Rate};
 use super::writer::{Condition, Shared};
 use super::{Checkpoint, LedgerError, Posting};
 use crate::domain::model::ids::Lsn;
 use crate::journal::Follower;
 
+/// While more records a second than this come in, the ledger takes a tenth of the time: it shares cores and disk with
+/// the answers, and the dirty pages of its transactions hold the journal's syncs up (`docs/decisions/0010`). An
+/// authorization with its code makes two records, so up to 15,000 of them a second nothing is held back.
+const RUSH: u64 = 30_000;
+/// Behind by so many records it works on all the same: some ten seconds of draining, a gigabyte of journal.
+const MOST_BEHIND: u64 = 2_000_000;
+/// Rests of a tenth's worker, for each time it worked.
+const RESTS: u32 = 9;
+/// The rate is counted over at least so long, and a rest is looked at again after it.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 /// Rests after a step of what was put off, for each time it took: a fifth of a quiet ledger's time.
-const HOUSE_RESTS: u32 = 4;
+const MAINTENANCE_RESTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often what is posted is made durable in the ledger; old segments of the journal may go only then.
@@ -20,7 +29,7 @@ const SECURE_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the loop ended.
 enum End {
-    Told,
+    Stopped,
     Failed(String),
 }
 
@@ -41,7 +50,7 @@ impl Loop {
     pub fn run(mut self) {
         let end = self.work();
         self.shared.set(match end {
-            End::Told => Condition::Stopped,
+            End::Stopped => Condition::Stopped,
             End::Failed(error) => {
                 tracing::error!(%error, "the ledger's writer has stopped");
                 Condition::Failed { error }
@@ -50,7 +59,7 @@ impl Loop {
     }
 
     fn work(&mut self) -> End {
-        match self.insist(|ledger| ledger.position()) {
+        match self.retry(|ledger| ledger.position()) {
             Ok(position) => self.moved_to(position),
             Err(end) => return end,
         }
@@ -58,20 +67,19 @@ impl Loop {
         let mut rate = Rate::new(self.journal.last(), Instant::now());
         while !self.shared.is_stopping() {
             chunk.clear();
-            // Before looking, so that what comes after the look rings again.
-            self.shared.rung.store(false, Ordering::Release);
+            self.shared.begin_look();
             if let Err(end) = self.read(&mut chunk) {
                 return end;
             }
             self.secure_now_and_then();
             let Some(last) = chunk.last().map(|posting| posting.lsn) else {
-                if let Err(end) = self.use_the_quiet() {
+                if let Err(end) = self.maintain() {
                     return end;
                 }
                 continue;
             };
             let began = Instant::now();
-            match self.insist(|ledger| ledger.post(&chunk)) {
+            match self.retry(|ledger| ledger.post(&chunk)) {
                 Ok(()) => self.moved_to(last),
                 Err(end) => return end,
             }
@@ -80,14 +88,14 @@ impl Loop {
         if self.secured != self.position {
             self.secure();
         }
-        End::Told
+        End::Stopped
     }
 
     /// Nothing is to be posted: time for what was put off, a step at a time, and the disk is left alone in between.
-    fn use_the_quiet(&mut self) -> Result<(), End> {
+    fn maintain(&mut self) -> Result<(), End> {
         let began = Instant::now();
-        if self.insist(|ledger| ledger.keep_house())? {
-            self.shared.rest(began.elapsed() * HOUSE_RESTS);
+        if self.retry(|ledger| ledger.maintain())? {
+            self.shared.rest(began.elapsed() * MAINTENANCE_RESTS);
         } else {
             self.shared.wait_for_records();
         }
@@ -147,14 +155,11 @@ impl Loop {
 
     fn moved_to(&mut self, position: Lsn) {
         self.position = position;
-        self.shared.posted.store(position.0, Ordering::Release);
-        // Under the lock, so that one about to wait does not miss it.
-        drop(self.shared.desk.lock());
-        self.shared.moved.notify_all();
+        self.shared.moved_to(position);
     }
 
     /// Does it until it succeeds, with growing pauses while the ledger is away.
-    fn insist<T>(&mut self, mut act: impl FnMut(&mut dyn Checkpoint) -> Result<T, LedgerError>) -> Result<T, End> {
+    fn retry<T>(&mut self, mut act: impl FnMut(&mut dyn Checkpoint) -> Result<T, LedgerError>) -> Result<T, End> {
         let mut pause = Pause::default();
         loop {
             match act(self.ledger.as_mut()) {
@@ -183,7 +188,7 @@ impl Pause {
         tracing::warn!(error, tries = self.tries, "the ledger can't be written; decisions go on");
         shared.set(Condition::Waiting { tries: self.tries, error: error.to_owned() });
         shared.wait_for_ledger(self.next, FIRST_PAUSE);
-        if shared.is_stopping() { Err(End::Told) } else { Ok(()) }
+        if shared.is_stopping() { Err(End::Stopped) } else { Ok(()) }
     }
 
     /// It succeeded.
@@ -192,5 +197,29 @@ impl Pause {
             tracing::info!(tries = self.tries, "the ledger is back");
             shared.set(Condition::Working);
         }
+    }
+}
+
+/// How fast records come in.
+pub(crate) struct Rate {
+    since: Instant,
+    last: Lsn,
+    /// Records a second, lately.
+    rate: u64,
+}
+
+impl Rate {
+    pub(crate) fn new(last: Lsn, now: Instant) -> Self {
+        Self { since: now, last, rate: 0 }
+    }
+
+    pub(crate) fn at(&mut self, last: Lsn, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.since);
+        if passed >= LOOK {
+            let records = last.0.saturating_sub(self.last.0);
+            self.rate = records.saturating_mul(1_000) / u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
+            (self.since, self.last) = (now, last);
+        }
+        self.rate
     }
 }

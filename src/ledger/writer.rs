@@ -3,7 +3,7 @@
 //! decisions go on, the lag grows, and the writer tries again; so it does where the journal can't be read for a while.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::write_loop::Loop;
 use crate::domain::model::ids::Lsn;
 use crate::journal::Follower;
 
-/// Longest time that a record waits if nobody rings. Half a second: a page that many records change is then
+/// Longest time that a record waits if nobody asks. Half a second: a page that many records change is then
 /// written once, a third of the bytes of 100 ms, and the journal's syncs have the disk to themselves in between.
 const POLL: Duration = Duration::from_millis(500);
 /// The lowest there is, on Linux for this thread alone: posting comes in bursts, and while the cores are full it may
@@ -37,48 +37,34 @@ pub enum Condition {
     Failed {
         error: String,
     },
-    /// Stopped because it was told to.
+    /// Stopped on request.
     Stopped,
 }
 
-pub(crate) struct Desk {
-    pub condition: Condition,
-    pub stop: bool,
+struct State {
+    condition: Condition,
+    stop: bool,
     /// How many wait for the books to catch up.
-    pub hurry: u32,
+    waiting: u32,
+    /// One of them has come since the journal was last looked at.
+    is_asked: bool,
 }
 
 pub(crate) struct Shared {
     pub posted: Arc<AtomicU64>,
     /// Last record that the ledger has durably.
     pub secured: AtomicU64,
-    /// Set by the bell, so that ringing a bell that rings already costs one swap.
-    pub rung: AtomicBool,
-    pub desk: Mutex<Desk>,
+    state: Mutex<State>,
     /// Wakes the writer.
-    pub bell: Condvar,
+    wake: Condvar,
     /// Wakes those who wait for the position or the condition to change.
-    pub moved: Condvar,
-}
-
-/// Tells the writer that there are new records. Cheap enough for every batch.
-#[derive(Clone)]
-pub struct Bell(Arc<Shared>);
-
-impl Bell {
-    pub fn ring(&self) {
-        if !self.0.rung.swap(true, Ordering::AcqRel) {
-            // Under the lock, so that a writer about to wait does not miss it.
-            let _desk = self.0.desk.lock();
-            self.0.bell.notify_one();
-        }
-    }
+    moved: Condvar,
 }
 
 /// The writer's thread. Dropping it stops the thread after its present chunk, or leaves it behind if it hangs.
 pub struct Writer {
     shared: Arc<Shared>,
-    /// And what tells, by its hanging up, that the thread has done its last.
+    /// And a channel that is closed when the thread has done its last.
     thread: Mutex<Option<(JoinHandle<()>, Receiver<()>)>>,
 }
 
@@ -95,9 +81,8 @@ impl Writer {
         let shared = Arc::new(Shared {
             posted,
             secured: AtomicU64::new(0),
-            rung: AtomicBool::new(false),
-            desk: Mutex::new(Desk { condition: Condition::Working, stop: false, hurry: 0 }),
-            bell: Condvar::new(),
+            state: Mutex::new(State { condition: Condition::Working, stop: false, waiting: 0, is_asked: false }),
+            wake: Condvar::new(),
             moved: Condvar::new(),
         });
         let theirs = Arc::clone(&shared);
@@ -114,10 +99,6 @@ impl Writer {
         Ok(Self { shared, thread: Mutex::new(Some((thread, ended))) })
     }
 
-    pub fn bell(&self) -> Bell {
-        Bell(Arc::clone(&self.shared))
-    }
-
     /// Last record posted.
     pub fn posted(&self) -> Lsn {
         Lsn(self.shared.posted.load(Ordering::Acquire))
@@ -129,36 +110,31 @@ impl Writer {
     }
 
     pub fn condition(&self) -> Condition {
-        self.shared.desk.lock().condition.clone()
+        self.shared.state.lock().condition.clone()
     }
 
     /// Waits until record `until` is posted; `false` if it is not by the deadline or the writer has stopped.
     pub fn drain(&self, until: Lsn, deadline: Instant) -> bool {
-        self.bell().ring();
-        let mut desk = self.shared.desk.lock();
-        desk.hurry += 1;
-        self.shared.bell.notify_one();
+        let mut state = self.shared.state.lock();
+        state.waiting += 1;
+        state.is_asked = true;
+        self.shared.wake.notify_one();
         while self.posted() < until {
-            let ended = matches!(desk.condition, Condition::Failed { .. } | Condition::Stopped);
-            if ended || self.shared.moved.wait_until(&mut desk, deadline).timed_out() {
+            let ended = matches!(state.condition, Condition::Failed { .. } | Condition::Stopped);
+            if ended || self.shared.moved.wait_until(&mut state, deadline).timed_out() {
                 break;
             }
         }
-        desk.hurry -= 1;
+        state.waiting -= 1;
         self.posted() >= until
     }
 
-    /// Stops after the present chunk and waits for the thread. What is not posted stays in the journal.
-    pub fn stop(self) -> Condition {
-        self.stop_by(Instant::now() + PATIENCE);
-        self.condition()
-    }
-
-    /// The same, but a thread that hangs in the ledger is left behind at the deadline: the end of the process takes it
-    /// along, and what it had not committed is posted at the next start. Whether the thread has ended.
+    /// Stops after the present chunk; what is not posted stays in the journal. A thread that hangs in the ledger is left
+    /// behind at the deadline: the end of the process takes it along, and what it had not committed is posted at the next
+    /// start. Whether the thread has ended.
     pub fn stop_by(&self, deadline: Instant) -> bool {
-        self.shared.desk.lock().stop = true;
-        self.shared.bell.notify_one();
+        self.shared.state.lock().stop = true;
+        self.shared.wake.notify_one();
         let Some((thread, ended)) = self.thread.lock().take() else { return true };
         let left = deadline.saturating_duration_since(Instant::now());
         if ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
@@ -179,28 +155,41 @@ impl Drop for Writer {
 
 impl Shared {
     pub fn set(&self, condition: Condition) {
-        self.desk.lock().condition = condition;
+        self.state.lock().condition = condition;
         self.moved.notify_all();
     }
 
     pub fn is_stopping(&self) -> bool {
-        self.desk.lock().stop
+        self.state.lock().stop
     }
 
-    /// Waits for the bell or the poll; not at all if it rang meanwhile.
+    /// The journal is about to be looked at.
+    pub fn begin_look(&self) {
+        self.state.lock().is_asked = false;
+    }
+
+    /// Everything up to `position` is posted.
+    pub fn moved_to(&self, position: Lsn) {
+        self.posted.store(position.0, Ordering::Release);
+        // Under the lock, so that one about to wait does not miss it.
+        drop(self.state.lock());
+        self.moved.notify_all();
+    }
+
+    /// Waits until somebody asks for the books or the poll is due; not at all if one asked since the last look.
     pub fn wait_for_records(&self) {
-        let mut desk = self.desk.lock();
-        if !desk.stop && !self.rung.load(Ordering::Acquire) {
-            self.bell.wait_for(&mut desk, POLL);
+        let mut state = self.state.lock();
+        if !state.stop && !state.is_asked {
+            self.wake.wait_for(&mut state, POLL);
         }
     }
 
     /// Rests for a while; a stop or somebody who waits for the books cuts it short. Whether it was cut short.
     pub fn rest(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
-        let mut desk = self.desk.lock();
-        while !desk.stop && desk.hurry == 0 {
-            if self.bell.wait_until(&mut desk, until).timed_out() {
+        let mut state = self.state.lock();
+        while !state.stop && state.waiting == 0 {
+            if self.wake.wait_until(&mut state, until).timed_out() {
                 return false;
             }
         }
@@ -210,13 +199,13 @@ impl Shared {
     /// Waits out a pause; a stop cuts it short, and somebody who waits for the books makes it a short one.
     pub fn wait_for_ledger(&self, pause: Duration, short: Duration) {
         let began = Instant::now();
-        let mut desk = self.desk.lock();
-        while !desk.stop {
-            let pause = if desk.hurry > 0 { short.min(pause) } else { pause };
+        let mut state = self.state.lock();
+        while !state.stop {
+            let pause = if state.waiting > 0 { short.min(pause) } else { pause };
             if began.elapsed() >= pause {
                 return;
             }
-            self.bell.wait_until(&mut desk, began + pause);
+            self.wake.wait_until(&mut state, began + pause);
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::contract_tests::{loaded, postings};
-use super::rate::{LOOK, Rate};
 use super::sqlite::SqliteLedger;
+use super::write_loop::{LOOK, Rate};
 use super::writer::{Condition, Writer};
 use super::{Checkpoint, LedgerError, Posting, Snapshot};
 use crate::domain::commands::history::{History, assert_alike};
@@ -21,23 +21,28 @@ use crate::journal::{Alarm, Examined, Follower, JournalError, JournalReader, Rec
 
 /// A journal that grows by hand.
 #[derive(Clone, Default)]
-struct Tape(Arc<Mutex<Vec<Posting>>>);
+struct FakeJournal(Arc<Mutex<Vec<Posting>>>);
 
-impl Tape {
+impl FakeJournal {
     fn grow(&self, many: u64) -> Lsn {
-        let mut tape = self.0.lock();
+        let mut journal = self.0.lock();
         for _ in 0..many {
-            let lsn = Lsn(tape.len() as u64 + 1);
-            tape.push(Posting { lsn, time: Millis(5), event: Event::Opened { sandbox: true } });
+            let lsn = Lsn(journal.len() as u64 + 1);
+            journal.push(Posting { lsn, time: Millis(5), event: Event::Opened { sandbox: true } });
         }
-        Lsn(tape.len() as u64)
+        Lsn(journal.len() as u64)
     }
 }
 
-impl Tape {
+impl FakeJournal {
     fn into_follower(self) -> Follower {
-        follow(Box::new(Roll { tape: self, errors: 0, flood: None }))
+        follow(Box::new(FakeReader { journal: self, errors: 0, flood: None }))
     }
+}
+
+fn stop(writer: &Writer) {
+    assert!(writer.stop_by(Instant::now() + Duration::from_secs(5)), "the thread has ended");
+    assert_eq!(writer.condition(), Condition::Stopped);
 }
 
 /// Nothing of these journals is ever damaged.
@@ -45,24 +50,24 @@ fn follow(reader: Box<dyn JournalReader>) -> Follower {
     Follower::new(reader, Alarm::new(&Arc::default(), Arc::new(|error| panic!("{error}"))))
 }
 
-/// Reads a tape.
+/// Reads one.
 #[derive(Clone)]
-struct Roll {
-    tape: Tape,
+struct FakeReader {
+    journal: FakeJournal,
     /// Calls that still fail once two records of the journal were read.
     errors: u32,
     /// Where the journal's end seems to be, fifty thousand further at each look: faster than the rush allows.
     flood: Option<Arc<AtomicU64>>,
 }
 
-impl JournalReader for Roll {
+impl JournalReader for FakeReader {
     fn next(&mut self, after: Lsn, out: &mut Record) -> Result<bool, JournalError> {
         if after == Lsn(2) && self.errors > 0 {
             self.errors -= 1;
             return Err(JournalError::failed("read records")("too many open files"));
         }
-        let tape = self.tape.0.lock();
-        let Some(posting) = tape.get(usize::try_from(after.0).unwrap()) else { return Ok(false) };
+        let journal = self.journal.0.lock();
+        let Some(posting) = journal.get(usize::try_from(after.0).unwrap()) else { return Ok(false) };
         out.payload.clear();
         codec::encode(&posting.event, &mut out.payload)?;
         (out.lsn, out.time_ms) = (posting.lsn, posting.time.0);
@@ -71,7 +76,7 @@ impl JournalReader for Roll {
     fn last(&self) -> Lsn {
         match &self.flood {
             Some(flood) => Lsn(flood.fetch_add(50_000, Ordering::Relaxed)),
-            None => self.tape.0.lock().last().map_or(Lsn::ZERO, |posting| posting.lsn),
+            None => self.journal.0.lock().last().map_or(Lsn::ZERO, |posting| posting.lsn),
         }
     }
     fn examine(&mut self, _: Lsn) -> Result<Examined, JournalError> {
@@ -93,18 +98,18 @@ impl JournalReader for Roll {
 
 /// A ledger that keeps what was posted, after the errors it was given.
 #[derive(Clone, Default)]
-struct Shelf {
+struct FakeLedger {
     posted: Arc<Mutex<Vec<Lsn>>>,
     errors: Arc<Mutex<VecDeque<LedgerError>>>,
     /// How long it takes to post.
     takes: Arc<Mutex<Duration>>,
-    /// Steps of housekeeping left.
-    house: Arc<AtomicU64>,
+    /// Steps of maintenance left.
+    chores: Arc<AtomicU64>,
     /// How often it can't be made durable.
     in_the_way: Arc<AtomicU64>,
 }
 
-impl Checkpoint for Shelf {
+impl Checkpoint for FakeLedger {
     fn position(&mut self) -> Result<Lsn, LedgerError> {
         Ok(self.posted.lock().last().copied().unwrap_or(Lsn::ZERO))
     }
@@ -119,9 +124,9 @@ impl Checkpoint for Shelf {
         self.posted.lock().extend(postings.iter().map(|posting| posting.lsn));
         Ok(())
     }
-    fn keep_house(&mut self) -> Result<bool, LedgerError> {
-        let left = self.house.load(Ordering::SeqCst);
-        self.house.store(left.saturating_sub(1), Ordering::SeqCst);
+    fn maintain(&mut self) -> Result<bool, LedgerError> {
+        let left = self.chores.load(Ordering::SeqCst);
+        self.chores.store(left.saturating_sub(1), Ordering::SeqCst);
         Ok(left > 0)
     }
     fn secure(&mut self) -> Result<Option<Lsn>, LedgerError> {
@@ -133,7 +138,7 @@ impl Checkpoint for Shelf {
     }
 }
 
-impl Snapshot for Shelf {
+impl Snapshot for FakeLedger {
     fn load(&self, _: &mut State) -> Result<(), LedgerError> {
         Ok(())
     }
@@ -143,10 +148,10 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-fn start(shelf: &Shelf, tape: &Tape) -> (Writer, Arc<AtomicU64>) {
+fn start(ledger: &FakeLedger, journal: &FakeJournal) -> (Writer, Arc<AtomicU64>) {
     let posted = Arc::new(AtomicU64::new(0));
     let writer =
-        Writer::start(Box::new(shelf.clone()), tape.clone().into_follower(), Arc::clone(&posted), 1_000).unwrap();
+        Writer::start(Box::new(ledger.clone()), journal.clone().into_follower(), Arc::clone(&posted), 1_000).unwrap();
     (writer, posted)
 }
 
@@ -164,59 +169,55 @@ fn wait_for(writer: &Writer, wanted: impl Fn(&Condition) -> bool) -> Condition {
 
 #[test]
 fn records_are_posted_once_in_order_as_they_come() {
-    let (shelf, tape) = (Shelf::default(), Tape::default());
-    tape.grow(2_500);
-    let (writer, posted) = start(&shelf, &tape);
+    let (ledger, journal) = (FakeLedger::default(), FakeJournal::default());
+    journal.grow(2_500);
+    let (writer, posted) = start(&ledger, &journal);
     assert!(writer.drain(Lsn(2_500), soon()));
-    let bell = writer.bell();
     for _ in 0..50 {
-        let last = tape.grow(3);
-        bell.ring();
-        assert!(writer.drain(last, soon()));
+        assert!(writer.drain(journal.grow(3), soon()));
     }
     assert_eq!(posted.load(Ordering::Acquire), 2_650);
     assert!(!writer.drain(Lsn(9_999), Instant::now()), "a deadline that has passed");
-    assert_eq!(writer.stop(), Condition::Stopped);
-    assert_eq!(*shelf.posted.lock(), (1..=2_650).map(Lsn).collect::<Vec<_>>());
-    tape.grow(10);
-    let (writer, _) = start(&shelf, &tape);
+    stop(&writer);
+    assert_eq!(*ledger.posted.lock(), (1..=2_650).map(Lsn).collect::<Vec<_>>());
+    journal.grow(10);
+    let (writer, _) = start(&ledger, &journal);
     assert!(writer.drain(Lsn(2_660), soon()), "it goes on from the ledger's own position");
 }
 
 #[test]
 fn a_ledger_that_is_away_is_tried_again() {
-    let (shelf, tape) = (Shelf::default(), Tape::default());
+    let (ledger, journal) = (FakeLedger::default(), FakeJournal::default());
     let busy = || LedgerError::Busy("somebody".to_owned());
-    shelf.errors.lock().extend([busy(), busy()]);
-    tape.grow(10);
-    let (writer, _) = start(&shelf, &tape);
+    ledger.errors.lock().extend([busy(), busy()]);
+    journal.grow(10);
+    let (writer, _) = start(&ledger, &journal);
     wait_for(&writer, |condition| matches!(condition, Condition::Waiting { tries: 1 | 2, .. }));
     assert!(writer.drain(Lsn(10), soon()));
     assert_eq!(writer.condition(), Condition::Working);
-    assert_eq!(shelf.posted.lock().len(), 10);
+    assert_eq!(ledger.posted.lock().len(), 10);
 }
 
 #[test]
 fn a_stop_does_not_wait_for_the_ledger_to_come_back() {
-    let (shelf, tape) = (Shelf::default(), Tape::default());
-    shelf.errors.lock().extend((0..100).map(|_| LedgerError::Full("disk".to_owned())));
-    tape.grow(1);
-    let (writer, _) = start(&shelf, &tape);
+    let (ledger, journal) = (FakeLedger::default(), FakeJournal::default());
+    ledger.errors.lock().extend((0..100).map(|_| LedgerError::Full("disk".to_owned())));
+    journal.grow(1);
+    let (writer, _) = start(&ledger, &journal);
     // By now it pauses for 1.6 s, and 25 minutes would pass before all tries have failed.
     wait_for(&writer, |condition| matches!(condition, Condition::Waiting { tries: 5, .. }));
-    writer.bell().ring();
     let told = Instant::now();
-    assert_eq!(writer.stop(), Condition::Stopped);
+    stop(&writer);
     assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
-    assert_eq!(*shelf.posted.lock(), []);
+    assert_eq!(*ledger.posted.lock(), []);
 }
 
 #[test]
 fn what_waiting_does_not_mend_stops_the_writer() {
-    let (shelf, tape) = (Shelf::default(), Tape::default());
-    shelf.errors.lock().push_back(LedgerError::Corrupt("a page".to_owned()));
-    tape.grow(1);
-    let (writer, _) = start(&shelf, &tape);
+    let (ledger, journal) = (FakeLedger::default(), FakeJournal::default());
+    ledger.errors.lock().push_back(LedgerError::Corrupt("a page".to_owned()));
+    journal.grow(1);
+    let (writer, _) = start(&ledger, &journal);
     let condition = wait_for(&writer, |condition| matches!(condition, Condition::Failed { .. }));
     assert_eq!(condition, Condition::Failed { error: "the ledger is damaged: a page".to_owned() });
     assert!(!writer.drain(Lsn(1), soon()), "nobody will post it");
@@ -224,23 +225,23 @@ fn what_waiting_does_not_mend_stops_the_writer() {
 
 #[test]
 fn a_journal_that_cannot_be_read_for_a_while_is_tried_again() {
-    let (shelf, tape) = (Shelf::default(), Tape::default());
-    tape.grow(10);
-    let flaky = Roll { tape, errors: 2, flood: None };
-    let writer = Writer::start(Box::new(shelf.clone()), follow(Box::new(flaky)), Arc::default(), 1_000).unwrap();
+    let (ledger, journal) = (FakeLedger::default(), FakeJournal::default());
+    journal.grow(10);
+    let flaky = FakeReader { journal, errors: 2, flood: None };
+    let writer = Writer::start(Box::new(ledger.clone()), follow(Box::new(flaky)), Arc::default(), 1_000).unwrap();
     let condition = wait_for(&writer, |condition| matches!(condition, Condition::Waiting { tries: 1 | 2, .. }));
     assert!(matches!(condition, Condition::Waiting { error, .. } if error.contains("too many open files")));
     assert!(writer.drain(Lsn(10), soon()));
     assert_eq!(writer.condition(), Condition::Working);
-    assert_eq!(*shelf.posted.lock(), (1..=10).map(Lsn).collect::<Vec<_>>(), "each once");
+    assert_eq!(*ledger.posted.lock(), (1..=10).map(Lsn).collect::<Vec<_>>(), "each once");
 }
 
 #[test]
 fn a_ledger_that_hangs_is_left_behind_at_the_deadline() {
-    let (shelf, tape) = (Shelf::default(), Tape::default());
-    *shelf.takes.lock() = Duration::from_secs(600);
-    tape.grow(1);
-    let (writer, _) = start(&shelf, &tape);
+    let (ledger, journal) = (FakeLedger::default(), FakeJournal::default());
+    *ledger.takes.lock() = Duration::from_secs(600);
+    journal.grow(1);
+    let (writer, _) = start(&ledger, &journal);
     let told = Instant::now();
     assert!(!writer.drain(Lsn(1), told + Duration::from_millis(100)));
     assert!(!writer.stop_by(told + Duration::from_millis(200)));
@@ -250,16 +251,16 @@ fn a_ledger_that_hangs_is_left_behind_at_the_deadline() {
 
 #[test]
 fn what_was_posted_is_made_durable_before_the_end() {
-    let (shelf, tape) = (Shelf::default(), Tape::default());
-    let (writer, _) = start(&shelf, &tape);
-    let last = tape.grow(10);
+    let (ledger, journal) = (FakeLedger::default(), FakeJournal::default());
+    let (writer, _) = start(&ledger, &journal);
+    let last = journal.grow(10);
     assert!(writer.drain(last, soon()));
     assert!(writer.stop_by(soon()));
     assert_eq!((writer.secured(), writer.condition()), (last, Condition::Stopped));
     // What could not be made durable at once is tried again, although nothing was posted since.
-    shelf.in_the_way.store(1, Ordering::SeqCst);
-    let (writer, _) = start(&shelf, &tape);
-    wait_for(&writer, |_| shelf.in_the_way.load(Ordering::SeqCst) == 0);
+    ledger.in_the_way.store(1, Ordering::SeqCst);
+    let (writer, _) = start(&ledger, &journal);
+    wait_for(&writer, |_| ledger.in_the_way.load(Ordering::SeqCst) == 0);
     assert!(writer.stop_by(soon()));
     assert_eq!(writer.secured(), last);
 }
@@ -270,19 +271,19 @@ fn a_writer_that_is_stopped_anywhere_is_followed_by_another() {
     let all = postings(&history);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.db");
-    let tape = Tape::default();
+    let journal = FakeJournal::default();
     for (n, part) in all.chunks(700).enumerate() {
-        tape.0.lock().extend_from_slice(part);
+        journal.0.lock().extend_from_slice(part);
         let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
-        let writer = Writer::start(Box::new(ledger), tape.clone().into_follower(), Arc::default(), 1_000).unwrap();
+        let writer = Writer::start(Box::new(ledger), journal.clone().into_follower(), Arc::default(), 1_000).unwrap();
         if n % 2 == 0 {
             let last = part.last().unwrap().lsn;
             assert!(writer.drain(last, soon()));
         }
-        assert_eq!(writer.stop(), Condition::Stopped);
+        stop(&writer);
     }
     let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
-    let writer = Writer::start(Box::new(ledger), tape.into_follower(), Arc::default(), 1_000).unwrap();
+    let writer = Writer::start(Box::new(ledger), journal.into_follower(), Arc::default(), 1_000).unwrap();
     assert!(writer.drain(history.state.lsn, soon()));
     drop(writer);
     let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
@@ -301,15 +302,15 @@ fn the_rate_is_that_of_the_last_look() {
 
 #[test]
 fn in_a_rush_it_rests_unless_somebody_waits_for_the_books() {
-    let start = |shelf: &Shelf| {
-        let tape = Tape::default();
-        tape.grow(8);
+    let start = |ledger: &FakeLedger| {
+        let journal = FakeJournal::default();
+        journal.grow(8);
         // Two chunks of 200 ms each; the rest after the first is nine times as long.
-        *shelf.takes.lock() = Duration::from_millis(200);
-        let flood = Roll { tape, errors: 0, flood: Some(Arc::default()) };
-        Writer::start(Box::new(shelf.clone()), follow(Box::new(flood)), Arc::default(), 4).unwrap()
+        *ledger.takes.lock() = Duration::from_millis(200);
+        let flood = FakeReader { journal, errors: 0, flood: Some(Arc::default()) };
+        Writer::start(Box::new(ledger.clone()), follow(Box::new(flood)), Arc::default(), 4).unwrap()
     };
-    let (resting, hurried) = (Shelf::default(), Shelf::default());
+    let (resting, hurried) = (FakeLedger::default(), FakeLedger::default());
     let began = Instant::now();
     let (left_alone, waited_for) = (start(&resting), start(&hurried));
     assert!(waited_for.drain(Lsn(8), soon()));
@@ -321,21 +322,21 @@ fn in_a_rush_it_rests_unless_somebody_waits_for_the_books() {
     let one_chunk_and_its_rest = Duration::from_millis(200 + 9 * 200);
     assert!(rested >= one_chunk_and_its_rest, "it rests after each chunk: {rested:?}");
     assert!(drained < one_chunk_and_its_rest, "and not while somebody waits: {drained:?}");
-    assert_eq!(waited_for.stop(), Condition::Stopped);
+    stop(&waited_for);
 }
 
 #[test]
 fn what_was_put_off_is_done_while_there_is_nothing_to_post() {
-    let (shelf, tape) = (Shelf::default(), Tape::default());
-    shelf.house.store(2_000, Ordering::SeqCst);
-    let (writer, _) = start(&shelf, &tape);
+    let (ledger, journal) = (FakeLedger::default(), FakeJournal::default());
+    ledger.chores.store(2_000, Ordering::SeqCst);
+    let (writer, _) = start(&ledger, &journal);
     // What comes meanwhile does not wait until all of it is done.
-    assert!(writer.drain(tape.grow(10), soon()));
+    assert!(writer.drain(journal.grow(10), soon()));
     let end = soon();
-    while shelf.house.load(Ordering::SeqCst) > 0 {
+    while ledger.chores.load(Ordering::SeqCst) > 0 {
         assert!(Instant::now() < end && writer.condition() == Condition::Working);
         std::thread::yield_now();
     }
-    assert_eq!(writer.stop(), Condition::Stopped);
-    assert_eq!(shelf.posted.lock().len(), 10);
+    stop(&writer);
+    assert_eq!(ledger.posted.lock().len(), 10);
 }

@@ -234,14 +234,14 @@ fn what_was_recorded_ahead_of_the_clock_is_on_the_board_at_once() {
         state.apply(&event, &Now::at(at));
     }
     let (board, posted) = (Arc::new(Board::default()), Arc::new(AtomicU64::new(u64::MAX)));
-    let again = Engine::new(state, Box::new(journal), Sync::BeforeAnswer, [2; 32], Arc::clone(&board), posted);
-    assert_eq!((board.time(), again.now().at), (last, last));
+    let _again = Engine::new(state, Box::new(journal), Sync::BeforeAnswer, [2; 32], Arc::clone(&board), posted);
+    assert_eq!(board.time(), last);
     // Nor does the time go back where nothing was recorded at it: readers were shown it.
     let mut engine = engine;
     for wall in [START + 5_000, START + 1_000] {
         engine.begin(Millis(wall));
         engine.commit().unwrap();
-        assert_eq!((engine.now().at, engine.board().time()), (Millis(START + 5_000), Millis(START + 5_000)));
+        assert_eq!(engine.board().time(), Millis(START + 5_000));
     }
 }
 

@@ -142,23 +142,19 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-impl<T: Field> Field for Box<T> {
-    fn put(&self, out: &mut Out<'_>) {
-        self.as_ref().put(out);
-    }
-    fn get(input: &mut &[u8]) -> Got<Self> {
-        T::get(input).map(Box::new)
-    }
+macro_rules! pointers {
+    ($($pointer:ident),*) => {$(
+        impl<T: Field> Field for $pointer<T> {
+            fn put(&self, out: &mut Out<'_>) {
+                self.as_ref().put(out);
+            }
+            fn get(input: &mut &[u8]) -> Got<Self> {
+                T::get(input).map($pointer::new)
+            }
+        }
+    )*};
 }
-
-impl<T: Field> Field for Arc<T> {
-    fn put(&self, out: &mut Out<'_>) {
-        self.as_ref().put(out);
-    }
-    fn get(input: &mut &[u8]) -> Got<Self> {
-        T::get(input).map(Arc::new)
-    }
-}
+pointers!(Box, Arc);
 
 /// A list is its length (u16) and its items; one of more than 65,535 is refused.
 fn put_list<T: Field>(list: &[T], out: &mut Out<'_>) {

@@ -1,4 +1,4 @@
-//! Copies of what recovery cuts off the journal's end. Nobody was told of these records, or so it looks; the copy is for
+//! Copies of what recovery cuts off the journal's end. These records were never answered, or so it looks; the copy is for
 //! whoever doubts it. `00000000000000000042-1764342456000.cut`: the first record lost, and when it was cut.
 
 use super::disk::{Disk, DiskFile};

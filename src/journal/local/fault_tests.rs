@@ -2,8 +2,7 @@
 //! prefix of what was written, and holds every record whose sync returned.
 
 use super::disk::narrow;
-use super::local_tests::{batch_at, payload, read_all, segments, small};
-use super::release::release_oldest;
+use super::local_tests::{batch_at, payload, read_all, release_oldest, segments, small};
 use super::sim::{Call, Fault, Rng, SimDisk};
 use super::*;
 
@@ -83,7 +82,7 @@ fn run(disk: &SimDisk, history: &mut History, rng: &mut Rng, commits: usize) -> 
         let syncs = disk.syncs();
         assert!(matches!(journal.sync(), Err(JournalError::Poisoned)));
         assert!(matches!(journal.write(&batch_at(i64::MAX, &[vec![1]])), Err(JournalError::Poisoned)));
-        assert!(matches!(journal.commit(&Batch::new()), Err(JournalError::Poisoned)));
+        assert!(matches!(journal.commit(&Batch::default()), Err(JournalError::Poisoned)));
         assert_eq!(disk.syncs(), syncs, "no sync is tried again");
     }
     outcome

@@ -1,21 +1,12 @@
-//! What a look at the journal finds, and the action for each: the table of [`super::recover`].
+//! What is wrong with a journal, and where: the refusals in the table of [`super::recover`].
 
 use super::segment;
+use crate::journal::cursor::Misplaced;
 use crate::journal::{JournalError, Lsn};
 
-/// What the journal looks like. Nothing in it is guessed: each has one action.
+/// Why a journal can't be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {
-    #[error("there is no journal yet")]
-    Empty,
-    #[error("it ends cleanly")]
-    CleanEnd,
-    #[error("its last segment holds no record yet")]
-    EmptyLastSegment,
-    #[error("a temporary file was left over")]
-    LeftoverTemp,
-    #[error("the last file is {missing} bytes short, no record with it")]
-    ShortFile { missing: u64 },
     #[error("record {lsn} is torn and no later record proves that it was ever durable")]
     TornTail { lsn: Lsn },
     #[error("record {lsn} is damaged: record {proof} was written after it was durable")]
@@ -24,14 +15,8 @@ pub enum Finding {
     PostedDamaged { lsn: Lsn, posted: Lsn },
     #[error("record {lsn} is damaged in a segment that is not the last")]
     DamagedBeforeLastSegment { lsn: Lsn },
-    #[error("record {expected} is missing, {found} is in its place")]
-    Gap { expected: Lsn, found: Lsn },
-    #[error("record {found} comes again where {expected} belongs")]
-    Repeat { expected: Lsn, found: Lsn },
-    #[error("record {lsn} does not follow from the one before it")]
-    ChainBreak { lsn: Lsn },
-    #[error("record {lsn} is older than the one before it")]
-    TimeBackwards { lsn: Lsn },
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
     #[error("a record of version {version}, kind {kind}, from a newer program")]
     UnknownVersion { version: u8, kind: u8 },
     #[error("a segment of version {version}, from a newer program")]
@@ -44,43 +29,7 @@ pub enum Finding {
     SegmentMissing { expected: Lsn, found: Lsn },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    Create,
-    Continue,
-    Delete,
-    /// What is after the last good record is copied aside and becomes zeros, durably.
-    Cut,
-    /// Start nothing, touch nothing.
-    Refuse,
-}
-
-impl Finding {
-    /// The decision table.
-    #[must_use]
-    pub const fn action(self) -> Action {
-        match self {
-            Self::Empty => Action::Create,
-            Self::CleanEnd | Self::EmptyLastSegment => Action::Continue,
-            Self::LeftoverTemp => Action::Delete,
-            Self::ShortFile { .. } | Self::TornTail { .. } => Action::Cut,
-            Self::DurableDamaged { .. }
-            | Self::PostedDamaged { .. }
-            | Self::DamagedBeforeLastSegment { .. }
-            | Self::Gap { .. }
-            | Self::Repeat { .. }
-            | Self::ChainBreak { .. }
-            | Self::TimeBackwards { .. }
-            | Self::UnknownVersion { .. }
-            | Self::UnknownSegmentVersion { .. }
-            | Self::HeaderDamaged
-            | Self::SegmentSize { .. }
-            | Self::SegmentMissing { .. } => Action::Refuse,
-        }
-    }
-}
-
-/// A finding that refuses a start, and where: what is inside a [`JournalError::Damaged`] of these files.
+/// A finding with its place: what is inside a [`JournalError::Damaged`] of these files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is damaged in {}, byte {offset}, record {record}: {finding}", segment::file_name(*segment))]
 pub struct Damage {

@@ -1,9 +1,7 @@
-//! The journal in files of this machine: a folder of segments. In reading order: `segment` and `cursor` (what follows
-//! what), `recover` (what a crash left, and what is done about it), this file (the writer), `prepare` (the next segment),
+//! The journal in files of this machine: a folder of segments. In reading order: `segment`, `recover` (what a crash left, and what is done about it), this file (the writer), `prepare` (the next segment),
 //! [`reader`], [`release`], [`lock`]; `disk` is the file system as far as they use it, and `sim` one that fails.
 
 pub(crate) mod aside;
-pub(crate) mod cursor;
 pub mod disk;
 #[cfg(test)]
 mod fault_tests;
@@ -26,9 +24,8 @@ pub(crate) mod sim;
 use std::io;
 use std::path::Path;
 
-use crate::journal::record::Meta;
-use crate::journal::{Batch, Durable, Journal, JournalError, Lsn, record};
-use cursor::Cursor;
+use crate::journal::cursor::Cursor;
+use crate::journal::{Batch, Durable, Journal, JournalError, Lsn};
 use disk::{Disk, DiskFile, StdDisk, widen};
 use prepare::{NEXT, Preparer};
 use reader::LocalReader;
@@ -80,7 +77,6 @@ pub struct LocalJournal<D: Disk = StdDisk> {
     durable: Durable,
     /// A write or sync failed; nothing works any more.
     poisoned: bool,
-    segment_size: u64,
     preparer: Preparer<D>,
     /// The batch as bytes, kept to be filled again.
     buf: Vec<u8>,
@@ -104,23 +100,33 @@ impl<D: Disk> LocalJournal<D> {
         let (file, size, offset, cursor) = match (kept, &plan.tail) {
             (Some(file), Some(tail)) => (file, tail.header.size, tail.offset, tail.cursor),
             _ => {
-                let header = first_header(segment_size, now_ms);
-                let file = begin(&disk, &header).map_err(JournalError::failed("create the first segment"))?;
-                (file, segment_size, widen(segment::HEADER), Cursor::at(&header))
+                let file = begin(&disk, segment_size, now_ms);
+                let file = file.map_err(JournalError::failed("create the first segment"))?;
+                (file, segment_size, widen(segment::HEADER), Cursor::START)
             }
         };
         let preparer = Preparer::start(disk.clone(), segment_size, options.background)
             .map_err(JournalError::failed("start preparing segments"))?;
         let durable = Durable::fixed(plan.recovery.last);
-        let (dirty, poisoned, buf) = (false, false, Vec::new());
-        let this = Self { disk, file, size, offset, cursor, dirty, durable, poisoned, segment_size, preparer, buf };
+        let this = Self {
+            disk,
+            file,
+            size,
+            offset,
+            cursor,
+            dirty: false,
+            durable,
+            poisoned: false,
+            preparer,
+            buf: Vec::new(),
+        };
         Ok((this, plan.recovery))
     }
 
     /// The last position written, durable or not.
     #[must_use]
     pub fn last(&self) -> Lsn {
-        Lsn(self.cursor.next.0.saturating_sub(1))
+        self.cursor.last()
     }
 
     /// Follows the last durable position from any thread.
@@ -156,9 +162,7 @@ impl<D: Disk> LocalJournal<D> {
         let mut cursor = self.cursor;
         let durable = self.durable.get();
         for (time_ms, payload) in batch.payloads() {
-            let meta = Meta { lsn: cursor.next, durable, time_ms, prev: cursor.link };
-            let link = record::encode(&mut self.buf, &meta, payload)?;
-            cursor = Cursor { next: cursor.next.next(), link, last_time: time_ms };
+            cursor.append(&mut self.buf, durable, time_ms, payload)?;
         }
         Ok(cursor)
     }
@@ -175,13 +179,12 @@ impl<D: Disk> LocalJournal<D> {
 
     fn roll_to(&mut self, time_ms: i64, need: u64) -> io::Result<()> {
         let page = widen(segment::HEADER);
-        let large = page + need > self.segment_size;
-        let size = if large { (page + need).next_multiple_of(page) } else { self.segment_size };
+        let large = page + need > self.preparer.size;
+        let size = if large { (page + need).next_multiple_of(page) } else { self.preparer.size };
         if size > segment::MAX_SIZE {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let Cursor { next: first, link: prev, last_time: prev_time } = self.cursor;
-        let header = Header { first, size, created_ms: time_ms, prev, prev_time };
+        let header = Header::after(&self.cursor, size, time_ms);
         let (file, temp) =
             if large { (segment::zeroed(&self.disk, LARGE, size)?, LARGE) } else { (self.preparer.take()?, NEXT) };
         segment::adopt(&self.disk, &file, temp, &header)?;
@@ -197,9 +200,6 @@ impl<D: Disk> LocalJournal<D> {
 impl<D: Disk> Journal for LocalJournal<D> {
     fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError> {
         self.check()?;
-        if batch.longest() > record::MAX_PAYLOAD {
-            return Err(crate::journal::TooLarge.into());
-        }
         let Some((begins, _)) = batch.payloads().next() else { return Ok(self.last()) };
         let mut last = self.cursor.last_time;
         for (given, _) in batch.payloads() {
@@ -241,12 +241,8 @@ impl<D: Disk> Journal for LocalJournal<D> {
     }
 }
 
-fn first_header(size: u64, created_ms: i64) -> Header {
-    Header { first: Lsn(1), size, created_ms, prev: record::Link::default(), prev_time: 0 }
-}
-
-fn begin<D: Disk>(disk: &D, header: &Header) -> io::Result<D::File> {
-    let file = segment::zeroed(disk, FIRST, header.size)?;
-    segment::adopt(disk, &file, FIRST, header)?;
+fn begin<D: Disk>(disk: &D, size: u64, now_ms: i64) -> io::Result<D::File> {
+    let file = segment::zeroed(disk, FIRST, size)?;
+    segment::adopt(disk, &file, FIRST, &Header::after(&Cursor::START, size, now_ms))?;
     Ok(file)
 }

@@ -33,7 +33,8 @@ struct Shared<F> {
 /// Prepares on a thread of its own, or on the caller's when a test wants every call in one order.
 pub(crate) struct Preparer<D: Disk> {
     disk: D,
-    size: u64,
+    /// Of each segment.
+    pub(crate) size: u64,
     shared: Arc<Shared<D::File>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -43,7 +44,8 @@ impl<D: Disk> Preparer<D> {
         let shared = Arc::new(Shared { slot: Mutex::new(Slot::Wanted), changed: Condvar::new() });
         let mut this = Self { disk, size, shared, thread: None };
         if background {
-            let (shared, disk) = (Arc::clone(&this.shared), this.disk.clone());
+            let shared = Arc::clone(&this.shared);
+            let disk = this.disk.clone();
             let thread = std::thread::Builder::new().name("journal-prepare".to_owned());
             this.thread = Some(thread.spawn(move || work(&shared, &disk, size))?);
         }

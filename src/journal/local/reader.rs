@@ -4,12 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::cursor::Cursor;
 use super::disk::{Disk, DiskFile, StdDisk, narrow, widen};
 use super::finding::{Damage, Finding};
 use super::recover::Recovery;
 use super::segment::Header;
 use super::{recover, segment};
+use crate::journal::cursor::Cursor;
 use crate::journal::record::Parsed;
 use crate::journal::{Durable, Examined, JournalError, JournalReader, Lsn, Record, record};
 
@@ -21,8 +21,8 @@ pub struct LocalReader<D: Disk = StdDisk> {
     disk: D,
     /// None until a journal at rest was examined.
     durable: Option<Durable>,
-    /// The last record read, and the place behind it.
-    at: Option<(Lsn, Reader<D>)>,
+    /// The record asked for or read last, and the place behind it.
+    at: Option<(Lsn, Place<D::File>)>,
 }
 
 impl LocalReader<StdDisk> {
@@ -51,13 +51,28 @@ impl<D: Disk> LocalReader<D> {
 impl<D: Disk> JournalReader for LocalReader<D> {
     /// After an error the place is sought anew.
     fn next(&mut self, after: Lsn, out: &mut Record) -> Result<bool, JournalError> {
-        let mut reader = match self.at.take() {
-            Some((at, reader)) if at == after => reader,
-            _ => Reader::open_on(self.disk.clone(), after, self.durable.clone())?,
+        let mut place = match self.at.take() {
+            Some((at, place)) if at == after => place,
+            _ => match Place::seek(&self.disk, after)? {
+                Some(place) => place,
+                None => return Ok(false),
+            },
         };
-        let found = reader.next(out)?;
-        self.at = Some((found.unwrap_or(after), reader));
-        Ok(found.is_some())
+        let visible = self.durable.as_ref().map(Durable::get);
+        let is_found = loop {
+            if visible.is_some_and(|last| place.cursor.next > last) {
+                break false;
+            }
+            if place.step(out, visible)? {
+                if out.lsn > after {
+                    break true;
+                }
+            } else if !place.enter_next(&self.disk, visible)? {
+                break false;
+            }
+        };
+        self.at = Some((if is_found { out.lsn } else { after }, place));
+        Ok(is_found)
     }
 
     fn last(&self) -> Lsn {
@@ -77,8 +92,8 @@ impl<D: Disk> JournalReader for LocalReader<D> {
     }
 
     fn unreadable(&self, problem: &dyn fmt::Display) -> JournalError {
-        let spot = self.at.as_ref().and_then(|(lsn, reader)| Some((*lsn, reader.spot()?)));
-        let (record, (segment, offset)) = spot.unwrap_or_default();
+        let spot = self.at.as_ref().map(|(lsn, place)| (*lsn, place.header.first, place.last_offset));
+        let (record, segment, offset) = spot.unwrap_or_default();
         let name = segment::file_name(segment);
         let what =
             format!("the journal is damaged in {name}, byte {offset}, record {record}: it is intact but {problem}");
@@ -105,16 +120,6 @@ impl<D: Disk> JournalReader for LocalReader<D> {
     }
 }
 
-/// A place in the journal. It only reads.
-pub struct Reader<D: Disk = StdDisk> {
-    disk: D,
-    /// Nothing beyond it is looked at; none for a journal at rest that recovery has been through.
-    durable: Option<Durable>,
-    /// Records up to here are read and verified, not answered.
-    after: Lsn,
-    place: Option<Place<D::File>>,
-}
-
 /// Where in which file.
 struct Place<F> {
     file: F,
@@ -128,93 +133,47 @@ struct Place<F> {
     window_at: u64,
 }
 
-impl<D: Disk> Reader<D> {
-    /// Reads the records after `after`. Beside a live writer give its [`Durable`]; for a journal at rest that
-    /// may end in a torn tail give [`Durable::fixed`] with the last position that recovery would keep.
-    pub fn open_on(disk: D, after: Lsn, durable: Option<Durable>) -> Result<Self, JournalError> {
-        let mut this = Self { disk, durable, after, place: None };
-        this.seek()?;
-        Ok(this)
-    }
-
-    /// The next record into `out`, or none at the present end; a later call may find more. After an error the
-    /// reader stays where it was.
-    pub fn next(&mut self, out: &mut Record) -> Result<Option<Lsn>, JournalError> {
+impl<F: DiskFile> Place<F> {
+    /// The beginning of the segment that holds the record after `after`; none if there is no journal yet.
+    fn seek<D: Disk<File = F>>(disk: &D, after: Lsn) -> Result<Option<Self>, JournalError> {
+        let wanted = after.next();
         loop {
-            if self.place.is_none() && !self.seek()? {
-                return Ok(None);
-            }
-            let Some(place) = self.place.as_mut() else { return Ok(None) };
-            let visible = self.durable.as_ref().map(Durable::get);
-            if visible.is_some_and(|last| place.cursor.next > last) {
-                return Ok(None);
-            }
-            if place.step(out, visible)? {
-                if out.lsn > self.after {
-                    return Ok(Some(out.lsn));
-                }
-            } else if !self.enter_next(visible)? {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// The last position read, whether answered or passed over.
-    #[cfg(test)]
-    pub fn position(&self) -> Lsn {
-        self.place.as_ref().map_or(Lsn::ZERO, |place| Lsn(place.cursor.next.0.saturating_sub(1)))
-    }
-
-    /// The segment of the last record read, and where in it the record begins.
-    #[must_use]
-    pub fn spot(&self) -> Option<(Lsn, u64)> {
-        self.place.as_ref().map(|place| (place.header.first, place.last_offset))
-    }
-
-    /// Finds the segment to begin in; false if there is no journal yet.
-    fn seek(&mut self) -> Result<bool, JournalError> {
-        let wanted = self.after.next();
-        loop {
-            let firsts = segment::list(&self.disk)?;
-            let Some(&oldest) = firsts.first() else { return Ok(false) };
+            let firsts = segment::list(disk)?;
+            let Some(&oldest) = firsts.first() else { return Ok(None) };
             let Some(&first) = firsts.iter().rfind(|&&first| first <= wanted) else {
                 return Err(JournalError::Released { wanted, first: oldest });
             };
             // Gone since the listing means released: the next listing tells.
-            if let Some(place) = Place::open(&self.disk, first)? {
-                self.place = Some(place);
-                return Ok(true);
+            if let Some(place) = Self::open(disk, first)? {
+                return Ok(Some(place));
             }
         }
     }
 
     /// Goes on in the segment that begins at the next position; false if there is none yet.
-    fn enter_next(&mut self, visible: Option<Lsn>) -> Result<bool, JournalError> {
-        let Some(place) = self.place.as_mut() else { return Ok(false) };
-        let next = place.cursor.next;
-        let Some(mut entered) = Place::open(&self.disk, next)? else {
-            let firsts = segment::list(&self.disk)?;
+    fn enter_next<D: Disk<File = F>>(&mut self, disk: &D, visible: Option<Lsn>) -> Result<bool, JournalError> {
+        let next = self.cursor.next;
+        let Some(mut entered) = Self::open(disk, next)? else {
+            let firsts = segment::list(disk)?;
             return match (firsts.first(), firsts.iter().find(|&&first| first > next)) {
                 (Some(&first), _) if first > next => Err(JournalError::Released { wanted: next, first }),
-                (_, Some(&found)) => Err(place.damaged(Finding::SegmentMissing { expected: next, found })),
-                _ => place.at_end(visible),
+                (_, Some(&found)) => Err(self.damaged(Finding::SegmentMissing { expected: next, found })),
+                _ => self.at_end(visible),
             };
         };
         // Still without a record, it may have been replaced by a larger one of the same name.
-        if entered.header == place.header {
-            return place.at_end(visible);
+        if entered.header == self.header {
+            return self.at_end(visible);
         }
-        if let Err(finding) = place.cursor.enter(&entered.header) {
+        if let Err(finding) = entered.header.follows(&self.cursor) {
             return Err(Damage { segment: next, offset: 0, record: next, finding }.into());
         }
-        std::mem::swap(&mut entered.window, &mut place.window);
+        std::mem::swap(&mut entered.window, &mut self.window);
         entered.window.clear();
-        *place = entered;
+        *self = entered;
         Ok(true)
     }
-}
 
-impl<F: DiskFile> Place<F> {
     /// None if there is no such file.
     fn open<D: Disk<File = F>>(disk: &D, first: Lsn) -> Result<Option<Self>, JournalError> {
         let file = match disk.open(&segment::file_name(first)) {
@@ -223,9 +182,9 @@ impl<F: DiskFile> Place<F> {
             Err(source) => return Err(JournalError::failed("open a segment")(source)),
         };
         let header = Header::read(&file, first)?;
-        let (cursor, offset) = (Cursor::at(&header), widen(segment::HEADER));
-        let window = Vec::new();
-        Ok(Some(Self { file, header, cursor, offset, last_offset: offset, window, window_at: offset }))
+        let offset = widen(segment::HEADER);
+        let cursor = header.cursor();
+        Ok(Some(Self { file, header, cursor, offset, last_offset: offset, window: Vec::new(), window_at: offset }))
     }
 
     /// The next record of this segment into `out`; false if only zeros follow.
@@ -237,7 +196,7 @@ impl<F: DiskFile> Place<F> {
             let rest = self.window.get(narrow(self.offset - self.window_at)..).unwrap_or_default();
             let need = match record::parse(rest) {
                 Parsed::Good(view) => {
-                    self.cursor.accept(&view).map_err(|finding| self.damaged(finding))?;
+                    self.cursor.accept(&view).map_err(|misplaced| self.damaged(misplaced.into()))?;
                     out.lsn = view.meta.lsn;
                     out.time_ms = view.meta.time_ms;
                     out.payload.clear();

@@ -21,10 +21,10 @@
 //!
 //! **Why a torn tail is told from damage by a record's distance.** Between two syncs several records are
 //! written, and a power cut may keep any of their sectors: a bad record with intact ones after it is then
-//! nothing worse than a tail nobody was told of. So each record says which position was known durable when it
+//! nothing worse than a tail that was never answered. So each record says which position was known durable when it
 //! was written. A record after the bad record n that claims n or more was written only after a sync that
 //! covered n had returned: n was whole on disk and is damaged now. Without such a claim n was written after
-//! the last sync anyone saw return, so nobody was told of n, and all from n on may go. A new segment gets its
+//! the last sync anyone saw return, so n was never answered, and all from n on may go. A new segment gets its
 //! name only after everything before it is synced, so an earlier segment has no torn tail.
 //!
 //! **The ledger's position is a proof too.** The ledger is given a record only after the sync that covered it has
@@ -34,14 +34,13 @@
 //! tail that was torn before that sync. Only a later record could prove otherwise, and there is none. So what is cut
 //! is first copied aside (`aside`), for somebody to look at.
 
-use super::cursor::Cursor;
 use super::disk::{Disk, DiskFile, narrow, widen};
+use super::finding::{Damage, Finding};
 use super::segment::Header;
 use super::{aside, segment};
+use crate::journal::cursor::Cursor;
 use crate::journal::record::Parsed;
 use crate::journal::{JournalError, Lsn, record};
-
-pub use super::finding::{Action, Damage, Finding};
 
 /// Zeros written anew behind the tail at every start. A sync that failed while an earlier recovery cut a tail
 /// may have left the torn bytes on disk under zeros in the page cache; it covers what one sync leaves behind.
@@ -50,22 +49,15 @@ const WIPE: usize = 1 << 20;
 /// What opening found, and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// About the journal's end.
-    pub finding: Finding,
     pub segments: usize,
     /// The first record still kept; the next one if there is none.
     pub first: Lsn,
     /// The last good record; zero if there never was one.
     pub last: Lsn,
-    pub last_time: i64,
-    /// How many were read and verified; fewer than there are if older segments were passed over.
-    pub records: u64,
     /// What was cut, if anything.
     pub torn: Option<Torn>,
     /// The file of the journal's folder that has a copy of it.
     pub copy: Option<String>,
-    /// Temporary files, deleted.
-    pub temps: usize,
 }
 
 /// A tail that is cut. It was never acknowledged, or it is damage that can't be told from that.
@@ -73,8 +65,6 @@ pub struct Recovery {
 pub struct Torn {
     /// The first record lost.
     pub lsn: Lsn,
-    pub segment: Lsn,
-    pub offset: u64,
     /// Up to the last byte that is not zero.
     pub bytes: u64,
 }
@@ -111,15 +101,11 @@ pub(crate) fn plan<D: Disk>(disk: &D, scan_from: Lsn, posted: Lsn) -> Result<Pla
     let temps: Vec<String> = names.into_iter().filter(|name| name.ends_with(".tmp")).collect();
     let firsts = segment::list(disk)?;
     let mut recovery = Recovery {
-        finding: Finding::Empty,
         segments: firsts.len(),
         first: firsts.first().copied().unwrap_or(Lsn(1)),
         last: Lsn::ZERO,
-        last_time: 0,
-        records: 0,
         torn: None,
         copy: None,
-        temps: temps.len(),
     };
     if posted > Lsn::ZERO && recovery.first > posted.next() {
         return Err(JournalError::Released { wanted: posted.next(), first: recovery.first });
@@ -133,19 +119,16 @@ pub(crate) fn plan<D: Disk>(disk: &D, scan_from: Lsn, posted: Lsn) -> Result<Pla
         at = Place { segment: first, offset: 0, record: first };
         let (file, header, missing) = open(disk, at, last)?;
         if let Some(cursor) = before {
-            cursor.enter(&header).map_err(|finding| Place { record: cursor.next, ..at }.damaged(finding))?;
+            header.follows(&cursor).map_err(|finding| Place { record: cursor.next, ..at }.damaged(finding))?;
         }
         let mut bytes = vec![0; narrow(header.size)];
         file.read_full_at(&mut bytes, 0).map_err(JournalError::failed("read a segment"))?;
         let walk = Walk::through(&bytes, &header, last)?;
-        recovery.records += walk.records;
         before = Some(walk.cursor);
         at = walk.place();
         if last {
-            recovery.finding = walk.finding(missing);
             recovery.torn = walk.torn;
-            recovery.last = Lsn(walk.cursor.next.0.saturating_sub(1));
-            recovery.last_time = walk.cursor.last_time;
+            recovery.last = walk.cursor.last();
             tail = Some(walk.tail(header, bytes, missing));
         }
     }
@@ -193,36 +176,32 @@ struct Walk {
     end: usize,
     /// The first record of the last sync group: the last ones not proven durable.
     unproven: usize,
-    records: u64,
     torn: Option<Torn>,
 }
 
 impl Walk {
     fn through(bytes: &[u8], header: &Header, last: bool) -> Result<Self, JournalError> {
-        let (segment, start) = (header.first, segment::HEADER);
-        let mut walk =
-            Self { segment, cursor: Cursor::at(header), end: start, unproven: start, records: 0, torn: None };
+        let start = segment::HEADER;
+        let mut walk = Self { segment: header.first, cursor: header.cursor(), end: start, unproven: start, torn: None };
         let mut durable = Lsn::ZERO;
         loop {
             let rest = bytes.get(walk.end..).unwrap_or_default();
             match record::parse(rest) {
                 Parsed::Good(view) => {
                     let at = walk.place();
-                    walk.cursor.accept(&view).map_err(|finding| at.damaged(finding))?;
+                    walk.cursor.accept(&view).map_err(|misplaced| at.damaged(misplaced.into()))?;
                     if view.meta.durable > durable {
                         durable = view.meta.durable;
                         walk.unproven = walk.end;
                     }
                     walk.end += view.size;
-                    walk.records += 1;
                 }
                 Parsed::Unknown { version, kind } => {
                     return Err(walk.place().damaged(Finding::UnknownVersion { version, kind }));
                 }
                 Parsed::Zero | Parsed::Short(_) | Parsed::Bad => {
                     let torn = torn(rest, walk.cursor.next, last).map_err(|finding| walk.place().damaged(finding))?;
-                    let (lsn, offset) = (walk.cursor.next, widen(walk.end));
-                    walk.torn = torn.map(|bytes| Torn { lsn, segment, offset, bytes });
+                    walk.torn = torn.map(|bytes| Torn { lsn: walk.cursor.next, bytes });
                     return Ok(walk);
                 }
             }
@@ -232,15 +211,6 @@ impl Walk {
     /// Behind the last good record.
     fn place(&self) -> Place {
         Place { segment: self.segment, offset: self.end, record: self.cursor.next }
-    }
-
-    fn finding(&self, missing: u64) -> Finding {
-        match self.torn {
-            Some(torn) => Finding::TornTail { lsn: torn.lsn },
-            None if missing > 0 => Finding::ShortFile { missing },
-            None if self.records == 0 => Finding::EmptyLastSegment,
-            None => Finding::CleanEnd,
-        }
     }
 
     fn tail(&self, header: Header, mut bytes: Vec<u8>, missing: u64) -> Tail {
@@ -253,8 +223,7 @@ impl Walk {
             after.fill(0);
         }
         bytes.drain(..self.unproven.min(bytes.len()));
-        let (offset, image_at) = (widen(self.end), widen(self.unproven));
-        Tail { header, cursor: self.cursor, offset, image_at, image: bytes, cut }
+        Tail { header, cursor: self.cursor, offset: widen(self.end), image_at: widen(self.unproven), image: bytes, cut }
     }
 }
 

@@ -15,6 +15,7 @@
 
 use super::disk::{Disk, DiskFile, narrow, widen};
 use super::finding::{Damage, Finding};
+use crate::journal::cursor::{Cursor, Misplaced};
 use crate::journal::record::{Link, field};
 use crate::journal::{JournalError, Lsn};
 
@@ -38,6 +39,31 @@ pub struct Header {
 }
 
 impl Header {
+    /// Of a segment whose first record is the cursor's.
+    pub(crate) fn after(cursor: &Cursor, size: u64, created_ms: i64) -> Self {
+        let &Cursor { next: first, link: prev, last_time: prev_time } = cursor;
+        Self { first, size, created_ms, prev, prev_time }
+    }
+
+    /// Before the segment's first record.
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor { next: self.first, link: self.prev, last_time: self.prev_time }
+    }
+
+    /// Whether the segment goes on where the one before it ends.
+    pub(crate) fn follows(&self, end: &Cursor) -> Result<(), Finding> {
+        if self.first > end.next {
+            return Err(Finding::SegmentMissing { expected: end.next, found: self.first });
+        }
+        if self.first < end.next {
+            return Err(Misplaced::Repeat { expected: end.next, found: self.first }.into());
+        }
+        if self.cursor() != *end {
+            return Err(Misplaced::ChainBreak { lsn: self.first }.into());
+        }
+        Ok(())
+    }
+
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut rest = Vec::with_capacity(HEADER);

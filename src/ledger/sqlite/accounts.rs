@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use super::load::{account_row, accounts};
-use super::read::Cells;
+use super::read::{Cells, all};
 use super::rows::{SqliteRows, bits, too_large, yen};
 use crate::domain::billing::account::{Account, Debt, Hold};
 use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind};
@@ -251,21 +251,16 @@ fn make_bills_of_months(db: &Connection) -> Result<(), LedgerError> {
 /// An NP purchase is made anew, and then what went back to its shop is taken off again.
 fn make_bills_of_np(db: &Connection) -> Result<(), LedgerError> {
     let mut query = db.prepare("SELECT customer, order_lsn, due, unpaid FROM np_bill")?;
-    let mut refunds = db.prepare(
-        "SELECT r.amount, (SELECT m.recorded_at FROM movement m
+    let refunds = "SELECT r.amount, (SELECT m.recorded_at FROM movement m
             WHERE m.lsn >> 16 = r.lsn >> 16 AND m.customer = ?2 AND m.lsn = r.lsn LIMIT 1)
-        FROM refund r WHERE r.order_lsn = ?1 ORDER BY r.lsn",
-    )?;
+        FROM refund r WHERE r.order_lsn = ?1 ORDER BY r.lsn";
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let cells = Cells(row);
         let customer = cells.customer(0)?;
         let order = cells.lsn(1)?;
-        let mut made = refunds.query(params![bits(order.0), customer.0])?;
-        let mut refunded = Vec::new();
-        while let Some(row) = made.next()? {
-            refunded.push((Cells(row).yen(0)?, Cells(row).millis(1)?));
-        }
+        let of = params![bits(order.0), customer.0];
+        let refunded = all(db, refunds, of, |cells| Ok((cells.yen(0)?, cells.millis(1)?)))?;
         let bought = refunded.iter().fold(cells.yen(3)?, |sum, (amount, _)| sum + *amount);
         let mut bill = Bill::of_np(order, cells.date(2)?, bought);
         for (amount, at) in refunded {

@@ -1,18 +1,25 @@
-//! Questions about the past, on a few open connections that are lent to whoever asks.
+//! Answers about the past, on a few open connections that are lent to whoever asks.
 
 use std::path::{Path, PathBuf};
 
 use parking_lot::{Condvar, Mutex};
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
-use super::{BUSY, keys, load, open_reader, position, read};
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
+use super::read::{Cells, DECIDED_FROM, all, first, first_since, order, orders_where, receipt_of};
+use super::{BUSY, keys, load, open_reader, position};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
 use crate::domain::model::order::Order;
+use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::request::OrderKey;
-use crate::domain::model::time::Millis;
+use crate::domain::model::time::{Millis, Month};
 use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
-use crate::ledger::{BOOKS_CONNECTIONS, Books, Entry, Issued, LedgerError, Snapshot};
+use crate::ledger::{BOOKS_CONNECTIONS, Book, Books, Entry, EntryKind, Issued, LedgerError, Purchase, Snapshot};
+
+const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
+    d.authorization_id, d.merchant_id, e.channel
+    FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
+    WHERE e.block = ?1 AND e.customer = ?2 AND e.recorded_at >= ?3 AND e.recorded_at < ?4 ORDER BY e.lsn, e.kind";
 
 /// Connections to a ledger that a writer has made. Each is opened, and its tables checked, when a question finds none
 /// idle; one that gave an error is closed.
@@ -101,7 +108,9 @@ impl Books for SqliteBooks {
     }
 
     fn past_order(&self, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
-        self.ask(|db| read::past_order(db, id))
+        let by_id = orders_where("d.lsn = ?1");
+        let found = self.ask(|db| first(db, &by_id, [id.lsn.0.cast_signed()], |cells| order(db, cells.0)))?;
+        Ok(found.filter(|order| order.id == id && !order.is_tombstone()))
     }
 
     fn past_order_by_key(&self, key: &OrderKey) -> Result<Option<Order>, LedgerError> {
@@ -109,32 +118,101 @@ impl Books for SqliteBooks {
     }
 
     fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError> {
-        self.ask(|db| read::names(db, orders))
+        let sql = "SELECT authorization_id FROM decision WHERE lsn = ?1";
+        let name = |db: &Connection, order: &Lsn| {
+            first(db, sql, [order.0.cast_signed()], |cells| cells.text(0, AuthorizationId::parse))
+        };
+        self.ask(|db| orders.iter().filter_map(|order| name(db, order).transpose()).collect())
     }
 
+    /// The position is read first: what is posted after it may be missing from the facts, and never the other way.
     fn known(&self, ids: &[OfficeId]) -> Result<Known, LedgerError> {
-        self.ask(|db| read::known(db, ids))
+        let sql = "SELECT lsn, recorded_at, event FROM receipt WHERE id = ?1 ORDER BY lsn";
+        self.ask(|db| {
+            let mut found = Known { as_of: position(db)?, receipts: Vec::new() };
+            for id in ids {
+                found.receipts.extend(all(db, sql, [id.as_str()], receipt_of)?);
+            }
+            Ok(found)
+        })
     }
 
     fn entries(&self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
-        self.ask(|db| read::entries(db, customer, from, to))
+        self.ask(|db| entries(db, customer, from, to))
     }
 
     fn receipts(&self, customer: &CustomerId, kinds: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
-        self.ask(|db| read::receipts(db, customer, kinds))
+        let sql = "SELECT r.lsn, r.recorded_at, r.event FROM receipt r JOIN account a ON a.customer = r.customer
+            WHERE a.customer_id = ?1 AND r.kind = ?2";
+        self.ask(|db| {
+            let mut found = Vec::new();
+            for kind in kinds {
+                found.extend(all(db, sql, params![customer.as_str(), *kind as u8], receipt_of)?);
+            }
+            found.sort_by_key(|receipt| receipt.lsn);
+            Ok(found)
+        })
     }
 
     fn issued(&self, customer: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
-        self.ask(|db| read::issued(db, customer))
+        let sql = "SELECT b.month, b.method, b.due FROM bill b JOIN account a ON a.customer = b.customer
+            WHERE a.customer_id = ?1 ORDER BY b.month";
+        let issued = |cells: &Cells<'_>| {
+            let method = cells.one_of(1, &PaymentMethod::ALL, |method| method as u8)?;
+            Ok(Issued { month: cells.month(0)?, method, due: cells.date(2)? })
+        };
+        self.ask(|db| all(db, sql, [customer.as_str()], issued))
     }
 
+    /// Tombstones are none.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError> {
-        self.ask(|db| read::count_decisions(db, upto))
+        let count = "SELECT count(*) FROM decision WHERE state <> 1 AND lsn <= ?1";
+        let rows: i64 = self.ask(|db| Ok(db.query_row(count, [upto.0.cast_signed()], |row| row.get(0))?))?;
+        Ok(rows.unsigned_abs())
     }
 
     fn exposure_sums(&self, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
-        self.ask(|db| read::exposure_sums(db, upto))
+        let sums = "SELECT a.customer_id, sum(e.amount) FROM entry e JOIN account a ON a.customer = e.customer
+            WHERE e.account = ?1 AND e.lsn <= ?2 GROUP BY e.customer";
+        let of = params![Book::Exposure as u8, upto.0.cast_signed()];
+        let sum = |cells: &Cells<'_>| Ok((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?));
+        self.ask(|db| all(db, sums, of, sum))
     }
+}
+
+/// The index on movements begins with blocks of 65,536 records. Asked are those from the one of the last decision before
+/// `from` to the one of the first decision from `to` on.
+fn entries(db: &Connection, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
+    let customer_ix = "SELECT customer FROM account WHERE customer_id = ?1";
+    let Some(ix) = first(db, customer_ix, [customer.as_str()], |cells| cells.int(0))? else { return Ok(Vec::new()) };
+    let end = position(db)?.next().0.cast_signed();
+    let oldest = (first_since(db, DECIDED_FROM, end, from)? - 1).max(0) >> 16;
+    let after = first_since(db, DECIDED_FROM, end, to)?;
+    let latest = first(db, DECIDED_FROM, [after], |cells| cells.int(0))?.unwrap_or(end) >> 16;
+    let mut found = Vec::new();
+    for block in oldest..=latest {
+        found.extend(all(db, ENTRIES, params![block, ix, from.0, to.0], entry)?);
+    }
+    Ok(found)
+}
+
+fn entry(cells: &Cells<'_>) -> Result<Entry, LedgerError> {
+    let purchase = match cells.opt_text(6, AuthorizationId::parse)? {
+        None => None,
+        Some(authorization) => {
+            let merchant = cells.text(7, |text| MerchantId::new(text).ok())?;
+            Some(Purchase { authorization, merchant, channel: cells.channel(8)? })
+        }
+    };
+    Ok(Entry {
+        lsn: cells.lsn(0)?,
+        kind: cells.one_of(1, EntryKind::ALL, |kind| kind as u8)?,
+        account: cells.one_of(2, Book::ALL, |book| book as u8)?,
+        amount: cells.int(3)?,
+        month: cells.opt_made(4, Month::from_number)?,
+        recorded_at: cells.millis(5)?,
+        purchase,
+    })
 }
 
 #[cfg(test)]
@@ -192,8 +270,8 @@ mod tests {
             all_asked.wait();
             assert_eq!(open(&books), (0, BOOKS_CONNECTIONS));
             let patient = scope.spawn(|| books.as_of());
-            let told = books.as_of();
-            assert!(matches!(told, Err(LedgerError::Busy(_))), "they are lent for longer than a lock is waited for");
+            let refused = books.as_of();
+            assert!(matches!(refused, Err(LedgerError::Busy(_))), "they are lent for longer than a lock is waited for");
             assert!(patient.join().unwrap().is_err());
             let late = scope.spawn(|| books.as_of());
             go_on.wait();

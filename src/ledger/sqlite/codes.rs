@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::read::Cells;
+use super::read::{Cells, all};
 use crate::domain::model::code::{Code, Ending, FIRST_KEPT, Form, Hour, REST, VoidedBy};
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{CodeId, CustomerIx, Handle, Lsn};
@@ -21,7 +21,7 @@ pub(crate) const CODE: &str = "INSERT INTO code VALUES (?1, ?2, ?3, ?4, ?5, ?6, 
 const PAID: u8 = 1;
 const REFUSED: u8 = 2;
 const WRONG_SEAL: u8 = 3;
-/// An advice told of it.
+/// By an advice.
 pub(crate) const PAID_BEFORE: u8 = 4;
 
 /// What the try with a code left on it.
@@ -67,12 +67,7 @@ pub(crate) fn oldest_code(db: &Connection) -> Result<Option<i64>, LedgerError> {
 pub(crate) fn code_facts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Lsn, CodeFact)>, LedgerError> {
     let mut facts = Vec::new();
     let mut read = |sql: &str, fact: fn(&Cells<'_>) -> Result<CodeFact, LedgerError>| {
-        let mut query = db.prepare_cached(sql)?;
-        let mut rows = query.query([from, to])?;
-        while let Some(row) = rows.next()? {
-            let cells = Cells(row);
-            facts.push((cells.lsn(0)?, fact(&cells)?));
-        }
+        facts.extend(all(db, sql, [from, to], |cells| Ok((cells.lsn(0)?, fact(cells)?)))?);
         Ok::<_, LedgerError>(())
     };
     read(
@@ -87,8 +82,8 @@ pub(crate) fn code_facts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Lsn
         "SELECT lsn, handle, trial, decided_at FROM decision
         WHERE lsn >= ?1 AND lsn < ?2 AND trial IS NOT NULL ORDER BY lsn",
         |cells| {
-            let (handle, by) = (cells.made(1, Handle::new)?, cells.lsn(0)?);
-            Ok(CodeFact::Tried { handle, trial: cells.num(2)?, by, at: cells.millis(3)? })
+            let handle = cells.made(1, Handle::new)?;
+            Ok(CodeFact::Tried { handle, trial: cells.num(2)?, by: cells.lsn(0)?, at: cells.millis(3)? })
         },
     )?;
     facts.sort_by_key(|(lsn, _)| *lsn);
@@ -96,7 +91,8 @@ pub(crate) fn code_facts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Lsn
 }
 
 fn code(cells: &Cells<'_>) -> Result<Code, LedgerError> {
-    let (handle, issued_at) = (cells.made(1, Handle::new)?, cells.millis(7)?);
+    let handle = cells.made(1, Handle::new)?;
+    let issued_at = cells.millis(7)?;
     Ok(Code {
         id: CodeId { part: handle.part(), lsn: cells.lsn(0)?, random: cells.bits(2)? },
         handle,
@@ -175,8 +171,8 @@ impl Codes {
 
     /// Those still remembered, in the order in which they will be forgotten.
     pub(crate) fn give(self, state: &mut State) {
-        let (now, all) = (state.time, self.by_handle.into_values());
-        let mut kept: Vec<Code> = all.filter(|code| now < code.counts_until()).collect();
+        let now = state.time;
+        let mut kept: Vec<Code> = self.by_handle.into_values().filter(|code| now < code.counts_until()).collect();
         kept.sort_unstable_by_key(|code| (code.counts_until(), code.id.lsn));
         for code in kept {
             state.codes.put(code);

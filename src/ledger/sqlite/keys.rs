@@ -7,7 +7,7 @@
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::position;
-use super::read::{order, orders};
+use super::read::{all, first, order, orders_where};
 use super::rows::key_hash;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
@@ -43,16 +43,11 @@ pub(crate) fn build(db: &mut Connection) -> Result<bool, LedgerError> {
     }
     // What is read here changes no more, and there is one writer.
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut rows = Vec::new();
     {
-        let mut of_block = tx.prepare_cached(OF_BLOCK)?;
+        let mut rows: Vec<(i64, i64)> = Vec::new();
         for block in run * BLOCKS..(run + 1) * BLOCKS {
-            let found = of_block.query_map([block, slices * SLICE, (slices + 1) * SLICE], |row| {
-                Ok::<(i64, i64), _>((row.get(0)?, row.get(1)?))
-            })?;
-            for row in found {
-                rows.push(row?);
-            }
+            let slice = [block, slices * SLICE, (slices + 1) * SLICE];
+            rows.extend(all(&tx, OF_BLOCK, slice, |cells| Ok((cells.int(0)?, cells.int(1)?)))?);
         }
         // In their order each goes behind the one before.
         rows.sort_unstable();
@@ -73,12 +68,13 @@ pub(crate) fn past_order_by_key(db: &Connection, key: &OrderKey) -> Result<Optio
     // First: a run that becomes whole meanwhile is asked block by block.
     let (whole, _) = built(db)?;
     let last: Option<i64> = db.prepare_cached("SELECT max(lsn) FROM decision")?.query_row([], |row| row.get(0))?;
-    let (hash, merchant, order_id) = (key_hash(key), key.merchant.as_str(), key.order_id.as_str());
-    let mut of_block = orders(
-        db,
-        "WHERE d.lsn >> 16 = ?1 AND d.key_hash = ?2 AND d.merchant_id = ?3 AND d.order_id = ?4 AND d.state <> 1
+    let hash = key_hash(key);
+    let merchant = key.merchant.as_str();
+    let order_id = key.order_id.as_str();
+    let mut of_block = db.prepare_cached(&orders_where(
+        "d.lsn >> 16 = ?1 AND d.key_hash = ?2 AND d.merchant_id = ?3 AND d.order_id = ?4 AND d.state <> 1
         ORDER BY d.lsn DESC LIMIT 1",
-    )?;
+    ))?;
     let last = last.map_or(-1, |lsn| lsn >> BLOCK_BITS);
     for block in (whole * BLOCKS..=last).rev() {
         count_probe();
@@ -87,14 +83,14 @@ pub(crate) fn past_order_by_key(db: &Connection, key: &OrderKey) -> Result<Optio
         }
     }
     let mut of_run = db.prepare_cached(OF_RUN)?;
-    let mut at = orders(db, "WHERE d.lsn = ?1 AND d.merchant_id = ?2 AND d.order_id = ?3 AND d.state <> 1")?;
+    let at = orders_where("d.lsn = ?1 AND d.merchant_id = ?2 AND d.order_id = ?3 AND d.state <> 1");
     for run in (0..whole).rev() {
         count_probe();
         let mut found = of_run.query(params![run, hash])?;
         while let Some(row) = found.next()? {
             let lsn: i64 = row.get(0)?;
-            if let Some(row) = at.query(params![lsn, merchant, order_id])?.next()? {
-                return order(db, row).map(Some);
+            if let Some(found) = first(db, &at, params![lsn, merchant, order_id], |cells| order(db, cells.0))? {
+                return Ok(Some(found));
             }
         }
     }

@@ -1,22 +1,20 @@
 //! Looking an order up by its key among very many records: what it costs, and that it finds what the index finds.
 
-#![expect(clippy::print_stdout, reason = "it prints what look-ups cost")]
-
 use std::cell::Cell;
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::keys::{OF_BLOCK, OF_RUN, SLICES};
+use super::keys::{OF_BLOCK, OF_RUN, SLICES, past_order_by_key};
 use super::rows::key_hash;
-use super::{SqliteBooks, SqliteLedger};
+use super::{SqliteLedger, open_reader};
 use crate::domain::commands::history::History;
 use crate::domain::model::ids::{MerchantId, OrderId};
+use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Millis;
+use crate::ledger::Checkpoint;
 use crate::ledger::contract_tests::postings;
-use crate::ledger::{Books, Checkpoint, LedgerError};
 
 thread_local! {
     pub(crate) static PROBES: Cell<u64> = const { Cell::new(0) };
@@ -77,21 +75,17 @@ fn filled(rows: i64, step: i64) -> (SqliteLedger, TempDir) {
     (ledger, dir)
 }
 
-/// How many probes and how long a look-up takes, and whether it finds.
-fn look(
-    ledger: &mut impl FnMut(&OrderKey) -> Result<Option<crate::domain::model::order::Order>, LedgerError>,
-    id: &str,
-) -> (u64, Duration, bool) {
+/// How many probes a look-up takes, and whether it finds.
+fn look(db: &Connection, id: &str) -> (u64, bool) {
     PROBES.with(Cell::take);
-    let began = Instant::now();
-    let found = ledger(&key(id)).unwrap();
+    let found = past_order_by_key(db, &key(id)).unwrap();
     assert!(found.as_ref().is_none_or(|order| order.key == key(id)));
-    (PROBES.with(Cell::take), began.elapsed(), found.is_some())
+    (PROBES.with(Cell::take), found.is_some())
 }
 
 fn build_all(ledger: &mut SqliteLedger) -> i64 {
     let mut steps = 0;
-    while ledger.keep_house().unwrap() {
+    while ledger.maintain().unwrap() {
         steps += 1;
     }
     steps
@@ -106,23 +100,17 @@ fn an_unseen_key_costs_a_probe_a_run_and_those_of_the_last_blocks() {
     let whole = rows * STEP / RUN;
     let known = ["N-3", "N-70000", "N-500000", "N-999999"];
     known.iter().for_each(|id| make_real(ledger.connection(), id));
-    let mut by_key = |key: &OrderKey| super::keys::past_order_by_key(ledger.connection(), key);
-    assert!(known.iter().all(|id| look(&mut by_key, id).2));
-    let (before, took, _) = look(&mut by_key, "UNSEEN");
+    assert!(known.iter().all(|id| look(ledger.connection(), id).1));
+    let (before, _) = look(ledger.connection(), "UNSEEN");
     assert_eq!(before, (rows * STEP).unsigned_abs().div_ceil(65_536), "every block");
-    println!("{rows} rows, no run: {before} probes, {took:?}");
 
-    let began = Instant::now();
     assert_eq!(build_all(&mut ledger), whole * SLICES);
-    println!("{whole} runs made in {:?}", began.elapsed());
     let most = whole.unsigned_abs() + RUN_BLOCKS;
-    let reader = SqliteBooks::new(&dir.path().join("ledger.db"));
-    let mut by_key = |key: &OrderKey| reader.past_order_by_key(key);
-    let (after, took, found) = look(&mut by_key, "UNSEEN");
-    println!("{rows} rows, {whole} runs: {after} probes, {took:?}");
+    let reader = open_reader(&dir.path().join("ledger.db")).unwrap();
+    let (after, found) = look(&reader, "UNSEEN");
     assert!(!found && after <= most, "{after} probes");
     for id in known {
-        let (probes, _, found) = look(&mut by_key, id);
+        let (probes, found) = look(&reader, id);
         assert!(found && probes <= most, "{id}: {found}, {probes} probes");
     }
 }
@@ -142,14 +130,14 @@ fn runs_are_made_by_small_steps_that_go_on_after_a_restart_and_the_newest_order_
     }
     make_real(db, ids[3]);
     db.execute("UPDATE decision SET state = 1 WHERE order_id = ?1", [ids[3]]).unwrap();
-    let lsn = |order: Option<crate::domain::model::order::Order>| order.map(|order| order.touched.0.cast_signed());
-    let newest = super::keys::past_order_by_key(ledger.connection(), &key("TWICE")).unwrap();
+    let lsn = |order: Option<Order>| order.map(|order| order.touched.0.cast_signed());
+    let newest = past_order_by_key(ledger.connection(), &key("TWICE")).unwrap();
     let count =
         |db: &Connection| -> i64 { db.query_row("SELECT count(*) FROM key_run", [], |row| row.get(0)).unwrap() };
     let mut largest = 0;
     for steps in 0.. {
         let before = count(ledger.connection());
-        if !ledger.keep_house().unwrap() {
+        if !ledger.maintain().unwrap() {
             assert_eq!(steps, 2 * SLICES);
             break;
         }
@@ -159,11 +147,8 @@ fn runs_are_made_by_small_steps_that_go_on_after_a_restart_and_the_newest_order_
             ledger = open(&dir);
         }
         if steps % 100 == 0 {
-            assert_eq!(
-                lsn(super::keys::past_order_by_key(ledger.connection(), &key("TWICE")).unwrap()),
-                lsn(newest.clone())
-            );
-            assert!(super::keys::past_order_by_key(ledger.connection(), &key(ids[3])).unwrap().is_none());
+            assert_eq!(lsn(past_order_by_key(ledger.connection(), &key("TWICE")).unwrap()), lsn(newest.clone()));
+            assert!(past_order_by_key(ledger.connection(), &key(ids[3])).unwrap().is_none());
         }
     }
     assert!((1..100).contains(&largest), "{largest} rows in one step");
@@ -171,16 +156,16 @@ fn runs_are_made_by_small_steps_that_go_on_after_a_restart_and_the_newest_order_
     assert_eq!(count(db), 2 * RUN / STEP, "each decision of the two runs once");
     // Without the newest ones the older ones are found, each in its run.
     for id in [8_200, 4_100, 5] {
-        let found = super::keys::past_order_by_key(ledger.connection(), &key("TWICE")).unwrap();
+        let found = past_order_by_key(ledger.connection(), &key("TWICE")).unwrap();
         assert!(found.is_some(), "the one at {}", id * STEP);
         ledger.connection().execute("DELETE FROM decision WHERE lsn = ?1", [id * STEP]).unwrap();
     }
-    assert!(super::keys::past_order_by_key(ledger.connection(), &key("TWICE")).unwrap().is_none());
+    assert!(past_order_by_key(ledger.connection(), &key("TWICE")).unwrap().is_none());
     // One record short of a run nothing is begun.
     ledger.connection().execute("UPDATE posted SET lsn = ?1", [3 * RUN - 2]).unwrap();
-    assert!(!ledger.keep_house().unwrap());
+    assert!(!ledger.maintain().unwrap());
     ledger.connection().execute("UPDATE posted SET lsn = ?1", [3 * RUN - 1]).unwrap();
-    assert!(ledger.keep_house().unwrap());
+    assert!(ledger.maintain().unwrap());
 }
 
 #[test]
@@ -196,28 +181,4 @@ fn runs_are_made_and_asked_through_their_indexes() {
     assert!(of_block.contains("SEARCH decision USING COVERING INDEX decision_key"), "{of_block}");
     assert!(of_run.contains("SEARCH key_run USING PRIMARY KEY (run=? AND key_hash=?)"), "{of_run}");
     assert!(!of_run.contains("TEMP B-TREE"), "{of_run}");
-}
-
-/// What stands in `docs/performance.md`: `cargo test --lib ten_million -- --ignored --nocapture`.
-#[test]
-#[ignore = "takes minutes; prints figures"]
-fn ten_million_rows_in_doublings() {
-    // First a run of nothing but decisions: its steps are the longest.
-    for (rows, step) in [(RUN, 1), (1_250_000, 64), (2_500_000, 64), (5_000_000, 64), (10_000_000, 64)] {
-        let (mut ledger, _dir) = filled(rows, step);
-        let began = Instant::now();
-        let steps = build_all(&mut ledger);
-        let built = began.elapsed();
-        let mut by_key = |key: &OrderKey| super::keys::past_order_by_key(ledger.connection(), key);
-        let looks: Vec<_> = (0..101).map(|n| look(&mut by_key, &format!("UNSEEN-{n}"))).collect();
-        let mut took: Vec<_> = looks.iter().map(|(_, took, _)| *took).collect();
-        took.sort_unstable();
-        println!(
-            "{rows} rows over {} million records: {steps} steps in {built:?}; {} probes, median {:?}, most {:?}",
-            rows * step / 1_000_000,
-            looks[0].0,
-            took[50],
-            took[100]
-        );
-    }
 }

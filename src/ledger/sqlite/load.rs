@@ -7,25 +7,24 @@ use rusqlite::{Connection, OptionalExtension, Rows};
 use super::accounts::{CHANGES, STORIES, story, story_change, with_changes};
 use super::codes::{Codes, code_facts, oldest_code};
 use super::parallel::Readers;
-use super::read::{Cells, DECIDED_FROM, first_since, orders, receipt_of, remembered};
+use super::read::{Cells, DECIDED_FROM, all, first, first_since, orders_where, receipt_of, remembered};
 use crate::domain::billing::account::{Account, Debt, Hold};
 use crate::domain::billing::bill::OpenMonth;
 use crate::domain::billing::ladder::Record;
+use crate::domain::billing::notes::Notes;
 use crate::domain::model::customer::{Identity, Limits, Profile, Status};
 use crate::domain::model::ids::{CustomerId, CustomerIx, Handle, Lsn, MerchantId};
-use crate::domain::model::payment::PaymentMethod;
-use crate::domain::model::purchase::Channel;
-use crate::domain::model::time::{BankCalendar, Date, Millis, Month};
-use crate::domain::state::checkpoint;
-use crate::ledger::LedgerError;
-
-use crate::domain::billing::notes::Notes;
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::Order;
+use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::policy::Policy;
+use crate::domain::model::purchase::Channel;
+use crate::domain::model::time::{BankCalendar, Date, Millis, Month};
 use crate::domain::state::State;
+use crate::domain::state::checkpoint;
 use crate::journal::codec::Dossier;
+use crate::ledger::LedgerError;
 
 /// Records decoded at once: some milliseconds' work.
 const BLOCK: i64 = 8_192;
@@ -35,14 +34,14 @@ pub(crate) fn load(path: &Path, state: &mut State) -> Result<(), LedgerError> {
     assert!(state.next_customer() == CustomerIx(0) && state.orders.is_empty(), "the ledger loads a fresh state");
     let mut readers = Readers::open(path)?;
     let db = readers.one()?;
-    let mut query = db.prepare_cached("SELECT lsn, time, sandbox FROM posted")?;
-    let mut rows = query.query([])?;
-    let Some(row) = rows.next()? else { return Err(LedgerError::Corrupt("the position is missing".to_owned())) };
-    let cells = Cells(row);
-    let Some(time) = cells.opt(1)?.map(Millis) else { return Ok(()) };
-    (state.lsn, state.time, state.sandbox) = (cells.lsn(0)?, time, cells.int(2)? != 0);
-    drop(rows);
-    drop(query);
+    let posted = first(db, "SELECT lsn, time, sandbox FROM posted", [], |cells| {
+        Ok((cells.lsn(0)?, cells.opt(1)?.map(Millis), cells.int(2)? != 0))
+    })?;
+    let (lsn, time, sandbox) = posted.ok_or_else(|| LedgerError::Corrupt("the position is missing".to_owned()))?;
+    let Some(time) = time else { return Ok(()) };
+    state.lsn = lsn;
+    state.time = time;
+    state.sandbox = sandbox;
     state.suspense = suspense(db)?;
     load_rules(db, state)?;
     load_merchants(db, state)?;
@@ -60,10 +59,7 @@ fn suspense(db: &Connection) -> Result<Yen, LedgerError> {
 /// The office's facts of the last days.
 fn load_receipts(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
     let recent = "SELECT lsn, recorded_at, event FROM receipt WHERE recorded_at > ?1 ORDER BY lsn";
-    let mut query = db.prepare_cached(recent)?;
-    let mut rows = query.query([state.time.plus(-state.settings.orders_retain).0])?;
-    while let Some(row) = rows.next()? {
-        let receipt = receipt_of(&Cells(row))?;
+    for receipt in all(db, recent, [state.time.plus(-state.settings.orders_retain).0], receipt_of)? {
         let key = receipt.event.receipt_key();
         state.receipts.push(key.ok_or_else(|| LedgerError::Corrupt("a receipt is of no fact".to_owned()))?, receipt);
     }
@@ -92,34 +88,32 @@ fn load_rules(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
 }
 
 fn load_merchants(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
-    let mut query = db.prepare_cached("SELECT merchant_id, name, mcc, status, per_payment, in_store FROM merchant")?;
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        let merchant = Merchant {
+    let merchants = "SELECT merchant_id, name, mcc, status, per_payment, in_store FROM merchant";
+    let merchants = all(db, merchants, [], |cells| {
+        Ok(Merchant {
             id: cells.text(0, |text| MerchantId::new(text).ok())?,
             name: cells.text(1, |text| Some(Box::from(text)))?,
             mcc: cells.num(2)?,
             status: cells.one_of(3, &[MerchantStatus::Active, MerchantStatus::Inactive], |status| status as u8)?,
             limits: MerchantLimits { per_payment: cells.opt_yen(4)?, in_store: cells.opt_yen(5)? },
-        };
-        state.merchants.insert(merchant.id, merchant);
-    }
+        })
+    })?;
+    state.merchants.extend(merchants.into_iter().map(|merchant| (merchant.id, merchant)));
     Ok(())
 }
 
 /// Rows that belong to customers, in their order, read beside the accounts.
-struct Beside<'q, T> {
+struct PerCustomer<'q, T> {
     rows: Rows<'q>,
     read: fn(&Cells<'_>) -> Result<T, LedgerError>,
     next: Option<(CustomerIx, T)>,
 }
 
-impl<'q, T> Beside<'q, T> {
+impl<'q, T> PerCustomer<'q, T> {
     fn new(rows: Rows<'q>, read: fn(&Cells<'_>) -> Result<T, LedgerError>) -> Result<Self, LedgerError> {
-        let mut beside = Self { rows, read, next: None };
-        beside.advance()?;
-        Ok(beside)
+        let mut this = Self { rows, read, next: None };
+        this.advance()?;
+        Ok(this)
     }
 
     fn advance(&mut self) -> Result<Option<(CustomerIx, T)>, LedgerError> {
@@ -131,6 +125,10 @@ impl<'q, T> Beside<'q, T> {
             None => None,
         };
         Ok(std::mem::replace(&mut self.next, next))
+    }
+
+    fn is_read(&self) -> bool {
+        self.next.is_none()
     }
 
     /// All that belongs to the next customer.
@@ -151,9 +149,8 @@ fn stray() -> LedgerError {
 }
 
 fn hold(cells: &Cells<'_>) -> Result<Hold, LedgerError> {
-    let order = cells.lsn(1)?;
     let channel = cells.channel(2)?;
-    Ok(Hold { order, channel, amount: cells.yen(3)?, expires_at: cells.millis(4)? })
+    Ok(Hold { order: cells.lsn(1)?, channel, amount: cells.yen(3)?, expires_at: cells.millis(4)? })
 }
 
 fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
@@ -193,11 +190,7 @@ const ACCOUNTS: &str = "SELECT customer, customer_id, identity, identity_reason,
 
 /// What the row of one customer says, and whether more of them lies beside it.
 pub(crate) fn account_row(db: &Connection, customer: i64) -> Result<Option<(Account, bool)>, LedgerError> {
-    let mut query = db.prepare_cached(ACCOUNTS)?;
-    let mut rows = query.query([customer, customer + 1])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let cells = Cells(row);
-    Ok(Some((account(&cells)?, cells.int(22)? != 0)))
+    first(db, ACCOUNTS, [customer, customer + 1], |cells| Ok((account(cells)?, cells.int(22)? != 0)))
 }
 
 /// The accounts from customer `from` to before `to`, all of them.
@@ -210,11 +203,12 @@ pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
     let mut dossiers = db.prepare_cached(
         "SELECT customer, body FROM dossier WHERE customer >= ?1 AND customer < ?2 ORDER BY customer",
     )?;
-    let (mut stories, mut changes) = (db.prepare_cached(STORIES)?, db.prepare_cached(CHANGES)?);
-    let mut stories = Beside::new(stories.query([from, to])?, story)?;
-    let mut changes = Beside::new(changes.query([from, to])?, story_change)?;
-    let mut dossiers = Beside::new(dossiers.query([from, to])?, |cells| cells.blob(1, Dossier::from_bytes))?;
-    let mut holds = Beside::new(holds.query([from, to])?, hold)?;
+    let mut stories = db.prepare_cached(STORIES)?;
+    let mut changes = db.prepare_cached(CHANGES)?;
+    let mut stories = PerCustomer::new(stories.query([from, to])?, story)?;
+    let mut changes = PerCustomer::new(changes.query([from, to])?, story_change)?;
+    let mut dossiers = PerCustomer::new(dossiers.query([from, to])?, |cells| cells.blob(1, Dossier::from_bytes))?;
+    let mut holds = PerCustomer::new(holds.query([from, to])?, hold)?;
     let mut rows = accounts.query([from, to])?;
     let mut read = Vec::with_capacity(checkpoint::BLOCK);
     for number in from..to {
@@ -233,8 +227,8 @@ pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
         account.debt = (debt != Debt::default()).then(|| Box::new(debt));
         read.push(account);
     }
-    let is_billed = stories.next.is_some() || changes.next.is_some();
-    if is_billed || dossiers.next.is_some() || holds.next.is_some() {
+    let is_read = [holds.is_read(), dossiers.is_read(), stories.is_read(), changes.is_read()];
+    if is_read.contains(&false) {
         return Err(stray());
     }
     Ok(read)
@@ -276,30 +270,25 @@ fn load_orders(readers: &mut Readers, state: &mut State) -> Result<(), LedgerErr
     let end = state.lsn.next().0.cast_signed();
     let db = readers.one()?;
     let recent = first_since(db, DECIDED_FROM, end, forgotten.plus(1))?;
-    let mut kept = orders(
-        db,
-        "WHERE d.lsn < ?1 AND d.lsn IN (
+    let kept = orders_where(
+        "d.lsn < ?1 AND d.lsn IN (
             SELECT lsn FROM decision WHERE touched_at > ?2
             UNION SELECT lsn FROM decision WHERE state = 3 AND hold_expires_at > ?2) ORDER BY d.lsn",
-    )?;
-    let mut rows = kept.query([recent, forgotten.0])?;
+    );
+    let mut query = db.prepare_cached(&kept)?;
+    let mut rows = query.query([recent, forgotten.0])?;
     while let Some(row) = rows.next()? {
         let (order, recalled) = remembered(db, row)?;
         state.load_order(order, recalled);
     }
     drop(rows);
-    drop(kept);
+    drop(query);
     readers.in_blocks(recent..end, BLOCK, recent_orders, |orders| {
         orders.into_iter().for_each(|(order, recalled)| state.load_order(order, recalled));
     })
 }
 
 fn recent_orders(db: &Connection, from: i64, to: i64) -> Result<Vec<(Order, bool)>, LedgerError> {
-    let mut query = orders(db, "WHERE d.lsn >= ?1 AND d.lsn < ?2 ORDER BY d.lsn")?;
-    let mut rows = query.query([from, to])?;
-    let mut read = Vec::new();
-    while let Some(row) = rows.next()? {
-        read.push(remembered(db, row)?);
-    }
-    Ok(read)
+    let decided = orders_where("d.lsn >= ?1 AND d.lsn < ?2 ORDER BY d.lsn");
+    all(db, &decided, [from, to], |cells| remembered(db, cells.0))
 }

@@ -107,12 +107,12 @@ impl Checkpoint for SqliteLedger {
         let posted = position(&tx)?;
         let fresh = postings.partition_point(|posting| posting.lsn <= posted);
         let chunk = postings.get(fresh..).unwrap_or_default();
-        for (posting, follows) in
-            chunk.iter().zip(std::iter::once(posted).chain(chunk.iter().map(|posting| posting.lsn)))
-        {
-            if posting.lsn != follows.next() {
-                return Err(LedgerError::Gap { position: follows, got: posting.lsn });
+        let mut before = posted;
+        for posting in chunk {
+            if posting.lsn != before.next() {
+                return Err(LedgerError::Gap { position: before, got: posting.lsn });
             }
+            before = posting.lsn;
         }
         let Some(last) = chunk.last() else { return Ok(()) };
         // Put back once it is committed: of a chunk that is rolled back nothing may be remembered.
@@ -125,7 +125,7 @@ impl Checkpoint for SqliteLedger {
         Ok(())
     }
 
-    fn keep_house(&mut self) -> Result<bool, LedgerError> {
+    fn maintain(&mut self) -> Result<bool, LedgerError> {
         keys::build(&mut self.db)
     }
 

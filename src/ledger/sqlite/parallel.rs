@@ -53,12 +53,13 @@ impl Readers {
         mut take: impl FnMut(B),
     ) -> Result<(), LedgerError> {
         let blocks: Vec<i64> = (whole.start..whole.end).step_by(usize::try_from(size).unwrap_or(1)).collect();
-        let (count, read) = (self.0.len(), &read);
+        let count = self.0.len();
+        let read = &read;
         std::thread::scope(|scope| {
-            let mut desks = Vec::with_capacity(count);
+            let mut receivers = Vec::with_capacity(count);
             for (n, db) in self.0.iter_mut().enumerate() {
-                let (sender, desk) = sync_channel(AHEAD);
-                desks.push(desk);
+                let (sender, receiver) = sync_channel(AHEAD);
+                receivers.push(receiver);
                 let mine: Vec<i64> = blocks.iter().copied().skip(n).step_by(count).collect();
                 scope.spawn(move || {
                     for start in mine {
@@ -71,8 +72,8 @@ impl Readers {
                 });
             }
             for (block, _) in blocks.iter().enumerate() {
-                let Some(desk) = desks.get(block % count) else { break };
-                take(desk.recv().map_err(|_| LedgerError::Io("a reader has gone".to_owned()))??);
+                let Some(receiver) = receivers.get(block % count) else { break };
+                take(receiver.recv().map_err(|_| LedgerError::Io("a reader has gone".to_owned()))??);
             }
             Ok(())
         })

@@ -1,26 +1,23 @@
-//! Answers from the books: past orders and a customer's movements. Also how rows become domain values.
+//! How rows become domain values.
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use super::position;
 use super::rows::order_state;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{
-    AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId, TerminalId,
-    TerminalKey,
+    AuthorizationId, CustomerIx, Handle, Lsn, MerchantId, OrderId, RefundId, TerminalId, TerminalKey,
 };
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{CaptureTerms, Destination, FirstSale, Order, OrderState, RefundMade, Refunds};
-use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::{Date, Millis, Month};
-use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+use crate::domain::state::receipts::Receipt;
 use crate::journal::codec;
-use crate::ledger::{Book, Entry, EntryKind, Issued, LedgerError, Purchase};
+use crate::ledger::LedgerError;
 
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
 const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, d.customer, d.channel, d.handle,
@@ -29,11 +26,6 @@ const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id
     f.authorization_id, f.order_id, f.decided_at, f.amount,
     d.capture_at, d.capture_month, d.capture_due, d.capture_points, d.advice,
     d.terminal_id FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
-
-const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
-    d.authorization_id, d.merchant_id, e.channel
-    FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
-    WHERE e.block = ?1 AND e.customer = ?2 AND e.recorded_at >= ?3 AND e.recorded_at < ?4 ORDER BY e.lsn, e.kind";
 
 /// For [`first_since`].
 pub(crate) const DECIDED_FROM: &str = "SELECT lsn, decided_at FROM decision WHERE lsn >= ?1 ORDER BY lsn LIMIT 1";
@@ -135,6 +127,27 @@ impl Cells<'_> {
     }
 }
 
+/// Every row that a query finds.
+pub(crate) fn all<T>(
+    db: &Connection,
+    sql: &str,
+    of: impl Params,
+    read: impl Fn(&Cells<'_>) -> Result<T, LedgerError>,
+) -> Result<Vec<T>, LedgerError> {
+    db.prepare_cached(sql)?.query_and_then(of, |row| read(&Cells(row)))?.collect()
+}
+
+/// The first row that a query finds.
+pub(crate) fn first<T>(
+    db: &Connection,
+    sql: &str,
+    of: impl Params,
+    read: impl Fn(&Cells<'_>) -> Result<T, LedgerError>,
+) -> Result<Option<T>, LedgerError> {
+    let mut query = db.prepare_cached(sql)?;
+    query.query_and_then(of, |row| read(&Cells(row)))?.next().transpose()
+}
+
 /// An order of any age, with all its refunds.
 pub(crate) fn order(db: &Connection, row: &Row<'_>) -> Result<Order, LedgerError> {
     read_order(db, row, |_| Lsn::ZERO).map(|(order, _)| order)
@@ -180,7 +193,7 @@ fn read_order(db: &Connection, row: &Row<'_>, since: impl FnOnce(Lsn) -> Lsn) ->
         due: cells.date(16)?,
         points: cells.bits(17)?,
         room: cells.yen(18)?,
-        first: first(&cells)?,
+        first: first_sale(&cells)?,
         capture: capture(&cells, recalled)?.map(Box::new),
         refunds: if was_refunded { Some(Arc::new(refunds(db, lsn, since(recall))?)) } else { None },
         touched: cells.opt(19)?.map_or(lsn, |touched| Lsn(touched.cast_unsigned())),
@@ -192,7 +205,7 @@ fn read_order(db: &Connection, row: &Row<'_>, since: impl FnOnce(Lsn) -> Lsn) ->
     Ok((order, recalled))
 }
 
-fn first(cells: &Cells<'_>) -> Result<Option<Box<FirstSale>>, LedgerError> {
+fn first_sale(cells: &Cells<'_>) -> Result<Option<Box<FirstSale>>, LedgerError> {
     if cells.opt(24)?.is_none() {
         return Ok(None);
     }
@@ -220,12 +233,8 @@ fn refunds(db: &Connection, order: Lsn, since: Lsn) -> Result<Refunds, LedgerErr
     let before: u16 = db.prepare_cached(before)?.query_row(of, |row| row.get(0))?;
     let sql = "SELECT refund_id, amount, destination, left_after, applied, restored, paid_at FROM refund
         WHERE order_lsn = ?1 AND lsn >= ?2 ORDER BY lsn";
-    let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query(of)?;
-    let mut made = Vec::new();
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        made.push(RefundMade {
+    let made = all(db, sql, of, |cells| {
+        Ok(RefundMade {
             id: cells.text(0, |text| RefundId::new(text).ok())?,
             amount: cells.yen(1)?,
             left: cells.yen(3)?,
@@ -233,22 +242,14 @@ fn refunds(db: &Connection, order: Lsn, since: Lsn) -> Result<Refunds, LedgerErr
             applied: cells.blob(4, codec::applied_from_bytes)?,
             restored: cells.yen(5)?,
             paid_at: cells.opt(6)?.map(Millis),
-        });
-    }
+        })
+    })?;
     Ok(Refunds { before, made })
 }
 
-/// A query of orders; `filter` is what comes after `FROM`.
-pub(crate) fn orders<'c>(db: &'c Connection, filter: &str) -> Result<CachedStatement<'c>, LedgerError> {
-    Ok(db.prepare_cached(&format!("{ORDER} {filter}"))?)
-}
-
-pub(crate) fn past_order(db: &Connection, id: AuthorizationId) -> Result<Option<Order>, LedgerError> {
-    let mut query = orders(db, "WHERE d.lsn = ?1")?;
-    let mut rows = query.query([id.lsn.0.cast_signed()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let order = order(db, row)?;
-    Ok((order.id == id && !order.is_tombstone()).then_some(order))
+/// A query of orders.
+pub(crate) fn orders_where(filter: &str) -> String {
+    format!("{ORDER} WHERE {filter}")
 }
 
 /// The smallest number from which on every row's time is at or after `since`. `next` gives number and time of the
@@ -267,134 +268,7 @@ pub(crate) fn first_since(db: &Connection, next: &str, end: i64, since: Millis) 
     Ok(low)
 }
 
-pub(crate) fn entries(
-    db: &Connection,
-    customer: &CustomerId,
-    from: Millis,
-    to: Millis,
-) -> Result<Vec<Entry>, LedgerError> {
-    let ix: Option<u32> = db
-        .prepare_cached("SELECT customer FROM account WHERE customer_id = ?1")?
-        .query_row([customer.as_str()], |row| row.get(0))
-        .optional()?;
-    let Some(ix) = ix else { return Ok(Vec::new()) };
-    // Blocks of records from that of the last decision before `from` to that of the first one from `to` on.
-    let end = position(db)?.next().0.cast_signed();
-    let oldest = (first_since(db, DECIDED_FROM, end, from)? - 1).max(0) >> 16;
-    let after = first_since(db, DECIDED_FROM, end, to)?;
-    let after: Option<i64> = db.prepare_cached(DECIDED_FROM)?.query_row([after], |row| row.get(0)).optional()?;
-    let latest = after.unwrap_or(end) >> 16;
-    let mut query = db.prepare_cached(ENTRIES)?;
-    let mut found = Vec::new();
-    for block in oldest..=latest {
-        let mut rows = query.query(params![block, ix, from.0, to.0])?;
-        while let Some(row) = rows.next()? {
-            found.push(entry(row)?);
-        }
-    }
-    Ok(found)
-}
-
-/// The position is read first: what is posted after it may be missing from the facts, and never the other way.
-pub(crate) fn known(db: &Connection, ids: &[OfficeId]) -> Result<Known, LedgerError> {
-    let mut found = Known { as_of: position(db)?, receipts: Vec::new() };
-    let mut query = db.prepare_cached("SELECT lsn, recorded_at, event FROM receipt WHERE id = ?1 ORDER BY lsn")?;
-    for id in ids {
-        let mut rows = query.query([id.as_str()])?;
-        while let Some(row) = rows.next()? {
-            found.receipts.push(receipt_of(&Cells(row))?);
-        }
-    }
-    Ok(found)
-}
-
-pub(crate) fn names(db: &Connection, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError> {
-    let mut query = db.prepare_cached("SELECT authorization_id FROM decision WHERE lsn = ?1")?;
-    let mut found = Vec::new();
-    for order in orders {
-        let mut rows = query.query([order.0.cast_signed()])?;
-        if let Some(row) = rows.next()? {
-            found.push(Cells(row).text(0, AuthorizationId::parse)?);
-        }
-    }
-    Ok(found)
-}
-
-pub(crate) fn receipts(
-    db: &Connection,
-    customer: &CustomerId,
-    kinds: &[ReceiptKind],
-) -> Result<Vec<Receipt>, LedgerError> {
-    let sql = "SELECT r.lsn, r.recorded_at, r.event FROM receipt r JOIN account a ON a.customer = r.customer
-        WHERE a.customer_id = ?1 AND r.kind = ?2";
-    let mut query = db.prepare_cached(sql)?;
-    let mut found = Vec::new();
-    for kind in kinds {
-        let mut rows = query.query(params![customer.as_str(), *kind as u8])?;
-        while let Some(row) = rows.next()? {
-            found.push(receipt_of(&Cells(row))?);
-        }
-    }
-    found.sort_by_key(|receipt| receipt.lsn);
-    Ok(found)
-}
-
-pub(crate) fn issued(db: &Connection, customer: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
-    let sql = "SELECT b.month, b.method, b.due FROM bill b JOIN account a ON a.customer = b.customer
-        WHERE a.customer_id = ?1 ORDER BY b.month";
-    let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query([customer.as_str()])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        let method = cells.one_of(1, &PaymentMethod::ALL, |method| method as u8)?;
-        found.push(Issued { month: cells.month(0)?, method, due: cells.date(2)? });
-    }
-    Ok(found)
-}
-
 /// Of lsn, time and event.
 pub(crate) fn receipt_of(cells: &Cells<'_>) -> Result<Receipt, LedgerError> {
     Ok(Receipt { lsn: cells.lsn(0)?, at: cells.millis(1)?, event: Box::new(cells.blob(2, codec::decode)?) })
-}
-
-/// Rows of decisions up to a record; tombstones are none.
-pub(crate) fn count_decisions(db: &Connection, upto: Lsn) -> Result<u64, LedgerError> {
-    let count = "SELECT count(*) FROM decision WHERE state <> 1 AND lsn <= ?1";
-    let rows: i64 = db.query_row(count, [upto.0.cast_signed()], |row| row.get(0))?;
-    Ok(rows.unsigned_abs())
-}
-
-pub(crate) fn exposure_sums(db: &Connection, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
-    let sums = "SELECT a.customer_id, sum(e.amount) FROM entry e JOIN account a ON a.customer = e.customer
-        WHERE e.account = ?1 AND e.lsn <= ?2 GROUP BY e.customer";
-    let mut query = db.prepare(sums)?;
-    let mut rows = query.query(params![Book::Exposure as u8, upto.0.cast_signed()])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        found.push((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?));
-    }
-    Ok(found)
-}
-
-fn entry(row: &Row<'_>) -> Result<Entry, LedgerError> {
-    let cells = Cells(row);
-    let purchase = match row.get_ref(6)? {
-        rusqlite::types::ValueRef::Null => None,
-        _ => Some(Purchase {
-            authorization: cells.text(6, AuthorizationId::parse)?,
-            merchant: cells.text(7, |text| MerchantId::new(text).ok())?,
-            channel: cells.channel(8)?,
-        }),
-    };
-    Ok(Entry {
-        lsn: cells.lsn(0)?,
-        kind: cells.one_of(1, &EntryKind::ALL, |kind| kind as u8)?,
-        account: cells.one_of(2, &Book::ALL, |book| book as u8)?,
-        amount: cells.int(3)?,
-        month: cells.opt_made(4, Month::from_number)?,
-        recorded_at: cells.millis(5)?,
-        purchase,
-    })
 }

@@ -37,6 +37,9 @@ const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
     ?24)";
 
+const TOMBSTONE: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, channel, amount,
+    fingerprint, decided_at, state, month, due, points, room) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9, ?10, 0, 0)";
+
 const MOVEMENT: &str = "INSERT INTO movement VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 /// A number without a sign, bit for bit.
@@ -86,19 +89,35 @@ impl<'c> SqliteRows<'c> {
         let &Captured { order, amount, month, due, points, .. } = captured;
         let sql = "UPDATE decision SET state = ?2, captured = ?3, refunded = 0, capture_month = ?4, capture_due = ?5,
             capture_points = ?6, touched = ?7, touched_at = ?8, capture_at = ?8 WHERE lsn = ?1";
-        let (order, lsn, state) = (bits(order.0), bits(at.lsn.0), order_state::CAPTURED);
-        let (month, due) = (month.to_number(), due.to_number());
-        let row = params![order, state, yen(amount), month, due, bits(points), lsn, at.now.at.0];
+        let row = params![
+            bits(order.0),
+            order_state::CAPTURED,
+            yen(amount),
+            month.to_number(),
+            due.to_number(),
+            bits(points),
+            bits(at.lsn.0),
+            at.now.at.0
+        ];
         self.change("an order", sql, row)
     }
 
     fn refunded(&self, at: At, refund: &Refunded) -> Result<(), LedgerError> {
-        let (order, lsn, amount) = (bits(refund.order.0), bits(at.lsn.0), yen(refund.amount));
+        let order = bits(refund.order.0);
+        let lsn = bits(at.lsn.0);
+        let amount = yen(refund.amount);
         let sql = "UPDATE decision SET refunded = refunded + ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
         self.change("an order", sql, params![order, amount, lsn, at.now.at.0])?;
-        let (applied, restored) = (applied_to_bytes(&refund.applied()).map_err(too_large)?, yen(refund.restored()));
-        let (destination, paid_at) = (refund.destination as u8, refund.paid_at.map(|at| at.0));
-        let row = params![order, lsn, refund.refund_id.as_str(), amount, destination, applied, restored, paid_at];
+        let row = params![
+            order,
+            lsn,
+            refund.refund_id.as_str(),
+            amount,
+            refund.destination as u8,
+            applied_to_bytes(&refund.applied()).map_err(too_large)?,
+            yen(refund.restored()),
+            refund.paid_at.map(|at| at.0)
+        ];
         let insert = "INSERT INTO refund SELECT ?1, ?2, ?3, ?4, captured - refunded, ?5, ?6, ?7, ?8 FROM decision
             WHERE lsn = ?1";
         self.run(insert, row).map(drop)
@@ -214,33 +233,21 @@ impl Rows for SqliteRows<'_> {
 
     fn tombstone(&mut self, at: At, key: &OrderKey) -> Result<(), LedgerError> {
         let id = AuthorizationId { part: Part::default(), lsn: at.lsn, random: 0 };
-        let none: Option<i64> = None;
-        self.decision.execute(params![
-            bits(at.lsn.0),
-            id.to_string(),
-            key.merchant.as_str(),
-            key.order_id.as_str(),
-            key_hash(key),
-            none,
-            none,
-            none,
-            Channel::InStore as u8,
-            none,
-            none,
-            0,
-            0,
-            none,
-            at.now.at.0,
-            order_state::TOMBSTONE,
-            none,
-            none,
-            none,
-            at.now.month.to_number(),
-            at.now.date.to_number(),
-            0,
-            0,
-            none,
-        ])?;
+        self.run(
+            TOMBSTONE,
+            params![
+                bits(at.lsn.0),
+                id.to_string(),
+                key.merchant.as_str(),
+                key.order_id.as_str(),
+                key_hash(key),
+                Channel::InStore as u8,
+                at.now.at.0,
+                order_state::TOMBSTONE,
+                at.now.month.to_number(),
+                at.now.date.to_number(),
+            ],
+        )?;
         Ok(())
     }
 
@@ -289,10 +296,18 @@ impl Rows for SqliteRows<'_> {
             About::Bill(BillKey::Np(order)) => (self.billed_in(order)?, Channel::NpAtobarai, bits(order.0)),
             About::Nothing => (None, Channel::InStore, 0),
         };
-        let (kind, customer) = (movement.kind as u8, movement.customer.0);
-        let (account, counter) = (movement.account as u8, movement.counter as u8);
-        let (lsn, now, amount) = (bits(at.lsn.0), at.now.at.0, movement.amount);
-        let row = params![lsn, kind, customer, account, counter, amount, month, channel as u8, order, now];
+        let row = params![
+            bits(at.lsn.0),
+            movement.kind as u8,
+            movement.customer.0,
+            movement.account as u8,
+            movement.counter as u8,
+            movement.amount,
+            month,
+            channel as u8,
+            order,
+            at.now.at.0
+        ];
         self.run(MOVEMENT, row).map(drop)
     }
 
