@@ -66,10 +66,10 @@ impl Account {
         self.debt_mut().bills.insert(at, Arc::new(bill));
     }
 
-    /// All bills, in no order.
+    /// All bills, the open month last: of many they are nearly in the order of their due dates, and quickly put into it.
     pub fn bills(&self) -> impl Iterator<Item = Cow<'_, Bill>> {
         let open = self.month.iter().map(|open| Cow::Owned(Bill::of_month(open)));
-        open.chain(self.listed_bills().iter().map(|bill| Cow::Borrowed(bill.as_ref())))
+        self.listed_bills().iter().map(|bill| Cow::Borrowed(bill.as_ref())).chain(open)
     }
 
     /// All but the NP purchases on which nothing was paid and no late fee can be due: of those, a thousand maybe, there is
