@@ -125,21 +125,17 @@ impl Product {
 
     fn ask(&mut self, request: Request, now: i64) -> Reply {
         let at = Now::at(Millis(now));
-        let mut random = self.random;
-        let mut draw = || {
-            // Weyl sequence: spread numbers from a counter.
-            random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            random
-        };
         for steps in 0..=MOST_STEPS {
+            let random = &mut self.random;
+            let mut draw = || {
+                // Weyl sequence: spread numbers from a counter.
+                *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                *random
+            };
             match dispatch(&self.state, &request, &at, steps, &mut draw) {
-                Ruling::Answer(reply) => {
-                    self.random = random;
-                    return reply;
-                }
+                Ruling::Answer(reply) => return reply,
                 Ruling::Step(event) => self.record(event, now),
                 Ruling::Record(event, answer) => {
-                    self.random = random;
                     self.record(event.clone(), now);
                     return answer(&self.state, &event, &at);
                 }

@@ -78,13 +78,13 @@ impl Core for Pure {
     }
 
     fn ask(&mut self, request: Request, now: Now) -> Reply {
-        let mut random = self.random;
-        let mut draw = || {
-            // Weyl sequence: spread numbers from a counter, enough for handles and ids.
-            random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            random
-        };
         for steps in 0..=MOST_STEPS {
+            let random = &mut self.random;
+            let mut draw = || {
+                // Weyl sequence: spread numbers from a counter, enough for handles and ids.
+                *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                *random
+            };
             match dispatch(&self.state, &request, &now, steps, &mut draw) {
                 Ruling::Answer(reply) => return reply,
                 Ruling::Step(event) => self.record(event, &now),
