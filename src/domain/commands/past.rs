@@ -182,6 +182,9 @@ impl<'a> Turn<'a> {
 
 /// An order of memory as it is told, with what stands beside it in memory.
 pub(super) fn present_in_memory<'a>(state: &'a State, order: &'a Order, now: &Now) -> Cow<'a, Order> {
+    if order.key.beside(Beside::Captured).is_none() {
+        return Cow::Borrowed(order);
+    }
     order.with_beside(beside_in_memory(state, order, now), now.at)
 }
 

@@ -219,7 +219,7 @@ macro_rules! names {
     ($($name:ident),*) => {$(
         impl Field for $name {
             fn put(&self, out: &mut Out<'_>) {
-                let text = self.as_str().as_bytes();
+                let text = self.as_bytes();
                 out.length::<u8>(text.len());
                 out.extend(text);
             }
