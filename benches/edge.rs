@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use sokketsu::code::{Issuers, Keyring, barcode, qr};
 use sokketsu::domain::model::time::Millis;
-use sokketsu::engine::inbox::Stages;
+use sokketsu::engine::outlet::Stages;
 use sokketsu::http::steps;
 
 use sample::{BODY, HEAD, approval, minted, scanned};

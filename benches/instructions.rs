@@ -32,7 +32,7 @@ use sokketsu::domain::model::order::OrderState;
 use sokketsu::domain::model::request::Authorize;
 use sokketsu::domain::model::time::Millis;
 use sokketsu::engine::board::Board;
-use sokketsu::engine::inbox::Stages;
+use sokketsu::engine::outlet::Stages;
 use sokketsu::engine::owner::{Group, Owner};
 use sokketsu::http::steps;
 use sokketsu::journal::codec;

@@ -9,7 +9,8 @@ use tokio::sync::{Semaphore, watch};
 
 use super::bad_codes::BadCodes;
 use super::board::Board;
-use super::inbox::{Answered, Inbox, Outcome, Shed};
+use super::inbox::Inbox;
+use super::outlet::{Answered, Outcome, Shed};
 use super::readiness::{Condition, Readiness};
 use super::spent;
 use crate::clock::Clock;

@@ -1,5 +1,8 @@
 //! The way into the engine: three bounded queues, one for each rank of request.
 
+use crate::engine::outlet::Outcome;
+use crate::engine::outlet::Shed;
+use crate::engine::outlet::Stages;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -7,28 +10,10 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::{Notify, oneshot};
 
-use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::{Rank, Request};
 use crate::domain::model::time::Now;
 
 use super::outlet::{Outlet, ReplyTo};
-
-/// Where an answered request's time went.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stages {
-    pub queue: Duration,
-    pub decide: Duration,
-    pub journal: Duration,
-}
-
-/// An answer that may leave: what it says is durable.
-#[derive(Debug)]
-pub struct Answered {
-    pub reply: Reply,
-    /// The engine's time of the answer.
-    pub now: Now,
-    pub stages: Stages,
-}
 
 /// A request on its way.
 pub(super) struct Ticket {
@@ -39,9 +24,6 @@ pub(super) struct Ticket {
     pub deadline: Option<Instant>,
     pub reply: ReplyTo,
 }
-
-/// What comes back to a request.
-pub type Outcome = Result<Answered, Shed>;
 
 /// One who was judged and whose answer waits for the disk.
 pub(super) struct Waiting {
@@ -61,17 +43,6 @@ impl Waiting {
             journal: durable.saturating_duration_since(self.decided),
         }
     }
-}
-
-/// Why a request was not taken in. No decision was made; it may be sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shed {
-    /// The queue is full.
-    Full,
-    /// The queue stands, and this one waited too long in it.
-    Waited,
-    /// The engine is stopping.
-    Stopping,
 }
 
 /// The front end's side. Cheap to clone.

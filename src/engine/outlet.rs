@@ -1,11 +1,43 @@
 //! Where answers go: to one who waits for one, or to a link that asks much at once and takes what has come together.
 
+use crate::domain::commands::reply::Reply;
+use crate::domain::model::time::Now;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::inbox::Outcome;
+/// Where an answered request's time went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stages {
+    pub queue: Duration,
+    pub decide: Duration,
+    pub journal: Duration,
+}
+
+/// An answer that may leave: what it says is durable.
+#[derive(Debug)]
+pub struct Answered {
+    pub reply: Reply,
+    /// The engine's time of the answer.
+    pub now: Now,
+    pub stages: Stages,
+}
+
+/// What comes back to a request.
+pub type Outcome = Result<Answered, Shed>;
+
+/// Why a request was not taken in. No decision was made; it may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// The queue is full.
+    Full,
+    /// The queue stands, and this one waited too long in it.
+    Waited,
+    /// The engine is stopping.
+    Stopping,
+}
 
 /// The way back for one answer. Whoever asked may have gone; what was decided stays decided.
 pub enum ReplyTo {

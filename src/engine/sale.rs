@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::bad_codes::Entry;
 use super::client::{Client, NoAnswer};
-use super::inbox::Answered;
+use super::outlet::Answered;
 use crate::code;
 use crate::code::Scan;
 use crate::domain::commands::reply::Reply;

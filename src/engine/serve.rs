@@ -16,7 +16,8 @@ use crate::metrics::{gauge_value, metrics};
 use super::Engine;
 use super::backlog::Backlog;
 use super::committer::{CommitQueue, Done, Groups, Pending, Thread};
-use super::inbox::{Answered, Queues, Shed, Ticket, Waiting};
+use super::inbox::{Queues, Ticket, Waiting};
+use super::outlet::{Answered, Shed};
 use super::owner::Owner;
 use super::pacing::{Callers, Pacing};
 

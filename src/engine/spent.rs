@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::task::JoinError;
 
-use super::inbox::Stages;
+use super::outlet::Stages;
 
 /// Of one call, so far.
 #[derive(Clone, Copy, Default)]

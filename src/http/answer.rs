@@ -1,5 +1,7 @@
 //! What leaves: a status, a body whole or streamed, and the headers every answer has.
 
+use serde_json::Map;
+use serde_json::Value;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,7 +12,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::problem::Problem;
+use super::problem::{FieldError, Problem};
 
 /// Room for most answers without growing, bytes.
 const USUAL_BODY: usize = 1_024;
@@ -154,5 +156,40 @@ impl Answer {
             headers.insert(name, value);
         }
         response
+    }
+}
+
+impl Problem {
+    /// In the form of RFC 9457.
+    pub(crate) fn into_answer(self) -> Answer {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            reason: &'a str,
+            #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+            errors: &'a [FieldError],
+            #[serde(flatten)]
+            extra: &'a Map<String, Value>,
+        }
+        let inner = *self.0;
+        let shown = Shown {
+            r#type: format!("urn:sokketsu:problem:{}", inner.reason),
+            title: inner.title,
+            status: inner.status,
+            detail: &inner.detail,
+            reason: inner.reason,
+            errors: &inner.errors,
+            extra: &inner.extra,
+        };
+        let body = serde_json::to_vec(&shown).unwrap_or_default();
+        Answer {
+            status: StatusCode::from_u16(inner.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            content_type: "application/problem+json",
+            headers: inner.headers,
+            body: Body::whole(body),
+        }
     }
 }

@@ -11,6 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
 use super::answer::{Answer, Body};
+use super::asked::Asked;
 use super::calls::{
     afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office, sandbox, slips,
     statements,
@@ -21,7 +22,6 @@ use super::routes::{Call, Route, UNMATCHED, timer_of};
 use super::trust::callers::{Known, Role};
 use super::trust::request_guard::{check_head, check_media_type, check_no_query, linger, read_body};
 use super::{Edge, timing};
-use crate::domain::commands::reply::Reply;
 
 /// Through which listener a call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,62 +31,6 @@ pub enum Door {
     /// Staff calls and metrics are elsewhere.
     Public,
     Admin,
-}
-
-/// A call that came whole, and whose caller is known and may make it.
-pub(crate) struct Asked {
-    pub(crate) edge: Arc<Edge>,
-    route: &'static Route,
-    /// `None` for calls that anybody may make.
-    pub(crate) known: Option<Arc<Known>>,
-    /// When its head was complete; monotonic.
-    pub(crate) received: Instant,
-    head: Parts,
-    /// The connection of a call that ends with it.
-    pub(crate) heads: Option<Heads>,
-    pub(crate) body: Bytes,
-}
-
-impl Asked {
-    /// Ends when the caller has said all or is gone, if that can be told. A long poll ends with it.
-    pub(crate) async fn is_done_speaking(&self) {
-        match &self.heads {
-            Some(heads) => heads.is_done_speaking().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    pub(crate) fn query(&self) -> Option<&str> {
-        self.head.uri.query()
-    }
-
-    pub(crate) fn headers(&self) -> &HeaderMap {
-        &self.head.headers
-    }
-
-    /// A parameter of the path; the template has it.
-    pub(crate) fn param(&self, name: &str) -> &str {
-        let found = self.edge.router.find(&self.head.method, self.head.uri.path());
-        found.ok().and_then(|(_, params)| params.get(name)).unwrap_or_default()
-    }
-
-    /// The caller of a call that needs one.
-    pub(crate) fn known(&self) -> Result<&Known, Problem> {
-        self.known.as_deref().ok_or_else(|| Problem::unauthorized(false))
-    }
-
-    /// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.
-    async fn carry_out(mut self, heads: Heads) -> Result<Answer, Problem> {
-        if self.route.runs_by_itself() {
-            return tokio::spawn(self.run()).await.map_err(|_| Problem::internal())?;
-        }
-        self.heads = Some(heads);
-        self.run().await
-    }
-
-    async fn run(self) -> Result<Answer, Problem> {
-        timing::timed(self.received, dispatch(self.route.call, &self)).await
-    }
 }
 
 /// Answers one request; it always has an answer.
@@ -104,7 +48,7 @@ pub(crate) async fn answer(
     let waits_to_send = head.headers.contains_key(header::EXPECT);
     let mut route = None;
     let served = match admit(&edge, door, head, &mut body, framed, received, &mut route).await {
-        Ok(call) => call.carry_out(heads).await,
+        Ok(call) => carry_out(call, heads).await,
         Err(problem) => Err(problem),
     };
     let label = route.map_or(UNMATCHED, |route| route.label);
@@ -168,6 +112,19 @@ async fn admit(
         check_no_query(head.uri.query())?;
     }
     Ok(Asked { edge: Arc::clone(edge), route, known, received, head, heads: None, body: bytes })
+}
+
+/// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.
+async fn carry_out(mut asked: Asked, heads: Heads) -> Result<Answer, Problem> {
+    if asked.route.runs_by_itself() {
+        return tokio::spawn(run(asked)).await.map_err(|_| Problem::internal())?;
+    }
+    asked.heads = Some(heads);
+    run(asked).await
+}
+
+async fn run(asked: Asked) -> Result<Answer, Problem> {
+    timing::timed(asked.received, dispatch(asked.route.call, &asked)).await
 }
 
 async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
@@ -269,15 +226,6 @@ fn request_id(edge: &Edge, headers: &HeaderMap) -> HeaderValue {
     };
     let given = headers.get("x-request-id").filter(harmless);
     given.cloned().unwrap_or_else(|| edge.request_ids.make())
-}
-
-/// A reply that its question cannot have.
-pub(crate) fn out_of_place(reply: &Reply) -> Problem {
-    match reply {
-        // Before a policy is in force the engine knows nothing at all.
-        Reply::Unknown => Problem::not_ready(),
-        _ => Problem::internal(),
-    }
 }
 
 #[cfg(test)]

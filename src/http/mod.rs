@@ -1,7 +1,7 @@
 //! The HTTP door. In reading order:
 //!
 //! - `connection`: hyper on a socket, its bounds and its end;
-//! - `call`: one call from head to answer, the only place where the steps are put in order; `framing` watches what hyper
+//! - `call`: one call (`asked`) from head to answer, the only place where the steps are put in order; `framing` watches what hyper
 //!   hides of its connection;
 //! - [`routes`]: every call with its roles in one table;
 //! - [`trust`]: who calls, and whether it is the caller who calls;
@@ -14,6 +14,7 @@
 //! No log line holds a code, a key or a customer id.
 
 pub(crate) mod answer;
+pub(crate) mod asked;
 pub(crate) mod call;
 pub(crate) mod calls;
 pub(crate) mod connection;

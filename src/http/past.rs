@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Edge;
-use super::call::{Asked, out_of_place};
+use super::asked::{Asked, out_of_place};
 use super::problem::{AUTHORIZATION_UNKNOWN, FORBIDDEN, Problem};
 use super::trust::callers::Caller;
 use crate::domain::commands::past::Past;

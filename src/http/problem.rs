@@ -1,12 +1,11 @@
 //! Errors of the call itself, as `application/problem+json` (RFC 9457) with a stable `reason`.
 //! Each says what to do; none means that a decision was made.
 
+use hyper::Method;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::answer::{Answer, Body};
 use super::decision::Bilingual;
 use crate::domain::model::bounds::Full;
 use crate::domain::model::denial::Reason;
@@ -82,7 +81,7 @@ kinds! {
 
 /// One field that is wrong: a JSON pointer into the body, or the name of a path or query parameter or of a header.
 #[derive(Debug, Serialize)]
-struct FieldError {
+pub(super) struct FieldError {
     #[serde(flatten)]
     place: Place,
     detail: String,
@@ -98,17 +97,17 @@ enum Place {
 
 /// An error on its way out. Boxed content, so that a `Result` with it stays small.
 #[derive(Debug)]
-pub struct Problem(Box<Inner>);
+pub struct Problem(pub(super) Box<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    status: u16,
-    reason: &'static str,
-    title: &'static str,
-    detail: String,
-    errors: Vec<FieldError>,
-    extra: Map<String, Value>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+pub(super) struct Inner {
+    pub status: u16,
+    pub reason: &'static str,
+    pub title: &'static str,
+    pub detail: String,
+    pub errors: Vec<FieldError>,
+    pub extra: Map<String, Value>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -253,38 +252,6 @@ impl Problem {
 
     pub fn status(&self) -> u16 {
         self.0.status
-    }
-
-    pub(crate) fn into_answer(self) -> Answer {
-        #[derive(Serialize)]
-        struct Shown<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            reason: &'a str,
-            #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
-            errors: &'a [FieldError],
-            #[serde(flatten)]
-            extra: &'a Map<String, Value>,
-        }
-        let inner = *self.0;
-        let shown = Shown {
-            r#type: format!("urn:sokketsu:problem:{}", inner.reason),
-            title: inner.title,
-            status: inner.status,
-            detail: &inner.detail,
-            reason: inner.reason,
-            errors: &inner.errors,
-            extra: &inner.extra,
-        };
-        let body = serde_json::to_vec(&shown).unwrap_or_default();
-        Answer {
-            status: StatusCode::from_u16(inner.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            content_type: "application/problem+json",
-            headers: inner.headers,
-            body: Body::whole(body),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::domain::model::order::Told;
 use crate::domain::model::request::{Authorize, Scanned};
 use crate::domain::model::time::Millis;
-use crate::engine::inbox::Stages;
+use crate::engine::outlet::Stages;
 
 /// A body into the question for the engine. `verify` judges the text that was scanned.
 pub fn read_authorization(body: &[u8], verify: impl FnOnce(&str) -> Scanned) -> Result<Authorize, Problem> {

@@ -1,15 +1,20 @@
 //! The write-behind loop on its own thread: read, post, make durable now and then, and try again with growing pauses where
 //! ledger or journal can't be reached.
 
+use parking_lot::Condvar;
+use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::writer::{Condition, Shared};
 use super::{Checkpoint, LedgerError, Posting};
 use crate::domain::model::ids::Lsn;
 use crate::journal::Follower;
 
+/// Longest time that a record waits if nobody asks. Half a second: a page that many records change is then
+/// written once, a third of the bytes of 100 ms, and the journal's syncs have the disk to themselves in between.
+const POLL: Duration = Duration::from_millis(500);
 /// While more records a second than this come in, the ledger takes a tenth of the time: it shares cores and disk with
 /// the answers, and the dirty pages of its transactions hold the journal's syncs up (`docs/decisions/0010`). An
 /// authorization with its code makes two records, so up to 15,000 of them a second nothing is held back.
@@ -26,6 +31,100 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often what is posted is made durable in the ledger; old segments of the journal may go only then.
 const SECURE_EVERY: Duration = Duration::from_secs(60);
+
+/// How the writer is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Working,
+    /// The ledger can't be reached, or the journal can't be read; tried `tries` times.
+    Waiting {
+        tries: u32,
+        error: String,
+    },
+    /// Stopped for good: somebody has to look. The service should not count as ready.
+    Failed {
+        error: String,
+    },
+    /// Stopped on request.
+    Stopped,
+}
+
+pub(crate) struct State {
+    pub condition: Condition,
+    pub stop: bool,
+    /// How many wait for the books to catch up.
+    pub waiting: u32,
+    /// One of them has come since the journal was last looked at.
+    pub is_asked: bool,
+}
+
+pub(crate) struct Shared {
+    pub posted: Arc<AtomicU64>,
+    /// Last record that the ledger has durably.
+    pub secured: AtomicU64,
+    pub state: Mutex<State>,
+    /// Wakes the writer.
+    pub wake: Condvar,
+    /// Wakes those who wait for the position or the condition to change.
+    pub moved: Condvar,
+}
+
+impl Shared {
+    pub fn set(&self, condition: Condition) {
+        self.state.lock().condition = condition;
+        self.moved.notify_all();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.state.lock().stop
+    }
+
+    /// The journal is about to be looked at.
+    pub fn begin_look(&self) {
+        self.state.lock().is_asked = false;
+    }
+
+    /// Everything up to `position` is posted.
+    pub fn moved_to(&self, position: Lsn) {
+        self.posted.store(position.0, Ordering::Release);
+        // Under the lock, so that one about to wait does not miss it.
+        drop(self.state.lock());
+        self.moved.notify_all();
+    }
+
+    /// Waits until somebody asks for the books or the poll is due; not at all if one asked since the last look.
+    pub fn wait_for_records(&self) {
+        let mut state = self.state.lock();
+        if !state.stop && !state.is_asked {
+            self.wake.wait_for(&mut state, POLL);
+        }
+    }
+
+    /// Rests for a while; a stop or somebody who waits for the books cuts it short. Whether it was cut short.
+    pub fn rest(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut state = self.state.lock();
+        while !state.stop && state.waiting == 0 {
+            if self.wake.wait_until(&mut state, until).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits out a pause; a stop cuts it short, and somebody who waits for the books makes it a short one.
+    pub fn wait_for_ledger(&self, pause: Duration, short: Duration) {
+        let began = Instant::now();
+        let mut state = self.state.lock();
+        while !state.stop {
+            let pause = if state.waiting > 0 { short.min(pause) } else { pause };
+            if began.elapsed() >= pause {
+                return;
+            }
+            self.wake.wait_until(&mut state, began + pause);
+        }
+    }
+}
 
 /// Why the loop ended.
 enum End {

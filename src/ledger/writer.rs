@@ -2,6 +2,9 @@
 //! There is no queue: what is not posted yet is in the journal. The ledger may be away for as long as it likes;
 //! decisions go on, the lag grows, and the writer tries again; so it does where the journal can't be read for a while.
 
+use crate::ledger::write_loop::Condition;
+use crate::ledger::write_loop::Shared;
+use crate::ledger::write_loop::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -15,51 +18,11 @@ use super::write_loop::Loop;
 use crate::domain::model::ids::Lsn;
 use crate::journal::Follower;
 
-/// Longest time that a record waits if nobody asks. Half a second: a page that many records change is then
-/// written once, a third of the bytes of 100 ms, and the journal's syncs have the disk to themselves in between.
-const POLL: Duration = Duration::from_millis(500);
 /// The lowest there is, on Linux for this thread alone: posting comes in bursts, and while the cores are full it may
 /// wait. It drains some 200,000 records a second once there is room.
 const NICE: i32 = 19;
 /// How long a dropped writer waits for its thread.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How the writer is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    Working,
-    /// The ledger can't be reached, or the journal can't be read; tried `tries` times.
-    Waiting {
-        tries: u32,
-        error: String,
-    },
-    /// Stopped for good: somebody has to look. The service should not count as ready.
-    Failed {
-        error: String,
-    },
-    /// Stopped on request.
-    Stopped,
-}
-
-struct State {
-    condition: Condition,
-    stop: bool,
-    /// How many wait for the books to catch up.
-    waiting: u32,
-    /// One of them has come since the journal was last looked at.
-    is_asked: bool,
-}
-
-pub(crate) struct Shared {
-    pub posted: Arc<AtomicU64>,
-    /// Last record that the ledger has durably.
-    pub secured: AtomicU64,
-    state: Mutex<State>,
-    /// Wakes the writer.
-    wake: Condvar,
-    /// Wakes those who wait for the position or the condition to change.
-    moved: Condvar,
-}
 
 /// The writer's thread. Dropping it stops the thread after its present chunk, or leaves it behind if it hangs.
 pub struct Writer {
@@ -150,62 +113,5 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.stop_by(Instant::now() + PATIENCE);
-    }
-}
-
-impl Shared {
-    pub fn set(&self, condition: Condition) {
-        self.state.lock().condition = condition;
-        self.moved.notify_all();
-    }
-
-    pub fn is_stopping(&self) -> bool {
-        self.state.lock().stop
-    }
-
-    /// The journal is about to be looked at.
-    pub fn begin_look(&self) {
-        self.state.lock().is_asked = false;
-    }
-
-    /// Everything up to `position` is posted.
-    pub fn moved_to(&self, position: Lsn) {
-        self.posted.store(position.0, Ordering::Release);
-        // Under the lock, so that one about to wait does not miss it.
-        drop(self.state.lock());
-        self.moved.notify_all();
-    }
-
-    /// Waits until somebody asks for the books or the poll is due; not at all if one asked since the last look.
-    pub fn wait_for_records(&self) {
-        let mut state = self.state.lock();
-        if !state.stop && !state.is_asked {
-            self.wake.wait_for(&mut state, POLL);
-        }
-    }
-
-    /// Rests for a while; a stop or somebody who waits for the books cuts it short. Whether it was cut short.
-    pub fn rest(&self, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
-        let mut state = self.state.lock();
-        while !state.stop && state.waiting == 0 {
-            if self.wake.wait_until(&mut state, until).timed_out() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Waits out a pause; a stop cuts it short, and somebody who waits for the books makes it a short one.
-    pub fn wait_for_ledger(&self, pause: Duration, short: Duration) {
-        let began = Instant::now();
-        let mut state = self.state.lock();
-        while !state.stop {
-            let pause = if state.waiting > 0 { short.min(pause) } else { pause };
-            if began.elapsed() >= pause {
-                return;
-            }
-            self.wake.wait_until(&mut state, began + pause);
-        }
     }
 }

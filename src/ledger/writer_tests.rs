@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 
 use super::contract_tests::{loaded, postings};
 use super::sqlite::SqliteLedger;
+use super::write_loop::Condition;
 use super::write_loop::{LOOK, Rate};
-use super::writer::{Condition, Writer};
+use super::writer::Writer;
 use super::{Checkpoint, LedgerError, Posting, Snapshot};
 use crate::domain::commands::history::{History, assert_alike};
 use crate::domain::model::ids::Lsn;

@@ -9,7 +9,7 @@ use crate::domain::model::order::{OrderStatus, Told};
 use crate::domain::model::time::Millis;
 use crate::engine::bad_codes::{Bound, Entry, Pass};
 use crate::engine::client::NoAnswer;
-use crate::engine::inbox::Answered;
+use crate::engine::outlet::Answered;
 use crate::iso8583::profile::Answer;
 use crate::iso8583::translate::Wrong;
 

@@ -10,7 +10,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::model::time::DAY;
 use crate::journal::Release;
-use crate::ledger::writer::{Condition, Writer};
+use crate::ledger::write_loop::Condition;
+use crate::ledger::writer::Writer;
 
 pub(crate) struct Upkeep {
     prometheus: PrometheusHandle,

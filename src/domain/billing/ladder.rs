@@ -5,36 +5,9 @@ use super::account::Account;
 use super::bill::Bill;
 use super::draft::Draft;
 use super::settlement::{Counted, LadderStep, Settlement, StepReason};
+use crate::domain::model::customer::Record;
 use crate::domain::model::payment::BillKey;
-use crate::domain::model::policy::Conditions;
 use crate::domain::model::terms::LateBill;
-use crate::domain::model::time::Month;
-
-/// What the ladder counts, up to 65,535 of each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Record {
-    pub on_time_bills: u16,
-    pub purchases: u16,
-    pub months_active: u16,
-    /// The latest month with a purchase.
-    pub latest: Option<Month>,
-}
-
-impl Record {
-    pub fn bought(&mut self, month: Month) {
-        self.purchases = self.purchases.saturating_add(1);
-        if self.latest.is_none_or(|latest| latest < month) {
-            self.months_active = self.months_active.saturating_add(1);
-            self.latest = Some(month);
-        }
-    }
-
-    pub const fn meets(&self, needs: &Conditions) -> bool {
-        self.on_time_bills >= needs.on_time_bills
-            && self.purchases >= needs.purchases
-            && self.months_active >= needs.months_active
-    }
-}
 
 impl Draft<'_> {
     /// The ladder takes notice of what was paid; gives the settlement, and the account as it will be.
@@ -82,7 +55,7 @@ impl Draft<'_> {
 
     fn climb(&mut self) {
         while let Some(next) = self.rules.policy.next_rung(self.account.profile.rung)
-            && self.account.record.meets(&next.conditions)
+            && next.conditions.are_met(&self.account.record)
         {
             self.step(self.account.profile.rung + 1, StepReason::ConditionsMet);
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::bill::{Bill, Change, ChangeKind, LateFee};
-use super::ladder::Record;
 use crate::domain::model::bounds::Bounds;
+use crate::domain::model::customer::Record;
 use crate::domain::model::ids::CustomerIx;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line, PaymentMethod};

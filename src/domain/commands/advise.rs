@@ -2,6 +2,7 @@
 //! goods are gone. It is posted to the customer as far as its link may; the rest goes to suspense: the issuer owes the
 //! network the amount, and no customer is charged.
 
+use crate::domain::commands::reply::AdviceOutcome;
 use std::sync::Arc;
 
 use super::authorize::{
@@ -19,16 +20,6 @@ use crate::domain::model::request::{Advice, Authorize, Beside, JPY, OrderKey, Pa
 use crate::domain::model::time::Now;
 use crate::domain::state::event::{Advised, Approval, Decided, Event, Outcome};
 use crate::domain::state::{PolicyInForce, State};
-
-/// What became of an advice, for its sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdviceOutcome {
-    Posted,
-    OverLimit,
-    Suspense(SuspenseWhy),
-    /// The sale it speaks of is in the books under its own order; nothing was recorded.
-    AlreadyCounted,
-}
 
 impl From<Booked> for AdviceOutcome {
     fn from(booked: Booked) -> Self {

@@ -3,6 +3,7 @@
 use super::past::{Seen, Turn};
 use super::refusal::{Refusal, Step, Stop};
 use super::reply::Reply;
+use crate::domain::commands::reply::CancelAction;
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, OrderState};
@@ -11,27 +12,6 @@ use crate::domain::model::request::{Cancel, OrderKey};
 use crate::domain::model::time::{Now, void_window_end};
 use crate::domain::state::State;
 use crate::domain::state::event::{Event, Undone};
-
-/// What a cancellation did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelAction {
-    /// An approval was undone.
-    Reversed,
-    /// There was only a denial, or a hold that had run out.
-    None,
-    /// The order had not been seen; should it come, it is denied.
-    Blocked,
-}
-
-impl CancelAction {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reversed => "reversed",
-            Self::None => "none",
-            Self::Blocked => "blocked",
-        }
-    }
-}
 
 /// What an order needs to be undone.
 pub(super) enum Undoing {

@@ -1,10 +1,9 @@
 //! An answer, before it is put in the words of HTTP or ISO 8583.
 
-use super::advise::AdviceOutcome;
-use super::cancel::CancelAction;
 use super::refusal::Refusal;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::standing::Spendable;
+use crate::domain::model::advice::SuspenseWhy;
 use crate::domain::model::bounds::Full;
 use crate::domain::model::code::Code;
 use crate::domain::model::denial::Reason;
@@ -114,4 +113,35 @@ pub struct CodeView {
 pub struct Tried {
     pub order: Order,
     pub shop: Option<Box<str>>,
+}
+
+/// What became of an advice, for its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdviceOutcome {
+    Posted,
+    OverLimit,
+    Suspense(SuspenseWhy),
+    /// The sale it speaks of is in the books under its own order; nothing was recorded.
+    AlreadyCounted,
+}
+
+/// What a cancellation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelAction {
+    /// An approval was undone.
+    Reversed,
+    /// There was only a denial, or a hold that had run out.
+    None,
+    /// The order had not been seen; should it come, it is denied.
+    Blocked,
+}
+
+impl CancelAction {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reversed => "reversed",
+            Self::None => "none",
+            Self::Blocked => "blocked",
+        }
+    }
 }

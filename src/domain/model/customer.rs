@@ -1,5 +1,6 @@
 //! Who a customer is, as staff sets it.
 
+use crate::domain::model::time::Month;
 use serde::Serialize;
 
 use super::money::Yen;
@@ -87,6 +88,26 @@ impl Profile {
             status: Status::Active,
             limits: None,
             rung: 0,
+        }
+    }
+}
+
+/// What the ladder counts, up to 65,535 of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    pub on_time_bills: u16,
+    pub purchases: u16,
+    pub months_active: u16,
+    /// The latest month with a purchase.
+    pub latest: Option<Month>,
+}
+
+impl Record {
+    pub fn bought(&mut self, month: Month) {
+        self.purchases = self.purchases.saturating_add(1);
+        if self.latest.is_none_or(|latest| latest < month) {
+            self.months_active = self.months_active.saturating_add(1);
+            self.latest = Some(month);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::customer::Limits;
+use super::customer::{Limits, Record};
 use super::ids::Category;
 use super::money::Yen;
 use super::terms::{Billing, RawLateness, Slips, Terms};
@@ -77,6 +77,14 @@ pub struct Conditions {
     pub purchases: u16,
     #[serde(default)]
     pub months_active: u16,
+}
+
+impl Conditions {
+    pub const fn are_met(&self, record: &Record) -> bool {
+        record.on_time_bills >= self.on_time_bills
+            && record.purchases >= self.purchases
+            && record.months_active >= self.months_active
+    }
 }
 
 /// Bounds on how often and how much within a rolling window.

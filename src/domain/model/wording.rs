@@ -153,8 +153,35 @@ pub const fn of_used(sale: OrderStatus) -> Option<Words> {
     })
 }
 
-/// The texts of this page, for the printed table.
+/// The table as a page, kept in step with `docs/denials.md` by a test.
 pub fn as_markdown() -> String {
+    let mut page = String::from(
+        "# Denials\n\nPrinted from `src/domain/model/denial.rs`; `BLESS=1 cargo test --test tidy` writes it anew.\n\n\
+         A register gets `reason`; only the clerk's text may be displayed there. The customer's text goes to the customer's own phone.\n\n\
+         DE 44 is the reason's number, `C` with the clerk's next step (1 none, 2 a new code, 3 ask the customer and confirm, \
+         4 try later, 5 change the purchase, 6 inquire) and `U` with the customer's (0 none, 1 show a new code, 2 complete a \
+         step in the app, 3 pay the bill, 4 buy for less, 5 try later, 6 contact us, 7 confirm at the register).\n\n\
+         | reason | DE 39 | DE 44 | retry | clerk | customer |\n|---|---|---|---|---|---|\n",
+    );
+    for reason in Reason::ALL {
+        let row = reason.row();
+        page += &format!(
+            "| `{}` | {} | `{}` | `{}` | {}<br>{} | {}<br>{} |\n",
+            row.name,
+            row.response_code,
+            reason.details(false),
+            row.retry.name(),
+            row.clerk.ja,
+            row.clerk.en,
+            row.customer.ja,
+            row.customer.en,
+        );
+    }
+    page + &texts_by_state()
+}
+
+/// The texts of this page, for the printed table.
+fn texts_by_state() -> String {
     let mut page = String::from(
         "\n## What the clerk reads by the present status\n\nIn the first answer, a replay and an inquiry alike.\n\n\
          | status | clerk |\n|---|---|\n",

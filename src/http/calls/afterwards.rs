@@ -12,7 +12,7 @@ use crate::domain::model::order;
 use crate::domain::model::order::{AppliedTo, Destination, Order, RefundMade};
 use crate::domain::model::request::{Cancel, Capture, Named, OrderKey, Refund, Scanned};
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, out_of_place};
+use crate::http::asked::{Asked, out_of_place};
 use crate::http::decision::Decision;
 use crate::http::fields::{Amount, Text};
 use crate::http::past::{BillNames, check_terminal, find, invoices};

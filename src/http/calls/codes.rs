@@ -22,7 +22,7 @@ use crate::domain::model::time::{Millis, Now, SECOND};
 use crate::domain::model::wording;
 use crate::engine::board::Board;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, out_of_place};
+use crate::http::asked::{Asked, out_of_place};
 use crate::http::decision::{Bilingual, grouped};
 use crate::http::fields::Text;
 use crate::http::problem::{CODE_NOT_LIVE, CODE_UNKNOWN, Problem, TOO_MANY_CODES};

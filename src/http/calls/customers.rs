@@ -18,7 +18,7 @@ use crate::domain::model::request::CustomerChange;
 use crate::domain::model::time::{Date, Month, Now};
 use crate::engine::board::Rules;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, out_of_place};
+use crate::http::asked::{Asked, out_of_place};
 use crate::http::fields;
 use crate::http::fields::{LimitYen, Object, Text, Words, present};
 use crate::http::problem::{CUSTOMER_UNKNOWN, DUE_DATE_UNKNOWN, Problem};

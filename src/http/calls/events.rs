@@ -18,7 +18,7 @@ use crate::domain::model::time::Millis;
 use crate::domain::state::event::Event;
 use crate::http::Edge;
 use crate::http::answer::{Aborted, Answer};
-use crate::http::call::Asked;
+use crate::http::asked::Asked;
 use crate::http::framing::Heads;
 use crate::http::past::{BillNames, invoices};
 use crate::http::problem::{EVENTS_RELEASED, NOT_FOUND, Problem};

@@ -10,7 +10,7 @@ use crate::domain::model::ids::{AuthorizationId, MerchantId};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
 use crate::http::answer::Answer;
-use crate::http::call::Asked;
+use crate::http::asked::Asked;
 use crate::http::problem::Problem;
 use crate::http::trust::request_guard::Query;
 use crate::ledger::{Book, Entry, EntryKind};

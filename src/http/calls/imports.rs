@@ -26,7 +26,7 @@ use crate::domain::state::receipts::Known;
 use crate::hex;
 use crate::http::Edge;
 use crate::http::answer::Answer;
-use crate::http::call::Asked;
+use crate::http::asked::Asked;
 use crate::http::past::{known, past_of};
 use crate::http::problem::{ID_REUSED, MALFORMED, Problem, REFUND_ID_REUSED};
 

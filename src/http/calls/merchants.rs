@@ -8,7 +8,7 @@ use crate::domain::model::ids::MerchantId;
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, out_of_place};
+use crate::http::asked::{Asked, out_of_place};
 use crate::http::fields;
 use crate::http::fields::{LimitYen, Mcc, Object, Text, Words};
 use crate::http::problem::Problem;

@@ -6,7 +6,6 @@ pub mod codes;
 pub mod csv_lines;
 pub mod customers;
 pub mod event_json;
-pub mod event_json_books;
 pub mod events;
 pub mod health;
 pub mod history;

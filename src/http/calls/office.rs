@@ -20,7 +20,7 @@ use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Known, Receipt};
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, out_of_place};
+use crate::http::asked::{Asked, out_of_place};
 use crate::http::fields::{Amount, Text, Words};
 use crate::http::past::{BillNames, bill_names, known};
 use crate::http::problem::{ID_REUSED, Problem, REPAYMENT_ID_REUSED};

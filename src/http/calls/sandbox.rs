@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::model::time::{Millis, Now};
 use crate::http::answer::Answer;
-use crate::http::call::Asked;
+use crate::http::asked::Asked;
 use crate::http::fields;
 use crate::http::fields::Text;
 use crate::http::problem::{NOT_FOUND, Problem};

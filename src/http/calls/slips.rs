@@ -11,7 +11,7 @@ use crate::domain::model::request::Instruction;
 use crate::domain::model::time::Millis;
 use crate::domain::state::event::Event;
 use crate::http::answer::Answer;
-use crate::http::call::Asked;
+use crate::http::asked::Asked;
 use crate::http::fields;
 use crate::http::fields::Text;
 use crate::http::problem::Problem;

@@ -19,7 +19,7 @@ use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month, Now};
 use crate::domain::state::event::Event;
 use crate::http::answer::Answer;
-use crate::http::call::{Asked, out_of_place};
+use crate::http::asked::{Asked, out_of_place};
 use crate::http::past::{caught_up, customer_past};
 use crate::http::problem::{Problem, STATEMENT_UNKNOWN};
 use crate::ledger::{Book, CustomerPast, Entry, EntryKind};

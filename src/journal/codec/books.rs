@@ -4,9 +4,9 @@
 use super::{BadEvent, Field, Got, Out, TooLarge, numbered, put_list, take, written};
 
 use crate::domain::billing::bill::{Bill, Change, ChangeKind, Changes, LateFee, Stretch};
-use crate::domain::billing::ladder::Record;
 use crate::domain::billing::notes::{Cause, Note, Notes, Payment, Pending, Slip, SlipIssued};
 use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Pot, Settlement, StepReason, Transfer};
+use crate::domain::model::customer::Record;
 use crate::domain::model::ids::OfficeId;
 use crate::domain::model::order::{Applied, AppliedTo};
 use crate::domain::model::payment::{BillKey, Line, Lines, SlipKind};

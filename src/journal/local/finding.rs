@@ -1,6 +1,5 @@
 //! What is wrong with a journal, and where: the refusals in the table of [`super::recover`].
 
-use super::segment;
 use crate::journal::cursor::Misplaced;
 use crate::journal::{JournalError, Lsn};
 
@@ -29,9 +28,14 @@ pub enum Finding {
     SegmentMissing { expected: Lsn, found: Lsn },
 }
 
+#[must_use]
+pub fn file_name(first: Lsn) -> String {
+    format!("{:020}.seg", first.0)
+}
+
 /// A finding with its place: what is inside a [`JournalError::Damaged`] of these files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the journal is damaged in {}, byte {offset}, record {record}: {finding}", segment::file_name(*segment))]
+#[error("the journal is damaged in {}, byte {offset}, record {record}: {finding}", file_name(*segment))]
 pub struct Damage {
     pub segment: Lsn,
     pub offset: u64,

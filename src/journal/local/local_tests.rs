@@ -309,7 +309,7 @@ fn opening_may_pass_over_what_the_ledger_has() {
     }
     drop(journal);
     // Record 49 begins the segment of the position; the one before it is not even looked at.
-    disk.set(&segment::file_name(Lsn(46)), vec![7; 8 << 10]);
+    disk.set(&finding::file_name(Lsn(46)), vec![7; 8 << 10]);
     let posted = |lsn| Options { posted: Lsn(lsn), ..small() };
     assert!(LocalJournal::open_on(disk.fork(), &posted(48), 1).is_err());
     let (_, recovery) = LocalJournal::open_on(disk, &posted(49), 1).unwrap();
@@ -366,6 +366,6 @@ fn segment_headers_survive_their_bytes() {
     let header = segment::Header { first: Lsn(42), size: 8192, created_ms: 7, prev, prev_time: 6 };
     let page = header.encode();
     assert_eq!((page.len(), segment::Header::parse(&page)), (segment::HEADER, Ok(header)));
-    assert_eq!(segment::parse_name(&segment::file_name(Lsn(42))), Some(Lsn(42)));
+    assert_eq!(segment::parse_name(&finding::file_name(Lsn(42))), Some(Lsn(42)));
     assert_eq!(segment::parse_name("42.seg"), None);
 }

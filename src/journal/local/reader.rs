@@ -1,5 +1,6 @@
 //! Reads records in order, beside the live writer or at rest, and verifies each as it goes.
 
+use crate::journal::local::finding;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -94,7 +95,7 @@ impl<D: Disk> JournalReader for LocalReader<D> {
     fn unreadable(&self, problem: &dyn fmt::Display) -> JournalError {
         let spot = self.at.as_ref().map(|(lsn, place)| (*lsn, place.header.first, place.last_offset));
         let (record, segment, offset) = spot.unwrap_or_default();
-        let name = segment::file_name(segment);
+        let name = finding::file_name(segment);
         let what =
             format!("the journal is damaged in {name}, byte {offset}, record {record}: it is intact but {problem}");
         JournalError::Damaged { record, cause: what.into() }
@@ -176,7 +177,7 @@ impl<F: DiskFile> Place<F> {
 
     /// None if there is no such file.
     fn open<D: Disk<File = F>>(disk: &D, first: Lsn) -> Result<Option<Self>, JournalError> {
-        let file = match disk.open(&segment::file_name(first)) {
+        let file = match disk.open(&finding::file_name(first)) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(JournalError::failed("open a segment")(source)),

@@ -39,6 +39,7 @@ use super::finding::{Damage, Finding};
 use super::segment::Header;
 use super::{aside, segment};
 use crate::journal::cursor::Cursor;
+use crate::journal::local::finding;
 use crate::journal::record::Parsed;
 use crate::journal::{JournalError, Lsn, record};
 
@@ -157,7 +158,7 @@ impl Place {
 /// Opens a segment and checks its header and size; answers by how much the last one is short.
 fn open<D: Disk>(disk: &D, at: Place, last: bool) -> Result<(D::File, Header, u64), JournalError> {
     let first = at.segment;
-    let file = disk.open(&segment::file_name(first)).map_err(JournalError::failed("open a segment"))?;
+    let file = disk.open(&finding::file_name(first)).map_err(JournalError::failed("open a segment"))?;
     let found = file.size().map_err(JournalError::failed("measure a segment"))?;
     let header = Header::read(&file, first)?;
     let expected = header.size;
@@ -282,7 +283,7 @@ pub(crate) fn apply<D: Disk>(disk: &D, plan: &mut Plan, now_ms: i64) -> Result<O
     if let Some(torn) = &plan.recovery.torn {
         plan.recovery.copy = Some(aside::copy(disk, torn.lsn, now_ms, &tail.cut)?);
     }
-    let name = segment::file_name(tail.header.first);
+    let name = finding::file_name(tail.header.first);
     let file = disk.open_write(&name).map_err(JournalError::failed("open the last segment"))?;
     file.write_all_at(&tail.image, tail.image_at).map_err(JournalError::failed("cut the tail"))?;
     file.sync_all().map_err(JournalError::failed("sync the tail"))?;

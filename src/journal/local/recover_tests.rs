@@ -42,7 +42,7 @@ fn journal() -> Image {
 }
 
 fn name(first: u64) -> String {
-    segment::file_name(Lsn(first))
+    finding::file_name(Lsn(first))
 }
 
 fn file(image: &mut Image, first: u64) -> &mut Vec<u8> {

@@ -16,6 +16,7 @@
 use super::disk::{Disk, DiskFile, narrow, widen};
 use super::finding::{Damage, Finding};
 use crate::journal::cursor::{Cursor, Misplaced};
+use crate::journal::local::finding::file_name;
 use crate::journal::record::{Link, field};
 use crate::journal::{JournalError, Lsn};
 
@@ -118,11 +119,6 @@ impl Header {
 
 fn crc_of(start: &[u8], rest: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(CRC_SEED, start), rest)
-}
-
-#[must_use]
-pub fn file_name(first: Lsn) -> String {
-    format!("{:020}.seg", first.0)
 }
 
 /// The first position of the segment with this name; none for other files.

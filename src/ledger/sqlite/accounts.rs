@@ -1,16 +1,24 @@
 //! Customers in the tables: read by their numbers, and written back as far as a chunk of facts has changed them.
 
+use crate::domain::billing::bill::OpenMonth;
+use crate::domain::billing::notes::Notes;
+use crate::domain::model::customer::Identity;
+use crate::domain::model::customer::Limits;
+use crate::domain::model::customer::Profile;
+use crate::domain::model::customer::Status;
+use crate::domain::state::checkpoint;
+use crate::ledger::sqlite::read::first;
+use rusqlite::Rows;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
-use super::load::{account_row, accounts};
 use super::read::{Cells, all};
 use super::rows::{SqliteRows, bits, too_large, yen};
 use crate::domain::billing::account::{Account, Debt, Hold};
 use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind};
-use crate::domain::billing::ladder::Record;
-use crate::domain::model::ids::{CustomerIx, Handle, Lsn};
+use crate::domain::model::customer::Record;
+use crate::domain::model::ids::{CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
@@ -312,4 +320,143 @@ pub(crate) fn with_changes(
         }
     }
     Ok(bills.into_iter().map(Arc::new).collect())
+}
+
+/// Rows that belong to customers, in their order, read beside the accounts.
+struct PerCustomer<'q, T> {
+    rows: Rows<'q>,
+    read: fn(&Cells<'_>) -> Result<T, LedgerError>,
+    next: Option<(CustomerIx, T)>,
+}
+
+impl<'q, T> PerCustomer<'q, T> {
+    fn new(rows: Rows<'q>, read: fn(&Cells<'_>) -> Result<T, LedgerError>) -> Result<Self, LedgerError> {
+        let mut this = Self { rows, read, next: None };
+        this.advance()?;
+        Ok(this)
+    }
+
+    fn advance(&mut self) -> Result<Option<(CustomerIx, T)>, LedgerError> {
+        let next = match self.rows.next()? {
+            Some(row) => {
+                let cells = Cells(row);
+                Some((cells.customer(0)?, (self.read)(&cells)?))
+            }
+            None => None,
+        };
+        Ok(std::mem::replace(&mut self.next, next))
+    }
+
+    fn is_read(&self) -> bool {
+        self.next.is_none()
+    }
+
+    /// All that belongs to the next customer.
+    fn of(&mut self, customer: CustomerIx) -> Result<Vec<T>, LedgerError> {
+        let mut all = Vec::new();
+        while self.next.as_ref().is_some_and(|(ix, _)| *ix <= customer) {
+            match self.advance()? {
+                Some((ix, item)) if ix == customer => all.push(item),
+                _ => return Err(stray()),
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn stray() -> LedgerError {
+    LedgerError::Corrupt("a row belongs to a customer who is not there".to_owned())
+}
+
+fn hold(cells: &Cells<'_>) -> Result<Hold, LedgerError> {
+    let channel = cells.channel(2)?;
+    Ok(Hold { order: cells.lsn(1)?, channel, amount: cells.yen(3)?, expires_at: cells.millis(4)? })
+}
+
+fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
+    let limits = match (cells.opt_yen(8)?, cells.opt_yen(9)?) {
+        (Some(total), Some(in_store)) => Some(Box::new(Limits { total, in_store })),
+        _ => None,
+    };
+    let profile = Profile {
+        identity: cells.one_of(2, &Identity::ALL, |identity| identity as u8)?,
+        identity_reason: cells.0.get::<_, Option<Box<str>>>(3)?.map(Box::new),
+        birth_date: cells.opt_made(4, Date::from_number)?,
+        guardian_consent: cells.int(5)? != 0,
+        payment_method: cells.one_of(6, &PaymentMethod::ALL, |method| method as u8)?,
+        status: cells.one_of(7, &Status::ALL, |status| status as u8)?,
+        limits,
+        rung: cells.num(10)?,
+    };
+    let mut account = Account::new(cells.text(1, |text| CustomerId::new(text).ok())?, profile);
+    account.codes_issued = cells.num(11)?;
+    account.live_code = cells.opt_made(12, Handle::new)?;
+    account.record = Record {
+        on_time_bills: cells.num(17)?,
+        purchases: cells.num(18)?,
+        months_active: cells.num(19)?,
+        latest: cells.opt_made(20, Month::from_number)?,
+    };
+    account.touched = cells.lsn(21)?.into();
+    account.month = open_month(cells)?;
+    Ok(account)
+}
+
+/// The columns of [`account`].
+const ACCOUNTS: &str = "SELECT customer, customer_id, identity, identity_reason, birth_date, guardian_consent,
+    payment_method, status, limit_total, limit_in_store, rung, codes_issued, live_code, credit, month, in_store, online,
+    on_time_bills, purchases, months_active, latest_month, touched, beside
+    FROM account WHERE customer >= ?1 AND customer < ?2 ORDER BY customer";
+
+/// What the row of one customer says, and whether more of them lies beside it.
+pub(crate) fn account_row(db: &Connection, customer: i64) -> Result<Option<(Account, bool)>, LedgerError> {
+    first(db, ACCOUNTS, [customer, customer + 1], |cells| Ok((account(cells)?, cells.int(22)? != 0)))
+}
+
+/// The accounts from customer `from` to before `to`, all of them.
+pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Account>, LedgerError> {
+    let mut accounts = db.prepare_cached(ACCOUNTS)?;
+    let mut holds = db.prepare_cached(
+        "SELECT customer, order_lsn, channel, amount, expires_at FROM hold
+        WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, order_lsn",
+    )?;
+    let mut dossiers = db.prepare_cached(
+        "SELECT customer, body FROM dossier WHERE customer >= ?1 AND customer < ?2 ORDER BY customer",
+    )?;
+    let mut stories = db.prepare_cached(STORIES)?;
+    let mut changes = db.prepare_cached(CHANGES)?;
+    let mut stories = PerCustomer::new(stories.query([from, to])?, story)?;
+    let mut changes = PerCustomer::new(changes.query([from, to])?, story_change)?;
+    let mut dossiers = PerCustomer::new(dossiers.query([from, to])?, |cells| cells.blob(1, Dossier::from_bytes))?;
+    let mut holds = PerCustomer::new(holds.query([from, to])?, hold)?;
+    let mut rows = accounts.query([from, to])?;
+    let mut read = Vec::with_capacity(checkpoint::BLOCK);
+    for number in from..to {
+        let row = rows.next()?.filter(|row| row.get(0) == Ok(number));
+        let cells = Cells(row.ok_or_else(|| LedgerError::Corrupt("customers are missing".to_owned()))?);
+        let ix = cells.customer(0)?;
+        let mut account = account(&cells)?;
+        let Dossier { bills: _, credit_since, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
+        let debt = Debt {
+            holds: holds.of(ix)?.into(),
+            bills: with_changes(stories.of(ix)?, changes.of(ix)?)?.into(),
+            credit: cells.yen(13)?,
+            credit_since,
+            notes: (notes != Notes::default()).then(|| Box::new(notes)),
+        };
+        account.debt = (debt != Debt::default()).then(|| Box::new(debt));
+        read.push(account);
+    }
+    let is_read = [holds.is_read(), dossiers.is_read(), stories.is_read(), changes.is_read()];
+    if is_read.contains(&false) {
+        return Err(stray());
+    }
+    Ok(read)
+}
+
+/// The month that the customer's own row holds; one without principal says nothing.
+fn open_month(cells: &Cells<'_>) -> Result<Option<OpenMonth>, LedgerError> {
+    let sums = [(Channel::InStore, cells.yen(15)?), (Channel::Online, cells.yen(16)?)];
+    let Some((channel, amount)) = sums.into_iter().find(|(_, amount)| !amount.is_zero()) else { return Ok(None) };
+    Ok(Some(OpenMonth { month: cells.month(14)?, channel, amount }))
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use super::rows::order_state;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{
@@ -18,6 +17,15 @@ use crate::domain::model::time::{Date, Millis, Month};
 use crate::domain::state::receipts::Receipt;
 use crate::journal::codec;
 use crate::ledger::LedgerError;
+
+/// `decision.state`.
+pub(crate) mod order_state {
+    pub const TOMBSTONE: u8 = 1;
+    pub const DENIED: u8 = 2;
+    pub const HELD: u8 = 3;
+    pub const CAPTURED: u8 = 4;
+    pub const CANCELLED: u8 = 5;
+}
 
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
 const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, d.customer, d.channel, d.handle,

@@ -1,5 +1,6 @@
 //! The rows of facts, as SQLite takes them: statements, and nothing that decides what a fact comes to.
 
+use crate::ledger::sqlite::read::order_state;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 
 use super::codes::{CODE, PAID_BEFORE, forget_codes, trial};
@@ -21,15 +22,6 @@ use crate::journal::codec::{self, applied_to_bytes};
 use crate::ledger::LedgerError;
 use crate::ledger::movements::{About, Movement};
 use crate::ledger::posting::{At, Change, OrderChange, Rows};
-
-/// `decision.state`.
-pub(crate) mod order_state {
-    pub const TOMBSTONE: u8 = 1;
-    pub const DENIED: u8 = 2;
-    pub const HELD: u8 = 3;
-    pub const CAPTURED: u8 = 4;
-    pub const CANCELLED: u8 = 5;
-}
 
 const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, store_id,
     terminal_id, customer, channel, handle, trial, amount, fingerprint, policy, decided_at, state, reason,
