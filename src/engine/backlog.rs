@@ -221,7 +221,7 @@ mod tests {
         let mut backlog = Backlog::new(5 * MS, start);
         buy(&inbox, "new");
         buy(&inbox, "known");
-        drop(inbox.submit(OnOrder::Cancel(Cancel::new(key("x"), None)).into(), None).unwrap());
+        drop(inbox.submit(OnOrder::Cancel(Cancel::new(key("x"))).into(), None).unwrap());
         let later = start + 300 * MS;
         let mut shed = Vec::new();
         backlog.park(&queues, later, |ticket| name(ticket) == "known", |ticket| shed.push(name(&ticket)));

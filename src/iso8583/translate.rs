@@ -74,7 +74,6 @@ pub enum Asks<'m> {
         original: OrderId,
         of: Of,
         kept: Option<Yen>,
-        code: Option<Presented<'m>>,
     },
     /// Of a refund, and its amount.
     RefundReversal {
@@ -152,7 +151,7 @@ fn request<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
                 Some(b"12" | b"22") => Of::Advice,
                 _ => Of::Sale,
             };
-            Asks::Reversal { original: original()?, of, kept: replacement(message)?, code: presented(message) }
+            Asks::Reversal { original: original()?, of, kept: replacement(message)? }
         }
         Kind::Financial if is_refund => {
             in_yen(message)?;

@@ -9,7 +9,7 @@ use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::OnOrder;
 use crate::domain::model::ids::{MerchantId, RefundId};
 use crate::domain::model::request::{
-    Advice, CaptureAdvice, Named, OrderKey, Payer, Post, Refund, Reverse, ReverseRefund, Scanned,
+    Advice, CaptureAdvice, Named, OrderKey, Payer, Post, Refund, Reverse, ReverseRefund,
 };
 use crate::engine::client::{Client, NoAnswer};
 use crate::iso8583::translate::{Asks, Presented, Request, Wrong};
@@ -51,15 +51,9 @@ impl OrderMessage {
                 let refund = Refund { sale, refund_id: refund_id()?, amount: *amount, customer: None, paid_at: None };
                 (OnOrder::Refund(refund), None)
             }
-            Asks::Reversal { original, of, kept, code } => {
-                let reverse = Reverse {
-                    original: key(*original),
-                    of: *of,
-                    kept: *kept,
-                    handle: read(*code).and_then(|scan| Scanned::from(scan).handle()),
-                    refund_id: refund_id()?,
-                    must_be_known,
-                };
+            Asks::Reversal { original, of, kept } => {
+                let reverse =
+                    Reverse { original: key(*original), of: *of, kept: *kept, refund_id: refund_id()?, must_be_known };
                 (OnOrder::Reverse(reverse), None)
             }
             Asks::RefundReversal { original, amount } => {

@@ -206,7 +206,7 @@ impl Product {
     }
 
     pub fn cancel(&mut self, sale: usize, now: i64) -> Result<(), Refusal> {
-        let cancel = Cancel::new(self.orders[sale].key, None);
+        let cancel = Cancel::new(self.orders[sale].key);
         let past = Past::Orders(vec![self.orders[sale].clone()]);
         match self.ask(Request::OnOrder { doing: Box::new(OnOrder::Cancel(cancel)), past }, now) {
             Reply::Cancelled { action: CancelAction::Reversed, replayed: false, .. } => Ok(()),

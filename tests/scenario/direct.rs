@@ -419,7 +419,7 @@ impl<C: Core> Direct<C> {
         let is_hold = step.has("hold") || self.order(step, 1).is_some_and(|order| self.was_hold(&order));
         let of = if is_hold { Of::Hold } else { Of::Sale };
         let refund_id = RefundId::new(&format!("{}-{}", step.word(0), step.verb)).unwrap();
-        let reverse = Reverse { original, of, kept, handle: None, refund_id, must_be_known: false };
+        let reverse = Reverse { original, of, kept, refund_id, must_be_known: false };
         for _ in 0..2 {
             self.told(OnOrder::Reverse(reverse));
         }
@@ -435,7 +435,7 @@ impl<C: Core> Direct<C> {
         if by_network {
             self.reverse(step, key, None);
         }
-        match self.ask_on_order(OnOrder::Cancel(Cancel::new(key, None))) {
+        match self.ask_on_order(OnOrder::Cancel(Cancel::new(key))) {
             Reply::Cancelled { action, replayed, .. } => {
                 assert!(!by_network || replayed || action.name() == "none", "it was reversed before");
                 format!("{}{}", action.name(), if replayed { " replayed" } else { "" })

@@ -71,7 +71,7 @@ fn on_order(doing: OnOrder) -> Request {
 }
 
 fn cancel(order: &str) -> Request {
-    on_order(OnOrder::Cancel(Cancel::new(key(order), None)))
+    on_order(OnOrder::Cancel(Cancel::new(key(order))))
 }
 
 fn ask(engine: &mut Engine, requests: &[Request]) -> Vec<Reply> {

@@ -138,7 +138,7 @@ impl History {
             35..68 => self.authorize(),
             68..72 => return self.advise(),
             72..76 => {
-                let cancel = Cancel::new(self.order_key(), None);
+                let cancel = Cancel::new(self.order_key());
                 return self.ask_on_order(OnOrder::Cancel(cancel));
             }
             76..78 => return self.by_network(),
@@ -452,7 +452,7 @@ impl History {
             }
             number => {
                 let kept = (number == 3).then_some(amount);
-                OnOrder::Reverse(Reverse { original, of, kept, handle: None, refund_id, must_be_known: false })
+                OnOrder::Reverse(Reverse { original, of, kept, refund_id, must_be_known: false })
             }
         };
         self.ask_on_order(doing);

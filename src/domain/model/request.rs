@@ -230,16 +230,14 @@ pub enum Named {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancel {
     pub key: OrderKey,
-    /// The code, where the register still has it; it names the part and speeds the way.
-    pub handle: Option<Handle>,
     /// The caller takes back what was sold at these terminals; at any, if there are none.
     pub terminals: Option<Arc<[TerminalKey]>>,
 }
 
 impl Cancel {
     /// By a caller who is bound to no terminal.
-    pub const fn new(key: OrderKey, handle: Option<Handle>) -> Self {
-        Self { key, handle, terminals: None }
+    pub const fn new(key: OrderKey) -> Self {
+        Self { key, terminals: None }
     }
 }
 
@@ -281,8 +279,6 @@ pub struct Reverse {
     pub of: Of,
     /// Not all of it is taken back: so much stays.
     pub kept: Option<Yen>,
-    /// The code, where it was sent again; it names the part and speeds the way.
-    pub handle: Option<Handle>,
     /// The name of a refund, where only a refund can give back what is left.
     pub refund_id: RefundId,
     /// The name can be none of an order that is still to come, so it is not remembered.

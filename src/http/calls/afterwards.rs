@@ -10,7 +10,7 @@ use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order;
 use crate::domain::model::order::{AppliedTo, Destination, Order, RefundMade};
-use crate::domain::model::request::{Cancel, Capture, Named, OrderKey, Refund, Scanned};
+use crate::domain::model::request::{Cancel, Capture, Named, OrderKey, Refund};
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
 use crate::http::decision::Decision;
@@ -131,7 +131,9 @@ pub(crate) async fn refund_by(edge: &Edge, refund: Refund, past: Past) -> Result
 struct CancelBody {
     merchant_id: Text<MerchantId>,
     order_id: Text<OrderId>,
-    code: Option<String>,
+    /// Taken and not read: nothing is undone by whom the code names.
+    #[serde(rename = "code")]
+    _code: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -153,10 +155,8 @@ pub(crate) async fn cancel(asked: &Asked) -> Result<Answer, Problem> {
         return Err(problem.with_field("/merchant_id", "is not one of this key's"));
     }
     check_terminal(asked, key).await?;
-    // It only speeds the way: nothing is undone by whom the code names.
-    let handle = body.code.and_then(|text| Scanned::from(asked.edge.client.read_scan(&text)).handle());
     let terminals = asked.known()?.caller.terminals.clone();
-    match asked.edge.client.ask_on_order(OnOrder::Cancel(Cancel { key, handle, terminals })).await?.reply {
+    match asked.edge.client.ask_on_order(OnOrder::Cancel(Cancel { key, terminals })).await?.reply {
         Reply::Cancelled { action, authorization, replayed } => {
             Answer::ok(&CancelShown { action: action.name(), authorization_id: authorization, replayed })
         }
