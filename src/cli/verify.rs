@@ -248,7 +248,7 @@ fn check_books(books: &dyn Books, at: &State, decided: u64, report: &mut Report)
     }
     let sums: BTreeMap<_, _> = books.exposure_sums(at.lsn)?.into_iter().collect();
     for account in at.accounts() {
-        // Holds count until their paper is posted, whether their time has run out or not.
+        // Holds count until their end is posted, whether their time has run out or not.
         let held: u64 = account.holds().iter().map(|hold| hold.amount.get()).sum();
         let billed: u64 = account.bills().map(|bill| bill.unpaid().get()).sum();
         let sum = sums.get(&account.id).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The papers of the calendar: once a day, and after a start, every customer is looked at, and what time has made due
+//! The calendar's round: once a day, and after a start, every customer is looked at, and what time has made due
 //! is recorded: bills issued, late fees, credit to be paid out. Nothing waits for it: an account says the same
 //! before and after. It goes in small steps between requests.
 
@@ -7,8 +7,8 @@ use crate::domain::model::time::{Date, MINUTE, Now};
 
 /// Customers looked at in one step; most owe nothing, and are not looked at closer.
 const LOOKED_AT: u32 = 512;
-/// Papers in one step.
-pub const PAPERS_A_STEP: usize = 2;
+/// Facts recorded in one step.
+pub const FACTS_A_STEP: usize = 2;
 /// With so many bills looked at a step is over, however few customers they were of: some half a millisecond.
 pub const BILLS_A_STEP: usize = 512;
 /// After midnight, ms: yesterday's last sales can be cancelled until then.

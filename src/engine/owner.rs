@@ -29,13 +29,13 @@ use crate::journal::{Batch, TooLarge, codec};
 use crate::metrics::{gauge_value, metrics};
 
 use super::board::{Board, Rules};
-use super::calendar::{BILLS_A_STEP, Calendar, PAPERS_A_STEP};
+use super::calendar::{BILLS_A_STEP, Calendar, FACTS_A_STEP};
 
-/// Expired holds that get their paper in one batch. The room came back by itself; this is only paperwork.
-const PAPERS_A_BATCH: usize = 64;
+/// Holds that ran out and are recorded in one batch. Their room came back by itself.
+const EXPIRED_A_BATCH: usize = 64;
 /// Customers on the board, at most: some 200 bytes each. For others the engine is asked each time.
 const MOST_FOLLOWED: usize = 1_000_000;
-/// With so many records in the open group no papers are added to it.
+/// With so many records in the open group the calendar adds none.
 const ENOUGH_RECORDS: usize = 256;
 /// Entries freed in one batch: more than one batch can add, so memory does not lag.
 const FORGET_A_BATCH: usize = 2_048;
@@ -123,15 +123,15 @@ impl Owner {
         &self.board
     }
 
-    /// Goes on at the time of the wall clock, and writes the papers of holds that have run out.
+    /// Goes on at the time of the wall clock, and records which holds have run out.
     pub fn begin(&mut self, wall: Millis, group: &mut Group) {
-        self.begin_without_papers(wall);
+        self.begin_without_expiry(wall);
         self.expire_holds(group);
     }
 
     /// Goes on at the time of the wall clock, or stays at the last one if the clock went back: what readers were shown, and
     /// codes are judged by, never goes back either.
-    pub fn begin_without_papers(&mut self, wall: Millis) {
+    pub fn begin_without_expiry(&mut self, wall: Millis) {
         let at = wall.max(self.state.time).max(self.now.at);
         if at != self.now.at {
             self.now = Now::at(at);
@@ -142,7 +142,7 @@ impl Owner {
 
     fn expire_holds(&mut self, group: &mut Group) {
         let at = self.now.at;
-        for _ in 0..PAPERS_A_BATCH {
+        for _ in 0..EXPIRED_A_BATCH {
             let Some(hold) = self.holds.first().copied().filter(|(expires, ..)| *expires <= at) else { break };
             self.holds.remove(&hold);
             let (_, order, customer) = hold;
@@ -153,27 +153,27 @@ impl Owner {
     }
 
     /// A step of the day's round, if one is under way. Call it after [`Owner::begin`], no faster than the disk shall
-    /// bear: papers have no hurry.
+    /// bear: what time has made true has no hurry.
     pub fn calendar_step(&mut self, group: &mut Group) {
-        // While the disk stalls, papers wait too.
+        // While the disk stalls, the calendar waits too.
         if group.records.len() >= ENOUGH_RECORDS {
             return;
         }
-        let (mut papers, mut bills) = (0, 0);
+        let (mut facts, mut bills) = (0, 0);
         for ix in self.calendar.step(&self.now, self.state.next_customer()).map(CustomerIx) {
-            if papers == PAPERS_A_STEP || bills >= BILLS_A_STEP {
+            if facts == FACTS_A_STEP || bills >= BILLS_A_STEP {
                 return self.calendar.stopped_at(ix);
             }
             bills += self.state.account(ix).map_or(0, |account| account.bill_keys().count());
             if let Some(event) = calendar(&self.state, ix, &self.now) {
                 self.record_own(&event, group);
-                papers += 1;
+                facts += 1;
             }
         }
     }
 
-    /// Whether the papers of the calendar want more steps soon.
-    pub fn has_papers(&self) -> bool {
+    /// Whether the calendar's round wants more steps soon.
+    pub fn calendar_is_busy(&self) -> bool {
         self.calendar.is_busy()
     }
 
@@ -236,7 +236,7 @@ impl Owner {
         Ok(())
     }
 
-    /// What nobody asked for and nobody waits for. It is true whether its paper is made or not.
+    /// What nobody asked for and nobody waits for. It is true whether it is recorded or not.
     fn record_own(&mut self, event: &Event, group: &mut Group) {
         if let Err(error) = self.record(event, group) {
             tracing::error!(%error, "what time has made true of a customer's account is not recorded");

@@ -71,7 +71,7 @@ pub async fn serve(
         tokio::select! {
             biased;
             // Rare, and so first: on a busy day the calendar would else never come.
-            _ = calendar.tick(), if service.owner.has_papers() && !service.is_stopping() => service.calendar_is_due = true,
+            _ = calendar.tick(), if service.owner.calendar_is_busy() && !service.is_stopping() => service.calendar_is_due = true,
             _ = idle.tick() => service.calendar_is_due = true,
             () = wake.notified() => {}
             _ = look.tick(), if service.is_full() => {}
@@ -158,7 +158,7 @@ impl Service {
         let picked_up = Instant::now();
         let Pending { group, waiting, .. } = &mut groups.open;
         if self.queues.is_stopping.load(Ordering::Relaxed) {
-            self.owner.begin_without_papers(self.clock.now());
+            self.owner.begin_without_expiry(self.clock.now());
         } else {
             self.owner.begin(self.clock.now(), group);
             if std::mem::take(&mut self.calendar_is_due) {

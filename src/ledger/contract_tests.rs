@@ -177,7 +177,7 @@ fn sum(entries: &[Entry], of: impl Fn(&Entry) -> bool) -> i64 {
 pub fn entries_sum_to_the_accounts(make: impl Fn() -> Made) {
     for seed in 40..46 {
         let mut history = History::new(seed, 1_500);
-        history.papers();
+        history.expire_holds();
         history.calendar();
         let mut ledger = make();
         ledger.checkpoint.post(&postings(&history)).unwrap();
@@ -251,7 +251,7 @@ fn sold(event: &Event) -> Option<(&'static str, u64)> {
 pub fn money_is_conserved(make: impl Fn() -> Made) {
     for seed in 60..66 {
         let mut history = History::new(seed, 1_500);
-        history.papers();
+        history.expire_holds();
         history.calendar();
         let mut ledger = make();
         ledger.checkpoint.post(&postings(&history)).unwrap();

@@ -17,7 +17,7 @@ use super::server::{How, Server};
 
 /// What one request may cost everybody else: some 1 ms.
 const MOST_INSTRUCTIONS: u64 = 3_000_000;
-/// Instructions of the owner's thread for a request, and for the calendar's papers.
+/// Instructions of the owner's thread for a request, and for the calendar's steps.
 const COUNTED: [&str; 2] = ["*Owner::take", "*Owner::calendar_step"];
 
 type Act = fn(&mut Buyer);
@@ -180,7 +180,7 @@ fn show(table: &Table, when: &str) {
         let [ten, hundred, most] = [counts[0].0, counts[1].0, *most].map(|count| count / 1_000);
         println!("{command:<26} {ten:>8} {hundred:>8} {most:>8} {:>6}  {who}", wall / 1_000);
     }
-    println!("papers {:>45}\n", table.calendar / 1_000);
+    println!("calendar {:>43}\n", table.calendar / 1_000);
 }
 
 fn check(table: &Table) -> Vec<String> {

@@ -193,14 +193,14 @@ fn a_months_turn_does_not_keep_it_alive() {
     });
     server.signal("TERM");
     assert_eq!(server.wait(WITHIN).code(), Some(0));
-    // Some 10 papers a sync: they take longer than a stop may.
+    // Some 10 of the calendar's facts a sync: they take longer than a stop may.
     let mut server = Server::start(&data, How { through: slow_syncs(20_000), ..How::default() });
     let turn = json!({"now": "2026-12-01T00:20:00+09:00"});
     assert_eq!(server.client().send("ops", "POST", "/sandbox/clock", &turn).status, 200);
     let told = Instant::now();
     server.signal("TERM");
     assert_eq!(server.wait(Duration::from_secs(60)).code(), Some(0));
-    assert!(told.elapsed() < Duration::from_secs(3), "it does not wait for the papers: {:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(3), "it does not wait for the calendar: {:?}", told.elapsed());
     let server = Server::sandbox(&data, &[]);
     // What it did not write comes after the next start.
     let mut client = server.client();

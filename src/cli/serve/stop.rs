@@ -26,7 +26,7 @@ pub(crate) struct Stop(Arc<Shared>);
 struct Shared {
     /// The moment of the first signal.
     begun: watch::Sender<Option<Instant>>,
-    /// The engine's, once there is one: it writes no more papers then.
+    /// The engine's, once there is one: the calendar adds nothing more then.
     engine: Mutex<Option<Arc<AtomicBool>>>,
 }
 

@@ -1,5 +1,5 @@
 //! What a bill comes to at a moment: its fee, late fees and damages, as functions of its story and the time. Nothing
-//! has to run for them to become true; a posting only makes the paper.
+//! has to run for them to become true; a posting only records it.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;

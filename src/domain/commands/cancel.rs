@@ -150,7 +150,7 @@ fn undone(order: &Order, amount: Yen, was_hold: bool) -> Option<Undone> {
     })
 }
 
-/// The paper of a hold whose time ran out, once. It is made from the account, which keeps the hold until then;
+/// Records that a hold's time ran out, once. It is made from the account, which keeps the hold until then;
 /// the order itself may be forgotten the moment its hold has run out.
 pub fn hold_expired(state: &State, customer: CustomerIx, order: Lsn, now: &Now) -> Option<Event> {
     let hold = state.account(customer)?.holds().iter().find(|hold| hold.order == order && hold.expires_at <= now.at)?;

@@ -121,7 +121,7 @@ impl History {
             self.state.forget(self.now, posted, usize::try_from(most).unwrap());
         }
         if self.one_in(3) {
-            self.papers();
+            self.expire_holds();
         }
         let request = match self.below(100) {
             0..6 => self.put_customer(),
@@ -251,7 +251,7 @@ impl History {
         self.events.push((lsn, self.now, event));
     }
 
-    /// The papers of holds that ran out.
+    /// Records which holds ran out.
     pub fn papers(&mut self) {
         let now = Now::at(self.now);
         let all = self.state.accounts().enumerate().flat_map(|(ix, account)| {
@@ -637,13 +637,13 @@ fn a_recalled_order_does_not_take_its_key_back() {
 }
 
 #[test]
-fn a_hold_gets_its_paper_even_if_its_order_was_freed_first() {
+fn a_hold_that_ran_out_is_recorded_even_if_its_order_was_freed_first() {
     let (mut history, id) = one_sale(false);
     history.now = history.now.plus(10 * DAY);
     history.state.forget(history.now, history.state.lsn, 10);
     assert!(history.state.orders.by_lsn(id.lsn).is_none());
-    history.papers();
-    history.papers();
+    history.expire_holds();
+    history.expire_holds();
     assert_eq!(history.kinds.get("HoldExpired"), Some(&1));
     assert!(history.state.accounts().all(|account| account.holds().is_empty()));
 }

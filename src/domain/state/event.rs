@@ -52,7 +52,7 @@ pub enum Event {
     Cancelled(Undone),
     Captured(Captured),
     Refunded(Refunded),
-    /// A hold's time ran out without a capture. The room came back by itself at `expires_at`; this is the paper.
+    /// A hold's time ran out without a capture. The room came back by itself at `expires_at`; this records it.
     HoldExpired(Undone),
     /// An order read back from the ledger because something old is to be refunded, with all its refunds: how it was
     /// recorded before [`Event::Recalled`]. It is read and no longer made.

@@ -101,7 +101,7 @@ fn number(db: &Connection, sql: &str) -> i64 {
 #[test]
 fn the_views_say_what_was_decided() {
     let mut history = History::new(5, 1_500);
-    history.papers();
+    history.expire_holds();
     let Temporary { mut ledger, dir: _dir } = temporary();
     ledger.post(&postings(&history)).unwrap();
     let db = ledger.connection();
