@@ -299,7 +299,7 @@ fn t_11_what_runs_twice_adds_nothing() {
     for (date, payable) in bills {
         house.at(date);
         assert_eq!(house.late("2000", "2021-06").2, payable, "{date}");
-        // The paper of this day is posted before it is repeated.
+        // What this day makes true is posted before it is repeated.
         house.again();
         let before = seen(&mut house);
         for _ in 0..2 {

@@ -252,7 +252,7 @@ impl History {
     }
 
     /// Records which holds ran out.
-    pub fn papers(&mut self) {
+    pub fn expire_holds(&mut self) {
         let now = Now::at(self.now);
         let all = self.state.accounts().enumerate().flat_map(|(ix, account)| {
             let ix = CustomerIx(u32::try_from(ix).unwrap());
