@@ -63,7 +63,7 @@ fn codes(criterion: &mut Criterion) {
     let (keys, issuers) = (Keyring::sandbox(), Issuers::sandbox());
     let issuer = issuers.issuer(sokketsu::code::Form::L24).unwrap();
     let handle = Handle::new(314_159_265).unwrap();
-    let minted = mint(&keys, &issuer, handle, START, 300, 7, 0xA1B2_C3D4).ok().unwrap();
+    let minted = mint(&keys, keys.active(), &issuer, handle, START, 300, 7, 0xA1B2_C3D4).ok().unwrap();
     let mut group = criterion.benchmark_group("codes");
     group.bench_function("verify a barcode", |bencher| {
         bencher.iter(|| read(black_box(&minted.barcode), &issuers, &keys, START + 5_000));
@@ -72,7 +72,7 @@ fn codes(criterion: &mut Criterion) {
         bencher.iter(|| read(black_box(&minted.qr), &issuers, &keys, START + 5_000));
     });
     group.bench_function("mint both forms", |bencher| {
-        bencher.iter(|| mint(&keys, &issuer, black_box(handle), START, 300, 7, 1));
+        bencher.iter(|| mint(&keys, keys.active(), &issuer, black_box(handle), START, 300, 7, 1));
     });
     group.finish();
 }

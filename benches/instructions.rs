@@ -121,7 +121,7 @@ fn judge(sale: Sale) {
 fn mint_a_code() {
     let (keys, issuers) = (Keyring::sandbox(), Issuers::sandbox());
     let (issuer, handle) = (issuers.issuer(Form::L24).unwrap(), Handle::new(314_159_265).unwrap());
-    repeat(|| mint(&keys, &issuer, black_box(handle), START, 300, 7, 1));
+    repeat(|| mint(&keys, keys.active(), &issuer, black_box(handle), START, 300, 7, 1));
 }
 
 fn verify(text: fn(&sokketsu::code::Minted) -> &str) {

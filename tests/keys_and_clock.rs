@@ -9,7 +9,7 @@ mod iso;
 use http_support::{Client, House, Plan, purchase};
 use iso::{Peer, Text, sale};
 use serde_json::{Value, json};
-use sokketsu::code::{Form, GenerationKeys, Issuers, KeyState, Keyring, Minted, SecretKey, mint_with_generation};
+use sokketsu::code::{Form, GenerationKeys, Issuers, KeyState, Keyring, Minted, SecretKey, mint};
 use sokketsu::domain::model::ids::Handle;
 use sokketsu::domain::model::time::{MINUTE, Millis};
 use sokketsu::link::Options;
@@ -77,7 +77,7 @@ fn sealed_with_old_keys(code: &Value) -> Minted {
     let issued = Millis::parse(code["issued_at"].as_str().unwrap()).unwrap().0;
     let issuers = Issuers::sandbox();
     let issuer = issuers.issuer(Form::L24).unwrap();
-    mint_with_generation(&rotated(), 0, &issuer, handle, issued, 300, counter, random).unwrap()
+    mint(&rotated(), 0, &issuer, handle, issued, 300, counter, random).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn a_seal_of_keys_that_leaked_pays_nothing_and_is_counted() {
     let now = sokketsu::clock::Clock::system().now().0;
     for n in 0..5 {
         let handle = Handle::new(900_000_000 + n).unwrap();
-        let minted = mint_with_generation(&rotated(), 0, &issuer, handle, now, 300, 1, 2).unwrap();
+        let minted = mint(&rotated(), 0, &issuer, handle, now, 300, 1, 2).unwrap();
         let scan = if n % 2 == 0 { minted.barcode } else { minted.qr };
         let answer = pay(&mut client, &format!("G-{n}"), &scan, "T02").await;
         assert_eq!(answer["reason"], "code_invalid", "{answer}");

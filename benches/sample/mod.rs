@@ -36,7 +36,7 @@ pub fn scanned(_: &str) -> Scanned {
 /// The texts of a live code of [`START`].
 pub fn minted(keys: &Keyring, issuers: &Issuers) -> Minted {
     let issuer = issuers.issuer(Form::L24).unwrap();
-    mint(keys, &issuer, Handle::new(314_159_265).unwrap(), START, 300, 7, 0xA1B2_C3D4).ok().unwrap()
+    mint(keys, keys.active(), &issuer, Handle::new(314_159_265).unwrap(), START, 300, 7, 0xA1B2_C3D4).ok().unwrap()
 }
 
 /// An approval: its fact, and what its answer tells.

@@ -10,7 +10,9 @@ use super::issuers::{Form, Issuer};
 use super::keyring::Keyring;
 use super::qr::Facts;
 use super::{barcode, qr, seal};
+use crate::domain::model::code::barcode_epoch;
 use crate::domain::model::ids::Handle;
+use crate::domain::model::time::{Millis, SECOND};
 
 /// The two renderings of one code. No `Debug`: a live code is not for logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,26 +34,12 @@ pub enum MintError {
     Time,
 }
 
-/// Mints under the generation that issues.
+/// Mints under one generation: the one that issues or, to show a code again after a rotation, the one it was issued with.
 ///
 /// `issued_at_ms` is Unix milliseconds, of which codes carry the whole seconds; `ttl_s` is
 /// seconds; `counter` and `random` make the QR unique and are checked against the record.
+#[expect(clippy::too_many_arguments, reason = "keys and the facts of one code")]
 pub fn mint(
-    keys: &Keyring,
-    issuer: &Issuer<'_>,
-    handle: Handle,
-    issued_at_ms: i64,
-    ttl_s: u16,
-    counter: u16,
-    random: u32,
-) -> Result<Minted, MintError> {
-    mint_with_generation(keys, keys.active(), issuer, handle, issued_at_ms, ttl_s, counter, random)
-}
-
-/// As [`mint`], under the generation a code was first issued with: for showing it again after a
-/// rotation.
-#[expect(clippy::too_many_arguments, reason = "as `mint`, and the generation")]
-pub fn mint_with_generation(
     keys: &Keyring,
     generation: u8,
     issuer: &Issuer<'_>,
@@ -68,7 +56,7 @@ pub fn mint_with_generation(
     let tok19 = body.tok19();
     let barcode = match issuer.form {
         Form::L24 => {
-            let epoch = seal::epoch_of(i64::from(issued_at) * 1_000);
+            let epoch = barcode_epoch(Millis(i64::from(issued_at) * SECOND));
             barcode::l24(&body, seal::barcode_mac(usable, &body.ascii(), epoch))
         }
         Form::Tok19 => digits_text(&tok19),
@@ -96,7 +84,7 @@ mod tests {
         let (ring, issuers) = (Keyring::sandbox(), Issuers::sandbox());
         let issuer = issuers.issuer(Form::L24).unwrap();
         for ms in [0, 1, 999] {
-            let code = mint(&ring, &issuer, handle(), ISSUED_MS + ms, 300, 7, 0xA1B2_C3D4);
+            let code = mint(&ring, ring.active(), &issuer, handle(), ISSUED_MS + ms, 300, 7, 0xA1B2_C3D4);
             let code = code.unwrap();
             assert_eq!(code.barcode, "900099991314159265005632");
             assert_eq!(
@@ -116,7 +104,8 @@ mod tests {
         let prefix = Prefix::parse("90009999").unwrap();
         let issuers = Issuers::new(vec![(prefix, Form::Tok19)], vec![application]).unwrap();
         let issuer = issuers.issuer(Form::Tok19).unwrap();
-        let code = mint(&Keyring::sandbox(), &issuer, handle(), ISSUED_MS, 60, 7, 1).unwrap();
+        let code =
+            mint(&Keyring::sandbox(), Keyring::sandbox().active(), &issuer, handle(), ISSUED_MS, 60, 7, 1).unwrap();
         assert_eq!(code.barcode, "9000999913141592657");
     }
 
@@ -130,11 +119,11 @@ mod tests {
         let before = Keyring::new([old(KeyState::Active)]).unwrap();
         let during = Keyring::new([old(KeyState::VerifyOnly), new(KeyState::Active)]).unwrap();
         let after = Keyring::new([old(KeyState::Retired), new(KeyState::Active)]).unwrap();
-        let first = mint(&before, &issuer, handle(), ISSUED_MS, 300, 7, 1).ok();
-        let again = |ring| mint_with_generation(ring, 0, &issuer, handle(), ISSUED_MS, 300, 7, 1);
+        let first = mint(&before, before.active(), &issuer, handle(), ISSUED_MS, 300, 7, 1).ok();
+        let again = |ring| mint(ring, 0, &issuer, handle(), ISSUED_MS, 300, 7, 1);
         assert!(first.is_some() && first == again(&during).ok());
         assert_eq!(again(&after).err(), Some(MintError::Generation(0)));
-        let fresh = mint(&during, &issuer, handle(), ISSUED_MS, 300, 7, 1).unwrap();
+        let fresh = mint(&during, during.active(), &issuer, handle(), ISSUED_MS, 300, 7, 1).unwrap();
         assert!(fresh.barcode.starts_with("900099994"));
     }
 
@@ -142,7 +131,7 @@ mod tests {
     fn times_outside_32_bits_are_refused() {
         let (ring, issuers) = (Keyring::sandbox(), Issuers::sandbox());
         let issuer = issuers.issuer(Form::L24).unwrap();
-        let at = |ms| mint(&ring, &issuer, handle(), ms, 300, 0, 0).err();
+        let at = |ms| mint(&ring, ring.active(), &issuer, handle(), ms, 300, 0, 0).err();
         let last = i64::from(u32::MAX) * 1_000 + 999;
         assert_eq!(at(0), None);
         assert_eq!(at(last), None);

@@ -96,8 +96,8 @@ pub enum IssuersError {
 /// All prefixes and AIDs that are ours; the first of a form is the one that issues in that form.
 #[derive(Debug, Clone)]
 pub struct Issuers {
-    prefixes: Vec<(Prefix, Form)>,
-    applications: Vec<Application>,
+    pub(crate) prefixes: Vec<(Prefix, Form)>,
+    pub(crate) applications: Vec<Application>,
 }
 
 /// What one code is issued under.
@@ -129,7 +129,7 @@ impl Issuers {
         Ok(Self { prefixes, applications })
     }
 
-    /// The test prefix and test AID.
+    /// The test prefix and test AID: a sandbox's, where none are written.
     #[expect(clippy::expect_used, reason = "constants, used by every test")]
     pub fn sandbox() -> Self {
         let parts = || {

@@ -28,7 +28,7 @@ pub(crate) mod seal;
 pub mod tlv;
 
 pub use body::{Body, Prefix};
-pub use issue::{MintError, Minted, mint, mint_with_generation};
+pub use issue::{MintError, Minted, mint};
 pub use issuers::{Aid, Application, Form, Issuer, Issuers, IssuersError, Label};
 pub use keyring::{GenerationKeys, KeyState, Keyring, KeyringError, SecretKey, is_published_test_key};
 pub use scan::{InvalidWhy, Proof, Scan, bare, read, read_split};

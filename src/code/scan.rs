@@ -11,9 +11,11 @@ use super::body::{BODY_DIGITS, Body, BodyError, Prefix, TOK19_DIGITS, number};
 use super::issuers::{Form, Issuers};
 use super::keyring::{Keyring, NotUsable, Usable};
 use super::{emv, qr, seal};
+use crate::domain::model::code::barcode_epoch;
 use crate::domain::model::ids::Handle;
 pub use crate::domain::model::request::Proof;
 use crate::domain::model::request::Scanned;
+use crate::domain::model::time::Millis;
 
 /// The longest text judged: what EMV asks of a reader, in characters.
 pub const MAX_TEXT: usize = 512;
@@ -97,7 +99,7 @@ impl OldBarcode {
         let handle = self.handle;
         let fits =
             record.filter(|(_, generation)| *generation == self.generation).is_some_and(|(issued_ms, generation)| {
-                let epoch = seal::epoch_of(issued_ms);
+                let epoch = barcode_epoch(Millis(issued_ms));
                 keys.usable(generation).is_ok_and(|keys| seal::is_of_epoch(keys, &self.body, self.mac, epoch))
             });
         if fits { Scan::Stale { handle } } else { Scan::Forged { handle } }
@@ -216,7 +218,7 @@ fn read_l24(digits: &[u8], keys: &Keyring, now_ms: i64) -> Result<Scan, InvalidW
         Err(why) => return Ok(Scan::Unverifiable { handle, why }),
     };
     let generation = body.version();
-    Ok(match seal::current_epoch(usable, text, mac, seal::epoch_of(now_ms)) {
+    Ok(match seal::current_epoch(usable, text, mac, barcode_epoch(Millis(now_ms))) {
         Some(epoch) => Scan::Sealed { handle, generation, proof: Proof::Barcode { epoch } },
         None => Scan::Old(OldBarcode { body: *text, mac, handle, generation }),
     })
@@ -657,8 +659,8 @@ mod tests {
         let before = Keyring::new([old(KeyState::Active)]).unwrap();
         let during = Keyring::new([old(KeyState::VerifyOnly), new(KeyState::Active)]).unwrap();
         let after = Keyring::new([old(KeyState::Retired), new(KeyState::Active)]).unwrap();
-        let first = mint(&before, &issuer, handle(), ISSUED_MS, 300, 1, 2).ok().unwrap();
-        let second = mint(&during, &issuer, handle(), ISSUED_MS, 300, 1, 2).ok().unwrap();
+        let first = mint(&before, before.active(), &issuer, handle(), ISSUED_MS, 300, 1, 2).ok().unwrap();
+        let second = mint(&during, during.active(), &issuer, handle(), ISSUED_MS, 300, 1, 2).ok().unwrap();
         let generation = |text: &str, ring| match read(text, &issuers, ring, ISSUED_MS) {
             Scan::Sealed { generation, .. } => Ok(generation),
             Scan::Unverifiable { handle: of, why } if of == handle() => Err(why),
@@ -696,7 +698,7 @@ mod tests {
             let [a, b, c, d, e, f, g, h] = dice.next().to_be_bytes();
             let (counter, random) = (u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]));
             let ttl = u16::from_be_bytes([g, h]);
-            let code = mint(&ring, &issuer, handle, issued, ttl, counter, random).ok().unwrap();
+            let code = mint(&ring, ring.active(), &issuer, handle, issued, ttl, counter, random).ok().unwrap();
             let epoch = u64::try_from(issued / EPOCH_MS).unwrap();
             let age = i64::from(ttl) * 9;
             let seen = read(&code.barcode, &issuers, &ring, issued + age);

@@ -14,16 +14,8 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 use super::body::{BODY_DIGITS, TOK19_DIGITS};
 use super::keyring::Usable;
 
-/// Length of a barcode epoch: 600 s, twice the longest life of a code, so that a live code is of
-/// this epoch or the one before.
-const EPOCH_MS: i64 = 600_000;
 /// Six decimal digits of MAC.
 const MAC_RANGE: u64 = 1_000_000;
-
-/// The epoch of a time in Unix milliseconds; times before 1970 count as its start.
-pub(super) fn epoch_of(unix_ms: i64) -> u64 {
-    u64::try_from(unix_ms / EPOCH_MS).unwrap_or(0)
-}
 
 /// The barcode's MAC, below 10^6.
 pub(super) fn barcode_mac(keys: Usable<'_>, body: &[u8; BODY_DIGITS], epoch: u64) -> u64 {
@@ -76,6 +68,8 @@ mod tests {
 
     use super::*;
     use crate::code::keyring::Keyring;
+    use crate::domain::model::code::barcode_epoch;
+    use crate::domain::model::time::Millis;
 
     const BODY: &[u8; BODY_DIGITS] = b"900099991314159265";
     const EPOCH: u64 = 2_992_372;
@@ -87,7 +81,7 @@ mod tests {
         let full = finish(keys.barcode().chain_update(b"CPB1").chain_update(BODY).chain_update(EPOCH.to_be_bytes()));
         assert_eq!(full[..8], 0x3d9f_dd52_34c5_6040_u64.to_be_bytes());
         assert_eq!(barcode_mac(keys, BODY, EPOCH), 5_632);
-        assert_eq!(epoch_of(1_795_423_500_000), EPOCH);
+        assert_eq!(barcode_epoch(Millis(1_795_423_500_000)), EPOCH);
     }
 
     #[test]
@@ -133,11 +127,11 @@ mod tests {
 
     #[test]
     fn epochs_of_odd_times() {
-        assert_eq!(epoch_of(0), 0);
-        assert_eq!(epoch_of(599_999), 0);
-        assert_eq!(epoch_of(600_000), 1);
-        assert_eq!(epoch_of(-1), 0);
-        assert_eq!(epoch_of(i64::MIN), 0);
+        assert_eq!(barcode_epoch(Millis(0)), 0);
+        assert_eq!(barcode_epoch(Millis(599_999)), 0);
+        assert_eq!(barcode_epoch(Millis(600_000)), 1);
+        assert_eq!(barcode_epoch(Millis(-1)), 0);
+        assert_eq!(barcode_epoch(Millis(i64::MIN)), 0);
         let ring = Keyring::sandbox();
         let keys = ring.usable(1).unwrap();
         for now in [0, 1, 2, 143, u64::MAX] {

@@ -25,9 +25,6 @@ use crate::engine::inbox::Bounds;
 use crate::http::trust::signature::Freshness;
 
 const MIB: u64 = 1024 * 1024;
-/// The sandbox's, where none are written.
-const TEST_PREFIX: &str = "90009999";
-const TEST_AID: &str = "F0000000000001";
 
 pub(super) struct Check {
     pub source: Source,
@@ -82,7 +79,8 @@ impl Check {
     }
 
     /// What something waits for, at most an hour.
-    pub fn timeout(&mut self, key: &str, default: i64) -> Duration {
+    pub fn timeout(&mut self, key: &str, default: Duration) -> Duration {
+        let default = i64::try_from(default.as_millis()).unwrap_or(HOUR);
         Duration::from_millis(self.length(key, default, 100..=HOUR).unsigned_abs())
     }
 
@@ -150,33 +148,39 @@ impl Check {
             self.source.section(section);
         }
         // Higher bounds make one call cost everybody more: the highest are those up to which that was measured.
+        let usual = Settings::default();
         let bounds = CustomerBounds {
-            refunds_per_purchase: self.number("bounds.refunds_per_purchase", 100, 1..=1_000),
-            open_debts: self.number("bounds.open_debts", 1_000, 1..=10_000),
-            changes_per_bill: self.number("bounds.changes_per_bill", 5_000, 1..=50_000),
-            open_slips: self.number("bounds.open_slips", 20, 1..=200),
-            blocks: self.number("bounds.blocks", 100, 1..=1_000),
-            pending_payments: self.number("bounds.pending_payments", 100, 1..=1_000),
+            refunds_per_purchase: self.number(
+                "bounds.refunds_per_purchase",
+                usual.bounds.refunds_per_purchase,
+                1..=1_000,
+            ),
+            open_debts: self.number("bounds.open_debts", usual.bounds.open_debts, 1..=10_000),
+            changes_per_bill: self.number("bounds.changes_per_bill", usual.bounds.changes_per_bill, 1..=50_000),
+            open_slips: self.number("bounds.open_slips", usual.bounds.open_slips, 1..=200),
+            blocks: self.number("bounds.blocks", usual.bounds.blocks, 1..=1_000),
+            pending_payments: self.number("bounds.pending_payments", usual.bounds.pending_payments, 1..=1_000),
         };
+        // As many as 32 bits can number.
         let most = u32::MAX;
-        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let as_many = usize::try_from(most).unwrap_or(usize::MAX);
         Settings {
             // A retry may come two days later (the contract's promise).
-            orders_retain: self.length("orders.retain", 48 * HOUR, 48 * HOUR..=365 * DAY),
-            orders_max: self.number("orders.max", 20_000_000, 1..=u64::from(most)),
-            hold_life: self.length("holds.expire_after", 7 * DAY, MINUTE..=365 * DAY),
-            codes_max: count(self.number("codes.max", 20_000_000, 1..=most)),
-            customers_max: self.number("customers.max", 20_000_000, 1..=most),
-            merchants_max: count(self.number("merchants.max", 1_000_000, 1..=most)),
+            orders_retain: self.length("orders.retain", usual.orders_retain, 48 * HOUR..=365 * DAY),
+            orders_max: self.number("orders.max", usual.orders_max, 1..=u64::from(most)),
+            hold_life: self.length("holds.expire_after", usual.hold_life, MINUTE..=365 * DAY),
+            codes_max: self.number("codes.max", usual.codes_max, 1..=as_many),
+            customers_max: self.number("customers.max", usual.customers_max, 1..=most),
+            merchants_max: self.number("merchants.max", usual.merchants_max, 1..=as_many),
             bounds,
         }
     }
 
-    /// The URL may hold a password: it is never shown.
     fn ledger(&mut self, data: &Path) -> Ledger {
         self.source.section("ledger");
         if let Some(url) = self.read::<String>("ledger.url") {
             let postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+            // The URL may hold a password: it is never shown.
             let problem = if postgres {
                 "PostgreSQL is not supported by this build yet: leave `url` out for the embedded ledger"
             } else {
@@ -255,13 +259,15 @@ impl Check {
 
     fn bad_codes(&mut self) -> Limits {
         self.source.section("bad_codes");
-        let share = self.number("bad_codes.per_key_share", 0.02, 0.0..=1.0);
-        let millionths = Decimal::try_from(share).ok().and_then(|share| (share * Decimal::from(1_000_000)).to_u32());
+        let usual = Limits::default();
+        let share: Option<f64> = self.read("bad_codes.per_key_share");
+        let share = self.number_if_there("bad_codes.per_key_share", share, 0.0..=1.0);
+        let millionths = |share: f64| (Decimal::try_from(share).ok()? * Decimal::from(1_000_000)).to_u32();
         Limits {
-            per_terminal: self.number("bad_codes.per_terminal", 5, 1..=100_000),
-            tok19_per_terminal: self.number("bad_codes.tok19_per_terminal", 2, 1..=100_000),
-            per_key: self.number("bad_codes.per_key", 50, 1..=100_000),
-            per_key_share_ppm: millionths.unwrap_or(20_000),
+            per_terminal: self.number("bad_codes.per_terminal", usual.per_terminal, 1..=100_000),
+            tok19_per_terminal: self.number("bad_codes.tok19_per_terminal", usual.tok19_per_terminal, 1..=100_000),
+            per_key: self.number("bad_codes.per_key", usual.per_key, 1..=100_000),
+            per_key_share_ppm: share.and_then(millionths).unwrap_or(usual.per_key_share_ppm),
         }
     }
 
@@ -296,15 +302,12 @@ impl Check {
             applications.extend(aid.zip(label).map(|(aid, label)| Application { aid, label, form }));
         }
         match issuers {
-            0 if self.flags.sandbox => prefixes.extend(Prefix::parse(TEST_PREFIX).map(|prefix| (prefix, Form::L24))),
+            0 if self.flags.sandbox => prefixes = Issuers::sandbox().prefixes,
             0 => self.bad("issuer", "is missing: an [[issuer]] names a prefix of our codes"),
             _ => {}
         }
         match aids {
-            0 if self.flags.sandbox => {
-                let test = Aid::parse(TEST_AID).ok().zip(Label::parse("TESTPAY").ok());
-                applications.extend(test.map(|(aid, label)| Application { aid, label, form: Form::L24 }));
-            }
+            0 if self.flags.sandbox => applications = Issuers::sandbox().applications,
             0 => self.bad("aid", "is missing: an [[aid]] names our application in a QR"),
             _ => {}
         }

@@ -5,42 +5,39 @@ use std::collections::HashMap;
 use super::check::Check;
 use super::values::LENGTH_FORMS;
 use super::{Acquirer, Link, Server};
+use crate::domain::model::bounds::MOST_YEN;
 use crate::domain::model::ids::MerchantId;
 use crate::domain::model::money::Yen;
-use crate::domain::model::time::{MINUTE, SECOND};
 use crate::hex;
-use crate::iso8583::frame::{Framing, LengthForm};
+use crate::iso8583::frame::Framing;
 use crate::iso8583::message::Layout;
 use crate::iso8583::translate::padded;
 use crate::link::acquirers::{AcquirerId, Fingerprint};
 use crate::link::{NetworkCodes, Options};
 
-/// Yen that a network's own approvals may put on a customer above the limits in a day, at most.
-const MOST_STAND_IN: u64 = 9_999_999;
-
 impl Check {
     pub(super) fn link(&mut self) -> Link {
         self.source.section("iso8583");
-        let usual = NetworkCodes::default();
+        let usual = Options::default();
         let codes = NetworkCodes {
-            sign_on: self.network_code("iso8583.sign_on", usual.sign_on),
-            sign_off: self.network_code("iso8583.sign_off", usual.sign_off),
-            echo: self.network_code("iso8583.echo", usual.echo),
+            sign_on: self.network_code("iso8583.sign_on", usual.codes.sign_on),
+            sign_off: self.network_code("iso8583.sign_off", usual.codes.sign_off),
+            echo: self.network_code("iso8583.echo", usual.codes.echo),
         };
         if codes.sign_on == codes.sign_off || codes.sign_on == codes.echo || codes.sign_off == codes.echo {
             self.bad("iso8583", "`sign_on`, `sign_off` and `echo` must be three different codes of element 70");
         }
-        let length = self.word("iso8583.length", &LENGTH_FORMS).unwrap_or(LengthForm::Binary);
+        let length = self.word("iso8583.length", &LENGTH_FORMS).unwrap_or(usual.framing.length);
         let options = Options {
-            framing: Framing { length, tpdu: self.read("iso8583.tpdu").unwrap_or(false) },
-            layout: Layout { hex_bitmap: self.read("iso8583.hex_bitmap").unwrap_or(false) },
+            framing: Framing { length, tpdu: self.read("iso8583.tpdu").unwrap_or(usual.framing.tpdu) },
+            layout: Layout { hex_bitmap: self.read("iso8583.hex_bitmap").unwrap_or(usual.layout.hex_bitmap) },
             codes,
-            requires_sign_on: self.read("iso8583.require_sign_on").unwrap_or(false),
-            max_connections: self.number("iso8583.max_connections", 64, 1..=65_536),
-            max_in_flight: self.number("iso8583.max_in_flight", 4_096, 1..=65_536),
-            deadline: self.timeout("iso8583.deadline", SECOND),
-            idle: self.timeout("iso8583.idle", MINUTE),
-            patience: self.timeout("iso8583.patience", 10 * SECOND),
+            requires_sign_on: self.read("iso8583.require_sign_on").unwrap_or(usual.requires_sign_on),
+            max_connections: self.number("iso8583.max_connections", usual.max_connections, 1..=65_536),
+            max_in_flight: self.number("iso8583.max_in_flight", usual.max_in_flight, 1..=65_536),
+            deadline: self.timeout("iso8583.deadline", usual.deadline),
+            idle: self.timeout("iso8583.idle", usual.idle),
+            patience: self.timeout("iso8583.patience", usual.patience),
         };
         Link { options, tls: self.tls("iso8583.tls"), acquirers: self.acquirers() }
     }
@@ -105,7 +102,7 @@ impl Check {
         if self.read(key).unwrap_or(false) {
             let what = "with `stand_in = true` it bounds the yen a customer and day above the limits";
             let yen = self.required(bound, yen, what);
-            return self.number_if_there(bound, yen, 0..=MOST_STAND_IN).map(Yen::new);
+            return self.number_if_there(bound, yen, 0..=MOST_YEN).map(Yen::new);
         }
         if yen.is_some() {
             self.bad(bound, "says nothing without `stand_in = true`");

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::check::Check;
 use super::{Link, Server, Tls};
-use crate::domain::model::time::SECOND;
 use crate::files;
 use crate::files::Access;
+use crate::http::Options;
 
 const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -19,6 +19,7 @@ impl Check {
         let http = self.address("server.http", self.flags.http, "--http").unwrap_or(DEFAULT_HTTP);
         let admin = self.address("server.admin", self.flags.admin, "--admin");
         let iso8583 = self.address("server.iso8583", self.flags.iso8583, "--iso8583");
+        let usual = Options::default();
         let server = Server {
             http,
             admin,
@@ -26,12 +27,16 @@ impl Check {
             tls: self.tls("server.tls"),
             insecure: self.read("server.insecure").unwrap_or(false),
             threads: self.number("server.threads", 1, 1..=256),
-            max_connections: self.number("server.max_connections", 4_096, 1..=1_000_000),
-            max_connections_per_ip: self.number("server.max_connections_per_ip", 1_024, 1..=1_000_000),
-            header_timeout: self.timeout("server.header_timeout", 5 * SECOND),
-            body_timeout: self.timeout("server.body_timeout", 5 * SECOND),
-            idle_timeout: self.timeout("server.idle_timeout", 75 * SECOND),
-            drain: Duration::from_secs(self.number("server.drain_seconds", 4, 0..=4)),
+            max_connections: self.number("server.max_connections", usual.max_connections, 1..=1_000_000),
+            max_connections_per_ip: self.number(
+                "server.max_connections_per_ip",
+                usual.max_connections_per_ip,
+                1..=1_000_000,
+            ),
+            header_timeout: self.timeout("server.header_timeout", usual.header_timeout),
+            body_timeout: self.timeout("server.body_timeout", usual.body_timeout),
+            idle_timeout: self.timeout("server.idle_timeout", usual.idle_timeout),
+            drain: Duration::from_secs(self.number("server.drain_seconds", usual.drain_deadline.as_secs(), 0..=4)),
         };
         // Port 0 is a port of the system's choice, each time another.
         let all = [("server.http", Some(http)), ("server.admin", admin), ("server.iso8583", iso8583)];

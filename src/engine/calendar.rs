@@ -3,7 +3,7 @@
 //! before and after. It goes in small steps between requests.
 
 use crate::domain::model::ids::CustomerIx;
-use crate::domain::model::time::{Date, MINUTE, Now};
+use crate::domain::model::time::{Date, Now, VOID_WINDOW};
 
 /// Customers looked at in one step; most owe nothing, and are not looked at closer.
 const LOOKED_AT: u32 = 512;
@@ -11,8 +11,6 @@ const LOOKED_AT: u32 = 512;
 pub const FACTS_A_STEP: usize = 2;
 /// With so many bills looked at a step is over, however few customers they were of: some half a millisecond.
 pub const BILLS_A_STEP: usize = 512;
-/// After midnight, ms: yesterday's last sales can be cancelled until then.
-const BEGINS: i64 = 15 * MINUTE;
 
 /// How far the present round has come.
 #[derive(Debug, Default)]
@@ -24,9 +22,10 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// The customers of the next step. A new day begins a new round; the one before need not be over.
+    /// The customers of the next step. A new day begins a new round once yesterday's last sales can't be cancelled any more;
+    /// the one before need not be over.
     pub fn step(&mut self, now: &Now, customers: CustomerIx) -> std::ops::Range<u32> {
-        let day = Now::at(now.at.plus(-BEGINS)).date;
+        let day = Now::at(now.at.plus(-VOID_WINDOW)).date;
         if self.day.is_none_or(|before| before < day) {
             (self.day, self.next) = (Some(day), Some(CustomerIx(0)));
         }

@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde_path_to_error::Segment;
 
 use super::problem::{INVALID_FIELD, MALFORMED, Problem};
+use crate::domain::model::bounds::MOST_YEN;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::{Identity, Status};
 use crate::domain::model::ids::{Category, CustomerId, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId};
@@ -69,9 +70,9 @@ impl<'de, T: FromText> Deserialize<'de> for Text<T> {
 pub(crate) struct Whole<const MIN: u64, const MAX: u64>(pub(crate) u64);
 
 /// Yen of one call.
-pub(crate) type Amount = Whole<1, 9_999_999>;
+pub(crate) type Amount = Whole<1, MOST_YEN>;
 /// Yen of a limit.
-pub(crate) type LimitYen = Whole<0, 9_999_999>;
+pub(crate) type LimitYen = Whole<0, MOST_YEN>;
 
 impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Whole<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

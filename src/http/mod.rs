@@ -79,13 +79,13 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            max_connections: 10_000,
+            max_connections: 4_096,
             max_connections_per_ip: 1_024,
             idle_timeout: Duration::from_secs(75),
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(5),
             connection_age: Duration::from_secs(3_600),
-            drain_deadline: Duration::from_millis(4_000),
+            drain_deadline: Duration::from_secs(4),
             event_feeds: EVENT_FEEDS,
             open_metrics: true,
         }

@@ -4,6 +4,7 @@
 use super::message::Message;
 use super::private::{CONFIRM_REPEAT, ORIGINAL_TERMINAL, Private, STAND_IN};
 use super::profile::Kind;
+use crate::domain::model::bounds::MOST_YEN;
 use crate::domain::model::ids::{OrderId, TerminalId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::request::{Currency, EntryMode, JPY, Of};
@@ -31,9 +32,6 @@ const fn wrong(code: [u8; 2], element: u8) -> Wrong {
 const fn bad(element: u8) -> Wrong {
     wrong(FORMAT, element)
 }
-
-/// Most yen in one payment.
-const MOST: u64 = 9_999_999;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'m> {
@@ -201,7 +199,7 @@ fn trimmed<'m>(message: &Message<'m>, number: u8) -> Read<&'m str> {
 
 fn amount(message: &Message<'_>) -> Read<Yen> {
     let digits = message.text(4).ok_or(bad(4))?;
-    let yen = digits.parse().ok().filter(|yen| (1..=MOST).contains(yen));
+    let yen = digits.parse().ok().filter(|yen| (1..=MOST_YEN).contains(yen));
     yen.map(Yen::new).ok_or(wrong(AMOUNT, 4))
 }
 
@@ -289,5 +287,5 @@ fn original(
 fn replacement(message: &Message<'_>) -> Read<Option<Yen>> {
     let Some(element) = message.text(95) else { return Ok(None) };
     let yen: u64 = element.get(..12).and_then(|digits| digits.parse().ok()).ok_or(bad(95))?;
-    if yen > MOST { Err(bad(95)) } else { Ok((yen > 0).then(|| Yen::new(yen))) }
+    if yen > MOST_YEN { Err(bad(95)) } else { Ok((yen > 0).then(|| Yen::new(yen))) }
 }

@@ -12,7 +12,7 @@ use crate::domain::model::ids::CustomerIx;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line, Lines};
 use crate::domain::model::purchase::Purchase;
-use crate::domain::model::time::{MINUTE, Millis, Now};
+use crate::domain::model::time::{Millis, Now, VOID_WINDOW};
 
 /// A settlement in the making. Every step is also made on the copy of the account.
 ///
@@ -100,7 +100,7 @@ impl<'a> Draft<'a> {
             self.charge(Charge::Issued { month, method, due, fee, principal });
             let credit = self.account.credit();
             if !credit.is_zero() {
-                let issued_at = month.next().day(1).start().plus(15 * MINUTE);
+                let issued_at = month.next().day(1).start().plus(VOID_WINDOW);
                 self.put_on(key, credit, &Paid::at(issued_at, self.now, Pot::Credit, &Line::FEES_FIRST));
             }
         }

@@ -13,7 +13,7 @@ use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::lateness::Rules;
 use crate::domain::model::bounds::{MOST_LOOKED_BACK, most_kept};
-use crate::domain::model::code::{Code, CodeState, Form, REST};
+use crate::domain::model::code::{Code, CodeState, Form, REST, barcode_epoch, barcode_epoch_start};
 use crate::domain::model::customer::Identity;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::CustomerIx;
@@ -24,7 +24,7 @@ use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::policy::{CategoryAction, Policy};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Authorize, JPY, OrderKey, Payer, Proof, Scanned};
-use crate::domain::model::time::{Now, SECOND};
+use crate::domain::model::time::{Date, Millis, Now, SECOND};
 use crate::domain::state::State;
 use crate::domain::state::event::{Approval, Decided, Event, Outcome};
 
@@ -177,7 +177,7 @@ fn own_code<'a>(state: &'a State, scanned: &Scanned, now: &Now) -> Option<&'a Co
     let code = state.codes.get(scanned.handle()?, now.at)?;
     let issued_second = u64::try_from(code.issued_at.0 / 1_000).unwrap_or(0);
     let own = match scanned {
-        Scanned::Sealed { proof: Proof::Barcode { epoch }, .. } => *epoch == issued_second / 600,
+        Scanned::Sealed { proof: Proof::Barcode { epoch }, .. } => *epoch == barcode_epoch(code.issued_at),
         Scanned::Sealed { proof: Proof::Qr { counter, random, issued_at, .. }, .. } => {
             *counter == code.counter && *random == code.random && u64::from(*issued_at) == issued_second
         }
@@ -253,12 +253,12 @@ fn payer_may_be_known<'a>(
 /// Whether the code would still have its record, had we issued it: then keys of ours that others know made its seal, or it
 /// has none. It is told as a guess, so that guesses at handles are counted.
 fn would_be_remembered(scanned: &Scanned, now: &Now) -> bool {
-    let rests = |second: u64| i64::try_from(second).unwrap_or(i64::MAX).saturating_mul(SECOND).saturating_add(REST);
+    let rests_at = |ended: Millis| now.at < ended.plus(REST);
     match scanned {
         Scanned::Sealed { proof: Proof::Tok19, .. } => true,
-        Scanned::Sealed { proof: Proof::Barcode { epoch }, .. } => now.at.0 < rests(epoch.saturating_mul(600)),
+        Scanned::Sealed { proof: Proof::Barcode { epoch }, .. } => rests_at(barcode_epoch_start(*epoch)),
         Scanned::Sealed { proof: Proof::Qr { issued_at, ttl, .. }, .. } => {
-            now.at.0 < rests(u64::from(*issued_at) + u64::from(*ttl))
+            rests_at(Millis((i64::from(*issued_at) + i64::from(*ttl)) * SECOND))
         }
         _ => false,
     }
@@ -390,13 +390,7 @@ pub(crate) fn approval(state: &State, input: &Authorize, account: &Account, now:
 }
 
 /// When a purchase captured now is to be paid.
-pub fn due_of(
-    state: &State,
-    channel: Channel,
-    method: PaymentMethod,
-    now: &Now,
-    policy: &Policy,
-) -> crate::domain::model::time::Date {
+pub fn due_of(state: &State, channel: Channel, method: PaymentMethod, now: &Now, policy: &Policy) -> Date {
     match channel {
         Channel::NpAtobarai => now.date.plus_days(policy.np_due_days),
         Channel::InStore | Channel::Online => policy.terms.billing.due(method, now.month, &state.calendar),

@@ -13,7 +13,7 @@ use super::past::Past;
 use super::request::{OnOrder, Request};
 use super::{MOST_STEPS, Ruling, dispatch};
 use crate::domain::model::advice::Booked;
-use crate::domain::model::code::Form;
+use crate::domain::model::code::{Form, barcode_epoch};
 use crate::domain::model::customer::{Identity, Limits, Status};
 use crate::domain::model::ids::{
     AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId,
@@ -364,8 +364,8 @@ impl History {
 
     fn scanned(&mut self) -> Scanned {
         let Some((id, handle)) = self.pick_late(&self.codes.clone()) else { return Scanned::Invalid };
-        let issued_at = self.events[usize::try_from(id.lsn.0 - 1).unwrap()].1.0 / 1_000;
-        let issued_at = u32::try_from(issued_at).unwrap();
+        let issued = self.events[usize::try_from(id.lsn.0 - 1).unwrap()].1;
+        let issued_at = u32::try_from(issued.0 / SECOND).unwrap();
         match self.below(30) {
             0 => Scanned::Foreign,
             1 => Scanned::Invalid,
@@ -376,7 +376,7 @@ impl History {
                 Scanned::Sealed { handle, proof: Proof::Tok19 }
             }
             7 => Scanned::Sealed { handle, proof: Proof::Qr { counter: 9, random: 9, issued_at, ttl: 300 } },
-            _ => Scanned::Sealed { handle, proof: Proof::Barcode { epoch: u64::from(issued_at) / 600 } },
+            _ => Scanned::Sealed { handle, proof: Proof::Barcode { epoch: barcode_epoch(issued) } },
         }
     }
 

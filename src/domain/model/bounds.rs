@@ -57,6 +57,8 @@ impl Full {
 pub const fn most_kept(open: usize) -> usize {
     open.saturating_add(open / 2)
 }
+/// Most yen of one payment, and of a limit.
+pub const MOST_YEN: u64 = 9_999_999;
 /// Partial reversals of one purchase, of which a network sends one. They pass beyond the refunds that a register may
 /// make, but not without end: each stays in memory with its purchase.
 pub const MOST_REVERSALS: usize = 1_000;

@@ -3,13 +3,25 @@
 use super::ids::{CodeId, CustomerIx, Handle, Lsn};
 use super::time::{HOUR, Millis, SECOND};
 
-/// A handle is not issued again for this long after its end, so that no seal of its old life fits the new one
-/// (twice the 600-second epoch of the barcode's seal).
-pub const REST: i64 = 1_200 * SECOND;
+/// Length of an epoch of the barcode's seal, ms: twice the usual life of a code, so that a live code is of this epoch or
+/// the one before.
+const BARCODE_EPOCH: i64 = 600 * SECOND;
+/// A handle is not issued again for this long after its end, so that no seal of its old life fits the new one.
+pub const REST: i64 = 2 * BARCODE_EPOCH;
 /// How long a used code still names the sale that used it.
 pub const FIRST_KEPT: i64 = 48 * HOUR;
 /// Wrong seals on one live handle that void it: against someone who read a body and guesses the seal.
 pub const WRONG_SEALS: u8 = 3;
+
+/// The epoch of the barcode's seal at a time; times before 1970 count as its start.
+pub fn barcode_epoch(at: Millis) -> u64 {
+    u64::try_from(at.0 / BARCODE_EPOCH).unwrap_or(0)
+}
+
+/// When an epoch of the barcode's seal began.
+pub fn barcode_epoch_start(epoch: u64) -> Millis {
+    Millis(i64::try_from(epoch).unwrap_or(i64::MAX).saturating_mul(BARCODE_EPOCH))
+}
 
 /// How a code's digits are shown, as a network takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -245,9 +245,12 @@ impl Now {
     }
 }
 
+/// After midnight, ms: so long the sales of the day before can still be cancelled. Their month is billed at its end.
+pub const VOID_WINDOW: i64 = 15 * MINUTE;
+
 /// Last moment (exclusive) at which a sale of `at` can still be cancelled: 00:15 of the next day.
 pub fn void_window_end(at: Millis) -> Millis {
-    Now::at(at).date.plus_days(1).start().plus(15 * MINUTE)
+    Now::at(at).date.plus_days(1).start().plus(VOID_WINDOW)
 }
 
 /// Days on which banks are closed besides weekends, from `config/holidays.csv`.

@@ -99,16 +99,8 @@ fn minted(edge: &Edge, code: &Code) -> Result<Minted, Problem> {
     let keys = edge.client.keyring.load();
     let issuer = edge.client.issuers.issuer(code.form).ok_or_else(Problem::internal)?;
     let life = u16::try_from((code.expires_at.0 - code.issued_at.0) / SECOND).unwrap_or(u16::MAX);
-    let minted = code::mint_with_generation(
-        &keys,
-        code.generation,
-        &issuer,
-        code.handle,
-        code.issued_at.0,
-        life,
-        code.counter,
-        code.random,
-    );
+    let minted =
+        code::mint(&keys, code.generation, &issuer, code.handle, code.issued_at.0, life, code.counter, code.random);
     minted.map_err(|error| {
         tracing::error!(%error, "a code cannot be minted");
         Problem::internal()

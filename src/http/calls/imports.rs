@@ -18,6 +18,7 @@ use super::afterwards::refund_by;
 use super::csv_lines::{Records, Span};
 use super::office::instruct_with;
 use crate::domain::commands::past::Past;
+use crate::domain::model::bounds::MOST_YEN;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::request::{Instruction, Refund, Said};
@@ -29,9 +30,6 @@ use crate::http::answer::Answer;
 use crate::http::asked::Asked;
 use crate::http::past::{known, past_of};
 use crate::http::problem::{ID_REUSED, MALFORMED, Problem, REFUND_ID_REUSED};
-
-/// Largest amount of one line, yen.
-const MOST: u64 = 9_999_999;
 
 /// One line. `type` says which of the others it needs.
 #[derive(Deserialize)]
@@ -280,8 +278,8 @@ fn read(row: Row<'_>) -> Result<Posting, Problem> {
     let id = || OfficeId::new(row.id).map_err(|bad| field("id", &bad.to_string()));
     let customer = || CustomerId::new(row.customer_id).map_err(|bad| field("customer_id", &bad.to_string()));
     let amount = || {
-        let amount = row.amount.parse().ok().filter(|yen| (1..=MOST).contains(yen));
-        amount.map(Yen::new).ok_or_else(|| field("amount", "must be a whole number from 1 to 9999999"))
+        let amount = row.amount.parse().ok().filter(|yen| (1..=MOST_YEN).contains(yen));
+        amount.map(Yen::new).ok_or_else(|| field("amount", &format!("must be a whole number from 1 to {MOST_YEN}")))
     };
     let time = |name: &str, text: &str| match text {
         "" => Ok(None),
