@@ -1,7 +1,9 @@
-//! May this customer buy this, now? The credit policy as one ladder, read top to bottom.
+//! May this customer buy this, now? The credit policy as one list of checks, read top to bottom; the first that fails is
+//! the reason.
 //!
 //! retry of a known order → deadline → tombstone → currency → code → merchant → customer's standing →
-//! category → per-payment cap → velocity → same basket → in-store limit → total limit → yes.
+//! category → cap of one payment (the policy's and the shop's) → bound of open debts → velocity → same basket →
+//! in-store limit (the customer's or the shop's, whichever is smaller) → total limit → yes.
 //!
 //! It only reads. Time and the random part of the id are arguments; what it finds becomes an event.
 
@@ -78,7 +80,7 @@ pub struct Judgement {
     pub outcome: Outcome,
 }
 
-/// Why a rung of the ladder says no.
+/// Why a check says no.
 struct Denial {
     reason: Reason,
     first: Option<Box<FirstSale>>,
@@ -90,9 +92,9 @@ impl From<Reason> for Denial {
     }
 }
 
-type Rung<T = ()> = Result<T, Denial>;
+type Check<T = ()> = Result<T, Denial>;
 
-fn deny_if(condition: bool, reason: Reason) -> Rung {
+fn deny_if(condition: bool, reason: Reason) -> Check {
     if condition { Err(reason.into()) } else { Ok(()) }
 }
 
@@ -113,7 +115,7 @@ pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, polic
     let customer = payer.map(|found| found.ix);
     let rules = Rules { policy, calendar: &state.calendar };
     let room = |account: &Account| room_in(account, input.channel, now, rules);
-    match climb(state, input, tombstone, payer, now, policy) {
+    match run_checks(state, input, tombstone, payer, now, policy) {
         Ok((approval, account)) => {
             let room = room(account).minus_or_zero(input.amount);
             Judgement { customer, room, outcome: Outcome::Approved(approval) }
@@ -190,14 +192,14 @@ fn own_code<'a>(state: &'a State, scanned: &Scanned, now: &Now) -> Option<&'a Co
     own.then_some(code)
 }
 
-fn climb<'a>(
+fn run_checks<'a>(
     state: &'a State,
     input: &Authorize,
     tombstone: bool,
     payer: Option<FoundPayer<'a>>,
     now: &Now,
     policy: &Policy,
-) -> Rung<(Approval, &'a Account)> {
+) -> Check<(Approval, &'a Account)> {
     deny_if(input.late, Reason::TooLate)?;
     deny_if(tombstone, Reason::Cancelled)?;
     deny_if(input.currency != JPY, Reason::CurrencyNotSupported)?;
@@ -223,7 +225,7 @@ fn payer_may_be_known<'a>(
     input: &Authorize,
     payer: Option<FoundPayer<'a>>,
     now: &Now,
-) -> Rung<&'a Account> {
+) -> Check<&'a Account> {
     let scanned = match &input.payer {
         Payer::Customer(_) => return payer.map(|found| found.account).ok_or(Reason::CustomerUnknown.into()),
         Payer::Code(scanned) => scanned,
@@ -264,13 +266,13 @@ fn would_be_remembered(scanned: &Scanned, now: &Now) -> bool {
     }
 }
 
-fn merchant_is_active<'a>(state: &'a State, input: &Authorize) -> Rung<&'a Merchant> {
+fn merchant_is_active<'a>(state: &'a State, input: &Authorize) -> Check<&'a Merchant> {
     let merchant = state.merchants.get(&input.merchant).ok_or(Reason::MerchantUnknown)?;
     deny_if(merchant.status != MerchantStatus::Active, Reason::MerchantInactive)?;
     Ok(merchant)
 }
 
-fn category_is_allowed(input: &Authorize, merchant: &Merchant, account: &Account, policy: &Policy) -> Rung {
+fn category_is_allowed(input: &Authorize, merchant: &Merchant, account: &Account, policy: &Policy) -> Check {
     for rule in policy.rules_for(merchant.mcc, &input.categories) {
         match rule.action {
             CategoryAction::Block => return Err(Reason::CategoryNotAllowed.into()),
@@ -284,7 +286,7 @@ fn category_is_allowed(input: &Authorize, merchant: &Merchant, account: &Account
     Ok(())
 }
 
-fn within_payment_caps(input: &Authorize, merchant: &Merchant, policy: &Policy) -> Rung {
+fn within_payment_caps(input: &Authorize, merchant: &Merchant, policy: &Policy) -> Check {
     let over = |cap: Yen| input.amount > cap;
     deny_if(policy.payment_cap.is_some_and(over), Reason::OverPaymentCap)?;
     deny_if(merchant.limits.per_payment.is_some_and(over), Reason::OverPaymentCap)?;
@@ -300,7 +302,7 @@ fn within_payment_caps(input: &Authorize, merchant: &Merchant, policy: &Policy) 
 }
 
 /// What one customer may have open at once, whatever the amounts. It is judged here so that no capture need be refused.
-fn has_room_for_one_more(state: &State, account: &Account, now: &Now) -> Rung {
+fn has_room_for_one_more(state: &State, account: &Account, now: &Now) -> Check {
     deny_if(is_at_bound(state, account, now), Reason::TooManyPayments)
 }
 
@@ -319,7 +321,7 @@ pub(crate) fn is_at_bound(state: &State, account: &Account, now: &Now) -> bool {
 }
 
 /// Approvals that still stand, within the rolling window.
-fn within_velocity(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Rung {
+fn within_velocity(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Check {
     let rule = &policy.velocity;
     if rule.max_count.is_none() && rule.max_amount.is_none() {
         return Ok(());
@@ -342,7 +344,7 @@ fn within_velocity(state: &State, input: &Authorize, account: &Account, now: &No
 }
 
 /// The same customer, shop and amount moments ago, under another order id: a retry that changed its id?
-fn not_the_same_basket(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Rung {
+fn not_the_same_basket(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Check {
     if input.confirm_repeat {
         return Ok(());
     }
@@ -358,7 +360,7 @@ fn not_the_same_basket(state: &State, input: &Authorize, account: &Account, now:
     }
 }
 
-fn within_limits(input: &Authorize, merchant: &Merchant, account: &Account, now: &Now, rules: Rules<'_>) -> Rung {
+fn within_limits(input: &Authorize, merchant: &Merchant, account: &Account, now: &Now, rules: Rules<'_>) -> Check {
     let limits = account.limits(rules.policy);
     let exposure = account.exposure(now, rules);
     if input.channel == Channel::InStore {
