@@ -108,7 +108,7 @@ pub struct Config {
     pub holidays: Document<BankCalendar>,
 }
 
-/// The part that says where records are and how they are kept: all that `verify`, `explain` and `backtest` need.
+/// The part that says where records are and how they are kept: all that `verify` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Records {
     pub data: PathBuf,

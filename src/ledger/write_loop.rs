@@ -41,7 +41,7 @@ pub enum Condition {
         tries: u32,
         error: String,
     },
-    /// Stopped for good: somebody has to look. The service should not count as ready.
+    /// Stopped for good: somebody has to look. Decisions go on, the books do not.
     Failed {
         error: String,
     },
@@ -212,7 +212,7 @@ impl Loop {
                     pause.over(&self.shared);
                     return Ok(());
                 }
-                Err(error) => pause.wait(&self.shared, &format!("the journal can't be read: {error}"))?,
+                Err(error) => pause.wait(&self.shared, "the journal can't be read", &error.to_string())?,
             }
         }
     }
@@ -266,7 +266,9 @@ impl Loop {
                     pause.over(&self.shared);
                     return Ok(done);
                 }
-                Err(error) if error.is_retriable() => pause.wait(&self.shared, &error.to_string())?,
+                Err(error) if error.is_retriable() => {
+                    pause.wait(&self.shared, "the ledger can't be written", &error.to_string())?;
+                }
                 Err(error) => return Err(End::Failed(error.to_string())),
             }
         }
@@ -281,11 +283,11 @@ struct Pause {
 }
 
 impl Pause {
-    fn wait(&mut self, shared: &Shared, error: &str) -> Result<(), End> {
+    fn wait(&mut self, shared: &Shared, what: &str, error: &str) -> Result<(), End> {
         self.tries += 1;
         self.next = (self.next * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        tracing::warn!(error, tries = self.tries, "the ledger can't be written; decisions go on");
-        shared.set(Condition::Waiting { tries: self.tries, error: error.to_owned() });
+        tracing::warn!(error, tries = self.tries, "{what}; decisions go on");
+        shared.set(Condition::Waiting { tries: self.tries, error: format!("{what}: {error}") });
         shared.wait_for_ledger(self.next, FIRST_PAUSE);
         if shared.is_stopping() { Err(End::Stopped) } else { Ok(()) }
     }
@@ -293,7 +295,7 @@ impl Pause {
     /// It succeeded.
     fn over(&self, shared: &Shared) {
         if self.tries > 0 {
-            tracing::info!(tries = self.tries, "the ledger is back");
+            tracing::info!(tries = self.tries, "the ledger's writer goes on");
             shared.set(Condition::Working);
         }
     }

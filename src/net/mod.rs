@@ -1,4 +1,4 @@
-//! What every door needs of a socket: [`listener`] binds, accepts, opens and drains; [`tls`] makes its certificates.
+//! What every door needs of a socket: [`listener`] binds, accepts, opens and drains; [`tls`] reads its certificates.
 
 pub mod listener;
 pub mod tls;

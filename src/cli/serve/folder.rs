@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{ServeError, system};
+use crate::clock::FILE as CLOCK;
 
 /// Whether others than its owner may do anything with it.
 fn is_open(mode: u32) -> bool {
@@ -63,8 +64,6 @@ fn is_record(name: &str) -> bool {
     let ends = [".seg", ".tmp", ".cut"];
     name == "LOCK" || name.starts_with("ledger.db") || name == CLOCK || ends.iter().any(|end| name.ends_with(end))
 }
-
-use crate::clock::FILE as CLOCK;
 
 /// A file system's own folder is nothing: DATA may be a disk of its own.
 fn is_empty_or_ours(data: &Path) -> io::Result<bool> {

@@ -16,7 +16,7 @@ impl Account {
         self.debt.as_ref().map_or(&[], |debt| &debt.bills)
     }
 
-    /// Where the bill is among [`Account::stories`], or where it would be put.
+    /// Where the bill is among [`Account::listed_bills`], or where it would be put.
     pub(crate) fn place(&self, key: BillKey) -> Result<usize, usize> {
         let bills = self.listed_bills();
         // Bills are made in order, and mostly paid in order.

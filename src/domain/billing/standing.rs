@@ -44,7 +44,7 @@ impl Exposure {
 
 impl Account {
     /// Outstanding principal plus open holds: the one definition of exposure. Credit that has met a bill since is not in
-    /// it: see [`Account::as_of`](super::settlement).
+    /// it: see [`Account::as_of`].
     fn exposure_as_it_stands(&self, now: &Now) -> Exposure {
         let mut sum = Exposure::default();
         if let Some(open) = &self.month {

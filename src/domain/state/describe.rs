@@ -1,7 +1,8 @@
 //! A state in words, for comparison: two states that answer alike from `now` on read the same, whatever
 //! was freed, in which order things were loaded, and where they lie in memory.
 //!
-//! It holds handles and customer ids in clear; it is for tests and for `verify`, which keeps only its hash.
+//! It holds handles and customer ids in clear; it is for tests and for `verify`, which prints no more than
+//! the number of a line.
 
 use std::fmt;
 

@@ -205,14 +205,17 @@ fn next_bill(account: &Account, now: &Now, by: lateness::Rules<'_>) -> Option<Ne
     })
 }
 
+/// The customer that the path names.
 pub(crate) fn customer_id(asked: &Asked) -> Result<CustomerId, Problem> {
     CustomerId::new(asked.param("customer_id")).map_err(|bad| Problem::parameter("customer_id", bad.to_string()))
 }
 
+/// The answer where there is no such customer.
 pub(crate) fn unknown() -> Problem {
     Problem::new(&CUSTOMER_UNKNOWN, "Check the id, or create the customer first.")
 }
 
+/// The policy and calendar in force.
 pub(crate) fn rules(asked: &Asked) -> Result<std::sync::Arc<Rules>, Problem> {
     asked.edge.client.board.rules().ok_or_else(Problem::not_ready)
 }

@@ -90,6 +90,7 @@ struct ImportShown {
 /// Lines under way at once.
 const TOGETHER: usize = 256;
 
+/// `POST /v1/imports`
 pub(crate) async fn import(asked: &Asked) -> Result<Answer, Problem> {
     let mut spans = Records::of(&asked.body);
     let columns = columns(&mut spans)?;
