@@ -113,11 +113,7 @@ impl Decision {
 
     /// The decision with the present status, the terms it is billed under, and what was captured and refunded.
     pub(crate) fn stored(order: &Order, replayed: bool, now: Millis) -> Self {
-        let reason = match order.state {
-            OrderState::Denied(reason) => Some(reason),
-            OrderState::Tombstone => Some(Reason::Cancelled),
-            OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
-        };
+        let reason = order.state.reason();
         let (captured_amount, refunded_amount) = match order.state {
             OrderState::Captured { amount, refunded } => (amount, refunded),
             OrderState::Tombstone | OrderState::Denied(_) | OrderState::Held { .. } | OrderState::Cancelled => {

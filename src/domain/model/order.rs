@@ -37,6 +37,15 @@ pub enum OrderState {
 }
 
 impl OrderState {
+    /// Why no sale came of it; nothing of an approval, which may have been taken back since.
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Denied(reason) => Some(reason),
+            Self::Tombstone => Some(Reason::Cancelled),
+            Self::Held { .. } | Self::Captured { .. } | Self::Cancelled => None,
+        }
+    }
+
     /// Told as it is at `now`: a hold runs out by itself.
     pub fn status(self, now: Millis) -> OrderStatus {
         match self {
@@ -320,11 +329,7 @@ impl Told {
     /// Why a register that asks again is told no; nothing of an approval that stands. Once a sale is cancelled its retry is
     /// a denial: a late retry must never print a paid receipt.
     pub fn denial(&self) -> Option<Reason> {
-        match self.state {
-            OrderState::Denied(reason) => Some(reason),
-            OrderState::Cancelled | OrderState::Tombstone => Some(Reason::Cancelled),
-            OrderState::Held { .. } | OrderState::Captured { .. } => None,
-        }
+        if self.state == OrderState::Cancelled { Some(Reason::Cancelled) } else { self.state.reason() }
     }
 
     pub fn status(&self, now: Millis) -> OrderStatus {

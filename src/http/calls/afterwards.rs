@@ -147,13 +147,7 @@ struct CancelShown {
 pub(crate) async fn cancel(asked: &Asked) -> Result<Answer, Problem> {
     let body: CancelBody = fields::read(&asked.body)?;
     let key = OrderKey { merchant: body.merchant_id.0, order_id: body.order_id.0 };
-    if !asked.known()?.caller.sees(&key.merchant) {
-        let problem = Problem::new(
-            &crate::http::problem::FORBIDDEN,
-            "This key does not speak for this merchant. Use the merchant's own key.",
-        );
-        return Err(problem.with_field("/merchant_id", "is not one of this key's"));
-    }
+    asked.known()?.caller.may_see(&key.merchant, "/merchant_id")?;
     check_terminal(asked, key).await?;
     let terminals = asked.known()?.caller.terminals.clone();
     match asked.edge.client.ask_on_order(OnOrder::Cancel(Cancel { key, terminals })).await?.reply {

@@ -284,11 +284,7 @@ fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
 
 fn attempt(view: &CodeView, tried: &Tried, now: &Now) -> Attempt {
     let order = &tried.order;
-    let reason = match order.state {
-        OrderState::Denied(reason) => Some(reason),
-        OrderState::Tombstone => Some(Reason::Cancelled),
-        OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled => None,
-    };
+    let reason = order.state.reason();
     let became = order.became(now.at);
     // What a later try is told about: the sale that used the code, and where that was.
     let used_by = view.sale.as_ref().filter(|_| reason == Some(Reason::CodeUsed));

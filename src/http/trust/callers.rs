@@ -86,12 +86,18 @@ impl Caller {
         self.sees_any_merchant() && self.terminals.is_none()
     }
 
+    /// Refuses a register that asks about a merchant that is not its own; `field` is where the merchant stands.
+    pub(crate) fn may_see(&self, merchant: &MerchantId, field: &str) -> Result<(), Problem> {
+        if self.sees(merchant) {
+            return Ok(());
+        }
+        let detail = "This key does not speak for this merchant. Use the merchant's own key.";
+        Err(Problem::new(&FORBIDDEN, detail).with_field(field, "is not one of this key's"))
+    }
+
     /// Refuses a register that speaks for a merchant or terminal that is not its own.
     pub fn may_speak_for(&self, merchant: &MerchantId, terminal: Option<&TerminalId>) -> Result<(), Problem> {
-        if !self.sees(merchant) {
-            let detail = "This key does not speak for this merchant. Use the merchant's own key.";
-            return Err(Problem::new(&FORBIDDEN, detail).with_field("/merchant/id", "is not one of this key's"));
-        }
+        self.may_see(merchant, "/merchant/id")?;
         match (&self.terminals, terminal.and_then(|id| TerminalKey::of(*id))) {
             (Some(list), Some(terminal)) if !list.contains(&terminal) => {
                 let detail = "This key does not speak for this terminal. Use the terminal's own key.";
