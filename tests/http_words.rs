@@ -252,7 +252,7 @@ fn the_examples_of_the_api_have_the_words_of_the_table() {
     for (reason, clerk) in found {
         let words = reason.as_str().map_or_else(
             || of_status(OrderStatus::Captured).unwrap(),
-            |name| Reason::from_name(name).unwrap().row().clerk,
+            |name| Reason::ALL.into_iter().find(|reason| reason.name() == name).unwrap().row().clerk,
         );
         assert_eq!(clerk, json!({"ja": words.ja, "en": words.en}), "{reason}");
     }

@@ -17,7 +17,7 @@ use crate::engine::outlet::Stages;
 
 /// A body into the question for the engine. `verify` judges the text that was scanned.
 pub fn read_authorization(body: &[u8], verify: impl FnOnce(&str) -> Scanned) -> Result<Authorize, Problem> {
-    authorizations::read_input(body, verify)
+    authorizations::read_input(body, |_, _| Ok(()), verify).map(|(input, _)| input)
 }
 
 /// A decision into the body of its answer.

@@ -52,7 +52,7 @@ struct Purchase {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Shop {
+pub(crate) struct Shop {
     id: Text<MerchantId>,
     store_id: Option<Text<StoreId>>,
     terminal_id: Option<Text<TerminalId>>,
@@ -147,40 +147,45 @@ impl Purchase {
     }
 }
 
-/// A body into the question, for [`crate::http::steps`]: as in [`authorize`], without what the caller may.
-pub(crate) fn read_input(body: &[u8], verify: impl FnOnce(&str) -> Scanned) -> Result<Authorize, Problem> {
+/// A body into the question, and how long its caller waits. `permit` says whether the caller may ask it, before `verify`
+/// judges the scanned text.
+pub(crate) fn read_input(
+    body: &[u8],
+    permit: impl FnOnce(&Shop, Channel) -> Result<(), Problem>,
+    verify: impl FnOnce(&str) -> Scanned,
+) -> Result<(Authorize, Duration), Problem> {
     let purchase: Purchase = fields::read(body)?;
     let means = purchase.means()?;
     let channel = means.channel();
+    permit(&purchase.merchant.0, channel)?;
     let (payer, scanned_as) = means.payer(verify);
-    Ok(purchase.into_input(payer, channel, scanned_as))
+    let patience = Duration::from_millis(purchase.deadline_ms.map_or(DEADLINE_MS, |ms| ms.0));
+    Ok((purchase.into_input(payer, channel, scanned_as), patience))
 }
 
 /// `POST /v1/authorizations`
 pub(crate) async fn authorize(asked: &Asked) -> Result<Answer, Problem> {
-    let purchase: Purchase = fields::read(&asked.body)?;
-    let means = purchase.means()?;
     let known = asked.known()?;
-    let terminal = purchase.merchant.0.terminal_id.as_ref().map(|id| id.0);
+    let mut parse = Duration::ZERO;
+    let mut scan = None;
+    let permit = |shop: &Shop, channel: Channel| {
+        known.caller.may_speak_for(&shop.id.0, shop.terminal_id.as_ref().map(|id| &id.0))?;
+        known.caller.may_sell_through(channel)?;
+        parse = asked.received.elapsed();
+        Ok(())
+    };
+    let judge = |text: &str| (*scan.insert(asked.edge.client.read_scan(text))).into();
+    let (input, patience) = read_input(&asked.body, permit, judge)?;
+    let verify = asked.received.elapsed().saturating_sub(parse);
     let source = Source {
         key: known.number,
         name: &known.caller.name,
         own_limit: known.caller.bad_codes_per_minute,
-        merchant: purchase.merchant.0.id.0,
-        terminal,
+        merchant: input.merchant,
+        terminal: input.terminal,
     };
-    known.caller.may_speak_for(&source.merchant, terminal.as_ref())?;
-    let channel = means.channel();
-    known.caller.may_sell_through(channel)?;
-    let parse = asked.received.elapsed();
-
-    let mut scan = None;
-    let (payer, scanned_as) = means.payer(|text| (*scan.insert(asked.edge.client.read_scan(text))).into());
-    let verify = asked.received.elapsed().saturating_sub(parse);
-
-    let deadline = asked.received + Duration::from_millis(purchase.deadline_ms.map_or(DEADLINE_MS, |ms| ms.0));
-    let input = Arc::new(purchase.into_input(payer, channel, scanned_as));
-    decide(asked, source, Sale { input, scan, deadline }, [parse, verify]).await
+    let sale = Sale { input: Arc::new(input), scan, deadline: asked.received + patience };
+    decide(asked, source, sale, [parse, verify]).await
 }
 
 /// Past the parsing: the limit on bad codes, the engine, the answer.
