@@ -14,7 +14,7 @@ use sokketsu::code::{Aid, Application, Form, Issuers, Label, Prefix};
 use sokketsu::domain::model::ids::{CustomerIx, Handle, Lsn};
 use sokketsu::domain::model::time::Millis;
 use sokketsu::domain::state::event::{CodeIssued, Event};
-use sokketsu::engine::inbox::Bounds;
+use sokketsu::engine::queues::Bounds;
 use sokketsu::engine::readiness::Condition;
 use sokketsu::http::routes::{Call, ROUTES};
 use sokketsu::http::trust::callers::Role;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http_support::{Answer, House, Plan, Stall};
 use serde_json::{Value, json};
-use sokketsu::engine::inbox::Bounds;
+use sokketsu::engine::queues::Bounds;
 use tokio::sync::mpsc;
 
 const REGISTER: &str = "sandbox-register";

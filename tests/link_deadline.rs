@@ -11,7 +11,7 @@ use std::time::Duration;
 use http_support::{Client, House, Plan, Stall};
 use iso::{Peer, Text, sale};
 use serde_json::json;
-use sokketsu::engine::inbox::Bounds;
+use sokketsu::engine::queues::Bounds;
 use sokketsu::link::Options;
 
 async fn code(client: &mut Client, customer: &str) -> String {

@@ -21,7 +21,7 @@ use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, HOUR, MINUTE, SECOND};
 use crate::engine::Sync;
 use crate::engine::bad_codes::Limits;
-use crate::engine::inbox::Bounds;
+use crate::engine::queues::Bounds;
 use crate::http::trust::signature::Freshness;
 
 const MIB: u64 = 1024 * 1024;

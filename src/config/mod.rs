@@ -35,7 +35,7 @@ use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{BankCalendar, Millis, Now};
 use crate::engine::Sync;
 use crate::engine::bad_codes::Limits;
-use crate::engine::inbox::Bounds;
+use crate::engine::queues::Bounds;
 use crate::http::trust::signature::Freshness;
 use crate::link::Options as LinkOptions;
 use crate::link::acquirers::AcquirerId;

@@ -12,7 +12,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::inbox::{Queues, Ticket};
+use super::inbox::Ticket;
+use super::queues::Queues;
 
 /// A queue that was never empty for so long stands; and it does until nobody had to be turned away for so long.
 const STANDING: Duration = Duration::from_millis(100);
@@ -156,7 +157,8 @@ mod tests {
     use crate::domain::model::money::Yen;
     use crate::domain::model::purchase::Channel;
     use crate::domain::model::request::{Authorize, Cancel, OrderKey, Payer};
-    use crate::engine::inbox::{Bounds, Inbox, queues};
+    use crate::engine::inbox::Inbox;
+    use crate::engine::queues::{Bounds, queues};
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -11,7 +11,7 @@ use crate::journal::{Batch, Journal, JournalError};
 use crate::metrics::{gauge_value, metrics};
 
 use super::Sync;
-use super::inbox::Waiting;
+use super::outlet::Waiting;
 use super::owner::Group;
 use super::pacing::Pacing;
 

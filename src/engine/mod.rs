@@ -2,7 +2,7 @@
 //! one write and one sync, shows the result to readers, and only then lets the answers go.
 //!
 //! [`owner`] judges; [`committer`] makes durable, on a thread of its own, at the pace of [`pacing`]; [`serve`] drives
-//! both from the queues of [`inbox`] to those who wait ([`outlet`]), as a task of the runtime that also serves the sockets, so that a request
+//! both from the [`queues`] to those who wait ([`outlet`]), as a task of the runtime that also serves the sockets, so that a request
 //! changes threads nowhere. [`Engine`] drives them step by step, as a start and the tests do.
 //!
 //! The doors ask through [`client`]; [`sale`] is the way of a sale with its code, [`bad_codes`] slows those who send bad
@@ -18,6 +18,7 @@ pub mod inbox;
 pub mod outlet;
 pub mod owner;
 pub mod pacing;
+pub mod queues;
 pub mod readiness;
 pub mod recovery;
 pub mod sale;

@@ -4,6 +4,7 @@ use crate::domain::commands::reply::Reply;
 use crate::domain::model::time::Now;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
@@ -51,6 +52,26 @@ impl ReplyTo {
         match self {
             Self::One(waiting) => drop(waiting.send(outcome)),
             Self::Link(outlet, number) => outlet.put(number, outcome),
+        }
+    }
+}
+
+/// One who was judged and whose answer waits for the disk.
+pub(super) struct Waiting {
+    pub reply: ReplyTo,
+    /// The engine's time of the judgement.
+    pub now: Now,
+    pub queued: Instant,
+    pub picked_up: Instant,
+    pub decided: Instant,
+}
+
+impl Waiting {
+    pub fn stages(&self, durable: Instant) -> Stages {
+        Stages {
+            queue: self.picked_up.saturating_duration_since(self.queued),
+            decide: self.decided.saturating_duration_since(self.picked_up),
+            journal: durable.saturating_duration_since(self.decided),
         }
     }
 }

@@ -16,10 +16,12 @@ use crate::metrics::{gauge_value, metrics};
 use super::Engine;
 use super::backlog::Backlog;
 use super::committer::{CommitQueue, Done, Groups, Pending, Thread};
-use super::inbox::{Queues, Ticket, Waiting};
+use super::inbox::Ticket;
+use super::outlet::Waiting;
 use super::outlet::{Answered, Shed};
 use super::owner::Owner;
 use super::pacing::{Callers, Pacing};
+use super::queues::Queues;
 
 /// How often the calendar makes a step: with 2 documents in one, a million bills take some half an hour. The ledger's
 /// writing of them holds the journal's syncs up on one disk: the p99 of 1,000 authorizations/s went from 1.5 to 26 ms with

@@ -18,6 +18,8 @@ use crate::domain::commands::reply::Reply;
 pub(crate) struct Asked {
     pub(crate) edge: Arc<Edge>,
     pub(super) route: &'static Route,
+    /// Of the path, by their names.
+    pub(super) params: Vec<(String, String)>,
     /// `None` for calls that anybody may make.
     pub(crate) known: Option<Arc<Known>>,
     /// When its head was complete; monotonic.
@@ -47,8 +49,8 @@ impl Asked {
 
     /// A parameter of the path; the template has it.
     pub(crate) fn param(&self, name: &str) -> &str {
-        let found = self.edge.router.find(&self.head.method, self.head.uri.path());
-        found.ok().and_then(|(_, params)| params.get(name)).unwrap_or_default()
+        let found = self.params.iter().find(|(other, _)| other == name);
+        found.map_or("", |(_, value)| value)
     }
 
     /// The caller of a call that needs one.

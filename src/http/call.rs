@@ -12,15 +12,17 @@ use hyper::{Request, Response};
 
 use super::answer::{Answer, Body};
 use super::asked::Asked;
+use super::body::{check_media_type, linger, read_body};
 use super::calls::{
     afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office, sandbox, slips,
     statements,
 };
 use super::framing::{Framed, Heads};
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
+use super::query::check_no_query;
 use super::routes::{Call, Route, UNMATCHED, timer_of};
 use super::trust::callers::{Known, Role};
-use super::trust::request_guard::{check_head, check_media_type, check_no_query, linger, read_body};
+use super::trust::request_guard::check_head;
 use super::{Edge, timing};
 
 /// Through which listener a call came.
@@ -81,7 +83,8 @@ async fn admit(
     found: &mut Option<&'static Route>,
 ) -> Result<Asked, Problem> {
     check_head(&head, framed, edge.tls.is_some())?;
-    let (route, _) = edge.router.find(&head.method, head.uri.path())?;
+    let (route, params) = edge.router.find(&head.method, head.uri.path())?;
+    let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     *found = Some(route);
     is_served_here(edge, door, route)?;
     let known = identify(edge, door, route, &head.headers)?;
@@ -111,7 +114,7 @@ async fn admit(
     if !route.reads_query() {
         check_no_query(head.uri.query())?;
     }
-    Ok(Asked { edge: Arc::clone(edge), route, known, received, head, heads: None, body: bytes })
+    Ok(Asked { edge: Arc::clone(edge), route, params, known, received, head, heads: None, body: bytes })
 }
 
 /// A call that changes something is carried out by a task of its own: a caller that hangs up changes nothing of it.

@@ -5,7 +5,7 @@
 //!   hides of its connection;
 //! - [`routes`]: every call with its roles in one table;
 //! - [`trust`]: who calls, and whether it is the caller who calls;
-//! - `fields`: JSON into checked values;
+//! - `body`, `query`, `fields`: what a call says, read and checked;
 //! - `calls`: the calls, a file a subject; `past`: what only the ledger knows;
 //! - `answer`, `problem`, `refusal`, `decision`: how answers look; `timing`: where a call's time went;
 //! - [`steps`]: steps of a call by themselves, for benches.
@@ -15,6 +15,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod asked;
+pub(crate) mod body;
 pub(crate) mod call;
 pub(crate) mod calls;
 pub(crate) mod connection;
@@ -25,6 +26,7 @@ pub(crate) mod framing;
 mod openapi_tests;
 pub(crate) mod past;
 pub mod problem;
+pub(crate) mod query;
 pub(crate) mod refusal;
 pub mod routes;
 pub mod steps;

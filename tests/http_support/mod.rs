@@ -39,7 +39,7 @@ use sokketsu::domain::state::receipts::{Known, Receipt, ReceiptKind};
 use sokketsu::engine::bad_codes::{BadCodes, Limits as BadCodeLimits};
 use sokketsu::engine::board::Board;
 use sokketsu::engine::client::{Client as EngineClient, Ledger};
-use sokketsu::engine::inbox::{Bounds, queues};
+use sokketsu::engine::queues::{Bounds, queues};
 use sokketsu::engine::readiness::{Condition, Readiness};
 use sokketsu::engine::serve::serve;
 use sokketsu::engine::{Engine, Sync};

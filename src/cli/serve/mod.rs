@@ -24,7 +24,7 @@ use crate::config::{Config, ConfigError};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::engine;
-use crate::engine::inbox::queues;
+use crate::engine::queues::queues;
 use crate::engine::readiness::{Condition, Readiness};
 use crate::engine::recovery::RecoveryError;
 use crate::http;

@@ -1,6 +1,10 @@
 //! The bills of an account, found and looked through. There may be a thousand of them, and everybody waits: one is looked
 //! up, and a pass looks at each once.
 
+use crate::domain::billing::settlement::Pot;
+use crate::domain::billing::settlement::Settlement;
+use crate::domain::model::bounds::Bounds;
+use crate::domain::model::payment::Line;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -81,6 +85,23 @@ impl Account {
             let may_be_late = || !is_free && bill.due.is_some_and(|due| due < today);
             matches!(bill.key, BillKey::Month(_)) || !is_quiet() || may_be_late()
         })
+    }
+
+    /// Whether one of the bills that a settlement has touched, or the one that a refund makes smaller, has had more
+    /// changes than a bill may have.
+    pub fn has_full_bill(&self, books: &Settlement, refunded: Option<BillKey>, bounds: &Bounds) -> bool {
+        // Money that pays the bill off passes: it is the last.
+        let full = |bill: &&Arc<Bill>| bill.changes.len() > bounds.changes_per_bill && bill.is_open();
+        let full: Vec<BillKey> = self.listed_bills().iter().filter(full).map(|bill| bill.key).collect();
+        if full.is_empty() {
+            return false;
+        }
+        let of = |pot: Pot| match pot {
+            Pot::Bill { bill, line: Line::Principal } => Some(bill),
+            _ => None,
+        };
+        let touched = books.transfers.iter().flat_map(|transfer| [of(transfer.from), of(transfer.to)]).flatten();
+        touched.chain(refunded).any(|key| full.contains(&key))
     }
 
     /// The keys of all bills, in no order.

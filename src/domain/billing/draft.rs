@@ -285,6 +285,14 @@ impl<'a> Draft<'a> {
         self.transfer(Pot::Credit, Pot::Payout, amount, self.now.at);
     }
 
+    /// The settlement, and the account as it will be.
+    pub fn finish(mut self) -> (Settlement, Account) {
+        let before = self.account.record;
+        self.take_notice();
+        self.books.record = (self.account.record != before).then_some(self.account.record);
+        (self.books, self.account)
+    }
+
     /// Credit that met no bill for some months is owed in cash.
     pub fn pay_out_old_credit(&mut self) {
         let since = self.account.credit_since();

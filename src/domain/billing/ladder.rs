@@ -1,19 +1,17 @@
 //! The open ladder of limits: what it counts, and when it takes a customer a rung up or down. Every step is in the
 //! settlement that brought it, with its reason and the policy's version.
 
-use super::account::Account;
 use super::bill::Bill;
 use super::draft::Draft;
-use super::settlement::{Counted, LadderStep, Settlement, StepReason};
+use super::settlement::{Counted, LadderStep, StepReason};
 use crate::domain::model::customer::Record;
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::terms::LateBill;
 
 impl Draft<'_> {
-    /// The ladder takes notice of what was paid; gives the settlement, and the account as it will be.
-    pub fn finish(mut self) -> (Settlement, Account) {
+    /// The ladder takes notice of what was paid: of each bill once, when its principal is.
+    pub(super) fn take_notice(&mut self) {
         let by = self.by();
-        let before = self.account.record;
         let settled = |bill: &Bill| {
             let is_settled = bill.is_issued() && !bill.counted && bill.unpaid().is_zero();
             is_settled.then(|| {
@@ -25,8 +23,6 @@ impl Draft<'_> {
             self.count(key, on_time, is_empty);
         }
         self.climb();
-        self.books.record = (self.account.record != before).then_some(self.account.record);
-        (self.books, self.account)
     }
 
     /// A bill that refunds emptied was not paid.

@@ -1,11 +1,8 @@
 //! Money against bills. A [`Settlement`] is what a fact changes in one customer's books, figure by figure, so that
 //! nothing is judged again when it is applied; a [`Draft`](super::draft::Draft) works it out.
 
-use std::sync::Arc;
-
 use super::account::Account;
-use super::bill::{Bill, Change, ChangeKind, LateFee};
-use crate::domain::model::bounds::Bounds;
+use super::bill::{Change, ChangeKind, LateFee};
 use crate::domain::model::customer::Record;
 use crate::domain::model::ids::CustomerIx;
 use crate::domain::model::money::Yen;
@@ -180,23 +177,6 @@ impl Settlement {
 }
 
 impl Account {
-    /// Whether one of the bills that a settlement has touched, or the one that a refund makes smaller, has had more
-    /// changes than a bill may have.
-    pub fn has_full_bill(&self, books: &Settlement, refunded: Option<BillKey>, bounds: &Bounds) -> bool {
-        // Money that pays the bill off passes: it is the last.
-        let full = |bill: &&Arc<Bill>| bill.changes.len() > bounds.changes_per_bill && bill.is_open();
-        let full: Vec<BillKey> = self.listed_bills().iter().filter(full).map(|bill| bill.key).collect();
-        if full.is_empty() {
-            return false;
-        }
-        let of = |pot: Pot| match pot {
-            Pot::Bill { bill, line: Line::Principal } => Some(bill),
-            _ => None,
-        };
-        let touched = books.transfers.iter().flat_map(|transfer| [of(transfer.from), of(transfer.to)]).flatten();
-        touched.chain(refunded).any(|key| full.contains(&key))
-    }
-
     /// Makes a settlement true; `refund` is what went back to the shop with it.
     pub fn settle(&mut self, books: &Settlement, refund: Option<&Purchase>, now: &Now) {
         // What is over is over, whether it was freed before or not.

@@ -125,6 +125,20 @@ fn pending(event: &Event) -> Option<Pending> {
 }
 
 impl Instruction {
+    /// The id that makes it the same as an earlier one.
+    pub const fn receipt(&self) -> Option<(ReceiptKind, OfficeId)> {
+        Some(match self {
+            Self::Repay { id, .. } => (ReceiptKind::Repayment, *id),
+            Self::Expect { id, .. } => (ReceiptKind::Pending, *id),
+            Self::Confirm { id, .. } | Self::Withdraw { id, .. } => (ReceiptKind::Ending, *id),
+            Self::PostDamages { id, .. } => (ReceiptKind::Damages, *id),
+            Self::PayOut { id, .. } => (ReceiptKind::Payout, *id),
+            Self::Block { id, .. } => (ReceiptKind::Block, *id),
+            Self::Release { id } => (ReceiptKind::Release, *id),
+            Self::IssueSlip { .. } => return None,
+        })
+    }
+
     /// What it says of a payment.
     const fn said(&self) -> Said {
         let nothing = Said { amount: None, paid_at: None, expires_at: None, slip: None };

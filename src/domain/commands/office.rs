@@ -17,7 +17,7 @@ use crate::domain::model::request::Instruction;
 use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
-use crate::domain::state::receipts::{Known, Receipt, ReceiptKind, Receipts};
+use crate::domain::state::receipts::{Known, Receipt, Receipts};
 
 /// Yen: the amount has six digits in the barcode of a slip.
 const MOST_ON_BARCODE: u64 = 999_999;
@@ -83,22 +83,6 @@ pub(super) fn judge(
             Instruction::IssueSlip { kind } => office.slip(kind, draw()),
             _ => office.fact(instruction, None).map(Step::Record),
         },
-    }
-}
-
-impl Instruction {
-    /// The id that makes it the same as an earlier one.
-    pub const fn receipt(&self) -> Option<(ReceiptKind, OfficeId)> {
-        Some(match self {
-            Self::Repay { id, .. } => (ReceiptKind::Repayment, *id),
-            Self::Expect { id, .. } => (ReceiptKind::Pending, *id),
-            Self::Confirm { id, .. } | Self::Withdraw { id, .. } => (ReceiptKind::Ending, *id),
-            Self::PostDamages { id, .. } => (ReceiptKind::Damages, *id),
-            Self::PayOut { id, .. } => (ReceiptKind::Payout, *id),
-            Self::Block { id, .. } => (ReceiptKind::Block, *id),
-            Self::Release { id } => (ReceiptKind::Release, *id),
-            Self::IssueSlip { .. } => return None,
-        })
     }
 }
 

@@ -25,7 +25,7 @@ use crate::http::decision::Decision;
 use crate::http::fields::{Amount, Object, Text, Whole};
 use crate::http::past::{Found, find, may_know, unknown};
 use crate::http::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
-use crate::http::trust::request_guard::Query;
+use crate::http::query::Query;
 use crate::http::{fields, timing};
 use crate::metrics::{Metrics, Stage, metrics};
 

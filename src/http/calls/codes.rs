@@ -26,7 +26,7 @@ use crate::http::asked::{Asked, out_of_place};
 use crate::http::decision::{Bilingual, grouped};
 use crate::http::fields::Text;
 use crate::http::problem::{CODE_NOT_LIVE, CODE_UNKNOWN, Problem, TOO_MANY_CODES};
-use crate::http::trust::request_guard::Query;
+use crate::http::query::Query;
 use crate::http::{Edge, fields};
 
 /// Longest wait of a long poll, ms.

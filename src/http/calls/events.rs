@@ -22,7 +22,7 @@ use crate::http::asked::Asked;
 use crate::http::framing::Heads;
 use crate::http::past::{BillNames, invoices};
 use crate::http::problem::{EVENTS_RELEASED, NOT_FOUND, Problem};
-use crate::http::trust::request_guard::Query;
+use crate::http::query::Query;
 use crate::journal::{FeedError, Follower};
 
 /// Events of one answer when nothing is said.

@@ -12,7 +12,7 @@ use crate::domain::model::time::{Date, Millis, Month};
 use crate::http::answer::Answer;
 use crate::http::asked::Asked;
 use crate::http::problem::Problem;
-use crate::http::trust::request_guard::Query;
+use crate::http::query::Query;
 use crate::ledger::{Book, Entry, EntryKind};
 
 #[derive(Serialize)]
