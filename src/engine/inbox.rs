@@ -1,7 +1,5 @@
 //! The way into the engine: a request goes into one of three bounded queues, by its rank.
 
-use crate::engine::outlet::Outcome;
-use crate::engine::outlet::Shed;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,9 +7,9 @@ use std::time::Instant;
 use crossbeam::channel::{Sender, TrySendError};
 use tokio::sync::{Notify, oneshot};
 
-use crate::domain::commands::request::{Rank, Request};
-
 use super::outlet::{Outlet, ReplyTo};
+use crate::domain::commands::request::{Rank, Request};
+use crate::engine::outlet::{Outcome, Shed};
 
 /// A request on its way.
 pub(super) struct Ticket {

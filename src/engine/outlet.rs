@@ -1,13 +1,14 @@
 //! Where answers go: to one who waits for one, or to a link that asks much at once and takes what has come together.
 
-use crate::domain::commands::reply::Reply;
-use crate::domain::model::time::Now;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
+
+use crate::domain::commands::reply::Reply;
+use crate::domain::model::time::Now;
 
 /// Where an answered request's time went.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,7 +1,5 @@
 //! What leaves: a status, a body whole or streamed, and the headers every answer has.
 
-use serde_json::Map;
-use serde_json::Value;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,6 +8,7 @@ use hyper::body::{Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::problem::{FieldError, Problem};

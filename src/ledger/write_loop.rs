@@ -1,12 +1,13 @@
 //! The write-behind loop on its own thread: read, post, make durable now and then, and try again with growing pauses where
 //! ledger or journal can't be reached.
 
-use parking_lot::Condvar;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use parking_lot::Condvar;
+use parking_lot::Mutex;
 
 use super::{Checkpoint, LedgerError, Posting};
 use crate::domain::model::ids::Lsn;

@@ -2,9 +2,6 @@
 //! There is no queue: what is not posted yet is in the journal. The ledger may be away for as long as it likes;
 //! decisions go on, the lag grows, and the writer tries again; so it does where the journal can't be read for a while.
 
-use crate::ledger::write_loop::Condition;
-use crate::ledger::write_loop::Shared;
-use crate::ledger::write_loop::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -17,6 +14,7 @@ use super::Checkpoint;
 use super::write_loop::Loop;
 use crate::domain::model::ids::Lsn;
 use crate::journal::Follower;
+use crate::ledger::write_loop::{Condition, Shared, State};
 
 /// The lowest there is, on Linux for this thread alone: posting comes in bursts, and while the cores are full it may
 /// wait. It drains some 200,000 records a second once there is room.

@@ -1,18 +1,14 @@
 //! One customer's account: what they may do and what they owe, as functions of the time asked about.
 
-use crate::domain::billing::notes::Cause;
-use crate::domain::billing::notes::Note;
-use crate::domain::billing::notes::Pending;
-use crate::domain::billing::notes::Slip;
-use crate::domain::model::bounds::SLIPS_KEPT;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::bill::{Bill, OpenMonth};
 use super::notes::Notes;
-use crate::domain::model::customer::Profile;
-use crate::domain::model::customer::Record;
+use crate::domain::billing::notes::{Cause, Note, Pending, Slip};
+use crate::domain::model::bounds::SLIPS_KEPT;
+use crate::domain::model::customer::{Profile, Record};
 use crate::domain::model::ids::{CustomerId, Handle, Lsn, OfficeId, PackedLsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::Sequence;

@@ -1,17 +1,15 @@
 //! The bills of an account, found and looked through. There may be a thousand of them, and everybody waits: one is looked
 //! up, and a pass looks at each once.
 
-use crate::domain::billing::settlement::Pot;
-use crate::domain::billing::settlement::Settlement;
-use crate::domain::model::bounds::Bounds;
-use crate::domain::model::payment::Line;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::account::Account;
 use super::bill::Bill;
 use super::lateness::BillRules;
-use crate::domain::model::payment::BillKey;
+use crate::domain::billing::settlement::{Pot, Settlement};
+use crate::domain::model::bounds::Bounds;
+use crate::domain::model::payment::{BillKey, Line};
 use crate::domain::model::time::Date;
 
 impl Account {

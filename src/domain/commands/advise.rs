@@ -2,7 +2,6 @@
 //! goods are gone. It is posted to the customer as far as its link may; the rest goes to suspense: the issuer owes the
 //! network the amount, and no customer is charged.
 
-use crate::domain::commands::reply::AdviceOutcome;
 use std::sync::Arc;
 
 use super::authorize::{
@@ -12,6 +11,7 @@ use super::past::Turn;
 use super::refusal::{Refusal, Step, Stop};
 use super::reply::Reply;
 use crate::domain::billing::lateness::Rules;
+use crate::domain::commands::reply::AdviceOutcome;
 use crate::domain::model::advice::{Booked, SuspenseWhy};
 use crate::domain::model::code::CodeState;
 use crate::domain::model::money::Yen;

@@ -1,11 +1,11 @@
 //! Who a customer is, as staff sets it.
 
-use crate::domain::model::time::Month;
 use serde::Serialize;
 
 use super::money::Yen;
 use super::payment::PaymentMethod;
 use super::time::Date;
+use crate::domain::model::time::Month;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

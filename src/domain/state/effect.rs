@@ -78,8 +78,9 @@ impl Event {
                 Effect { removed: books.principal_paid(), at_risk: moved(cause), ..Effect::on(books.customer) }
             }
         };
-        let has_news = self.moves_room() || matches!(self, Self::CodeIssued(_) | Self::Tok19Issued(_));
-        Effect { notified: effect.customer.filter(|_| has_news), ..effect }
+        // A slip shows nowhere on a code's phone.
+        let is_slip = matches!(self, Self::Noted { note: Note::SlipIssued(_), .. });
+        Effect { notified: effect.customer.filter(|_| !is_slip), ..effect }
     }
 
     /// Whether what the customer of the fact can spend, or what is in its way, may have moved. What is said of codes and

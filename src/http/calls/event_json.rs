@@ -1,13 +1,9 @@
 //! An event as JSON for those who run the service: its facts, never a code, a seal or a handle.
 
-use crate::domain::billing::notes::Cause;
-use crate::domain::billing::notes::Note;
-use crate::domain::billing::notes::Payment;
-use crate::domain::billing::settlement::Charge;
-use crate::domain::billing::settlement::Pot;
-use crate::domain::billing::settlement::Settlement;
 use serde_json::{Value, json};
 
+use crate::domain::billing::notes::{Cause, Note, Payment};
+use crate::domain::billing::settlement::{Charge, Pot, Settlement};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
 use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};

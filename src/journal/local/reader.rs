@@ -1,6 +1,5 @@
 //! Reads records in order, beside the live writer or at rest, and verifies each as it goes.
 
-use crate::journal::local::finding;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -11,6 +10,7 @@ use super::recover::Recovery;
 use super::segment::Header;
 use super::{recover, segment};
 use crate::journal::cursor::Cursor;
+use crate::journal::local::finding;
 use crate::journal::record::Parsed;
 use crate::journal::{Durable, Examined, JournalError, JournalReader, Lsn, Record, record};
 

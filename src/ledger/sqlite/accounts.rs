@@ -1,30 +1,25 @@
 //! Customers in the tables: read by their numbers, and written back as far as a chunk of facts has changed them.
 
-use crate::domain::billing::bill::OpenMonth;
-use crate::domain::billing::notes::Notes;
-use crate::domain::model::customer::Identity;
-use crate::domain::model::customer::Limits;
-use crate::domain::model::customer::Profile;
-use crate::domain::model::customer::Status;
-use crate::domain::state::checkpoint;
-use crate::ledger::sqlite::read::first;
-use rusqlite::Rows;
 use std::sync::Arc;
 
+use rusqlite::Rows;
 use rusqlite::{Connection, params};
 
 use super::read::{Cells, all};
 use super::rows::{SqliteRows, bits, too_large, yen};
 use crate::domain::billing::account::{Account, Debt, Hold};
-use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind};
-use crate::domain::model::customer::Record;
+use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind, OpenMonth};
+use crate::domain::billing::notes::Notes;
+use crate::domain::model::customer::{Identity, Limits, Profile, Record, Status};
 use crate::domain::model::ids::{CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
+use crate::domain::state::checkpoint;
 use crate::journal::codec::{Dossier, bill_from_bytes, bill_to_bytes};
 use crate::ledger::LedgerError;
 use crate::ledger::posting::Change;
+use crate::ledger::sqlite::read::first;
 
 /// What staff sets of a customer; the first time it makes the row.
 const PROFILE: &str = "INSERT INTO account (customer, customer_id, identity, identity_reason, birth_date,

@@ -1,6 +1,5 @@
 //! From the tables back to the engine's state.
 
-use crate::ledger::sqlite::accounts::accounts;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -14,9 +13,9 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::order::Order;
 use crate::domain::model::policy::Policy;
 use crate::domain::model::time::{BankCalendar, Millis};
-use crate::domain::state::State;
-use crate::domain::state::checkpoint;
+use crate::domain::state::{State, checkpoint};
 use crate::ledger::LedgerError;
+use crate::ledger::sqlite::accounts::accounts;
 
 /// Records decoded at once: some milliseconds' work.
 const BLOCK: i64 = 8_192;

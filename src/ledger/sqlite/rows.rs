@@ -1,6 +1,5 @@
 //! The rows of facts, as SQLite takes them: statements, and nothing that decides what a fact comes to.
 
-use crate::ledger::sqlite::read::order_state;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 
 use super::codes::{CODE, PAID_BEFORE, forget_codes, trial};
@@ -22,6 +21,7 @@ use crate::journal::codec::{self, applied_to_bytes};
 use crate::ledger::LedgerError;
 use crate::ledger::movements::{About, Movement};
 use crate::ledger::posting::{At, Change, OrderChange, Rows};
+use crate::ledger::sqlite::read::order_state;
 
 const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, store_id,
     terminal_id, customer, channel, handle, trial, amount, fingerprint, policy, decided_at, state, reason,
