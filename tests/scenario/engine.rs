@@ -234,8 +234,9 @@ fn what_was_recorded_ahead_of_the_clock_is_on_the_board_at_once() {
         state.apply(&event, &Now::at(at));
     }
     let (board, posted) = (Arc::new(Board::default()), Arc::new(AtomicU64::new(u64::MAX)));
-    let _again = Engine::new(state, Box::new(journal), Sync::BeforeAnswer, [2; 32], Arc::clone(&board), posted);
-    assert_eq!(board.time(), last);
+    let again = Engine::new(state, Box::new(journal), Sync::BeforeAnswer, [2; 32], Arc::clone(&board), posted);
+    let (owner, _) = again.into_parts();
+    assert_eq!((board.time(), owner.now().at), (last, last));
     // Nor does the time go back where nothing was recorded at it: readers were shown it.
     let mut engine = engine;
     for wall in [START + 5_000, START + 1_000] {
