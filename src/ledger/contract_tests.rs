@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::{Book, Books, Checkpoint, Entry, EntryKind, LedgerError, Posting, Snapshot};
-use crate::domain::billing::settlement::{Pot, Settlement, Transfer};
+use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::commands::history::{History, assert_alike, assert_same_versions, replay};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::order::Order;
@@ -212,6 +212,8 @@ pub fn entries_sum_to_the_accounts(make: impl Fn() -> Made) {
             }
             let credit = |entry: &Entry| entry.account == Book::Credit;
             assert_eq!(sum(&entries, credit), signed(account.credit().get()));
+            let due = |entry: &Entry| entry.account == Book::PayoutDue;
+            assert_eq!(sum(&entries, due), signed(account.payout_due().get()));
             let points = |entry: &Entry| entry.account == Book::Points;
             assert!(sum(&entries, points) >= 0, "no more points go back than were given");
         }
@@ -220,11 +222,11 @@ pub fn entries_sum_to_the_accounts(make: impl Fn() -> Made) {
 
 /// Principal that payments settled, less what refunds took back out of it.
 fn principal(books: &Settlement) -> i64 {
-    let is_principal = |pot: Pot| matches!(pot, Pot::Bill { line: Line::Principal, .. });
+    let is_principal = |place: Place| matches!(place.line(), Some((_, Line::Principal)));
     let signed = |transfer: &Transfer| {
         let amount = i64::try_from(transfer.amount.get()).unwrap();
         let into = if is_principal(transfer.to) { amount } else { 0 };
-        let out = if is_principal(transfer.from) || transfer.from == Pot::Refund { amount } else { 0 };
+        let out = if is_principal(transfer.from) || transfer.from == Place::Refund { amount } else { 0 };
         into - out
     };
     books.transfers.iter().map(signed).sum()
@@ -274,10 +276,13 @@ pub fn money_is_conserved(make: impl Fn() -> Made) {
                     add("hold_released", captured.amount.get() + captured.released.get());
                     left.insert(captured.order, captured.amount.get());
                 }
-                Event::Cancelled(undone) if !undone.was_hold => {
+                Event::Cancelled(undone) | Event::CancelledPaid { undone, .. } if !undone.was_hold => {
                     add("cancel", undone.amount.get());
                     let left = left.get_mut(&undone.order).unwrap();
                     *left = left.checked_sub(undone.amount.get()).expect("a cancel takes what is there");
+                    if let Event::CancelledPaid { books, .. } = event {
+                        repaid += principal(books);
+                    }
                 }
                 Event::Cancelled(undone) | Event::HoldExpired(undone) => add("hold_released", undone.amount.get()),
                 Event::Refunded(refund) => {

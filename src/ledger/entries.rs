@@ -86,6 +86,9 @@ named! {
         Suspense = 18, "suspense";
         /// It was taken back.
         SuspenseCleared = 19, "suspense_cleared";
+        DamagesTakenBack = 20, "damages_taken_back";
+        /// Credit is owed to the customer in cash from here on.
+        PayoutDue = 21, "payout_due";
     }
 
     /// The accounts of the books. The first six are a customer's; the others are the far side of each movement,
@@ -110,5 +113,7 @@ named! {
         Clearing = 12, "clearing";
         /// What we owe the network for sales that no customer is charged for; its far side is what shops are to be paid.
         Suspense = 13, "suspense";
+        /// Owed to the customer in cash; a customer's, as the first six are.
+        PayoutDue = 14, "payout_due";
     }
 }

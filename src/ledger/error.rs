@@ -19,6 +19,8 @@ pub enum LedgerError {
     Schema(String),
     #[error("the ledger has schema {found}, this program knows up to {known}: use the newer program")]
     NewerSchema { found: i64, known: i64 },
+    #[error("the ledger has schema {found}, and one of before {oldest} is posted anew from the journal")]
+    OlderSchema { found: i64, oldest: i64 },
     #[error("record {got} does not follow on record {position}")]
     Gap { position: Lsn, got: Lsn },
 }
@@ -28,7 +30,7 @@ impl LedgerError {
     pub const fn is_retriable(&self) -> bool {
         match self {
             Self::Busy(_) | Self::Full(_) | Self::Io(_) => true,
-            Self::Corrupt(_) | Self::Schema(_) | Self::NewerSchema { .. } | Self::Gap { .. } => false,
+            Self::Corrupt(_) | Self::Schema(_) | Self::NewerSchema { .. } | Self::OlderSchema { .. } | Self::Gap { .. } => false,
         }
     }
 }

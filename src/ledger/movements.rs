@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{Book, EntryKind};
 use crate::domain::billing::account::Account;
-use crate::domain::billing::settlement::{Charge, Pot, Settlement, Transfer};
+use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line};
@@ -48,6 +48,11 @@ fn yen(amount: Yen) -> i64 {
 pub fn movements<'a>(event: &Event, before: impl FnOnce(CustomerIx) -> Option<&'a Account>) -> Movements {
     let mut all = match event {
         Event::Cancelled(undone) | Event::HoldExpired(undone) => given_back(undone, before(undone.customer)),
+        Event::CancelledPaid { undone, books } => {
+            let mut all = settled(books, None);
+            all.extend(given_back(undone, None));
+            all
+        }
         Event::Captured(captured) => captured_moves(captured, before(captured.customer)),
         Event::Refunded(refund) => refunded(refund),
         Event::Settled { books, .. } => settled(books, None),
@@ -128,6 +133,9 @@ fn charged(customer: CustomerIx, charge: &Charge) -> Movement {
             (EntryKind::LateFeeTakenBack, Book::LateFee, -yen(amount), bill)
         }
         Charge::Damages { bill, amount } => (EntryKind::DamagesPosted, Book::Damages, yen(amount), bill),
+        Charge::DamagesTakenBack { bill, amount, .. } => {
+            (EntryKind::DamagesTakenBack, Book::Damages, -yen(amount), bill)
+        }
     };
     Movement { customer, kind, account, counter: Book::FeeIncome, amount, about: About::Bill(bill) }
 }
@@ -143,30 +151,32 @@ const fn book(line: Line) -> Book {
 
 /// A transfer is one movement for each account of the customer's that it touches.
 fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) -> impl Iterator<Item = Movement> {
-    let Transfer { from, to, amount, at: _ } = *transfer;
+    let Transfer { from, to, amount, .. } = *transfer;
     let amount = yen(amount);
     // Money for a purchase whose bill was paid long ago: it had been put on that bill.
     let from = match (from, refunded) {
-        (Pot::Refund, Some(bill)) => Pot::Bill { bill, line: Line::Principal },
+        (Place::Refund, Some(bill)) => Place::Freed { bill, line: Line::Principal, at: transfer.money.day },
         (from, _) => from,
     };
     let kind = match (from, to) {
-        (Pot::Received, _) => EntryKind::Repayment,
-        (Pot::Credit, Pot::Bill { .. }) => EntryKind::CreditApplied,
-        (_, Pot::Payout) => EntryKind::Payout,
+        (Place::Received, _) => EntryKind::Repayment,
+        (Place::Credit | Place::PayoutDue, Place::Line { .. }) => EntryKind::CreditApplied,
+        (_, Place::PaidOut { .. }) => EntryKind::Payout,
+        (Place::Credit, Place::PayoutDue) => EntryKind::PayoutDue,
         _ => EntryKind::Moved,
     };
-    let leg = |pot: Pot, far: Pot, amount: i64| {
+    let leg = |place: Place, far: Place, amount: i64| {
         let counter = match far {
-            Pot::Received | Pot::Payout => Book::Cash,
-            Pot::Refund => Book::MerchantPayable,
-            Pot::Bill { .. } | Pot::Credit => Book::Clearing,
+            Place::Received | Place::PaidOut { .. } => Book::Cash,
+            Place::Refund => Book::MerchantPayable,
+            Place::Line { .. } | Place::Freed { .. } | Place::Credit | Place::PayoutDue => Book::Clearing,
         };
-        let (account, amount, about) = match pot {
+        let (account, amount, about) = match place {
             // What lies on a line lowers what is owed there.
-            Pot::Bill { bill, line } => (book(line), -amount, About::Bill(bill)),
-            Pot::Credit => (Book::Credit, amount, About::Nothing),
-            Pot::Received | Pot::Refund | Pot::Payout => return None,
+            Place::Line { bill, line, .. } | Place::Freed { bill, line, .. } => (book(line), -amount, About::Bill(bill)),
+            Place::Credit => (Book::Credit, amount, About::Nothing),
+            Place::PayoutDue => (Book::PayoutDue, amount, About::Nothing),
+            Place::Received | Place::Refund | Place::PaidOut { .. } => return None,
         };
         Some(Movement { customer, kind, account, counter, amount, about })
     };

@@ -143,6 +143,10 @@ fn write_fact(rows: &mut impl Rows, at: At, event: &Event) -> Result<(), LedgerE
         Event::SuspenseCleared { order, amount } => rows.suspense_cleared(at, *order, *amount),
         Event::Tombstoned { key } => rows.tombstone(at, key),
         Event::Cancelled(undone) => rows.order(at, undone.order, OrderChange::Cancelled),
+        Event::CancelledPaid { undone, books: settled } => {
+            books(rows, at, settled)?;
+            rows.order(at, undone.order, OrderChange::Cancelled)
+        }
         Event::Captured(captured) => rows.order(at, captured.order, OrderChange::Captured(captured)),
         Event::Refunded(refund) => {
             books(rows, at, &refund.books)?;

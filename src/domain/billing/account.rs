@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::bill::{Bill, OpenMonth};
 use super::notes::Notes;
+use super::sums::{Money, PaidOut, Sum, Sums};
 use crate::domain::billing::notes::{Cause, Note, Pending, Slip};
 use crate::domain::model::bounds::SLIPS_KEPT;
 use crate::domain::model::customer::{Profile, Record};
@@ -14,7 +15,7 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::order::Sequence;
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::{Channel, Purchase};
-use crate::domain::model::time::{Date, Millis, Month, Now};
+use crate::domain::model::time::{Date, Millis, Month};
 
 /// Room set aside for a purchase that is authorized and not yet captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +34,19 @@ pub struct Debt {
     pub holds: SmallVec<[Hold; 2]>,
     /// By their key. A copy of the account shares them until one of the two changes: an account may have a thousand.
     pub bills: SmallVec<[Arc<Bill>; 2]>,
-    /// Overpaid money. Never a negative exposure.
-    pub credit: Yen,
-    /// Since when there is credit.
-    pub credit_since: Option<Millis>,
+    /// Money that met no bill yet. Never a negative exposure.
+    pub sums: Sums,
+    /// What was paid out lately of it, in order.
+    pub paid_out: Vec<PaidOut>,
     pub notes: Option<Box<Notes>>,
+}
+
+impl Debt {
+    pub(crate) fn pay_out(&mut self, paid: PaidOut) {
+        let place = |paid: &PaidOut| (paid.at, paid.payout, paid.money.age());
+        let at = self.paid_out.partition_point(|other| place(other) <= place(&paid));
+        self.paid_out.insert(at, paid);
+    }
 }
 
 /// One entry of the dense table, two lines of the cache.
@@ -81,12 +90,19 @@ impl Account {
         self.debt.as_ref().map_or(&[], |debt| &debt.holds)
     }
 
-    pub fn credit(&self) -> Yen {
-        self.debt.as_ref().map_or(Yen::ZERO, |debt| debt.credit)
+    /// Money that met no bill yet, the oldest first.
+    pub fn sums(&self) -> &[Sum] {
+        self.debt.as_ref().map_or(&[], |debt| debt.sums.as_slice())
     }
 
-    pub fn credit_since(&self) -> Option<Millis> {
-        self.debt.as_ref()?.credit_since
+    /// Of it, what is not owed to the customer in cash.
+    pub fn credit(&self) -> Yen {
+        self.debt.as_ref().map_or(Yen::ZERO, |debt| debt.sums.credit())
+    }
+
+    /// Of it, what is owed to the customer in cash.
+    pub fn payout_due(&self) -> Yen {
+        self.debt.as_ref().map_or(Yen::ZERO, |debt| debt.sums.due())
     }
 
     pub fn notes(&self) -> Option<&Notes> {
@@ -112,7 +128,7 @@ impl Account {
     pub fn owe(&mut self, purchase: &Purchase, due: Date) {
         let Purchase { order, channel, amount, month, at } = *purchase;
         if channel == Channel::NpAtobarai {
-            return self.add_bill(Bill::of_np(order, due, amount));
+            return self.add_bill(Bill::of_np(order, due, amount, at));
         }
         if let Some(open) = self.month.as_mut().filter(|open| open.holds(purchase)) {
             open.amount += amount;
@@ -128,15 +144,29 @@ impl Account {
         }
     }
 
-    /// Takes a part of a purchase off what the customer owes, or off what was paid where it is no longer owed.
-    pub fn discharge(&mut self, purchase: &Purchase, now: &Now) {
-        let Purchase { order: _, channel, amount, month: _, at } = *purchase;
-        let key = purchase.bill();
-        if let Some(open) = self.month.as_mut().filter(|open| open.holds(purchase)) {
+    /// Takes a part of a purchase off what the customer owes, or off what was paid where it is no longer owed. It counts
+    /// from the refund's own day.
+    pub fn refund(&mut self, purchase: &Purchase, money: Money) {
+        let Purchase { channel, amount, at, .. } = *purchase;
+        if let Some(open) = self.open_month_of(purchase) {
             open.amount -= amount;
-        } else if self.place(key).is_ok() {
-            self.bill_mut(key).reduce(channel, at, amount, now.at);
+        } else if self.place(purchase.bill()).is_ok() {
+            self.bill_mut(purchase.bill()).refund(channel, at, amount, money);
         }
+    }
+
+    /// Takes a purchase back as if it had never been made.
+    pub fn uncharge(&mut self, purchase: &Purchase) {
+        let Purchase { channel, amount, at, .. } = *purchase;
+        if let Some(open) = self.open_month_of(purchase) {
+            open.amount -= amount;
+        } else if self.place(purchase.bill()).is_ok() {
+            self.bill_mut(purchase.bill()).uncharge(channel, at, amount);
+        }
+    }
+
+    fn open_month_of(&mut self, purchase: &Purchase) -> Option<&mut OpenMonth> {
+        self.month.as_mut().filter(|open| open.holds(purchase))
     }
 
     /// A change of method at `month` leaves the bills already issued as they were.
@@ -158,9 +188,13 @@ impl Account {
 
     /// Drops what no longer says anything, so that an idle customer costs the least memory.
     pub fn tidy(&mut self, today: Date) {
+        /// Days; news of a payment that reaches further back leaves the payout as it was made.
+        const PAYOUTS_KEPT: i64 = 92;
         self.month = self.month.filter(|open| !open.amount.is_zero());
         let Some(debt) = &mut self.debt else { return };
         debt.bills.retain(|bill| !bill.is_over(today));
+        let is_recent = |paid: &PaidOut| today.day() <= paid.at.day() + PAYOUTS_KEPT;
+        debt.paid_out.retain(is_recent);
         if debt.notes.as_deref() == Some(&Notes::default()) {
             debt.notes = None;
         }
@@ -257,8 +291,7 @@ mod tests {
             assert_eq!(billed, [Some(PaymentMethod::Konbini), Some(PaymentMethod::Konbini), None]);
             for (text, left) in [("2026-10", 2), ("2026-12", 1), ("2026-11", 0)] {
                 for (channel, amount) in [(Channel::InStore, 100), (Channel::Online, 20)] {
-                    let now = Now::at(date("2027-06-01").start());
-                    account.discharge(&purchase(channel, amount, month(text)), &now);
+                    account.refund(&purchase(channel, amount, month(text)), Money::own(date("2027-06-01").start()));
                 }
                 account.tidy(date("2027-06-01"));
                 assert_eq!(owed(&account).len(), left);
@@ -284,8 +317,8 @@ mod tests {
         let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
         let np = |amount| purchase(Channel::NpAtobarai, amount, month("2026-11"));
         account.owe(&np(10_000), date("2026-11-15"));
-        account.discharge(&np(1_000), &Now::at(date("2026-11-15").start()));
-        account.discharge(&np(4_000), &Now::at(date("2026-11-25").start()));
+        account.refund(&np(1_000), Money::own(date("2026-11-15").start()));
+        account.refund(&np(4_000), Money::own(date("2026-11-25").start()));
         let bill = account.bills().next().unwrap().into_owned();
         assert_eq!((bill.net(), bill.open_before(date("2026-11-25").start())), (5_000.into(), 9_000.into()));
     }

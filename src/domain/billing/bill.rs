@@ -7,9 +7,11 @@
 use smallvec::SmallVec;
 
 pub use super::changes::{Change, ChangeKind, Changes};
+use super::sums::Money;
+use crate::domain::model::customer::Record;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::{BillKey, Lines, PaymentMethod};
+use crate::domain::model::payment::{BillKey, Line, Lines, PaymentMethod};
 use crate::domain::model::purchase::{Channel, Purchase};
 use crate::domain::model::time::{DAY, Date, Millis, Month};
 
@@ -44,6 +46,24 @@ pub struct LateFee {
     pub amount: Yen,
 }
 
+/// Damages that staff posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// The record of the posting; none where an older version kept only the sum.
+    pub fact: Lsn,
+    pub at: Millis,
+    pub amount: Yen,
+}
+
+/// What the ladder took because the bill was late: given back if news says that it was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub from: u8,
+    pub to: u8,
+    pub before: Record,
+    pub after: Record,
+}
+
 /// A bill with its story.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bill {
@@ -53,66 +73,59 @@ pub struct Bill {
     pub billed_by: Option<PaymentMethod>,
     /// Fixed when the bill is issued.
     pub due: Option<Date>,
-    /// The bill fee; set when the bill is issued, and zero once it is waived.
+    /// The bill fee; set when the bill is issued.
     pub fee: Option<Yen>,
+    /// The fee was taken back, because refunds or cancels took all of the bill in time.
+    pub is_fee_waived: bool,
+    /// From when money meets it: the 1st of the next month, or when an NP purchase was captured.
+    pub issued_at: Millis,
     /// In order of capture.
-    pub purchases: SmallVec<[Stretch; 3]>,
-    /// Since it was issued, in the order in which we heard of them.
+    pub purchases: SmallVec<[Stretch; 1]>,
+    /// Since it was issued.
     pub changes: Changes,
     /// Posted and not taken back, in order of their dates.
     pub late_fees: Vec<LateFee>,
-    /// `damages`: as posted by staff. The other lines follow from the rest.
-    pub damages: Yen,
-    /// What was paid of each line but the principal, whose payments are among `changes`.
-    pub paid_fees: Lines,
+    /// As posted by staff and not taken back, in order of their posting.
+    pub damages: Vec<Posted>,
     /// Whether the ladder has taken notice of how it was paid.
     pub counted: bool,
+    pub lost: Option<Box<Lost>>,
 }
 
 impl Bill {
     /// One in which nothing was bought yet.
-    pub fn empty(key: BillKey) -> Self {
+    pub fn empty(key: BillKey, issued_at: Millis) -> Self {
         Self {
             key,
             billed_by: None,
             due: None,
             fee: None,
+            is_fee_waived: false,
+            issued_at,
             purchases: SmallVec::new(),
             changes: Changes::default(),
             late_fees: Vec::new(),
-            damages: Yen::ZERO,
-            paid_fees: Lines::default(),
+            damages: Vec::new(),
             counted: false,
+            lost: None,
         }
     }
 
-    /// The same bill, of which nothing was heard since it was issued.
-    #[must_use]
-    pub fn without_changes(&self) -> Self {
-        Self {
-            key: self.key,
-            billed_by: self.billed_by,
-            due: self.due,
-            fee: self.fee,
-            purchases: self.purchases.clone(),
-            changes: Changes::default(),
-            late_fees: self.late_fees.clone(),
-            damages: self.damages,
-            paid_fees: self.paid_fees,
-            counted: self.counted,
-        }
+    pub fn empty_month(month: Month) -> Self {
+        Self::empty(BillKey::Month(month), month.next().day(1).start())
     }
 
     /// The bill of what was bought so far in a month.
     pub fn of_month(open: &OpenMonth) -> Self {
-        let mut bill = Self::empty(BillKey::Month(open.month));
+        let mut bill = Self::empty_month(open.month);
         bill.charge(open.channel, Millis(0), open.amount);
         bill
     }
 
-    /// An NP Atobarai purchase is issued when it is made. The ladder does not count it.
-    pub fn of_np(order: Lsn, due: Date, amount: Yen) -> Self {
-        let mut bill = Self { due: Some(due), fee: Some(Yen::ZERO), counted: true, ..Self::empty(BillKey::Np(order)) };
+    /// An NP Atobarai purchase is issued when it is captured. The ladder does not count it.
+    pub fn of_np(order: Lsn, due: Date, amount: Yen, at: Millis) -> Self {
+        let mut bill =
+            Self { due: Some(due), fee: Some(Yen::ZERO), counted: true, ..Self::empty(BillKey::Np(order), at) };
         bill.charge(Channel::NpAtobarai, Millis(0), amount);
         bill
     }
@@ -129,9 +142,8 @@ impl Bill {
         }
     }
 
-    /// Takes a refund or a cancellation off the purchase that was captured at `bought_at`. On an issued bill it is part
-    /// of the story; before, the usage is simply less.
-    pub fn reduce(&mut self, channel: Channel, bought_at: Millis, amount: Yen, now: Millis) {
+    /// Takes back a part of what was captured through a channel at `bought_at`, as if it had never been bought.
+    pub fn uncharge(&mut self, channel: Channel, bought_at: Millis, amount: Yen) {
         let mut left = amount;
         let own = self.purchases.iter_mut().filter(|stretch| stretch.channel == channel);
         for stretch in own.rev().skip_while(|stretch| stretch.since > bought_at) {
@@ -141,8 +153,15 @@ impl Bill {
         }
         assert!(left.is_zero(), "a refund takes more off a bill than was bought");
         self.purchases.retain(|stretch| !stretch.amount.is_zero());
+    }
+
+    /// Takes a refund off the purchase that was captured at `bought_at`. On an issued bill it is part of the story; before,
+    /// the usage is simply less.
+    pub fn refund(&mut self, channel: Channel, bought_at: Millis, amount: Yen, money: Money) {
+        self.uncharge(channel, bought_at, amount);
         if self.is_issued() {
-            self.changes.push(Change { at: now, kind: ChangeKind::Refunded, amount });
+            let lines = Lines::of(Line::Principal, amount);
+            self.changes.add(Change { at: money.day, kind: ChangeKind::Refunded, money, lines });
         }
     }
 
@@ -151,22 +170,23 @@ impl Bill {
         self.purchases.iter().map(|stretch| stretch.amount).sum()
     }
 
+    /// Purchases less the refunds until then.
+    pub fn net_at(&self, at: Millis) -> Yen {
+        self.net() + self.changes.refunded_after(at)
+    }
+
     /// What the bill was issued with.
     pub fn principal_at_issue(&self) -> Yen {
         self.net() + self.changes.refunded()
     }
 
-    pub fn paid_principal(&self) -> Yen {
-        self.changes.paid()
-    }
-
     pub fn unpaid(&self) -> Yen {
-        self.net().minus_or_zero(self.paid_principal())
+        self.net().minus_or_zero(self.paid().principal)
     }
 
     /// Unpaid principal of one channel: payments settle purchase by purchase, oldest first.
     pub fn unpaid_of(&self, channel: Channel) -> Yen {
-        let mut paid = self.paid_principal();
+        let mut paid = self.paid().principal;
         let mut unpaid = Yen::ZERO;
         for stretch in &self.purchases {
             let left = stretch.amount.minus_or_zero(paid);
@@ -180,18 +200,11 @@ impl Bill {
 
     /// Principal open just before `at`, as we know it today.
     pub fn open_before(&self, at: Millis) -> Yen {
-        let before = self.changes.iter().filter(|change| change.at < at);
         let (mut up, mut down) = (self.principal_at_issue(), Yen::ZERO);
-        for change in before {
-            *(if change.kind == ChangeKind::Moved { &mut up } else { &mut down }) += change.amount;
+        for change in self.changes.iter().take_while(|change| change.at < at) {
+            *(if change.kind == ChangeKind::Freed { &mut up } else { &mut down }) += change.lines.principal;
         }
         up.minus_or_zero(down)
-    }
-
-    /// Takes in a late fee that was posted.
-    pub fn post_late_fee(&mut self, late: LateFee) {
-        let at = self.late_fees.partition_point(|posted| posted.date <= late.date);
-        self.late_fees.insert(at, late);
     }
 
     /// The late fee that was posted for a day.
@@ -200,9 +213,19 @@ impl Bill {
         self.late_fees.get(at).map(|late| late.amount)
     }
 
+    pub fn damages_posted(&self) -> Yen {
+        self.damages.iter().map(|posted| posted.amount).sum()
+    }
+
+    /// What had been posted until then. When an older version posted is not known; it stands.
+    pub fn damages_posted_by(&self, at: Millis) -> Yen {
+        let by_then = self.damages.iter().filter(|posted| posted.at <= at || posted.fact == Lsn(0));
+        by_then.map(|posted| posted.amount).sum()
+    }
+
     /// What was paid of each line.
     pub fn paid(&self) -> Lines {
-        Lines { principal: self.paid_principal(), ..self.paid_fees }
+        self.changes.paid()
     }
 
     /// Whether something of it is still to be paid, as far as it is charged.
@@ -211,9 +234,9 @@ impl Bill {
             return true;
         }
         let late_fees = self.late_fees.iter().map(|late| late.amount).sum();
-        let bill_fee = self.fee.unwrap_or_default();
-        let charged = Lines { principal: Yen::ZERO, bill_fee, late_fees, damages: self.damages };
-        charged.minus_or_zero(&self.paid_fees) != Lines::default()
+        let bill_fee = self.fee.filter(|_| !self.is_fee_waived).unwrap_or_default();
+        let charged = Lines { principal: Yen::ZERO, bill_fee, late_fees, damages: self.damages_posted() };
+        charged.minus_or_zero(&self.paid()) != Lines::default()
     }
 
     /// Paid before it could be late: nothing can be owed on it.
@@ -221,24 +244,26 @@ impl Bill {
         self.due.is_some_and(|due| today <= due) && !self.is_open()
     }
 
-    /// Whether it says nothing any more: paid, past its due date, and if it was late, so long ago that no late news of
-    /// a payment is to be expected.
+    /// Whether it says nothing any more: paid, past its due date, and so long ago that no news of a payment is to be
+    /// expected that would have met it.
     pub fn is_over(&self, today: Date) -> bool {
-        /// Days; a quarter of a year.
-        const LATE_NEWS: i64 = 92;
+        /// Days after it was paid, and of one that was late.
+        const KEPT: i64 = 35;
+        const LATE_KEPT: i64 = 92;
         let Some(due) = self.due.filter(|_| self.fee.is_some()) else { return self.net().is_zero() };
         if self.is_open() {
             return false;
         }
+        // An NP purchase that went back to its shop and was never paid costs nothing.
+        let is_back = || matches!(self.key, BillKey::Np(_)) && self.principal_at_issue() == self.changes.refunded();
         if today <= due {
-            // An NP purchase that went back to its shop in time was never paid and costs nothing.
-            return matches!(self.key, BillKey::Np(_)) && self.net().is_zero() && self.paid() == Lines::default();
+            return is_back() && self.changes.iter().all(|change| change.kind == ChangeKind::Refunded);
         }
         // A thousand paid bills may be asked: in whole days and milliseconds, which cost less than dates.
         let due = due.start();
-        let latest = self.changes.iter().map(|change| change.at).max().map_or(due, |latest| latest.max(due));
-        let was_late = || !self.open_before(due.plus(DAY)).is_zero();
-        today.day() > latest.day() + LATE_NEWS || !was_late()
+        let latest = self.changes.as_slice().last().map_or(due, |latest| latest.at.max(due));
+        let days = today.day() - latest.day();
+        days > LATE_KEPT || days > KEPT && self.open_before(due.plus(DAY)).is_zero()
     }
 }
 
@@ -247,7 +272,7 @@ mod tests {
     use super::*;
 
     fn bill(purchases: &[(Channel, i64, u64)]) -> Bill {
-        let mut bill = Bill::empty(BillKey::Month(Month::parse("2026-10").unwrap()));
+        let mut bill = Bill::empty_month(Month::parse("2026-10").unwrap());
         for (channel, at, amount) in purchases {
             bill.charge(*channel, Millis(*at), Yen::new(*amount));
         }
@@ -255,7 +280,8 @@ mod tests {
     }
 
     fn pay(bill: &mut Bill, amount: u64) {
-        bill.changes.push(Change { at: Millis(100), kind: ChangeKind::Paid, amount: Yen::new(amount) });
+        let (at, lines) = (Millis(100), Lines::of(Line::Principal, Yen::new(amount)));
+        bill.changes.add(Change { at, kind: ChangeKind::Paid, money: Money::own(at), lines });
     }
 
     fn unpaid(bill: &Bill) -> (u64, u64) {
@@ -272,20 +298,20 @@ mod tests {
         assert_eq!(unpaid(&one), (1_000, 1_500));
         // Back goes the first purchase, which had been paid: its money now pays for the next.
         one.fee = Some(Yen::ZERO);
-        one.reduce(InStore, Millis(1), Yen::new(1_000), Millis(200));
+        one.refund(InStore, Millis(1), Yen::new(1_000), Money::own(Millis(200)));
         assert_eq!(unpaid(&one), (1_000, 500));
         assert_eq!((one.principal_at_issue(), one.net(), one.unpaid()), (4_000.into(), 3_000.into(), 1_500.into()));
         assert_eq!(one.open_before(Millis(100)), 4_000.into(), "a payment counts from its moment on");
         assert_eq!(one.open_before(Millis(101)), 2_500.into());
         // The last two are one stretch; a refund of the later one leaves the first alone.
-        one.reduce(InStore, Millis(4), Yen::new(500), Millis(300));
+        one.refund(InStore, Millis(4), Yen::new(500), Money::own(Millis(300)));
         assert_eq!(unpaid(&one), (500, 500));
     }
 
     #[test]
     fn before_it_is_issued_a_bill_only_shrinks() {
         let mut one = bill(&[(Channel::InStore, 1, 300), (Channel::Online, 2, 700)]);
-        one.reduce(Channel::Online, Millis(2), Yen::new(700), Millis(3));
+        one.refund(Channel::Online, Millis(2), Yen::new(700), Money::own(Millis(3)));
         assert_eq!((one.principal_at_issue(), one.purchases.len()), (300.into(), 1));
         assert!(one.changes.is_empty());
     }
@@ -293,6 +319,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "more off a bill than was bought")]
     fn more_than_was_bought_can_not_come_off() {
-        bill(&[(Channel::InStore, 1, 300)]).reduce(Channel::InStore, Millis(1), Yen::new(301), Millis(2));
+        bill(&[(Channel::InStore, 1, 300)]).refund(Channel::InStore, Millis(1), Yen::new(301), Money::own(Millis(2)));
     }
 }

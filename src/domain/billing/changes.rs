@@ -1,25 +1,25 @@
-//! What happened to a bill's principal since it was issued, in the order in which we heard of it. The sums are kept
-//! beside the list, so that what is paid of a bill costs the same to know however many payments it took.
-
-use std::borrow::Cow;
+//! What happened to a bill since it was issued: money put on it and taken off again, and refunds, in the order in which
+//! they count. The sums are kept beside the list, so that what is paid of a bill costs the same to know however many
+//! payments it took.
 
 use smallvec::SmallVec;
 
+use super::sums::Money;
 use crate::domain::model::money::Yen;
+use crate::domain::model::payment::{Line, Lines};
 use crate::domain::model::time::Millis;
 
-/// What happened to the principal after the bill was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ChangeKind {
     Paid = 1,
-    /// Money that had been paid went elsewhere, because a refund made it too much.
-    Moved,
+    /// Money that had been paid is free from this moment on, because a refund made it too much.
+    Freed,
     Refunded,
 }
 
 impl ChangeKind {
-    pub const ALL: [Self; 3] = [Self::Paid, Self::Moved, Self::Refunded];
+    pub const ALL: [Self; 3] = [Self::Paid, Self::Freed, Self::Refunded];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,27 +27,84 @@ pub struct Change {
     /// From when it counts: the day the customer paid, not the day we heard.
     pub at: Millis,
     pub kind: ChangeKind,
-    pub amount: Yen,
+    /// Which money: that was put on the bill, or that became free. Of a refund, its own fact.
+    pub money: Money,
+    pub lines: Lines,
 }
 
-/// All changes of one bill.
+/// All changes of one bill, by the moment from which they count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Most bills are paid at once.
     list: SmallVec<[Change; 1]>,
-    paid: Yen,
-    moved: Yen,
+    put_on: Lines,
+    freed: Lines,
     refunded: Yen,
 }
 
 impl Changes {
-    pub fn push(&mut self, change: Change) {
-        *match change.kind {
-            ChangeKind::Paid => &mut self.paid,
-            ChangeKind::Moved => &mut self.moved,
-            ChangeKind::Refunded => &mut self.refunded,
-        } += change.amount;
-        self.list.push(change);
+    /// Adds a change at its place: by its moment, then by its record. What one money does at one moment is one change.
+    pub fn add(&mut self, change: Change) {
+        match change.kind {
+            ChangeKind::Paid => self.put_on += change.lines,
+            ChangeKind::Freed => self.freed += change.lines,
+            ChangeKind::Refunded => self.refunded += change.lines.principal,
+        }
+        if change.kind != ChangeKind::Refunded
+            && let Some(same) = self.find(change.kind, change.money, change.at)
+        {
+            same.lines += change.lines;
+            return;
+        }
+        let place = |change: &Change| (change.at, change.money.fact, change.kind as u8);
+        // Most are heard in the order in which they count.
+        let at = match self.list.last() {
+            Some(last) if place(last) > place(&change) => {
+                self.list.partition_point(|other| place(other) <= place(&change))
+            }
+            _ => self.list.len(),
+        };
+        self.list.insert(at, change);
+    }
+
+    /// Undoes a part of what money did at one moment; nothing where it is not there.
+    pub fn take(&mut self, change: Change) {
+        let Change { at, kind, money, lines } = change;
+        let Some(same) = self.find(kind, money, at) else { return };
+        same.lines -= lines;
+        *(if kind == ChangeKind::Paid { &mut self.put_on } else { &mut self.freed }) -= lines;
+        self.list.retain(|change| change.kind == ChangeKind::Refunded || change.lines != Lines::default());
+    }
+
+    fn find(&mut self, kind: ChangeKind, money: Money, at: Millis) -> Option<&mut Change> {
+        let from = self.list.partition_point(|change| change.at < at);
+        let of_moment = self.list.iter_mut().skip(from).take_while(|change| change.at == at);
+        of_moment.into_iter().find(|change| change.kind == kind && change.money.fact == money.fact)
+    }
+
+    /// Where those begin that count from later than `at`.
+    fn after(&self, at: Millis) -> usize {
+        if self.list.last().is_none_or(|last| last.at <= at) {
+            return self.list.len();
+        }
+        self.list.partition_point(|change| change.at <= at)
+    }
+
+    /// Those that count from later than `at`.
+    pub fn later(&self, at: Millis) -> &[Change] {
+        self.list.get(self.after(at)..).unwrap_or_default()
+    }
+
+    /// Takes off the money that was put on or became free later than `at`, but what an older version put there: it does
+    /// not know which money that was.
+    pub fn roll_back(&mut self, at: Millis) -> SmallVec<[Change; 1]> {
+        let moves = |change: &Change| change.at > at && change.kind != ChangeKind::Refunded && change.money.is_known();
+        let gone: SmallVec<[Change; 1]> = self.list.iter().copied().filter(moves).collect();
+        if !gone.is_empty() {
+            let kept = self.list.iter().copied().filter(|change| !moves(change));
+            *self = kept.collect();
+        }
+        gone
     }
 
     pub fn as_slice(&self) -> &[Change] {
@@ -66,30 +123,36 @@ impl Changes {
         self.list.is_empty()
     }
 
-    /// Paid, less what of it went elsewhere.
-    pub fn paid(&self) -> Yen {
-        self.paid - self.moved
+    /// Paid of each line, less what of it became free.
+    pub fn paid(&self) -> Lines {
+        let mut paid = self.put_on;
+        paid -= self.freed;
+        paid
     }
 
     pub fn refunded(&self) -> Yen {
         self.refunded
     }
 
-    /// By the moment from which they count. Most are heard in that order already.
-    pub fn by_time(&self) -> Cow<'_, [Change]> {
-        if self.list.is_sorted_by_key(|change| change.at) {
-            return Cow::Borrowed(&self.list);
-        }
-        let mut sorted = self.list.to_vec();
-        sorted.sort_by_key(|change| change.at);
-        Cow::Owned(sorted)
+    /// Refunded later than `at`.
+    pub fn refunded_after(&self, at: Millis) -> Yen {
+        let later = self.later(at).iter().filter(|change| change.kind == ChangeKind::Refunded);
+        later.map(|change| change.lines.principal).sum()
+    }
+}
+
+impl Change {
+    /// What is put on the lines, or comes off them.
+    pub fn parts(&self) -> impl Iterator<Item = (Line, Yen)> {
+        let lines = self.lines;
+        Line::ALL.into_iter().map(move |line| (line, lines.get(line))).filter(|(_, amount)| !amount.is_zero())
     }
 }
 
 impl FromIterator<Change> for Changes {
     fn from_iter<I: IntoIterator<Item = Change>>(changes: I) -> Self {
         let mut all = Self::default();
-        changes.into_iter().for_each(|change| all.push(change));
+        changes.into_iter().for_each(|change| all.add(change));
         all
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::account::Account;
 use super::bill::Bill;
 use super::lateness::BillRules;
-use crate::domain::billing::settlement::{Pot, Settlement};
+use super::settlement::{Place, Settlement};
 use crate::domain::model::bounds::Bounds;
-use crate::domain::model::payment::{BillKey, Line};
-use crate::domain::model::time::Date;
+use crate::domain::model::payment::BillKey;
+use crate::domain::model::time::{Date, Millis};
 
 impl Account {
     /// The bills but for the open month, by their key.
@@ -50,7 +50,11 @@ impl Account {
         let place = self.place(key);
         let bills = &mut self.debt_mut().bills;
         let at = place.unwrap_or_else(|at| {
-            bills.insert(at, Arc::new(Bill::empty(key)));
+            let bill = match key {
+                BillKey::Month(month) => Bill::empty_month(month),
+                BillKey::Np(_) => Bill::empty(key, Millis(0)),
+            };
+            bills.insert(at, Arc::new(bill));
             at
         });
         Arc::make_mut(&mut bills[at])
@@ -94,11 +98,8 @@ impl Account {
         if full.is_empty() {
             return false;
         }
-        let of = |pot: Pot| match pot {
-            Pot::Bill { bill, line: Line::Principal } => Some(bill),
-            _ => None,
-        };
-        let touched = books.transfers.iter().flat_map(|transfer| [of(transfer.from), of(transfer.to)]).flatten();
+        let ends = books.transfers.iter().flat_map(|transfer| [transfer.from, transfer.to]);
+        let touched = ends.filter_map(Place::bill);
         touched.chain(refunded).any(|key| full.contains(&key))
     }
 

@@ -9,7 +9,7 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines, PaymentMethod};
 use crate::domain::model::policy::Policy;
 use crate::domain::model::terms::{Lateness, Terms};
-use crate::domain::model::time::{BankCalendar, Date, Month, Now, void_window_end};
+use crate::domain::model::time::{BankCalendar, Date, Month, Now};
 
 /// A year of damages has so many days, leap year or not.
 const DAYS_A_YEAR: u32 = 365;
@@ -36,11 +36,6 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// From when a month's bill can be paid and its fee is charged: once its last sale can no longer be cancelled.
-pub fn is_closed(month: Month, now: &Now) -> bool {
-    month < now.month && now.at >= void_window_end(month.next().day(1).plus_days(-1).start())
-}
-
 impl Bill {
     pub fn method(&self, rules: &BillRules<'_>) -> PaymentMethod {
         self.billed_by.unwrap_or(rules.method)
@@ -62,12 +57,13 @@ impl Bill {
             (None, BillKey::Month(month)) if month < now.month => rules.terms.billing.fee(self.method(rules)),
             (None, _) => Yen::ZERO,
         };
-        if !self.net().is_zero() {
+        if fee.is_zero() || !self.net_at(now.at).is_zero() {
             return fee;
         }
-        let refunds = self.changes.iter().filter(|change| change.kind == ChangeKind::Refunded);
-        let in_time = refunds.map(|change| change.at).max().is_none_or(|at| at.date() <= self.due(rules));
-        if self.principal_at_issue().is_zero() || in_time { Yen::ZERO } else { fee }
+        let refunds = self.changes.iter().take_while(|change| change.at <= now.at);
+        let latest = refunds.filter(|change| change.kind == ChangeKind::Refunded).last();
+        let in_time = latest.is_none_or(|latest| latest.at.date() <= self.due(rules));
+        if in_time { Yen::ZERO } else { fee }
     }
 
     /// The late fees of every fee day up to `now` on which principal was open. A posted one is what it was posted as;
@@ -81,18 +77,16 @@ impl Bill {
             return charged;
         }
         let mut sum = Yen::ZERO;
-        let changes = self.changes.by_time();
-        let mut opening = Opening::of(self, due, &changes);
+        let mut opening = Opening::of(self, due);
         for date in fee_days(due, now.date, lateness) {
             if opening.before(date).is_zero() {
                 continue;
             }
-            let amount = self.late_fee_of(date).unwrap_or_else(|| {
-                if !lateness.ceiling {
-                    return fee;
-                }
-                fee.min(damages(opening.yen_days_by(date), lateness).minus_or_zero(sum))
-            });
+            let mut amount = self.late_fee_of(date).unwrap_or(fee);
+            if lateness.ceiling {
+                let accrued = damages(opening.yen_days_by(date), lateness);
+                amount = amount.min(accrued.minus_or_zero(sum + self.damages_posted_by(date.start())));
+            }
             if !amount.is_zero() {
                 charged.push(LateFee { date, amount });
                 sum += amount;
@@ -106,8 +100,7 @@ impl Bill {
         if today <= due {
             return Yen::ZERO;
         }
-        let changes = self.changes.by_time();
-        let mut opening = Opening::of(self, due, &changes);
+        let mut opening = Opening::of(self, due);
         opening.before(today);
         damages(opening.yen_days_by(today), lateness)
     }
@@ -130,11 +123,11 @@ impl Bill {
         Lines { late_fees: self.late_fee_sum(rules, now), ..self.lines_but_late_fees(rules, now) }
     }
 
-    /// The same with no late fees, for those who judge them otherwise.
+    /// The same with no late fees, for those who judge them otherwise; as they were at `now`.
     pub fn lines_but_late_fees(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
-        let principal = self.net();
+        let principal = self.net_at(now.at);
         let bill_fee = self.bill_fee(rules, now);
-        Lines { principal, bill_fee, late_fees: Yen::ZERO, damages: self.damages }
+        Lines { principal, bill_fee, late_fees: Yen::ZERO, damages: self.damages_posted_by(now.at) }
     }
 
     /// What is still owed of each line.
@@ -142,15 +135,15 @@ impl Bill {
         self.lines(rules, now).minus_or_zero(&self.paid())
     }
 
-    /// More paid than is charged, after a refund or late news of a payment.
+    /// More paid than is charged, after a refund.
     pub fn overpaid(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
+        let paid = self.paid();
         // Without a payment of fees only the principal can be too much.
-        if self.paid_fees == Lines::default() {
-            return Lines { principal: self.paid_principal().minus_or_zero(self.net()), ..Lines::default() };
+        if paid.total() == paid.principal {
+            let principal = paid.principal.minus_or_zero(self.net_at(now.at));
+            return Lines { principal, ..Lines::default() };
         }
-        // Posted damages stand.
-        let posted = Lines { damages: self.paid().damages, ..self.lines(rules, now) };
-        self.paid().minus_or_zero(&posted)
+        paid.minus_or_zero(&self.lines(rules, now))
     }
 
     pub fn is_overdue(&self, rules: &BillRules<'_>, now: &Now) -> bool {
@@ -171,8 +164,9 @@ struct Opening<'c> {
 }
 
 impl<'c> Opening<'c> {
-    fn of(bill: &Bill, due: Date, changes: &'c [Change]) -> Self {
+    fn of(bill: &'c Bill, due: Date) -> Self {
         let due = due.day();
+        let changes = bill.changes.as_slice();
         Self { changes, up: bill.principal_at_issue(), down: Yen::ZERO, due, yen_days: 0, counted: due }
     }
 
@@ -182,7 +176,7 @@ impl<'c> Opening<'c> {
         while let Some((change, rest)) = self.changes.split_first().filter(|(change, _)| change.at < start) {
             let day = change.at.day().max(self.due);
             (self.yen_days, self.counted) = (self.yen_days_on(day), day);
-            *(if change.kind == ChangeKind::Moved { &mut self.up } else { &mut self.down }) += change.amount;
+            *(if change.kind == ChangeKind::Freed { &mut self.up } else { &mut self.down }) += change.lines.principal;
             self.changes = rest;
         }
         self.up.minus_or_zero(self.down)
@@ -227,6 +221,8 @@ fn fee_days(due: Date, today: Date, lateness: &Lateness) -> impl Iterator<Item =
 mod tests {
     use super::*;
     use crate::domain::billing::bill::Change;
+    use crate::domain::billing::sums::Money;
+    use crate::domain::model::payment::Line;
     use crate::domain::model::purchase::Channel;
     use crate::domain::model::time::Millis;
 
@@ -246,7 +242,7 @@ mod tests {
     }
 
     fn june(amount: u64) -> Bill {
-        let mut bill = Bill::empty(BillKey::Month(Month::parse("2021-06").unwrap()));
+        let mut bill = Bill::empty_month(Month::parse("2021-06").unwrap());
         bill.charge(Channel::InStore, Millis(0), Yen::new(amount));
         bill
     }
@@ -256,7 +252,9 @@ mod tests {
     }
 
     fn paid(at: &str, amount: u64) -> Change {
-        Change { at: Millis::parse(at).unwrap(), kind: ChangeKind::Paid, amount: Yen::new(amount) }
+        let at = Millis::parse(at).unwrap();
+        let lines = Lines::of(Line::Principal, Yen::new(amount));
+        Change { at, kind: ChangeKind::Paid, money: Money::own(at), lines }
     }
 
     fn rules<'a>(terms: &'a Terms, calendar: &'a BankCalendar, method: PaymentMethod) -> BillRules<'a> {
@@ -348,14 +346,14 @@ mod tests {
         let rules = rules(&terms, &calendar, PaymentMethod::Konbini);
         let late_fees = |change: Change, date| {
             let mut bill = june(30_000);
-            bill.changes.push(change);
+            bill.changes.add(change);
             bill.lines(&rules, &start_of(date)).late_fees.get()
         };
         assert_eq!(late_fees(paid("2021-08-09T23:59:59.999+09:00", 30_000), "2021-09-01"), 0, "in the last moment");
         assert_eq!(late_fees(paid("2021-08-10T00:00:00+09:00", 30_000), "2021-09-01"), 100, "one moment late");
         assert_eq!(late_fees(paid("2021-08-09T12:00:00+09:00", 29_999), "2021-09-01"), 200, "one yen is open");
         let mut bill = june(30_000);
-        bill.changes.push(paid("2021-07-20T09:00:00+09:00", 10_000));
+        bill.changes.add(paid("2021-07-20T09:00:00+09:00", 10_000));
         // 10 days of 30,000, the day of the payment included, then 21 of 20,000.
         let damages = bill.damages_accrued(&rules, &start_of("2021-08-10")).get();
         assert_eq!(damages, (10 * 30_000 + 21 * 20_000) * 146 / 365_000);
@@ -369,20 +367,12 @@ mod tests {
         let refunded = |at: &str, amount| {
             let mut bill = june(30_000);
             (bill.fee, bill.due) = (Some(Yen::new(209)), Date::parse("2021-07-10"));
-            bill.reduce(Channel::InStore, Millis(1), Yen::new(amount), Millis::parse(at).unwrap());
+            bill.refund(Channel::InStore, Millis(1), Yen::new(amount), Money::own(Millis::parse(at).unwrap()));
             bill.owed(&rules, &start_of("2021-09-01"))
         };
         assert_eq!(refunded("2021-07-10T23:59:59+09:00", 30_000).total(), Yen::ZERO);
         assert_eq!(refunded("2021-07-11T00:00:00+09:00", 30_000).total(), Yen::new(209));
         assert_eq!(refunded("2021-07-05T00:00:00+09:00", 29_999).bill_fee, Yen::new(209));
         assert_eq!(refunded("2021-08-10T00:00:00+09:00", 30_000).late_fees, Yen::new(100), "zero stops fees from then");
-    }
-
-    #[test]
-    fn a_month_closes_when_its_last_sale_can_no_longer_be_cancelled() {
-        let june = Month::parse("2021-06").unwrap();
-        let closed = |at| is_closed(june, &Now::at(Millis::parse(at).unwrap()));
-        assert!(!closed("2021-06-30T23:59:59.999+09:00") && !closed("2021-07-01T00:14:59.999+09:00"));
-        assert!(closed("2021-07-01T00:15:00+09:00") && closed("2021-08-01T00:00:00+09:00"));
     }
 }

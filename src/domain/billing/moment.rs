@@ -5,11 +5,11 @@ use std::borrow::Cow;
 
 use super::account::Account;
 use super::bill::Bill;
-use super::draft::Draft;
-use super::lateness::{BillRules, Rules, is_closed};
+use super::fold::{Fold, News};
+use super::lateness::{BillRules, Rules};
 use super::notes::Pending;
-use super::settlement::Pot;
-use crate::domain::model::ids::CustomerIx;
+use super::sums::Money;
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{Line, Lines, PaymentMethod};
 use crate::domain::model::time::{Date, Now};
@@ -31,38 +31,48 @@ pub struct BillAt {
 impl Account {
     /// The account as it is at `now`: bills that have closed since its last fact are issued, and credit has met them.
     pub fn as_of(&self, now: &Now, rules: Rules<'_>) -> Cow<'_, Self> {
-        if self.credit().is_zero() || !self.owes_a_closed_month(now) {
+        let owes = || self.owes_a_closed_month(now) || self.listed_bills().iter().any(|bill| bill.is_open());
+        if self.sums().is_empty() || !owes() {
             return Cow::Borrowed(self);
         }
-        let mut draft = Draft::new(CustomerIx(0), self.clone(), now, rules, 0);
-        draft.catch_up();
-        Cow::Owned(draft.account)
+        let mut fold = Fold::new(self.clone(), now, rules, None);
+        fold.run(&News::default());
+        Cow::Owned(fold.account)
     }
 
     fn owes_a_closed_month(&self, now: &Now) -> bool {
         let bills = self.listed_bills().iter().filter(|bill| !bill.is_issued()).filter_map(|bill| bill.key.month());
-        self.month.iter().map(|open| open.month).chain(bills).any(|month| is_closed(month, now))
+        self.month.iter().map(|open| open.month).chain(bills).any(|month| month < now.month)
     }
 
     /// Whether time could have changed anything: cheap, because it is asked of everybody every day.
     pub fn may_owe(&self, now: &Now) -> bool {
         self.month.is_some_and(|open| open.month < now.month)
-            || self.debt.as_ref().is_some_and(|debt| !debt.bills.is_empty() || !debt.credit.is_zero())
+            || self.debt.as_ref().is_some_and(|debt| !debt.bills.is_empty() || !debt.sums.is_empty())
     }
 
-    /// As if the payments that are only provisional news had come, in the order in which they were paid.
-    pub fn as_if_paid(&self, now: &Now, rules: Rules<'_>) -> Self {
-        let mut account = self.clone();
-        let news = account.debt.as_mut().and_then(|debt| debt.notes.as_mut());
-        let mut pending = news.map(|notes| std::mem::take(&mut notes.pending)).unwrap_or_default();
-        pending.sort_by_key(|pending| pending.paid_at);
-        let mut draft = Draft::new(CustomerIx(0), account, now, rules, 0);
-        draft.catch_up();
-        for pending in pending.iter().filter(|pending| now.at < pending.expires_at) {
-            draft.take_in(Pot::Received, pending.amount, pending.paid_at, &Line::FEES_FIRST);
+    /// As if the payments that are only provisional news had come, each from its own day on, beside what is news itself;
+    /// none where there is no such news.
+    pub(crate) fn as_if_paid(&self, news: &News, now: &Now, rules: Rules<'_>) -> Option<Self> {
+        if self.pending().is_empty() {
+            return None;
         }
-        draft.reconcile();
-        draft.account
+        let mut came = news.came.clone();
+        let live = self.pending().iter().filter(|pending| now.at < pending.expires_at);
+        came.extend((1..).zip(live).map(|(number, pending)| {
+            // A number for each, which no record has yet.
+            let fact = Lsn(Money::OWN.0 - number);
+            (Money { fact, ..Money::own(pending.paid_at) }, pending.amount)
+        }));
+        let mut fold = Fold::new(self.clone(), now, rules, None);
+        fold.run(&News { came, ..news.clone() });
+        Some(fold.account)
+    }
+
+    /// So much credit is not paid out: usage that is not billed yet, and open holds.
+    pub fn kept_back(&self, now: &Now) -> Yen {
+        let exposure = self.exposure_as_it_stands(now);
+        exposure.unbilled + exposure.held
     }
 
     /// Provisional news of payments, run out or not.
@@ -114,8 +124,8 @@ impl Account {
     }
 
     /// By which lateness is judged while there is provisional news of a payment.
-    pub(crate) fn shadow(&self, now: &Now, rules: Rules<'_>) -> Option<Self> {
-        (!self.pending().is_empty()).then(|| self.as_if_paid(now, rules))
+    fn shadow(&self, now: &Now, rules: Rules<'_>) -> Option<Self> {
+        self.as_if_paid(&News::default(), now, rules)
     }
 
     /// How its bills are judged.

@@ -1,12 +1,13 @@
-//! Money against bills. A [`Settlement`] is what a fact changes in one customer's books, figure by figure, so that
-//! nothing is judged again when it is applied; a [`Draft`](super::draft::Draft) works it out.
+//! What a fact changes in one customer's books, figure by figure, so that nothing is judged again when it is applied. A
+//! [`Draft`](super::draft::Draft) works it out.
 
 use super::account::Account;
-use super::bill::{Change, ChangeKind, LateFee};
+use super::bill::{Bill, Change, ChangeKind, LateFee, Lost, Posted};
+use super::sums::{Money, PaidOut};
 use crate::domain::model::customer::Record;
-use crate::domain::model::ids::CustomerIx;
+use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::{BillKey, Line, PaymentMethod};
+use crate::domain::model::payment::{BillKey, Line, Lines, PaymentMethod};
 use crate::domain::model::purchase::Purchase;
 use crate::domain::model::time::{Date, Millis, Month, Now};
 
@@ -33,7 +34,7 @@ pub enum Charge {
         fee: Yen,
         principal: Yen,
     },
-    /// Refunds took all of the bill in time.
+    /// Refunds or cancels took all of the bill in time.
     BillFeeWaived {
         month: Month,
         amount: Yen,
@@ -53,45 +54,80 @@ pub enum Charge {
         bill: BillKey,
         amount: Yen,
     },
-}
-
-/// Where money lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pot {
-    /// Came from the customer.
-    Received,
-    /// Came back from a shop for a purchase that had been paid.
-    Refund,
-    /// Was put on a line of a bill.
-    Bill {
+    /// By the day of the posting so much had not accrued. `posted` is its record.
+    DamagesTakenBack {
         bill: BillKey,
-        line: Line,
+        posted: Lsn,
+        amount: Yen,
     },
-    Credit,
-    /// Owed to the customer in cash.
-    Payout,
 }
 
-impl Pot {
-    fn is_principal(self) -> bool {
-        matches!(self, Self::Bill { line: Line::Principal, .. })
+impl Charge {
+    const fn bill(&self) -> BillKey {
+        match *self {
+            Self::Issued { month, .. } | Self::BillFeeWaived { month, .. } => BillKey::Month(month),
+            Self::LateFee { bill, .. }
+            | Self::LateFeeTakenBack { bill, .. }
+            | Self::Damages { bill, .. }
+            | Self::DamagesTakenBack { bill, .. } => bill,
+        }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transfer {
-    pub from: Pot,
-    pub to: Pot,
-    pub amount: Yen,
-    /// From when it counts.
-    pub at: Millis,
+/// Where money comes from, lies or goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Came from the customer.
+    Received,
+    /// Came back from a shop for a purchase whose bill is not kept any more.
+    Refund,
+    /// Became free on a line of a bill, because a refund made it too much; from this moment on.
+    Freed { bill: BillKey, line: Line, at: Millis },
+    /// Lies on a line of a bill, from this moment on.
+    Line { bill: BillKey, line: Line, at: Millis },
+    Credit,
+    /// Owed to the customer in cash.
+    PayoutDue,
+    /// Was paid to the customer, by the payout of this record.
+    PaidOut { at: Millis, payout: Lsn },
 }
 
-/// The ladder takes notice of a bill once: when its principal is paid.
+impl Place {
+    pub const fn bill(self) -> Option<BillKey> {
+        match self {
+            Self::Freed { bill, .. } | Self::Line { bill, .. } => Some(bill),
+            Self::Received | Self::Refund | Self::Credit | Self::PayoutDue | Self::PaidOut { .. } => None,
+        }
+    }
+
+    pub const fn line(self) -> Option<(BillKey, Line)> {
+        match self {
+            Self::Freed { bill, line, .. } | Self::Line { bill, line, .. } => Some((bill, line)),
+            Self::Received | Self::Refund | Self::Credit | Self::PayoutDue | Self::PaidOut { .. } => None,
+        }
+    }
+
+    fn is_principal(self) -> bool {
+        matches!(self.line(), Some((_, Line::Principal)))
+    }
+}
+
+/// Some money goes from one place to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    pub money: Money,
+    pub from: Place,
+    pub to: Place,
+    pub amount: Yen,
+}
+
+/// The ladder takes notice of a bill once: when its principal is paid; and again if news says that it was not late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     pub bill: BillKey,
     pub on_time: bool,
+    /// What being late has cost.
+    pub lost: Option<Lost>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,15 +145,18 @@ pub enum StepReason {
     /// The conditions of the higher rung are met.
     ConditionsMet = 1,
     LateBill,
+    /// News came that the bill had been paid in time.
+    LateBillUndone,
 }
 
 impl StepReason {
-    pub const ALL: [Self; 2] = [Self::ConditionsMet, Self::LateBill];
+    pub const ALL: [Self; 3] = [Self::ConditionsMet, Self::LateBill, Self::LateBillUndone];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::ConditionsMet => "conditions_met",
             Self::LateBill => "late_bill",
+            Self::LateBillUndone => "late_bill_undone",
         }
     }
 }
@@ -125,16 +164,9 @@ impl StepReason {
 impl Settlement {
     /// The bills that it names, some of them more than once.
     pub fn bills(&self) -> Vec<BillKey> {
-        let charged = self.charges.iter().map(|charge| match *charge {
-            Charge::Issued { month, .. } | Charge::BillFeeWaived { month, .. } => BillKey::Month(month),
-            Charge::LateFee { bill, .. } | Charge::LateFeeTakenBack { bill, .. } | Charge::Damages { bill, .. } => bill,
-        });
-        let pots = self.transfers.iter().flat_map(|transfer| [transfer.from, transfer.to]);
-        let moved = pots.filter_map(|pot| match pot {
-            Pot::Bill { bill, .. } => Some(bill),
-            Pot::Received | Pot::Refund | Pot::Credit | Pot::Payout => None,
-        });
-        charged.chain(moved).chain(self.counted.iter().map(|counted| counted.bill)).collect()
+        let ends = self.transfers.iter().flat_map(|transfer| [transfer.from, transfer.to]);
+        let charged = self.charges.iter().map(Charge::bill);
+        charged.chain(ends.filter_map(Place::bill)).chain(self.counted.iter().map(|counted| counted.bill)).collect()
     }
 
     pub fn nothing(customer: CustomerIx) -> Self {
@@ -146,12 +178,6 @@ impl Settlement {
             steps: Vec::new(),
             record: None,
         }
-    }
-
-    /// Money that a refund set free on the purchase's own bill, or that met no bill of its own.
-    pub fn freed(&self, bill: BillKey) -> impl Iterator<Item = &Transfer> {
-        let own = Pot::Bill { bill, line: Line::Principal };
-        self.transfers.iter().filter(move |transfer| transfer.from == own || transfer.from == Pot::Refund)
     }
 
     /// Principal that is no longer owed, where nothing went back to a shop.
@@ -167,7 +193,8 @@ impl Settlement {
 
     /// Money that had been put on principal and went elsewhere, also where the bill itself was let go since.
     pub fn principal_out(&self) -> Yen {
-        let out = self.transfers.iter().filter(|transfer| transfer.from.is_principal() || transfer.from == Pot::Refund);
+        let is_out = |place: Place| place.is_principal() || place == Place::Refund;
+        let out = self.transfers.iter().filter(|transfer| is_out(transfer.from));
         out.map(|transfer| transfer.amount).sum()
     }
 
@@ -176,23 +203,41 @@ impl Settlement {
     }
 }
 
+/// A purchase that goes back.
+#[derive(Clone, Copy, Debug)]
+pub enum Back {
+    /// A refund, which counts from this moment on.
+    Refunded(Purchase, Millis),
+    /// It is as if it had never been.
+    Cancelled(Purchase),
+}
+
 impl Account {
-    /// Makes a settlement true; `refund` is what went back to the shop with it.
-    pub fn settle(&mut self, books: &Settlement, refund: Option<&Purchase>, now: &Now) {
+    /// The purchase went back, as record `lsn` says.
+    pub(crate) fn take_back(&mut self, back: Back, lsn: Lsn) {
+        match back {
+            Back::Refunded(purchase, at) => self.refund(&purchase, Money::own(at).recorded(lsn)),
+            Back::Cancelled(purchase) => self.uncharge(&purchase),
+        }
+    }
+
+    /// Makes the settlement of record `lsn` true; `back` is the purchase that went back with it.
+    pub fn settle(&mut self, books: &Settlement, back: Option<Back>, lsn: Lsn, now: &Now) {
         // What is over is over, whether it was freed before or not.
         self.tidy(now.date);
         for charge in &books.charges {
-            self.take_charge(charge);
+            self.take_charge(charge, lsn, now.at);
         }
         // On an issued bill a refund is part of its story, so the bill comes first.
-        if let Some(purchase) = refund {
-            self.discharge(purchase, now);
+        if let Some(back) = back {
+            self.take_back(back, lsn);
         }
         for transfer in &books.transfers {
-            self.take_transfer(transfer);
+            self.take_transfer(&Transfer { money: transfer.money.recorded(lsn), ..*transfer }, lsn);
         }
         for counted in &books.counted {
-            self.bill_mut(counted.bill).counted = true;
+            let bill = self.bill_mut(counted.bill);
+            (bill.counted, bill.lost) = (true, counted.lost.map(Box::new));
         }
         for step in &books.steps {
             self.profile.rung = step.to;
@@ -200,54 +245,83 @@ impl Account {
         self.record = books.record.unwrap_or(self.record);
     }
 
-    pub(crate) fn take_charge(&mut self, charge: &Charge) {
+    pub(crate) fn take_charge(&mut self, charge: &Charge, lsn: Lsn, at: Millis) {
+        let bill = self.bill_mut(charge.bill());
         match *charge {
-            Charge::Issued { month, method, due, fee, principal: _ } => {
-                let bill = self.bill_mut(BillKey::Month(month));
+            Charge::Issued { method, due, fee, .. } => {
                 (bill.billed_by, bill.due, bill.fee) = (Some(method), Some(due), Some(fee));
             }
-            Charge::BillFeeWaived { month, amount: _ } => {
-                self.bill_mut(BillKey::Month(month)).fee = Some(Yen::ZERO);
-            }
-            Charge::LateFee { bill, date, amount } => {
-                self.bill_mut(bill).post_late_fee(LateFee { date, amount });
-            }
-            Charge::LateFeeTakenBack { bill, date, amount: _ } => {
-                self.bill_mut(bill).late_fees.retain(|late| late.date != date);
-            }
-            Charge::Damages { bill, amount } => self.bill_mut(bill).damages += amount,
+            Charge::BillFeeWaived { .. } => bill.is_fee_waived = true,
+            Charge::LateFee { date, amount, .. } => bill.add_late_fee(LateFee { date, amount }),
+            Charge::LateFeeTakenBack { date, amount, .. } => bill.take_late_fee_back(LateFee { date, amount }),
+            Charge::Damages { amount, .. } => bill.damages.push(Posted { fact: lsn, at, amount }),
+            Charge::DamagesTakenBack { posted, amount, .. } => bill.take_damages_back(posted, amount),
         }
     }
 
-    pub(crate) fn take_transfer(&mut self, transfer: &Transfer) {
-        let Transfer { from, to, amount, at } = *transfer;
+    /// Of record `lsn`, whose number its own money has already.
+    fn take_transfer(&mut self, transfer: &Transfer, lsn: Lsn) {
+        let Transfer { money, from, to, amount } = *transfer;
         match from {
-            Pot::Bill { bill, line: Line::Principal } => {
-                let change = Change { at, kind: ChangeKind::Moved, amount };
-                self.bill_mut(bill).changes.push(change);
+            Place::Line { bill, line, at } => {
+                let lines = Lines::of(line, amount);
+                self.bill_mut(bill).changes.take(Change { at, kind: ChangeKind::Paid, money, lines });
             }
-            Pot::Bill { bill, line } => *self.bill_mut(bill).paid_fees.get_mut(line) -= amount,
-            Pot::Credit => {
-                let debt = self.debt_mut();
-                debt.credit -= amount;
-                if debt.credit.is_zero() {
-                    debt.credit_since = None;
+            Place::Freed { bill, line, at } => {
+                let lines = Lines::of(line, amount);
+                self.bill_mut(bill).changes.add(Change { at, kind: ChangeKind::Freed, money, lines });
+            }
+            Place::Credit => self.debt_mut().sums.take(money, amount, Yen::ZERO),
+            Place::PayoutDue => self.debt_mut().sums.take(money, amount, amount),
+            Place::PaidOut { payout, .. } => {
+                let is_it = |paid: &&mut PaidOut| paid.payout == payout && paid.money.fact == money.fact;
+                if let Some(paid) = self.debt_mut().paid_out.iter_mut().find(is_it) {
+                    paid.amount -= amount;
                 }
+                self.debt_mut().paid_out.retain(|paid| !paid.amount.is_zero());
             }
-            Pot::Received | Pot::Refund | Pot::Payout => {}
+            Place::Received | Place::Refund => {}
         }
         match to {
-            Pot::Bill { bill, line: Line::Principal } => {
-                let change = Change { at, kind: ChangeKind::Paid, amount };
-                self.bill_mut(bill).changes.push(change);
+            Place::Line { bill, line, at } => {
+                let lines = Lines::of(line, amount);
+                self.bill_mut(bill).changes.add(Change { at, kind: ChangeKind::Paid, money, lines });
             }
-            Pot::Bill { bill, line } => *self.bill_mut(bill).paid_fees.get_mut(line) += amount,
-            Pot::Credit => {
-                let debt = self.debt_mut();
-                debt.credit += amount;
-                debt.credit_since.get_or_insert(at);
+            Place::Freed { bill, line, at } => {
+                let lines = Lines::of(line, amount);
+                self.bill_mut(bill).changes.take(Change { at, kind: ChangeKind::Freed, money, lines });
             }
-            Pot::Received | Pot::Refund | Pot::Payout => {}
+            Place::Credit => self.debt_mut().sums.add(money, amount, Yen::ZERO),
+            Place::PayoutDue => self.debt_mut().sums.add(money, amount, amount),
+            Place::PaidOut { at, payout } => {
+                let payout = if payout == Money::OWN { lsn } else { payout };
+                self.debt_mut().pay_out(PaidOut { money, amount, at, payout });
+            }
+            Place::Received | Place::Refund => {}
         }
+    }
+}
+
+impl Bill {
+    /// Takes in a late fee that was posted, or more of it.
+    fn add_late_fee(&mut self, late: LateFee) {
+        match self.late_fees.binary_search_by_key(&late.date, |posted| posted.date) {
+            Ok(at) => self.late_fees.iter_mut().skip(at).take(1).for_each(|posted| posted.amount += late.amount),
+            Err(at) => self.late_fees.insert(at, late),
+        }
+    }
+
+    fn take_late_fee_back(&mut self, late: LateFee) {
+        for posted in self.late_fees.iter_mut().filter(|posted| posted.date == late.date) {
+            posted.amount = posted.amount.minus_or_zero(late.amount);
+        }
+        self.late_fees.retain(|posted| !posted.amount.is_zero());
+    }
+
+    fn take_damages_back(&mut self, fact: Lsn, amount: Yen) {
+        for posted in self.damages.iter_mut().filter(|posted| posted.fact == fact) {
+            posted.amount = posted.amount.minus_or_zero(amount);
+        }
+        self.damages.retain(|posted| !posted.amount.is_zero());
     }
 }

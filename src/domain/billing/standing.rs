@@ -2,6 +2,7 @@
 //! function of the account and the time.
 
 use super::account::Account;
+use super::fold::News;
 use super::lateness::Rules;
 use crate::domain::model::customer::{Identity, Limits, Status};
 use crate::domain::model::denial::Reason;
@@ -45,7 +46,7 @@ impl Exposure {
 impl Account {
     /// Outstanding principal plus open holds: the one definition of exposure. Credit that has met a bill since is not in
     /// it: see [`Account::as_of`].
-    fn exposure_as_it_stands(&self, now: &Now) -> Exposure {
+    pub(super) fn exposure_as_it_stands(&self, now: &Now) -> Exposure {
         let mut sum = Exposure::default();
         if let Some(open) = &self.month {
             let in_store = if open.channel == Channel::InStore { open.amount } else { Yen::ZERO };
@@ -83,8 +84,11 @@ impl Account {
     /// The oldest due date that has passed with principal unpaid. Provisional news of a payment counts, as does credit.
     pub fn overdue_since(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
         let overdue = self.overdue_as_it_stands(now, rules)?;
-        let may_be_paid = !self.credit().is_zero() || !self.pending().is_empty();
-        if may_be_paid { self.as_if_paid(now, rules).overdue_as_it_stands(now, rules) } else { Some(overdue) }
+        match self.as_if_paid(&News::default(), now, rules) {
+            Some(as_if) => as_if.overdue_as_it_stands(now, rules),
+            None if self.sums().is_empty() => Some(overdue),
+            None => self.as_of(now, rules).overdue_as_it_stands(now, rules),
+        }
     }
 
     fn overdue_as_it_stands(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {

@@ -7,7 +7,7 @@ use crate::domain::commands::reply::CancelAction;
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, OrderState};
-use crate::domain::model::payment::{BillKey, Lines};
+use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::{Cancel, OrderKey};
 use crate::domain::model::time::{Now, void_window_end};
 use crate::domain::state::State;
@@ -26,9 +26,9 @@ pub(super) fn undoing(turn: &Turn<'_>, seen: Seen<'_>) -> Result<Undoing, Stop> 
     let state = turn.state;
     let order = seen.order;
     let now = turn.now;
-    let undone = |amount, was_hold| {
-        let event = undone(order, amount, was_hold).map(|undone| Undoing::Record(Event::Cancelled(undone)));
-        event.unwrap_or(Undoing::Nothing)
+    let undone = |amount, was_hold| match undone(order, amount, was_hold) {
+        Some(undone) => Undoing::Record(cancelled_event(state, undone, now)),
+        None => Undoing::Nothing,
     };
     Ok(match order.state {
         OrderState::Tombstone | OrderState::Denied(_) | OrderState::Cancelled => Undoing::Nothing,
@@ -43,7 +43,7 @@ pub(super) fn undoing(turn: &Turn<'_>, seen: Seen<'_>) -> Result<Undoing, Stop> 
         OrderState::Held { .. } => undone(order.amount, true),
         OrderState::Captured { amount, refunded } => {
             let is_over = now.at >= void_window_end(order.terms().at);
-            if is_over || seen.is_past || !refunded.is_zero() || is_paid(state, order) {
+            if is_over || seen.is_past || !refunded.is_zero() {
                 return Ok(Undoing::ByRefund(amount.minus_or_zero(refunded)));
             }
             undone(amount, false)
@@ -130,11 +130,17 @@ fn may_take_back(request: &Cancel, seen: Seen<'_>) -> bool {
     request.terminals.as_ref().is_none_or(|own| seen.terminal().is_some_and(|terminal| own.contains(&terminal)))
 }
 
-/// Whether money lies on the bill of an NP purchase: a refund says where it goes, a cancel could not.
-fn is_paid(state: &State, order: &Order) -> bool {
-    let account = order.customer.and_then(|ix| state.account(ix));
-    let bill = account.and_then(|account| account.bill(BillKey::Np(order.id.lsn)));
-    bill.is_some_and(|bill| bill.paid() != Lines::default())
+/// A sale on a bill that was issued takes its money with it; else only the usage shrinks.
+fn cancelled_event(state: &State, undone: Undone, now: &Now) -> Event {
+    let bill = undone.purchase().bill();
+    if undone.was_hold || bill == BillKey::Month(now.month) {
+        return Event::Cancelled(undone);
+    }
+    let Some(mut draft) = state.draft(undone.customer, now) else { return Event::Cancelled(undone) };
+    draft.catch_up();
+    draft.cancel(&undone.purchase());
+    let (books, _) = draft.finish();
+    if books.is_empty() { Event::Cancelled(undone) } else { Event::CancelledPaid { undone, books: Box::new(books) } }
 }
 
 fn undone(order: &Order, amount: Yen, was_hold: bool) -> Option<Undone> {

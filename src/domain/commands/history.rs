@@ -237,7 +237,7 @@ impl History {
                 self.codes.push((self.state.codes.get(issued.handle, self.now).unwrap().id, issued.handle));
                 None
             }
-            Event::Cancelled(undone) => Some(undone.order),
+            Event::Cancelled(undone) | Event::CancelledPaid { undone, .. } => Some(undone.order),
             Event::SuspenseCleared { order, .. } => Some(*order),
             Event::Captured(captured) => Some(captured.order),
             Event::Refunded(refund) => Some(refund.order),

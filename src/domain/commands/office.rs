@@ -9,10 +9,11 @@ use crate::domain::billing::account::Account;
 use crate::domain::billing::draft::Draft;
 use crate::domain::billing::lateness::Rules;
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending, SlipIssued};
+use crate::domain::billing::sums::Money;
 use crate::domain::model::bounds::{Full, RUN_OUT_FOR_ONE};
 use crate::domain::model::ids::{CustomerId, CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::{BillKey, Line, SlipKind};
+use crate::domain::model::payment::{BillKey, SlipKind};
 use crate::domain::model::request::Instruction;
 use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::State;
@@ -153,14 +154,10 @@ impl<'a> Office<'a> {
     fn repaid(&self, payment: Payment, cause: Cause) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
         if matches!(cause, Cause::Final(_)) {
-            draft.account.forget_pending(payment.id);
+            draft.forget_pending(payment.id);
         }
-        let order = if payment.slip.is_some_and(|slip| self.is_old(slip, payment.paid_at)) {
-            Line::PRINCIPAL_FIRST
-        } else {
-            Line::FEES_FIRST
-        };
-        draft.receive(crate::domain::billing::settlement::Pot::Received, payment.amount, payment.paid_at, &order);
+        let on_old_slip = payment.slip.is_some_and(|slip| self.is_old(slip, payment.paid_at));
+        draft.receive(Money { on_old_slip, ..Money::own(payment.paid_at) }, payment.amount);
         self.settled(draft, cause)
     }
 
@@ -184,23 +181,21 @@ impl<'a> Office<'a> {
         let by = draft.account.bill_rules(self.rules);
         let key = BillKey::Month(month);
         let bill = draft.account.bill(key).filter(|bill| bill.is_issued()).ok_or(Refusal::BillUnknown)?;
-        let left = bill.damages_accrued(&by, self.now).minus_or_zero(bill.damages);
+        let left = bill.damages_accrued(&by, self.now).minus_or_zero(bill.damages_posted());
         if amount > left {
             return Err(Refusal::OverDamages { left });
         }
         draft.post_damages(key, amount);
-        draft.reconcile();
         self.settled(draft, Cause::Damages { id, month, amount })
     }
 
     fn payout(&self, id: OfficeId, amount: Yen) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
-        let credit = draft.account.credit();
-        if amount > credit {
-            return Err(Refusal::OverCredit { credit });
+        let payable = draft.payable();
+        if amount > payable {
+            return Err(Refusal::OverCredit { credit: payable });
         }
         draft.pay_out(amount);
-        draft.reconcile();
         self.settled(draft, Cause::Payout { id, amount })
     }
 
@@ -255,8 +250,7 @@ pub fn calendar(state: &State, ix: CustomerIx, now: &Now) -> Option<Event> {
     }
     let mut draft = state.draft(ix, now)?;
     draft.catch_up();
-    draft.reconcile();
-    draft.pay_out_old_credit();
+    draft.make_old_credit_due();
     let (books, _) = draft.finish();
     (!books.is_empty()).then(|| Event::Settled { cause: Cause::Calendar, books: Box::new(books) })
 }

@@ -5,7 +5,7 @@ use super::past::{Family, Seen, Turn};
 use super::refusal::{Refusal, Step, Stop};
 use super::reply::Reply;
 use crate::domain::billing::account::Account;
-use crate::domain::billing::settlement::{Pot, Settlement};
+use crate::domain::billing::settlement::{Place, Settlement};
 use crate::domain::model::bounds::MOST_REVERSALS;
 use crate::domain::model::ids::{CustomerIx, OrderId, RefundId};
 use crate::domain::model::money::Yen;
@@ -15,7 +15,7 @@ use crate::domain::model::purchase::Purchase;
 use crate::domain::model::request::{OrderKey, Refund};
 use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::State;
-use crate::domain::state::event::{Event, Refunded};
+use crate::domain::state::event::{Event, Refunded, counts_from};
 
 /// A captured sale and what is left of it.
 #[derive(Clone, Copy)]
@@ -169,14 +169,15 @@ pub(super) fn refund_part(
     let customer = order.customer.ok_or(Refusal::AuthorizationUnknown)?;
     let terms = order.terms();
     let purchase = Purchase { order: order.id.lsn, channel: order.channel, amount, month: terms.month, at: terms.at };
-    let (books, account) = refund_books(state, customer, &purchase, now).ok_or(Refusal::AuthorizationUnknown)?;
+    let at = counts_from(paid_at, purchase.at, now);
+    let (books, account) = refund_books(state, customer, &purchase, at, now).ok_or(Refusal::AuthorizationUnknown)?;
     if !is_reversal && !kept.is_zero() && account.has_full_bill(&books, Some(purchase.bill()), bounds) {
         return Err(Refusal::TooManyOpen { what: "changes of one bill", most: bounds.changes_per_bill }.into());
     }
     if seen.is_past {
         return Ok(Event::recalled(order));
     }
-    Ok(Event::Refunded(Refunded {
+    let mut refunded = Refunded {
         order: order.id.lsn,
         refund_id,
         customer,
@@ -184,40 +185,43 @@ pub(super) fn refund_part(
         amount,
         month: terms.month,
         bought_at: terms.at,
-        destination: destination(&purchase, &books, now),
+        destination: Destination::UsageReduced,
         // Points go down to those of what is kept, as if only that had been bought.
         points: policy.points(left) - policy.points(kept),
         books: Box::new(books),
         paid_at,
-    }))
+    };
+    refunded.destination = destination(&refunded, now);
+    Ok(Event::Refunded(refunded))
 }
 
 /// What the money of a refund does: nothing more while the month is open, where the usage only shrinks.
-fn refund_books(state: &State, customer: CustomerIx, purchase: &Purchase, now: &Now) -> Option<(Settlement, Account)> {
+fn refund_books(
+    state: &State,
+    customer: CustomerIx,
+    purchase: &Purchase,
+    at: Millis,
+    now: &Now,
+) -> Option<(Settlement, Account)> {
     let mut draft = state.draft(customer, now)?;
     if purchase.bill() != BillKey::Month(now.month) {
         draft.catch_up();
-        draft.refund(purchase);
+        draft.refund(purchase, at);
     }
     Some(draft.finish())
 }
 
-fn destination(purchase: &Purchase, books: &Settlement, now: &Now) -> Destination {
-    let mut freed = books.freed(purchase.bill());
-    if purchase.bill() == BillKey::Month(now.month) {
+/// The first destination of its money.
+fn destination(refunded: &Refunded, now: &Now) -> Destination {
+    if refunded.purchase().bill() == BillKey::Month(now.month) {
         return Destination::UsageReduced;
     }
-    match freed.next() {
-        Some(first)
-            if freed.map(|transfer| transfer.amount).fold(first.amount, |sum, amount| sum + amount)
-                >= purchase.amount =>
-        {
-            match first.to {
-                Pot::Bill { .. } => Destination::OtherBill,
-                Pot::Payout => Destination::PayoutDue,
-                Pot::Credit | Pot::Received | Pot::Refund => Destination::Credited,
-            }
-        }
+    match refunded.freed().next() {
+        Some(first) if refunded.freed_principal() >= refunded.amount => match first.to {
+            Place::Line { .. } | Place::Freed { .. } => Destination::OtherBill,
+            Place::PayoutDue | Place::PaidOut { .. } => Destination::PayoutDue,
+            Place::Credit | Place::Received | Place::Refund => Destination::Credited,
+        },
         Some(_) | None => Destination::BillReduced,
     }
 }

@@ -110,4 +110,9 @@ impl Record {
             self.latest = Some(month);
         }
     }
+
+    /// A purchase was taken back.
+    pub fn unbought(&mut self) {
+        self.purchases = self.purchases.saturating_sub(1);
+    }
 }

@@ -1,5 +1,7 @@
 //! How a customer is billed and pays: methods, bills by their keys, the four lines of a bill, slips.
 
+use std::ops::{AddAssign, SubAssign};
+
 use serde::Serialize;
 
 use super::ids::Lsn;
@@ -39,7 +41,7 @@ pub enum BillKey {
 }
 
 /// The four lines of a bill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Line {
     Principal = 1,
@@ -97,6 +99,13 @@ impl Lines {
         self.principal + self.bill_fee + self.late_fees + self.damages
     }
 
+    /// The same amount on one line and nothing on the others.
+    pub fn of(line: Line, amount: Yen) -> Self {
+        let mut lines = Self::default();
+        *lines.get_mut(line) = amount;
+        lines
+    }
+
     /// Line by line, zero where `other` is larger.
     #[must_use]
     pub fn minus_or_zero(&self, other: &Self) -> Self {
@@ -105,6 +114,18 @@ impl Lines {
             *left.get_mut(line) = left.get(line).minus_or_zero(other.get(line));
         }
         left
+    }
+}
+
+impl AddAssign for Lines {
+    fn add_assign(&mut self, other: Self) {
+        Line::ALL.into_iter().for_each(|line| *self.get_mut(line) += other.get(line));
+    }
+}
+
+impl SubAssign for Lines {
+    fn sub_assign(&mut self, other: Self) {
+        Line::ALL.into_iter().for_each(|line| *self.get_mut(line) -= other.get(line));
     }
 }
 

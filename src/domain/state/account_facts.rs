@@ -3,6 +3,7 @@
 
 use super::event::{Captured, Decided, Event, Outcome, Undone};
 use crate::domain::billing::account::{Account, Hold};
+use crate::domain::billing::settlement::Back;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::purchase::Purchase;
 use crate::domain::model::time::Now;
@@ -21,14 +22,19 @@ impl Account {
             Event::Decided(decided) => self.approved(decided, lsn, now),
             Event::Advised(advised) => self.approved(&advised.decided, lsn, now),
             Event::Cancelled(undone) | Event::HoldExpired(undone) => self.give_back(undone, now),
+            Event::CancelledPaid { undone, books } => {
+                self.settle(books, Some(Back::Cancelled(undone.purchase())), lsn, now);
+                self.record.unbought();
+                self.tidy(now.date);
+            }
             Event::Captured(captured) => self.captured(captured, now),
             Event::Refunded(refund) => {
-                self.settle(&refund.books, Some(&refund.purchase()), now);
+                self.settle(&refund.books, Some(Back::Refunded(refund.purchase(), refund.counts_from(now))), lsn, now);
                 self.tidy(now.date);
             }
             Event::Settled { cause, books } => {
                 self.end_news(cause);
-                self.settle(books, None, now);
+                self.settle(books, None, lsn, now);
                 self.tidy(now.date);
             }
             Event::Noted { note, .. } => {
@@ -75,8 +81,8 @@ impl Account {
         if undone.was_hold {
             self.debt_mut().holds.retain(|hold| hold.order != undone.order);
         } else {
-            self.discharge(&undone.purchase(), now);
-            self.record.purchases = self.record.purchases.saturating_sub(1);
+            self.uncharge(&undone.purchase());
+            self.record.unbought();
         }
         self.tidy(now.date);
     }

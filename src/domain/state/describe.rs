@@ -51,13 +51,12 @@ impl State {
         let Account { id, profile, codes_issued, live_code, month: _, debt: _, record, latest_approval: _, touched: _ } =
             account;
         let live = live_code.map(crate::domain::model::ids::Handle::get);
-        let credit = account.credit();
-        let since = account.credit_since();
+        let sums = account.sums();
         write!(out, "customer {id} {profile:?} {record:?} codes {codes_issued} live {live:?} ")?;
         // Ledgers older than the kinds of slips do not have them, and a slip is soon over.
         let mut notes = account.notes().cloned();
         notes.iter_mut().flat_map(|notes| &mut notes.slips).for_each(|slip| slip.kind = None);
-        write!(out, "credit {credit} {since:?} {notes:?} ")?;
+        write!(out, "sums {sums:?} {notes:?} ")?;
         // In one order, whether a month is still one sum or a bill.
         let mut bills: Vec<_> = account.bills().filter(|bill| !bill.is_over(now.date())).collect();
         bills.sort_by_key(|bill| bill.key);

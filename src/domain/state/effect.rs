@@ -67,6 +67,10 @@ impl Event {
             Self::Cancelled(undone) => {
                 Effect { removed: undone.amount, at_risk: undone.amount.get(), ..Effect::on(undone.customer) }
             }
+            Self::CancelledPaid { undone, books } => {
+                let removed = (undone.amount + books.principal_in(|_| true)).minus_or_zero(books.principal_out());
+                Effect { removed, at_risk: undone.amount.get(), ..Effect::on(undone.customer) }
+            }
             // The goods are gone, and the hold would run out. It is never more than was authorized.
             Self::Captured(captured) => {
                 Effect { removed: captured.released, at_risk: captured.amount.get(), ..Effect::on(captured.customer) }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::billing::notes::{Cause, Note};
-use crate::domain::billing::settlement::{Pot, Settlement};
+use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::Profile;
@@ -13,6 +13,7 @@ use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Handle,
 use crate::domain::model::merchant::Merchant;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Applied, AppliedTo, CaptureTerms, Destination, FirstSale, Order, fingerprint};
+use crate::domain::model::payment::Line;
 use crate::domain::model::purchase::{Channel, Purchase};
 use crate::domain::model::request::{Authorize, OrderKey, Payer, Post};
 use crate::domain::model::time::{Date, Millis, Month, Now};
@@ -50,6 +51,11 @@ pub enum Event {
         key: OrderKey,
     },
     Cancelled(Undone),
+    /// A sale was taken back after its bill was issued: money that had met it went back to where it came from.
+    CancelledPaid {
+        undone: Undone,
+        books: Box<Settlement>,
+    },
     Captured(Captured),
     Refunded(Refunded),
     /// A hold's time ran out without a capture. The room came back by itself at `expires_at`; this records it.
@@ -226,8 +232,13 @@ pub struct Refunded {
     pub points: u64,
     /// What its money did besides making the purchase smaller.
     pub books: Box<Settlement>,
-    /// When the shop gave it back, where that was told. It counts from its record; this tells the same refund from another.
+    /// When the shop gave it back, where that was told: it counts from then, and else from its record.
     pub paid_at: Option<Millis>,
+}
+
+/// From when a refund counts.
+pub fn counts_from(paid_at: Option<Millis>, bought_at: Millis, now: &Now) -> Millis {
+    paid_at.unwrap_or(now.at).max(bought_at).min(now.at)
 }
 
 impl Undone {
@@ -238,6 +249,11 @@ impl Undone {
 }
 
 impl Refunded {
+    /// From when it counts; not before the purchase.
+    pub fn counts_from(&self, now: &Now) -> Millis {
+        counts_from(self.paid_at, self.bought_at, now)
+    }
+
     /// Where its money went, the first destination first.
     pub fn applied(&self) -> Vec<Applied> {
         let purchase = self.purchase();
@@ -246,17 +262,17 @@ impl Refunded {
             Some(part) => part.amount += amount,
             None => applied.push(Applied { to, amount }),
         };
-        let freed: Vec<_> = self.books.freed(purchase.bill()).collect();
-        let own = self.amount.minus_or_zero(freed.iter().map(|transfer| transfer.amount).sum());
+        let freed: Vec<_> = self.freed().collect();
+        let own = self.amount.minus_or_zero(self.freed_principal());
         if !own.is_zero() {
             add(AppliedTo::Bill(purchase.bill()), own);
         }
         for transfer in freed {
             add(
                 match transfer.to {
-                    Pot::Bill { bill, .. } => AppliedTo::Bill(bill),
-                    Pot::Payout => AppliedTo::Payout,
-                    Pot::Credit | Pot::Received | Pot::Refund => AppliedTo::Credit,
+                    Place::Line { bill, .. } | Place::Freed { bill, .. } => AppliedTo::Bill(bill),
+                    Place::PayoutDue | Place::PaidOut { .. } => AppliedTo::Payout,
+                    Place::Credit | Place::Received | Place::Refund => AppliedTo::Credit,
                 },
                 transfer.amount,
             );
@@ -264,10 +280,28 @@ impl Refunded {
         applied
     }
 
+    /// Money that it set free on the purchase's own bill, or that met no bill of its own.
+    pub fn freed(&self) -> impl Iterator<Item = &Transfer> {
+        let bill = self.purchase().bill();
+        let is_own = move |transfer: &&Transfer| match transfer.from {
+            Place::Freed { bill: on, .. } => on == bill,
+            Place::Refund => true,
+            _ => false,
+        };
+        // A record of before money was told apart has freed no other.
+        self.books.transfers.iter().filter(is_own).filter(|transfer| transfer.money.is_own() || !transfer.money.is_known())
+    }
+
+    /// Of the freed money, what had been paid of the purchase; the rest is a waived bill fee.
+    pub fn freed_principal(&self) -> Yen {
+        let is_fee = |place: Place| matches!(place.line(), Some((_, Line::BillFee)));
+        self.freed().filter(|transfer| !is_fee(transfer.from)).map(|transfer| transfer.amount).sum()
+    }
+
     /// Room that came back: principal that is no longer owed, here or on another bill. What credit paid of a bill that
     /// was issued with it is not the refund's doing.
     pub fn restored(&self) -> Yen {
-        let by_credit = self.books.principal_in(|transfer| transfer.from == Pot::Credit);
+        let by_credit = self.books.principal_in(|transfer| transfer.from == Place::Credit);
         self.principal_gone().minus_or_zero(by_credit)
     }
 

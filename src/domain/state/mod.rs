@@ -210,7 +210,7 @@ impl State {
             Event::Advised(advised) => self.advised(advised, now),
             Event::SuspenseCleared { order, amount } => self.suspense_cleared(*order, *amount, now),
             Event::Tombstoned { key } => self.tombstoned(*key, now),
-            Event::Cancelled(undone) => {
+            Event::Cancelled(undone) | Event::CancelledPaid { undone, .. } => {
                 self.change_order(undone.order, now, |order| order.state = OrderState::Cancelled);
             }
             Event::Captured(captured) => self.captured(captured, now),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::billing::notes::{Cause, Note, Payment};
-use crate::domain::billing::settlement::{Charge, Pot, Settlement};
+use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
 use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};
@@ -33,7 +33,9 @@ pub(crate) fn customers_of(event: &Event) -> Option<CustomerIx> {
         Event::CodeIssued(issued) | Event::Tok19Issued(issued) => Some(issued.customer),
         Event::Decided(decided) => decided.customer,
         Event::Advised(advised) => advised.about(),
-        Event::Cancelled(undone) | Event::HoldExpired(undone) => Some(undone.customer),
+        Event::Cancelled(undone) | Event::HoldExpired(undone) | Event::CancelledPaid { undone, .. } => {
+            Some(undone.customer)
+        }
         Event::Captured(captured) => Some(captured.customer),
         Event::Refunded(refunded) => Some(refunded.customer),
         Event::Settled { books, .. } => Some(books.customer),
@@ -101,6 +103,11 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         }
         Event::Tombstoned { key } => ("tombstoned", json!(key)),
         Event::Cancelled(undone) => ("cancelled", undone_json(undone, name)),
+        Event::CancelledPaid { undone, books } => {
+            let mut shown = undone_json(undone, name);
+            shown["books"] = books_json(books, name.bills);
+            ("cancelled", shown)
+        }
         Event::HoldExpired(undone) => ("hold_expired", undone_json(undone, name)),
         Event::Captured(captured) => ("captured", captured_json(captured, name)),
         Event::Refunded(refunded) => ("refunded", refunded_json(refunded, name)),
@@ -248,13 +255,25 @@ fn recalled_json(order: &Order, name: Namer<'_>) -> Value {
     })
 }
 
-fn pot_json(pot: Pot, names: &BillNames) -> Value {
-    match pot {
-        Pot::Received => json!("received"),
-        Pot::Refund => json!("refund"),
-        Pot::Credit => json!("credit"),
-        Pot::Payout => json!("payout"),
-        Pot::Bill { bill, line } => json!({ "bill": names.of(bill), "line": line }),
+fn place_json(place: Place, names: &BillNames) -> Value {
+    match place {
+        Place::Received => json!("received"),
+        Place::Refund => json!("refund"),
+        Place::Credit => json!("credit"),
+        Place::PayoutDue => json!("payout_due"),
+        Place::PaidOut { .. } => json!("payout"),
+        Place::Line { bill, line, .. } | Place::Freed { bill, line, .. } => {
+            json!({ "bill": names.of(bill), "line": line })
+        }
+    }
+}
+
+/// From when money counts where it lies now.
+fn counts_from(transfer: &Transfer) -> Millis {
+    match (transfer.to, transfer.from) {
+        (Place::Line { at, .. } | Place::Freed { at, .. } | Place::PaidOut { at, .. }, _)
+        | (_, Place::Freed { at, .. }) => at,
+        _ => transfer.money.day,
     }
 }
 
@@ -279,16 +298,20 @@ fn charge_json(charge: &Charge, names: &BillNames) -> Value {
             json!({ "kind": "late_fee_taken_back", "bill": names.of(bill), "date": date, "amount": amount })
         }
         Charge::Damages { bill, amount } => json!({ "kind": "damages", "bill": names.of(bill), "amount": amount }),
+        Charge::DamagesTakenBack { bill, amount, posted } => {
+            json!({ "kind": "damages_taken_back", "bill": names.of(bill), "posted_lsn": posted.0, "amount": amount })
+        }
     }
 }
 
 fn books_json(books: &Settlement, names: &BillNames) -> Value {
     let transfers = books.transfers.iter().map(|transfer| {
         json!({
-            "from": pot_json(transfer.from, names),
-            "to": pot_json(transfer.to, names),
+            "from": place_json(transfer.from, names),
+            "to": place_json(transfer.to, names),
             "amount": transfer.amount,
-            "at": transfer.at,
+            "at": counts_from(transfer),
+            "own_day": transfer.money.day,
         })
     });
     let counted =

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::customers::{customer_id, rules};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::{Cause, Note};
-use crate::domain::billing::settlement::{Pot, Settlement};
+use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::standing::Spendable;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
@@ -83,17 +83,23 @@ struct Applied {
     lines: Lines,
 }
 
-/// What of a settlement is owed to the customer in cash.
-fn paid_back(books: &Settlement) -> Yen {
-    books.transfers.iter().filter(|transfer| transfer.to == Pot::Payout).map(|transfer| transfer.amount).sum()
+/// How much of this fact's own money came to rest at places that are meant.
+fn came_to(books: &Settlement, is_meant: impl Fn(Place) -> bool) -> Yen {
+    let own = own_money(books).filter(|transfer| is_meant(transfer.to));
+    own.map(|transfer| transfer.amount).sum()
 }
 
-/// Where the money of a settlement came to rest, bill by bill: what moved on is counted where it went.
-fn applied(books: &Settlement, names: &BillNames) -> Result<Vec<Applied>, Problem> {
+/// Money that came with the fact. A record of before money was told apart moved no other.
+fn own_money(books: &Settlement) -> impl Iterator<Item = &Transfer> {
+    books.transfers.iter().filter(|transfer| transfer.money.is_own() || !transfer.money.is_known())
+}
+
+/// Where some money came to rest, bill by bill.
+fn applied<'a>(transfers: impl Iterator<Item = &'a Transfer>, names: &BillNames) -> Result<Vec<Applied>, Problem> {
     let mut bills: Vec<(BillKey, Lines, Lines)> = Vec::new();
-    for transfer in &books.transfers {
-        for (pot, is_in) in [(transfer.from, false), (transfer.to, true)] {
-            let Pot::Bill { bill, line } = pot else { continue };
+    for transfer in transfers {
+        for (place, is_in) in [(transfer.from, false), (transfer.to, true)] {
+            let Some((bill, line)) = place.line() else { continue };
             let at = bills.iter().position(|(key, ..)| *key == bill).unwrap_or_else(|| {
                 bills.push((bill, Lines::default(), Lines::default()));
                 bills.len() - 1
@@ -108,6 +114,38 @@ fn applied(books: &Settlement, names: &BillNames) -> Result<Vec<Applied>, Proble
             Ok(Applied { bill: names.of(*bill).ok_or_else(Problem::internal)?, month: bill.month(), lines })
         })
         .collect()
+}
+
+/// Other money that the news has moved.
+#[derive(Serialize)]
+struct Moved {
+    /// A bill, `credit` or `payout_due`.
+    from: Box<str>,
+    to: Box<str>,
+    amount: Yen,
+}
+
+fn also_moved(books: &Settlement, names: &BillNames) -> Result<Vec<Moved>, Problem> {
+    let name = |place: Place| match place {
+        Place::Received => Ok("received".into()),
+        Place::Refund => Ok("refund".into()),
+        Place::Credit => Ok("credit".into()),
+        Place::PayoutDue => Ok("payout_due".into()),
+        Place::PaidOut { .. } => Ok("payout".into()),
+        Place::Line { bill, .. } | Place::Freed { bill, .. } => {
+            names.of(bill).map(String::into_boxed_str).ok_or_else(Problem::internal)
+        }
+    };
+    let mut moved: Vec<Moved> = Vec::new();
+    for transfer in books.transfers.iter().filter(|transfer| transfer.money.is_known() && !transfer.money.is_own()) {
+        let (from, to, amount) = (name(transfer.from)?, name(transfer.to)?, transfer.amount);
+        match moved.iter_mut().find(|known| known.from == from && known.to == to) {
+            Some(known) => known.amount += amount,
+            None if from == to => {}
+            None => moved.push(Moved { from, to, amount }),
+        }
+    }
+    Ok(moved)
 }
 
 #[derive(Deserialize)]
@@ -137,10 +175,11 @@ struct RepaymentShown {
     repayment_id: OfficeId,
     amount: Yen,
     paid_at: Millis,
+    /// `applied`, `credit` and `payout_due` together are the amount.
     applied: Vec<Applied>,
     credit: Yen,
-    /// Of a closed account: what of this payment is owed back in cash.
     payout_due: Yen,
+    also_moved: Vec<Moved>,
     spendable: Spendable,
     replayed: bool,
 }
@@ -156,9 +195,10 @@ async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, 
         repayment_id: payment.id,
         amount: payment.amount,
         paid_at: payment.paid_at,
-        applied: applied(books, &names)?,
-        credit: booked.account.credit(),
-        payout_due: paid_back(books),
+        applied: applied(own_money(books), &names)?,
+        credit: came_to(books, |place| place == Place::Credit),
+        payout_due: came_to(books, |place| place == Place::PayoutDue),
+        also_moved: also_moved(books, &names)?,
         spendable: booked.spendable(asked)?,
         replayed: booked.replayed,
     })

@@ -8,7 +8,7 @@ use super::customers::{customer_id, rules, unknown};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::moment::BillAt;
 use crate::domain::billing::notes::Cause;
-use crate::domain::billing::settlement::Pot;
+use crate::domain::billing::settlement::Place;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, MerchantId, OfficeId, OrderId, RefundId};
@@ -299,14 +299,14 @@ fn np_purchase(order: &Order, bills: &[BillAt]) -> NpShown {
 
 /// What came on a month's bill, by repayment; then what credit paid of it.
 fn payments(past: &CustomerPast, month: Month) -> Vec<PaymentShown> {
-    let on_bill = |pot: Pot| matches!(pot, Pot::Bill { bill: BillKey::Month(of), .. } if of == month);
+    let on_bill = |place: Place| place.bill() == Some(BillKey::Month(month));
     let mut shown = Vec::new();
     for receipt in &past.payments {
         let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } = receipt.event.as_ref()
         else {
             continue;
         };
-        let came = books.transfers.iter().filter(|transfer| transfer.from == Pot::Received && on_bill(transfer.to));
+        let came = books.transfers.iter().filter(|transfer| transfer.from == Place::Received && on_bill(transfer.to));
         let amount: u64 = came.map(|transfer| transfer.amount.get()).sum();
         if amount > 0 {
             shown.push(PaymentShown { repayment_id: Some(payment.id), paid_at: payment.paid_at, amount });

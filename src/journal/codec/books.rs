@@ -1,60 +1,76 @@
 //! The parts of events that are about money: bills, settlements, notes. The ledger keeps a customer's story in the same
 //! bytes.
 
-use super::{BadEvent, Field, Got, Out, TooLarge, numbered, put_list, take, written};
+use super::{BadEvent, Field, Got, Out, TooLarge, numbered, take, written};
 
-use crate::domain::billing::bill::{Bill, Change, ChangeKind, Changes, LateFee, Stretch};
+use crate::domain::billing::account::Debt;
+use crate::domain::billing::bill::{Bill, Change, ChangeKind, LateFee, Lost, Posted, Stretch};
 use crate::domain::billing::notes::{Cause, Note, Notes, Payment, Pending, Slip, SlipIssued};
-use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Pot, Settlement, StepReason, Transfer};
+use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Place, Settlement, StepReason, Transfer};
+use crate::domain::billing::sums::{Money, PaidOut, Sum};
 use crate::domain::model::customer::Record;
 use crate::domain::model::ids::OfficeId;
 use crate::domain::model::order::{Applied, AppliedTo};
 use crate::domain::model::payment::{BillKey, Line, Lines, SlipKind};
-use crate::domain::model::time::Millis;
 
-/// All of a customer that only a story tells, as the ledger keeps it.
+/// What lies beside a customer's bills, as the ledger keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dossier {
-    pub bills: Vec<Bill>,
-    pub credit_since: Option<Millis>,
+    pub sums: Vec<Sum>,
+    pub paid_out: Vec<PaidOut>,
     pub notes: Notes,
 }
 
 impl Dossier {
-    /// The kinds of its slips come last: a ledger made before they were kept ends without them.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, TooLarge> {
-        let mut bytes = Vec::new();
-        written(self, &mut bytes)?;
-        let kinds: Vec<_> = self.notes.slips.iter().map(|slip| slip.kind).collect();
-        written(&kinds, &mut bytes)?;
-        Ok(bytes)
+    pub fn of(debt: Option<&Debt>) -> Self {
+        let Some(debt) = debt else { return Self::default() };
+        Self {
+            sums: debt.sums.as_slice().to_vec(),
+            paid_out: debt.paid_out.clone(),
+            notes: debt.notes.as_deref().cloned().unwrap_or_default(),
+        }
     }
 
-    pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, BadEvent> {
-        let mut dossier = Self::get(&mut bytes)?;
-        if !bytes.is_empty() {
-            let kinds: Vec<Option<SlipKind>> = Vec::get(&mut bytes)?;
-            dossier.notes.slips.iter_mut().zip(kinds).for_each(|(slip, kind)| slip.kind = kind);
-        }
-        if bytes.is_empty() { Ok(dossier) } else { Err(BadEvent("bytes left over")) }
+    pub fn to_bytes(&self) -> Result<Vec<u8>, TooLarge> {
+        bytes_of(self)
     }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadEvent> {
+        whole(bytes)
+    }
+}
+
+fn bytes_of(value: &impl Field) -> Result<Vec<u8>, TooLarge> {
+    let mut bytes = Vec::new();
+    written(value, &mut bytes).map(|()| bytes)
+}
+
+fn whole<T: Field>(mut bytes: &[u8]) -> Result<T, BadEvent> {
+    let value = T::get(&mut bytes)?;
+    if bytes.is_empty() { Ok(value) } else { Err(BadEvent("bytes left over")) }
 }
 
 /// A bill without its changes, as the ledger keeps it.
 pub fn bill_to_bytes(bill: &Bill) -> Result<Vec<u8>, TooLarge> {
-    let mut bytes = Vec::new();
-    written(&bill.without_changes(), &mut bytes).map(|()| bytes)
+    bytes_of(bill)
 }
 
-pub fn bill_from_bytes(mut bytes: &[u8]) -> Result<Bill, BadEvent> {
-    let bill = Bill::get(&mut bytes)?;
-    if bytes.is_empty() { Ok(bill) } else { Err(BadEvent("bytes left over")) }
+pub fn bill_from_bytes(bytes: &[u8]) -> Result<Bill, BadEvent> {
+    whole(bytes)
+}
+
+/// One change of a bill, as the ledger keeps it.
+pub fn change_to_bytes(change: &Change) -> Result<Vec<u8>, TooLarge> {
+    bytes_of(change)
+}
+
+pub fn change_from_bytes(bytes: &[u8]) -> Result<Change, BadEvent> {
+    whole(bytes)
 }
 
 /// Where a refund went, as the ledger keeps it.
 pub fn applied_to_bytes(applied: &Vec<Applied>) -> Result<Vec<u8>, TooLarge> {
-    let mut bytes = Vec::new();
-    written(applied, &mut bytes).map(|()| bytes)
+    bytes_of(applied)
 }
 
 pub fn applied_from_bytes(mut bytes: &[u8]) -> Result<Vec<Applied>, BadEvent> {
@@ -70,29 +86,26 @@ wrapped! {
     SlipKind: u8, |value| *value as u8, |n| numbered(&SlipKind::ALL, n);
 }
 
-/// Written as its list; the sums follow from it.
-impl Field for Changes {
-    fn put(&self, out: &mut Out<'_>) {
-        put_list(self.as_slice(), out);
-    }
-    fn get(input: &mut &[u8]) -> Got<Self> {
-        (0..u16::get(input)?).map(|_| Change::get(input)).collect()
-    }
-}
-
 records! {
     Lines { principal, bill_fee, late_fees, damages }
     Stretch { channel, since, amount }
-    Change { at, kind, amount }
+    Money { fact, day, on_old_slip }
+    Change { at, kind, money, lines }
     LateFee { date, amount }
-    Bill { key, billed_by, due, fee, purchases, changes, late_fees, damages, paid_fees, counted }
+    Posted { fact, at, amount }
+    Lost { from, to, before, after }
+    Bill {
+        key, billed_by, due, fee, is_fee_waived, issued_at, purchases, late_fees, damages, counted, lost,
+    } - { changes }
+    Sum { money, amount, due }
+    PaidOut { money, amount, at, payout }
     Record { on_time_bills, purchases, months_active, latest }
     Pending { id, amount, paid_at, expires_at }
-    Slip { number, amount, expires_at } - { kind }
+    Slip { number, amount, expires_at, kind }
     Notes { pending, blocks, slips }
-    Dossier { bills, credit_since, notes }
-    Transfer { from, to, amount, at }
-    Counted { bill, on_time }
+    Dossier { sums, paid_out, notes }
+    Transfer { money, from, to, amount }
+    Counted { bill, on_time, lost }
     LadderStep { from, to, why, policy }
     Settlement { customer, charges, transfers, counted, steps, record }
     Payment { id, amount, paid_at, slip }
@@ -111,13 +124,16 @@ choices! {
         3 = LateFee { bill, date, amount },
         4 = LateFeeTakenBack { bill, date, amount },
         5 = Damages { bill, amount },
+        6 = DamagesTakenBack { bill, posted, amount },
     }
-    Pot {
+    Place {
         1 = Received,
         2 = Refund,
-        3 = Bill { bill, line },
+        3 = Line { bill, line, at },
         4 = Credit,
-        5 = Payout,
+        5 = PayoutDue,
+        6 = PaidOut { at, payout },
+        7 = Freed { bill, line, at },
     }
     Cause {
         1 = Calendar,
@@ -144,42 +160,38 @@ choices! {
 #[cfg(test)]
 pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settlement {
     use crate::domain::model::ids::Lsn;
-    use crate::domain::model::money::Yen;
-    use crate::domain::model::payment::PaymentMethod;
-    use crate::domain::model::time::{Date, Month};
-    let month = Month::parse("2026-10").unwrap();
-    let (bill, date) = (BillKey::Month(month), Date::new(2026, 12, 10).unwrap());
-    let (amount, at) = (Yen::new(100), Millis(1_795_423_500_000));
-    let transfer = |from, to| Transfer { from, to, amount, at };
-    let principal = Pot::Bill { bill: BillKey::Np(Lsn(5)), line: Line::Principal };
+    use crate::domain::model::time::Millis;
+    let old = super::old_books::example(customer);
+    let (at, bill) = (Millis(1_795_423_500_000), BillKey::Np(Lsn(5)));
+    let money = Money { fact: Lsn(6), day: Millis(1_795_423_400_000), on_old_slip: true };
+    let transfer = |money, from, to| Transfer { money, from, to, amount: 100.into() };
+    let line = Place::Line { bill, line: Line::Damages, at };
+    let freed = Place::Freed { bill, line: Line::Principal, at };
+    let record = Record { on_time_bills: 1, purchases: 2, months_active: 3, latest: None };
+    let lost = Some(Lost { from: 3, to: 2, before: record, after: Record::default() });
     Settlement {
-        customer,
-        charges: vec![
-            Charge::Issued { month, method: PaymentMethod::Debit, due: date, fee: Yen::ZERO, principal: amount },
-            Charge::BillFeeWaived { month, amount },
-            Charge::LateFee { bill, date, amount },
-            Charge::LateFeeTakenBack { bill, date, amount },
-            Charge::Damages { bill, amount },
-        ],
+        charges: [old.charges, vec![Charge::DamagesTakenBack { bill, posted: Lsn(7), amount: 100.into() }]].concat(),
         transfers: vec![
-            transfer(Pot::Received, principal),
-            transfer(Pot::Refund, Pot::Credit),
-            transfer(principal, Pot::Payout),
+            transfer(Money::own(at), Place::Received, line),
+            transfer(Money::own(at), freed, Place::Credit),
+            transfer(money, line, Place::PayoutDue),
+            transfer(money, Place::PayoutDue, Place::PaidOut { at, payout: Money::OWN }),
         ],
-        counted: vec![Counted { bill, on_time: true }],
-        steps: vec![LadderStep { from: 1, to: 2, why: StepReason::ConditionsMet, policy: 1 }],
-        record: Some(Record { on_time_bills: 1, purchases: 2, months_active: 3, latest: Some(month) }),
+        counted: vec![Counted { bill, on_time: false, lost }],
+        ..old
     }
 }
 
 #[cfg(test)]
 pub(crate) fn payment() -> Payment {
+    use crate::domain::model::time::Millis;
     let id = OfficeId::new("P-1").unwrap();
     Payment { id, amount: 300.into(), paid_at: Millis(1_795_423_400_000), slip: Some(123_456_789_012) }
 }
 
 #[cfg(test)]
 pub(crate) fn note() -> Note {
+    use crate::domain::model::time::Millis;
     let id = OfficeId::new("N-1").unwrap();
     Note::Pending { id, amount: 300.into(), paid_at: Millis(1), expires_at: Millis(2) }
 }

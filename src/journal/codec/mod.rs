@@ -36,17 +36,24 @@ pub struct BadEvent(&'static str);
 /// Appends the event's bytes. What the format has no room for is refused whole: nothing is ever cut to fit. The bytes
 /// that were appended until then are the caller's to take away.
 pub fn encode(event: &Event, out: &mut Vec<u8>) -> Result<(), TooLarge> {
-    if let Event::Refunded(refund) = event
-        && let Some(paid_at) = &refund.paid_at
-    {
-        out.push(REFUNDED_AT);
-        written(refund, out)?;
-        return written(paid_at, out);
+    match event {
+        Event::Settled { cause, books } if is_old(books) => {
+            out.push(SETTLED);
+            written(&OldSettled { cause: cause.clone(), books: books.as_ref().clone() }, out)
+        }
+        Event::Refunded(refund) if is_old(&refund.books) => {
+            out.push(if refund.paid_at.is_some() { REFUNDED_AT } else { REFUNDED });
+            written(&OldRefunded(refund.clone()), out)?;
+            refund.paid_at.iter().try_for_each(|paid_at| written(paid_at, out))
+        }
+        _ => written(event, out),
     }
-    written(event, out)
 }
 
-/// The kind of a refund that says when the shop gave it back: the fields of the plain one, and that time.
+/// The kinds of before a transfer said which money it moves. A settlement that moves none is still of them.
+const REFUNDED: u8 = 12;
+const SETTLED: u8 = 15;
+/// A refund that says when the shop gave it back: the fields of the plain one, and that time.
 const REFUNDED_AT: u8 = 21;
 
 fn written(value: &impl Field, bytes: &mut Vec<u8>) -> Result<(), TooLarge> {
@@ -78,12 +85,19 @@ impl Out<'_> {
 /// Reads one event that fills `bytes` exactly.
 pub fn decode(bytes: &[u8]) -> Result<Event, BadEvent> {
     let mut input = bytes;
-    let event = if let Some(fields) = bytes.strip_prefix(&[REFUNDED_AT]) {
-        input = fields;
-        let refund = Refunded::get(&mut input)?;
-        Event::Refunded(Refunded { paid_at: Some(Millis::get(&mut input)?), ..refund })
-    } else {
-        Event::get(&mut input)?
+    let event = match bytes.split_first() {
+        Some((&SETTLED, fields)) => {
+            input = fields;
+            let OldSettled { cause, books } = OldSettled::get(&mut input)?;
+            Event::Settled { cause, books: Box::new(books) }
+        }
+        Some((&kind @ (REFUNDED | REFUNDED_AT), fields)) => {
+            input = fields;
+            let OldRefunded(refund) = OldRefunded::get(&mut input)?;
+            let paid_at = if kind == REFUNDED_AT { Some(Millis::get(&mut input)?) } else { None };
+            Event::Refunded(Refunded { paid_at, ..refund })
+        }
+        _ => Event::get(&mut input)?,
     };
     if input.is_empty() { Ok(event) } else { Err(BadEvent("bytes left over")) }
 }
@@ -305,7 +319,7 @@ records! {
     Decided { random, policy, input, customer, room, outcome }
     Undone { order, customer, channel, amount, was_hold, month, bought_at, points }
     Captured { order, customer, channel, amount, released, month, due, points }
-    Refunded { order, refund_id, customer, channel, amount, month, bought_at, destination, points, books } - { paid_at }
+    Refunded { order, refund_id, customer, channel, amount, month, bought_at, destination, points, books, paid_at }
     CaptureTerms { at, month, due, points } - { amount }
     RefundMade { id, amount, left, destination, applied, restored } - { paid_at }
     Order {
@@ -344,7 +358,11 @@ macro_rules! choices {
 
 // After the macros, which it uses.
 mod books;
-pub use books::{Dossier, applied_from_bytes, applied_to_bytes, bill_from_bytes, bill_to_bytes};
+mod old_books;
+pub use books::{
+    Dossier, applied_from_bytes, applied_to_bytes, bill_from_bytes, bill_to_bytes, change_from_bytes, change_to_bytes,
+};
+use old_books::{OldRefunded, OldSettled, is_old};
 
 choices! {
     Proof {
@@ -392,15 +410,16 @@ choices! {
         9 = Tombstoned { key },
         10 = Cancelled(undone),
         11 = Captured(captured),
-        12 = Refunded(refunded),
         13 = HoldExpired(undone),
         14 = RecalledWhole(order),
-        15 = Settled { cause, books },
         16 = Noted { customer, note },
         17 = Advised(advised),
         18 = SuspenseCleared { order, amount },
         19 = Tok19Issued(issued),
         20 = Recalled { order, refunds_made },
+        22 = Settled { cause, books },
+        23 = Refunded(refunded),
+        24 = CancelledPaid { undone, books },
     }
 }
 
@@ -528,7 +547,7 @@ mod tests {
             bought_at,
             destination: Destination::BillReduced,
             points: 9,
-            books: Box::new(books::example(customer)),
+            books: Box::new(old_books::example(customer)),
             paid_at: None,
         };
         let limits = MerchantLimits { per_payment: Some(Yen::new(5_000)), in_store: None };
@@ -579,7 +598,7 @@ mod tests {
             Event::RecalledWhole(Box::new(order())),
             Event::Settled {
                 cause: crate::domain::billing::notes::Cause::Repayment(books::payment()),
-                books: Box::new(books::example(customer)),
+                books: Box::new(old_books::example(customer)),
             },
             Event::Noted { customer, note: books::note() },
             Event::Advised(Box::new(advised())),
@@ -594,7 +613,13 @@ mod tests {
                 expires_at: Millis(1_795_423_560_000),
             }),
             Event::Recalled { order: Box::new(Order { refunds: None, ..order() }), refunds_made: 258 },
-            Event::Refunded(Refunded { paid_at: Some(Millis(1_795_423_400_000)), ..refunded }),
+            Event::Refunded(Refunded { paid_at: Some(Millis(1_795_423_400_000)), ..refunded.clone() }),
+            Event::Settled {
+                cause: crate::domain::billing::notes::Cause::Repayment(books::payment()),
+                books: Box::new(books::example(customer)),
+            },
+            Event::Refunded(Refunded { books: Box::new(books::example(customer)), ..refunded }),
+            Event::CancelledPaid { undone, books: Box::new(books::example(customer)) },
         ]
     }
 

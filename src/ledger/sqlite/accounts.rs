@@ -5,18 +5,18 @@ use std::sync::Arc;
 use rusqlite::Rows;
 use rusqlite::{Connection, params};
 
-use super::read::{Cells, all};
+use super::read::Cells;
 use super::rows::{SqliteRows, bits, too_large, yen};
 use crate::domain::billing::account::{Account, Debt, Hold};
-use crate::domain::billing::bill::{Bill, Change as BillChange, ChangeKind, OpenMonth};
+use crate::domain::billing::bill::{Bill, Change as BillChange, OpenMonth};
 use crate::domain::billing::notes::Notes;
 use crate::domain::model::customer::{Identity, Limits, Profile, Record, Status};
 use crate::domain::model::ids::{CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::Channel;
-use crate::domain::model::time::{Date, Millis, Month};
+use crate::domain::model::time::{Date, Month};
 use crate::domain::state::checkpoint;
-use crate::journal::codec::{Dossier, bill_from_bytes, bill_to_bytes};
+use crate::journal::codec::{Dossier, bill_from_bytes, bill_to_bytes, change_from_bytes, change_to_bytes};
 use crate::ledger::LedgerError;
 use crate::ledger::posting::Change;
 use crate::ledger::sqlite::read::first;
@@ -33,7 +33,7 @@ const PROFILE: &str = "INSERT INTO account (customer, customer_id, identity, ide
 /// Everything else in a customer's row.
 const STANDING: &str = "UPDATE account SET codes_issued = ?2, live_code = ?3, credit = ?4, month = ?5, in_store = ?6,
     online = ?7, rung = ?8, on_time_bills = ?9, purchases = ?10, months_active = ?11, latest_month = ?12,
-    story_principal = ?13, touched = ?14, beside = ?15 WHERE customer = ?1";
+    story_principal = ?13, touched = ?14, beside = ?15, payout_due = ?16 WHERE customer = ?1";
 
 impl SqliteRows<'_> {
     /// A customer of whom nothing lies beside the row takes one look-up.
@@ -64,13 +64,8 @@ impl SqliteRows<'_> {
         }
         self.write_holds(customer, before.map_or(&[], |debt| &debt.holds), now.holds())?;
         self.write_stories(customer, before.map_or(&[], |debt| &debt.bills), now.listed_bills())?;
-        let dossier = |debt: Option<&Debt>| Dossier {
-            bills: Vec::new(),
-            credit_since: debt.and_then(|debt| debt.credit_since),
-            notes: debt.and_then(|debt| debt.notes.as_deref()).cloned().unwrap_or_default(),
-        };
-        let dossier_now = dossier(after);
-        if dossier(before) == dossier_now { Ok(()) } else { write_dossier(self.db, customer.0, &dossier_now) }
+        let dossier = Dossier::of(after);
+        if Dossier::of(before) == dossier { Ok(()) } else { write_dossier(self.db, customer.0, &dossier) }
     }
 
     fn write_profile(&self, customer: CustomerIx, account: &Account) -> Result<(), LedgerError> {
@@ -112,6 +107,7 @@ impl SqliteRows<'_> {
             yen(account.listed_bills().iter().map(|bill| bill.unpaid()).sum()),
             bits(account.touched.get().0),
             account.debt.is_some(),
+            yen(account.payout_due()),
         ];
         self.change("a customer", STANDING, row)
     }
@@ -169,7 +165,7 @@ fn numbers(key: BillKey) -> (u8, i64) {
     }
 }
 
-/// Writes a bill, and of its changes those that the tables do not have.
+/// Writes a bill, and of its changes those from the first one on that the tables do not have.
 fn write_story(db: &Connection, customer: u32, bill: &Bill, known: Option<&Bill>) -> Result<(), LedgerError> {
     let (kind, number) = numbers(bill.key);
     let body = bill_to_bytes(bill).map_err(too_large)?;
@@ -178,11 +174,17 @@ fn write_story(db: &Connection, customer: u32, bill: &Bill, known: Option<&Bill>
     if !known.is_some_and(is_same) {
         db.prepare_cached(put)?.execute(params![customer, kind, number, body])?;
     }
-    let from = known.map_or(0, |known| known.changes.len());
-    let mut insert = db.prepare_cached("INSERT INTO story_change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-    for (place, change) in bill.changes.iter().enumerate().skip(from) {
-        let place = i64::try_from(place).unwrap_or(i64::MAX);
-        insert.execute(params![customer, kind, number, place, change.at.0, change.kind as u8, yen(change.amount)])?;
+    let known = known.map_or(&[][..], |known| known.changes.as_slice());
+    let now = bill.changes.as_slice();
+    let same = known.iter().zip(now).take_while(|(known, now)| known == now).count();
+    let place = |at: usize| i64::try_from(at).unwrap_or(i64::MAX);
+    if same < known.len() {
+        let gone = "DELETE FROM story_change WHERE customer = ?1 AND kind = ?2 AND number = ?3 AND place >= ?4";
+        db.prepare_cached(gone)?.execute(params![customer, kind, number, place(same)])?;
+    }
+    let mut insert = db.prepare_cached("INSERT INTO story_change VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for (at, change) in now.iter().enumerate().skip(same) {
+        insert.execute(params![customer, kind, number, place(at), change_to_bytes(change).map_err(too_large)?])?;
     }
     Ok(())
 }
@@ -197,95 +199,10 @@ fn write_dossier(db: &Connection, customer: u32, dossier: &Dossier) -> Result<()
     Ok(())
 }
 
-/// Moves the bills out of the dossiers of a ledger that kept them there.
-pub(crate) fn move_stories(db: &Connection) -> Result<(), LedgerError> {
-    let mut query = db.prepare("SELECT customer, body FROM dossier")?;
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        let customer = cells.customer(0)?;
-        let mut dossier = cells.blob(1, Dossier::from_bytes)?;
-        if dossier.bills.is_empty() {
-            continue;
-        }
-        for bill in std::mem::take(&mut dossier.bills) {
-            write_story(db, customer.0, &bill, None)?;
-        }
-        write_dossier(db, customer.0, &dossier)?;
-    }
-    Ok(())
-}
-
-/// Makes bills of the months and NP purchases that an older ledger kept as sums in tables of their own.
-pub(crate) fn make_bills_of_sums(db: &Connection) -> Result<(), LedgerError> {
-    make_bills_of_months(db)?;
-    make_bills_of_np(db)?;
-    db.execute_batch(
-        "UPDATE account SET beside = 1 WHERE customer IN (SELECT customer FROM story);
-        DROP TABLE open_month; DROP TABLE np_bill;",
-    )?;
-    Ok(())
-}
-
-/// All months but the one in the customer's row, and that one too if it has two channels.
-fn make_bills_of_months(db: &Connection) -> Result<(), LedgerError> {
-    let mut query = db.prepare(
-        "SELECT customer, month, billed_by, in_store, online FROM open_month
-        UNION ALL SELECT customer, month, NULL, in_store, online FROM account WHERE in_store > 0 AND online > 0",
-    )?;
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        let mut bill = Bill::empty(BillKey::Month(cells.month(1)?));
-        if cells.opt(2)?.is_some() {
-            bill.billed_by = Some(cells.one_of(2, &PaymentMethod::ALL, |method| method as u8)?);
-        }
-        for (channel, amount) in [(Channel::InStore, cells.yen(3)?), (Channel::Online, cells.yen(4)?)] {
-            if !amount.is_zero() {
-                bill.charge(channel, Millis(0), amount);
-            }
-        }
-        write_carried_over(db, cells.customer(0)?, &bill)?;
-    }
-    db.execute("UPDATE account SET month = NULL, in_store = 0, online = 0 WHERE in_store > 0 AND online > 0", [])?;
-    Ok(())
-}
-
-/// An NP purchase is made anew, and then what went back to its shop is taken off again.
-fn make_bills_of_np(db: &Connection) -> Result<(), LedgerError> {
-    let mut query = db.prepare("SELECT customer, order_lsn, due, unpaid FROM np_bill")?;
-    let refunds = "SELECT r.amount, (SELECT m.recorded_at FROM movement m
-            WHERE m.lsn >> 16 = r.lsn >> 16 AND m.customer = ?2 AND m.lsn = r.lsn LIMIT 1)
-        FROM refund r WHERE r.order_lsn = ?1 ORDER BY r.lsn";
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        let customer = cells.customer(0)?;
-        let order = cells.lsn(1)?;
-        let of = params![bits(order.0), customer.0];
-        let refunded = all(db, refunds, of, |cells| Ok((cells.yen(0)?, cells.millis(1)?)))?;
-        let bought = refunded.iter().fold(cells.yen(3)?, |sum, (amount, _)| sum + *amount);
-        let mut bill = Bill::of_np(order, cells.date(2)?, bought);
-        for (amount, at) in refunded {
-            bill.reduce(Channel::NpAtobarai, Millis(0), amount, at);
-        }
-        write_carried_over(db, customer, &bill)?;
-    }
-    Ok(())
-}
-
-fn write_carried_over(db: &Connection, customer: CustomerIx, bill: &Bill) -> Result<(), LedgerError> {
-    write_story(db, customer.0, bill, None)?;
-    let unpaid = params![customer.0, yen(bill.unpaid())];
-    db.prepare_cached("UPDATE account SET story_principal = story_principal + ?2 WHERE customer = ?1")?
-        .execute(unpaid)?;
-    Ok(())
-}
-
 /// The columns of [`story`]: customers from one number to before another, each with its bills by their keys.
 pub(crate) const STORIES: &str = "SELECT customer, kind, number, body FROM story
     WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, kind, number";
-pub(crate) const CHANGES: &str = "SELECT customer, kind, number, counts_from, what, amount FROM story_change
+pub(crate) const CHANGES: &str = "SELECT customer, kind, number, body FROM story_change
     WHERE customer >= ?1 AND customer < ?2 ORDER BY customer, kind, number, place";
 
 pub(crate) fn story(cells: &Cells<'_>) -> Result<Bill, LedgerError> {
@@ -297,8 +214,7 @@ pub(crate) fn story_change(cells: &Cells<'_>) -> Result<(BillKey, BillChange), L
         1 => BillKey::Month(cells.month(2)?),
         _ => BillKey::Np(Lsn(cells.bits(2)?)),
     };
-    let kind = cells.one_of(4, &ChangeKind::ALL, |kind| kind as u8)?;
-    Ok((key, BillChange { at: cells.millis(3)?, kind, amount: cells.yen(5)? }))
+    Ok((key, cells.blob(3, change_from_bytes)?))
 }
 
 /// One customer's bills with their changes, both in order of the bills' keys.
@@ -310,7 +226,7 @@ pub(crate) fn with_changes(
     for (key, change) in changes {
         while own.next_if(|bill| bill.key < key).is_some() {}
         match own.peek_mut().filter(|bill| bill.key == key) {
-            Some(bill) => bill.changes.push(change),
+            Some(bill) => bill.changes.add(change),
             None => return Err(LedgerError::Corrupt("a change belongs to a bill that is not there".to_owned())),
         }
     }
@@ -431,12 +347,12 @@ pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
         let cells = Cells(row.ok_or_else(|| LedgerError::Corrupt("customers are missing".to_owned()))?);
         let ix = cells.customer(0)?;
         let mut account = account(&cells)?;
-        let Dossier { bills: _, credit_since, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
+        let Dossier { sums, paid_out, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
         let debt = Debt {
             holds: holds.of(ix)?.into(),
             bills: with_changes(stories.of(ix)?, changes.of(ix)?)?.into(),
-            credit: cells.yen(13)?,
-            credit_since,
+            sums: sums.into_iter().collect(),
+            paid_out,
             notes: (notes != Notes::default()).then(|| Box::new(notes)),
         };
         account.debt = (debt != Debt::default()).then(|| Box::new(debt));

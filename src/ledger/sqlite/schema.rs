@@ -5,45 +5,40 @@
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-use super::accounts::{make_bills_of_sums, move_stories};
 use crate::domain::billing::settlement::StepReason;
 use crate::domain::model::customer::{Identity, Status};
 use crate::domain::model::denial::Reason;
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::order::Destination;
 use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::Millis;
 use crate::ledger::{Book, EntryKind, LedgerError};
 
-type Step = fn(&Connection) -> Result<(), LedgerError>;
-
 struct Migration {
     version: i64,
     name: &'static str,
     sql: &'static str,
-    /// What the program itself carries over after it.
-    then: Option<Step>,
 }
 
 /// Applied ones never change: their hash is in every ledger. A change of the tables is a new file.
 const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql"), then: None },
-    Migration { version: 2, name: "money", sql: include_str!("schema/0002_money.sql"), then: None },
-    Migration { version: 3, name: "advices", sql: include_str!("schema/0003_advices.sql"), then: None },
-    Migration { version: 4, name: "code form", sql: include_str!("schema/0004_code_form.sql"), then: None },
-    Migration { version: 5, name: "stories", sql: include_str!("schema/0005_stories.sql"), then: Some(move_stories) },
-    Migration { version: 6, name: "key runs", sql: include_str!("schema/0006_key_runs.sql"), then: None },
-    Migration { version: 7, name: "touched", sql: include_str!("schema/0007_touched.sql"), then: None },
-    Migration { version: 8, name: "receipt ids", sql: include_str!("schema/0008_receipt_ids.sql"), then: None },
-    Migration { version: 9, name: "refund time", sql: include_str!("schema/0009_refund_time.sql"), then: None },
-    Migration { version: 10, name: "beside", sql: include_str!("schema/0010_beside.sql"), then: None },
-    Migration {
-        version: 11,
-        name: "one form of a bill",
-        sql: include_str!("schema/0011_one_bill.sql"),
-        then: Some(make_bills_of_sums),
-    },
+    Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql") },
+    Migration { version: 2, name: "money", sql: include_str!("schema/0002_money.sql") },
+    Migration { version: 3, name: "advices", sql: include_str!("schema/0003_advices.sql") },
+    Migration { version: 4, name: "code form", sql: include_str!("schema/0004_code_form.sql") },
+    Migration { version: 5, name: "stories", sql: include_str!("schema/0005_stories.sql") },
+    Migration { version: 6, name: "key runs", sql: include_str!("schema/0006_key_runs.sql") },
+    Migration { version: 7, name: "touched", sql: include_str!("schema/0007_touched.sql") },
+    Migration { version: 8, name: "receipt ids", sql: include_str!("schema/0008_receipt_ids.sql") },
+    Migration { version: 9, name: "refund time", sql: include_str!("schema/0009_refund_time.sql") },
+    Migration { version: 10, name: "beside", sql: include_str!("schema/0010_beside.sql") },
+    Migration { version: 11, name: "one form of a bill", sql: include_str!("schema/0011_one_bill.sql") },
+    Migration { version: 12, name: "money told apart", sql: include_str!("schema/0012_money.sql") },
 ];
+
+/// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.
+const POSTED_ANEW: i64 = 12;
 
 /// The schema this program was written for.
 pub(crate) const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -66,10 +61,12 @@ pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerErro
     tx.execute_batch(APPLIED)?;
     let applied = check(&tx)?;
     tx.commit()?;
+    if (1..POSTED_ANEW).contains(&applied) && super::position(db)? > Lsn::ZERO {
+        return Err(LedgerError::OlderSchema { found: applied, oldest: POSTED_ANEW });
+    }
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > applied) {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(migration.sql)?;
-        migration.then.map_or(Ok(()), |carry_over| carry_over(&tx))?;
         tx.execute(
             "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4)",
             params![migration.version, migration.name, sha256(migration.sql), now.0],

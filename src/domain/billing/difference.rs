@@ -1,0 +1,172 @@
+//! The difference between the books before and after, as a fact records it: what is charged and taken back, and which
+//! money goes from where to where. Nothing is recorded of what stays as it was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::account::Account;
+use super::bill::{Bill, ChangeKind};
+use super::settlement::{Charge, Place, Transfer};
+use super::sums::Money;
+use crate::domain::model::money::Yen;
+use crate::domain::model::payment::BillKey;
+use crate::domain::model::time::Date;
+
+/// The bills that are not the same any more, with what they were.
+fn changed<'a>(before: &'a Account, after: &'a Account) -> impl Iterator<Item = (Option<&'a Bill>, &'a Arc<Bill>)> {
+    let mut old = before.listed_bills().iter().peekable();
+    after.listed_bills().iter().filter_map(move |bill| {
+        while old.next_if(|old| old.key < bill.key).is_some() {}
+        let old = old.next_if(|old| old.key == bill.key);
+        let is_same = old.is_some_and(|old| Arc::ptr_eq(old, bill));
+        (!is_same).then_some((old.map(AsRef::as_ref), bill))
+    })
+}
+
+/// What is owed more, or less; a bill that is issued before what else is charged on it.
+pub(super) fn charges(before: &Account, after: &Account) -> Vec<Charge> {
+    let mut charges = Vec::new();
+    for (old, bill) in changed(before, after) {
+        let key = bill.key;
+        if let (BillKey::Month(month), Some(method), Some(due), Some(fee)) = (key, bill.billed_by, bill.due, bill.fee) {
+            if old.is_none_or(|old| !old.is_issued()) {
+                charges.push(Charge::Issued { month, method, due, fee, principal: bill.principal_at_issue() });
+            }
+            if bill.is_fee_waived && old.is_none_or(|old| !old.is_fee_waived) {
+                charges.push(Charge::BillFeeWaived { month, amount: fee });
+            }
+        }
+        late_fees(old, bill, &mut charges);
+        let was_posted = |fact| old.and_then(|old| old.damages.iter().find(|posted| posted.fact == fact));
+        for posted in &bill.damages {
+            let amount = posted.amount;
+            match was_posted(posted.fact) {
+                None => charges.push(Charge::Damages { bill: key, amount }),
+                Some(old) if old.amount > amount => {
+                    let amount = old.amount - amount;
+                    charges.push(Charge::DamagesTakenBack { bill: key, posted: posted.fact, amount });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    charges
+}
+
+fn late_fees(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
+    let key = bill.key;
+    for late in old.map_or(&[][..], |old| &old.late_fees) {
+        let amount = late.amount.minus_or_zero(bill.late_fee_of(late.date).unwrap_or_default());
+        if !amount.is_zero() {
+            charges.push(Charge::LateFeeTakenBack { bill: key, date: late.date, amount });
+        }
+    }
+    for late in &bill.late_fees {
+        let before = old.and_then(|old| old.late_fee_of(late.date)).unwrap_or_default();
+        let amount = late.amount.minus_or_zero(before);
+        if !amount.is_zero() {
+            charges.push(Charge::LateFee { bill: key, date: late.date, amount });
+        }
+    }
+}
+
+/// How much more of one money is at each place, and how much less.
+struct Moves {
+    money: Money,
+    /// More lies there, or less came from there.
+    into: Vec<(Place, Yen)>,
+    /// Less lies there, or more came from there.
+    out_of: Vec<(Place, Yen)>,
+}
+
+/// Which money went where, the oldest first. What came in with this fact is from `origin`.
+pub(super) fn transfers(
+    before: &Account,
+    after: &Account,
+    origin: Place,
+    due: impl Fn(BillKey) -> Date,
+) -> Vec<Transfer> {
+    let mut transfers = Vec::new();
+    for Moves { money, into, mut out_of } in moves(before, after, due) {
+        let sum = |list: &[(Place, Yen)]| list.iter().map(|(_, amount)| *amount).sum::<Yen>();
+        let came = sum(&into).minus_or_zero(sum(&out_of));
+        if !came.is_zero() {
+            out_of.push((origin, came));
+        }
+        let mut from = out_of.into_iter();
+        let mut source = from.next();
+        for (to, amount) in into {
+            let mut left = amount;
+            while let Some((place, there)) = source.as_mut().filter(|_| !left.is_zero()) {
+                let part = left.min(*there);
+                transfers.push(Transfer { money, from: *place, to, amount: part });
+                left -= part;
+                *there -= part;
+                if there.is_zero() {
+                    source = from.next();
+                }
+            }
+        }
+    }
+    transfers
+}
+
+fn moves(before: &Account, after: &Account, due: impl Fn(BillKey) -> Date) -> Vec<Moves> {
+    let mut all: BTreeMap<_, (Money, BTreeMap<Place, (Yen, Yen)>)> = BTreeMap::new();
+    let mut add = |money: Money, place: Place, amount: Yen, is_more: bool| {
+        let (_, places) = all.entry(money.fact).or_insert_with(|| (money, BTreeMap::new()));
+        let (more, less) = places.entry(place).or_default();
+        *(if is_more { more } else { less }) += amount;
+    };
+    for (old, bill) in changed(before, after) {
+        for (bill, is_now) in old.into_iter().map(|old| (old, false)).chain([(bill.as_ref(), true)]) {
+            on_bill(bill, |money, place, amount| {
+                // What became free on a bill came from there.
+                let is_source = matches!(place, Place::Freed { .. });
+                add(money, place, amount, is_now != is_source);
+            });
+        }
+    }
+    for (account, is_now) in [(before, false), (after, true)] {
+        beside_bills(account, |money, place, amount| add(money, place, amount, is_now));
+    }
+    let moves = |(money, places): (Money, BTreeMap<Place, (Yen, Yen)>)| {
+        let differing = |(place, (more, less)): (Place, (Yen, Yen))| {
+            (more != less).then(|| (place, more.minus_or_zero(less), less.minus_or_zero(more)))
+        };
+        let mut moved: Vec<_> = places.into_iter().filter_map(differing).collect();
+        moved.sort_by_key(|(place, ..)| (place.bill().map_or(Date::MAX, &due), place.bill().is_none()));
+        let of = |amount: fn(&(Place, Yen, Yen)) -> Yen| {
+            moved.iter().map(|moved| (moved.0, amount(moved))).filter(|(_, amount)| !amount.is_zero()).collect()
+        };
+        Moves { money, into: of(|moved| moved.1), out_of: of(|moved| moved.2) }
+    };
+    let mut all: Vec<Moves> = all.into_values().map(moves).collect();
+    all.sort_by_key(|moves| moves.money.age());
+    all
+}
+
+fn on_bill(bill: &Bill, mut add: impl FnMut(Money, Place, Yen)) {
+    let key = bill.key;
+    for change in bill.changes.iter().filter(|change| change.kind != ChangeKind::Refunded) {
+        let at = change.at;
+        for (line, amount) in change.parts() {
+            let place = match change.kind {
+                ChangeKind::Freed => Place::Freed { bill: key, line, at },
+                ChangeKind::Paid | ChangeKind::Refunded => Place::Line { bill: key, line, at },
+            };
+            add(change.money, place, amount);
+        }
+    }
+}
+
+fn beside_bills(account: &Account, mut add: impl FnMut(Money, Place, Yen)) {
+    for sum in account.sums() {
+        add(sum.money, Place::Credit, sum.credit());
+        add(sum.money, Place::PayoutDue, sum.due);
+    }
+    for paid in account.debt.iter().flat_map(|debt| &debt.paid_out) {
+        add(paid.money, Place::PaidOut { at: paid.at, payout: paid.payout }, paid.amount);
+    }
+}
+

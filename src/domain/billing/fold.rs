@@ -1,0 +1,399 @@
+//! The books of a customer as a fold: money, in the order of its value time, meets the bills that stood then by their due
+//! date; what is left is free and meets each later debt when it is made.
+//!
+//! What is heard now may count from an earlier moment. So the fold takes everything off the bills that was put on them
+//! since, and plays that time again: bills are issued, money comes, refunds free money, damages are posted, payouts are
+//! made. Purchases, refunds and payouts made stay as they are; what money does follows.
+//!
+//! An account may have a thousand bills and one bill thousands of changes, and all of it is worked out while everybody
+//! waits. So a step looks a bill up and never through all of them, and each pass over the bills looks at each once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::account::Account;
+use super::bill::{Bill, Change, ChangeKind, LateFee, Posted};
+use super::lateness::{BillRules, Rules};
+use super::sums::{Money, PaidOut, Sum};
+use crate::domain::model::customer::Status;
+use crate::domain::model::ids::Lsn;
+use crate::domain::model::money::Yen;
+use crate::domain::model::payment::{BillKey, Line, Lines};
+use crate::domain::model::time::{Date, Millis, Now};
+
+/// A fold meets at most so many moments; news that would need more counts from later on.
+pub const MOST_MOMENTS: usize = 2_000;
+
+/// What happens to money at one moment.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// A bill is there, and what is free meets it.
+    Issued(BillKey),
+    Came(Money, Yen),
+    Refunded(BillKey, Money),
+    Damages(BillKey, Lsn),
+    PaidOut(Lsn, Yen),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: Millis,
+    what: What,
+}
+
+impl Moment {
+    /// A bill comes before the money of the same moment; else by the record.
+    const fn place(&self) -> (Millis, bool, Lsn) {
+        match self.what {
+            What::Issued(_) => (self.at, false, Lsn(0)),
+            What::Came(money, _) | What::Refunded(_, money) => (self.at, true, money.fact),
+            What::Damages(_, fact) | What::PaidOut(fact, _) => (self.at, true, fact),
+        }
+    }
+}
+
+/// What is new since the books were last worked out.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// Money that came, each with a day of its own.
+    pub came: Vec<(Money, Yen)>,
+    /// From when something counts that stands in the account already.
+    pub since: Option<Millis>,
+    /// Money that is paid to the customer now.
+    pub paid_out: Yen,
+}
+
+/// Books in the working.
+pub struct Fold<'a> {
+    pub account: Account,
+    now: &'a Now,
+    rules: Rules<'a>,
+    /// The account as if provisional news of payments had come: a late fee stands only if it does there too.
+    as_if: Option<&'a Account>,
+    /// All bills that are or will be issued by now, the oldest due date first.
+    order: Vec<(Date, BillKey)>,
+    /// So many of `order` owe nothing that money could still be put on.
+    covered: usize,
+    /// The sums as they were, for what of them was owed in cash.
+    sums_before: Vec<Sum>,
+}
+
+impl<'a> Fold<'a> {
+    pub fn new(account: Account, now: &'a Now, rules: Rules<'a>, as_if: Option<&'a Account>) -> Self {
+        let by = account.bill_rules(rules);
+        let is_there = |bill: &Bill| bill.is_issued() || bill.issued_at <= now.at;
+        let mut order: Vec<_> = account
+            .bills()
+            .filter(|bill| is_there(bill) && !bill.net().is_zero() || !bill.changes.is_empty())
+            .map(|bill| (bill.due(&by), bill.key))
+            .collect();
+        order.sort_unstable();
+        let sums_before = account.sums().to_vec();
+        Self { account, now, rules, as_if, order, covered: 0, sums_before }
+    }
+
+    fn by(&self) -> BillRules<'a> {
+        self.account.bill_rules(self.rules)
+    }
+
+    /// Works the books out; says from when they were worked out anew.
+    pub fn run(&mut self, news: &News) -> Millis {
+        let wanted = self.since(news);
+        let from = self.within_bound(wanted);
+        let mut moments = self.roll_back(from);
+        let came = news.came.iter().map(|(money, amount)| (money.day.max(from), What::Came(*money, *amount)));
+        moments.extend(came.map(|(at, what)| Moment { at, what }));
+        if !news.paid_out.is_zero() {
+            moments.push(Moment { at: self.now.at, what: What::PaidOut(Money::OWN, news.paid_out) });
+        }
+        moments.sort_by_key(Moment::place);
+        for moment in moments {
+            self.play(moment);
+        }
+        self.post_fees();
+        self.free_what_is_too_much();
+        self.mark_due();
+        from
+    }
+
+    /// What was owed in cash is so still, as far as it is free. A closed account has no next bill.
+    fn mark_due(&mut self) {
+        let is_closed = self.account.profile.status == Status::Closed;
+        let before = std::mem::take(&mut self.sums_before);
+        let due_before = |money: Money| before.iter().find(|sum| sum.money.fact == money.fact).map(|sum| sum.due);
+        if let Some(debt) = &mut self.account.debt {
+            debt.sums.set_due(|sum| if is_closed { sum.amount } else { due_before(sum.money).unwrap_or_default() });
+        }
+    }
+
+    /// From when the books are to be worked out again.
+    fn since(&self, news: &News) -> Millis {
+        let mut since = self.now.at;
+        let mut from = |at: Millis| since = since.min(at);
+        news.came.iter().for_each(|(money, _)| from(money.day));
+        news.since.into_iter().for_each(&mut from);
+        let has_sums = !self.account.sums().is_empty();
+        for bill in self.account.bills() {
+            let is_unissued = !bill.is_issued() && bill.issued_at <= self.now.at && !bill.net().is_zero();
+            // What is free meets it from the moment at which it was issued.
+            if is_unissued || has_sums && bill.is_issued() && bill.is_open() {
+                from(bill.issued_at.plus(-1));
+            }
+        }
+        // A late fee that provisional news had held up, or has taken back.
+        for (key, due) in self.late_bills() {
+            let posted = self.account.listed_bill(key).map_or(&[][..], |bill| &bill.late_fees);
+            let differ = due.iter().filter(|late| !posted.contains(late));
+            let differs = differ.chain(posted.iter().filter(|late| !due.contains(late)));
+            differs.for_each(|late| from(late.date.start().plus(-1)));
+        }
+        since
+    }
+
+    /// The bills on which late fees are due or were posted, with those that are due.
+    fn late_bills(&self) -> Vec<(BillKey, Vec<LateFee>)> {
+        let by = self.by();
+        let bills = self.account.bills_in_question(self.now.date, &by).filter(|bill| bill.is_issued());
+        bills
+            .map(|bill| (bill.key, self.late_fees(&bill, self.now)))
+            .filter(|(key, due)| {
+                !due.is_empty() || self.account.listed_bill(*key).is_some_and(|bill| !bill.late_fees.is_empty())
+            })
+            .collect()
+    }
+
+    /// The late fees of a bill; while there is provisional news of a payment, those that it does not stop.
+    fn late_fees(&self, bill: &Bill, now: &Now) -> Vec<LateFee> {
+        let mut due = bill.late_fees(&self.by(), now);
+        if !due.is_empty()
+            && let Some(judged) = self.as_if.and_then(|as_if| as_if.bill(bill.key))
+        {
+            let stands = judged.late_fees(&self.by(), now);
+            let is_there = |late: &LateFee| stands.binary_search_by_key(&late.date, |other| other.date).is_ok();
+            due.retain(is_there);
+        }
+        due
+    }
+
+    /// The earliest moment, not before the one wanted, from which no more is to be played again than the bound.
+    fn within_bound(&self, from: Millis) -> Millis {
+        let later = self.account.listed_bills().iter().flat_map(|bill| bill.changes.later(from));
+        let mut moments: Vec<Millis> = later.map(|change| change.at).collect();
+        if moments.len() <= MOST_MOMENTS {
+            return from;
+        }
+        moments.sort_unstable_by(|a, b| b.cmp(a));
+        moments.get(MOST_MOMENTS).copied().unwrap_or(from)
+    }
+
+    /// Takes the money off the bills that was put on them later than `from`; gives what happened since, to be played again.
+    fn roll_back(&mut self, from: Millis) -> Vec<Moment> {
+        let mut moments = Vec::new();
+        let mut money: BTreeMap<Lsn, (Money, Yen)> = BTreeMap::new();
+        let mut put = |of: Money, amount: Yen| money.entry(of.fact).or_insert((of, Yen::ZERO)).1 += amount;
+        let mut freed = BTreeSet::new();
+        let now = self.now.at;
+        if self.account.month.is_some_and(|open| Bill::of_month(&open).issued_at <= now) {
+            self.account.close_month();
+        }
+        for bill in self.account.debt.iter_mut().flat_map(|debt| &mut debt.bills) {
+            let is_new = bill.issued_at > from || !bill.is_issued();
+            if is_new && bill.issued_at <= now && !bill.net().is_zero() {
+                moments.push(Moment { at: bill.issued_at, what: What::Issued(bill.key) });
+            }
+            for posted in bill.damages.iter().filter(|posted| posted.at > from || posted.fact == Money::OWN) {
+                moments.push(Moment { at: posted.at, what: What::Damages(bill.key, posted.fact) });
+            }
+            let later = bill.changes.later(from.plus(-1)).iter();
+            let refunds = later.filter(|change| change.kind == ChangeKind::Refunded);
+            for refund in refunds.filter(|refund| refund.at > from || refund.money.is_own()) {
+                freed.insert(refund.money.fact);
+                moments.push(Moment { at: refund.at, what: What::Refunded(bill.key, refund.money) });
+            }
+            let moves = |change: &Change| change.kind != ChangeKind::Refunded && change.money.is_known();
+            if bill.changes.later(from).iter().any(moves) {
+                let gone = Arc::make_mut(bill).changes.roll_back(from);
+                let paid = gone.iter().filter(|change| change.kind == ChangeKind::Paid);
+                paid.for_each(|change| put(change.money, change.lines.total()));
+            }
+        }
+        let Some(debt) = &mut self.account.debt else { return moments };
+        let is_later = |paid: &PaidOut| paid.at > from && paid.money.is_known();
+        for paid in debt.paid_out.iter().filter(|paid| is_later(paid)) {
+            put(paid.money, paid.amount);
+            match moments.last_mut() {
+                Some(Moment { what: What::PaidOut(payout, sum), .. }) if *payout == paid.payout => *sum += paid.amount,
+                _ => moments.push(Moment { at: paid.at, what: What::PaidOut(paid.payout, paid.amount) }),
+            }
+        }
+        debt.paid_out.retain(|paid| !is_later(paid));
+        let old = std::mem::take(&mut debt.sums);
+        old.as_slice().iter().for_each(|sum| put(sum.money, sum.amount));
+        // What a refund of this time freed is freed again.
+        for (money, amount) in money.into_values().filter(|(money, _)| !freed.contains(&money.fact)) {
+            if money.day <= from {
+                debt.sums.add(money, amount, Yen::ZERO);
+            } else {
+                moments.push(Moment { at: money.day, what: What::Came(money, amount) });
+            }
+        }
+        moments
+    }
+
+    fn play(&mut self, Moment { at, what }: Moment) {
+        let then = if at < self.now.at { Now::at(at) } else { *self.now };
+        match what {
+            What::Issued(key) => {
+                self.issue(key);
+                self.meet(key, &then);
+            }
+            What::Came(money, amount) => self.place(money, amount, &then),
+            What::Refunded(key, money) => self.free(key, money, &then),
+            What::Damages(key, fact) => {
+                self.cut_damages(key, fact, &then);
+                self.meet(key, &then);
+            }
+            What::PaidOut(payout, amount) => {
+                let debt = self.account.debt_mut();
+                for (money, amount) in debt.sums.take_oldest(amount) {
+                    debt.pay_out(PaidOut { money, amount, at, payout });
+                }
+            }
+        }
+    }
+
+    /// A month that has closed gets its bill; one that was recorded keeps it.
+    fn issue(&mut self, key: BillKey) {
+        let by = self.by();
+        let bill = self.account.bill_mut(key);
+        if !bill.is_issued() {
+            let method = bill.method(&by);
+            (bill.due, bill.fee) = (Some(bill.due(&by)), Some(by.terms.billing.fee(method)));
+            bill.billed_by = Some(method);
+        }
+    }
+
+    /// What is free meets a bill, the oldest money first.
+    fn meet(&mut self, key: BillKey, then: &Now) {
+        let sums: Vec<Sum> = self.account.sums().to_vec();
+        for Sum { money, amount, .. } in sums {
+            let left = self.put_on(key, money, amount, then);
+            self.account.debt_mut().sums.take(money, amount - left, Yen::ZERO);
+            if !left.is_zero() {
+                return;
+            }
+        }
+    }
+
+    /// Money meets the bills that stand, the oldest due date first; the rest is free.
+    fn place(&mut self, money: Money, amount: Yen, then: &Now) {
+        let mut left = amount;
+        for place in self.covered..self.order.len() {
+            let Some((_, key)) = self.order.get(place).copied().filter(|_| !left.is_zero()) else { break };
+            let stands = |bill: &Bill| bill.is_issued() && bill.issued_at <= then.at;
+            if !self.account.listed_bill(key).is_some_and(stands) {
+                continue;
+            }
+            left = self.put_on(key, money, left, then);
+            // With money left, it has taken all that it takes: its principal is paid, so no later fee day adds to it.
+            if place == self.covered && !left.is_zero() {
+                self.covered += 1;
+            }
+        }
+        if !left.is_zero() {
+            self.account.debt_mut().sums.add(money, left, Yen::ZERO);
+        }
+    }
+
+    /// Puts money on one bill, as far as it goes; what is left is given back. What is owed is judged as of then.
+    fn put_on(&mut self, key: BillKey, money: Money, amount: Yen, then: &Now) -> Yen {
+        let Some(owed) = self.owed(key, then) else { return amount };
+        let order = if money.on_old_slip { Line::PRINCIPAL_FIRST } else { Line::FEES_FIRST };
+        let mut left = amount;
+        let mut lines = Lines::default();
+        for line in order {
+            let part = owed.get(line).min(left);
+            *lines.get_mut(line) = part;
+            left -= part;
+        }
+        if lines != Lines::default() {
+            let change = Change { at: then.at, kind: ChangeKind::Paid, money, lines };
+            self.account.bill_mut(key).changes.add(change);
+        }
+        left
+    }
+
+    /// What is owed on a bill at a moment; none of one that was paid before it was late.
+    fn owed(&self, key: BillKey, then: &Now) -> Option<Lines> {
+        let by = self.by();
+        let bill = self.account.listed_bill(key)?;
+        let paid = bill.paid();
+        let is_paid = || bill.net_at(then.at) <= paid.principal && bill.fee.is_some_and(|fee| fee <= paid.bill_fee);
+        if then.date <= bill.due? && is_paid() {
+            return None;
+        }
+        let late_fees = self.late_fees(bill, then).iter().map(|late| late.amount).sum();
+        let charged = Lines { late_fees, ..bill.lines_but_late_fees(&by, then) };
+        Some(charged.minus_or_zero(&paid))
+    }
+
+    /// A refund took a part of a bill away: what had been paid of it is free.
+    fn free(&mut self, key: BillKey, money: Money, then: &Now) {
+        let by = self.by();
+        let Some(bill) = self.account.listed_bill(key) else { return };
+        let over = bill.paid().minus_or_zero(&bill.lines_but_late_fees(&by, then));
+        self.take_off(key, money, Lines { late_fees: Yen::ZERO, damages: Yen::ZERO, ..over }, then);
+    }
+
+    fn take_off(&mut self, key: BillKey, money: Money, lines: Lines, then: &Now) {
+        if lines != Lines::default() {
+            let change = Change { at: then.at, kind: ChangeKind::Freed, money, lines };
+            self.account.bill_mut(key).changes.add(change);
+            self.place(money, lines.total(), then);
+        }
+    }
+
+    /// Damages are posted at most as far as they had accrued. Afterwards money may be owed again on a bill that was paid.
+    fn cut_damages(&mut self, key: BillKey, fact: Lsn, then: &Now) {
+        self.covered = 0;
+        let by = self.by();
+        let Some(bill) = self.account.listed_bill(key) else { return };
+        let is_it = |posted: &Posted| posted.fact == fact;
+        let before = bill.damages.iter().take_while(|posted| !is_it(posted)).map(|posted| posted.amount).sum();
+        let most = bill.damages_accrued(&by, then).minus_or_zero(before);
+        if bill.damages.iter().any(|posted| is_it(posted) && posted.amount > most) {
+            let damages = &mut self.account.bill_mut(key).damages;
+            damages.iter_mut().filter(|posted| is_it(posted)).for_each(|posted| posted.amount = most);
+        }
+    }
+
+    /// Late fees as they are due by now, and bill fees that refunds or cancels took away.
+    fn post_fees(&mut self) {
+        for (key, due) in self.late_bills() {
+            if self.account.listed_bill(key).is_some_and(|bill| bill.late_fees != due) {
+                self.account.bill_mut(key).late_fees = due;
+            }
+        }
+        let by = self.by();
+        let is_waived = |bill: &Arc<Bill>| {
+            let has_fee = bill.fee.is_some_and(|fee| !fee.is_zero()) && !bill.is_fee_waived;
+            has_fee && bill.net().is_zero() && bill.bill_fee(&by, self.now).is_zero()
+        };
+        let waived: Vec<_> =
+            self.account.listed_bills().iter().filter(|bill| is_waived(bill)).map(|bill| bill.key).collect();
+        for key in waived {
+            self.account.bill_mut(key).is_fee_waived = true;
+        }
+    }
+
+    /// What an older version put on a bill stays there until it is too much.
+    fn free_what_is_too_much(&mut self) {
+        let by = self.by();
+        let is_old = |bill: &&Arc<Bill>| bill.changes.iter().any(|change| !change.money.is_known());
+        let over = |bill: &Arc<Bill>| Some((bill.key, bill.overpaid(&by, self.now)));
+        let over: Vec<_> = self.account.listed_bills().iter().filter(is_old).filter_map(over).collect();
+        for (key, lines) in over {
+            self.take_off(key, Money::unknown(self.now.at), lines, self.now);
+        }
+    }
+}
