@@ -116,19 +116,11 @@ impl Play {
         self.ids
     }
 
-    /// Whether there is no news of a payment. While there is, nothing else moves the customer's money.
-    fn is_still(&self, who: usize) -> bool {
-        self.customers[who].live_news(self.now).next().is_none()
-    }
-
     pub(super) fn is_overdue(&self, as_if: &Books) -> bool {
         as_if.bills.iter().any(|bill| bill.is_overdue(day_of(self.now)))
     }
 
     fn buy(&mut self, who: usize, way: Way, amount: u64, hold: bool) -> Checked {
-        if way == Way::Np && !self.is_still(who) {
-            return Ok(());
-        }
         let (books, as_if) = self.books(who);
         let ((total, in_store), (most, most_in_store)) = (books.exposure(&self.customers[who], self.now), LIMITS[who]);
         let expected = if self.customers[who].is_closed {
@@ -171,9 +163,6 @@ impl Play {
 
     fn capture(&mut self, pick: usize, part: Part) {
         let Some((order, sale)) = self.sale(pick).filter(|(_, sale)| sale.is_held(self.now)) else { return };
-        if sale.way == Way::Np && !self.is_still(self.sales[order].0) {
-            return;
-        }
         let amount = part.of(sale.amount).clamp(1, sale.amount);
         self.product.capture(order, amount, self.now);
         self.bought(order, amount);
@@ -184,7 +173,7 @@ impl Play {
         let Some((order, sale)) = self.sale(pick).filter(|(_, sale)| !sale.cancelled) else { return Ok(()) };
         let (who, at) = self.sales[order];
         let is_held = sale.is_held(self.now);
-        if !(is_held || sale.captured.is_some() && self.is_still(who)) {
+        if !is_held && sale.captured.is_none() {
             return Ok(());
         }
         let is_in_window = sale.captured.is_some_and(|(_, at)| self.now < start_of(day_of(at) + 1) + 15 * MINUTE);
@@ -211,7 +200,7 @@ impl Play {
         let Some((order, _)) = self.sale(pick).filter(|(_, sale)| is_sold(sale)) else { return };
         let (who, sale) = self.sales[order];
         let left = self.refundable(who, sale);
-        if left == 0 || !self.is_still(who) {
+        if left == 0 {
             return;
         }
         let (amount, id) = (part.of(left).clamp(1, left), self.id());
@@ -220,9 +209,6 @@ impl Play {
     }
 
     fn pay(&mut self, who: usize, part: Part, late: i64, slip: bool) {
-        if !self.is_still(who) {
-            return;
-        }
         let owed = self.books(who).0.bills.iter().map(Bill::owed).sum();
         let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.now - late);
         let slip = self.slips[who].as_ref().filter(|_| slip);
@@ -251,9 +237,6 @@ impl Play {
     }
 
     fn news(&mut self, who: usize, part: Part, late: i64, life: i64) {
-        if !self.is_still(who) {
-            return;
-        }
         let owed = self.books(who).0.bills.iter().map(Bill::owed).sum();
         let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.now - late);
         let expires_at = self.now + life;
@@ -273,9 +256,6 @@ impl Play {
 
     /// Never more than accrued and is not posted; on a paid bill too, as long as the product has it.
     fn post_damages(&mut self, who: usize, pick: usize, part: Part) {
-        if !self.is_still(who) {
-            return;
-        }
         let (books, as_if) = self.books(who);
         let left = |bill: &Bill| as_if.bill(bill.key).map_or(0, Bill::accrued).saturating_sub(bill.charged.damages);
         let is_known = |bill: &Bill| self.product.knows(who, self.name(who, bill), self.now);
@@ -294,9 +274,9 @@ impl Play {
     }
 
     /// Of what is due, and of credit above what is kept back. News of a payment may lift a late fee and end without
-    /// money, so meanwhile it is not sure what is free.
+    /// money, so meanwhile nobody knows what is free.
     fn pay_out(&mut self, who: usize, part: Part) -> Checked {
-        if !self.is_still(who) {
+        if self.customers[who].live_news(self.now).next().is_some() {
             return Ok(());
         }
         let books = self.books(who).0;
