@@ -1,25 +1,25 @@
-//! One customer's books by the rules of the service, from the plain list of what happened, day by day from the first
-//! one, whenever somebody asks. Nothing is kept between two questions.
+//! One customer's books by the rules of the service, from the plain list of what happened: all of it in order of value
+//! time, then of hearing, day by day from the first one, whenever somebody asks. Nothing is kept between two questions.
 //!
-//! Where the rules leave a question open, the model follows the product in these readings:
-//! - A month's bill is issued on the 1st at 00:15, when nothing of the month can be cancelled any more. It can be paid
-//!   from then on, and credit meets it then: no other bill, no NP invoice, and no damages posted later.
-//! - The oldest bill is the one that is due first.
+//! The readings that the model takes:
+//! - Money meets the issued bills that stand at its value time, the one that is due first before the others, and on an
+//!   old slip too bill by bill. What is left is credit: sums, each with the value time of its money as its own day.
+//! - A month's bill is issued at 00:00 of the 1st and can be paid from then on, an NP invoice when its purchase is
+//!   captured. Credit meets bills when they are issued and damages when they are posted, oldest own day first.
 //! - A payment at 00:00 belongs to the day that begins: the day's late fee and damages stand.
-//! - Money on an old slip goes bill by bill, and inside each to principal first.
-//! - Damages that were posted stand, also when late news makes the accrued ones less.
-//! - Credit is paid out whole, three months after it rose from nothing, when the calendar next runs.
-//! - While there is news of a payment, fees, damages and overdue are judged as if its money came now, counting from the
-//!   day it was paid.
+//! - A refund counts from when it is heard. What had been paid beyond the principal that is left, and the bill fee of a
+//!   bill that refunds emptied by its due date, is one new sum of that moment.
+//! - A purchase that is cancelled has never been.
+//! - Posted damages are cut to what had accrued on their day, less what was posted on the bill before.
+//! - A payout takes from free sums, oldest own day first, and of each what is due first. A debt takes what is due last.
+//! - What became due of a sum is a fact of its own: when the calendar ran, of sums of three months; for a closed
+//!   customer of all sums, also when money moved. What usage without a bill and open holds come to is kept back, but
+//!   not for a closed customer.
+//! - While there is news of a payment, overdue and shown damages are judged as if its money had come, and a late fee
+//!   stands only if it stands with that money and without.
 
-use super::calendar::{Banks, Day, MINUTE, MonthNo, civil, date, day_of, first_of, start_of};
-
-/// A month's bill, or the bill of one NP Atobarai purchase, by its place in the list of sales.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
-    Month(MonthNo),
-    Np(usize),
-}
+use super::bill::{Bill, Key, Lines};
+use super::calendar::{Banks, Day, MonthNo, civil, date, day_of, first_of, start_of};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -60,29 +60,31 @@ impl Sale {
     }
 }
 
-/// What happened to the customer's money, with the moment from which it counts.
+/// What happened to the customer's money.
 #[derive(Clone, Debug)]
 pub enum Fact {
     /// A purchase was captured.
     Bought {
         sale: usize,
     },
-    /// A cancel of a captured purchase, or a refund.
-    GivenBack {
+    Refunded {
         sale: usize,
         amount: u64,
     },
-    /// Money came, and when we heard of it.
     Paid {
         amount: u64,
         principal_first: bool,
-        heard: i64,
     },
     DamagesPosted {
         bill: Key,
         amount: u64,
     },
     PaidOut {
+        amount: u64,
+    },
+    /// So much of the sum that this fact made became due for payout.
+    MadeDue {
+        of: usize,
         amount: u64,
     },
 }
@@ -100,103 +102,31 @@ pub struct Pending {
 #[derive(Clone, Debug, Default)]
 pub struct Customer {
     pub sales: Vec<Sale>,
-    /// In the order in which we heard of them.
+    /// In the order in which we heard of them, with the moment from which each counts.
     pub facts: Vec<(i64, Fact)>,
     pub methods: Vec<(i64, Method)>,
     pub pending: Vec<Pending>,
+    pub is_closed: bool,
 }
 
-/// Yen by ledger line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lines {
-    pub principal: u64,
-    pub bill_fee: u64,
-    pub late_fees: u64,
-    pub damages: u64,
-}
-
-impl Lines {
-    pub fn total(&self) -> u64 {
-        self.principal + self.bill_fee + self.late_fees + self.damages
-    }
-}
-
+/// Money that no debt has met.
 #[derive(Clone, Debug)]
-pub struct Bill {
-    pub key: Key,
-    pub due: Day,
-    pub sales: Vec<usize>,
-    /// As charged, less refunds.
-    pub charged: Lines,
-    pub paid: Lines,
-    /// On which a late fee fell due.
-    fee_days: Vec<Day>,
-    /// The sum over late days of that day's opening principal.
-    yen_days: u64,
-}
-
-impl Bill {
-    fn new(key: Key, due: Day, sales: Vec<usize>, charged: Lines) -> Self {
-        Self { key, due, sales, charged, paid: Lines::default(), fee_days: Vec::new(), yen_days: 0 }
-    }
-
-    pub fn open(&self) -> u64 {
-        self.charged.principal - self.paid.principal
-    }
-
-    pub fn owed(&self) -> u64 {
-        self.charged.total() - self.paid.total()
-    }
-
-    /// Inside a bill late fees and bill fee, posted damages, principal. Gives back what it does not take.
-    fn take(&mut self, mut money: u64, principal_first: bool) -> u64 {
-        let (owed, paid) = (&self.charged, &mut self.paid);
-        let mut lines = [
-            (owed.late_fees, &mut paid.late_fees),
-            (owed.bill_fee, &mut paid.bill_fee),
-            (owed.damages, &mut paid.damages),
-            (owed.principal, &mut paid.principal),
-        ];
-        if principal_first {
-            lines.rotate_right(1);
-        }
-        for (owed, paid) in lines {
-            let part = money.min(owed - *paid);
-            *paid += part;
-            money -= part;
-        }
-        money
-    }
-
-    /// A purchase goes back: what had been paid of it is free. One that refunds emptied by its due date costs no fee.
-    fn shrink(&mut self, amount: u64, today: Day) -> u64 {
-        self.charged.principal -= amount;
-        let mut freed = self.paid.principal.saturating_sub(self.charged.principal);
-        self.paid.principal -= freed;
-        if self.charged.principal == 0 && today <= self.due {
-            freed += self.paid.bill_fee;
-            (self.charged.bill_fee, self.paid.bill_fee) = (0, 0);
-        }
-        freed
-    }
-
-    pub fn is_overdue(&self, today: Day) -> bool {
-        self.due < today && self.open() > 0
-    }
-
-    /// 14.6 % a year of 365 days, floored once.
-    pub fn accrued(&self) -> u64 {
-        self.yen_days * 146 / 365_000
-    }
+pub struct Sum {
+    /// The fact that it came with.
+    pub from: usize,
+    /// Its own day, as a moment.
+    pub day: i64,
+    pub amount: u64,
+    /// What of it is due for payout.
+    pub due: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     /// Issued bills, oldest due date first.
     pub bills: Vec<Bill>,
-    pub credit: u64,
-    /// When we heard of the first money of the present credit, and of the latest.
-    pub credit_heard: (i64, i64),
+    /// Oldest own day first.
+    pub free: Vec<Sum>,
     pub paid_out: u64,
     /// Captured sales, in order.
     bought: Vec<usize>,
@@ -205,11 +135,6 @@ pub struct Books {
 }
 
 impl Customer {
-    /// Whether a fact only makes an open month's usage larger.
-    pub fn is_in_month(&self, fact: &Fact) -> bool {
-        matches!(fact, Fact::Bought { sale } if self.sales[*sale].way != Way::Np)
-    }
-
     fn method_at(&self, moment: i64) -> Method {
         let before = self.methods.iter().rev().find(|(at, _)| *at < moment);
         before.map_or(Method::Konbini, |(_, method)| *method)
@@ -217,10 +142,7 @@ impl Customer {
 
     /// The month's bill as it is issued on the 1st of the next one; none if nothing is left of its purchases.
     fn issue(&self, month: MonthNo, books: &Books, banks: &Banks) -> Option<Bill> {
-        let is_of_month = |sale: &Sale| sale.captured.is_some_and(|(_, at)| civil(day_of(at)).0 == month);
-        let is_on_bill =
-            |sale: usize| self.sales[sale].way != Way::Np && books.net[sale] > 0 && is_of_month(&self.sales[sale]);
-        let sales: Vec<_> = books.bought.iter().copied().filter(|sale| is_on_bill(*sale)).collect();
+        let sales: Vec<_> = books.unbilled(month, self).collect();
         let method = self.method_at(start_of(first_of(month + 1)));
         let (due, bill_fee) = match method {
             Method::Konbini => (date(month + 1, 10), 209),
@@ -236,36 +158,61 @@ impl Customer {
         self.pending.iter().filter(move |news| !news.settled && now < news.expires_at)
     }
 
-    /// The books at `now`, and the books as if the payments of which there is news had come: by these lateness is
-    /// judged, so a late fee is charged only if it stands in both.
+    /// The books at `now`, and the books as if the payments of which there is news had come.
     pub fn books(&self, now: i64, banks: &Banks) -> (Books, Books) {
-        let paid = |news: &Pending| Fact::Paid { amount: news.amount, principal_first: false, heard: now };
-        let news = self.live_news(now).map(|news| (news.paid_at, paid(news)));
-        let as_if = Books::run(self, news.collect(), now, banks, None);
+        let paid = |news: &Pending| (news.paid_at, Fact::Paid { amount: news.amount, principal_first: false });
+        let as_if = Books::run(self, self.live_news(now).map(paid).collect(), now, banks, None);
         let books = Books::run(self, Vec::new(), now, banks, Some(&as_if));
         (books, as_if)
+    }
+
+    /// We hear at `now` of something that counts from `at`.
+    pub fn hear(&mut self, at: i64, fact: Fact, now: i64, banks: &Banks) {
+        let is_in_month = matches!(fact, Fact::Bought { sale } if self.sales[sale].way != Way::Np);
+        self.facts.push((at, fact));
+        if self.is_closed && !is_in_month {
+            self.sweep(now, banks);
+        }
+    }
+
+    /// A captured purchase is cancelled.
+    pub fn cancel(&mut self, sale: usize, now: i64, banks: &Banks) {
+        self.sales[sale].cancelled = true;
+        if self.is_closed {
+            self.sweep(now, banks);
+        }
+    }
+
+    /// The calendar runs: old sums become due.
+    pub fn sweep(&mut self, now: i64, banks: &Banks) {
+        let books = self.books(now, banks).0;
+        let mut most = if self.is_closed { books.credit() } else { books.credit_to_spare(self, now) };
+        for sum in &books.free {
+            let (month, day) = civil(day_of(sum.day));
+            if self.is_closed || date(month + 3, day) <= day_of(now) {
+                let amount = most.min(sum.amount - sum.due);
+                most -= amount;
+                self.facts.push((now, Fact::MadeDue { of: sum.from, amount }));
+            }
+        }
     }
 }
 
 impl Books {
     fn run(customer: &Customer, news: Vec<(i64, Fact)>, now: i64, banks: &Banks, as_if: Option<&Self>) -> Self {
-        let mut facts = [customer.facts.clone(), news].concat();
-        facts.sort_by_key(|(at, _)| *at);
+        let mut facts: Vec<_> = customer.facts.iter().chain(&news).enumerate().collect();
+        facts.sort_by_key(|(_, (at, _))| *at);
         let mut books = Self { net: vec![0; customer.sales.len()], ..Self::default() };
-        let Some(first) = facts.first().map(|(at, _)| day_of(*at)) else { return books };
-        let mut facts = facts.iter().peekable();
+        let Some(first) = facts.first().map(|(_, (at, _))| day_of(*at)) else { return books };
+        let mut facts = facts.into_iter().peekable();
         for day in first..=day_of(now) {
             books.midnight(day, as_if);
-            // Nothing of a month can be cancelled from 00:15 on: then it closes.
-            let closes = start_of(day) + 15 * MINUTE;
-            while let Some(fact) = facts.next_if(|(at, _)| *at < closes) {
-                books.post(fact, customer);
+            let (month, day_of_month) = civil(day);
+            if day_of_month == 1 {
+                books.add(customer.issue(month - 1, &books, banks));
             }
-            if civil(day).1 == 1 && now >= closes {
-                books.close(civil(day).0 - 1, customer, banks);
-            }
-            while let Some(fact) = facts.next_if(|(at, _)| day_of(*at) == day) {
-                books.post(fact, customer);
+            while let Some((heard, (at, fact))) = facts.next_if(|(_, (at, _))| day_of(*at) == day) {
+                books.post(heard, *at, fact, customer);
             }
         }
         books
@@ -274,7 +221,7 @@ impl Books {
     /// A day begins: another day of damages, and on fee days the late fee.
     fn midnight(&mut self, day: Day, as_if: Option<&Self>) {
         let (month, day_of_month) = civil(day);
-        for bill in self.bills.iter_mut().filter(|bill| bill.due < day && bill.open() > 0) {
+        for bill in self.bills.iter_mut().filter(|bill| bill.is_overdue(day)) {
             bill.yen_days += bill.open();
             let is_fee_day = [10, 25].contains(&day_of_month) && month > civil(bill.due).0;
             let stands =
@@ -286,25 +233,21 @@ impl Books {
         }
     }
 
-    /// The month's bill is issued, and credit meets it.
-    fn close(&mut self, month: MonthNo, customer: &Customer, banks: &Banks) {
-        let Some(mut bill) = customer.issue(month, self, banks) else { return };
-        self.credit = bill.take(self.credit, false);
-        self.add(bill);
-    }
-
-    fn add(&mut self, bill: Bill) {
-        self.bills.push(bill);
+    /// A bill is issued.
+    fn add(&mut self, bill: Option<Bill>) {
+        self.bills.extend(bill);
         self.bills.sort_by_key(|bill| (bill.due, bill.key));
+        self.meet(false);
     }
 
     pub fn bill(&self, key: Key) -> Option<&Bill> {
         self.bills.iter().find(|bill| bill.key == key)
     }
 
-    fn post(&mut self, (at, fact): &(i64, Fact), customer: &Customer) {
-        let day = day_of(*at);
+    fn post(&mut self, heard: usize, at: i64, fact: &Fact, customer: &Customer) {
+        let day = day_of(at);
         match *fact {
+            Fact::Bought { sale } if customer.sales[sale].cancelled => {}
             Fact::Bought { sale } => {
                 let bought = &customer.sales[sale];
                 let (amount, _) = bought.captured.unwrap();
@@ -312,36 +255,86 @@ impl Books {
                 self.bought.push(sale);
                 if bought.way == Way::Np {
                     let charged = Lines { principal: amount, ..Lines::default() };
-                    self.add(Bill::new(Key::Np(sale), day + 14, vec![sale], charged));
+                    self.add(Some(Bill::new(Key::Np(sale), day + 14, vec![sale], charged)));
                 }
             }
-            Fact::GivenBack { sale, amount } => {
+            Fact::Refunded { sale, amount } => {
                 self.net[sale] -= amount;
-                if let Some(bill) = self.bills.iter_mut().find(|bill| bill.sales.contains(&sale)) {
-                    let freed = bill.shrink(amount, day);
-                    self.receive(freed, false, *at);
-                }
+                let bill = self.bills.iter_mut().find(|bill| bill.sales.contains(&sale));
+                let freed = bill.map_or(0, |bill| bill.shrink(amount, day));
+                self.receive(Sum { from: heard, day: at, amount: freed, due: 0 }, false);
             }
-            Fact::Paid { amount, principal_first, heard } => self.receive(amount, principal_first, heard),
+            Fact::Paid { amount, principal_first } => {
+                self.receive(Sum { from: heard, day: at, amount, due: 0 }, principal_first);
+            }
             Fact::DamagesPosted { bill, amount } => {
                 let bill = self.bills.iter_mut().find(|one| one.key == bill).unwrap();
-                bill.charged.damages += amount;
+                bill.charged.damages += amount.min(bill.accrued().saturating_sub(bill.charged.damages));
+                self.meet(false);
             }
-            Fact::PaidOut { amount } => {
-                self.credit -= amount;
-                self.paid_out += amount;
+            Fact::PaidOut { amount } => self.pay_out(amount),
+            Fact::MadeDue { of, amount } => {
+                if let Some(sum) = self.free.iter_mut().find(|sum| sum.from == of) {
+                    sum.due = (sum.due + amount).min(sum.amount);
+                }
             }
         }
     }
 
-    /// Money meets the oldest bill first; what no bill takes is credit.
-    fn receive(&mut self, money: u64, principal_first: bool, heard: i64) {
-        let left = self.bills.iter_mut().fold(money, |left, bill| bill.take(left, principal_first));
-        if left > 0 {
-            let first = if self.credit == 0 { heard } else { self.credit_heard.0 };
-            self.credit_heard = (first, heard.max(first));
+    /// Where a bill stands open nothing else is free, so it is this money that goes to principal first.
+    fn receive(&mut self, sum: Sum, principal_first: bool) {
+        self.free.push(sum);
+        self.free.sort_by_key(|sum| (sum.day, sum.from));
+        self.meet(principal_first);
+    }
+
+    /// Free money meets the oldest bill first; what no bill takes stays free.
+    fn meet(&mut self, principal_first: bool) {
+        for bill in &mut self.bills {
+            for sum in &mut self.free {
+                sum.amount = bill.take(sum.amount, principal_first);
+                sum.due = sum.due.min(sum.amount);
+            }
         }
-        self.credit += left;
+        self.free.retain(|sum| sum.amount > 0);
+    }
+
+    fn pay_out(&mut self, amount: u64) {
+        let mut left = amount;
+        for sum in &mut self.free {
+            let part = left.min(sum.amount);
+            left -= part;
+            sum.amount -= part;
+            sum.due = sum.due.saturating_sub(part);
+        }
+        assert_eq!(left, 0, "a payout was made of money that is not there: {self:?}");
+        self.paid_out += amount;
+        self.free.retain(|sum| sum.amount > 0);
+    }
+
+    pub fn payout_due(&self) -> u64 {
+        self.free.iter().map(|sum| sum.due).sum()
+    }
+
+    /// Free money that is not due for payout.
+    pub fn credit(&self) -> u64 {
+        self.free.iter().map(|sum| sum.amount - sum.due).sum()
+    }
+
+    /// Credit above what usage without a bill and open holds come to.
+    pub fn credit_to_spare(&self, customer: &Customer, now: i64) -> u64 {
+        let unbilled: u64 = self.unbilled(civil(day_of(now)).0, customer).map(|sale| self.net[sale]).sum();
+        let held: u64 = customer.sales.iter().filter(|sale| sale.is_held(now)).map(|sale| sale.amount).sum();
+        self.credit().saturating_sub(unbilled + held)
+    }
+
+    /// The sales for the month's bill, in order.
+    fn unbilled(&self, month: MonthNo, customer: &Customer) -> impl Iterator<Item = usize> {
+        let is_of_month = move |sale: &usize| {
+            let of = &customer.sales[*sale];
+            of.way != Way::Np && of.captured.is_some_and(|(_, at)| civil(day_of(at)).0 == month)
+        };
+        self.bought.iter().copied().filter(is_of_month).filter(|sale| self.net[*sale] > 0)
     }
 
     /// Total and in-store exposure: open holds and unpaid principal. Money settles purchases oldest first.

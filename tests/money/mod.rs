@@ -1,6 +1,10 @@
 //! The money calendar twice: the product, and a naive model written from the rules of the service alone.
 
+pub mod act;
+mod bill;
 pub mod books;
 pub mod calendar;
+mod compare;
+mod examples;
 pub mod play;
-pub mod product;
+mod product;

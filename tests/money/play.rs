@@ -1,101 +1,16 @@
 //! Plays a history on both sides and compares every figure after every step.
 
-use super::books::{Bill, Books, Customer, Fact, Key, Method, Pending, Sale, Way};
-use super::calendar::{Banks, DAY, Day, MINUTE, civil, date, day_of, first_of, start_of};
-use super::product::{HOLIDAYS, Product, Standing, lines};
+use super::act::{Act, Part, Until};
+use super::bill::Bill;
+use super::books::{Books, Customer, Fact, Pending, Sale, Way};
+use super::calendar::{Banks, DAY, MINUTE, civil, day_of, first_of, start_of};
+use super::product::{HOLIDAYS, Product, takes_damages};
 use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::model::denial::Reason;
+use sokketsu::domain::model::payment::BillKey;
 
 /// Total and in-store limits of the customers.
 pub const LIMITS: [(u64, u64); 3] = [(50_000, 15_000), (50_000, 50_000), (3_000, 2_000)];
-
-/// How much of what there is.
-#[derive(Clone, Copy, Debug)]
-pub enum Part {
-    All,
-    Half,
-    AllButOne,
-    More,
-    Yen(u64),
-}
-
-impl Part {
-    fn of(self, whole: u64) -> u64 {
-        match self {
-            Self::All => whole,
-            Self::Half => whole / 2,
-            Self::AllButOne => whole.saturating_sub(1),
-            Self::More => whole + 777,
-            Self::Yen(yen) => yen,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum Until {
-    Later(i64),
-    /// So many milliseconds before or after the next day of the month that is this one.
-    DayOfMonth(i64, i64),
-}
-
-/// `pick` chooses among the sales or news that there are.
-#[derive(Clone, Debug)]
-pub enum Act {
-    Buy {
-        who: usize,
-        way: Way,
-        amount: u64,
-        hold: bool,
-    },
-    Capture {
-        pick: usize,
-        part: Part,
-    },
-    Cancel {
-        pick: usize,
-    },
-    Refund {
-        pick: usize,
-        part: Part,
-    },
-    /// Paid that long before we heard of it; perhaps on the latest slip.
-    Pay {
-        who: usize,
-        part: Part,
-        late: i64,
-        slip: bool,
-    },
-    Slip {
-        who: usize,
-    },
-    News {
-        who: usize,
-        part: Part,
-        late: i64,
-        life: i64,
-    },
-    EndNews {
-        who: usize,
-        came: bool,
-    },
-    SetMethod {
-        who: usize,
-        method: Method,
-    },
-    PostDamages {
-        who: usize,
-        part: Part,
-    },
-    PayOut {
-        who: usize,
-        part: Part,
-    },
-    Wait(Until),
-    Sweep {
-        who: usize,
-    },
-    Restart,
-}
 
 struct Slip {
     number: u64,
@@ -103,10 +18,10 @@ struct Slip {
 }
 
 pub struct Play {
-    now: i64,
+    pub(super) now: i64,
     banks: Banks,
-    product: Product,
-    customers: Vec<Customer>,
+    pub(super) product: Product,
+    pub(super) customers: Vec<Customer>,
     /// All sales in order: whose, and the number among their own.
     sales: Vec<(usize, usize)>,
     slips: Vec<Option<Slip>>,
@@ -114,15 +29,9 @@ pub struct Play {
     ids: usize,
 }
 
-/// Of the product's date, by what it prints.
-fn days(date_text: &str) -> Day {
-    let parts: Vec<i64> = date_text.split('-').map(|part| part.parse().unwrap()).collect();
-    date(parts[0] * 12 + parts[1] - 1, parts[2])
-}
+pub type Checked = Result<(), String>;
 
-type Checked = Result<(), String>;
-
-fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {
+pub fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
@@ -154,10 +63,17 @@ impl Play {
                 self.customers[who].methods.push((self.now, method));
                 self.product.set_method(who, method, self.now);
             }
-            Act::PostDamages { who, part } => self.post_damages(who, part),
-            Act::PayOut { who, part } => self.pay_out(who, part),
+            Act::PostDamages { who, pick, part } => self.post_damages(who, pick, part),
+            Act::PayOut { who, part } => self.pay_out(who, part)?,
+            Act::SetClosed { who, closed } => {
+                self.customers[who].is_closed = closed;
+                self.product.set_closed(who, closed, self.now);
+            }
             Act::Wait(until) => self.wait(until),
-            Act::Sweep { who } => self.sweep(who)?,
+            Act::Sweep { who } => {
+                self.customers[who].sweep(self.now, &self.banks);
+                self.product.sweep(who, self.now);
+            }
             Act::Restart => self.product.restart()?,
         }
         match self.customer_of(act) {
@@ -181,12 +97,18 @@ impl Play {
             | Act::SetMethod { who, .. }
             | Act::PostDamages { who, .. }
             | Act::PayOut { who, .. }
+            | Act::SetClosed { who, .. }
             | Act::Sweep { who } => Some(who),
         }
     }
 
-    fn books(&self, who: usize) -> (Books, Books) {
+    pub(super) fn books(&self, who: usize) -> (Books, Books) {
         self.customers[who].books(self.now, &self.banks)
+    }
+
+    /// The customer's side of what counts from `at`.
+    fn hear(&mut self, who: usize, at: i64, fact: Fact) {
+        self.customers[who].hear(at, fact, self.now, &self.banks);
     }
 
     fn id(&mut self) -> usize {
@@ -194,22 +116,16 @@ impl Play {
         self.ids
     }
 
-    /// While there is news of a payment, nothing else moves the customer's money: see [`Self::paid_at`].
-    fn is_still(&self, who: usize) -> bool {
-        self.customers[who].live_news(self.now).next().is_none()
-    }
-
-    fn is_overdue(&self, as_if: &Books) -> bool {
+    pub(super) fn is_overdue(&self, as_if: &Books) -> bool {
         as_if.bills.iter().any(|bill| bill.is_overdue(day_of(self.now)))
     }
 
     fn buy(&mut self, who: usize, way: Way, amount: u64, hold: bool) -> Checked {
-        if way == Way::Np && !self.is_still(who) {
-            return Ok(());
-        }
         let (books, as_if) = self.books(who);
         let ((total, in_store), (most, most_in_store)) = (books.exposure(&self.customers[who], self.now), LIMITS[who]);
-        let expected = if self.is_overdue(&as_if) {
+        let expected = if self.customers[who].is_closed {
+            Err(Reason::Closed)
+        } else if self.is_overdue(&as_if) {
             Err(Reason::Overdue)
         } else if way == Way::InStore && in_store + amount > most_in_store {
             Err(Reason::OverInStoreLimit)
@@ -235,7 +151,7 @@ impl Play {
     fn bought(&mut self, order: usize, amount: u64) {
         let (who, sale) = self.sales[order];
         self.customers[who].sales[sale].captured = Some((amount, self.now));
-        self.customers[who].facts.push((self.now, Fact::Bought { sale }));
+        self.hear(who, self.now, Fact::Bought { sale });
     }
 
     /// The sale that is meant, and its number.
@@ -247,83 +163,58 @@ impl Play {
 
     fn capture(&mut self, pick: usize, part: Part) {
         let Some((order, sale)) = self.sale(pick).filter(|(_, sale)| sale.is_held(self.now)) else { return };
-        if sale.way == Way::Np && !self.is_still(self.sales[order].0) {
-            return;
-        }
         let amount = part.of(sale.amount).clamp(1, sale.amount);
         self.product.capture(order, amount, self.now);
         self.bought(order, amount);
     }
 
-    /// Holds at any age; what was captured until 00:14:59 of the next day, unless something was refunded. An NP purchase
-    /// that was paid in that time has to be refunded: only then the answer can say where the money goes.
+    /// Holds at any age; what was captured until 00:14:59.999 of the next day, unless something was refunded.
     fn cancel(&mut self, pick: usize) -> Checked {
         let Some((order, sale)) = self.sale(pick).filter(|(_, sale)| !sale.cancelled) else { return Ok(()) };
         let (who, at) = self.sales[order];
-        let (amount, is_held) = (sale.bought(), sale.is_held(self.now));
-        let window = sale.captured.map(|(_, at)| start_of(day_of(at) + 1) + 15 * MINUTE);
-        let is_open = window.is_some_and(|end| self.now < end) && self.refundable(who, at) == amount;
-        if !(is_held || is_open && self.is_still(who)) {
+        let is_held = sale.is_held(self.now);
+        if !is_held && sale.captured.is_none() {
             return Ok(());
         }
-        let is_paid = self.books(who).0.bill(Key::Np(at)).is_some_and(|bill| bill.paid.total() > 0);
-        let expected = if is_paid { Err(Refusal::UseRefund) } else { Ok(()) };
+        let is_in_window = sale.captured.is_some_and(|(_, at)| self.now < start_of(day_of(at) + 1) + 15 * MINUTE);
+        let is_whole = self.refundable(who, at) == sale.bought();
+        let expected = if is_held || is_in_window && is_whole { Ok(()) } else { Err(Refusal::UseRefund) };
         let answer = self.product.cancel(order, self.now);
         check(answer == expected, || format!("a cancel is {answer:?}, by the model {expected:?}"))?;
         if answer.is_ok() {
-            self.customers[who].sales[at].cancelled = true;
-            let back = (self.now, Fact::GivenBack { sale: at, amount });
-            self.customers[who].facts.extend(is_open.then_some(back));
+            self.customers[who].cancel(at, self.now, &self.banks);
         }
         Ok(())
     }
 
     fn refundable(&self, who: usize, sale: usize) -> u64 {
         let back = self.customers[who].facts.iter().filter_map(|(_, fact)| match fact {
-            Fact::GivenBack { sale: of, amount } if *of == sale => Some(amount),
+            Fact::Refunded { sale: of, amount } if *of == sale => Some(amount),
             _ => None,
         });
         self.customers[who].sales[sale].bought() - back.sum::<u64>()
     }
 
     fn refund(&mut self, pick: usize, part: Part) {
-        let Some((order, _)) = self.sale(pick).filter(|(_, sale)| sale.captured.is_some()) else { return };
+        let is_sold = |sale: &Sale| sale.captured.is_some() && !sale.cancelled;
+        let Some((order, _)) = self.sale(pick).filter(|(_, sale)| is_sold(sale)) else { return };
         let (who, sale) = self.sales[order];
         let left = self.refundable(who, sale);
-        if left == 0 || !self.is_still(who) {
+        if left == 0 {
             return;
         }
         let (amount, id) = (part.of(left).clamp(1, left), self.id());
         self.product.refund(order, amount, id, self.now);
-        self.customers[who].facts.push((self.now, Fact::GivenBack { sale, amount }));
-    }
-
-    /// News of payments comes late, but not about a time before the last thing that moved this customer's money: what
-    /// was put where it lies stays there, so then the order in which we heard counts too. Nor, beside an open NP
-    /// invoice, about a time before the last month closed: money goes to the bills that there are when we hear of it.
-    fn paid_at(&self, who: usize, late: i64) -> i64 {
-        let customer = &self.customers[who];
-        let moved = customer.facts.iter().filter(|(_, fact)| !customer.is_in_month(fact)).map(|(at, _)| *at);
-        let first = customer.facts.first().map_or(self.now, |(at, _)| *at);
-        let closed = start_of(first_of(civil(day_of(self.now)).0)) + 15 * MINUTE;
-        let bound = self.owes_np(who).then_some(closed.min(self.now));
-        (self.now - late).max(moved.max().unwrap_or(first)).max(bound.unwrap_or(first))
-    }
-
-    fn owes_np(&self, who: usize) -> bool {
-        self.books(who).0.bills.iter().any(|bill| matches!(bill.key, Key::Np(_)) && bill.owed() > 0)
+        self.hear(who, self.now, Fact::Refunded { sale, amount });
     }
 
     fn pay(&mut self, who: usize, part: Part, late: i64, slip: bool) {
-        if !self.is_still(who) {
-            return;
-        }
         let owed = self.books(who).0.bills.iter().map(Bill::owed).sum();
-        let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.paid_at(who, late));
+        let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.now - late);
         let slip = self.slips[who].as_ref().filter(|_| slip);
         let principal_first = slip.is_some_and(|slip| slip.expires_at <= paid_at);
         self.product.repay(who, id, amount, paid_at, slip.map(|slip| slip.number), self.now);
-        self.customers[who].facts.push((paid_at, Fact::Paid { amount, principal_first, heard: self.now }));
+        self.hear(who, paid_at, Fact::Paid { amount, principal_first });
     }
 
     /// Good for what is owed now, until the day before the next late fee.
@@ -345,52 +236,58 @@ impl Play {
         Ok(())
     }
 
-    /// Its money will go to the bills that there are when it comes; beside an NP invoice they may be others than now.
     fn news(&mut self, who: usize, part: Part, late: i64, life: i64) {
-        if !self.is_still(who) || self.owes_np(who) {
-            return;
-        }
         let owed = self.books(who).0.bills.iter().map(Bill::owed).sum();
-        let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.paid_at(who, late));
+        let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.now - late);
         let expires_at = self.now + life;
         self.product.expect(who, id, amount, (paid_at, expires_at), self.now);
         self.customers[who].pending.push(Pending { id, amount, paid_at, expires_at, settled: false });
     }
 
     fn end_news(&mut self, who: usize, came: bool) {
-        let earliest = self.paid_at(who, i64::MAX / 2);
         let Some(news) = self.customers[who].pending.iter_mut().find(|news| !news.settled) else { return };
         news.settled = true;
         let Pending { id, amount, paid_at, .. } = *news;
-        let came = came && paid_at >= earliest;
         self.product.end_news(who, id, came, self.now);
         if came {
-            self.customers[who].facts.push((paid_at, Fact::Paid { amount, principal_first: false, heard: self.now }));
+            self.hear(who, paid_at, Fact::Paid { amount, principal_first: false });
         }
     }
 
-    /// Never more than accrued and is not posted.
-    fn post_damages(&mut self, who: usize, part: Part) {
-        if !self.is_still(who) {
-            return;
-        }
+    /// Never more than accrued and is not posted; on a paid bill too, as long as the product has it.
+    fn post_damages(&mut self, who: usize, pick: usize, part: Part) {
         let (books, as_if) = self.books(who);
         let left = |bill: &Bill| as_if.bill(bill.key).map_or(0, Bill::accrued).saturating_sub(bill.charged.damages);
-        let is_month = |bill: &&Bill| matches!(bill.key, Key::Month(_)) && bill.owed() > 0;
-        let Some(bill) = books.bills.iter().filter(is_month).find(|bill| left(bill) > 0) else { return };
-        let (amount, id) = (part.of(left(bill)).clamp(1, left(bill)), self.id());
-        let Key::Month(month) = bill.key else { return };
-        self.product.post_damages(who, id, month, amount, self.now);
-        self.customers[who].facts.push((self.now, Fact::DamagesPosted { bill: bill.key, amount }));
+        let is_known = |bill: &Bill| self.product.knows(who, self.name(who, bill), self.now);
+        let may = |bill: &&Bill| takes_damages(bill.key) && left(bill) > 0 && is_known(bill);
+        let bills: Vec<_> = books.bills.iter().filter(may).collect();
+        let Some(at) = pick.checked_rem(bills.len()) else { return };
+        let (bill, left) = (bills[at].key, left(bills[at]));
+        let (amount, id) = (part.of(left).clamp(1, left), self.id());
+        self.product.post_damages(who, id, self.name(who, bills[at]), amount, self.now);
+        self.hear(who, self.now, Fact::DamagesPosted { bill, amount });
     }
 
-    fn pay_out(&mut self, who: usize, part: Part) {
-        let credit = self.books(who).0.credit;
-        if credit > 0 && self.is_still(who) {
-            let (amount, id) = (part.of(credit).clamp(1, credit), self.id());
-            self.product.pay_out(who, id, amount, self.now);
-            self.customers[who].facts.push((self.now, Fact::PaidOut { amount }));
+    /// The product's name of a bill.
+    pub(super) fn name(&self, who: usize, bill: &Bill) -> BillKey {
+        self.product.bill_key(bill.key, self.customers[who].sales[bill.sales[0]].order)
+    }
+
+    /// Of what is due, and of credit above what is kept back. News of a payment may lift a late fee and end without
+    /// money, so meanwhile nobody knows what is free.
+    fn pay_out(&mut self, who: usize, part: Part) -> Checked {
+        if self.customers[who].live_news(self.now).next().is_some() {
+            return Ok(());
         }
+        let books = self.books(who).0;
+        let most = books.payout_due() + books.credit_to_spare(&self.customers[who], self.now);
+        let (amount, id) = (part.of(most).max(1), self.id());
+        let answer = self.product.pay_out(who, id, amount, self.now);
+        check(answer.is_ok() == (amount <= most), || format!("a payout of {amount} of {most} yen is {answer:?}"))?;
+        if answer.is_ok() {
+            self.hear(who, self.now, Fact::PaidOut { amount });
+        }
+        Ok(())
     }
 
     fn wait(&mut self, until: Until) {
@@ -401,85 +298,5 @@ impl Play {
                 next.into_iter().find(|(at, (_, of_month))| *at > self.now && *of_month == day).unwrap().0
             }
         };
-    }
-
-    /// Changes nothing but that credit of three months is paid out. Where there was late news, the credit that we knew
-    /// of may have begun later than the credit that there was.
-    fn sweep(&mut self, who: usize) -> Checked {
-        let books = self.books(who).0;
-        let is_old = |since: i64| {
-            let (month, day) = civil(day_of(since));
-            books.credit > 0 && date(month + 3, day) <= day_of(self.now)
-        };
-        let was_late = |(at, fact): &(i64, Fact)| matches!(fact, Fact::Paid { heard, .. } if heard != at);
-        let is_exact = !self.customers[who].facts.iter().any(was_late);
-        let (may, must) = (is_old(books.credit_heard.0), is_old(books.credit_heard.1));
-        let must = if is_exact { may } else { must };
-        let paid_out = self.product.sweep(who, self.now);
-        if paid_out > 0 {
-            self.customers[who].facts.push((self.now, Fact::PaidOut { amount: paid_out }));
-        }
-        let expected = if paid_out > 0 { may && paid_out == books.credit } else { !must };
-        check(expected, || format!("C{who}: the calendar pays out {paid_out} of {books:?}"))
-    }
-
-    fn compare(&self, who: usize) -> Checked {
-        let (books, as_if) = self.books(who);
-        let customer = &self.customers[who];
-        let standing = self.product.standing(who, self.now);
-        let same = |what: &str, product: (u64, u64), model: (u64, u64)| {
-            check(product == model, || format!("C{who}: {what} is {product:?}, by the model {model:?}"))
-        };
-        let (total, in_store) = books.exposure(customer, self.now);
-        let online = LIMITS[who].0.saturating_sub(total);
-        let room = LIMITS[who].1.saturating_sub(in_store).min(online);
-        same("exposure", standing.exposure, (total, in_store))?;
-        same("spendable", standing.spendable, (room, online))?;
-        same("credit", (standing.credit, 0), (books.credit, 0))?;
-        same("overdue", (standing.overdue.into(), 0), (self.is_overdue(&as_if).into(), 0))?;
-        self.compare_bills(who, &books, &as_if, &standing)
-    }
-
-    fn compare_bills(&self, who: usize, books: &Books, as_if: &Books, standing: &Standing) -> Checked {
-        let mut known = Vec::new();
-        for bill in &books.bills {
-            let key = self.product.bill_key(bill.key, self.customers[who].sales[bill.sales[0]].order);
-            known.push(key);
-            let Some(twin) = standing.bills.iter().find(|twin| twin.bill.key == key) else {
-                // The product forgets a bill on which nothing is to be expected any more.
-                check(bill.owed() == 0, || format!("C{who}: the bill {bill:?} is gone"))?;
-                continue;
-            };
-            let judged = as_if.bill(bill.key).ok_or("a bill that is there only without the news")?;
-            let product = (
-                lines(&twin.charged),
-                lines(&twin.bill.paid()),
-                twin.owed.total().get(),
-                (days(&twin.due.to_string()), twin.is_overdue, twin.accrued.get()),
-            );
-            let model = (
-                bill.charged,
-                bill.paid,
-                bill.owed(),
-                (bill.due, judged.is_overdue(day_of(self.now)), judged.accrued()),
-            );
-            check(product == model, || format!("C{who}: {key:?} is\n{product:?}, by the model\n{model:?}"))?;
-        }
-        let unknown = standing.bills.iter().find(|twin| twin.bill.is_issued() && !known.contains(&twin.bill.key));
-        check(unknown.is_none(), || format!("C{who}: a bill the model does not have: {unknown:?}"))?;
-        self.compare_money(who, books)
-    }
-
-    /// What the customer paid is on lines, is credit, or was paid out.
-    fn compare_money(&self, who: usize, books: &Books) -> Checked {
-        let (received, paid_out) = self.product.money(who);
-        let paid = self.customers[who].facts.iter().map(|(_, fact)| match fact {
-            Fact::Paid { amount, .. } => *amount,
-            _ => 0,
-        });
-        let on_lines = books.bills.iter().map(|bill| bill.paid.total()).sum::<u64>();
-        let model = (paid.sum(), books.paid_out);
-        assert_eq!(model.0, on_lines + books.credit + books.paid_out, "the model loses money");
-        check((received, paid_out) == model, || format!("C{who}: {received} came, {paid_out} went, not {model:?}"))
     }
 }

@@ -1,5 +1,6 @@
 //! The product's side: its core driven by hand, and its figures in the model's units.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sokketsu::domain::billing::account::Account;
@@ -14,7 +15,7 @@ use sokketsu::domain::commands::reply::Reply;
 use sokketsu::domain::commands::request::{OnOrder, Request};
 use sokketsu::domain::commands::{MOST_STEPS, Ruling, dispatch};
 use sokketsu::domain::model::code::Form;
-use sokketsu::domain::model::customer::{Identity, Limits};
+use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::denial::Reason;
 use sokketsu::domain::model::ids::{CustomerId, CustomerIx, MerchantId, OfficeId, OrderId, RefundId};
 use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
@@ -31,7 +32,8 @@ use sokketsu::domain::state::State;
 use sokketsu::domain::state::event::Event;
 use sokketsu::domain::state::receipts::Known;
 
-use super::books::{Key, Lines, Method, Way};
+use super::bill::{Key, Lines};
+use super::books::{Method, Way};
 
 const POLICY: &str = include_str!("../../config/policy.toml");
 pub const HOLIDAYS: &str = include_str!("../../config/holidays.csv");
@@ -51,8 +53,19 @@ pub struct Standing {
     pub exposure: (u64, u64),
     pub spendable: (u64, u64),
     pub credit: u64,
-    pub overdue: bool,
+    pub payout_due: u64,
+    pub sums: Sums,
+    /// Because of what the model knows of.
+    pub blocked: Option<Reason>,
     pub bills: Vec<BillAt>,
+}
+
+/// Yen of free sums, by own day and by whether they are due for payout.
+pub type Sums = BTreeMap<(i64, bool), u64>;
+
+/// Whether staff can post damages on a bill: the instruction names a month.
+pub fn takes_damages(bill: Key) -> bool {
+    matches!(bill, Key::Month(_))
 }
 
 fn customer(who: usize) -> CustomerId {
@@ -156,14 +169,11 @@ impl Product {
         differs.map_or(Ok(()), Err)
     }
 
-    /// Posts what time made due. Gives the credit that it pays out.
-    pub fn sweep(&mut self, who: usize, now: i64) -> u64 {
-        let Some(event) = calendar(&self.state, ix(who), &Now::at(Millis(now))) else { return 0 };
-        let Event::Settled { books, .. } = &event else { panic!("the calendar settles: {event:?}") };
-        let to_payout = books.transfers.iter().filter(|transfer| transfer.to == Pot::Payout);
-        let paid_out = to_payout.map(|transfer| transfer.amount.get()).sum();
-        self.record(event, now);
-        paid_out
+    /// Posts what time made due.
+    pub fn sweep(&mut self, who: usize, now: i64) {
+        if let Some(event) = calendar(&self.state, ix(who), &Now::at(Millis(now))) {
+            self.record(event, now);
+        }
     }
 
     /// Whether the purchase is approved; in store it is paid with a fresh code.
@@ -232,14 +242,25 @@ impl Product {
         self.ask(Request::PutCustomer { id: customer(who), change: Box::new(change) }, now);
     }
 
-    fn instruct(&mut self, who: usize, instruction: Instruction, now: i64) -> Event {
+    pub fn set_closed(&mut self, who: usize, closed: bool, now: i64) {
+        let status = if closed { Status::Closed } else { Status::Active };
+        let change = CustomerChange { status: Some(status), ..CustomerChange::default() };
+        self.ask(Request::PutCustomer { id: customer(who), change: Box::new(change) }, now);
+    }
+
+    fn try_instruct(&mut self, who: usize, instruction: Instruction, now: i64) -> Result<Event, Refusal> {
         // While nothing has changed, the same slip is given again.
         let is_slip = matches!(instruction, Instruction::IssueSlip { .. });
         match self.ask(Request::Instruct { customer: customer(who), instruction, ledger: Some(Known::nothing()) }, now)
         {
-            Reply::Booked { receipt, replayed, .. } if is_slip || !replayed => *receipt.event,
+            Reply::Booked { receipt, replayed, .. } if is_slip || !replayed => Ok(*receipt.event),
+            Reply::Refused(refusal) => Err(refusal),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn instruct(&mut self, who: usize, instruction: Instruction, now: i64) -> Event {
+        self.try_instruct(who, instruction, now).unwrap_or_else(|refusal| panic!("{refusal:?}"))
     }
 
     pub fn repay(&mut self, who: usize, number: usize, amount: u64, paid_at: i64, slip: Option<u64>, now: i64) {
@@ -263,13 +284,14 @@ impl Product {
         self.instruct(who, told, now);
     }
 
-    pub fn post_damages(&mut self, who: usize, number: usize, month_number: i64, amount: u64, now: i64) {
-        let (id, month, amount) = (office(number), month(month_number), Yen::new(amount));
+    pub fn post_damages(&mut self, who: usize, number: usize, bill: BillKey, amount: u64, now: i64) {
+        let BillKey::Month(month) = bill else { panic!("no month: {bill:?}") };
+        let (id, amount) = (office(number), Yen::new(amount));
         self.instruct(who, Instruction::PostDamages { id, month, amount }, now);
     }
 
-    pub fn pay_out(&mut self, who: usize, number: usize, amount: u64, now: i64) {
-        self.instruct(who, Instruction::PayOut { id: office(number), amount: Yen::new(amount) }, now);
+    pub fn pay_out(&mut self, who: usize, number: usize, amount: u64, now: i64) -> Result<(), Refusal> {
+        self.try_instruct(who, Instruction::PayOut { id: office(number), amount: Yen::new(amount) }, now).map(|_| ())
     }
 
     pub fn issue_slip(&mut self, who: usize, now: i64) -> SlipIssued {
@@ -284,13 +306,32 @@ impl Product {
         let (account, now) = (self.account(who), &Now::at(Millis(now)));
         let rules = self.state.rules().unwrap();
         let (exposure, spendable) = (account.exposure(now, rules), account.spendable(now, rules));
+        let blocked = account.blocked_by(Channel::Online, now, rules);
+        let (credit, payout_due, sums) = self.free(who, now);
         Standing {
             exposure: (exposure.total.get(), exposure.in_store.get()),
             spendable: (spendable.in_store.get(), spendable.online.get()),
-            credit: account.as_of(now, rules).credit().get(),
-            overdue: account.blocked_by(Channel::Online, now, rules) == Some(Reason::Overdue),
+            credit,
+            payout_due,
+            sums,
+            blocked: blocked.filter(|reason| [Reason::Closed, Reason::Overdue].contains(reason)),
             bills: account.bills_at(now, rules),
         }
+    }
+
+    /// Money that no debt has met: credit, what is due for payout, and the sums of both. It needs `payout_due` and
+    /// `sums` of the account; they are not there yet.
+    fn free(&self, who: usize, now: &Now) -> (u64, u64, Sums) {
+        let account = self.account(who).as_of(now, self.state.rules().unwrap());
+        let mut sums = Sums::new();
+        for sum in account.sums() {
+            *sums.entry((sum.day.0, sum.is_due)).or_default() += sum.amount.get();
+        }
+        (account.credit().get(), account.payout_due().get(), sums)
+    }
+
+    pub fn knows(&self, who: usize, bill: BillKey, now: i64) -> bool {
+        self.standing(who, now).bills.iter().any(|one| one.bill.key == bill)
     }
 
     fn account(&self, who: usize) -> &Account {
