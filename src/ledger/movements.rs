@@ -5,6 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Book, EntryKind};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
+use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line};
@@ -55,11 +56,26 @@ pub fn movements<'a>(event: &Event, before: impl FnOnce(CustomerIx) -> Option<&'
         }
         Event::Captured(captured) => captured_moves(captured, before(captured.customer)),
         Event::Refunded(refund) => refunded(refund),
+        Event::CustomerSet { ix, profile, .. } if profile.status == Status::Closed => closed(*ix, before(*ix)),
         Event::Settled { books, .. } => settled(books, None),
         _ => Movements::new(),
     };
     all.retain(|movement| movement.amount != 0);
     all
+}
+
+/// The credit of a closed customer is owed in cash.
+fn closed(customer: CustomerIx, before: Option<&Account>) -> Movements {
+    let amount = yen(before.map_or(Yen::ZERO, Account::credit));
+    let leg = |account, amount| Movement {
+        customer,
+        kind: EntryKind::PayoutDue,
+        account,
+        counter: Book::Clearing,
+        amount,
+        about: About::Nothing,
+    };
+    smallvec![leg(Book::Credit, -amount), leg(Book::PayoutDue, amount)]
 }
 
 fn given_back(undone: &Undone, before: Option<&Account>) -> Movements {

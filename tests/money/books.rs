@@ -13,7 +13,7 @@
 //! - Posted damages are cut to what had accrued on their day, less what was posted on the bill before.
 //! - A payout takes from free sums, oldest own day first, and of each what is due first. A debt takes what is due last.
 //! - What became due of a sum is a fact of its own: when the calendar ran, of sums of three months; for a closed
-//!   customer of all sums, also when money moved. What usage without a bill and open holds come to is kept back, but
+//!   customer of all sums, at once. What usage without a bill and open holds come to is kept back, but
 //!   not for a closed customer.
 //! - While there is news of a payment, overdue and shown damages are judged as if its money had come, and a late fee
 //!   stands only if it stands with that money and without.
@@ -87,6 +87,20 @@ pub enum Fact {
         of: usize,
         amount: u64,
     },
+    /// No more than so much of the sum is due from now on.
+    DueAtMost {
+        of: usize,
+        amount: u64,
+    },
+}
+
+impl Fact {
+    fn made_due(&self) -> Option<usize> {
+        match self {
+            Self::MadeDue { of, .. } => Some(*of),
+            _ => None,
+        }
+    }
 }
 
 /// News of a payment that is not money yet.
@@ -175,10 +189,21 @@ impl Customer {
         }
     }
 
-    /// A captured purchase is cancelled.
+    /// A captured purchase is cancelled. Money that it gives back to a sum is not due, whatever it was before.
     pub fn cancel(&mut self, sale: usize, now: i64, banks: &Banks) {
+        let before = self.books(now, banks).0;
         self.sales[sale].cancelled = true;
+        let due = |of| before.free.iter().find(|sum| sum.from == of).map_or(0, |sum| sum.due);
+        let made_due: Vec<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
+        self.facts.extend(made_due.into_iter().map(|of| (now, Fact::DueAtMost { of, amount: due(of) })));
         if self.is_closed {
+            self.sweep(now, banks);
+        }
+    }
+
+    pub fn set_closed(&mut self, closed: bool, now: i64, banks: &Banks) {
+        self.is_closed = closed;
+        if closed {
             self.sweep(now, banks);
         }
     }
@@ -273,6 +298,11 @@ impl Books {
                 self.meet(false);
             }
             Fact::PaidOut { amount } => self.pay_out(amount),
+            Fact::DueAtMost { of, amount } => {
+                if let Some(sum) = self.free.iter_mut().find(|sum| sum.from == of) {
+                    sum.due = sum.due.min(amount);
+                }
+            }
             Fact::MadeDue { of, amount } => {
                 if let Some(sum) = self.free.iter_mut().find(|sum| sum.from == of) {
                     sum.due = (sum.due + amount).min(sum.amount);
@@ -299,13 +329,16 @@ impl Books {
         self.free.retain(|sum| sum.amount > 0);
     }
 
+    /// What is due goes first, then credit, of each the oldest first.
     fn pay_out(&mut self, amount: u64) {
         let mut left = amount;
-        for sum in &mut self.free {
-            let part = left.min(sum.amount);
-            left -= part;
-            sum.amount -= part;
-            sum.due = sum.due.saturating_sub(part);
+        for is_due in [true, false] {
+            for sum in &mut self.free {
+                let part = left.min(if is_due { sum.due } else { sum.amount });
+                left -= part;
+                sum.amount -= part;
+                sum.due = sum.due.saturating_sub(part);
+            }
         }
         assert_eq!(left, 0, "a payout was made of money that is not there: {self:?}");
         self.paid_out += amount;

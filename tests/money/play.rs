@@ -17,6 +17,9 @@ struct Slip {
     expires_at: i64,
 }
 
+/// How far news reaches back here: bills that were paid earlier are no longer in the product's memory.
+const REACH: i64 = 34 * DAY;
+
 pub struct Play {
     pub(super) now: i64,
     banks: Banks,
@@ -66,7 +69,7 @@ impl Play {
             Act::PostDamages { who, pick, part } => self.post_damages(who, pick, part),
             Act::PayOut { who, part } => self.pay_out(who, part)?,
             Act::SetClosed { who, closed } => {
-                self.customers[who].is_closed = closed;
+                self.customers[who].set_closed(closed, self.now, &self.banks);
                 self.product.set_closed(who, closed, self.now);
             }
             Act::Wait(until) => self.wait(until),
@@ -120,7 +123,16 @@ impl Play {
         as_if.bills.iter().any(|bill| bill.is_overdue(day_of(self.now)))
     }
 
+    /// Two purchases of one customer in one millisecond are told apart by their channel alone: each has its own.
+    fn let_pass_a_moment(&mut self, who: usize) {
+        let is_now = |sale: &Sale| sale.captured.is_some_and(|(_, at)| at == self.now);
+        if self.customers[who].sales.iter().any(is_now) {
+            self.now += 1;
+        }
+    }
+
     fn buy(&mut self, who: usize, way: Way, amount: u64, hold: bool) -> Checked {
+        self.let_pass_a_moment(who);
         let (books, as_if) = self.books(who);
         let ((total, in_store), (most, most_in_store)) = (books.exposure(&self.customers[who], self.now), LIMITS[who]);
         let expected = if self.customers[who].is_closed {
@@ -162,6 +174,8 @@ impl Play {
     }
 
     fn capture(&mut self, pick: usize, part: Part) {
+        let Some((order, _)) = self.sale(pick) else { return };
+        self.let_pass_a_moment(self.sales[order].0);
         let Some((order, sale)) = self.sale(pick).filter(|(_, sale)| sale.is_held(self.now)) else { return };
         let amount = part.of(sale.amount).clamp(1, sale.amount);
         self.product.capture(order, amount, self.now);
@@ -237,6 +251,7 @@ impl Play {
     }
 
     fn news(&mut self, who: usize, part: Part, late: i64, life: i64) {
+        let late = late.min(REACH - life);
         let owed = self.books(who).0.bills.iter().map(Bill::owed).sum();
         let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.now - late);
         let expires_at = self.now + life;
@@ -244,10 +259,12 @@ impl Play {
         self.customers[who].pending.push(Pending { id, amount, paid_at, expires_at, settled: false });
     }
 
+    /// Of news that ran out long ago no money comes.
     fn end_news(&mut self, who: usize, came: bool) {
         let Some(news) = self.customers[who].pending.iter_mut().find(|news| !news.settled) else { return };
         news.settled = true;
         let Pending { id, amount, paid_at, .. } = *news;
+        let came = came && self.now - paid_at <= REACH;
         self.product.end_news(who, id, came, self.now);
         if came {
             self.hear(who, paid_at, Fact::Paid { amount, principal_first: false });

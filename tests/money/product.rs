@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sokketsu::domain::billing::account::Account;
 use sokketsu::domain::billing::moment::BillAt;
 use sokketsu::domain::billing::notes::{Note, SlipIssued};
-use sokketsu::domain::billing::settlement::Pot;
+use sokketsu::domain::billing::settlement::Place;
 use sokketsu::domain::commands::office::calendar;
 use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::refusal::Refusal;
@@ -319,13 +319,16 @@ impl Product {
         }
     }
 
-    /// Money that no debt has met: credit, what is due for payout, and the sums of both. It needs `payout_due` and
-    /// `sums` of the account; they are not there yet.
+    /// Money that no debt has met: credit, what is due for payout, and the sums of both.
     fn free(&self, who: usize, now: &Now) -> (u64, u64, Sums) {
         let account = self.account(who).as_of(now, self.state.rules().unwrap());
         let mut sums = Sums::new();
         for sum in account.sums() {
-            *sums.entry((sum.day.0, sum.is_due)).or_default() += sum.amount.get();
+            for (amount, is_due) in [(sum.credit(), false), (sum.due, true)] {
+                if !amount.is_zero() {
+                    *sums.entry((sum.money.day.0, is_due)).or_default() += amount.get();
+                }
+            }
         }
         (account.credit().get(), account.payout_due().get(), sums)
     }
@@ -348,18 +351,22 @@ impl Product {
 
     /// What the customer paid and what was paid out, by the journal.
     pub fn money(&self, who: usize) -> (u64, u64) {
-        let (mut received, mut paid_out) = (0, 0);
+        let (mut received, mut paid_out, mut back) = (0, 0, 0);
         for (_, event) in &self.history {
             let books = match event {
                 Event::Settled { books, .. } => books,
                 Event::Refunded(refunded) => &refunded.books,
+                Event::CancelledPaid { books, .. } => books,
                 _ => continue,
             };
             for transfer in books.transfers.iter().filter(|_| books.customer == ix(who)) {
-                received += if transfer.from == Pot::Received { transfer.amount.get() } else { 0 };
-                paid_out += if transfer.to == Pot::Payout { transfer.amount.get() } else { 0 };
+                let is_paid_out = |place| matches!(place, Place::PaidOut { .. });
+                received += if transfer.from == Place::Received { transfer.amount.get() } else { 0 };
+                // A payout may come to be of another sum than before.
+                paid_out += if is_paid_out(transfer.to) { transfer.amount.get() } else { 0 };
+                back += if is_paid_out(transfer.from) { transfer.amount.get() } else { 0 };
             }
         }
-        (received, paid_out)
+        (received, paid_out - back)
     }
 }

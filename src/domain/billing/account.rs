@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 use super::bill::{Bill, OpenMonth};
 use super::notes::Notes;
 use super::sums::{Money, PaidOut, Sum, Sums};
-use crate::domain::billing::notes::{Cause, Note, Pending, Slip};
+use crate::domain::billing::notes::{Cause, Note, Payment, Pending, Slip};
 use crate::domain::model::bounds::SLIPS_KEPT;
-use crate::domain::model::customer::{Profile, Record};
+use crate::domain::model::customer::{Profile, Record, Status};
 use crate::domain::model::ids::{CustomerId, Handle, Lsn, OfficeId, PackedLsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::Sequence;
@@ -36,13 +36,22 @@ pub struct Debt {
     pub bills: SmallVec<[Arc<Bill>; 2]>,
     /// Money that met no bill yet. Never a negative exposure.
     pub sums: Sums,
+    /// When sums and bills last met: whatever was issued by then has taken what it could. Zero where there are no sums.
+    pub met_at: Millis,
     /// What was paid out lately of it, in order.
     pub paid_out: Vec<PaidOut>,
     pub notes: Option<Box<Notes>>,
 }
 
 impl Debt {
+    /// Parts of one sum are one.
     pub(crate) fn pay_out(&mut self, paid: PaidOut) {
+        let is_same = |other: &&mut PaidOut| other.payout == paid.payout && other.money.fact == paid.money.fact;
+        if let Some(same) = self.paid_out.iter_mut().find(is_same) {
+            same.amount += paid.amount;
+            same.due += paid.due;
+            return;
+        }
         let place = |paid: &PaidOut| (paid.at, paid.payout, paid.money.age());
         let at = self.paid_out.partition_point(|other| place(other) <= place(&paid));
         self.paid_out.insert(at, paid);
@@ -95,6 +104,10 @@ impl Account {
         self.debt.as_ref().map_or(&[], |debt| debt.sums.as_slice())
     }
 
+    pub(crate) fn met_at(&self) -> Millis {
+        self.debt.as_ref().map_or(Millis::default(), |debt| debt.met_at)
+    }
+
     /// Of it, what is not owed to the customer in cash.
     pub fn credit(&self) -> Yen {
         self.debt.as_ref().map_or(Yen::ZERO, |debt| debt.sums.credit())
@@ -117,18 +130,18 @@ impl Account {
         self.debt_mut().notes.get_or_insert_default()
     }
 
-    /// Adds a captured purchase to what the customer owes, and counts it for the ladder.
-    pub fn charge(&mut self, purchase: &Purchase, due: Date) {
+    /// Adds a purchase that record `by` captured to what the customer owes, and counts it for the ladder.
+    pub fn charge(&mut self, purchase: &Purchase, due: Date, by: Lsn) {
         self.record.bought(purchase.month);
-        self.owe(purchase, due);
+        self.owe(purchase, due, by);
     }
 
     /// The same without the ladder. The second channel in a month makes it a bill, because payments settle purchase by
     /// purchase.
-    pub fn owe(&mut self, purchase: &Purchase, due: Date) {
-        let Purchase { order, channel, amount, month, at } = *purchase;
+    pub fn owe(&mut self, purchase: &Purchase, due: Date, by: Lsn) {
+        let Purchase { channel, amount, month, at, .. } = *purchase;
         if channel == Channel::NpAtobarai {
-            return self.add_bill(Bill::of_np(order, due, amount, at));
+            return self.add_bill(Bill::of_np(purchase, due, by));
         }
         if let Some(open) = self.month.as_mut().filter(|open| open.holds(purchase)) {
             open.amount += amount;
@@ -186,13 +199,26 @@ impl Account {
         self.profile.payment_method = method;
     }
 
+    /// A closed account has no next bill: all that is free is owed to the customer in cash.
+    pub(crate) fn mark_due_if_closed(&mut self) {
+        if self.profile.status == Status::Closed
+            && let Some(debt) = &mut self.debt
+        {
+            debt.sums.set_due(|sum| sum.amount);
+        }
+    }
+
     /// Drops what no longer says anything, so that an idle customer costs the least memory.
     pub fn tidy(&mut self, today: Date) {
         /// Days; news of a payment that reaches further back leaves the payout as it was made.
         const PAYOUTS_KEPT: i64 = 92;
         self.month = self.month.filter(|open| !open.amount.is_zero());
         let Some(debt) = &mut self.debt else { return };
-        debt.bills.retain(|bill| !bill.is_over(today));
+        let news_from = debt.notes.as_deref().and_then(Notes::news_from);
+        debt.bills.retain(|bill| !bill.is_over(today, news_from));
+        if debt.sums.is_empty() {
+            debt.met_at = Millis::default();
+        }
         let is_recent = |paid: &PaidOut| today.day() <= paid.at.day() + PAYOUTS_KEPT;
         debt.paid_out.retain(is_recent);
         if debt.notes.as_deref() == Some(&Notes::default()) {
@@ -234,10 +260,10 @@ impl Account {
 
     /// Money came: provisional news of it has ended, and the slip it was paid on is not given again.
     pub fn end_news(&mut self, cause: &Cause) {
-        let (Cause::Repayment(payment) | Cause::Final(payment)) = cause else { return };
-        if matches!(cause, Cause::Final(_)) {
-            self.forget_pending(payment.id);
+        if let Cause::Final(Payment { id, .. }) | Cause::Withdrawn { id } = cause {
+            self.forget_pending(*id);
         }
+        let (Cause::Repayment(payment) | Cause::Final(payment)) = cause else { return };
         if let Some(notes) = self.debt.as_mut().and_then(|debt| debt.notes.as_mut()) {
             let paid = notes.slips.iter_mut().filter(|slip| Some(slip.number) == payment.slip);
             paid.for_each(|slip| slip.kind = None);
@@ -280,8 +306,8 @@ mod tests {
         for order in [["2026-11", "2026-10", "2026-12"], ["2026-12", "2026-11", "2026-10"]] {
             let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
             for text in order {
-                account.owe(&purchase(Channel::InStore, 100, month(text)), Date::MAX);
-                account.owe(&purchase(Channel::Online, 20, month(text)), Date::MAX);
+                account.owe(&purchase(Channel::InStore, 100, month(text)), Date::MAX, Lsn(7));
+                account.owe(&purchase(Channel::Online, 20, month(text)), Date::MAX, Lsn(7));
             }
             assert_eq!(owed(&account), ["2026-10 120", "2026-11 120", "2026-12 120"]);
             account.set_payment_method(PaymentMethod::Debit, month("2026-12"));
@@ -303,12 +329,12 @@ mod tests {
     #[test]
     fn the_newest_month_is_a_sum_until_another_channel_or_month_comes() {
         let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
-        account.owe(&purchase(Channel::InStore, 100, month("2026-10")), Date::MAX);
-        account.owe(&purchase(Channel::InStore, 50, month("2026-10")), Date::MAX);
+        account.owe(&purchase(Channel::InStore, 100, month("2026-10")), Date::MAX, Lsn(7));
+        account.owe(&purchase(Channel::InStore, 50, month("2026-10")), Date::MAX, Lsn(7));
         assert!(account.debt.is_none(), "one sum");
-        account.owe(&purchase(Channel::InStore, 10, month("2026-11")), Date::MAX);
+        account.owe(&purchase(Channel::InStore, 10, month("2026-11")), Date::MAX, Lsn(7));
         assert_eq!((account.month.unwrap().amount, account.listed_bills().len()), (Yen::new(10), 1));
-        account.owe(&purchase(Channel::Online, 1, month("2026-11")), Date::MAX);
+        account.owe(&purchase(Channel::Online, 1, month("2026-11")), Date::MAX, Lsn(7));
         assert_eq!((account.month, owed(&account).len()), (None, 2));
     }
 
@@ -316,7 +342,7 @@ mod tests {
     fn a_late_np_bill_that_is_refunded_keeps_the_days_before() {
         let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
         let np = |amount| purchase(Channel::NpAtobarai, amount, month("2026-11"));
-        account.owe(&np(10_000), date("2026-11-15"));
+        account.owe(&np(10_000), date("2026-11-15"), Lsn(7));
         account.refund(&np(1_000), Money::own(date("2026-11-15").start()));
         account.refund(&np(4_000), Money::own(date("2026-11-25").start()));
         let bill = account.bills().next().unwrap().into_owned();

@@ -79,6 +79,8 @@ pub struct Bill {
     pub is_fee_waived: bool,
     /// From when money meets it: the 1st of the next month, or when an NP purchase was captured.
     pub issued_at: Millis,
+    /// The record of that capture; zero of a month's bill, which comes before every record of its moment.
+    pub issued_by: Lsn,
     /// In order of capture.
     pub purchases: SmallVec<[Stretch; 1]>,
     /// Since it was issued.
@@ -93,8 +95,12 @@ pub struct Bill {
 }
 
 impl Bill {
+    /// So many days a bill is kept after it was paid, and one that was late.
+    const KEPT: i64 = 35;
+    const LATE_KEPT: i64 = 92;
+
     /// One in which nothing was bought yet.
-    pub fn empty(key: BillKey, issued_at: Millis) -> Self {
+    pub fn empty(key: BillKey, issued_at: Millis, issued_by: Lsn) -> Self {
         Self {
             key,
             billed_by: None,
@@ -102,6 +108,7 @@ impl Bill {
             fee: None,
             is_fee_waived: false,
             issued_at,
+            issued_by,
             purchases: SmallVec::new(),
             changes: Changes::default(),
             late_fees: Vec::new(),
@@ -112,7 +119,7 @@ impl Bill {
     }
 
     pub fn empty_month(month: Month) -> Self {
-        Self::empty(BillKey::Month(month), month.next().day(1).start())
+        Self::empty(BillKey::Month(month), month.next().day(1).start(), Lsn(0))
     }
 
     /// The bill of what was bought so far in a month.
@@ -122,11 +129,11 @@ impl Bill {
         bill
     }
 
-    /// An NP Atobarai purchase is issued when it is captured. The ladder does not count it.
-    pub fn of_np(order: Lsn, due: Date, amount: Yen, at: Millis) -> Self {
-        let mut bill =
-            Self { due: Some(due), fee: Some(Yen::ZERO), counted: true, ..Self::empty(BillKey::Np(order), at) };
-        bill.charge(Channel::NpAtobarai, Millis(0), amount);
+    /// An NP Atobarai purchase is issued when it is captured, by the record `by`. The ladder does not count it.
+    pub fn of_np(purchase: &Purchase, due: Date, by: Lsn) -> Self {
+        let empty = Self::empty(purchase.bill(), purchase.at, by);
+        let mut bill = Self { due: Some(due), fee: Some(Yen::ZERO), counted: true, ..empty };
+        bill.charge(Channel::NpAtobarai, Millis(0), purchase.amount);
         bill
     }
 
@@ -168,11 +175,6 @@ impl Bill {
     /// Purchases less refunds.
     pub fn net(&self) -> Yen {
         self.purchases.iter().map(|stretch| stretch.amount).sum()
-    }
-
-    /// Purchases less the refunds until then.
-    pub fn net_at(&self, at: Millis) -> Yen {
-        self.net() + self.changes.refunded_after(at)
     }
 
     /// What the bill was issued with.
@@ -245,25 +247,24 @@ impl Bill {
     }
 
     /// Whether it says nothing any more: paid, past its due date, and so long ago that no news of a payment is to be
-    /// expected that would have met it.
-    pub fn is_over(&self, today: Date) -> bool {
-        /// Days after it was paid, and of one that was late.
-        const KEPT: i64 = 35;
-        const LATE_KEPT: i64 = 92;
+    /// expected that would have met it; `news_from` is from when provisional news counts.
+    pub fn is_over(&self, today: Date, news_from: Option<Millis>) -> bool {
         let Some(due) = self.due.filter(|_| self.fee.is_some()) else { return self.net().is_zero() };
         if self.is_open() {
             return false;
         }
-        // An NP purchase that went back to its shop and was never paid costs nothing.
-        let is_back = || matches!(self.key, BillKey::Np(_)) && self.principal_at_issue() == self.changes.refunded();
+        // What was cancelled has never been.
         if today <= due {
-            return is_back() && self.changes.iter().all(|change| change.kind == ChangeKind::Refunded);
+            return self.principal_at_issue().is_zero();
         }
         // A thousand paid bills may be asked: in whole days and milliseconds, which cost less than dates.
         let due = due.start();
         let latest = self.changes.as_slice().last().map_or(due, |latest| latest.at.max(due));
+        if news_from.is_some_and(|from| from <= latest) {
+            return false;
+        }
         let days = today.day() - latest.day();
-        days > LATE_KEPT || days > KEPT && self.open_before(due.plus(DAY)).is_zero()
+        days > Self::LATE_KEPT || days > Self::KEPT && self.open_before(due.plus(DAY)).is_zero()
     }
 }
 

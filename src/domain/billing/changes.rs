@@ -5,6 +5,7 @@
 use smallvec::SmallVec;
 
 use super::sums::Money;
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{Line, Lines};
 use crate::domain::model::time::Millis;
@@ -134,10 +135,10 @@ impl Changes {
         self.refunded
     }
 
-    /// Refunded later than `at`.
-    pub fn refunded_after(&self, at: Millis) -> Yen {
-        let later = self.later(at).iter().filter(|change| change.kind == ChangeKind::Refunded);
-        later.map(|change| change.lines.principal).sum()
+    /// The refunds until a moment, and of that moment those up to a record.
+    pub fn refunds_until(&self, at: Millis, upto: Lsn) -> impl DoubleEndedIterator<Item = &Change> {
+        let is_in = move |change: &&Change| (change.at, change.money.fact) <= (at, upto);
+        self.list.iter().filter(|change| change.kind == ChangeKind::Refunded).filter(is_in)
     }
 }
 

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::account::Account;
 use super::bill::Bill;
 use super::lateness::BillRules;
+use super::notes::Notes;
 use super::settlement::{Place, Settlement};
 use crate::domain::model::bounds::Bounds;
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::time::{Date, Millis};
 
@@ -52,7 +54,7 @@ impl Account {
         let at = place.unwrap_or_else(|at| {
             let bill = match key {
                 BillKey::Month(month) => Bill::empty_month(month),
-                BillKey::Np(_) => Bill::empty(key, Millis(0)),
+                BillKey::Np(_) => Bill::empty(key, Millis(0), Lsn(0)),
             };
             bills.insert(at, Arc::new(bill));
             at
@@ -113,11 +115,12 @@ impl Account {
     /// any more.
     pub fn debts(&self, today: Date) -> (usize, usize) {
         let listed = self.listed_debts();
+        let news_from = self.notes().and_then(Notes::news_from);
         let (paid, over) = self
             .listed_bills()
             .iter()
             .filter(|bill| !bill.is_open())
-            .fold((0, 0), |(paid, over), bill| (paid + 1, over + usize::from(bill.is_over(today))));
+            .fold((0, 0), |(paid, over), bill| (paid + 1, over + usize::from(bill.is_over(today, news_from))));
         (listed - paid, listed - over)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::account::Account;
-use super::bill::{Bill, ChangeKind};
+use super::bill::{Bill, ChangeKind, Posted};
 use super::settlement::{Charge, Place, Transfer};
 use super::sums::Money;
 use crate::domain::model::money::Yen;
@@ -37,18 +37,7 @@ pub(super) fn charges(before: &Account, after: &Account) -> Vec<Charge> {
             }
         }
         late_fees(old, bill, &mut charges);
-        let was_posted = |fact| old.and_then(|old| old.damages.iter().find(|posted| posted.fact == fact));
-        for posted in &bill.damages {
-            let amount = posted.amount;
-            match was_posted(posted.fact) {
-                None => charges.push(Charge::Damages { bill: key, amount }),
-                Some(old) if old.amount > amount => {
-                    let amount = old.amount - amount;
-                    charges.push(Charge::DamagesTakenBack { bill: key, posted: posted.fact, amount });
-                }
-                Some(_) => {}
-            }
-        }
+        damages(old, bill, &mut charges);
     }
     charges
 }
@@ -67,6 +56,21 @@ fn late_fees(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
         if !amount.is_zero() {
             charges.push(Charge::LateFee { bill: key, date: late.date, amount });
         }
+    }
+}
+
+fn damages(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
+    let key = bill.key;
+    let find = |list: &[Posted], fact| list.iter().find(|posted| posted.fact == fact).map(|posted| posted.amount);
+    let before = old.map_or(&[][..], |old| &old.damages);
+    for posted in before {
+        let amount = posted.amount.minus_or_zero(find(&bill.damages, posted.fact).unwrap_or_default());
+        if !amount.is_zero() {
+            charges.push(Charge::DamagesTakenBack { bill: key, posted: posted.fact, amount });
+        }
+    }
+    for posted in bill.damages.iter().filter(|posted| find(before, posted.fact).is_none()) {
+        charges.push(Charge::Damages { bill: key, amount: posted.amount });
     }
 }
 

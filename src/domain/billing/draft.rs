@@ -107,8 +107,7 @@ impl<'a> Draft<'a> {
 
     pub fn post_damages(&mut self, bill: BillKey, amount: Yen) {
         let posted = Posted { fact: Money::OWN, at: self.now.at, amount };
-        self.account.bill_mut(bill).damages.push(posted);
-        self.fold(News::default());
+        self.fold(News { posted: Some((bill, posted)), ..News::default() });
     }
 
     /// Pays money out: what is owed in cash, then credit.
@@ -118,12 +117,16 @@ impl<'a> Draft<'a> {
 
     /// What can be paid out on request: what is owed in cash, and of the credit what usage and holds will not need.
     pub fn payable(&self) -> Yen {
-        self.account.payout_due() + self.account.credit().minus_or_zero(self.account.kept_back(self.now))
+        self.account.payout_due() + self.to_spare(&self.account)
+    }
+
+    fn to_spare(&self, account: &Account) -> Yen {
+        account.credit().minus_or_zero(account.kept_back(self.now))
     }
 
     /// Credit that met no bill for some months is owed in cash.
     pub fn make_old_credit_due(&mut self) {
-        let mut left = self.account.credit().minus_or_zero(self.account.kept_back(self.now));
+        let mut left = self.to_spare(&self.account);
         let months = self.rules.policy.payout_after_months;
         let today: Date = self.now.date;
         let mut due: Vec<(Lsn, Yen)> = Vec::new();
@@ -167,6 +170,10 @@ impl<'a> Draft<'a> {
             check.tidy(self.now.date);
             let mut after = self.account.clone();
             after.tidy(self.now.date);
+            // Where nothing is recorded, nothing has met.
+            for debt in check.debt.iter_mut().chain(&mut after.debt) {
+                debt.met_at = Millis::default();
+            }
             assert_eq!(check, after, "the difference does not lead there: {books:#?}");
         }
         (books, self.account)

@@ -15,7 +15,6 @@ use super::account::Account;
 use super::bill::{Bill, Change, ChangeKind, LateFee, Posted};
 use super::lateness::{BillRules, Rules};
 use super::sums::{Money, PaidOut, Sum};
-use crate::domain::model::customer::Status;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line, Lines};
@@ -25,31 +24,44 @@ use crate::domain::model::time::{Date, Millis, Now};
 pub const MOST_MOMENTS: usize = 2_000;
 
 /// What happens to money at one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum What {
-    /// A bill is there, and what is free meets it.
-    Issued(BillKey),
+    /// A bill is there, by this record, and what is free meets it.
+    Issued(BillKey, Lsn),
     Came(Money, Yen),
     Refunded(BillKey, Money),
-    Damages(BillKey, Lsn),
-    PaidOut(Lsn, Yen),
+    Damages(BillKey, Posted),
+    PaidOut(Lsn, Payout),
 }
 
-#[derive(Clone, Copy, Debug)]
+/// A payout: of these sums, which were owed in cash, and so much else.
+#[derive(Clone, Debug, Default)]
+struct Payout {
+    due: Vec<(Money, Yen)>,
+    other: Yen,
+}
+
+#[derive(Clone, Debug)]
 struct Moment {
     at: Millis,
     what: What,
 }
 
 impl Moment {
-    /// A bill comes before the money of the same moment; else by the record.
-    const fn place(&self) -> (Millis, bool, Lsn) {
-        match self.what {
-            What::Issued(_) => (self.at, false, Lsn(0)),
-            What::Came(money, _) | What::Refunded(_, money) => (self.at, true, money.fact),
-            What::Damages(_, fact) | What::PaidOut(fact, _) => (self.at, true, fact),
-        }
+    const fn place(&self) -> (Millis, Lsn) {
+        let fact = match &self.what {
+            What::Issued(_, fact) | What::Damages(_, Posted { fact, .. }) | What::PaidOut(fact, _) => *fact,
+            What::Came(money, _) | What::Refunded(_, money) => money.fact,
+        };
+        (self.at, fact)
     }
+}
+
+/// The moment that is played.
+struct Then {
+    now: Now,
+    /// Of what happened in this very moment, all up to this record has.
+    upto: Lsn,
 }
 
 /// What is new since the books were last worked out.
@@ -59,6 +71,8 @@ pub struct News {
     pub came: Vec<(Money, Yen)>,
     /// From when something counts that stands in the account already.
     pub since: Option<Millis>,
+    /// Damages that are posted now.
+    pub posted: Option<(BillKey, Posted)>,
     /// Money that is paid to the customer now.
     pub paid_out: Yen,
 }
@@ -103,8 +117,10 @@ impl<'a> Fold<'a> {
         let mut moments = self.roll_back(from);
         let came = news.came.iter().map(|(money, amount)| (money.day.max(from), What::Came(*money, *amount)));
         moments.extend(came.map(|(at, what)| Moment { at, what }));
+        moments.extend(news.posted.map(|(key, posted)| Moment { at: posted.at, what: What::Damages(key, posted) }));
         if !news.paid_out.is_zero() {
-            moments.push(Moment { at: self.now.at, what: What::PaidOut(Money::OWN, news.paid_out) });
+            let payout = self.to_be_paid_out(news.paid_out);
+            moments.push(Moment { at: self.now.at, what: What::PaidOut(Money::OWN, payout) });
         }
         moments.sort_by_key(Moment::place);
         for moment in moments {
@@ -113,17 +129,32 @@ impl<'a> Fold<'a> {
         self.post_fees();
         self.free_what_is_too_much();
         self.mark_due();
+        if let Some(debt) = &mut self.account.debt {
+            debt.met_at = self.now.at;
+        }
         from
     }
 
-    /// What was owed in cash is so still, as far as it is free. A closed account has no next bill.
+    /// A payout takes what is owed in cash, the oldest first, which is owed no longer; then credit.
+    fn to_be_paid_out(&mut self, amount: Yen) -> Payout {
+        let mut payout = Payout { due: Vec::new(), other: amount };
+        for sum in &mut self.sums_before {
+            let part = sum.due.min(payout.other);
+            sum.due -= part;
+            payout.other -= part;
+            payout.due.push((sum.money, part));
+        }
+        payout
+    }
+
+    /// What was owed in cash is so still, as far as it is free.
     fn mark_due(&mut self) {
-        let is_closed = self.account.profile.status == Status::Closed;
         let before = std::mem::take(&mut self.sums_before);
         let due_before = |money: Money| before.iter().find(|sum| sum.money.fact == money.fact).map(|sum| sum.due);
         if let Some(debt) = &mut self.account.debt {
-            debt.sums.set_due(|sum| if is_closed { sum.amount } else { due_before(sum.money).unwrap_or_default() });
+            debt.sums.set_due(|sum| due_before(sum.money).unwrap_or_default());
         }
+        self.account.mark_due_if_closed();
     }
 
     /// From when the books are to be worked out again.
@@ -133,10 +164,11 @@ impl<'a> Fold<'a> {
         news.came.iter().for_each(|(money, _)| from(money.day));
         news.since.into_iter().for_each(&mut from);
         let has_sums = !self.account.sums().is_empty();
+        let met_at = self.account.met_at();
         for bill in self.account.bills() {
             let is_unissued = !bill.is_issued() && bill.issued_at <= self.now.at && !bill.net().is_zero();
             // What is free meets it from the moment at which it was issued.
-            if is_unissued || has_sums && bill.is_issued() && bill.is_open() {
+            if is_unissued || has_sums && bill.is_issued() && bill.issued_at >= met_at {
                 from(bill.issued_at.plus(-1));
             }
         }
@@ -192,17 +224,27 @@ impl<'a> Fold<'a> {
         let mut money: BTreeMap<Lsn, (Money, Yen)> = BTreeMap::new();
         let mut put = |of: Money, amount: Yen| money.entry(of.fact).or_insert((of, Yen::ZERO)).1 += amount;
         let mut freed = BTreeSet::new();
+        let has_sums = !self.account.sums().is_empty();
+        let met_at = self.account.met_at();
         let now = self.now.at;
         if self.account.month.is_some_and(|open| Bill::of_month(&open).issued_at <= now) {
             self.account.close_month();
         }
         for bill in self.account.debt.iter_mut().flat_map(|debt| &mut debt.bills) {
             let is_new = bill.issued_at > from || !bill.is_issued();
-            if is_new && bill.issued_at <= now && !bill.net().is_zero() {
-                moments.push(Moment { at: bill.issued_at, what: What::Issued(bill.key) });
+            // Beside one of before, which has taken what it could, an older version may have left money.
+            if has_sums && bill.is_issued() && bill.issued_at < met_at && bill.is_open() {
+                moments.push(Moment { at: now, what: What::Issued(bill.key, Lsn(0)) });
             }
-            for posted in bill.damages.iter().filter(|posted| posted.at > from || posted.fact == Money::OWN) {
-                moments.push(Moment { at: posted.at, what: What::Damages(bill.key, posted.fact) });
+            if is_new && bill.issued_at <= now && !bill.principal_at_issue().is_zero() {
+                moments.push(Moment { at: bill.issued_at, what: What::Issued(bill.key, bill.issued_by) });
+            }
+            let is_later = |posted: &Posted| posted.at > from;
+            if bill.damages.iter().any(is_later) {
+                let key = bill.key;
+                let later = bill.damages.iter().copied().filter(is_later);
+                moments.extend(later.map(|posted| Moment { at: posted.at, what: What::Damages(key, posted) }));
+                Arc::make_mut(bill).damages.retain(|posted| !is_later(posted));
             }
             let later = bill.changes.later(from.plus(-1)).iter();
             let refunds = later.filter(|change| change.kind == ChangeKind::Refunded);
@@ -221,9 +263,13 @@ impl<'a> Fold<'a> {
         let is_later = |paid: &PaidOut| paid.at > from && paid.money.is_known();
         for paid in debt.paid_out.iter().filter(|paid| is_later(paid)) {
             put(paid.money, paid.amount);
-            match moments.last_mut() {
-                Some(Moment { what: What::PaidOut(payout, sum), .. }) if *payout == paid.payout => *sum += paid.amount,
-                _ => moments.push(Moment { at: paid.at, what: What::PaidOut(paid.payout, paid.amount) }),
+            let is_next = |moment: &Moment| !matches!(moment.what, What::PaidOut(fact, _) if fact == paid.payout);
+            if moments.last().is_none_or(is_next) {
+                moments.push(Moment { at: paid.at, what: What::PaidOut(paid.payout, Payout::default()) });
+            }
+            if let Some(Moment { what: What::PaidOut(_, payout), .. }) = moments.last_mut() {
+                payout.due.push((paid.money, paid.due));
+                payout.other += paid.amount - paid.due;
             }
         }
         debt.paid_out.retain(|paid| !is_later(paid));
@@ -240,25 +286,40 @@ impl<'a> Fold<'a> {
         moments
     }
 
-    fn play(&mut self, Moment { at, what }: Moment) {
-        let then = if at < self.now.at { Now::at(at) } else { *self.now };
+    fn play(&mut self, moment: Moment) {
+        let (_, upto) = moment.place();
+        let Moment { at, what } = moment;
+        let now = if at < self.now.at { Now::at(at) } else { *self.now };
+        let then = Then { now, upto };
         match what {
-            What::Issued(key) => {
+            What::Issued(key, _) => {
                 self.issue(key);
                 self.meet(key, &then);
             }
             What::Came(money, amount) => self.place(money, amount, &then),
             What::Refunded(key, money) => self.free(key, money, &then),
-            What::Damages(key, fact) => {
-                self.cut_damages(key, fact, &then);
+            What::Damages(key, posted) => {
+                self.post_damages(key, posted, &then);
                 self.meet(key, &then);
             }
-            What::PaidOut(payout, amount) => {
-                let debt = self.account.debt_mut();
-                for (money, amount) in debt.sums.take_oldest(amount) {
-                    debt.pay_out(PaidOut { money, amount, at, payout });
-                }
-            }
+            What::PaidOut(fact, payout) => self.pay_out(fact, &payout, at),
+        }
+    }
+
+    /// A payout stays as it was made. What of it was owed in cash is of the same sums, as far as they are free.
+    fn pay_out(&mut self, fact: Lsn, payout: &Payout, at: Millis) {
+        let debt = self.account.debt_mut();
+        let mut parts = Vec::new();
+        let mut other = payout.other;
+        for (money, amount) in &payout.due {
+            let due = debt.sums.find(*money).map_or(Yen::ZERO, |sum| sum.amount).min(*amount);
+            debt.sums.take(*money, due, Yen::ZERO);
+            parts.push((*money, due, due));
+            other += *amount - due;
+        }
+        parts.extend(debt.sums.take_oldest(other).into_iter().map(|(money, amount)| (money, amount, Yen::ZERO)));
+        for (money, amount, due) in parts.into_iter().filter(|(_, amount, _)| !amount.is_zero()) {
+            debt.pay_out(PaidOut { money, amount, due, at, payout: fact });
         }
     }
 
@@ -274,10 +335,10 @@ impl<'a> Fold<'a> {
     }
 
     /// What is free meets a bill, the oldest money first.
-    fn meet(&mut self, key: BillKey, then: &Now) {
+    fn meet(&mut self, key: BillKey, then: &Then) {
         let sums: Vec<Sum> = self.account.sums().to_vec();
         for Sum { money, amount, .. } in sums {
-            let left = self.put_on(key, money, amount, then);
+            let left = self.put_on(key, (money, amount), Line::FEES_FIRST, then);
             self.account.debt_mut().sums.take(money, amount - left, Yen::ZERO);
             if !left.is_zero() {
                 return;
@@ -286,15 +347,17 @@ impl<'a> Fold<'a> {
     }
 
     /// Money meets the bills that stand, the oldest due date first; the rest is free.
-    fn place(&mut self, money: Money, amount: Yen, then: &Now) {
+    fn place(&mut self, money: Money, amount: Yen, then: &Then) {
+        // Later, as credit, it is like any other.
+        let lines = if money.on_old_slip { Line::PRINCIPAL_FIRST } else { Line::FEES_FIRST };
         let mut left = amount;
         for place in self.covered..self.order.len() {
             let Some((_, key)) = self.order.get(place).copied().filter(|_| !left.is_zero()) else { break };
-            let stands = |bill: &Bill| bill.is_issued() && bill.issued_at <= then.at;
+            let stands = |bill: &Bill| bill.is_issued() && (bill.issued_at, bill.issued_by) <= (then.now.at, then.upto);
             if !self.account.listed_bill(key).is_some_and(stands) {
                 continue;
             }
-            left = self.put_on(key, money, left, then);
+            left = self.put_on(key, (money, left), lines, then);
             // With money left, it has taken all that it takes: its principal is paid, so no later fee day adds to it.
             if place == self.covered && !left.is_zero() {
                 self.covered += 1;
@@ -306,9 +369,8 @@ impl<'a> Fold<'a> {
     }
 
     /// Puts money on one bill, as far as it goes; what is left is given back. What is owed is judged as of then.
-    fn put_on(&mut self, key: BillKey, money: Money, amount: Yen, then: &Now) -> Yen {
+    fn put_on(&mut self, key: BillKey, (money, amount): (Money, Yen), order: [Line; 4], then: &Then) -> Yen {
         let Some(owed) = self.owed(key, then) else { return amount };
-        let order = if money.on_old_slip { Line::PRINCIPAL_FIRST } else { Line::FEES_FIRST };
         let mut left = amount;
         let mut lines = Lines::default();
         for line in order {
@@ -317,53 +379,51 @@ impl<'a> Fold<'a> {
             left -= part;
         }
         if lines != Lines::default() {
-            let change = Change { at: then.at, kind: ChangeKind::Paid, money, lines };
+            let change = Change { at: then.now.at, kind: ChangeKind::Paid, money, lines };
             self.account.bill_mut(key).changes.add(change);
         }
         left
     }
 
     /// What is owed on a bill at a moment; none of one that was paid before it was late.
-    fn owed(&self, key: BillKey, then: &Now) -> Option<Lines> {
+    fn owed(&self, key: BillKey, then: &Then) -> Option<Lines> {
         let by = self.by();
         let bill = self.account.listed_bill(key)?;
         let paid = bill.paid();
-        let is_paid = || bill.net_at(then.at) <= paid.principal && bill.fee.is_some_and(|fee| fee <= paid.bill_fee);
-        if then.date <= bill.due? && is_paid() {
+        let charged = bill.charged_until(&by, &then.now, then.upto);
+        let owed = charged.minus_or_zero(&paid);
+        if then.now.date <= bill.due? && owed == Lines::default() {
             return None;
         }
-        let late_fees = self.late_fees(bill, then).iter().map(|late| late.amount).sum();
-        let charged = Lines { late_fees, ..bill.lines_but_late_fees(&by, then) };
-        Some(charged.minus_or_zero(&paid))
+        let late_fees = self.late_fees(bill, &then.now).iter().map(|late| late.amount).sum();
+        Some(Lines { late_fees, ..charged }.minus_or_zero(&paid))
     }
 
     /// A refund took a part of a bill away: what had been paid of it is free.
-    fn free(&mut self, key: BillKey, money: Money, then: &Now) {
+    fn free(&mut self, key: BillKey, money: Money, then: &Then) {
         let by = self.by();
         let Some(bill) = self.account.listed_bill(key) else { return };
-        let over = bill.paid().minus_or_zero(&bill.lines_but_late_fees(&by, then));
+        let over = bill.paid().minus_or_zero(&bill.charged_until(&by, &then.now, then.upto));
         self.take_off(key, money, Lines { late_fees: Yen::ZERO, damages: Yen::ZERO, ..over }, then);
     }
 
-    fn take_off(&mut self, key: BillKey, money: Money, lines: Lines, then: &Now) {
+    fn take_off(&mut self, key: BillKey, money: Money, lines: Lines, then: &Then) {
         if lines != Lines::default() {
-            let change = Change { at: then.at, kind: ChangeKind::Freed, money, lines };
+            let change = Change { at: then.now.at, kind: ChangeKind::Freed, money, lines };
             self.account.bill_mut(key).changes.add(change);
             self.place(money, lines.total(), then);
         }
     }
 
     /// Damages are posted at most as far as they had accrued. Afterwards money may be owed again on a bill that was paid.
-    fn cut_damages(&mut self, key: BillKey, fact: Lsn, then: &Now) {
+    fn post_damages(&mut self, key: BillKey, posted: Posted, then: &Then) {
         self.covered = 0;
         let by = self.by();
         let Some(bill) = self.account.listed_bill(key) else { return };
-        let is_it = |posted: &Posted| posted.fact == fact;
-        let before = bill.damages.iter().take_while(|posted| !is_it(posted)).map(|posted| posted.amount).sum();
-        let most = bill.damages_accrued(&by, then).minus_or_zero(before);
-        if bill.damages.iter().any(|posted| is_it(posted) && posted.amount > most) {
-            let damages = &mut self.account.bill_mut(key).damages;
-            damages.iter_mut().filter(|posted| is_it(posted)).for_each(|posted| posted.amount = most);
+        let most = bill.damages_accrued(&by, &then.now).minus_or_zero(bill.damages_posted());
+        let amount = posted.amount.min(most);
+        if !amount.is_zero() {
+            self.account.bill_mut(key).damages.push(Posted { amount, ..posted });
         }
     }
 
@@ -393,7 +453,8 @@ impl<'a> Fold<'a> {
         let over = |bill: &Arc<Bill>| Some((bill.key, bill.overpaid(&by, self.now)));
         let over: Vec<_> = self.account.listed_bills().iter().filter(is_old).filter_map(over).collect();
         for (key, lines) in over {
-            self.take_off(key, Money::unknown(self.now.at), lines, self.now);
+            let then = Then { now: *self.now, upto: Money::OWN };
+            self.take_off(key, Money::unknown(self.now.at), lines, &then);
         }
     }
 }

@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::bill::{Bill, Change, ChangeKind, LateFee};
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines, PaymentMethod};
 use crate::domain::model::policy::Policy;
@@ -52,18 +53,26 @@ impl Bill {
 
     /// Charged in months that have a bill, and waived if refunds bring its principal to zero by its due date.
     pub fn bill_fee(&self, rules: &BillRules<'_>, now: &Now) -> Yen {
-        let fee = match (self.fee, self.key) {
+        self.charged_until(rules, now, Lsn(u64::MAX)).bill_fee
+    }
+
+    /// Principal, bill fee and posted damages as charged less refunds, as they were at `now`; of the refunds of that very
+    /// moment, those up to a record.
+    pub fn charged_until(&self, rules: &BillRules<'_>, now: &Now, upto: Lsn) -> Lines {
+        let refunded = self.changes.refunds_until(now.at, upto).map(|refund| refund.lines.principal).sum();
+        let principal = self.principal_at_issue() - refunded;
+        let mut bill_fee = match (self.fee, self.key) {
             (Some(fee), _) => fee,
             (None, BillKey::Month(month)) if month < now.month => rules.terms.billing.fee(self.method(rules)),
             (None, _) => Yen::ZERO,
         };
-        if fee.is_zero() || !self.net_at(now.at).is_zero() {
-            return fee;
+        if principal.is_zero() && !bill_fee.is_zero() {
+            let latest = self.changes.refunds_until(now.at, upto).next_back();
+            if latest.is_none_or(|latest| latest.at.date() <= self.due(rules)) {
+                bill_fee = Yen::ZERO;
+            }
         }
-        let refunds = self.changes.iter().take_while(|change| change.at <= now.at);
-        let latest = refunds.filter(|change| change.kind == ChangeKind::Refunded).last();
-        let in_time = latest.is_none_or(|latest| latest.at.date() <= self.due(rules));
-        if in_time { Yen::ZERO } else { fee }
+        Lines { principal, bill_fee, late_fees: Yen::ZERO, damages: self.damages_posted_by(now.at) }
     }
 
     /// The late fees of every fee day up to `now` on which principal was open. A posted one is what it was posted as;
@@ -95,6 +104,18 @@ impl Bill {
         charged
     }
 
+    /// Whether money was put on it after a day on which a late fee is due that was not posted, or the other way round.
+    pub fn is_paid_beside_a_fee(&self, rules: &BillRules<'_>, now: &Now) -> bool {
+        let (Some(due), Some(last)) = (self.due, self.changes.as_slice().last()) else { return false };
+        if last.at.day() <= due.day() || now.date <= due {
+            return false;
+        }
+        let fees = self.late_fees(rules, now);
+        let differ = fees.iter().filter(|late| !self.late_fees.contains(late));
+        let differ = differ.chain(self.late_fees.iter().filter(|late| !fees.contains(late)));
+        differ.into_iter().any(|late| late.date.start() <= last.at)
+    }
+
     /// The sum over the late days up to `today` of that day's opening principal × rate / 365, floored once.
     fn damages_by(&self, due: Date, today: Date, lateness: &Lateness) -> Yen {
         if today <= due {
@@ -123,11 +144,9 @@ impl Bill {
         Lines { late_fees: self.late_fee_sum(rules, now), ..self.lines_but_late_fees(rules, now) }
     }
 
-    /// The same with no late fees, for those who judge them otherwise; as they were at `now`.
+    /// The same with no late fees, for those who judge them otherwise.
     pub fn lines_but_late_fees(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
-        let principal = self.net_at(now.at);
-        let bill_fee = self.bill_fee(rules, now);
-        Lines { principal, bill_fee, late_fees: Yen::ZERO, damages: self.damages_posted_by(now.at) }
+        self.charged_until(rules, now, Lsn(u64::MAX))
     }
 
     /// What is still owed of each line.
@@ -140,7 +159,7 @@ impl Bill {
         let paid = self.paid();
         // Without a payment of fees only the principal can be too much.
         if paid.total() == paid.principal {
-            let principal = paid.principal.minus_or_zero(self.net_at(now.at));
+            let principal = paid.principal.minus_or_zero(self.net());
             return Lines { principal, ..Lines::default() };
         }
         paid.minus_or_zero(&self.lines(rules, now))

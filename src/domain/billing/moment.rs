@@ -2,12 +2,13 @@
 //! damages have accrued, and provisional news of a payment stops them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::account::Account;
 use super::bill::Bill;
 use super::fold::{Fold, News};
 use super::lateness::{BillRules, Rules};
-use super::notes::Pending;
+use super::notes::{Notes, Pending};
 use super::sums::Money;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
@@ -29,13 +30,19 @@ pub struct BillAt {
 }
 
 impl Account {
-    /// The account as it is at `now`: bills that have closed since its last fact are issued, and credit has met them.
+    /// The account as it is at `now`: bills that have closed since its last fact are issued, credit has met what is owed,
+    /// and late fees that provisional news has held up, or holds up, are where they belong.
     pub fn as_of(&self, now: &Now, rules: Rules<'_>) -> Cow<'_, Self> {
         let owes = || self.owes_a_closed_month(now) || self.listed_bills().iter().any(|bill| bill.is_open());
-        if self.sums().is_empty() || !owes() {
+        let by = self.bill_rules(rules);
+        let has_news = !self.pending().is_empty();
+        let is_paid_otherwise =
+            |bill: &Arc<Bill>| has_news && !bill.late_fees.is_empty() || bill.is_paid_beside_a_fee(&by, now);
+        if (self.sums().is_empty() || !owes()) && !self.listed_bills().iter().any(is_paid_otherwise) {
             return Cow::Borrowed(self);
         }
-        let mut fold = Fold::new(self.clone(), now, rules, None);
+        let as_if = self.as_if_paid(&News::default(), now, rules);
+        let mut fold = Fold::new(self.clone(), now, rules, as_if.as_ref());
         fold.run(&News::default());
         Cow::Owned(fold.account)
     }
@@ -97,7 +104,8 @@ impl Account {
             drop(judged);
             BillAt { due, method, charged, owed, accrued, is_overdue, bill }
         };
-        let kept = present.bills().filter(|bill| !bill.is_over(now.date));
+        let news_from = self.notes().and_then(Notes::news_from);
+        let kept = present.bills().filter(|bill| !bill.is_over(now.date, news_from));
         // Put in order by their keys: a bill is large, and a thousand are moved by nobody for nothing.
         let mut order: Vec<_> = kept.map(|bill| (bill.due(&by), bill.key)).collect();
         order.sort_unstable();

@@ -15,6 +15,13 @@ pub struct Notes {
     pub slips: Vec<Slip>,
 }
 
+impl Notes {
+    /// From when the oldest provisional news counts, run out or not: it may still turn out final.
+    pub fn news_from(&self) -> Option<Millis> {
+        self.pending.iter().map(|pending| pending.paid_at).min()
+    }
+}
+
 /// Provisional news of a payment: it lifts the block and stops fees, and gives room only when it is final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
@@ -55,6 +62,10 @@ pub enum Cause {
     },
     /// Provisional news of a payment became final; its id is that of the news.
     Final(Payment),
+    /// It did not come, and what the news had held up is charged. Where nothing was, it is a [`Note::Withdrawn`].
+    Withdrawn {
+        id: OfficeId,
+    },
 }
 
 /// Money from a customer.

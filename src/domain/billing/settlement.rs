@@ -239,6 +239,9 @@ impl Account {
             let bill = self.bill_mut(counted.bill);
             (bill.counted, bill.lost) = (true, counted.lost.map(Box::new));
         }
+        if let Some(debt) = self.debt.as_mut().filter(|_| !books.is_empty()) {
+            debt.met_at = now.at;
+        }
         for step in &books.steps {
             self.profile.rung = step.to;
         }
@@ -295,7 +298,8 @@ impl Account {
             Place::PayoutDue => self.debt_mut().sums.add(money, amount, amount),
             Place::PaidOut { at, payout } => {
                 let payout = if payout == Money::OWN { lsn } else { payout };
-                self.debt_mut().pay_out(PaidOut { money, amount, at, payout });
+                let due = if from == Place::PayoutDue { amount } else { Yen::ZERO };
+                self.debt_mut().pay_out(PaidOut { money, amount, due, at, payout });
             }
             Place::Received | Place::Refund => {}
         }

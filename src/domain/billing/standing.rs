@@ -83,11 +83,10 @@ impl Account {
 
     /// The oldest due date that has passed with principal unpaid. Provisional news of a payment counts, as does credit.
     pub fn overdue_since(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
-        let overdue = self.overdue_as_it_stands(now, rules)?;
+        let overdue = self.as_of(now, rules).overdue_as_it_stands(now, rules)?;
         match self.as_if_paid(&News::default(), now, rules) {
             Some(as_if) => as_if.overdue_as_it_stands(now, rules),
-            None if self.sums().is_empty() => Some(overdue),
-            None => self.as_of(now, rules).overdue_as_it_stands(now, rules),
+            None => Some(overdue),
         }
     }
 

@@ -11,7 +11,7 @@ pub struct Money {
     pub fact: Lsn,
     /// Its own day: when the customer paid it, else when it was freed.
     pub day: Millis,
-    /// It came on an old slip: on a bill it settles principal first.
+    /// It came on an old slip: on the bills that it meets then it settles principal first.
     pub on_old_slip: bool,
 }
 
@@ -74,6 +74,8 @@ impl Sum {
 pub struct PaidOut {
     pub money: Money,
     pub amount: Yen,
+    /// Of `amount`: was owed to the customer in cash before.
+    pub due: Yen,
     pub at: Millis,
     /// The record of the payout.
     pub payout: Lsn,
@@ -120,7 +122,7 @@ impl Sums {
     pub fn take(&mut self, money: Money, amount: Yen, due: Yen) {
         if let Some(sum) = self.0.iter_mut().find(|sum| sum.money.fact == money.fact) {
             sum.amount -= amount;
-            sum.due -= due;
+            sum.due = sum.due.minus_or_zero(due).min(sum.amount);
         }
         self.0.retain(|sum| !sum.amount.is_zero());
     }

@@ -89,8 +89,8 @@ impl<'a> Found<'a> {
         // Of two facts, which an older version let happen, the one that this call made.
         let is_repaid = |event: &Event| matches!(event, Event::Settled { cause: Cause::Repayment(_), .. });
         let own = matches!(told, Instruction::Repay { .. }).then(|| self.find(is_repaid)).flatten();
-        let came = own.or_else(|| self.find(|event| matches!(event, Event::Settled { .. })));
-        let withdrawn = self.find(|event| matches!(event, Event::Noted { note: Note::Withdrawn { .. }, .. }));
+        let came = own.or_else(|| self.find(|event| matches!(event, Event::Settled { .. }) && !is_withdrawn(event)));
+        let withdrawn = self.find(is_withdrawn);
         let expected = self.find(|event| matches!(event, Event::Noted { note: Note::Pending { .. }, .. }));
         match (told, came, withdrawn, expected) {
             (Instruction::Withdraw { .. }, Some(_), ..) => Err(Refusal::PaymentFinal),
@@ -113,6 +113,13 @@ impl<'a> Found<'a> {
             (_, None, None, None) => Ok(Claim::New),
         }
     }
+}
+
+fn is_withdrawn(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Noted { note: Note::Withdrawn { .. }, .. } | Event::Settled { cause: Cause::Withdrawn { .. }, .. }
+    )
 }
 
 fn pending(event: &Event) -> Option<Pending> {

@@ -117,7 +117,7 @@ impl<'a> Office<'a> {
                 Ok(self.note(Note::Pending { id, amount, paid_at, expires_at }))
             }
             // Also where nothing was heard before: the news may come in any order.
-            Instruction::Withdraw { id, .. } => Ok(self.note(Note::Withdrawn { id })),
+            Instruction::Withdraw { id, .. } => self.withdrawn(id),
             Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount),
             Instruction::PayOut { id, amount } => self.payout(id, amount),
             Instruction::Block { id, ref reason } => {
@@ -161,6 +161,17 @@ impl<'a> Office<'a> {
         self.settled(draft, cause)
     }
 
+    fn withdrawn(&self, id: OfficeId) -> Result<Event, Refusal> {
+        let mut draft = self.state.draft(self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
+        draft.forget_pending(id);
+        draft.catch_up();
+        let (books, _) = draft.finish();
+        if books.is_empty() {
+            return Ok(self.note(Note::Withdrawn { id }));
+        }
+        Ok(Event::Settled { cause: Cause::Withdrawn { id }, books: Box::new(books) })
+    }
+
     fn settled(&self, draft: Draft<'_>, cause: Cause) -> Result<Event, Refusal> {
         let (books, account) = draft.finish();
         let bounds = &self.state.settings.bounds;
@@ -178,10 +189,10 @@ impl<'a> Office<'a> {
 
     fn damages(&self, id: OfficeId, month: Month, amount: Yen) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
-        let by = draft.account.bill_rules(self.rules);
         let key = BillKey::Month(month);
-        let bill = draft.account.bill(key).filter(|bill| bill.is_issued()).ok_or(Refusal::BillUnknown)?;
-        let left = bill.damages_accrued(&by, self.now).minus_or_zero(bill.damages_posted());
+        let bills = draft.account.bills_at(self.now, self.rules);
+        let at = bills.iter().find(|at| at.bill.key == key && at.bill.is_issued()).ok_or(Refusal::BillUnknown)?;
+        let left = at.accrued.minus_or_zero(at.bill.damages_posted());
         if amount > left {
             return Err(Refusal::OverDamages { left });
         }

@@ -15,6 +15,7 @@ impl Account {
             Event::CustomerSet { profile, .. } => {
                 self.set_payment_method(profile.payment_method, now.month);
                 self.profile.clone_from(profile);
+                self.mark_due_if_closed();
             }
             Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
                 (self.codes_issued, self.live_code) = (issued.counter, Some(issued.handle));
@@ -27,7 +28,7 @@ impl Account {
                 self.record.unbought();
                 self.tidy(now.date);
             }
-            Event::Captured(captured) => self.captured(captured, now),
+            Event::Captured(captured) => self.captured(captured, lsn, now),
             Event::Refunded(refund) => {
                 self.settle(&refund.books, Some(Back::Refunded(refund.purchase(), refund.counts_from(now))), lsn, now);
                 self.tidy(now.date);
@@ -65,15 +66,15 @@ impl Account {
             Some(expires_at) => self.debt_mut().holds.push(Hold { order, channel, amount, expires_at }),
             None => {
                 let purchase = Purchase { order, channel, amount, month: approval.month, at: now.at };
-                self.charge(&purchase, approval.due);
+                self.charge(&purchase, approval.due, lsn);
             }
         }
     }
 
-    fn captured(&mut self, captured: &Captured, now: &Now) {
+    fn captured(&mut self, captured: &Captured, lsn: Lsn, now: &Now) {
         let &Captured { order, channel, amount, month, due, .. } = captured;
         self.debt_mut().holds.retain(|hold| hold.order != order);
-        self.charge(&Purchase { order, channel, amount, month, at: now.at }, due);
+        self.charge(&Purchase { order, channel, amount, month, at: now.at }, due, lsn);
         self.tidy(now.date);
     }
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::State;
 use crate::domain::billing::account::Account;
+use crate::domain::billing::notes::Notes;
 use crate::domain::model::code::Code;
 use crate::domain::model::order::Order;
 use crate::domain::model::time::Millis;
@@ -52,13 +53,14 @@ impl State {
             account;
         let live = live_code.map(crate::domain::model::ids::Handle::get);
         let sums = account.sums();
+        let news_from = account.notes().and_then(Notes::news_from);
         write!(out, "customer {id} {profile:?} {record:?} codes {codes_issued} live {live:?} ")?;
         // Ledgers older than the kinds of slips do not have them, and a slip is soon over.
         let mut notes = account.notes().cloned();
         notes.iter_mut().flat_map(|notes| &mut notes.slips).for_each(|slip| slip.kind = None);
         write!(out, "sums {sums:?} {notes:?} ")?;
         // In one order, whether a month is still one sum or a bill.
-        let mut bills: Vec<_> = account.bills().filter(|bill| !bill.is_over(now.date())).collect();
+        let mut bills: Vec<_> = account.bills().filter(|bill| !bill.is_over(now.date(), news_from)).collect();
         bills.sort_by_key(|bill| bill.key);
         let mut holds = account.holds().to_vec();
         holds.sort_by_key(|hold| hold.order);

@@ -98,7 +98,7 @@ fn moved(cause: &Cause) -> u64 {
     match cause {
         Cause::Repayment(payment) | Cause::Final(payment) => payment.amount.get(),
         Cause::Payout { amount, .. } | Cause::Damages { amount, .. } => amount.get(),
-        Cause::Calendar => 0,
+        Cause::Calendar | Cause::Withdrawn { .. } => 0,
     }
 }
 
@@ -234,6 +234,7 @@ mod tests {
             (Cause::Calendar, 0),
             (Cause::Repayment(payment), 700),
             (Cause::Final(payment), 700),
+            (Cause::Withdrawn { id }, 0),
             (Cause::Payout { id, amount }, 700),
             (Cause::Damages { id, month, amount }, 700),
         ] {

@@ -77,6 +77,7 @@ impl Event {
                 Cause::Damages { id, .. } => (books.customer, ReceiptKind::Damages, *id),
                 Cause::Payout { id, .. } => (books.customer, ReceiptKind::Payout, *id),
                 Cause::Final(payment) => (books.customer, ReceiptKind::Ending, payment.id),
+                Cause::Withdrawn { id } => (books.customer, ReceiptKind::Ending, *id),
             },
             Self::Noted { customer, note } => match note {
                 Note::Pending { id, .. } => (*customer, ReceiptKind::Pending, *id),

@@ -347,6 +347,7 @@ fn settled_json(cause: &Cause, books: &Settlement, name: Namer<'_>) -> (&'static
             ("damages_posted", facts)
         }
         Cause::Payout { id, amount } => ("paid_out", json!({ "payout_id": id, "amount": amount })),
+        Cause::Withdrawn { id } => ("payment_withdrawn", json!({ "payment_id": id })),
     };
     let books = json!({ "customer_id": name.customer(books.customer), "books": books_json(books, name.bills) });
     (kind, merged(facts, books))

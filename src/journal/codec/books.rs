@@ -12,11 +12,13 @@ use crate::domain::model::customer::Record;
 use crate::domain::model::ids::OfficeId;
 use crate::domain::model::order::{Applied, AppliedTo};
 use crate::domain::model::payment::{BillKey, Line, Lines, SlipKind};
+use crate::domain::model::time::Millis;
 
 /// What lies beside a customer's bills, as the ledger keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dossier {
     pub sums: Vec<Sum>,
+    pub met_at: Millis,
     pub paid_out: Vec<PaidOut>,
     pub notes: Notes,
 }
@@ -26,6 +28,7 @@ impl Dossier {
         let Some(debt) = debt else { return Self::default() };
         Self {
             sums: debt.sums.as_slice().to_vec(),
+            met_at: debt.met_at,
             paid_out: debt.paid_out.clone(),
             notes: debt.notes.as_deref().cloned().unwrap_or_default(),
         }
@@ -95,15 +98,16 @@ records! {
     Posted { fact, at, amount }
     Lost { from, to, before, after }
     Bill {
-        key, billed_by, due, fee, is_fee_waived, issued_at, purchases, late_fees, damages, counted, lost,
+        key, billed_by, due, fee, is_fee_waived, issued_at, issued_by, purchases, late_fees, damages, counted,
+        lost,
     } - { changes }
     Sum { money, amount, due }
-    PaidOut { money, amount, at, payout }
+    PaidOut { money, amount, due, at, payout }
     Record { on_time_bills, purchases, months_active, latest }
     Pending { id, amount, paid_at, expires_at }
     Slip { number, amount, expires_at, kind }
     Notes { pending, blocks, slips }
-    Dossier { sums, paid_out, notes }
+    Dossier { sums, met_at, paid_out, notes }
     Transfer { money, from, to, amount }
     Counted { bill, on_time, lost }
     LadderStep { from, to, why, policy }
@@ -141,6 +145,7 @@ choices! {
         3 = Damages { id, month, amount },
         4 = Payout { id, amount },
         5 = Final(payment),
+        6 = Withdrawn { id },
     }
     Note {
         1 = Pending { id, amount, paid_at, expires_at },
@@ -160,7 +165,6 @@ choices! {
 #[cfg(test)]
 pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settlement {
     use crate::domain::model::ids::Lsn;
-    use crate::domain::model::time::Millis;
     let old = super::old_books::example(customer);
     let (at, bill) = (Millis(1_795_423_500_000), BillKey::Np(Lsn(5)));
     let money = Money { fact: Lsn(6), day: Millis(1_795_423_400_000), on_old_slip: true };
@@ -184,14 +188,12 @@ pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settle
 
 #[cfg(test)]
 pub(crate) fn payment() -> Payment {
-    use crate::domain::model::time::Millis;
     let id = OfficeId::new("P-1").unwrap();
     Payment { id, amount: 300.into(), paid_at: Millis(1_795_423_400_000), slip: Some(123_456_789_012) }
 }
 
 #[cfg(test)]
 pub(crate) fn note() -> Note {
-    use crate::domain::model::time::Millis;
     let id = OfficeId::new("N-1").unwrap();
     Note::Pending { id, amount: 300.into(), paid_at: Millis(1), expires_at: Millis(2) }
 }

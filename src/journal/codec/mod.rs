@@ -9,6 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::batch::TooLarge;
+use crate::domain::billing::notes::Cause;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::customer::{Identity, Limits, Profile, Status};
 use crate::domain::model::denial::Reason;
@@ -37,7 +38,7 @@ pub struct BadEvent(&'static str);
 /// that were appended until then are the caller's to take away.
 pub fn encode(event: &Event, out: &mut Vec<u8>) -> Result<(), TooLarge> {
     match event {
-        Event::Settled { cause, books } if is_old(books) => {
+        Event::Settled { cause, books } if is_old(books) && !matches!(cause, Cause::Withdrawn { .. }) => {
             out.push(SETTLED);
             written(&OldSettled { cause: cause.clone(), books: books.as_ref().clone() }, out)
         }
@@ -597,7 +598,7 @@ mod tests {
             Event::HoldExpired(undone),
             Event::RecalledWhole(Box::new(order())),
             Event::Settled {
-                cause: crate::domain::billing::notes::Cause::Repayment(books::payment()),
+                cause: Cause::Repayment(books::payment()),
                 books: Box::new(old_books::example(customer)),
             },
             Event::Noted { customer, note: books::note() },
@@ -615,11 +616,15 @@ mod tests {
             Event::Recalled { order: Box::new(Order { refunds: None, ..order() }), refunds_made: 258 },
             Event::Refunded(Refunded { paid_at: Some(Millis(1_795_423_400_000)), ..refunded.clone() }),
             Event::Settled {
-                cause: crate::domain::billing::notes::Cause::Repayment(books::payment()),
+                cause: Cause::Repayment(books::payment()),
                 books: Box::new(books::example(customer)),
             },
             Event::Refunded(Refunded { books: Box::new(books::example(customer)), ..refunded }),
             Event::CancelledPaid { undone, books: Box::new(books::example(customer)) },
+            Event::Settled {
+                cause: Cause::Withdrawn { id: books::payment().id },
+                books: Box::new(books::example(customer)),
+            },
         ]
     }
 
