@@ -107,7 +107,7 @@ impl Place {
         }
     }
 
-    fn is_principal(self) -> bool {
+    pub fn is_principal(self) -> bool {
         matches!(self.line(), Some((_, Line::Principal)))
     }
 }
@@ -119,6 +119,12 @@ pub struct Transfer {
     pub from: Place,
     pub to: Place,
     pub amount: Yen,
+}
+
+impl Transfer {
+    pub fn is_out_of_principal(&self) -> bool {
+        self.from.is_principal() || self.from == Place::Refund
+    }
 }
 
 /// The ladder takes notice of a bill once: when its principal is paid; and again if news says that it was not late.
@@ -180,22 +186,19 @@ impl Settlement {
         }
     }
 
-    /// Principal that is no longer owed, where nothing went back to a shop.
-    pub fn principal_paid(&self) -> Yen {
-        self.principal_in(|_| true).minus_or_zero(self.principal_out())
+    /// What its own money did. A record of before money was told apart moved no other.
+    pub fn own(&self) -> impl Iterator<Item = &Transfer> {
+        self.transfers.iter().filter(|transfer| transfer.money.is_own() || !transfer.money.is_known())
     }
 
-    /// Money that was put on principal, of the transfers that are meant.
-    pub fn principal_in(&self, is_meant: impl Fn(&Transfer) -> bool) -> Yen {
-        let into = self.transfers.iter().filter(|transfer| transfer.to.is_principal() && is_meant(transfer));
-        into.map(|transfer| transfer.amount).sum()
+    /// Principal on which money was put.
+    pub fn principal_in(&self) -> Yen {
+        self.transfers.iter().filter(|transfer| transfer.to.is_principal()).map(|transfer| transfer.amount).sum()
     }
 
-    /// Money that had been put on principal and went elsewhere, also where the bill itself was let go since.
+    /// Principal from which money went elsewhere, also where the bill itself was let go since.
     pub fn principal_out(&self) -> Yen {
-        let is_out = |place: Place| place.is_principal() || place == Place::Refund;
-        let out = self.transfers.iter().filter(|transfer| is_out(transfer.from));
-        out.map(|transfer| transfer.amount).sum()
+        self.transfers.iter().filter(|transfer| transfer.is_out_of_principal()).map(|transfer| transfer.amount).sum()
     }
 
     pub fn is_empty(&self) -> bool {

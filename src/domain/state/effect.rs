@@ -3,6 +3,7 @@
 use super::State;
 use super::event::{Decided, Event, Outcome};
 use crate::domain::billing::notes::{Cause, Note};
+use crate::domain::billing::settlement::Settlement;
 use crate::domain::model::code::Code;
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
@@ -29,6 +30,12 @@ pub struct Effect {
 impl Effect {
     fn on(customer: CustomerIx) -> Self {
         Self { customer: Some(customer), ..Self::default() }
+    }
+
+    /// Money met bills, and so much principal went back to a shop.
+    fn settled(books: &Settlement, back: Yen) -> Self {
+        let removed = back + books.principal_in();
+        Self { added: books.principal_out(), removed, ..Self::on(books.customer) }
     }
 
     fn rules() -> Self {
@@ -68,18 +75,17 @@ impl Event {
                 Effect { removed: undone.amount, at_risk: undone.amount.get(), ..Effect::on(undone.customer) }
             }
             Self::CancelledPaid { undone, books } => {
-                let removed = (undone.amount + books.principal_in(|_| true)).minus_or_zero(books.principal_out());
-                Effect { removed, at_risk: undone.amount.get(), ..Effect::on(undone.customer) }
+                Effect { at_risk: undone.amount.get(), ..Effect::settled(books, undone.amount) }
             }
             // The goods are gone, and the hold would run out. It is never more than was authorized.
             Self::Captured(captured) => {
                 Effect { removed: captured.released, at_risk: captured.amount.get(), ..Effect::on(captured.customer) }
             }
             Self::Refunded(refund) => {
-                Effect { removed: refund.principal_gone(), at_risk: refund.amount.get(), ..Effect::on(refund.customer) }
+                Effect { at_risk: refund.amount.get(), ..Effect::settled(&refund.books, refund.amount) }
             }
             Self::Settled { cause, books } => {
-                Effect { removed: books.principal_paid(), at_risk: moved(cause), ..Effect::on(books.customer) }
+                Effect { at_risk: moved(cause), ..Effect::settled(books, Yen::ZERO) }
             }
         };
         // A slip shows nowhere on a code's phone.
@@ -212,6 +218,10 @@ mod tests {
             ("code of 19 digits", 0),
             ("recalled", 0),
             ("refund at a time", WHOLE),
+            ("repayment with its money", paid.unwrap()),
+            ("refund with its money", WHOLE),
+            ("cancel with its money", WHOLE),
+            ("withdrawn", 0),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {

@@ -283,13 +283,12 @@ impl Refunded {
     /// Money that it set free on the purchase's own bill, or that met no bill of its own.
     pub fn freed(&self) -> impl Iterator<Item = &Transfer> {
         let bill = self.purchase().bill();
-        let is_own = move |transfer: &&Transfer| match transfer.from {
+        let is_freed = move |transfer: &&Transfer| match transfer.from {
             Place::Freed { bill: on, .. } => on == bill,
             Place::Refund => true,
             _ => false,
         };
-        // A record of before money was told apart has freed no other.
-        self.books.transfers.iter().filter(is_own).filter(|transfer| transfer.money.is_own() || !transfer.money.is_known())
+        self.books.own().filter(is_freed)
     }
 
     /// Of the freed money, what had been paid of the purchase; the rest is a waived bill fee.
@@ -298,16 +297,12 @@ impl Refunded {
         self.freed().filter(|transfer| !is_fee(transfer.from)).map(|transfer| transfer.amount).sum()
     }
 
-    /// Room that came back: principal that is no longer owed, here or on another bill. What credit paid of a bill that
-    /// was issued with it is not the refund's doing.
+    /// Room that came back: principal that is no longer owed, here or on another bill that its money met.
     pub fn restored(&self) -> Yen {
-        let by_credit = self.books.principal_in(|transfer| transfer.from == Place::Credit);
-        self.principal_gone().minus_or_zero(by_credit)
-    }
-
-    /// By how much the customer's exposure is less than before.
-    pub fn principal_gone(&self) -> Yen {
-        (self.amount + self.books.principal_in(|_| true)).minus_or_zero(self.books.principal_out())
+        let met = self.books.own().filter(|transfer| transfer.to.is_principal() && transfer.from != Place::Credit);
+        let out = self.books.own().filter(|transfer| transfer.is_out_of_principal());
+        let met: Yen = met.map(|transfer| transfer.amount).sum();
+        (self.amount + met).minus_or_zero(out.map(|transfer| transfer.amount).sum())
     }
 
     pub fn purchase(&self) -> Purchase {

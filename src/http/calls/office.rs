@@ -83,15 +83,9 @@ struct Applied {
     lines: Lines,
 }
 
-/// How much of this fact's own money came to rest at places that are meant.
-fn came_to(books: &Settlement, is_meant: impl Fn(Place) -> bool) -> Yen {
-    let own = own_money(books).filter(|transfer| is_meant(transfer.to));
-    own.map(|transfer| transfer.amount).sum()
-}
-
-/// Money that came with the fact. A record of before money was told apart moved no other.
-fn own_money(books: &Settlement) -> impl Iterator<Item = &Transfer> {
-    books.transfers.iter().filter(|transfer| transfer.money.is_own() || !transfer.money.is_known())
+/// How much of this fact's own money came to rest at a place.
+fn came_to(books: &Settlement, place: Place) -> Yen {
+    books.own().filter(|transfer| transfer.to == place).map(|transfer| transfer.amount).sum()
 }
 
 /// Where some money came to rest, bill by bill.
@@ -195,9 +189,9 @@ async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, 
         repayment_id: payment.id,
         amount: payment.amount,
         paid_at: payment.paid_at,
-        applied: applied(own_money(books), &names)?,
-        credit: came_to(books, |place| place == Place::Credit),
-        payout_due: came_to(books, |place| place == Place::PayoutDue),
+        applied: applied(books.own(), &names)?,
+        credit: came_to(books, Place::Credit),
+        payout_due: came_to(books, Place::PayoutDue),
         also_moved: also_moved(books, &names)?,
         spendable: booked.spendable(asked)?,
         replayed: booked.replayed,

@@ -33,6 +33,7 @@ fn one_yen(history: &mut History, number: usize) {
 #[test]
 fn a_payment_on_a_bill_with_many_writes_no_more_than_the_first() {
     let mut history = History::new(106, 1_200);
+    history.calendar();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.db");
     let mut ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
