@@ -10,14 +10,11 @@ use super::acquirers::{Fingerprint, Known};
 use super::on_order::OrderMessage;
 use super::response::Response;
 use super::sale::input;
-use crate::code::Scan;
 use crate::domain::commands::reply::Reply;
-use crate::domain::commands::request::Request as Question;
 use crate::domain::model::ids::MerchantId;
 use crate::engine::bad_codes::{Entry, Source};
-use crate::engine::client::{Client, NoAnswer};
-use crate::engine::outlet::Outlet;
-use crate::engine::outlet::{Answered, Outcome};
+use crate::engine::client::Client;
+use crate::engine::outlet::{Answered, Outcome, Outlet};
 use crate::engine::sale;
 use crate::iso8583::frame::{Frame, Tpdu};
 use crate::iso8583::message::{Malformed, Message, pack};
@@ -211,8 +208,8 @@ impl Session {
         received: Instant,
     ) -> Asked {
         let parsed = Instant::now();
-        let (input, scan) = input(&self.link.client, request, sale, merchant)?;
-        let input = Arc::new(input);
+        let client = &self.link.client;
+        let (input, scan) = input(client, request, sale, merchant)?;
         let verified = Instant::now();
         let source = Source {
             key: known.number,
@@ -221,20 +218,17 @@ impl Session {
             merchant,
             terminal: request.terminal,
         };
-        let limiter = &self.link.client.bad_codes;
-        let entry = limiter.enter(source, &input.payer, verified);
         let deadline = received + self.link.options.deadline;
-        if matches!(scan, Scan::Old(_)) && !entry.is_shut() {
-            // Two questions: the record of its handle comes first.
-            let client = Arc::clone(&self.link.client);
-            let sale = sale::Sale { input, scan: Some(scan), deadline };
+        let sale = sale::Sale { input: Arc::new(input), scan: Some(scan), deadline };
+        let entry = client.enter(source, &sale, verified);
+        if sale.waits_for_record(&entry) {
+            let client = Arc::clone(client);
             self.tasks.spawn(async move { (number, Response::to_sale(&client.decide(sale, entry).await, &entry)) });
             return Ok(());
         }
-        let question = Question::Authorize { input, throttled: entry.is_shut(), sealed_by: scan.sealed_by() };
-        if let Err(shed) = self.link.client.inbox.submit_to(question, Some(deadline), &self.outlet, number) {
-            limiter.leave(&entry, None, verified);
-            return Err(NoAnswer::from(shed).into());
+        let question = sale.question(&entry);
+        if let Err(shed) = client.inbox.submit_to(question, Some(deadline), &self.outlet, number) {
+            return Err(Response::to_sale(&client.settled(&entry, Err(shed.into())), &entry));
         }
         if let Some(slot) = self.slot(number) {
             slot.entry = Some(entry);
@@ -254,9 +248,7 @@ impl Session {
             else {
                 continue;
             };
-            let answered = Client::answer(outcome);
-            let reply = answered.as_ref().ok().map(|answered| &answered.reply);
-            self.link.client.bad_codes.leave(entry, reply, Instant::now());
+            let answered = self.link.client.settled(entry, Client::answer(outcome));
             if let Ok(Answered { reply: Reply::Decision { .. }, stages, .. }) = &answered {
                 let times = [*parse, *verify, stages.queue, stages.decide, stages.journal];
                 for (stage, took) in Stage::ALL.into_iter().zip(times) {

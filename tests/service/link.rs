@@ -262,6 +262,39 @@ fn who_guesses_and_hangs_up_is_counted_too() {
     assert_eq!(said(&peer.ask(&sale(3, &bare(3), 100))), ("91", "9103"));
 }
 
+/// How often each stage of a decision was counted, and for how long in all.
+fn stages(client: &mut Client) -> [(u64, f64); 6] {
+    let page = client.get("ops", "/metrics").text;
+    ["parse", "verify", "queue", "decide", "journal", "answer"].map(|stage| {
+        let of = |what: &str| {
+            let name = format!("sokketsu_stage_seconds_{what}{{stage=\"{stage}\"}} ");
+            page.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0").to_owned()
+        };
+        (of("count").parse().expect("a count"), of("sum").parse().expect("seconds"))
+    })
+}
+
+#[test]
+fn a_decision_by_the_link_counts_its_stages_as_one_over_http_does() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::sandbox(data.path(), &["--iso8583", "127.0.0.1:0"]);
+    let (mut peer, mut client) = (Peer::to(server.iso8583.expect("a link")), server.client());
+    let shown = code(&mut client, "1001");
+    let good = sale(1, &shown, 100);
+    assert_eq!(peer.ask(&good).code(), "00");
+    let after_one = stages(&mut client);
+    assert!(after_one.iter().all(|(count, seconds)| *count == 1 && *seconds < 10.0), "{after_one:?}");
+    assert!(after_one.iter().map(|(_, seconds)| seconds).sum::<f64>() > 0.0, "{after_one:?}");
+    let order = json!({"order_id": "H-1", "code": shown, "amount": 100, "merchant": {"id": "mrc_konbini"}});
+    let denied = client.send("register", "POST", "/v1/authorizations", &order).json();
+    assert_eq!(denied["reason"], "code_used");
+    assert_eq!(stages(&mut client).map(|(count, _)| count), [2; 6]);
+    // Neither is a decision.
+    assert_eq!(peer.ask(&good.with(&[(4, "000000000101")])).get(44), "9400");
+    assert_eq!(peer.ask(&good.reversal(2)).code(), "00");
+    assert_eq!(stages(&mut client).map(|(count, _)| count), [2; 6]);
+}
+
 #[test]
 fn a_silent_peer_is_asked_and_a_dead_one_let_go() {
     let data = tempfile::tempdir().expect("a folder");

@@ -190,8 +190,8 @@ pub(crate) async fn authorize(asked: &Asked) -> Result<Answer, Problem> {
 
 /// Past the parsing: the limit on bad codes, the engine, the answer.
 async fn decide(asked: &Asked, source: Source<'_>, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
-    let entry = asked.edge.client.bad_codes.enter(source, &sale.input.payer, Instant::now());
     let client = Arc::clone(&asked.edge.client);
+    let entry = client.enter(source, &sale, Instant::now());
     let answered = if client.is_guessable(&sale) {
         // Who guesses and hangs up is counted too.
         let judged = spent::in_own_task(async move { client.decide(sale, entry).await });
