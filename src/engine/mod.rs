@@ -6,7 +6,7 @@
 //! changes threads nowhere. [`Engine`] drives them step by step, as a start and the tests do.
 //!
 //! The doors ask through [`client`]; [`sale`] is the way of a sale with its code, [`bad_codes`] slows those who send bad
-//! ones, [`readiness`] says whether anybody may ask, [`spent`] where the time of a call went.
+//! ones, [`readiness`] says whether anybody may ask, [`times`] where the time of a call goes.
 
 mod backlog;
 pub mod bad_codes;
@@ -23,7 +23,7 @@ pub mod readiness;
 pub mod recovery;
 pub mod sale;
 pub mod serve;
-pub mod spent;
+pub mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
