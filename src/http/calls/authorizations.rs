@@ -167,8 +167,7 @@ pub(crate) async fn authorize(asked: &Asked) -> Result<Answer, Problem> {
     let known = asked.known()?;
     let mut scan = None;
     let permit = |shop: &Shop, channel: Channel| {
-        known.caller.may_speak_for(&shop.id.0, shop.terminal_id.as_ref().map(|id| &id.0))?;
-        known.caller.may_sell_through(channel)?;
+        known.caller.may_sell(&shop.id.0, shop.terminal_id.as_ref().map(|id| &id.0), channel)?;
         times::parsed();
         Ok(())
     };

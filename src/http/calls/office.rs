@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::customers::{customer_id, rules};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::billing::settlement::{Pot, Settlement};
@@ -63,12 +62,12 @@ pub(crate) async fn instruct_with(
 
 impl Booked {
     fn spendable(&self, asked: &Asked) -> Result<Spendable, Problem> {
-        Ok(self.account.spendable(&self.now, rules(asked)?.by()))
+        Ok(self.account.spendable(&self.now, asked.edge.rules()?.by()))
     }
 
     /// Why a code would be refused now.
     fn blocked_by(&self, asked: &Asked) -> Result<Option<Reason>, Problem> {
-        Ok(self.account.blocked_by(Channel::InStore, &self.now, rules(asked)?.by()))
+        Ok(self.account.blocked_by(Channel::InStore, &self.now, asked.edge.rules()?.by()))
     }
 }
 
@@ -166,7 +165,7 @@ async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, 
 
 /// `POST /v1/customers/{customer_id}/repayments`
 pub(crate) async fn repay(asked: &Asked) -> Result<Answer, Problem> {
-    let customer = customer_id(asked)?;
+    let customer = asked.customer()?;
     let body: RepaymentBody = fields::read(&asked.body)?;
     let instruction = Instruction::Repay {
         id: body.repayment_id.0,
@@ -210,7 +209,7 @@ struct PendingShown {
 
 /// `POST /v1/customers/{customer_id}/payments-pending`
 pub(crate) async fn expect(asked: &Asked) -> Result<Answer, Problem> {
-    let customer = customer_id(asked)?;
+    let customer = asked.customer()?;
     let body: PendingBody = fields::read(&asked.body)?;
     let instruction = Instruction::Expect {
         id: body.payment_id.0,
@@ -269,7 +268,7 @@ pub(crate) async fn confirm(asked: &Asked) -> Result<Answer, Problem> {
     let amount = body.amount.map(|amount| Yen::new(amount.0));
     let paid_at = body.paid_at.map(|at| at.0);
     let said = Said { amount, paid_at, ..Said::default() };
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id, said }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Confirm { id, said }).await?;
     Answer::ok(&show_payment(asked, &booked).await?)
 }
 
@@ -285,7 +284,7 @@ struct WithdrawnShown {
 pub(crate) async fn withdraw(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
     fields::read_none(&asked.body)?;
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id, said: Said::default() }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Withdraw { id, said: Said::default() }).await?;
     Answer::ok(&WithdrawnShown {
         payment_id: id,
         status: "withdrawn",
@@ -318,8 +317,8 @@ pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
     let id = body.posting_id.0;
     let month = body.month.0;
     let amount = Yen::new(body.amount.0);
-    let booked = instruct(asked, customer_id(asked)?, Instruction::PostDamages { id, month, amount }).await?;
-    let bills = booked.account.bills_at(&booked.now, rules(asked)?.by());
+    let booked = instruct(asked, asked.customer()?, Instruction::PostDamages { id, month, amount }).await?;
+    let bills = booked.account.bills_at(&booked.now, asked.edge.rules()?.by());
     let owed = bills.iter().find(|at| at.bill.key == BillKey::Month(month)).map(|at| at.owed.total());
     Answer::ok(&DamagesShown {
         posting_id: id,
@@ -351,7 +350,7 @@ pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
     let body: PayoutBody = fields::read(&asked.body)?;
     let id = body.payout_id.0;
     let amount = Yen::new(body.amount.0);
-    let booked = instruct(asked, customer_id(asked)?, Instruction::PayOut { id, amount }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::PayOut { id, amount }).await?;
     let credit = booked.account.credit();
     Answer::ok(&PayoutShown { payout_id: id, amount, credit, replayed: booked.replayed })
 }
@@ -376,7 +375,7 @@ pub(crate) async fn block(asked: &Asked) -> Result<Answer, Problem> {
     let body: BlockBody = fields::read(&asked.body)?;
     let id = body.block_id.0;
     let reason = body.reason.0.0;
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Block { id, reason }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Block { id, reason }).await?;
     // A repeated call may come after the release.
     let stands = booked.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
     show_block(asked, &booked, id, if stands { "blocked" } else { "released" })
@@ -386,7 +385,7 @@ pub(crate) async fn block(asked: &Asked) -> Result<Answer, Problem> {
 pub(crate) async fn release(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "block_id")?;
     fields::read_none(&asked.body)?;
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Release { id }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Release { id }).await?;
     show_block(asked, &booked, id, "released")
 }
 
