@@ -191,8 +191,8 @@ impl Session {
                 Err(Response::busy())
             }
             Asks::Sale(sale) => self.sale(&request, sale, known, merchant, number, Times::since(received)),
-            _ => {
-                let message = OrderMessage::read(&link.client, &request, &known.acquirer, merchant)?;
+            Asks::OnOrder(asked) => {
+                let message = OrderMessage::read(&link.client, &request, asked, &known.acquirer, merchant)?;
                 let times = Times::since(received);
                 self.ask_by_task(number, times, async move { message.carry_out(&link.client).await });
                 Ok(())
