@@ -7,6 +7,7 @@ use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::billing::settlement::{Pot, Settlement};
 use crate::domain::billing::standing::Spendable;
+use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
 use crate::domain::model::denial::Reason;
@@ -22,8 +23,8 @@ use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
 use crate::http::fields::{Amount, Text, Words};
 use crate::http::past::{BillNames, bill_names, known};
-use crate::http::problem::{ID_REUSED, Problem, REPAYMENT_ID_REUSED};
-use crate::http::refusal::refused;
+use crate::http::problem::{Problem, REPAYMENT_ID_REUSED};
+use crate::http::refusal::NotDone;
 use crate::http::{Edge, fields};
 
 /// What came of an instruction.
@@ -35,7 +36,7 @@ pub(crate) struct Booked {
 }
 
 /// Puts an instruction to the engine, with what the ledger has of its id: the engine judges both as one.
-pub(crate) async fn instruct(asked: &Asked, customer: CustomerId, instruction: Instruction) -> Result<Booked, Problem> {
+pub(crate) async fn instruct(asked: &Asked, customer: CustomerId, instruction: Instruction) -> Result<Booked, NotDone> {
     let ledger = match instruction.receipt() {
         Some((_, id)) => known(&asked.edge, vec![id]).await,
         None => None,
@@ -49,14 +50,14 @@ pub(crate) async fn instruct_with(
     customer: CustomerId,
     instruction: Instruction,
     ledger: Option<Known>,
-) -> Result<Booked, Problem> {
+) -> Result<Booked, NotDone> {
     let answered = edge.client.ask(Request::Instruct { customer, instruction, ledger }, None).await?;
     match answered.reply {
         Reply::Booked { account, receipt, replayed } => {
             Ok(Booked { account, receipt: *receipt, replayed, now: answered.now })
         }
-        Reply::Refused(refusal) => Err(refused(refusal)),
-        other => Err(out_of_place(&other)),
+        Reply::Refused(refusal) => Err(NotDone::Refused(refusal)),
+        other => Err(NotDone::Other(out_of_place(&other))),
     }
 }
 
@@ -173,16 +174,14 @@ pub(crate) async fn repay(asked: &Asked) -> Result<Answer, Problem> {
         paid_at: body.paid_at.map(|at| at.0),
         slip: body.slip.map(|slip| slip.0.0),
     };
-    let booked = instruct(asked, customer, instruction).await.map_err(repayment_id_reused)?;
+    let booked = instruct(asked, customer, instruction).await.map_err(|why| match why {
+        // The contract has a name of its own for it.
+        NotDone::Refused(Refusal::IdReused { .. }) => {
+            Problem::new(&REPAYMENT_ID_REUSED, "Use a new repayment id for another repayment.")
+        }
+        other => other.into(),
+    })?;
     Answer::ok(&show_payment(asked, &booked).await?)
-}
-
-/// The contract has a name of its own for it.
-fn repayment_id_reused(problem: Problem) -> Problem {
-    if problem.reason() != ID_REUSED.reason {
-        return problem;
-    }
-    Problem::new(&REPAYMENT_ID_REUSED, "Use a new repayment id for another repayment.")
 }
 
 #[derive(Deserialize)]
