@@ -35,8 +35,7 @@ use sokketsu::engine::board::Board;
 use sokketsu::engine::group::Group;
 use sokketsu::engine::owner::Owner;
 use sokketsu::http::steps;
-use sokketsu::journal::codec;
-use sokketsu::journal::record;
+use sokketsu::journal::{codec, record};
 
 use sample::{BODY, HEAD, approval, decided_within, minted, scanned};
 use shop::{START, purchase, with_codes};
