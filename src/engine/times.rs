@@ -68,7 +68,8 @@ impl Times {
             (Stage::Answer, now.saturating_duration_since(self.received).saturating_sub(known)),
         ];
         if self.is_decision {
-            stages.iter().for_each(|(stage, took)| metrics().stage(*stage, *took));
+            let metrics = metrics();
+            stages.iter().for_each(|(stage, took)| metrics.stage(*stage, *took));
         }
         Some(stages)
     }
