@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use sokketsu::code::{Issuers, Keyring, barcode, qr};
 use sokketsu::domain::model::time::Millis;
-use sokketsu::engine::outlet::Stages;
 use sokketsu::http::steps;
 
-use sample::{BODY, HEAD, approval, minted, scanned};
+use sample::{BODY, HEAD, approval, decided_within, minted, scanned};
 use shop::START;
 
 fn json(criterion: &mut Criterion) {
@@ -37,9 +36,8 @@ fn head(criterion: &mut Criterion) {
         bencher.iter(|| assert_eq!(steps::watch(black_box(&reads).iter().copied()), 0));
     });
     group.bench_function("server-timing", |bencher| {
-        let early = [Duration::from_micros(3), Duration::from_micros(1)];
-        let received = Instant::now();
-        bencher.iter(|| steps::write_timing(black_box(received), early, &Stages::default()));
+        let times = decided_within(Instant::now(), Duration::from_micros(3), Duration::from_micros(1));
+        bencher.iter(|| steps::write_timing(black_box(&times), Instant::now()).unwrap());
     });
     group.finish();
 }

@@ -24,7 +24,8 @@ use sokketsu::domain::state::State;
 use sokketsu::engine::Sync;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::committer::Committer;
-use sokketsu::engine::owner::{Group, Owner};
+use sokketsu::engine::group::Group;
+use sokketsu::engine::owner::Owner;
 use sokketsu::journal::Journal;
 use sokketsu::journal::local::disk::{Disk, DiskFile};
 use sokketsu::journal::local::{LocalJournal, Options};
@@ -122,7 +123,7 @@ fn run(state: State, journal: impl Journal + 'static, purchases: &[Request]) -> 
         owner.look_ahead(requests.iter());
         requests.iter().for_each(|request| owner.take(request, &mut group));
         committer.commit(&group.records, group.at_risk_yen).unwrap();
-        owner.show(&mut group);
+        group.show(owner.board());
         assert!(group.replies.iter().all(|reply| matches!(reply, Reply::Decision { replayed: false, .. })));
         group.clear();
     }

@@ -32,13 +32,12 @@ use sokketsu::domain::model::order::OrderState;
 use sokketsu::domain::model::request::Authorize;
 use sokketsu::domain::model::time::Millis;
 use sokketsu::engine::board::Board;
-use sokketsu::engine::outlet::Stages;
-use sokketsu::engine::owner::{Group, Owner};
+use sokketsu::engine::group::Group;
+use sokketsu::engine::owner::Owner;
 use sokketsu::http::steps;
-use sokketsu::journal::codec;
-use sokketsu::journal::record;
+use sokketsu::journal::{codec, record};
 
-use sample::{BODY, HEAD, approval, minted, scanned};
+use sample::{BODY, HEAD, approval, decided_within, minted, scanned};
 use shop::{START, purchase, with_codes};
 
 /// As in the product.
@@ -148,8 +147,8 @@ fn json_out() {
 }
 
 fn server_timing() {
-    let (early, received) = ([Duration::from_micros(3), Duration::from_micros(1)], Instant::now());
-    repeat(|| steps::write_timing(received, black_box(early), &Stages::default()));
+    let times = decided_within(Instant::now(), Duration::from_micros(3), Duration::from_micros(1));
+    repeat(|| steps::write_timing(black_box(&times), Instant::now()).unwrap());
 }
 
 fn encode() {

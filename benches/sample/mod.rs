@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a bench stops at the first surprise")]
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sokketsu::code::{Form, Issuers, Keyring, Minted, mint};
 use sokketsu::domain::commands::reply::Reply;
@@ -14,6 +15,8 @@ use sokketsu::domain::model::order::Told;
 use sokketsu::domain::model::request::{Proof, Scanned};
 use sokketsu::domain::model::time::{Millis, Now};
 use sokketsu::domain::state::event::Event;
+use sokketsu::engine::outlet::{Answered, Stages};
+use sokketsu::engine::times::Times;
 
 use super::shop::{START, purchase, with_codes};
 
@@ -49,4 +52,15 @@ pub fn approval() -> (Event, Told) {
         Reply::Decision { order, replayed: false } => (event, order),
         other => panic!("not a decision: {other:?}"),
     }
+}
+
+/// The times of an authorization that was read and verified within these, and decided.
+pub fn decided_within(received: Instant, parse: Duration, verify: Duration) -> Times {
+    let (_, order) = approval();
+    let reply = Reply::Decision { order, replayed: false };
+    let mut times = Times::since(received);
+    times.parsed(received + parse);
+    times.asked(received + parse + verify);
+    times.answered(&Answered { reply, now: Now::at(Millis(START)), stages: Stages::default() });
+    times
 }

@@ -264,8 +264,7 @@ fn check_books(books: &dyn Books, at: &State, decided: u64, report: &mut Report)
 mod tests {
     use super::*;
     use crate::config;
-    use crate::config::Ledger as LedgerConfig;
-    use crate::config::LedgerPlace;
+    use crate::config::{Ledger as LedgerConfig, LedgerPlace};
     use crate::domain::commands::history::History;
     use crate::domain::model::request::Post;
     use crate::domain::model::settings::Settings;

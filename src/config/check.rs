@@ -23,6 +23,7 @@ use crate::engine::Sync;
 use crate::engine::bad_codes::Limits;
 use crate::engine::queues::Bounds;
 use crate::http::trust::signature::Freshness;
+use crate::journal::SEGMENT_BYTES;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -210,7 +211,7 @@ impl Check {
             }
         };
         Journal {
-            segment_bytes: self.number("journal.segment_mib", 64, 1..=1_024) * MIB,
+            segment_bytes: self.number("journal.segment_mib", SEGMENT_BYTES / MIB, 1..=1_024) * MIB,
             sync,
             max_gap: Duration::from_micros(self.number("journal.max_gap_us", 500, 0..=100_000)),
             retain_days: self.number("journal.retain_days", 400, 1..=36_500),

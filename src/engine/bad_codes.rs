@@ -248,7 +248,7 @@ impl BadCodes {
     }
 
     /// The record of its handle has told what a code is that was counted by its text: one of ours is forgiven.
-    pub fn settled(&self, entry: &mut Entry, payer: &Payer) {
+    pub fn reconsider(&self, entry: &mut Entry, payer: &Payer) {
         let kind = Kind::of(payer);
         if entry.kind == Kind::Bad && kind != Kind::Bad && !entry.is_shut() {
             self.forgive(&entry.till);
@@ -544,18 +544,18 @@ mod tests {
         for _ in 0..5 {
             let mut entry = codes.enter(till, &coded(Scanned::Forged { handle }), now);
             assert!(!entry.is_shut());
-            codes.settled(&mut entry, &coded(Scanned::Stale { handle }));
+            codes.reconsider(&mut entry, &coded(Scanned::Stale { handle }));
             codes.leave(&entry, Some(&denied(Reason::CodeExpired)), now);
         }
         // A forged one stays counted.
         let mut entry = codes.enter(till, &coded(Scanned::Forged { handle }), now);
-        codes.settled(&mut entry, &coded(Scanned::Forged { handle }));
+        codes.reconsider(&mut entry, &coded(Scanned::Forged { handle }));
         codes.leave(&entry, Some(&denied(Reason::CodeInvalid)), now);
         codes.leave(&codes.enter(till, &sealed, now), Some(&denied(Reason::CodeInvalid)), now);
         assert!(codes.enter(till, &sealed, now).is_shut());
         // Who is shut out is forgiven nothing.
         let mut entry = codes.enter(till, &coded(Scanned::Forged { handle }), now);
-        codes.settled(&mut entry, &coded(Scanned::Stale { handle }));
+        codes.reconsider(&mut entry, &coded(Scanned::Stale { handle }));
         assert!(codes.enter(till, &sealed, now).is_shut());
     }
 

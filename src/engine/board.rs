@@ -78,8 +78,9 @@ impl Board {
         Millis(self.time.load(Ordering::Acquire))
     }
 
+    /// It never goes back.
     pub(super) fn set_time(&self, now: Millis) {
-        self.time.store(now.0, Ordering::Release);
+        self.time.fetch_max(now.0, Ordering::AcqRel);
     }
 
     /// Changes of a customer's codes, sales and room from now on. Drop the receiver to stop listening.

@@ -12,7 +12,7 @@ use super::board::Board;
 use super::inbox::Inbox;
 use super::outlet::{Answered, Outcome, Shed};
 use super::readiness::{Condition, Readiness};
-use super::spent;
+use super::times;
 use crate::clock::Clock;
 use crate::code::{Issuers, Keyring};
 use crate::domain::commands::past::Past;
@@ -136,7 +136,7 @@ fn orders(books: &dyn Books, names: &[Named]) -> Result<Vec<Order>, LedgerError>
 impl Client {
     /// Puts a question to the engine and waits for its answer.
     pub async fn ask(&self, question: Request, deadline: Option<Instant>) -> Result<Answered, NoAnswer> {
-        spent::begin();
+        times::asked();
         let waiting = self.inbox.submit(question, deadline)?;
         let Ok(outcome) = waiting.await else {
             // The engine drops a request unanswered only when the journal failed, and the process is about to end.
@@ -144,7 +144,7 @@ impl Client {
             return std::future::pending().await;
         };
         if let Ok(answered) = &outcome {
-            spent::note(&answered.stages);
+            times::answered(answered);
         }
         Self::answer(outcome)
     }

@@ -11,8 +11,8 @@ use crate::journal::{Batch, Journal, JournalError};
 use crate::metrics::{gauge_value, metrics};
 
 use super::Sync;
+use super::group::Group;
 use super::outlet::Waiting;
-use super::owner::Group;
 use super::pacing::Pacing;
 
 /// How often the journal's room is looked at.

@@ -1,12 +1,12 @@
 //! The engine: one owner of every account. It judges requests as they come, makes the facts of a group durable with
 //! one write and one sync, shows the result to readers, and only then lets the answers go.
 //!
-//! [`owner`] judges; [`committer`] makes durable, on a thread of its own, at the pace of [`pacing`]; [`serve`] drives
-//! both from the [`queues`] to those who wait ([`outlet`]), as a task of the runtime that also serves the sockets, so that a request
-//! changes threads nowhere. [`Engine`] drives them step by step, as a start and the tests do.
+//! [`owner`] judges into a [`group`]; [`committer`] makes it durable, on a thread of its own, at the pace of [`pacing`];
+//! the group shows readers what it changed. [`serve`] drives them from the [`queues`] to those who wait ([`outlet`]), as a
+//! task of the runtime that also serves the sockets, so that a request changes threads nowhere. [`Engine`] drives them step by step, as a start and the tests do.
 //!
 //! The doors ask through [`client`]; [`sale`] is the way of a sale with its code, [`bad_codes`] slows those who send bad
-//! ones, [`readiness`] says whether anybody may ask, [`spent`] where the time of a call went.
+//! ones, [`readiness`] says whether anybody may ask, [`times`] where the time of a call goes.
 
 mod backlog;
 pub mod bad_codes;
@@ -14,6 +14,7 @@ pub mod board;
 mod calendar;
 pub mod client;
 pub mod committer;
+pub mod group;
 pub mod inbox;
 pub mod outlet;
 pub mod owner;
@@ -23,7 +24,7 @@ pub mod readiness;
 pub mod recovery;
 pub mod sale;
 pub mod serve;
-pub mod spent;
+pub mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -37,7 +38,8 @@ use crate::journal::{Journal, JournalError, TooLarge};
 
 use board::Board;
 use committer::Committer;
-use owner::{Group, Owner};
+use group::Group;
+use owner::Owner;
 
 /// When answers may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +101,8 @@ impl Engine {
     /// After an error nothing may be answered any more.
     pub fn commit(&mut self) -> Result<Vec<Reply>, JournalError> {
         self.committer.commit(&self.group.records, self.group.at_risk_yen)?;
-        self.owner.show(&mut self.group);
+        self.group.show(self.owner.board());
+        self.owner.set_gauges();
         let replies = std::mem::take(&mut self.group.replies);
         self.group.clear();
         Ok(replies)

@@ -1,8 +1,7 @@
 //! Where answers go: to one who waits for one, or to a link that asks much at once and takes what has come together.
 
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};

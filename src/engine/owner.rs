@@ -1,5 +1,5 @@
 //! The one owner of every account. It judges one request after the other, makes each fact true in memory at once,
-//! and puts it into a [`Group`] with the answers and the news that may leave only when the group is durable.
+//! and puts it into a [`Group`] with the answers and what readers are shown only when the group is durable.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use foldhash::fast::RandomState;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::domain::billing::account::Account;
 use crate::domain::commands::cancel::hold_expired;
 use crate::domain::commands::look_ahead::look_ahead;
 use crate::domain::commands::office::calendar;
@@ -25,11 +24,12 @@ use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::State;
 use crate::domain::state::effect::Effect;
 use crate::domain::state::event::{Advised, Approval, Decided, Event, Outcome};
-use crate::journal::{Batch, TooLarge, codec};
+use crate::journal::{TooLarge, codec};
 use crate::metrics::{gauge_value, metrics};
 
 use super::board::{Board, Rules};
 use super::calendar::{BILLS_A_STEP, Calendar, FACTS_A_STEP};
+use super::group::Group;
 
 /// Holds that ran out and are recorded in one batch. Their room came back by itself.
 const EXPIRED_A_BATCH: usize = 64;
@@ -39,36 +39,6 @@ const MOST_FOLLOWED: usize = 1_000_000;
 const ENOUGH_RECORDS: usize = 256;
 /// Entries freed in one batch: more than one batch can add, so memory does not lag.
 const FORGET_A_BATCH: usize = 2_048;
-
-/// What was judged together and is made durable together.
-#[derive(Default)]
-pub struct Group {
-    pub records: Batch,
-    /// What is lost with these records, yen: see [`Effect::at_risk`].
-    pub at_risk_yen: u64,
-    /// In order of [`Owner::take`].
-    pub replies: Vec<Reply>,
-    /// What readers are shown once it is durable: standings as the group left them, customers whose phones have news, new rules.
-    customers: Vec<Account>,
-    news: Vec<CustomerIx>,
-    rules: bool,
-}
-
-impl Group {
-    /// Nothing to write and nobody to answer.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.replies.is_empty()
-    }
-
-    /// Empties it; its buffers are kept.
-    pub fn clear(&mut self) {
-        self.records.clear();
-        self.replies.clear();
-        self.customers.clear();
-        self.news.clear();
-        (self.rules, self.at_risk_yen) = (false, 0);
-    }
-}
 
 /// Of all customers, yen. Before there is a policy nobody owes anything.
 fn total_exposure(state: &State, now: &Now) -> u64 {
@@ -103,11 +73,12 @@ impl Owner {
         let random = StdRng::from_seed(seed);
         let followed = HashSet::default();
         let calendar = Calendar::default();
-        let owner = Self { state, random, board, posted, now, holds, exposure, followed, calendar };
-        owner.show_rules();
+        if let Some(rules) = rules(&state) {
+            board.set_rules(rules);
+        }
         // Before anybody asks: what was recorded under a clock that went back since is judged by no earlier time.
-        owner.board.set_time(now.at);
-        owner
+        board.set_time(now.at);
+        Self { state, random, board, posted, now, holds, exposure, followed, calendar }
     }
 
     pub fn state(&self) -> &State {
@@ -125,17 +96,18 @@ impl Owner {
 
     /// Goes on at the time of the wall clock, and records which holds have run out.
     pub fn begin(&mut self, wall: Millis, group: &mut Group) {
-        self.begin_without_expiry(wall);
+        self.begin_without_expiry(wall, group);
         self.expire_holds(group);
     }
 
     /// Goes on at the time of the wall clock, or stays at the last one if the clock went back: what readers were shown, and
     /// codes are judged by, never goes back either.
-    pub fn begin_without_expiry(&mut self, wall: Millis) {
+    pub fn begin_without_expiry(&mut self, wall: Millis, group: &mut Group) {
         let at = wall.max(self.state.time).max(self.now.at);
         if at != self.now.at {
             self.now = Now::at(at);
         }
+        group.at = at;
         self.state.forget(at, Lsn(self.posted.load(Ordering::Acquire)), FORGET_A_BATCH);
         self.state.make_room();
     }
@@ -265,12 +237,14 @@ impl Owner {
         }
         self.exposure = (self.exposure + effect.added.get()).saturating_sub(effect.removed.get());
         group.at_risk_yen = group.at_risk_yen.saturating_add(effect.at_risk);
-        group.rules |= effect.is_rules;
+        if effect.is_rules {
+            group.rules = rules(&self.state);
+        }
         group.customers.extend(
             effect.customer.filter(|ix| self.followed.contains(ix)).and_then(|ix| self.state.account(ix)).cloned(),
         );
         if self.board.someone_waits() {
-            group.news.extend(effect.notified);
+            group.notified.extend(effect.notified);
         }
     }
 
@@ -311,36 +285,21 @@ impl Owner {
         assert!(!in_store || exposure.in_store <= limits.in_store, "an approval went above the in-store limit");
     }
 
-    /// Shows readers what a group changed. Call it once the group is durable, and before its replies leave.
-    pub fn show(&self, group: &mut Group) {
-        self.board.set_time(self.now.at);
-        for account in group.customers.drain(..) {
-            self.board.set_customer(account);
-        }
-        if group.rules {
-            self.show_rules();
-            // What everybody can spend may be another.
-            self.board.tell_all();
-        }
-        group.news.iter().for_each(|customer| self.board.tell(*customer));
+    /// Sets the gauges of what is in memory. An idle engine does too, so that the lag is seen to fall when the traffic stops.
+    pub fn set_gauges(&self) {
         let metrics = metrics();
         metrics.live_codes.set(gauge_value(self.state.codes.len()));
         metrics.customers.set(gauge_value(self.state.next_customer().0));
         metrics.orders.set(gauge_value(self.state.orders.len()));
         metrics.exposure_yen.set(gauge_value(self.exposure));
         metrics.suspense_yen.set(gauge_value(self.state.suspense.get()));
-    }
-
-    /// Also told by an idle engine, so that the lag is seen to fall when the traffic stops.
-    pub fn show_lag(&self) {
         let lag = self.state.lsn.0.saturating_sub(self.posted.load(Ordering::Acquire));
-        metrics().ledger_lag.set(gauge_value(lag));
+        metrics.ledger_lag.set(gauge_value(lag));
     }
+}
 
-    fn show_rules(&self) {
-        if let Some(in_force) = &self.state.policy {
-            let calendar = Arc::clone(&self.state.calendar);
-            self.board.set_rules(Rules { policy: Arc::clone(&in_force.policy), calendar });
-        }
-    }
+/// The rules in force, for readers.
+fn rules(state: &State) -> Option<Rules> {
+    let policy = Arc::clone(&state.policy.as_ref()?.policy);
+    Some(Rules { policy, calendar: Arc::clone(&state.calendar) })
 }

@@ -1,10 +1,12 @@
-//! A sale on its way into the engine: its code is judged as far as it can be before, by its text, and where that leaves
-//! open whether a barcode is an old one or a forged one, by the record of its handle.
+//! A sale on its way into the engine and back, the same for every door. Its code is judged by its text; its source is let
+//! in or shut ([`Client::enter`]); where the text leaves open whether a barcode is an old one or a forged one, the record
+//! of its handle is looked up; the sale is put to the engine ([`Sale::question`]); and the answer counts or forgives its
+//! code ([`Client::settled`]). [`Client::decide`] does all of it from the entry on, for who can wait.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::bad_codes::Entry;
+use super::bad_codes::{Entry, Source};
 use super::client::{Client, NoAnswer};
 use super::outlet::Answered;
 use crate::code;
@@ -19,6 +21,20 @@ pub struct Sale {
     /// Of a sale with a code.
     pub scan: Option<Scan>,
     pub deadline: Instant,
+}
+
+impl Sale {
+    /// Whether the record of its handle is to be looked up before the question. A source that sent too many bad codes has
+    /// none looked up: only a known order is answered.
+    pub fn waits_for_record(&self, entry: &Entry) -> bool {
+        matches!(self.scan, Some(Scan::Old(_))) && !entry.is_shut()
+    }
+
+    /// What the engine is asked.
+    pub fn question(self, entry: &Entry) -> Request {
+        let sealed_by = self.scan.and_then(|scan| scan.sealed_by());
+        Request::Authorize { input: self.input, throttled: entry.is_shut(), sealed_by }
+    }
 }
 
 impl Client {
@@ -50,25 +66,36 @@ impl Client {
         }
     }
 
-    /// Decides a sale, and counts its code where it was a bad one.
-    pub async fn decide(&self, sale: Sale, mut entry: Entry) -> Result<Answered, NoAnswer> {
-        let answered = self.put(sale, &mut entry).await;
-        self.bad_codes.leave(&entry, answered.as_ref().ok().map(|answered| &answered.reply), Instant::now());
-        answered
+    /// Lets a sale in, or shuts it out where its source sent too many bad codes. Whatever comes of it goes through
+    /// [`Client::settled`].
+    pub fn enter(&self, source: Source<'_>, sale: &Sale, now: Instant) -> Entry {
+        self.bad_codes.enter(source, &sale.input.payer, now)
     }
 
-    async fn put(&self, sale: Sale, entry: &mut Entry) -> Result<Answered, NoAnswer> {
-        let Sale { mut input, scan, deadline } = sale;
-        let sealed_by = scan.and_then(|scan| scan.sealed_by());
-        // A source that sent too many bad codes has no record looked up: only a known order is answered.
-        if let Some(old @ Scan::Old(_)) = scan
-            && !entry.is_shut()
+    /// Decides a sale that was let in or shut out, with as many questions as that takes.
+    pub async fn decide(&self, mut sale: Sale, mut entry: Entry) -> Result<Answered, NoAnswer> {
+        if sale.waits_for_record(&entry)
+            && let Err(why) = self.look_up(&mut sale, &mut entry).await
         {
-            let payer = Payer::Code(self.settle_scan(old).await?.into());
-            self.bad_codes.settled(entry, &payer);
-            Arc::make_mut(&mut input).payer = payer;
+            return self.settled(&entry, Err(why));
         }
-        let question = Request::Authorize { input, throttled: entry.is_shut(), sealed_by };
-        self.ask(question, Some(deadline)).await
+        let deadline = sale.deadline;
+        let answered = self.ask(sale.question(&entry), Some(deadline)).await;
+        self.settled(&entry, answered)
+    }
+
+    /// Takes what the record of its handle says of its code for the code.
+    async fn look_up(&self, sale: &mut Sale, entry: &mut Entry) -> Result<(), NoAnswer> {
+        let Some(scan) = sale.scan else { return Ok(()) };
+        let payer = Payer::Code(self.settle_scan(scan).await?.into());
+        self.bad_codes.reconsider(entry, &payer);
+        Arc::make_mut(&mut sale.input).payer = payer;
+        Ok(())
+    }
+
+    /// What came of a sale; its code counts where it was a bad one.
+    pub fn settled(&self, entry: &Entry, answered: Result<Answered, NoAnswer>) -> Result<Answered, NoAnswer> {
+        self.bad_codes.leave(entry, answered.as_ref().ok().map(|answered| &answered.reply), Instant::now());
+        answered
     }
 }

@@ -17,8 +17,7 @@ use super::Engine;
 use super::backlog::Backlog;
 use super::committer::{CommitQueue, Done, Groups, Pending, Thread};
 use super::inbox::Ticket;
-use super::outlet::Waiting;
-use super::outlet::{Answered, Shed};
+use super::outlet::{Answered, Shed, Waiting};
 use super::owner::Owner;
 use super::pacing::{Callers, Pacing};
 use super::queues::Queues;
@@ -148,7 +147,7 @@ impl Service {
             commits.wake(&mut groups);
         }
         drop(groups);
-        self.owner.show_lag();
+        self.owner.set_gauges();
         metrics().inbox_depth.set(gauge_value(self.depth()));
         Ok(())
     }
@@ -160,7 +159,7 @@ impl Service {
         let picked_up = Instant::now();
         let Pending { group, waiting, .. } = &mut groups.open;
         if self.queues.is_stopping.load(Ordering::Relaxed) {
-            self.owner.begin_without_expiry(self.clock.now());
+            self.owner.begin_without_expiry(self.clock.now(), group);
         } else {
             self.owner.begin(self.clock.now(), group);
             if std::mem::take(&mut self.calendar_is_due) {
@@ -211,7 +210,7 @@ impl Service {
 
     /// Shows readers what changed, then lets the answers go.
     fn deliver(&self, pending: &mut Pending) {
-        self.owner.show(&mut pending.group);
+        pending.group.show(self.owner.board());
         let durable = pending.durable.take();
         for (waiting, reply) in pending.waiting.drain(..).zip(pending.group.replies.drain(..)) {
             let stages = waiting.stages(durable.unwrap_or(waiting.decided));

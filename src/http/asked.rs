@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::routes::Route;
 use super::trust::callers::Known;
 use crate::domain::commands::reply::Reply;
+use crate::domain::model::ids::CustomerId;
 
 /// A call that came whole, and whose caller is known and may make it.
 pub(crate) struct Asked {
@@ -51,6 +52,12 @@ impl Asked {
     pub(crate) fn param(&self, name: &str) -> &str {
         let found = self.params.iter().find(|(other, _)| other == name);
         found.map_or("", |(_, value)| value)
+    }
+
+    /// The customer that the path names.
+    pub(crate) fn customer(&self) -> Result<CustomerId, Problem> {
+        let name = "customer_id";
+        CustomerId::new(self.param(name)).map_err(|bad| Problem::parameter(name, bad.to_string()))
     }
 
     /// The caller of a call that needs one.

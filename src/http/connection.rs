@@ -14,7 +14,6 @@ use super::Edge;
 pub use super::call::Door;
 use super::call::answer;
 use super::framing::{Heads, Transport, Watched};
-use crate::engine::readiness::Condition;
 use crate::metrics::Metrics;
 use crate::net::{Caps, Listener, Socket};
 
@@ -44,7 +43,6 @@ pub async fn run(
         let caps = Caps::new(ADMIN_CONNECTIONS, u32::try_from(ADMIN_CONNECTIONS).unwrap_or(u32::MAX));
         doors.spawn(serve_door(Arc::clone(&edge), admin, Door::Admin, caps));
     }
-    edge.client.readiness.set(Condition::ListenersBound, true);
     stop.await;
     edge.client.begin_stop();
     drop(edge);

@@ -46,11 +46,13 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::domain::model::time::Millis;
+use crate::engine::board::Rules;
 use crate::engine::client::Client;
 use crate::journal::Follower;
 use crate::metrics::CallTimers;
 
 pub use self::connection::{ADMIN_CONNECTIONS, Door, run};
+use problem::Problem;
 use routes::Router;
 use trust::callers::Callers;
 
@@ -145,6 +147,13 @@ impl Edge {
             request_ids: RequestIds::new(),
             options: parts.options,
         })
+    }
+}
+
+impl Edge {
+    /// The policy and calendar in force, as readers see them.
+    pub(crate) fn rules(&self) -> Result<Arc<Rules>, Problem> {
+        self.client.board.rules().ok_or_else(Problem::not_ready)
     }
 }
 

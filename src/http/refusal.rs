@@ -7,6 +7,28 @@ use super::problem::{
     REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, TOO_MANY_OPEN, TOO_MANY_REFUNDS, USE_REFUND,
 };
 use crate::domain::commands::refusal::Refusal;
+use crate::engine::client::NoAnswer;
+
+/// Why nothing was done, for a call that has its own words for some refusals.
+pub(crate) enum NotDone {
+    Refused(Refusal),
+    Other(Problem),
+}
+
+impl From<NotDone> for Problem {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::Refused(refusal) => refused(refusal),
+            NotDone::Other(problem) => problem,
+        }
+    }
+}
+
+impl From<NoAnswer> for NotDone {
+    fn from(why: NoAnswer) -> Self {
+        Self::Other(why.into())
+    }
+}
 
 /// A refusal of the core as an error of the call, with what to do instead.
 #[expect(clippy::too_many_lines, reason = "a table: one row a refusal, read top to bottom")]

@@ -1,7 +1,7 @@
 //! Steps of an authorization that need neither a connection nor a caller, one by one: what benches count.
 //! The calls take the same steps; `connection`, `call` and `authorizations` put them in order.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -10,10 +10,11 @@ use super::calls::authorizations;
 use super::decision::Decision;
 use super::framing;
 use super::problem::Problem;
+use super::timing;
 use crate::domain::model::order::Told;
 use crate::domain::model::request::{Authorize, Scanned};
 use crate::domain::model::time::Millis;
-use crate::engine::outlet::Stages;
+use crate::engine::times::Times;
 
 /// A body into the question for the engine. `verify` judges the text that was scanned.
 pub fn read_authorization(body: &[u8], verify: impl FnOnce(&str) -> Scanned) -> Result<Authorize, Problem> {
@@ -28,9 +29,9 @@ pub fn write_decision(order: &Told, replayed: bool, now: Millis) -> Result<Bytes
     }
 }
 
-/// The `Server-Timing` of a decision whose parsing and verifying took so long. It also counts the stages.
-pub fn write_timing(received: Instant, early: [Duration; 2], stages: &Stages) -> String {
-    authorizations::server_timing(received, early, stages)
+/// The `Server-Timing` of a call that is answered now. It also counts the stages of a decision.
+pub fn write_timing(times: &Times, now: Instant) -> Option<String> {
+    timing::server_timing(times, now)
 }
 
 /// Follows the bytes of one connection, read by read, and answers how many requests must be refused.

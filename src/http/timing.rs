@@ -1,4 +1,4 @@
-//! `Server-Timing`: where the time of a call went. An answer for which the engine was not asked has none.
+//! `Server-Timing`: where the time of a call went, in the words of HTTP.
 
 use std::time::{Duration, Instant};
 
@@ -6,20 +6,20 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::answer::Answer;
 use super::problem::Problem;
-use crate::engine::spent;
-use crate::engine::spent::Spent;
+use crate::engine::times;
+use crate::engine::times::Times;
+use crate::metrics::Stage;
 
-pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// Answers a call and says where its time went, unless the call says so itself.
+/// Answers a call and says where its time went. An answer for which the engine was not asked says nothing of it.
 pub(crate) async fn timed(
     received: Instant,
     call: impl Future<Output = Result<Answer, Problem>>,
 ) -> Result<Answer, Problem> {
-    let (answered, spent) = spent::counted(call).await;
-    let Some(timing) = of_call(received, spent) else { return answered };
+    let (answered, times) = times::counted(Times::since(received), call).await;
+    let Some(timing) = server_timing(&times, Instant::now()) else { return answered };
     match answered {
-        Ok(answer) if answer.headers.iter().any(|(name, _)| *name == SERVER_TIMING) => Ok(answer),
         Ok(answer) => Ok(answer.with_header(SERVER_TIMING, timing)),
         Err(problem) => Err(match HeaderValue::from_str(&timing) {
             Ok(value) => problem.with_header(SERVER_TIMING, value),
@@ -28,32 +28,22 @@ pub(crate) async fn timed(
     }
 }
 
-/// What came before the first question is `parse`, what no question took is `answer`: the wait of a long poll too.
-fn of_call(received: Instant, spent: Spent) -> Option<String> {
-    let (first, stages) = (spent.first?, spent.stages?);
-    let parse = first.saturating_duration_since(received);
-    let known = parse + stages.queue + stages.decide + stages.journal;
-    Some(header(&[
-        ("parse", parse),
-        ("queue", stages.queue),
-        ("decide", stages.decide),
-        ("journal", stages.journal),
-        ("answer", received.elapsed().saturating_sub(known)),
-    ]))
-}
-
-/// The header's value.
-pub(crate) fn header(stages: &[(&str, Duration)]) -> String {
+/// Ends a call: the header's value.
+pub(crate) fn server_timing(times: &Times, now: Instant) -> Option<String> {
+    let stages = times.end(now)?;
     let mut text = String::with_capacity(160);
     for (stage, took) in stages {
+        if stage == Stage::Verify && !times.is_decision() {
+            continue;
+        }
         if !text.is_empty() {
             text += ", ";
         }
-        text += stage;
+        text += stage.name();
         text += ";dur=";
-        push_milliseconds(&mut text, *took);
+        push_milliseconds(&mut text, took);
     }
-    text
+    Some(text)
 }
 
 /// Appends milliseconds with three decimals. By hand, because every decision has six.

@@ -52,6 +52,12 @@ pub struct Request<'m> {
 #[derive(Clone, Copy, Debug)]
 pub enum Asks<'m> {
     Sale(Sale<'m>),
+    OnOrder(AsksOnOrder<'m>),
+}
+
+/// What is asked of an order that was decided before, or told of one that the network decided.
+#[derive(Clone, Copy, Debug)]
+pub enum AsksOnOrder<'m> {
     /// A sale that the network approved itself, and the request of it that we did not answer, if it names one.
     StandIn {
         sale: Sale<'m>,
@@ -141,7 +147,7 @@ fn request<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
     let asks = match kind {
         Kind::Reversal if is_refund => {
             let amount = message.get(4).is_some().then(|| amount(message)).transpose()?;
-            Asks::RefundReversal { original: original_of(REFUNDS)?, amount }
+            Asks::OnOrder(AsksOnOrder::RefundReversal { original: original_of(REFUNDS)?, amount })
         }
         Kind::Reversal | Kind::Network => {
             let of = match message.get(90).and_then(|element| element.get(1..3)) {
@@ -149,23 +155,28 @@ fn request<'m>(message: &Message<'m>, kind: Kind) -> Read<Request<'m>> {
                 Some(b"12" | b"22") => Of::Advice,
                 _ => Of::Sale,
             };
-            Asks::Reversal { original: original()?, of, kept: replacement(message)? }
+            Asks::OnOrder(AsksOnOrder::Reversal { original: original()?, of, kept: replacement(message)? })
         }
         Kind::Financial if is_refund => {
             in_yen(message)?;
-            Asks::Refund { original: original()?, amount: amount(message)? }
+            Asks::OnOrder(AsksOnOrder::Refund { original: original()?, amount: amount(message)? })
         }
         Kind::Hold | Kind::Financial => Asks::Sale(sale(message, private, kind == Kind::Financial)?),
-        Kind::HoldAdvice | Kind::Advice if private.is_set(STAND_IN) => Asks::StandIn {
-            sale: sale(message, private, kind == Kind::Advice)?,
-            original: message.get(90).is_some().then(original).transpose()?,
-        },
+        Kind::HoldAdvice | Kind::Advice if private.is_set(STAND_IN) => {
+            let sale = sale(message, private, kind == Kind::Advice)?;
+            let original = message.get(90).is_some().then(original).transpose()?;
+            Asks::OnOrder(AsksOnOrder::StandIn { sale, original })
+        }
         // Without the mark it would be an advice of nothing.
         Kind::HoldAdvice => return Err(bad(48)),
         Kind::Advice => {
             is_purchase(message)?;
             in_yen(message)?;
-            Asks::Capture { original: original()?, amount: amount(message)?, code: presented(message) }
+            Asks::OnOrder(AsksOnOrder::Capture {
+                original: original()?,
+                amount: amount(message)?,
+                code: presented(message),
+            })
         }
     };
     let may_still_come = message.text(90).is_none_or(names_a_message);

@@ -2,7 +2,7 @@
 
 use super::message::{Layout, Message, pack};
 use super::profile::{Answer, Echo, Kind, request};
-use super::translate::{Asks, Presented, Request, Wrong, read};
+use super::translate::{Asks, AsksOnOrder, Presented, Request, Wrong, read};
 use crate::domain::model::money::Yen;
 use crate::domain::model::request::{EntryMode, JPY};
 
@@ -87,9 +87,11 @@ fn what_names_an_original_finds_the_order_of_its_terminal() {
     let refund = with(purchase(), &[(3, "200000"), (11, "004218"), ORIGINAL]);
     let of = |elements: &[(u8, &'static str)], mti: &[u8; 4]| {
         asked(mti, elements, |request| match request.asks {
-            Asks::Refund { original, .. } | Asks::Reversal { original, .. } | Asks::Capture { original, .. } => {
-                original.as_str().to_owned()
-            }
+            Asks::OnOrder(
+                AsksOnOrder::Refund { original, .. }
+                | AsksOnOrder::Reversal { original, .. }
+                | AsksOnOrder::Capture { original, .. },
+            ) => original.as_str().to_owned(),
             other => panic!("{other:?}"),
         })
     };
@@ -108,8 +110,8 @@ fn what_names_an_original_finds_the_order_of_its_terminal() {
 fn a_reversal_may_be_of_a_part_or_of_a_refund() {
     let read = |changes: &[(u8, &'static str)]| {
         asked(b"0420", &with(with(purchase(), &[ORIGINAL]), changes), |request| match request.asks {
-            Asks::Reversal { kept, .. } => (false, kept),
-            Asks::RefundReversal { amount, .. } => (true, amount),
+            Asks::OnOrder(AsksOnOrder::Reversal { kept, .. }) => (false, kept),
+            Asks::OnOrder(AsksOnOrder::RefundReversal { amount, .. }) => (true, amount),
             other => panic!("{other:?}"),
         })
     };
@@ -126,13 +128,15 @@ fn an_advice_says_what_it_is_of() {
     let stand_in = with(purchase(), &[(48, "R91011")]);
     for (mti, captured) in [(b"0120", false), (b"0221", true)] {
         asked(mti, &stand_in, |request| {
-            let Asks::StandIn { sale, original: None } = request.asks else { panic!("{request:?}") };
+            let Asks::OnOrder(AsksOnOrder::StandIn { sale, original: None }) = request.asks else {
+                panic!("{request:?}")
+            };
             assert_eq!(sale.capture, captured);
         })
         .unwrap();
     }
     asked(b"0220", &with(stand_in, &[ORIGINAL]), |request| {
-        assert!(matches!(request.asks, Asks::StandIn { original: Some(_), .. }));
+        assert!(matches!(request.asks, Asks::OnOrder(AsksOnOrder::StandIn { original: Some(_), .. })));
     })
     .unwrap();
     let wrong = |mti, changes: &[(u8, &'static str)]| asked(mti, &with(purchase(), changes), |_| ()).unwrap_err();

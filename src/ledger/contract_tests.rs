@@ -291,7 +291,11 @@ pub fn money_is_conserved(make: impl Fn() -> Made) {
                     *left = left.checked_sub(refund.amount.get()).expect("a refund takes what is there");
                     let gone = i64::try_from(refund.amount.get()).unwrap() + principal(&refund.books);
                     let effect = event.effect();
-                    assert_eq!(effect.removed.get().cast_signed() - effect.added.get().cast_signed(), gone, "{refund:?}");
+                    assert_eq!(
+                        effect.removed.get().cast_signed() - effect.added.get().cast_signed(),
+                        gone,
+                        "{refund:?}"
+                    );
                     repaid += principal(&refund.books);
                 }
                 Event::Settled { books, .. } => repaid += principal(books),

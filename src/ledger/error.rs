@@ -30,7 +30,11 @@ impl LedgerError {
     pub const fn is_retriable(&self) -> bool {
         match self {
             Self::Busy(_) | Self::Full(_) | Self::Io(_) => true,
-            Self::Corrupt(_) | Self::Schema(_) | Self::NewerSchema { .. } | Self::OlderSchema { .. } | Self::Gap { .. } => false,
+            Self::Corrupt(_)
+            | Self::Schema(_)
+            | Self::NewerSchema { .. }
+            | Self::OlderSchema { .. }
+            | Self::Gap { .. } => false,
         }
     }
 }

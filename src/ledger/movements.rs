@@ -189,7 +189,9 @@ fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) ->
         };
         let (account, amount, about) = match place {
             // What lies on a line lowers what is owed there.
-            Place::Line { bill, line, .. } | Place::Freed { bill, line, .. } => (book(line), -amount, About::Bill(bill)),
+            Place::Line { bill, line, .. } | Place::Freed { bill, line, .. } => {
+                (book(line), -amount, About::Bill(bill))
+            }
             Place::Credit => (Book::Credit, amount, About::Nothing),
             Place::PayoutDue => (Book::PayoutDue, amount, About::Nothing),
             Place::Received | Place::Refund | Place::PaidOut { .. } => return None,

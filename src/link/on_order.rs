@@ -12,7 +12,7 @@ use crate::domain::model::request::{
     Advice, CaptureAdvice, Named, OrderKey, Payer, Post, Refund, Reverse, ReverseRefund,
 };
 use crate::engine::client::{Client, NoAnswer};
-use crate::iso8583::translate::{Asks, Presented, Request, Wrong};
+use crate::iso8583::translate::{AsksOnOrder, Presented, Request, Wrong};
 
 use super::acquirers::Acquirer;
 use super::response::Response;
@@ -31,36 +31,35 @@ impl OrderMessage {
     pub fn read(
         client: &Client,
         request: &Request<'_>,
+        asked: &AsksOnOrder<'_>,
         acquirer: &Acquirer,
         merchant: MerchantId,
     ) -> Result<Self, Response> {
         let key = |order_id| OrderKey { merchant, order_id };
         let own = key(request.order_id);
-        // An order's id is of the same alphabet and no longer than a refund's.
-        let refund_id = || RefundId::new(request.order_id.as_str()).map_err(|_| Response::not_ready());
+        let refund_id = RefundId::from(request.order_id);
         let read = |code: Option<Presented<'_>>| code.and_then(|code| Some(scan(client, &code).ok()?.0));
         let post = acquirer.stand_in.map_or(Post::WithinLimits, Post::UpTo);
         let terminal = request.terminal;
         let may_still_come = request.may_still_come;
         let must_be_known = !may_still_come;
-        let (doing, scan) = match &request.asks {
-            Asks::Refund { .. } if !acquirer.may_refund => return Err(Response::not_permitted(3)),
-            Asks::Refund { original, .. } if *original == request.order_id => return Err(Response::id_reused()),
-            Asks::Refund { original, amount } => {
+        let (doing, scan) = match asked {
+            AsksOnOrder::Refund { .. } if !acquirer.may_refund => return Err(Response::not_permitted(3)),
+            AsksOnOrder::Refund { original, .. } if *original == request.order_id => return Err(Response::id_reused()),
+            AsksOnOrder::Refund { original, amount } => {
                 let sale = Named::Key(key(*original));
-                let refund = Refund { sale, refund_id: refund_id()?, amount: *amount, customer: None, paid_at: None };
+                let refund = Refund { sale, refund_id, amount: *amount, customer: None, paid_at: None };
                 (OnOrder::Refund(refund), None)
             }
-            Asks::Reversal { original, of, kept } => {
-                let reverse =
-                    Reverse { original: key(*original), of: *of, kept: *kept, refund_id: refund_id()?, must_be_known };
+            AsksOnOrder::Reversal { original, of, kept } => {
+                let reverse = Reverse { original: key(*original), of: *of, kept: *kept, refund_id, must_be_known };
                 (OnOrder::Reverse(reverse), None)
             }
-            Asks::RefundReversal { original, amount } => {
+            AsksOnOrder::RefundReversal { original, amount } => {
                 let reverse = ReverseRefund { refund: key(*original), amount: *amount, terminal, must_be_known };
                 (OnOrder::ReverseRefund(reverse), None)
             }
-            Asks::Capture { original, amount, code } => {
+            AsksOnOrder::Capture { original, amount, code } => {
                 let scan = read(*code).unwrap_or(Scan::Invalid(InvalidWhy::Empty));
                 let capture = CaptureAdvice {
                     original: key(*original),
@@ -74,7 +73,7 @@ impl OrderMessage {
                 };
                 (OnOrder::CaptureAdvice(capture), Some(scan))
             }
-            Asks::StandIn { sale, original } => {
+            AsksOnOrder::StandIn { sale, original } => {
                 let (input, scan) = input(client, request, sale, merchant)?;
                 let advice = Advice {
                     input: Arc::new(input),
@@ -85,8 +84,6 @@ impl OrderMessage {
                 };
                 (OnOrder::StandIn(advice), Some(scan))
             }
-            // A sale is put to the engine by itself.
-            Asks::Sale(_) => return Err(Response::not_ready()),
         };
         Ok(Self { doing, scan, may_still_come })
     }

@@ -112,7 +112,27 @@ impl Response {
             Refusal::AuthorizationUnknown => "2551",
             Refusal::RefundIdReused { .. } => "9400",
             Refusal::CapturedOtherwise { .. } => "9451",
-            _ => "1200",
+            // `on_order` says which element names no refund. The others are of calls that only HTTP has: a register's
+            // cancel, a refund in a file, a customer's money.
+            Refusal::NotARefund
+            | Refusal::OtherTerminal
+            | Refusal::UseRefund
+            | Refusal::OtherCustomer
+            | Refusal::PaidInFuture { .. }
+            | Refusal::PaidTooLongAgo { .. }
+            | Refusal::CustomerUnknown
+            | Refusal::IdReused { .. }
+            | Refusal::ExpiryPassed
+            | Refusal::PaymentUnknown
+            | Refusal::PaymentFinal
+            | Refusal::PaymentWithdrawn
+            | Refusal::BlockUnknown
+            | Refusal::BillUnknown
+            | Refusal::OverDamages { .. }
+            | Refusal::OverCredit { .. }
+            | Refusal::NothingOwed
+            | Refusal::SlipTooLate { .. }
+            | Refusal::SlipTooLarge { .. } => "1200",
         };
         let code = details.as_bytes().first_chunk().copied().unwrap_or(*b"12");
         Self::refused(code, details)

@@ -1,7 +1,7 @@
 //! One connection's messages: from the bytes of a request to the engine, and from its answer to bytes again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::{JoinError, JoinSet};
 
@@ -10,20 +10,17 @@ use super::acquirers::{Fingerprint, Known};
 use super::on_order::OrderMessage;
 use super::response::Response;
 use super::sale::input;
-use crate::code::Scan;
-use crate::domain::commands::reply::Reply;
-use crate::domain::commands::request::Request as Question;
 use crate::domain::model::ids::MerchantId;
 use crate::engine::bad_codes::{Entry, Source};
-use crate::engine::client::{Client, NoAnswer};
-use crate::engine::outlet::Outlet;
-use crate::engine::outlet::{Answered, Outcome};
-use crate::engine::sale;
+use crate::engine::client::Client;
+use crate::engine::outlet::{Outcome, Outlet};
+use crate::engine::times::Times;
+use crate::engine::{sale, times};
 use crate::iso8583::frame::{Frame, Tpdu};
 use crate::iso8583::message::{Malformed, Message, pack};
 use crate::iso8583::profile::{Echo, Kind, answer_to, request};
 use crate::iso8583::translate::{Asks, Request, Sale, Wrong, read};
-use crate::metrics::{Metrics, Stage, metrics};
+use crate::metrics::Metrics;
 
 /// A message under way, by its place in [`Session::slots`].
 #[derive(Default)]
@@ -31,12 +28,10 @@ struct Slot {
     echo: Echo,
     tpdu: Option<Tpdu>,
     kind: Option<Kind>,
-    /// Monotonic; nothing while the slot is free.
-    received: Option<Instant>,
-    /// Of a sale.
+    /// Nothing while the slot is free.
+    times: Option<Times>,
+    /// Of a sale that the engine answers to the outlet.
     entry: Option<Entry>,
-    parse: Duration,
-    verify: Duration,
 }
 
 pub(crate) struct Session {
@@ -50,7 +45,7 @@ pub(crate) struct Session {
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// What may take more than one question.
-    pub tasks: JoinSet<(u32, Response)>,
+    pub tasks: JoinSet<Done>,
     message: Vec<u8>,
     is_signed_on: bool,
     /// We have signed off: nothing new is begun.
@@ -60,6 +55,9 @@ pub(crate) struct Session {
     /// Our own messages without an answer.
     unanswered: u32,
 }
+
+/// What a task of its own has come to: the slot, and its times with what its questions took.
+pub(crate) type Done = (u32, (Response, Times));
 
 /// What was asked is under way, or answered already.
 type Asked = Result<(), Response>;
@@ -192,13 +190,19 @@ impl Session {
                 Metrics::shed("link_full");
                 Err(Response::busy())
             }
-            Asks::Sale(sale) => self.sale(&request, sale, known, merchant, number, received),
-            _ => {
-                let message = OrderMessage::read(&link.client, &request, &known.acquirer, merchant)?;
-                self.tasks.spawn(async move { (number, message.carry_out(&link.client).await) });
+            Asks::Sale(sale) => self.sale(&request, sale, known, merchant, number, Times::since(received)),
+            Asks::OnOrder(asked) => {
+                let message = OrderMessage::read(&link.client, &request, asked, &known.acquirer, merchant)?;
+                let times = Times::since(received);
+                self.ask_by_task(number, times, async move { message.carry_out(&link.client).await });
                 Ok(())
             }
         }
+    }
+
+    /// What may take more than one question.
+    fn ask_by_task(&mut self, number: u32, so_far: Times, asking: impl Future<Output = Response> + Send + 'static) {
+        self.tasks.spawn(async move { (number, times::counted(so_far, asking).await) });
     }
 
     fn sale(
@@ -208,12 +212,12 @@ impl Session {
         known: &Known,
         merchant: MerchantId,
         number: u32,
-        received: Instant,
+        mut times: Times,
     ) -> Asked {
-        let parsed = Instant::now();
-        let (input, scan) = input(&self.link.client, request, sale, merchant)?;
-        let input = Arc::new(input);
-        let verified = Instant::now();
+        times.parsed(Instant::now());
+        let client = &self.link.client;
+        let (input, scan) = input(client, request, sale, merchant)?;
+        let now = Instant::now();
         let source = Source {
             key: known.number,
             name: &known.acquirer.name,
@@ -221,25 +225,26 @@ impl Session {
             merchant,
             terminal: request.terminal,
         };
-        let limiter = &self.link.client.bad_codes;
-        let entry = limiter.enter(source, &input.payer, verified);
-        let deadline = received + self.link.options.deadline;
-        if matches!(scan, Scan::Old(_)) && !entry.is_shut() {
-            // Two questions: the record of its handle comes first.
-            let client = Arc::clone(&self.link.client);
-            let sale = sale::Sale { input, scan: Some(scan), deadline };
-            self.tasks.spawn(async move { (number, Response::to_sale(&client.decide(sale, entry).await, &entry)) });
+        let deadline = times.received + self.link.options.deadline;
+        let sale = sale::Sale { input: Arc::new(input), scan: Some(scan), deadline };
+        let entry = client.enter(source, &sale, now);
+        if sale.waits_for_record(&entry) {
+            let client = Arc::clone(client);
+            self.ask_by_task(
+                number,
+                times,
+                async move { Response::to_sale(&client.decide(sale, entry).await, &entry) },
+            );
             return Ok(());
         }
-        let question = Question::Authorize { input, throttled: entry.is_shut(), sealed_by: scan.sealed_by() };
-        if let Err(shed) = self.link.client.inbox.submit_to(question, Some(deadline), &self.outlet, number) {
-            limiter.leave(&entry, None, verified);
-            return Err(NoAnswer::from(shed).into());
+        times.asked(now);
+        let question = sale.question(&entry);
+        if let Err(shed) = client.inbox.submit_to(question, Some(deadline), &self.outlet, number) {
+            return Err(Response::to_sale(&client.settled(&entry, Err(shed.into())), &entry));
         }
         if let Some(slot) = self.slot(number) {
             slot.entry = Some(entry);
-            slot.parse = parsed - received;
-            slot.verify = verified - parsed;
+            slot.times = Some(times);
         }
         Ok(())
     }
@@ -249,20 +254,12 @@ impl Session {
         let mut taken = std::mem::take(&mut self.taken);
         self.outlet.take(&mut taken);
         for (number, outcome) in taken.drain(..) {
-            let Some(Slot { entry: Some(entry), received: Some(received), parse, verify, .. }) =
-                self.slots.get(number as usize)
-            else {
+            let Some(Slot { entry: Some(entry), times: Some(times), .. }) = self.slots.get_mut(number as usize) else {
                 continue;
             };
-            let answered = Client::answer(outcome);
-            let reply = answered.as_ref().ok().map(|answered| &answered.reply);
-            self.link.client.bad_codes.leave(entry, reply, Instant::now());
-            if let Ok(Answered { reply: Reply::Decision { .. }, stages, .. }) = &answered {
-                let times = [*parse, *verify, stages.queue, stages.decide, stages.journal];
-                for (stage, took) in Stage::ALL.into_iter().zip(times) {
-                    metrics().stage(stage, took);
-                }
-                metrics().stage(Stage::Answer, received.elapsed().saturating_sub(times.iter().sum()));
+            let answered = self.link.client.settled(entry, Client::answer(outcome));
+            if let Ok(answered) = &answered {
+                times.answered(answered);
             }
             let response = Response::to_sale(&answered, entry);
             self.answer(number, &response);
@@ -270,8 +267,11 @@ impl Session {
         self.taken = taken;
     }
 
-    pub fn finish(&mut self, done: Result<(u32, Response), JoinError>) {
-        if let Ok((number, response)) = done {
+    pub fn finish(&mut self, done: Result<Done, JoinError>) {
+        if let Ok((number, (response, times))) = done {
+            if let Some(slot) = self.slot(number) {
+                slot.times = Some(times);
+            }
             self.answer(number, &response);
         }
     }
@@ -296,7 +296,7 @@ impl Session {
             slot.echo.fill(message, kind, answer);
             slot.tpdu = tpdu;
             slot.kind = Some(kind);
-            slot.received = Some(received);
+            slot.times = Some(Times::since(received));
             slot.entry = None;
         }
         number
@@ -307,12 +307,14 @@ impl Session {
         let Self { slots, free, message, output, link, .. } = self;
         let Some(slot) = slots.get_mut(number as usize) else { return };
         // The place of a slot is given back once.
-        let Some(received) = slot.received.take() else { return };
+        let Some(times) = slot.times.take() else { return };
         message.clear();
         slot.echo.put(&response.answer(), link.options.layout, message);
         link.options.framing.put(slot.tpdu, output, message);
+        let now = Instant::now();
+        times.end(now);
         if let Some(kind) = slot.kind {
-            link.timers.record(kind as usize, received.elapsed());
+            link.timers.record(kind as usize, now.saturating_duration_since(times.received));
         }
         free.push(number);
     }

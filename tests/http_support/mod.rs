@@ -25,8 +25,7 @@ use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::ids::{
     AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId, TerminalId, TerminalKey,
 };
-use sokketsu::domain::model::merchant::Merchants;
-use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
+use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus, Merchants};
 use sokketsu::domain::model::money::Yen;
 use sokketsu::domain::model::order::Order;
 use sokketsu::domain::model::purchase::Channel;
@@ -62,6 +61,16 @@ pub const HOLIDAYS: &str = "date,name\n2020-01-01,first\n2099-12-31,last\n";
 
 fn clock() -> Clock {
     Clock::system()
+}
+
+/// As the start of the process leaves it.
+fn ready() -> Readiness {
+    use Condition::{JournalWritable, LeaseHeld, ListenersBound, Recovered};
+    let readiness = Readiness::default();
+    for condition in [Recovered, JournalWritable, LeaseHeld, ListenersBound] {
+        readiness.set(condition, true);
+    }
+    readiness
 }
 
 /// Forward only.
@@ -386,10 +395,7 @@ impl House {
         } else {
             std::mem::forget(queues);
         }
-        let (events, trouble, readiness) = (Events::default(), Trouble::default(), Arc::new(Readiness::default()));
-        for condition in [Condition::Recovered, Condition::JournalWritable, Condition::LeaseHeld] {
-            readiness.set(condition, true);
-        }
+        let (events, trouble, readiness) = (Events::default(), Trouble::default(), Arc::new(ready()));
         let listed = Listed(Arc::clone(&events), Arc::clone(&trouble));
         let alarm = Alarm::new(&Arc::default(), Arc::new(|error| panic!("{error}")));
         let present = Mutex::new(now);

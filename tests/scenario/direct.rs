@@ -6,8 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::refusal::Refusal;
-use sokketsu::domain::commands::reply::AdviceOutcome;
-use sokketsu::domain::commands::reply::Reply;
+use sokketsu::domain::commands::reply::{AdviceOutcome, Reply};
 use sokketsu::domain::commands::request::{OnOrder, Request};
 use sokketsu::domain::commands::{MOST_STEPS, Ruling, dispatch};
 use sokketsu::domain::model::advice::Booked;

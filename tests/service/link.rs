@@ -262,6 +262,45 @@ fn who_guesses_and_hangs_up_is_counted_too() {
     assert_eq!(said(&peer.ask(&sale(3, &bare(3), 100))), ("91", "9103"));
 }
 
+/// How often each stage of a decision was counted, and for how long in all.
+fn stages(client: &mut Client) -> [(u64, f64); 6] {
+    let page = client.get("ops", "/metrics").text;
+    ["parse", "verify", "queue", "decide", "journal", "answer"].map(|stage| {
+        let of = |what: &str| {
+            let name = format!("sokketsu_stage_seconds_{what}{{stage=\"{stage}\"}} ");
+            page.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0").to_owned()
+        };
+        (of("count").parse().expect("a count"), of("sum").parse().expect("seconds"))
+    })
+}
+
+#[test]
+fn a_decision_by_the_link_counts_its_stages_as_one_over_http_does() {
+    let data = tempfile::tempdir().expect("a folder");
+    let noon = ["--iso8583", "127.0.0.1:0", "--sandbox-start", "2026-11-23T12:00:00+09:00"];
+    let server = Server::sandbox(data.path(), &noon);
+    let (mut peer, mut client) = (Peer::to(server.iso8583.expect("a link")), server.client());
+    let count = |client: &mut Client| stages(client).map(|(count, _)| count);
+    let shown = code(&mut client, "1001");
+    let good = sale(1, &shown, 100);
+    let began = Instant::now();
+    assert_eq!(peer.ask(&good).code(), "00");
+    let (at_most, after_one) = (began.elapsed().as_secs_f64(), stages(&mut client));
+    let took: f64 = after_one.iter().map(|(_, seconds)| seconds).sum();
+    assert!(after_one.iter().all(|(count, _)| *count == 1) && took > 0.0 && took <= at_most, "{after_one:?}");
+    let order = json!({"order_id": "H-1", "code": shown, "amount": 100, "merchant": {"id": "mrc_konbini"}});
+    let denied = client.send("register", "POST", "/v1/authorizations", &order).json();
+    assert_eq!((&denied["reason"], count(&mut client)), (&json!("code_used"), [2; 6]));
+    // Neither is a decision.
+    assert_eq!(peer.ask(&good.with(&[(4, "000000000101")])).get(44), "9400");
+    assert_eq!(peer.ask(&good.reversal(2)).code(), "00");
+    assert_eq!(count(&mut client), [2; 6]);
+    // The record of an old barcode is looked up first: two questions, one decision.
+    let later = client.send("ops", "POST", "/sandbox/clock", &json!({"now": "2026-11-23T12:25:00+09:00"}));
+    assert_eq!(later.status, 200);
+    assert_eq!((peer.ask(&sale(3, &shown, 100)).code(), count(&mut client)), ("54", [3; 6]));
+}
+
 #[test]
 fn a_silent_peer_is_asked_and_a_dead_one_let_go() {
     let data = tempfile::tempdir().expect("a folder");

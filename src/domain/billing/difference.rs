@@ -173,4 +173,3 @@ fn beside_bills(account: &Account, mut add: impl FnMut(Money, Place, Yen)) {
         add(paid.money, Place::PaidOut { at: paid.at, payout: paid.payout }, paid.amount);
     }
 }
-

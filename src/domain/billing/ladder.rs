@@ -63,7 +63,8 @@ impl Draft<'_> {
         let Lost { from, to, before, after } = *lost;
         let record = &mut self.account.record;
         let restored = |now: u16, before: u16, after: u16| now.saturating_add(before.saturating_sub(after));
-        record.on_time_bills = restored(record.on_time_bills, before.on_time_bills, after.on_time_bills).saturating_add(1);
+        record.on_time_bills =
+            restored(record.on_time_bills, before.on_time_bills, after.on_time_bills).saturating_add(1);
         record.purchases = restored(record.purchases, before.purchases, after.purchases);
         record.months_active = restored(record.months_active, before.months_active, after.months_active);
         let rung = self.account.profile.rung;

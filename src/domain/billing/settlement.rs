@@ -82,14 +82,25 @@ pub enum Place {
     /// Came back from a shop for a purchase whose bill is not kept any more.
     Refund,
     /// Became free on a line of a bill, because a refund made it too much; from this moment on.
-    Freed { bill: BillKey, line: Line, at: Millis },
+    Freed {
+        bill: BillKey,
+        line: Line,
+        at: Millis,
+    },
     /// Lies on a line of a bill, from this moment on.
-    Line { bill: BillKey, line: Line, at: Millis },
+    Line {
+        bill: BillKey,
+        line: Line,
+        at: Millis,
+    },
     Credit,
     /// Owed to the customer in cash.
     PayoutDue,
     /// Was paid to the customer, by the payout of this record.
-    PaidOut { at: Millis, payout: Lsn },
+    PaidOut {
+        at: Millis,
+        payout: Lsn,
+    },
 }
 
 impl Place {

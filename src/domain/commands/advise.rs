@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::Ruling;
 use super::authorize::{
     FoundPayer, approval, find_payer, fits_limits, is_at_bound, judge, recorded, room_in, with_a_wrong_seal,
 };
@@ -77,7 +78,7 @@ fn is_same_sale(state: &State, order: &Order, input: &Authorize) -> bool {
 }
 
 /// The network approved a sale itself. Under the very number of a sale that was denied here it stands beside that one.
-pub(super) fn stand_in(turn: &Turn<'_>, advice: &Advice, draw: &mut dyn FnMut() -> u64) -> Result<Step<Reply>, Stop> {
+pub(super) fn stand_in(turn: &Turn<'_>, advice: &Advice, draw: &mut dyn FnMut() -> u64) -> Result<Ruling, Stop> {
     let input = &advice.input;
     let now = turn.now;
     let mut key = input.key();
@@ -93,7 +94,7 @@ pub(super) fn stand_in(turn: &Turn<'_>, advice: &Advice, draw: &mut dyn FnMut() 
     let known = if key == input.key() { own } else { turn.of(own, &key)? };
     // Told again after days, it is in the ledger.
     if let Some(known) = known.filter(|known| known.is_past && is_same(known.order)) {
-        return Ok(Step::Answer(Known::Replay(known.order).reply(now, true)));
+        return Ok(Ruling::Answer(Known::Replay(known.order).reply(now, true)));
     }
     let original = advice.original.map(|key| turn.by_key(&key)).transpose()?.flatten();
     if advice.must_be_known && original.is_none_or(|original| original.order.is_tombstone()) {
@@ -103,19 +104,19 @@ pub(super) fn stand_in(turn: &Turn<'_>, advice: &Advice, draw: &mut dyn FnMut() 
         && is_counted(original.order, now)
         && is_same_sale(turn.state, original.order, input)
     {
-        return Ok(Step::Answer(Known::Counted(original.order).reply(now, true)));
+        return Ok(Ruling::Answer(Known::Counted(original.order).reply(now, true)));
     }
     let input = Arc::new(Authorize { order_id: key.order_id, ..input.as_ref().clone() });
     Ok(advised(turn, &Advice { input, ..advice.clone() }, draw))
 }
 
 /// What comes of an advice under a name of its own.
-pub(super) fn advised(turn: &Turn<'_>, advice: &Advice, draw: &mut dyn FnMut() -> u64) -> Step<Reply> {
+pub(super) fn advised(turn: &Turn<'_>, advice: &Advice, draw: &mut dyn FnMut() -> u64) -> Ruling {
     let forged = with_a_wrong_seal(turn.state, &advice.input, advice.sealed_by, turn.now);
     let forged = forged.map(|input| Advice { input, ..advice.clone() });
     match advise(turn.state, forged.as_ref().unwrap_or(advice), turn.now, turn.in_force, draw) {
-        Step::Record(event) => Step::Record(event),
-        Step::Answer(known) => Step::Answer(known.reply(turn.now, turn.steps == 0)),
+        Step::Record(event) => Ruling::Step(event),
+        Step::Answer(known) => Ruling::Answer(known.reply(turn.now, turn.steps == 0)),
     }
 }
 

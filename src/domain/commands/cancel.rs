@@ -1,7 +1,8 @@
 //! A register takes an order back, seen or not.
 
+use super::Ruling;
 use super::past::{Seen, Turn};
-use super::refusal::{Refusal, Step, Stop};
+use super::refusal::{Refusal, Stop};
 use super::reply::Reply;
 use crate::domain::commands::reply::CancelAction;
 use crate::domain::model::ids::{CustomerIx, Lsn};
@@ -52,7 +53,7 @@ pub(super) fn undoing(turn: &Turn<'_>, seen: Seen<'_>) -> Result<Undoing, Stop> 
 }
 
 /// Undoes what stands, the order and what the network booked beside it, or nothing of it.
-pub(super) fn cancel(turn: &Turn<'_>, request: &Cancel) -> Result<Step<Reply>, Stop> {
+pub(super) fn cancel(turn: &Turn<'_>, request: &Cancel) -> Result<Ruling, Stop> {
     let own = match turn.by_key(&request.key) {
         Ok(own) => own,
         Err(stop) => return block_unseen(turn, request.key, stop),
@@ -80,10 +81,10 @@ pub(super) fn cancel(turn: &Turn<'_>, request: &Cancel) -> Result<Step<Reply>, S
         }
     }
     match next {
-        Some(event) => Ok(Step::Record(event)),
+        Some(event) => Ok(Ruling::Step(event)),
         // What was blocked long ago is blocked anew: memory has let go of that.
-        None if is_unseen(own) => Ok(Step::Record(Event::Tombstoned { key: request.key })),
-        None => Ok(Step::Answer(cancelled(turn, request.key, own, family.all()))),
+        None if is_unseen(own) => Ok(Ruling::Step(Event::Tombstoned { key: request.key })),
+        None => Ok(Ruling::Answer(cancelled(turn, request.key, own, family.all()))),
     }
 }
 
@@ -117,10 +118,10 @@ pub(super) fn is_unseen(own: Option<Seen<'_>>) -> bool {
 
 /// What is not in memory is blocked, should it still come, also while the ledger does not answer. But it may be a sale of
 /// long ago, which stands: this is to be asked again.
-pub(super) fn block_unseen(turn: &Turn<'_>, key: OrderKey, stop: Stop) -> Result<Step<Reply>, Stop> {
+pub(super) fn block_unseen(turn: &Turn<'_>, key: OrderKey, stop: Stop) -> Result<Ruling, Stop> {
     match stop {
         Stop::Refused(Refusal::LedgerKnows) if turn.in_memory(&key).is_none() => {
-            Ok(Step::Record(Event::Tombstoned { key }))
+            Ok(Ruling::Step(Event::Tombstoned { key }))
         }
         stop => Err(stop),
     }

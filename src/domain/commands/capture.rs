@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::Ruling;
 use super::advise::advised;
 use super::past::{Seen, Turn};
-use super::refusal::{Refusal, Step, Stop};
+use super::refusal::{Refusal, Stop};
 use super::reply::Reply;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, OrderState};
@@ -13,7 +14,7 @@ use crate::domain::model::request::{Advice, Authorize, Beside, Capture, CaptureA
 use crate::domain::state::event::{Captured, Event};
 
 /// One capture a hold; the rest of it is released.
-pub(super) fn capture(turn: &Turn<'_>, request: &Capture) -> Result<Step<Reply>, Stop> {
+pub(super) fn capture(turn: &Turn<'_>, request: &Capture) -> Result<Ruling, Stop> {
     let seen = turn.by_id(request.authorization)?;
     let order = seen.order;
     let at = turn.now.at;
@@ -30,7 +31,7 @@ pub(super) fn capture(turn: &Turn<'_>, request: &Capture) -> Result<Step<Reply>,
         }
         OrderState::Captured { amount, .. } if amount == request.amount => {
             let order = Box::new(present.into_owned());
-            Ok(Step::Answer(Reply::Captured { order, replayed: turn.steps == 0 }))
+            Ok(Ruling::Answer(Reply::Captured { order, replayed: turn.steps == 0 }))
         }
         OrderState::Captured { amount, .. } => Err(Refusal::CapturedOtherwise { amount }.into()),
         OrderState::Held { .. } | OrderState::Denied(_) | OrderState::Cancelled | OrderState::Tombstone => {
@@ -40,7 +41,7 @@ pub(super) fn capture(turn: &Turn<'_>, request: &Capture) -> Result<Step<Reply>,
 }
 
 /// Captures an open hold, of no more than was granted.
-fn record(turn: &Turn<'_>, seen: Seen<'_>, amount: Yen) -> Result<Step<Reply>, Stop> {
+fn record(turn: &Turn<'_>, seen: Seen<'_>, amount: Yen) -> Result<Ruling, Stop> {
     if seen.is_past {
         // An open hold is always in memory; the ledger is behind.
         return Err(Refusal::LedgerKnows.into());
@@ -52,7 +53,7 @@ fn record(turn: &Turn<'_>, seen: Seen<'_>, amount: Yen) -> Result<Step<Reply>, S
     let account = state.account(customer).ok_or(Refusal::AuthorizationUnknown)?;
     let method = account.profile.payment_method;
     let policy = &turn.in_force.policy;
-    Ok(Step::Record(Event::Captured(Captured {
+    Ok(Ruling::Step(Event::Captured(Captured {
         order: order.id.lsn,
         customer,
         channel: order.channel,
@@ -70,7 +71,7 @@ pub(super) fn capture_advice(
     turn: &Turn<'_>,
     request: &CaptureAdvice,
     draw: &mut dyn FnMut() -> u64,
-) -> Result<Step<Reply>, Stop> {
+) -> Result<Ruling, Stop> {
     let amount = request.amount;
     let own = turn.by_key(&request.original)?.filter(|own| !own.order.is_tombstone());
     if own.is_none() && request.must_be_known {
@@ -88,7 +89,7 @@ pub(super) fn capture_advice(
     let granted = amount.min(order.amount);
     match order.state {
         // No customer is charged, whatever is captured of it.
-        _ if order.is_suspense() => Ok(Step::Answer(Reply::Done)),
+        _ if order.is_suspense() => Ok(Ruling::Answer(Reply::Done)),
         OrderState::Held { .. } if order.is_open(at) => record(turn, hold, granted),
         // The customer bought, only later than we waited.
         OrderState::Held { .. } => told.beyond(amount, draw),
@@ -102,8 +103,8 @@ pub(super) fn capture_advice(
     }
 }
 
-fn known(order: &Order) -> Step<Reply> {
-    Step::Answer(Reply::Captured { order: Box::new(order.clone()), replayed: true })
+fn known(order: &Order) -> Ruling {
+    Ruling::Answer(Reply::Captured { order: Box::new(order.clone()), replayed: true })
 }
 
 /// A capture that is told, beside what there is of its hold, and whom it charges.
@@ -117,7 +118,7 @@ struct Told<'t, 'a> {
 
 impl Told<'_, '_> {
     /// Books what was captured without a hold for it, or beyond it: once, of whatever amount came first.
-    fn beyond(self, amount: Yen, draw: &mut dyn FnMut() -> u64) -> Result<Step<Reply>, Stop> {
+    fn beyond(self, amount: Yen, draw: &mut dyn FnMut() -> u64) -> Result<Ruling, Stop> {
         let Some(key) = self.request.original.beside(Beside::Captured) else { return self.apart(draw) };
         let booked = self.turn.of(self.own, &key)?;
         match booked.map(|seen| seen.order) {
@@ -125,7 +126,7 @@ impl Told<'_, '_> {
             Some(order)
                 if order.is_blocked() && booked.is_some_and(|seen| !seen.order.is_tombstone() || seen.is_past) =>
             {
-                Ok(Step::Answer(Reply::Done))
+                Ok(Ruling::Answer(Reply::Done))
             }
             Some(order) if order.is_tombstone() => self.advise(key, amount, self.request.post, draw),
             Some(order) if order.amount == amount => Ok(known(order)),
@@ -135,7 +136,7 @@ impl Told<'_, '_> {
     }
 
     /// Another amount than was captured, or of what does not stand, is nobody's.
-    fn apart(self, draw: &mut dyn FnMut() -> u64) -> Result<Step<Reply>, Stop> {
+    fn apart(self, draw: &mut dyn FnMut() -> u64) -> Result<Ruling, Stop> {
         let own = self.request.own;
         let amount = self.request.amount;
         match self.turn.by_key(&own)? {
@@ -144,13 +145,7 @@ impl Told<'_, '_> {
         }
     }
 
-    fn advise(
-        self,
-        key: OrderKey,
-        amount: Yen,
-        post: Post,
-        draw: &mut dyn FnMut() -> u64,
-    ) -> Result<Step<Reply>, Stop> {
+    fn advise(self, key: OrderKey, amount: Yen, post: Post, draw: &mut dyn FnMut() -> u64) -> Result<Ruling, Stop> {
         let Self { turn, request, payer, .. } = self;
         let sale = Authorize::new(key, payer, Channel::InStore, amount);
         let input = Arc::new(Authorize { terminal: request.terminal, ..sale });

@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use super::cancel::hold_expired;
 use super::office::calendar;
 use super::past::Past;
+use super::reply::Reply;
 use super::request::{OnOrder, Request};
 use super::{MOST_STEPS, Ruling, dispatch};
 use crate::domain::model::advice::Booked;
@@ -161,7 +162,19 @@ impl History {
             // Small draws, so that handles come again after their rest.
             match dispatch(&self.state, request, &now, steps, &mut || random.next_u64() % 200) {
                 Ruling::Answer(_) => return,
-                Ruling::Record(event, _) => return self.record(event),
+                Ruling::Record(event, answer) => {
+                    self.advice_is_sound(&event);
+                    self.record(event.clone());
+                    if matches!(request, Request::OnOrder { .. }) {
+                        // It was the last fact: judged once more, it would come to this answer.
+                        let said = answer(&self.state, &event, &now);
+                        let again = dispatch(&self.state, request, &now, steps + 1, &mut || 0);
+                        let is_same = matches!((&said, &again), (Reply::Done, Ruling::Answer(Reply::Done)));
+                        assert!(is_same, "{request:?}: {said:?} after {event:?}, and then {again:?}");
+                        *self.kinds.entry("Last".to_owned()).or_default() += 1;
+                    }
+                    return;
+                }
                 Ruling::Step(event) => {
                     self.advice_is_sound(&event);
                     self.record(event);
@@ -558,7 +571,7 @@ fn what_is_remembered_does_not_depend_on_what_was_freed() {
         }
     }
     let all = "Decided Tombstoned Cancelled Captured Refunded HoldExpired Recalled CodeVoided Settled Noted \
-               Advised SuspenseCleared Tok19Issued";
+               Advised SuspenseCleared Tok19Issued Last";
     for word in all.split(' ') {
         assert!(kinds.get(word).is_some_and(|count| *count > 10), "{word} is rare in {kinds:?}");
     }
@@ -581,7 +594,7 @@ fn one_sale(capture: bool) -> (History, AuthorizationId) {
     history.ask(&Request::PutCustomer { id, change: Box::new(change) });
     let input = Authorize {
         merchant,
-        order_id: OrderId::new("R-1").unwrap(),
+        order_id: OrderId::new("112308453000000100000353001T01").unwrap(),
         store: None,
         terminal: None,
         payer: Payer::Customer(id),
@@ -646,4 +659,29 @@ fn a_hold_that_ran_out_is_recorded_even_if_its_order_was_freed_first() {
     history.expire_holds();
     assert_eq!(history.kinds.get("HoldExpired"), Some(&1));
     assert!(history.state.accounts().all(|account| account.holds().is_empty()));
+}
+
+#[test]
+fn a_usual_reversal_is_judged_once() {
+    let capture = true;
+    for (is_sale, hours, of, kept, fact) in [
+        (capture, 0, Of::Sale, None, "Cancelled"),
+        (!capture, 0, Of::Hold, None, "Cancelled"),
+        (capture, 30, Of::Sale, None, "Refunded"),
+        (capture, 0, Of::Sale, Some(Yen::new(400)), "Refunded"),
+    ] {
+        let (mut history, _) = one_sale(is_sale);
+        history.now = history.now.plus(hours * HOUR);
+        let original = history.keys[0];
+        let reverse = |original| {
+            let refund_id = RefundId::new("back").unwrap();
+            OnOrder::Reverse(Reverse { original, of, kept, refund_id, must_be_known: false })
+        };
+        history.ask_on_order(reverse(original));
+        let unseen = OrderKey { order_id: OrderId::new("never-seen").unwrap(), ..original };
+        history.ask_on_order(reverse(unseen));
+        let facts: Vec<_> = [fact, "Tombstoned", "Last"].iter().map(|kind| history.kinds.get(*kind).copied()).collect();
+        let blocks_more = of == Of::Hold;
+        assert_eq!(facts, [Some(1), Some(1), Some(if blocks_more { 1 } else { 2 })], "{fact}");
+    }
 }

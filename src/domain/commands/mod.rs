@@ -25,7 +25,7 @@ use crate::domain::state::State;
 use crate::domain::state::event::Event;
 
 use past::{Past, Turn};
-use refusal::{Step, Stop};
+use refusal::Stop;
 use reply::Reply;
 use request::{OnOrder, Request};
 
@@ -57,8 +57,7 @@ pub fn dispatch(state: &State, request: &Request, now: &Now, steps: usize, draw:
             authorize::authorize(&turn, input, *throttled, *sealed_by, draw)
         }
         Request::OnOrder { doing, .. } => match on_order(&turn, doing, draw) {
-            Ok(Step::Record(event)) => Ruling::Step(event),
-            Ok(Step::Answer(reply)) => Ruling::Answer(reply),
+            Ok(ruling) => ruling,
             Err(Stop::Refused(refusal)) => Ruling::Answer(Reply::Refused(refusal)),
             Err(Stop::AskLedger) => Ruling::Answer(Reply::AskLedger),
         },
@@ -82,11 +81,11 @@ pub fn dispatch(state: &State, request: &Request, now: &Now, steps: usize, draw:
     }
 }
 
-fn on_order(turn: &Turn<'_>, doing: &OnOrder, draw: &mut dyn FnMut() -> u64) -> Result<Step<Reply>, Stop> {
+fn on_order(turn: &Turn<'_>, doing: &OnOrder, draw: &mut dyn FnMut() -> u64) -> Result<Ruling, Stop> {
     match doing {
         OnOrder::Find(name) => {
-            let Some(seen) = turn.by_name(name)? else { return Ok(Step::Answer(Reply::Unknown)) };
-            Ok(Step::Answer(Reply::Order(Box::new(turn.present(seen)?.into_owned()))))
+            let Some(seen) = turn.by_name(name)? else { return Ok(Ruling::Answer(Reply::Unknown)) };
+            Ok(Ruling::Answer(Reply::Order(Box::new(turn.present(seen)?.into_owned()))))
         }
         OnOrder::Cancel(request) => cancel::cancel(turn, request),
         OnOrder::Capture(request) => capture::capture(turn, request),

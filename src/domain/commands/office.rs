@@ -79,11 +79,8 @@ pub(super) fn judge(
     let office = Office { state, ix, account, now, rules };
     match claim(state, ix, instruction, ledger)? {
         Claim::Known(receipt) => Ok(Step::Answer(receipt.clone())),
-        Claim::Expected(pending) => office.fact(instruction, Some(&pending)).map(Step::Record),
-        Claim::New => match *instruction {
-            Instruction::IssueSlip { kind } => office.slip(kind, draw()),
-            _ => office.fact(instruction, None).map(Step::Record),
-        },
+        Claim::Expected(pending) => office.said(instruction, Some(&pending), draw),
+        Claim::New => office.said(instruction, None, draw),
     }
 }
 
@@ -99,11 +96,18 @@ impl<'a> Office<'a> {
     }
 
     /// `expected` is the provisional news of the payment that it is about.
-    fn fact(&self, instruction: &Instruction, expected: Option<&Pending>) -> Result<Event, Refusal> {
+    fn said(
+        &self,
+        instruction: &Instruction,
+        expected: Option<&Pending>,
+        draw: &mut dyn FnMut() -> u64,
+    ) -> Result<Step<Receipt>, Refusal> {
         let bounds = &self.state.settings.bounds;
-        match *instruction {
-            Instruction::Repay { id, amount, paid_at, slip } => self.came(id, Some(amount), (paid_at, slip), expected),
-            Instruction::Confirm { id, said } => self.came(id, said.amount, (said.paid_at, None), expected),
+        let fact = match *instruction {
+            Instruction::Repay { id, amount, paid_at, slip } => {
+                self.came(id, Some(amount), (paid_at, slip), expected)?
+            }
+            Instruction::Confirm { id, said } => self.came(id, said.amount, (said.paid_at, None), expected)?,
             Instruction::Expect { id, amount, paid_at, expires_at } => {
                 let paid_at = value_time(self.now, paid_at)?;
                 if expires_at <= self.now.at {
@@ -114,24 +118,28 @@ impl<'a> Office<'a> {
                 has_room("pending payments", open, bounds.pending_payments)?;
                 // What has run out may still turn out final, and does not wait for ever.
                 has_room("payments that ran out", all.len(), bounds.pending_payments.saturating_mul(RUN_OUT_FOR_ONE))?;
-                Ok(self.note(Note::Pending { id, amount, paid_at, expires_at }))
+                self.note(Note::Pending { id, amount, paid_at, expires_at })
             }
             // Also where nothing was heard before: the news may come in any order.
-            Instruction::Withdraw { id, .. } => self.withdrawn(id),
-            Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount),
-            Instruction::PayOut { id, amount } => self.payout(id, amount),
+            Instruction::Withdraw { id, .. } => self.withdrawn(id)?,
+            Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount)?,
+            Instruction::PayOut { id, amount } => self.payout(id, amount)?,
             Instruction::Block { id, ref reason } => {
                 let blocks = self.account.notes().map_or(0, |notes| notes.blocks.len());
                 has_room("blocks", blocks, bounds.blocks)?;
-                Ok(self.note(Note::Blocked { id, reason: reason.clone() }))
+                self.note(Note::Blocked { id, reason: reason.clone() })
             }
             Instruction::Release { id } => {
                 let is_there = self.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
-                if is_there { Ok(self.note(Note::Released { id })) } else { Err(Refusal::BlockUnknown) }
+                if !is_there {
+                    return Err(Refusal::BlockUnknown);
+                }
+                self.note(Note::Released { id })
             }
-            // It may be one that is known, and is judged by itself.
-            Instruction::IssueSlip { .. } => Err(Refusal::NothingOwed),
-        }
+            // It may be one that is known.
+            Instruction::IssueSlip { kind } => return self.slip(kind, draw()),
+        };
+        Ok(Step::Record(fact))
     }
 
     /// Money came: a repayment, or the end of provisional news of it.

@@ -1,8 +1,9 @@
 //! A sale is given back, whole or in part.
 
+use super::Ruling;
 use super::office::value_time;
 use super::past::{Family, Seen, Turn};
-use super::refusal::{Refusal, Step, Stop};
+use super::refusal::{Refusal, Stop};
 use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{Place, Settlement};
@@ -36,7 +37,7 @@ pub(super) fn captured(seen: Seen<'_>) -> Option<Captured<'_>> {
 
 /// One of several partial refunds, each with its own id. It is of the order; only what is more than is left of that is of
 /// what the network booked beside it.
-pub(super) fn refund(turn: &Turn<'_>, request: &Refund) -> Result<Step<Reply>, Stop> {
+pub(super) fn refund(turn: &Turn<'_>, request: &Refund) -> Result<Ruling, Stop> {
     let own = turn.by_name(&request.sale)?.ok_or(Refusal::AuthorizationUnknown)?;
     let family = turn.family(&own.order.key, Some(own))?;
     let is_theirs = request
@@ -64,7 +65,7 @@ pub(super) fn refund(turn: &Turn<'_>, request: &Refund) -> Result<Step<Reply>, S
         let parts = [of_sale, of_beyond].into_iter().flatten();
         let Some(made) = parts.reduce(with) else { return Err(Refusal::AuthorizationUnknown.into()) };
         let made = RefundMade { left, ..made };
-        return Ok(Step::Answer(Reply::Refunded {
+        return Ok(Ruling::Answer(Reply::Refunded {
             order: Box::new(own.order.clone()),
             made,
             replayed: turn.steps == 0,
@@ -88,7 +89,7 @@ pub(super) fn refund(turn: &Turn<'_>, request: &Refund) -> Result<Step<Reply>, S
     let (part, amount) = if beyond_rest.is_zero() { (sale, rest) } else { (beyond, beyond_rest) };
     let Some(part) = part else { return Err(Refusal::AuthorizationUnknown.into()) };
     let part_of = Part { refund_id: request.refund_id, amount, paid_at: request.paid_at, is_reversal: false };
-    refund_part(turn, part, part_of).map(Step::Record)
+    refund_part(turn, part, part_of).map(Ruling::Step)
 }
 
 /// Where only one of them says when, it is the same refund.

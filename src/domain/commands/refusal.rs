@@ -84,7 +84,7 @@ pub enum Refusal {
     },
 }
 
-/// Either a fact to record, or an answer with nothing to record.
+/// Either a fact to record, or what is known already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<A> {
     Record(Event),

@@ -101,6 +101,13 @@ names! {
     Category = 32;
 }
 
+impl From<OrderId> for RefundId {
+    /// A network names a refund as it names a sale.
+    fn from(OrderId(text): OrderId) -> Self {
+        Self(text)
+    }
+}
+
 /// A terminal's id in eight bytes, as an order keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminalKey(NonZero<u64>);

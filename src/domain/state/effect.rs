@@ -84,9 +84,7 @@ impl Event {
             Self::Refunded(refund) => {
                 Effect { at_risk: refund.amount.get(), ..Effect::settled(&refund.books, refund.amount) }
             }
-            Self::Settled { cause, books } => {
-                Effect { at_risk: moved(cause), ..Effect::settled(books, Yen::ZERO) }
-            }
+            Self::Settled { cause, books } => Effect { at_risk: moved(cause), ..Effect::settled(books, Yen::ZERO) },
         };
         // A slip shows nowhere on a code's phone.
         let is_slip = matches!(self, Self::Noted { note: Note::SlipIssued(_), .. });

@@ -17,7 +17,7 @@ use crate::http::decision::Decision;
 use crate::http::fields::{Amount, Text};
 use crate::http::past::{BillNames, check_terminal, find, invoices};
 use crate::http::problem::Problem;
-use crate::http::refusal::refused;
+use crate::http::refusal::{NotDone, refused};
 use crate::http::{Edge, fields};
 
 #[derive(Deserialize)]
@@ -118,11 +118,11 @@ pub(crate) async fn refund(asked: &Asked) -> Result<Answer, Problem> {
 }
 
 /// A refund by staff, who see all; gives whether it was known already.
-pub(crate) async fn refund_by(edge: &Edge, refund: Refund, past: Past) -> Result<bool, Problem> {
+pub(crate) async fn refund_by(edge: &Edge, refund: Refund, past: Past) -> Result<bool, NotDone> {
     match edge.client.ask_knowing(OnOrder::Refund(refund), past).await?.reply {
         Reply::Refunded { replayed, .. } => Ok(replayed),
-        Reply::Refused(refusal) => Err(refused(refusal)),
-        other => Err(out_of_place(&other)),
+        Reply::Refused(refusal) => Err(NotDone::Refused(refusal)),
+        other => Err(NotDone::Other(out_of_place(&other))),
     }
 }
 

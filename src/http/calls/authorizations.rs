@@ -16,18 +16,17 @@ use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Authorize, Currency, EntryMode, JPY, Named, OrderKey, Payer, Scanned};
 use crate::domain::model::time::Millis;
 use crate::engine::bad_codes::{Bound, Entry, Pass, Source};
-use crate::engine::outlet::Stages;
 use crate::engine::sale::Sale;
-use crate::engine::spent;
+use crate::engine::times;
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
 use crate::http::decision::Decision;
+use crate::http::fields;
 use crate::http::fields::{Amount, Object, Text, Whole};
 use crate::http::past::{Found, find, may_know, unknown};
 use crate::http::problem::{ORDER_ID_REUSED, Problem, TOO_MANY_BAD_CODES};
 use crate::http::query::Query;
-use crate::http::{fields, timing};
-use crate::metrics::{Metrics, Stage, metrics};
+use crate::metrics::Metrics;
 
 const DEADLINE_MS: u64 = 1_000;
 
@@ -166,17 +165,14 @@ pub(crate) fn read_input(
 /// `POST /v1/authorizations`
 pub(crate) async fn authorize(asked: &Asked) -> Result<Answer, Problem> {
     let known = asked.known()?;
-    let mut parse = Duration::ZERO;
     let mut scan = None;
     let permit = |shop: &Shop, channel: Channel| {
-        known.caller.may_speak_for(&shop.id.0, shop.terminal_id.as_ref().map(|id| &id.0))?;
-        known.caller.may_sell_through(channel)?;
-        parse = asked.received.elapsed();
+        known.caller.may_sell(&shop.id.0, shop.terminal_id.as_ref().map(|id| &id.0), channel)?;
+        times::parsed();
         Ok(())
     };
     let judge = |text: &str| (*scan.insert(asked.edge.client.read_scan(text))).into();
     let (input, patience) = read_input(&asked.body, permit, judge)?;
-    let verify = asked.received.elapsed().saturating_sub(parse);
     let source = Source {
         key: known.number,
         name: &known.caller.name,
@@ -185,16 +181,16 @@ pub(crate) async fn authorize(asked: &Asked) -> Result<Answer, Problem> {
         terminal: input.terminal,
     };
     let sale = Sale { input: Arc::new(input), scan, deadline: asked.received + patience };
-    decide(asked, source, sale, [parse, verify]).await
+    decide(asked, source, sale).await
 }
 
 /// Past the parsing: the limit on bad codes, the engine, the answer.
-async fn decide(asked: &Asked, source: Source<'_>, sale: Sale, early: [Duration; 2]) -> Result<Answer, Problem> {
-    let entry = asked.edge.client.bad_codes.enter(source, &sale.input.payer, Instant::now());
+async fn decide(asked: &Asked, source: Source<'_>, sale: Sale) -> Result<Answer, Problem> {
     let client = Arc::clone(&asked.edge.client);
+    let entry = client.enter(source, &sale, Instant::now());
     let answered = if client.is_guessable(&sale) {
         // Who guesses and hangs up is counted too.
-        let judged = spent::in_own_task(async move { client.decide(sale, entry).await });
+        let judged = times::in_own_task(async move { client.decide(sale, entry).await });
         judged.await.map_err(|_| Problem::internal())??
     } else {
         client.decide(sale, entry).await?
@@ -204,9 +200,7 @@ async fn decide(asked: &Asked, source: Source<'_>, sale: Sale, early: [Duration;
         reply => return Err(not_decided(asked, &reply, &entry)),
     };
     let decision = Decision::answered(&order, replayed, answered.now.at);
-    let answer = Answer::ok(&for_caller(asked, decision, order.denial(), order.first.as_deref()).await?)?;
-    let timing = server_timing(asked.received, early, &answered.stages);
-    Ok(answer.with_header(timing::SERVER_TIMING, timing))
+    Answer::ok(&for_caller(asked, decision, order.denial(), order.first.as_deref()).await?)
 }
 
 /// A decision as this caller may see it.
@@ -243,24 +237,6 @@ fn not_decided(asked: &Asked, reply: &Reply, entry: &Entry) -> Problem {
         }
         (other, _) => out_of_place(other),
     }
-}
-
-/// `Server-Timing` of a decision, also kept as metrics. The answer's own share is what is left of the whole.
-pub(crate) fn server_timing(received: Instant, [parse, verify]: [Duration; 2], stages: &Stages) -> String {
-    let known = parse + verify + stages.queue + stages.decide + stages.journal;
-    let answer = received.elapsed().saturating_sub(known);
-    let all = [
-        (Stage::Parse, parse),
-        (Stage::Verify, verify),
-        (Stage::Queue, stages.queue),
-        (Stage::Decide, stages.decide),
-        (Stage::Journal, stages.journal),
-        (Stage::Answer, answer),
-    ];
-    for (stage, took) in all {
-        metrics().stage(stage, took);
-    }
-    timing::header(&all.map(|(stage, took)| (stage.name(), took)))
 }
 
 /// The id of an order in the path; what is no id is no order.
@@ -335,13 +311,5 @@ mod tests {
         assert!(input.capture && !input.confirm_repeat && !input.late);
         assert_eq!((input.currency, input.entry_mode), (JPY, Some(EntryMode::Barcode)));
         assert_eq!(input.categories.len(), 1);
-    }
-
-    #[test]
-    fn server_timing_names_all_stages() {
-        let text = server_timing(Instant::now(), [Duration::from_micros(12), Duration::ZERO], &Stages::default());
-        assert!(text.starts_with(
-            "parse;dur=0.012, verify;dur=0.000, queue;dur=0.000, decide;dur=0.000, journal;dur=0.000, answer;dur="
-        ));
     }
 }

@@ -123,7 +123,7 @@ pub(crate) async fn issue(asked: &Asked) -> Result<Answer, Problem> {
         Reply::TooManyCodes { wait } => return Err(too_many_codes(wait)),
         other => return Err(out_of_place(&other)),
     };
-    let rules = asked.edge.client.board.rules().ok_or_else(Problem::not_ready)?;
+    let rules = asked.edge.rules()?;
     let minted = minted(&asked.edge, &view.code)?;
     let issued = Issued {
         code_id: view.code.id,
@@ -263,7 +263,7 @@ pub(crate) async fn void(asked: &Asked) -> Result<Answer, Problem> {
 }
 
 fn show(edge: &Edge, view: &CodeView, now: &Now) -> Result<Answer, Problem> {
-    let rules = edge.client.board.rules().ok_or_else(Problem::not_ready)?;
+    let rules = edge.rules()?;
     let sale = view.sale.as_ref().map(|tried| attempt(view, tried, now));
     let last_attempt = view.latest.as_ref().map(|tried| attempt(view, tried, now));
     Answer::ok(&Mirror {

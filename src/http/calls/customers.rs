@@ -205,19 +205,9 @@ fn next_bill(account: &Account, now: &Now, by: lateness::Rules<'_>) -> Option<Ne
     })
 }
 
-/// The customer that the path names.
-pub(crate) fn customer_id(asked: &Asked) -> Result<CustomerId, Problem> {
-    CustomerId::new(asked.param("customer_id")).map_err(|bad| Problem::parameter("customer_id", bad.to_string()))
-}
-
 /// The answer where there is no such customer.
 pub(crate) fn unknown() -> Problem {
     Problem::new(&CUSTOMER_UNKNOWN, "Check the id, or create the customer first.")
-}
-
-/// The policy and calendar in force.
-pub(crate) fn rules(asked: &Asked) -> Result<std::sync::Arc<Rules>, Problem> {
-    asked.edge.client.board.rules().ok_or_else(Problem::not_ready)
 }
 
 async fn change(asked: &Asked, id: CustomerId, change: CustomerChange) -> Result<(Box<Account>, bool, Now), Problem> {
@@ -232,9 +222,9 @@ async fn change(asked: &Asked, id: CustomerId, change: CustomerChange) -> Result
 
 /// `PUT /v1/customers/{customer_id}`
 pub(crate) async fn put(asked: &Asked) -> Result<Answer, Problem> {
-    let id = customer_id(asked)?;
+    let id = asked.customer()?;
     let body: ChangeBody = fields::read(&asked.body)?;
-    let rules = rules(asked)?;
+    let rules = asked.edge.rules()?;
     let wanted = body.into_change(&Now::at(asked.edge.client.now()), &rules)?;
     let (account, created, now) = change(asked, id, wanted).await?;
     Answer::put(created, &standing(&account, &now, &rules))
@@ -242,14 +232,14 @@ pub(crate) async fn put(asked: &Asked) -> Result<Answer, Problem> {
 
 /// `GET /v1/customers/{customer_id}`
 pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
-    let id = customer_id(asked)?;
+    let id = asked.customer()?;
     if let Some((account, shown_at)) = asked.edge.client.board.customer(&id) {
         let now = Now::at(asked.edge.client.now().max(shown_at));
-        return Answer::ok(&standing(&account, &now, &*rules(asked)?));
+        return Answer::ok(&standing(&account, &now, &*asked.edge.rules()?));
     }
     let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
     match answered.reply {
-        Reply::Customer { account, .. } => Answer::ok(&standing(&account, &answered.now, &*rules(asked)?)),
+        Reply::Customer { account, .. } => Answer::ok(&standing(&account, &answered.now, &*asked.edge.rules()?)),
         Reply::Unknown => Err(unknown()),
         other => Err(out_of_place(&other)),
     }
@@ -275,9 +265,9 @@ struct MethodShown {
 
 /// `PUT /v1/customers/{customer_id}/payment-method`
 pub(crate) async fn put_payment_method(asked: &Asked) -> Result<Answer, Problem> {
-    let id = customer_id(asked)?;
+    let id = asked.customer()?;
     let method = fields::read::<MethodBody>(&asked.body)?.payment_method.0;
-    let rules = rules(asked)?;
+    let rules = asked.edge.rules()?;
     first_due(method, Now::at(asked.edge.client.now()).month, &rules)?;
     let wanted = CustomerChange { payment_method: Some(method), is_of_known: true, ..CustomerChange::default() };
     let (_, _, now) = change(asked, id, wanted).await?;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::customers::customer_id;
 use super::statements::both;
 use crate::domain::model::ids::{AuthorizationId, MerchantId};
 use crate::domain::model::purchase::Channel;
@@ -54,7 +53,7 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
         None => Ok(None),
     };
     let (from, to) = (date("from")?, date("to")?);
-    let (_, now, past) = both(asked, customer_id(asked)?).await?;
+    let (_, now, past) = both(asked, asked.customer()?).await?;
     let to = to.unwrap_or(now.date);
     let from = from.unwrap_or_else(|| to.plus_days(-30));
     if !(0..MOST_DAYS).contains(&to.days_since(from)) {

@@ -18,6 +18,7 @@ use super::afterwards::refund_by;
 use super::csv_lines::{Records, Span};
 use super::office::instruct_with;
 use crate::domain::commands::past::Past;
+use crate::domain::commands::refusal::Refusal;
 use crate::domain::model::bounds::MOST_YEN;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
 use crate::domain::model::money::Yen;
@@ -29,7 +30,8 @@ use crate::http::Edge;
 use crate::http::answer::Answer;
 use crate::http::asked::Asked;
 use crate::http::past::{known, past_of};
-use crate::http::problem::{ID_REUSED, MALFORMED, Problem, REFUND_ID_REUSED};
+use crate::http::problem::{ID_REUSED, MALFORMED, Problem};
+use crate::http::refusal::{NotDone, refused};
 
 /// One line. `type` says which of the others it needs.
 #[derive(Deserialize)]
@@ -224,17 +226,11 @@ impl ImportShown {
             Ok(false) => self.posted += 1,
             Err(problem) => {
                 self.failed += 1;
-                let reason = reason(&problem);
                 let detail = problem.detail().to_owned();
-                self.errors.push(LineError { line, id, reason, detail });
+                self.errors.push(LineError { line, id, reason: problem.reason(), detail });
             }
         }
     }
-}
-
-/// The id of a line has one name, whatever the line tells.
-fn reason(problem: &Problem) -> &'static str {
-    if problem.reason() == REFUND_ID_REUSED.reason { ID_REUSED.reason } else { problem.reason() }
 }
 
 /// Something under way that has been asked for: the order of beginning is the order of asking.
@@ -373,6 +369,12 @@ async fn post(
             let ledger = instruction.receipt().and_then(|(_, id)| Some(known?.of(id)));
             Ok(instruct_with(edge, customer, instruction, ledger).await?.replayed)
         }
-        Posting::Refund(refund) => refund_by(edge, refund, past).await,
+        Posting::Refund(refund) => refund_by(edge, refund, past).await.map_err(|why| match why {
+            // The id of a line has one name, whatever the line tells.
+            NotDone::Refused(reused @ Refusal::RefundIdReused { .. }) => {
+                Problem::new(&ID_REUSED, refused(reused).detail())
+            }
+            other => other.into(),
+        }),
     }
 }

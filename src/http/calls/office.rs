@@ -3,11 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::customers::{customer_id, rules};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::standing::Spendable;
+use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
 use crate::domain::model::denial::Reason;
@@ -23,8 +23,8 @@ use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
 use crate::http::fields::{Amount, Text, Words};
 use crate::http::past::{BillNames, bill_names, known};
-use crate::http::problem::{ID_REUSED, Problem, REPAYMENT_ID_REUSED};
-use crate::http::refusal::refused;
+use crate::http::problem::{Problem, REPAYMENT_ID_REUSED};
+use crate::http::refusal::NotDone;
 use crate::http::{Edge, fields};
 
 /// What came of an instruction.
@@ -36,7 +36,7 @@ pub(crate) struct Booked {
 }
 
 /// Puts an instruction to the engine, with what the ledger has of its id: the engine judges both as one.
-pub(crate) async fn instruct(asked: &Asked, customer: CustomerId, instruction: Instruction) -> Result<Booked, Problem> {
+pub(crate) async fn instruct(asked: &Asked, customer: CustomerId, instruction: Instruction) -> Result<Booked, NotDone> {
     let ledger = match instruction.receipt() {
         Some((_, id)) => known(&asked.edge, vec![id]).await,
         None => None,
@@ -50,25 +50,25 @@ pub(crate) async fn instruct_with(
     customer: CustomerId,
     instruction: Instruction,
     ledger: Option<Known>,
-) -> Result<Booked, Problem> {
+) -> Result<Booked, NotDone> {
     let answered = edge.client.ask(Request::Instruct { customer, instruction, ledger }, None).await?;
     match answered.reply {
         Reply::Booked { account, receipt, replayed } => {
             Ok(Booked { account, receipt: *receipt, replayed, now: answered.now })
         }
-        Reply::Refused(refusal) => Err(refused(refusal)),
-        other => Err(out_of_place(&other)),
+        Reply::Refused(refusal) => Err(NotDone::Refused(refusal)),
+        other => Err(NotDone::Other(out_of_place(&other))),
     }
 }
 
 impl Booked {
     fn spendable(&self, asked: &Asked) -> Result<Spendable, Problem> {
-        Ok(self.account.spendable(&self.now, rules(asked)?.by()))
+        Ok(self.account.spendable(&self.now, asked.edge.rules()?.by()))
     }
 
     /// Why a code would be refused now.
     fn blocked_by(&self, asked: &Asked) -> Result<Option<Reason>, Problem> {
-        Ok(self.account.blocked_by(Channel::InStore, &self.now, rules(asked)?.by()))
+        Ok(self.account.blocked_by(Channel::InStore, &self.now, asked.edge.rules()?.by()))
     }
 }
 
@@ -200,7 +200,7 @@ async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, 
 
 /// `POST /v1/customers/{customer_id}/repayments`
 pub(crate) async fn repay(asked: &Asked) -> Result<Answer, Problem> {
-    let customer = customer_id(asked)?;
+    let customer = asked.customer()?;
     let body: RepaymentBody = fields::read(&asked.body)?;
     let instruction = Instruction::Repay {
         id: body.repayment_id.0,
@@ -208,16 +208,14 @@ pub(crate) async fn repay(asked: &Asked) -> Result<Answer, Problem> {
         paid_at: body.paid_at.map(|at| at.0),
         slip: body.slip.map(|slip| slip.0.0),
     };
-    let booked = instruct(asked, customer, instruction).await.map_err(repayment_id_reused)?;
+    let booked = instruct(asked, customer, instruction).await.map_err(|why| match why {
+        // The contract has a name of its own for it.
+        NotDone::Refused(Refusal::IdReused { .. }) => {
+            Problem::new(&REPAYMENT_ID_REUSED, "Use a new repayment id for another repayment.")
+        }
+        other => other.into(),
+    })?;
     Answer::ok(&show_payment(asked, &booked).await?)
-}
-
-/// The contract has a name of its own for it.
-fn repayment_id_reused(problem: Problem) -> Problem {
-    if problem.reason() != ID_REUSED.reason {
-        return problem;
-    }
-    Problem::new(&REPAYMENT_ID_REUSED, "Use a new repayment id for another repayment.")
 }
 
 #[derive(Deserialize)]
@@ -244,7 +242,7 @@ struct PendingShown {
 
 /// `POST /v1/customers/{customer_id}/payments-pending`
 pub(crate) async fn expect(asked: &Asked) -> Result<Answer, Problem> {
-    let customer = customer_id(asked)?;
+    let customer = asked.customer()?;
     let body: PendingBody = fields::read(&asked.body)?;
     let instruction = Instruction::Expect {
         id: body.payment_id.0,
@@ -303,7 +301,7 @@ pub(crate) async fn confirm(asked: &Asked) -> Result<Answer, Problem> {
     let amount = body.amount.map(|amount| Yen::new(amount.0));
     let paid_at = body.paid_at.map(|at| at.0);
     let said = Said { amount, paid_at, ..Said::default() };
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Confirm { id, said }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Confirm { id, said }).await?;
     Answer::ok(&show_payment(asked, &booked).await?)
 }
 
@@ -319,7 +317,7 @@ struct WithdrawnShown {
 pub(crate) async fn withdraw(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
     fields::read_none(&asked.body)?;
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Withdraw { id, said: Said::default() }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Withdraw { id, said: Said::default() }).await?;
     Answer::ok(&WithdrawnShown {
         payment_id: id,
         status: "withdrawn",
@@ -352,8 +350,8 @@ pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
     let id = body.posting_id.0;
     let month = body.month.0;
     let amount = Yen::new(body.amount.0);
-    let booked = instruct(asked, customer_id(asked)?, Instruction::PostDamages { id, month, amount }).await?;
-    let bills = booked.account.bills_at(&booked.now, rules(asked)?.by());
+    let booked = instruct(asked, asked.customer()?, Instruction::PostDamages { id, month, amount }).await?;
+    let bills = booked.account.bills_at(&booked.now, asked.edge.rules()?.by());
     let owed = bills.iter().find(|at| at.bill.key == BillKey::Month(month)).map(|at| at.owed.total());
     Answer::ok(&DamagesShown {
         posting_id: id,
@@ -385,7 +383,7 @@ pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
     let body: PayoutBody = fields::read(&asked.body)?;
     let id = body.payout_id.0;
     let amount = Yen::new(body.amount.0);
-    let booked = instruct(asked, customer_id(asked)?, Instruction::PayOut { id, amount }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::PayOut { id, amount }).await?;
     let credit = booked.account.credit();
     Answer::ok(&PayoutShown { payout_id: id, amount, credit, replayed: booked.replayed })
 }
@@ -410,7 +408,7 @@ pub(crate) async fn block(asked: &Asked) -> Result<Answer, Problem> {
     let body: BlockBody = fields::read(&asked.body)?;
     let id = body.block_id.0;
     let reason = body.reason.0.0;
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Block { id, reason }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Block { id, reason }).await?;
     // A repeated call may come after the release.
     let stands = booked.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
     show_block(asked, &booked, id, if stands { "blocked" } else { "released" })
@@ -420,7 +418,7 @@ pub(crate) async fn block(asked: &Asked) -> Result<Answer, Problem> {
 pub(crate) async fn release(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "block_id")?;
     fields::read_none(&asked.body)?;
-    let booked = instruct(asked, customer_id(asked)?, Instruction::Release { id }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Release { id }).await?;
     show_block(asked, &booked, id, "released")
 }
 

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::customers::customer_id;
 use super::office::instruct;
 use crate::domain::billing::notes::Note;
 use crate::domain::model::money::Yen;
@@ -37,7 +36,7 @@ struct SlipShown {
 /// `POST /v1/customers/{customer_id}/payment-slips`
 pub(crate) async fn issue(asked: &Asked) -> Result<Answer, Problem> {
     let body: SlipBody = fields::read(&asked.body)?;
-    let booked = instruct(asked, customer_id(asked)?, Instruction::IssueSlip { kind: body.kind.0 }).await?;
+    let booked = instruct(asked, asked.customer()?, Instruction::IssueSlip { kind: body.kind.0 }).await?;
     let Event::Noted { note: Note::SlipIssued(slip), .. } = booked.receipt.event.as_ref() else {
         return Err(Problem::internal());
     };

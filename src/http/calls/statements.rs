@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::customers::{customer_id, rules, unknown};
+use super::customers::unknown;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::moment::BillAt;
 use crate::domain::billing::notes::Cause;
@@ -145,7 +145,7 @@ fn summary(
     if at.is_none() && !posted.is_there {
         return Ok(None);
     }
-    let rules = rules(asked)?;
+    let rules = asked.edge.rules()?;
     let issued = past.issued.iter().find(|issued| issued.month == month).map(|issued| (issued.method, issued.due));
     let (method, due) = at.map(|at| (at.method, at.due)).or(issued).unwrap_or_else(|| {
         let method = account.profile.payment_method;
@@ -183,8 +183,8 @@ struct List {
 
 /// `GET /v1/customers/{customer_id}/statements`
 pub(crate) async fn list(asked: &Asked) -> Result<Answer, Problem> {
-    let (account, now, past) = both(asked, customer_id(asked)?).await?;
-    let bills = account.bills_at(&now, rules(asked)?.by());
+    let (account, now, past) = both(asked, asked.customer()?).await?;
+    let bills = account.bills_at(&now, asked.edge.rules()?.by());
     let mut months: Vec<Month> = past.entries.iter().filter_map(|entry| entry.month).collect();
     months.extend(bills.iter().filter_map(|at| at.bill.key.month()));
     months.sort_unstable_by(|a, b| b.cmp(a));
@@ -206,8 +206,8 @@ pub(crate) async fn list(asked: &Asked) -> Result<Answer, Problem> {
 /// `GET /v1/customers/{customer_id}/statements/{month}`
 pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     let month = Month::parse(asked.param("month")).ok_or_else(|| Problem::in_path("month", "must be `YYYY-MM`"))?;
-    let (account, now, past) = both(asked, customer_id(asked)?).await?;
-    let bills = account.bills_at(&now, rules(asked)?.by());
+    let (account, now, past) = both(asked, asked.customer()?).await?;
+    let bills = account.bills_at(&now, asked.edge.rules()?.by());
     let of_month = |order: &&Order| order.terms().month == month;
     let (np, own): (Vec<&Order>, Vec<&Order>) =
         past.orders.iter().filter(of_month).partition(|order| order.channel == Channel::NpAtobarai);
@@ -241,7 +241,7 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
 
 /// A month with NP Atobarai purchases alone.
 fn empty(account: &Account, month: Month, now: &Now, asked: &Asked) -> Result<Summary, Problem> {
-    let rules = rules(asked)?;
+    let rules = asked.edge.rules()?;
     let method = account.profile.payment_method;
     Ok(Summary {
         month,

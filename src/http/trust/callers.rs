@@ -95,8 +95,14 @@ impl Caller {
         Err(Problem::new(&FORBIDDEN, detail).with_field(field, "is not one of this key's"))
     }
 
-    /// Refuses a register that speaks for a merchant or terminal that is not its own.
-    pub fn may_speak_for(&self, merchant: &MerchantId, terminal: Option<&TerminalId>) -> Result<(), Problem> {
+    /// Refuses a register that sells for a merchant or at a terminal that is not its own, or through a channel that it was
+    /// not granted.
+    pub fn may_sell(
+        &self,
+        merchant: &MerchantId,
+        terminal: Option<&TerminalId>,
+        channel: Channel,
+    ) -> Result<(), Problem> {
         self.may_see(merchant, "/merchant/id")?;
         match (&self.terminals, terminal.and_then(|id| TerminalKey::of(*id))) {
             (Some(list), Some(terminal)) if !list.contains(&terminal) => {
@@ -108,6 +114,10 @@ impl Caller {
                 let problem = Problem::new(&FORBIDDEN, "This key is bound to terminals. Name the terminal.");
                 Err(problem.with_field("/merchant/terminal_id", "is needed with this key"))
             }
+            (_, _) if !self.channels.contains(&channel) => {
+                let detail = "This channel was not granted to this key. Ask the issuer for it.";
+                Err(Problem::new(&FORBIDDEN, detail).with_field("/channel", "is not granted to this key"))
+            }
             (_, _) => Ok(()),
         }
     }
@@ -115,14 +125,6 @@ impl Caller {
     /// Whether a sale at this terminal is this caller's to act on, or to be told of.
     pub fn is_at(&self, terminal: Option<TerminalKey>) -> bool {
         self.terminals.as_ref().is_none_or(|own| terminal.is_some_and(|terminal| own.contains(&terminal)))
-    }
-
-    pub fn may_sell_through(&self, channel: Channel) -> Result<(), Problem> {
-        if self.channels.contains(&channel) {
-            return Ok(());
-        }
-        let problem = Problem::new(&FORBIDDEN, "This channel was not granted to this key. Ask the issuer for it.");
-        Err(problem.with_field("/channel", "is not granted to this key"))
     }
 
     pub fn may_refund(&self) -> Result<(), Problem> {
@@ -197,12 +199,13 @@ mod tests {
     fn a_register_speaks_for_its_own_only() {
         let (a, b) = (MerchantId::new("mrc_a").unwrap(), MerchantId::new("mrc_b").unwrap());
         let (t1, t2) = (TerminalId::new("T1").unwrap(), TerminalId::new("T2").unwrap());
-        assert!(shop(None).may_speak_for(&a, Some(&t2)).is_ok());
-        assert!(shop(None).may_speak_for(&b, None).is_err());
-        assert!(shop(Some(&["T1"])).may_speak_for(&a, Some(&t1)).is_ok());
-        assert!(shop(Some(&["T1"])).may_speak_for(&a, Some(&t2)).is_err());
-        assert!(shop(Some(&["T1"])).may_speak_for(&a, None).is_err());
-        assert!(shop(None).may_sell_through(Channel::Online).is_err());
+        let (here, online) = (Channel::InStore, Channel::Online);
+        assert!(shop(None).may_sell(&a, Some(&t2), here).is_ok());
+        assert!(shop(None).may_sell(&b, None, here).is_err());
+        assert!(shop(Some(&["T1"])).may_sell(&a, Some(&t1), here).is_ok());
+        assert!(shop(Some(&["T1"])).may_sell(&a, Some(&t2), here).is_err());
+        assert!(shop(Some(&["T1"])).may_sell(&a, None, here).is_err());
+        assert!(shop(None).may_sell(&a, Some(&t2), online).is_err());
         assert!(shop(None).may_refund().is_err());
         let office = Caller { role: Role::Office, ..shop(None) };
         assert!(office.sees(&b) && office.may_refund().is_ok());

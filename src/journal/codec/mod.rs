@@ -597,10 +597,7 @@ mod tests {
             Event::Refunded(refunded.clone()),
             Event::HoldExpired(undone),
             Event::RecalledWhole(Box::new(order())),
-            Event::Settled {
-                cause: Cause::Repayment(books::payment()),
-                books: Box::new(old_books::example(customer)),
-            },
+            Event::Settled { cause: Cause::Repayment(books::payment()), books: Box::new(old_books::example(customer)) },
             Event::Noted { customer, note: books::note() },
             Event::Advised(Box::new(advised())),
             Event::SuspenseCleared { order: Lsn(9), amount },
@@ -615,10 +612,7 @@ mod tests {
             }),
             Event::Recalled { order: Box::new(Order { refunds: None, ..order() }), refunds_made: 258 },
             Event::Refunded(Refunded { paid_at: Some(Millis(1_795_423_400_000)), ..refunded.clone() }),
-            Event::Settled {
-                cause: Cause::Repayment(books::payment()),
-                books: Box::new(books::example(customer)),
-            },
+            Event::Settled { cause: Cause::Repayment(books::payment()), books: Box::new(books::example(customer)) },
             Event::Refunded(Refunded { books: Box::new(books::example(customer)), ..refunded }),
             Event::CancelledPaid { undone, books: Box::new(books::example(customer)) },
             Event::Settled {

@@ -16,7 +16,10 @@ use crate::domain::state::event::Refunded;
 enum Pot {
     Received,
     Refund,
-    Bill { bill: BillKey, line: Line },
+    Bill {
+        bill: BillKey,
+        line: Line,
+    },
     Credit,
     /// Paid out by the office's word, or owed in cash by itself.
     Payout,
@@ -141,8 +144,9 @@ pub(super) struct OldRefunded(pub Refunded);
 
 impl Field for OldRefunded {
     fn put(&self, out: &mut Out<'_>) {
-        let Refunded { order, refund_id, customer, channel, amount, month, bought_at, destination, points, books, .. } =
-            &self.0;
+        let Refunded {
+            order, refund_id, customer, channel, amount, month, bought_at, destination, points, books, ..
+        } = &self.0;
         order.put(out);
         refund_id.put(out);
         customer.put(out);

@@ -25,7 +25,7 @@ use std::io;
 use std::path::Path;
 
 use crate::journal::cursor::Cursor;
-use crate::journal::{Batch, Durable, Journal, JournalError, Lsn};
+use crate::journal::{Batch, Durable, Journal, JournalError, Lsn, SEGMENT_BYTES};
 use disk::{Disk, DiskFile, StdDisk, widen};
 use prepare::{NEXT, Preparer};
 use reader::LocalReader;
@@ -49,10 +49,8 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 64 MiB hold some 200,000 records: a roll-over, which costs two extra syncs, is then rare, and the
-    /// last segment is read in well under a second at start.
     fn default() -> Self {
-        Self { segment_size: 64 << 20, background: true, posted: Lsn::ZERO }
+        Self { segment_size: SEGMENT_BYTES, background: true, posted: Lsn::ZERO }
     }
 }
 

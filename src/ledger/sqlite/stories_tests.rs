@@ -9,8 +9,8 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::request::Instruction;
 use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::receipts::Known;
-use crate::ledger::{Checkpoint, LedgerError};
 use crate::ledger::contract_tests::{loaded, postings};
+use crate::ledger::{Checkpoint, LedgerError};
 
 /// The customer with the largest unpaid bill pays one yen.
 fn one_yen(history: &mut History, number: usize) {

@@ -154,7 +154,10 @@ fn the_views_say_what_was_decided() {
     assert!(number(db, "SELECT count(*) FROM statements WHERE paid > 0 AND unpaid_principal < principal") > 10);
     // Each movement has its far side.
     assert_eq!(number(db, "SELECT count(*) FROM entry WHERE account = counter_account OR amount = 0"), 0);
-    assert_eq!(number(db, "SELECT count(*) FROM entry WHERE account BETWEEN 7 AND 13 OR counter_account NOT BETWEEN 7 AND 13"), 0);
+    assert_eq!(
+        number(db, "SELECT count(*) FROM entry WHERE account BETWEEN 7 AND 13 OR counter_account NOT BETWEEN 7 AND 13"),
+        0
+    );
 }
 
 #[test]
