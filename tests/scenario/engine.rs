@@ -195,6 +195,11 @@ fn yen_taken_back_or_paid_are_at_risk_too() {
         };
         (is_synced, id)
     };
+    // More than usage and holds keep back from payouts.
+    let customer = CustomerId::new("C").unwrap();
+    let plenty = OfficeId::new("PLENTY").unwrap();
+    let instruction = Instruction::Repay { id: plenty, amount: Yen::new(20_000), paid_at: None, slip: None };
+    is_synced(&Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) });
     for (yen, synced_first) in [(1_000, false), (1_001, true)] {
         let order = |name: &str| format!("{name}-{yen}");
         for sale in ["C", "R"] {
@@ -209,7 +214,6 @@ fn yen_taken_back_or_paid_are_at_risk_too() {
         let repayment =
             Instruction::Repay { id: OfficeId::new(&order("P")).unwrap(), amount, paid_at: None, slip: None };
         let payout = Instruction::PayOut { id: OfficeId::new(&order("O")).unwrap(), amount };
-        let customer = CustomerId::new("C").unwrap();
         let requests = [
             ("cancel", cancel(&order("C"))),
             ("capture", on_order(OnOrder::Capture(Capture { authorization: held, amount }))),
