@@ -119,7 +119,7 @@ impl<'a> Fold<'a> {
         moments.extend(came.map(|(at, what)| Moment { at, what }));
         moments.extend(news.posted.map(|(key, posted)| Moment { at: posted.at, what: What::Damages(key, posted) }));
         if !news.paid_out.is_zero() {
-            let payout = self.to_be_paid_out(news.paid_out);
+            let payout = self.take_for_payout(news.paid_out);
             moments.push(Moment { at: self.now.at, what: What::PaidOut(Money::OWN, payout) });
         }
         moments.sort_by_key(Moment::place);
@@ -136,7 +136,7 @@ impl<'a> Fold<'a> {
     }
 
     /// A payout takes what is owed in cash, the oldest first, which is owed no longer; then credit.
-    fn to_be_paid_out(&mut self, amount: Yen) -> Payout {
+    fn take_for_payout(&mut self, amount: Yen) -> Payout {
         let mut payout = Payout { due: Vec::new(), other: amount };
         for sum in &mut self.sums_before {
             let part = sum.due.min(payout.other);
