@@ -115,6 +115,7 @@ impl<'a> Fold<'a> {
         let wanted = self.since(news);
         let from = self.within_bound(wanted);
         let mut moments = self.roll_back(from);
+        self.place_again(from);
         let came = news.came.iter().map(|(money, amount)| (money.day.max(from), What::Came(*money, *amount)));
         moments.extend(came.map(|(at, what)| Moment { at, what }));
         moments.extend(news.posted.map(|(key, posted)| Moment { at: posted.at, what: What::Damages(key, posted) }));
@@ -224,18 +225,12 @@ impl<'a> Fold<'a> {
         let mut money: BTreeMap<Lsn, (Money, Yen)> = BTreeMap::new();
         let mut put = |of: Money, amount: Yen| money.entry(of.fact).or_insert((of, Yen::ZERO)).1 += amount;
         let mut freed = BTreeSet::new();
-        let has_sums = !self.account.sums().is_empty();
-        let met_at = self.account.met_at();
         let now = self.now.at;
         if self.account.month.is_some_and(|open| Bill::of_month(&open).issued_at <= now) {
             self.account.close_month();
         }
         for bill in self.account.debt.iter_mut().flat_map(|debt| &mut debt.bills) {
             let is_new = bill.issued_at > from || !bill.is_issued();
-            // Beside one of before, which has taken what it could, an older version may have left money.
-            if has_sums && bill.is_issued() && bill.issued_at < met_at && bill.is_open() {
-                moments.push(Moment { at: now, what: What::Issued(bill.key, Lsn(0)) });
-            }
             if is_new && bill.issued_at <= now && !bill.principal_at_issue().is_zero() {
                 moments.push(Moment { at: bill.issued_at, what: What::Issued(bill.key, bill.issued_by) });
             }
@@ -286,11 +281,23 @@ impl<'a> Fold<'a> {
         moments
     }
 
+    /// Beside what is free nothing is owed, unless an older version left it so, or money counts from later than its own day.
+    fn place_again(&mut self, from: Millis) {
+        let sums = self.account.debt.as_mut().map(|debt| std::mem::take(&mut debt.sums)).unwrap_or_default();
+        if !sums.is_empty() {
+            let then = Then { now: self.moment(from), upto: Money::OWN };
+            sums.as_slice().iter().for_each(|sum| self.place(sum.money, sum.amount, &then));
+        }
+    }
+
+    fn moment(&self, at: Millis) -> Now {
+        if at < self.now.at { Now::at(at) } else { *self.now }
+    }
+
     fn play(&mut self, moment: Moment) {
         let (_, upto) = moment.place();
         let Moment { at, what } = moment;
-        let now = if at < self.now.at { Now::at(at) } else { *self.now };
-        let then = Then { now, upto };
+        let then = Then { now: self.moment(at), upto };
         match what {
             What::Issued(key, _) => {
                 self.issue(key);
