@@ -300,7 +300,7 @@ impl<'a> Fold<'a> {
         let then = Then { now: self.moment(at), upto };
         match what {
             What::Issued(key, _) => {
-                self.issue(key);
+                self.issue(key, &then);
                 self.meet(key, &then);
             }
             What::Came(money, amount) => self.place(money, amount, &then),
@@ -331,13 +331,13 @@ impl<'a> Fold<'a> {
     }
 
     /// A month that has closed gets its bill; one that was recorded keeps it.
-    fn issue(&mut self, key: BillKey) {
+    fn issue(&mut self, key: BillKey, then: &Then) {
         let by = self.by();
         let bill = self.account.bill_mut(key);
         if !bill.is_issued() {
-            let method = bill.method(&by);
-            (bill.due, bill.fee) = (Some(bill.due(&by)), Some(by.terms.billing.fee(method)));
-            bill.billed_by = Some(method);
+            bill.fee = Some(bill.bill_fee(&by, &then.now));
+            bill.due = Some(bill.due(&by));
+            bill.billed_by = Some(bill.method(&by));
         }
     }
 
