@@ -172,7 +172,7 @@ impl<'a> Draft<'a> {
             after.tidy(self.now.date);
             // Where nothing is recorded, nothing has met.
             for debt in check.debt.iter_mut().chain(&mut after.debt) {
-                debt.met_at = Millis::default();
+                debt.met = <(Millis, Lsn)>::default();
             }
             assert_eq!(check, after, "the difference does not lead there: {books:#?}");
         }

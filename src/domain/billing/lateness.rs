@@ -60,15 +60,14 @@ impl Bill {
     /// Principal, bill fee and posted damages as charged less refunds, as they were at `now`; of the refunds of that very
     /// moment, those up to a record.
     pub fn charged_until(&self, rules: &BillRules<'_>, now: &Now, upto: Lsn) -> Lines {
-        let refunded = self.changes.refunds_until(now.at, upto).map(|refund| refund.lines.principal).sum();
-        let principal = self.principal_at_issue() - refunded;
+        let principal = self.net() + self.changes.refunded_after(now.at, upto);
         let mut bill_fee = match (self.fee, self.key) {
             (Some(fee), _) => fee,
             (None, BillKey::Month(month)) if month < now.month => rules.terms.billing(month).fee(self.method(rules)),
             (None, _) => Yen::ZERO,
         };
         if principal.is_zero() && !bill_fee.is_zero() {
-            let latest = self.changes.refunds_until(now.at, upto).next_back();
+            let latest = self.changes.latest_refund(now.at, upto);
             if latest.is_none_or(|latest| latest.at.date() <= self.due(rules)) {
                 bill_fee = Yen::ZERO;
             }

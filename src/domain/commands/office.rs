@@ -160,7 +160,7 @@ impl<'a> Office<'a> {
     }
 
     fn repaid(&self, payment: Payment, cause: Cause) -> Result<Event, Refusal> {
-        let mut draft = self.draft()?;
+        let mut draft = self.state.draft(self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
         if matches!(cause, Cause::Final(_)) {
             draft.forget_pending(payment.id);
         }
