@@ -77,6 +77,12 @@ pub struct News {
     pub paid_out: Yen,
 }
 
+impl News {
+    fn is_nothing(&self) -> bool {
+        self.came.is_empty() && self.since.is_none() && self.posted.is_none() && self.paid_out.is_zero()
+    }
+}
+
 /// Books in the working.
 pub struct Fold<'a> {
     pub account: Account,
@@ -105,6 +111,9 @@ impl<'a> Fold<'a> {
     /// Works the books out; says from when they were worked out anew.
     pub fn run(&mut self, news: &News) -> Millis {
         let wanted = self.since(news);
+        if wanted == self.now.at && news.is_nothing() {
+            return wanted;
+        }
         let from = self.within_bound(wanted);
         let mut moments = self.roll_back(from);
         let came = news.came.iter().map(|(money, amount)| (money.day.max(from), What::Came(*money, *amount)));
