@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::bill::{Bill, Change, ChangeKind, Posted};
+use super::lateness::BillRules;
 use super::settlement::{Charge, Place, Transfer};
 use super::sums::Money;
 use crate::domain::model::money::Yen;
@@ -78,15 +79,15 @@ fn damages(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
 struct Move {
     money: Money,
     place: Place,
+    /// When the bill there is due; last of all what is no bill.
+    due: Date,
     more: Yen,
     less: Yen,
 }
 
 /// What is of one money: where more lies than before (or from where less came), and where less; bills by their due date,
 /// then the rest.
-fn sides(moves: &[Move], due: &impl Fn(BillKey) -> Date) -> [Vec<(Place, Yen)>; 2] {
-    let mut moves = moves.to_vec();
-    moves.sort_by_cached_key(|of| (of.place.bill().map_or(Date::MAX, due), of.place.bill().is_none()));
+fn sides(moves: &[Move]) -> [Vec<(Place, Yen)>; 2] {
     let side = |amount: fn(&Move) -> Yen| {
         let amounts = moves.iter().map(|of| (of.place, amount(of)));
         amounts.filter(|(_, amount)| !amount.is_zero()).collect()
@@ -95,17 +96,12 @@ fn sides(moves: &[Move], due: &impl Fn(BillKey) -> Date) -> [Vec<(Place, Yen)>; 
 }
 
 /// Which money went where, the oldest first. What came in with this fact is from `origin`.
-pub(super) fn transfers(
-    before: &Account,
-    after: &Account,
-    origin: Place,
-    due: impl Fn(BillKey) -> Date,
-) -> Vec<Transfer> {
+pub(super) fn transfers(before: &Account, after: &Account, origin: Place, by: &BillRules<'_>) -> Vec<Transfer> {
     let mut transfers = Vec::new();
-    let all = moves(before, after);
+    let all = moves(before, after, by);
     for moves in all.chunk_by(|a, b| a.money.fact == b.money.fact) {
         let Some(Move { money, .. }) = moves.first().copied() else { continue };
-        let [into, mut out_of] = sides(moves, &due);
+        let [into, mut out_of] = sides(moves);
         let sum = |list: &[(Place, Yen)]| list.iter().map(|(_, amount)| *amount).sum::<Yen>();
         let came = sum(&into).minus_or_zero(sum(&out_of));
         if !came.is_zero() {
@@ -130,28 +126,29 @@ pub(super) fn transfers(
 }
 
 /// What is not where it was, the oldest money first.
-fn moves(before: &Account, after: &Account) -> Vec<Move> {
+fn moves(before: &Account, after: &Account, by: &BillRules<'_>) -> Vec<Move> {
     let mut all: Vec<Move> = Vec::new();
-    let mut add = |money: Money, place: Place, amount: Yen, is_more: bool| {
+    let mut add = |money: Money, (place, due): (Place, Date), amount: Yen, is_more: bool| {
         let (more, less) = if is_more { (amount, Yen::ZERO) } else { (Yen::ZERO, amount) };
-        all.push(Move { money, place, more, less });
+        all.push(Move { money, place, due, more, less });
     };
     for (old, bill) in changed(before, after) {
         let (was, is) = differing(old.map_or(&[], |old| old.changes.as_slice()), bill.changes.as_slice());
+        let due = bill.due(by);
         for (changes, is_now) in [(was, false), (is, true)] {
             on_bill(bill.key, changes, |money, place, amount| {
                 // What became free on a bill came from there.
                 let is_source = matches!(place, Place::Freed { .. });
-                add(money, place, amount, is_now != is_source);
+                add(money, (place, due), amount, is_now != is_source);
             });
         }
     }
     for (account, is_now) in [(before, false), (after, true)] {
-        beside_bills(account, |money, place, amount| add(money, place, amount, is_now));
+        beside_bills(account, |money, place, amount| add(money, (place, Date::MAX), amount, is_now));
     }
     // Unknown money is one sum, whatever day its parts say.
     let age = |money: Money| if money.is_known() { money.age() } else { Money::unknown(Millis::default()).age() };
-    all.sort_unstable_by_key(|of| (age(of.money), of.place));
+    all.sort_unstable_by_key(|of| (age(of.money), of.due, of.place));
     all.dedup_by(|next, first| {
         let is_same = next.money.fact == first.money.fact && next.place == first.place;
         if is_same {
