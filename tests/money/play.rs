@@ -17,9 +17,6 @@ struct Slip {
     expires_at: i64,
 }
 
-/// How far news reaches back here: bills that were paid earlier are no longer in the product's memory.
-const REACH: i64 = 34 * DAY;
-
 pub struct Play {
     pub(super) now: i64,
     banks: Banks,
@@ -251,7 +248,6 @@ impl Play {
     }
 
     fn news(&mut self, who: usize, part: Part, late: i64, life: i64) {
-        let late = late.min(REACH - life);
         let owed = self.books(who).0.bills.iter().map(Bill::owed).sum();
         let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.now - late);
         let expires_at = self.now + life;
@@ -259,12 +255,10 @@ impl Play {
         self.customers[who].pending.push(Pending { id, amount, paid_at, expires_at, settled: false });
     }
 
-    /// Of news that ran out long ago no money comes.
     fn end_news(&mut self, who: usize, came: bool) {
         let Some(news) = self.customers[who].pending.iter_mut().find(|news| !news.settled) else { return };
         news.settled = true;
         let Pending { id, amount, paid_at, .. } = *news;
-        let came = came && self.now - paid_at <= REACH;
         self.product.end_news(who, id, came, self.now);
         if came {
             self.hear(who, paid_at, Fact::Paid { amount, principal_first: false });

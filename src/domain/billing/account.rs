@@ -211,8 +211,6 @@ impl Account {
 
     /// Drops what no longer says anything, so that an idle customer costs the least memory.
     pub fn tidy(&mut self, today: Date) {
-        /// Days; news of a payment that reaches further back leaves the payout as it was made.
-        const PAYOUTS_KEPT: i64 = 92;
         self.month = self.month.filter(|open| !open.amount.is_zero());
         let Some(debt) = &mut self.debt else { return };
         let news_from = debt.notes.as_deref().and_then(Notes::news_from);
@@ -220,8 +218,7 @@ impl Account {
         if debt.sums.is_empty() {
             debt.met = <(Millis, Lsn)>::default();
         }
-        let is_recent = |paid: &PaidOut| today.day() <= paid.at.day() + PAYOUTS_KEPT;
-        debt.paid_out.retain(is_recent);
+        debt.paid_out.retain(|paid| paid.is_kept(today));
         if debt.notes.as_deref() == Some(&Notes::default()) {
             debt.notes = None;
         }

@@ -96,8 +96,13 @@ fn sides(moves: &[Move]) -> [Vec<(Place, Yen)>; 2] {
 }
 
 /// Which money went where, the oldest first. What came in with this fact is from `origin`.
-pub(super) fn transfers(before: &Account, after: &Account, origin: Place, by: &BillRules<'_>) -> Vec<Transfer> {
-    let all = moves(before, after, by);
+pub(super) fn transfers(
+    (before, after): (&Account, &Account),
+    origin: Place,
+    by: &BillRules<'_>,
+    today: Date,
+) -> Vec<Transfer> {
+    let all = moves(before, after, by, today);
     let mut transfers = Vec::with_capacity(all.len());
     for moves in all.chunk_by(|a, b| a.money.fact == b.money.fact) {
         let Some(Move { money, .. }) = moves.first().copied() else { continue };
@@ -126,7 +131,7 @@ pub(super) fn transfers(before: &Account, after: &Account, origin: Place, by: &B
 }
 
 /// What is not where it was, the oldest money first.
-fn moves(before: &Account, after: &Account, by: &BillRules<'_>) -> Vec<Move> {
+fn moves(before: &Account, after: &Account, by: &BillRules<'_>, today: Date) -> Vec<Move> {
     let mut all: Vec<Move> = Vec::with_capacity(2 * changed(before, after).count());
     let mut add = |money: Money, (place, due): (Place, Date), amount: Yen, is_more: bool| {
         let (more, less) = if is_more { (amount, Yen::ZERO) } else { (Yen::ZERO, amount) };
@@ -144,7 +149,7 @@ fn moves(before: &Account, after: &Account, by: &BillRules<'_>) -> Vec<Move> {
         }
     }
     for (account, is_now) in [(before, false), (after, true)] {
-        beside_bills(account, |money, place, amount| add(money, (place, Date::MAX), amount, is_now));
+        beside_bills(account, today, |money, place, amount| add(money, (place, Date::MAX), amount, is_now));
     }
     // Unknown money is one sum, whatever day its parts say.
     let age = |money: Money| if money.is_known() { money.age() } else { Money::unknown(Millis::default()).age() };
@@ -182,12 +187,12 @@ fn on_bill(key: BillKey, changes: &[Change], mut add: impl FnMut(Money, Place, Y
     }
 }
 
-fn beside_bills(account: &Account, mut add: impl FnMut(Money, Place, Yen)) {
+fn beside_bills(account: &Account, today: Date, mut add: impl FnMut(Money, Place, Yen)) {
     for sum in account.sums() {
         add(sum.money, Place::Credit, sum.credit());
         add(sum.money, Place::PayoutDue, sum.due);
     }
-    for paid in account.debt.iter().flat_map(|debt| &debt.paid_out) {
+    for paid in account.debt.iter().flat_map(|debt| &debt.paid_out).filter(|paid| paid.is_kept(today)) {
         add(paid.money, Place::PaidOut { at: paid.at, payout: paid.payout }, paid.amount);
     }
 }

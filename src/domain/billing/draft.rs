@@ -17,7 +17,7 @@ use crate::domain::model::time::{Date, Millis, Now};
 /// A settlement in the making.
 pub struct Draft<'a> {
     pub account: Account,
-    before: Account,
+    before: &'a Account,
     customer: CustomerIx,
     pub(super) now: &'a Now,
     pub(super) rules: Rules<'a>,
@@ -33,10 +33,11 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// `policy` is the version of the policy in force.
-    pub fn new(customer: CustomerIx, mut account: Account, now: &'a Now, rules: Rules<'a>, policy: u32) -> Self {
+    pub fn new(customer: CustomerIx, before: &'a Account, now: &'a Now, rules: Rules<'a>, policy: u32) -> Self {
+        let mut account = before.clone();
         account.tidy(now.date);
         Self {
-            before: account.clone(),
+            before,
             account,
             customer,
             now,
@@ -102,7 +103,6 @@ impl<'a> Draft<'a> {
     /// What was provisional news of a payment has ended.
     pub fn forget_pending(&mut self, id: OfficeId) {
         self.account.forget_pending(id);
-        self.before.forget_pending(id);
     }
 
     pub fn post_damages(&mut self, bill: BillKey, amount: Yen) {
@@ -157,22 +157,25 @@ impl<'a> Draft<'a> {
         let record = self.account.record;
         let books = Settlement {
             customer: self.customer,
-            charges: difference::charges(&self.before, &self.account),
-            transfers: difference::transfers(&self.before, &self.account, self.origin, &by),
+            charges: difference::charges(self.before, &self.account),
+            transfers: difference::transfers((self.before, &self.account), self.origin, &by, self.now.date),
             counted: self.counted,
             steps: self.steps,
             record: (record != self.before.record).then_some(record),
         };
         if cfg!(debug_assertions) {
-            let mut check = self.before;
+            let mut check = self.before.clone();
             check.settle(&books, self.back, Money::OWN, self.now);
             check.tidy(self.now.date);
             let mut after = self.account.clone();
             after.tidy(self.now.date);
-            // Where nothing is recorded, nothing has met.
+            // Where nothing is recorded, nothing has met; and which news has ended is for the cause to say.
             for debt in check.debt.iter_mut().chain(&mut after.debt) {
                 debt.met = <(Millis, Lsn)>::default();
+                debt.notes = None;
             }
+            check.tidy(self.now.date);
+            after.tidy(self.now.date);
             assert_eq!(check, after, "the difference does not lead there: {books:#?}");
         }
         (books, self.account)

@@ -81,6 +81,15 @@ pub struct PaidOut {
     pub payout: Lsn,
 }
 
+impl PaidOut {
+    /// News of a payment that reaches further back leaves the payout as it was made.
+    pub fn is_kept(&self, today: Date) -> bool {
+        /// Days.
+        const KEPT: i64 = 92;
+        today.day() <= self.at.day() + KEPT
+    }
+}
+
 /// All sums of an account, the oldest own day first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums(Vec<Sum>);

@@ -34,8 +34,9 @@ impl Account {
                 self.tidy(now.date);
             }
             Event::Settled { cause, books } => {
-                self.end_news(cause);
+                // Bills are kept as long as there is news that may meet them, so the news ends last.
                 self.settle(books, None, lsn, now);
+                self.end_news(cause);
             }
             Event::Noted { note, .. } => {
                 self.note(note, now.date);

@@ -103,7 +103,7 @@ impl State {
     /// A settlement to be worked out for a customer as it is; nothing before there is a policy.
     pub fn draft<'a>(&'a self, customer: CustomerIx, now: &'a Now) -> Option<Draft<'a>> {
         let version = self.policy.as_ref()?.version;
-        Some(Draft::new(customer, self.account(customer)?.clone(), now, self.rules()?, version))
+        Some(Draft::new(customer, self.account(customer)?, now, self.rules()?, version))
     }
 
     /// What accounts are judged by; nothing is, before there is a policy.
