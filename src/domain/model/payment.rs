@@ -109,23 +109,30 @@ impl Lines {
     /// Line by line, zero where `other` is larger.
     #[must_use]
     pub fn minus_or_zero(&self, other: &Self) -> Self {
-        let mut left = *self;
-        for line in Line::ALL {
-            *left.get_mut(line) = left.get(line).minus_or_zero(other.get(line));
+        Self {
+            principal: self.principal.minus_or_zero(other.principal),
+            bill_fee: self.bill_fee.minus_or_zero(other.bill_fee),
+            late_fees: self.late_fees.minus_or_zero(other.late_fees),
+            damages: self.damages.minus_or_zero(other.damages),
         }
-        left
     }
 }
 
 impl AddAssign for Lines {
     fn add_assign(&mut self, other: Self) {
-        Line::ALL.into_iter().for_each(|line| *self.get_mut(line) += other.get(line));
+        self.principal += other.principal;
+        self.bill_fee += other.bill_fee;
+        self.late_fees += other.late_fees;
+        self.damages += other.damages;
     }
 }
 
 impl SubAssign for Lines {
     fn sub_assign(&mut self, other: Self) {
-        Line::ALL.into_iter().for_each(|line| *self.get_mut(line) -= other.get(line));
+        self.principal -= other.principal;
+        self.bill_fee -= other.bill_fee;
+        self.late_fees -= other.late_fees;
+        self.damages -= other.damages;
     }
 }
 
