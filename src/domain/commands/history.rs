@@ -27,7 +27,7 @@ use crate::domain::model::payment::{PaymentMethod, SlipKind};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{
     Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, EntryMode, Instruction, JPY, Named, Of,
-    OrderKey, Payer, Post, Proof, Refund, Reverse, ReverseRefund, Said, Scanned,
+    OrderKey, Payer, Post, Proof, Refund, Reverse, ReverseRefund, Said, Scanned, Staff,
 };
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, Date, HOUR, MINUTE, Millis, Now, SECOND};
@@ -308,7 +308,10 @@ impl History {
             8 => Instruction::Confirm { id, said: Said { amount: slip.map(|_| amount), paid_at, ..Said::default() } },
             9 => Instruction::Withdraw { id, said: Said::default() },
             10..12 => Instruction::PostDamages { id, month, amount: Yen::new(1 + self.below(9)) },
-            12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)) },
+            12 if self.one_in(3) => {
+                Instruction::Bounce { payout: id, staff: Staff { by: "u".into(), key: "k".into(), reason: "r".into() } }
+            }
+            12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)), bank_reference: None },
             13 => Instruction::Block { id, reason: Box::from("電話番号") },
             14 => Instruction::Release { id },
             _ => Instruction::IssueSlip { kind: self.pick(&SlipKind::ALL) },
