@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::account::Account;
-use super::bill::{Bill, ChangeKind, Posted};
+use super::bill::{Bill, Change, ChangeKind, Posted};
 use super::settlement::{Charge, Place, Transfer};
 use super::sums::Money;
 use crate::domain::model::ids::Lsn;
@@ -137,8 +137,9 @@ fn moves(before: &Account, after: &Account) -> Vec<Moves> {
         *(if is_more { more } else { less }) += amount;
     };
     for (old, bill) in changed(before, after) {
-        for (bill, is_now) in old.into_iter().map(|old| (old, false)).chain([(bill.as_ref(), true)]) {
-            on_bill(bill, |money, place, amount| {
+        let (was, is) = differing(old.map_or(&[], |old| old.changes.as_slice()), bill.changes.as_slice());
+        for (changes, is_now) in [(was, false), (is, true)] {
+            on_bill(bill.key, changes, |money, place, amount| {
                 // What became free on a bill came from there.
                 let is_source = matches!(place, Place::Freed { .. });
                 add(money, place, amount, is_now != is_source);
@@ -153,9 +154,16 @@ fn moves(before: &Account, after: &Account) -> Vec<Moves> {
     all
 }
 
-fn on_bill(bill: &Bill, mut add: impl FnMut(Money, Place, Yen)) {
-    let key = bill.key;
-    for change in bill.changes.iter().filter(|change| change.kind != ChangeKind::Refunded) {
+/// Two lists without what they begin and end with alike: a bill may have thousands of changes.
+fn differing<'c>(was: &'c [Change], is: &'c [Change]) -> (&'c [Change], &'c [Change]) {
+    let same = was.iter().zip(is).take_while(|(was, is)| was == is).count();
+    let (was, is) = (&was[same..], &is[same..]);
+    let same = was.iter().rev().zip(is.iter().rev()).take_while(|(was, is)| was == is).count();
+    (&was[..was.len() - same], &is[..is.len() - same])
+}
+
+fn on_bill(key: BillKey, changes: &[Change], mut add: impl FnMut(Money, Place, Yen)) {
+    for change in changes.iter().filter(|change| change.kind != ChangeKind::Refunded) {
         let at = change.at;
         for (line, amount) in change.parts() {
             let place = match change.kind {
