@@ -134,7 +134,7 @@ impl<'a> Draft<'a> {
             debt.sums.add(Money::own(at), left, Yen::ZERO);
         }
         // Until now the bills had no part in it.
-        debt.met_at = self.now.at;
+        debt.met = (self.now.at, Money::OWN);
         self.origin = Place::PaidOut { at, payout };
         self.fold(News::default());
     }

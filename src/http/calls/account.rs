@@ -235,7 +235,7 @@ struct CreditShown {
 /// `GET /v1/customers/{customer_id}/credit`
 pub(crate) async fn credit(asked: &Asked) -> Result<Answer, Problem> {
     let (account, now) = account(asked).await?;
-    let months = asked.edge.rules()?.policy.payout_after_months;
+    let months = asked.edge.rules()?.terms.on(now.date).payout_after_months;
     let sums = account.sums().iter().map(|sum| SumShown {
         own_day: sum.money.day,
         amount: sum.amount,

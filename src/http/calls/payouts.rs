@@ -216,8 +216,8 @@ async fn due(asked: &Asked, after: Option<CustomerId>, limit: usize) -> Result<A
     let found = asked.edge.client.ledger.ask(move |books| books.payouts_due(after.as_ref(), limit + 1)).await?;
     let (found, more) = page(found.unwrap_or_default(), limit);
     let after = found.last().map(|owed| owed.customer.to_string());
-    let months = asked.edge.rules()?.policy.payout_after_months;
     let today = Now::at(asked.edge.client.now()).date;
+    let months = asked.edge.rules()?.terms.on(today).payout_after_months;
     let shown = |OwedInCash { customer, status, sums }: OwedInCash| {
         let due = sums.into_iter().filter(|sum| !sum.due.is_zero());
         due.map(move |sum| DueShown::of(customer, status, &sum, months, today))

@@ -70,6 +70,11 @@ fn entries_are_found_by_time() {
 }
 
 #[test]
+fn payouts_and_steps_are_found() {
+    contract::payouts_and_steps_are_found(made);
+}
+
+#[test]
 fn the_views_have_the_columns_of_the_contract() {
     let Temporary { ledger, dir: _dir } = temporary();
     let columns = |view: &str| {
