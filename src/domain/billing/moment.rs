@@ -112,6 +112,12 @@ impl Account {
         order.into_iter().filter_map(|(_, key)| Some(at(present.bill(key)?.into_owned()))).collect()
     }
 
+    /// Damages that have accrued on a bill by now; while there is provisional news of a payment, as if it had come.
+    pub fn accrued_on(&self, bill: &Bill, now: &Now, rules: Rules<'_>) -> Yen {
+        let shadow = self.shadow(now, rules);
+        judged(bill, shadow.as_ref()).damages_accrued(&self.bill_rules(rules), now)
+    }
+
     /// What is owed on all issued bills at `now`, and the oldest due date of them; none where nothing is owed.
     pub fn owed_at(&self, now: &Now, rules: Rules<'_>) -> Option<(Date, Lines)> {
         let present = self.as_of(now, rules);

@@ -202,9 +202,10 @@ impl<'a> Office<'a> {
     fn damages(&self, id: OfficeId, month: Month, amount: Yen) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
         let key = BillKey::Month(month);
-        let bills = draft.account.bills_at(self.now, self.rules);
-        let at = bills.iter().find(|at| at.bill.key == key && at.bill.is_issued()).ok_or(Refusal::BillUnknown)?;
-        let left = at.accrued.minus_or_zero(at.bill.damages_posted());
+        let bill = draft.account.bill(key).filter(|bill| bill.is_issued()).ok_or(Refusal::BillUnknown)?;
+        let accrued = draft.account.accrued_on(&bill, self.now, self.rules);
+        let left = accrued.minus_or_zero(bill.damages_posted());
+        drop(bill);
         if amount > left {
             return Err(Refusal::OverDamages { left });
         }
