@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Book, Books, Checkpoint, Entry, EntryKind, LedgerError, OwedInCash, Posting, Snapshot};
+use super::{Book, Books, Checkpoint, Entry, EntryKind, LedgerError, OwedInCash, Posting, Snapshot, Stepped};
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::commands::history::{History, assert_alike, assert_same_versions, replay};
 use crate::domain::model::ids::Lsn;
@@ -346,6 +346,14 @@ pub fn entries_are_found_by_time(make: impl Fn() -> Made) {
     assert_eq!(ledger.books.entries(&nobody, START, END).unwrap(), []);
 }
 
+fn books_of(event: &Event) -> Option<&Settlement> {
+    match event {
+        Event::Settled { books, .. } | Event::CancelledPaid { books, .. } => Some(books),
+        Event::Refunded(refund) => Some(&refund.books),
+        _ => None,
+    }
+}
+
 /// What is owed in cash, what was paid out and what the ladder did, as the facts say it; a page goes on behind the one
 /// before.
 pub fn payouts_and_steps_are_found(make: impl Fn() -> Made) {
@@ -393,11 +401,13 @@ pub fn payouts_and_steps_are_found(make: impl Fn() -> Made) {
         assert_eq!(found.collect::<Vec<_>>(), paid, "seed {seed}");
 
         for account in history.state.accounts() {
-            let steps = ledger.books.ladder_steps(&account.id).unwrap();
-            stepped += steps.len();
-            assert!(steps.iter().all(|stepped| stepped.at.is_some()));
-            let top = steps.last().map_or(account.profile.rung, |stepped| stepped.step.to);
-            assert_eq!(top, account.profile.rung, "{} of seed {seed}", account.id);
+            let ix = history.state.customer_ix(&account.id);
+            let steps = history.events.iter().filter_map(|(_, at, event)| Some((at, books_of(event)?)));
+            let own = steps.filter(|(_, books)| Some(books.customer) == ix);
+            let own = own.flat_map(|(at, books)| books.steps.iter().map(|step| Stepped { at: Some(*at), step: *step }));
+            let own: Vec<Stepped> = own.collect();
+            stepped += own.len();
+            assert_eq!(ledger.books.ladder_steps(&account.id).unwrap(), own, "{} of seed {seed}", account.id);
         }
     }
     assert!(due > 5 && bounced > 5 && stepped > 5, "{due} owed in cash, {bounced} came back, {stepped} steps");
