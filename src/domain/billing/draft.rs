@@ -136,7 +136,7 @@ impl<'a> Draft<'a> {
         // Until now the bills had no part in it.
         debt.met = (self.now.at, Money::OWN);
         self.origin = Place::PaidOut { at, payout };
-        self.fold(News::default());
+        self.fold(News { since: Some(self.now.at), ..News::default() });
     }
 
     /// What can be paid out on request: what is owed in cash, and of the credit what usage and holds will not need.
