@@ -123,6 +123,19 @@ fn what_is_owed_in_cash_is_listed_with_its_cause_and_paid_once() {
 }
 
 #[test]
+fn what_a_closed_account_was_owed_stays_so_once_it_is_open_again() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    house.repay("2001", "R-1", 500);
+    for status in ["closed", "active"] {
+        let set = house.client.send("office", "PUT", "/v1/customers/2001", &json!({ "status": status }));
+        assert_eq!(set.status, 200, "{set:?}");
+    }
+    let day = "2021-06-15T00:00:00.000+09:00";
+    assert_eq!(due(&house.payouts("status=due")), [["2001", "500", "earlier", day, "null"]]);
+    assert_eq!(house.free("2001"), (0, 500));
+}
+
+#[test]
 fn a_payout_that_came_back_meets_what_is_owed_by_then() {
     let mut house = with_money_due();
     house.pays_out("2000", "O-1", 2_000);
