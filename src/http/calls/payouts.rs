@@ -166,10 +166,15 @@ struct MadeShown {
 impl MadeShown {
     fn of(paid: PaidOut) -> Option<Self> {
         let PaidOut { customer, receipt, bounced_at } = paid;
-        match *receipt.event {
-            Event::Settled { cause: Cause::Payout { id, amount, bank_reference }, .. } => {
-                Some(Self { customer_id: customer, payout_id: id, amount, bank_reference, at: receipt.at, bounced_at })
-            }
+        match receipt.event.as_ref() {
+            Event::Settled { cause: Cause::Payout { id, amount, bank_reference }, .. } => Some(Self {
+                customer_id: customer,
+                payout_id: *id,
+                amount: *amount,
+                bank_reference: bank_reference.clone(),
+                at: receipt.at,
+                bounced_at,
+            }),
             _ => None,
         }
     }
