@@ -233,6 +233,9 @@ impl Bill {
     /// Whether something of it is still to be paid, as far as it is charged.
     pub fn is_open(&self) -> bool {
         // A thousand bills may be asked, several times a call: line by line, what costs least first.
+        if self.changes.is_empty() && !self.purchases.is_empty() {
+            return true;
+        }
         let paid = |line| self.changes.paid_of(line);
         self.net() > paid(Line::Principal)
             || self.fee.is_some_and(|fee| !self.is_fee_waived && fee > paid(Line::BillFee))

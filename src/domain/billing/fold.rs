@@ -168,13 +168,15 @@ impl<'a> Fold<'a> {
         news.since.into_iter().for_each(&mut from);
         let has_sums = !self.account.sums().is_empty();
         let met = self.account.met();
-        for bill in self.account.bills() {
+        let mut look_at = |bill: &Bill| {
             let is_unissued = !bill.is_issued() && bill.issued_at <= self.now.at && !bill.net().is_zero();
             // What is free meets it from the moment at which it was issued.
             if is_unissued || has_sums && bill.is_issued() && (bill.issued_at, bill.issued_by) > met {
                 from(bill.issued_at.plus(-1));
             }
-        }
+        };
+        self.account.listed_bills().iter().for_each(|bill| look_at(bill));
+        self.account.month.iter().for_each(|open| look_at(&Bill::of_month(open)));
         // A late fee that provisional news had held up, or has taken back.
         for (key, due) in self.late_bills() {
             let posted = self.account.listed_bill(key).map_or(&[][..], |bill| &bill.late_fees);
@@ -421,8 +423,8 @@ impl<'a> Fold<'a> {
         let paid = bill.paid();
         let charged = bill.charged_until(&by, &then.now, then.upto);
         let owed = charged.minus_or_zero(&paid);
-        if then.now.date <= bill.due? && owed == Lines::default() {
-            return None;
+        if then.now.date <= bill.due? {
+            return (owed != Lines::default()).then_some(owed);
         }
         let late_fees = self.late_fees(bill, &then.now).iter().map(|late| late.amount).sum();
         Some(Lines { late_fees, ..charged }.minus_or_zero(&paid))
