@@ -329,6 +329,7 @@ async fn whatever_went_through_the_engine_says_where_its_time_went() {
         ("POST", "/v1/customers/1001/payment-slips".into(), OFFICE, Some(slip), true),
         ("POST", "/v1/customers/1001/blocks".into(), OFFICE, Some(block), true),
         ("POST", "/v1/customers/1001/repayments".into(), OFFICE, Some(pay), true),
+        ("GET", "/v1/customers/1001/credit".into(), OFFICE, None, true),
         // Nobody asked the engine.
         ("POST", "/v1/authorizations".into(), REGISTER, Some(json!({})), false),
         ("GET", "/v1/codes/cod_x".into(), WALLET, None, false),

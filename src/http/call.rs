@@ -14,8 +14,8 @@ use super::answer::{Answer, Body};
 use super::asked::Asked;
 use super::body::{check_media_type, linger, read_body};
 use super::calls::{
-    afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office, sandbox, slips,
-    statements,
+    account, afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office,
+    payouts, sandbox, slips, statements,
 };
 use super::framing::{Framed, Heads};
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
@@ -151,7 +151,15 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::PostDamages => office::damages(asked).await,
         Call::Block => office::block(asked).await,
         Call::ReleaseBlock => office::release(asked).await,
-        Call::PayOut => office::pay_out(asked).await,
+        Call::PayOut => payouts::pay_out(asked).await,
+        Call::BouncePayout => payouts::bounce(asked).await,
+        Call::ListPayouts => payouts::list(asked).await,
+        Call::ListRepayments => account::repayments(asked).await,
+        Call::ListPending => account::payments_pending(asked).await,
+        Call::ListBlocks => account::blocks(asked).await,
+        Call::GetCredit => account::credit(asked).await,
+        Call::GetPoints => account::points(asked).await,
+        Call::GetLadder => account::ladder(asked).await,
         Call::ExpectPayment => office::expect(asked).await,
         Call::ConfirmPayment => office::confirm(asked).await,
         Call::WithdrawPayment => office::withdraw(asked).await,

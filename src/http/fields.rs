@@ -160,6 +160,19 @@ impl<const MAX: usize> FromText for Words<MAX> {
     }
 }
 
+/// What a machine prints: at most this many letters, digits, signs and spaces of ASCII.
+pub(crate) struct Printed<const MAX: usize>(pub(crate) Box<str>);
+
+impl<const MAX: usize> FromText for Printed<MAX> {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let is_printed = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if !is_printed || !(1..=MAX).contains(&text.len()) {
+            return Err(format!("must be 1 to {MAX} printable characters of ASCII"));
+        }
+        Ok(Self(Box::from(text)))
+    }
+}
+
 /// A merchant category code: four digits.
 pub(crate) struct Mcc(pub(crate) u16);
 

@@ -41,6 +41,7 @@ kinds! {
     CODE_UNKNOWN = 404 "code_unknown" "There is no such code";
     PAYMENT_UNKNOWN = 404 "payment_unknown" "There is no such payment on its way";
     BLOCK_UNKNOWN = 404 "block_unknown" "There is no such block";
+    PAYOUT_UNKNOWN = 404 "payout_unknown" "There is no such payout";
     BILL_UNKNOWN = 404 "bill_unknown" "There is no such bill";
     STATEMENT_UNKNOWN = 404 "statement_unknown" "There is no such statement";
     CUSTOMER_UNKNOWN = 404 "customer_unknown" "There is no such customer";

@@ -59,8 +59,8 @@ impl Route {
 
     /// Calls that read their query by themselves; every other takes none.
     pub const fn reads_query(&self) -> bool {
-        use Call::{Barcode, Events, FindAuthorization, GetCode, History, Qr};
-        matches!(self.call, FindAuthorization | GetCode | Barcode | Qr | Events | History)
+        use Call::{Barcode, Events, FindAuthorization, GetCode, History, ListPayouts, Qr};
+        matches!(self.call, FindAuthorization | GetCode | Barcode | Qr | Events | History | ListPayouts)
     }
 
     /// Calls that tell how the service is, before it is ready too.
@@ -105,12 +105,20 @@ routes! {
     POST "/v1/customers/{customer_id}/blocks" Block [Office];
     POST "/v1/customers/{customer_id}/blocks/{block_id}/release" ReleaseBlock [Office];
     POST "/v1/customers/{customer_id}/payouts" PayOut [Office];
+    POST "/v1/customers/{customer_id}/payouts/{payout_id}/bounced" BouncePayout [Office];
     POST "/v1/customers/{customer_id}/payments-pending" ExpectPayment [Office];
     POST "/v1/customers/{customer_id}/payments-pending/{payment_id}/final" ConfirmPayment [Office];
     POST "/v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn" WithdrawPayment [Office];
+    GET "/v1/customers/{customer_id}/repayments" ListRepayments [Office];
+    GET "/v1/customers/{customer_id}/payments-pending" ListPending [Office];
+    GET "/v1/customers/{customer_id}/blocks" ListBlocks [Office];
+    GET "/v1/customers/{customer_id}/credit" GetCredit [Office];
+    GET "/v1/customers/{customer_id}/points" GetPoints [Office];
+    GET "/v1/customers/{customer_id}/ladder" GetLadder [Office];
     GET "/v1/customers/{customer_id}/statements" ListStatements [Office Wallet];
     GET "/v1/customers/{customer_id}/statements/{month}" GetStatement [Office Wallet];
     GET "/v1/customers/{customer_id}/history" History [Office Wallet];
+    GET "/v1/payouts" ListPayouts [Office];
     POST "/v1/imports" Import [Office];
     PUT "/v1/merchants/{merchant_id}" PutMerchant [Office];
     POST "/v1/codes" IssueCode [Wallet];
@@ -222,12 +230,14 @@ mod tests {
     fn staff_calls_are_known() {
         let staff: Vec<_> = ROUTES.iter().filter(|route| route.is_staff_only()).map(|route| route.call).collect();
         use Call::{
-            Block, ConfirmPayment, Events, ExpectPayment, Import, Metrics, PayOut, PostDamages, PutCustomer,
+            Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetCredit, GetLadder, GetPoints, Import,
+            ListBlocks, ListPayouts, ListPending, ListRepayments, Metrics, PayOut, PostDamages, PutCustomer,
             PutMerchant, ReleaseBlock, Repay, SetClock, WithdrawPayment,
         };
-        let office = [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, PayOut, ExpectPayment, ConfirmPayment];
-        let wanted = office.into_iter().chain([WithdrawPayment, Import, PutMerchant, Events, Metrics, SetClock]);
-        assert_eq!(staff, wanted.collect::<Vec<_>>());
+        let told = [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, PayOut, BouncePayout, ExpectPayment];
+        let read = [ListRepayments, ListPending, ListBlocks, GetCredit, GetPoints, GetLadder, ListPayouts];
+        let office = told.into_iter().chain([ConfirmPayment, WithdrawPayment]).chain(read);
+        assert_eq!(staff, office.chain([Import, PutMerchant, Events, Metrics, SetClock]).collect::<Vec<_>>());
     }
 
     /// Method and path to roles, as the OpenAPI file tells them.

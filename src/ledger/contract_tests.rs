@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Book, Books, Checkpoint, Entry, EntryKind, LedgerError, Posting, Snapshot};
+use super::{Book, Books, Checkpoint, Entry, EntryKind, LedgerError, OwedInCash, Posting, Snapshot, Stepped};
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::commands::history::{History, assert_alike, assert_same_versions, replay};
 use crate::domain::model::ids::Lsn;
@@ -17,6 +17,7 @@ use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{HOUR, Millis, Now};
 use crate::domain::state::State;
 use crate::domain::state::event::{Event, Outcome};
+use crate::domain::state::receipts::{ReceiptKey, ReceiptKind};
 
 const START: Millis = Millis(0);
 const END: Millis = Millis(i64::MAX);
@@ -343,4 +344,71 @@ pub fn entries_are_found_by_time(make: impl Fn() -> Made) {
     }
     let nobody = crate::domain::model::ids::CustomerId::new("nobody").unwrap();
     assert_eq!(ledger.books.entries(&nobody, START, END).unwrap(), []);
+}
+
+fn books_of(event: &Event) -> Option<&Settlement> {
+    match event {
+        Event::Settled { books, .. } | Event::CancelledPaid { books, .. } => Some(books),
+        Event::Refunded(refund) => Some(&refund.books),
+        _ => None,
+    }
+}
+
+/// What is owed in cash, what was paid out and what the ladder did, as the facts say it; a page goes on behind the one
+/// before.
+pub fn payouts_and_steps_are_found(make: impl Fn() -> Made) {
+    let (mut due, mut bounced, mut stepped) = (0, 0, 0);
+    for seed in 50..56 {
+        let mut history = History::new(seed, 2_500);
+        history.calendar();
+        let mut ledger = make();
+        ledger.checkpoint.post(&postings(&history)).unwrap();
+        let owes = history.state.accounts().filter(|account| !account.payout_due().is_zero());
+        let mut owed: Vec<_> = owes.map(|account| (account.id, account.sums().to_vec())).collect();
+        owed.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        let mut found: Vec<OwedInCash> = Vec::new();
+        loop {
+            let page = ledger.books.payouts_due(found.last().map(|owed| &owed.customer), 2).unwrap();
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        due += found.len();
+        for owed in &found {
+            let ix = history.state.customer_ix(&owed.customer).unwrap();
+            assert_eq!(owed.status, history.state.account(ix).unwrap().profile.status);
+        }
+        assert_eq!(found.into_iter().map(|owed| (owed.customer, owed.sums)).collect::<Vec<_>>(), owed, "seed {seed}");
+
+        let mut paid: Vec<(Lsn, Option<Millis>)> = Vec::new();
+        let mut places: HashMap<ReceiptKey, usize> = HashMap::new();
+        for (lsn, at, event) in &history.events {
+            let Some(key) = event.receipt_key() else { continue };
+            if key.kind == ReceiptKind::Payout {
+                places.insert(key, paid.len());
+                paid.push((*lsn, None));
+            } else if key.kind == ReceiptKind::Bounce {
+                let payout = ReceiptKey { kind: ReceiptKind::Payout, ..key };
+                paid[places[&payout]].1 = Some(*at);
+                bounced += 1;
+            }
+        }
+        let first = ledger.books.payouts_made(Lsn::ZERO, 1).unwrap();
+        let after = first.last().map_or(Lsn::ZERO, |paid| paid.receipt.lsn);
+        let rest = ledger.books.payouts_made(after, usize::MAX).unwrap();
+        let found = first.iter().chain(&rest).map(|paid| (paid.receipt.lsn, paid.bounced_at));
+        assert_eq!(found.collect::<Vec<_>>(), paid, "seed {seed}");
+
+        for account in history.state.accounts() {
+            let ix = history.state.customer_ix(&account.id);
+            let steps = history.events.iter().filter_map(|(_, at, event)| Some((at, books_of(event)?)));
+            let own = steps.filter(|(_, books)| Some(books.customer) == ix);
+            let own = own.flat_map(|(at, books)| books.steps.iter().map(|step| Stepped { at: Some(*at), step: *step }));
+            let own: Vec<Stepped> = own.collect();
+            stepped += own.len();
+            assert_eq!(ledger.books.ladder_steps(&account.id).unwrap(), own, "{} of seed {seed}", account.id);
+        }
+    }
+    assert!(due > 5 && bounced > 5 && stepped > 5, "{due} owed in cash, {bounced} came back, {stepped} steps");
 }

@@ -1,9 +1,13 @@
 //! The vocabulary of the books: what moved, on which account, and what was fixed with a bill.
 
-use crate::domain::model::ids::{AuthorizationId, Lsn, MerchantId};
+use crate::domain::billing::settlement::LadderStep;
+use crate::domain::billing::sums::Sum;
+use crate::domain::model::customer::Status;
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId};
 use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
+use crate::domain::state::receipts::Receipt;
 
 /// One movement of a customer's books.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,32 @@ pub struct Issued {
     pub month: Month,
     pub method: PaymentMethod,
     pub due: Date,
+}
+
+/// A step on the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stepped {
+    /// When it was recorded; none of one from before that was kept.
+    pub at: Option<Millis>,
+    pub step: LadderStep,
+}
+
+/// A customer to whom money is owed in cash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwedInCash {
+    pub customer: CustomerId,
+    pub status: Status,
+    /// All that is free, the oldest own day first.
+    pub sums: Vec<Sum>,
+}
+
+/// A payout that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaidOut {
+    pub customer: CustomerId,
+    pub receipt: Receipt,
+    /// When the bank had sent it back.
+    pub bounced_at: Option<Millis>,
 }
 
 /// Enums whose members have a number in the tables and a name in the views.

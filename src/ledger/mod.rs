@@ -21,7 +21,7 @@ pub mod writer;
 #[cfg(test)]
 mod writer_tests;
 
-pub use entries::{Book, Entry, EntryKind, Issued, Purchase};
+pub use entries::{Book, Entry, EntryKind, Issued, OwedInCash, PaidOut, Purchase, Stepped};
 pub use error::LedgerError;
 
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
@@ -96,6 +96,15 @@ pub trait Books: Snapshot + Send + Sync {
 
     /// The bills issued to a customer, oldest first.
     fn issued(&self, customer: &CustomerId) -> Result<Vec<Issued>, LedgerError>;
+
+    /// A customer's steps on the ladder, oldest first.
+    fn ladder_steps(&self, customer: &CustomerId) -> Result<Vec<Stepped>, LedgerError>;
+
+    /// The customers to whom money is owed in cash, by their ids, from behind one on; at most so many.
+    fn payouts_due(&self, after: Option<&CustomerId>, most: usize) -> Result<Vec<OwedInCash>, LedgerError>;
+
+    /// Payouts that were made, by their records, from behind one on; at most so many.
+    fn payouts_made(&self, after: Lsn, most: usize) -> Result<Vec<PaidOut>, LedgerError>;
 
     /// Decisions posted up to a record, for `verify`.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError>;

@@ -48,7 +48,7 @@ use sokketsu::http::{Edge, Options, Parts, run};
 use sokketsu::journal::{
     Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
-use sokketsu::ledger::{Books, Entry, Issued, LedgerError, Snapshot};
+use sokketsu::ledger::{Books, Entry, Issued, LedgerError, OwedInCash, PaidOut, Snapshot, Stepped};
 use sokketsu::link::acquirers::{Acquirer, Acquirers};
 use sokketsu::link::{Link, Options as LinkOptions, serve as serve_links};
 use sokketsu::net::bind;
@@ -210,6 +210,15 @@ impl Books for OneOld {
         Ok(Vec::new())
     }
     fn receipts(&self, _: &CustomerId, _: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn ladder_steps(&self, _: &CustomerId) -> Result<Vec<Stepped>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn payouts_due(&self, _: Option<&CustomerId>, _: usize) -> Result<Vec<OwedInCash>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn payouts_made(&self, _: Lsn, _: usize) -> Result<Vec<PaidOut>, LedgerError> {
         Ok(Vec::new())
     }
     fn issued(&self, _: &CustomerId) -> Result<Vec<Issued>, LedgerError> {

@@ -291,7 +291,12 @@ impl Product {
     }
 
     pub fn pay_out(&mut self, who: usize, number: usize, amount: u64, now: i64) -> Result<(), Refusal> {
-        self.try_instruct(who, Instruction::PayOut { id: office(number), amount: Yen::new(amount) }, now).map(|_| ())
+        self.try_instruct(
+            who,
+            Instruction::PayOut { id: office(number), amount: Yen::new(amount), bank_reference: None },
+            now,
+        )
+        .map(|_| ())
     }
 
     pub fn issue_slip(&mut self, who: usize, now: i64) -> SlipIssued {

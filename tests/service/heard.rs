@@ -54,6 +54,12 @@ fn has_credit(client: &mut Client, customer: &str) -> Value {
     ok(client, "office", &format!("/v1/customers/{customer}/repayments"), &body)
 }
 
+fn was_paid_out(client: &mut Client, customer: &str) -> Value {
+    has_credit(client, customer);
+    let body = json!({"payout_id": format!("back-{customer}"), "amount": 300});
+    ok(client, "office", &format!("/v1/customers/{customer}/payouts"), &body)
+}
+
 fn is_told_of_money(client: &mut Client, customer: &str) -> Value {
     let body =
         json!({"payment_id": format!("pay-{customer}"), "amount": 500, "expires_at": "2099-01-01T00:00:00+09:00"});
@@ -141,6 +147,15 @@ const CHANGING: &[Changing] = &[
             )
         },
         told: |customer, _| ("paid_out", format!("out-{customer}")),
+    },
+    Changing {
+        call: Call::BouncePayout,
+        prepare: was_paid_out,
+        request: |customer, _| {
+            let body = json!({"by": "tanaka", "reason": "no such account"});
+            (format!("/v1/customers/{customer}/payouts/back-{customer}/bounced"), body)
+        },
+        told: |customer, _| ("payout_bounced", format!("back-{customer}")),
     },
     Changing {
         call: Call::ExpectPayment,

@@ -21,6 +21,7 @@ mod link_whole;
 mod load;
 mod mirror;
 mod money;
+mod payouts;
 mod pictures;
 mod races;
 mod server;

@@ -14,9 +14,9 @@ const POLICY: &str = include_str!("../../config/policy.toml");
 const ELSEWHERE: (&str, &str) = ("TZ", "America/Los_Angeles");
 
 /// A sandbox in 2021 whose clock stands still.
-struct House {
+pub(super) struct House {
     server: Server,
-    client: Client,
+    pub(super) client: Client,
     orders: u32,
     _folder: TempDir,
 }
@@ -40,19 +40,19 @@ impl House {
         Self { server, client, orders: 0, _folder: folder }
     }
 
-    fn born(start: &str) -> Self {
+    pub(super) fn born(start: &str) -> Self {
         Self::with(start, &[], &[])
     }
 
     /// A kill, and a start on the same data.
-    fn again(&mut self) {
+    pub(super) fn again(&mut self) {
         self.server.kill();
         self.server.start_again();
         self.client = self.server.client();
     }
 
     /// Sets the clock to a time in Japan; a date alone is its first moment.
-    fn at(&mut self, time: &str) {
+    pub(super) fn at(&mut self, time: &str) {
         let time = if time.contains('T') { time.to_owned() } else { format!("{time}T00:00:00.000") };
         let answer = self.client.send("ops", "POST", "/sandbox/clock", &json!({"now": format!("{time}+09:00")}));
         assert_eq!(answer.status, 200, "{time}: {answer:?}");
@@ -65,7 +65,7 @@ impl House {
         self.client.send("register", "POST", "/v1/authorizations", &body).json()
     }
 
-    fn bought(&mut self, customer: &str, channel: &str, amount: u64) -> Value {
+    pub(super) fn bought(&mut self, customer: &str, channel: &str, amount: u64) -> Value {
         let answer = self.buy(customer, channel, amount);
         assert_eq!(answer["decision"], "approved", "{answer}");
         answer
@@ -80,11 +80,18 @@ impl House {
         }
     }
 
-    fn office(&mut self, customer: &str, call: &str, body: &Value) -> Answer {
+    pub(super) fn office(&mut self, customer: &str, call: &str, body: &Value) -> Answer {
         self.client.send("office", "POST", &format!("/v1/customers/{customer}/{call}"), body)
     }
 
-    fn repay(&mut self, customer: &str, id: &str, amount: u64) -> Value {
+    /// What the office reads of a customer.
+    pub(super) fn read(&mut self, customer: &str, call: &str) -> Value {
+        let answer = self.client.get("office", &format!("/v1/customers/{customer}/{call}"));
+        assert_eq!(answer.status, 200, "{call}: {answer:?}");
+        answer.json()
+    }
+
+    pub(super) fn repay(&mut self, customer: &str, id: &str, amount: u64) -> Value {
         let answer = self.office(customer, "repayments", &json!({"repayment_id": id, "amount": amount}));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
@@ -95,11 +102,11 @@ impl House {
         self.client.send("wallet", "PUT", &path, &json!({ "payment_method": method })).json()
     }
 
-    fn standing(&mut self, customer: &str) -> Value {
+    pub(super) fn standing(&mut self, customer: &str) -> Value {
         self.client.get("office", &format!("/v1/customers/{customer}")).json()
     }
 
-    fn statement(&mut self, customer: &str, month: &str) -> Value {
+    pub(super) fn statement(&mut self, customer: &str, month: &str) -> Value {
         self.client.get("wallet", &format!("/v1/customers/{customer}/statements/{month}")).json()
     }
 
@@ -110,11 +117,11 @@ impl House {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} should be a string"))
 }
 
-fn number(value: &Value) -> u64 {
+pub(super) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} should be a whole number"))
 }
 
@@ -597,7 +604,29 @@ fn answers_about_money_are_what_the_openapi_file_tells() {
         ("PaymentWithdrawn", house.office("2000", "payments-pending/P-1/withdrawn", &json!({})).json()),
         ("Repayment", house.repay("2000", "R-1", 9_000)),
         ("PaidOut", house.office("2000", "payouts", &json!({"payout_id": "O-1", "amount": 1})).json()),
+        ("PayoutBounced", house.office("2000", "payouts/O-1/bounced", &json!({"by": "tanaka", "reason": "x"})).json()),
+        ("ProblemPayoutUnknown", house.office("2000", "payouts/O/bounced", &json!({"by": "t", "reason": "x"})).json()),
+        ("PayoutPage", house.client.get("office", "/v1/payouts?status=made").json()),
+        ("PayoutPage", house.client.get("office", "/v1/payouts?status=due").json()),
+        ("RepaymentList", house.read("2000", "repayments")),
         ("BlockSet", house.office("2000", "blocks", &json!({"block_id": "B", "reason": "x"})).json()),
+        ("BlockList", house.read("2000", "blocks")),
+        (
+            "PendingSet",
+            house
+                .office(
+                    "2000",
+                    "payments-pending",
+                    &json!({"payment_id": "P-2", "amount": 300,
+            "expires_at": "2021-07-20T00:00:00+09:00"}),
+                )
+                .json(),
+        ),
+        ("PendingList", house.read("2000", "payments-pending")),
+        ("Credit", house.read("2000", "credit")),
+        ("Points", house.read("2000", "points")),
+        ("Ladder", house.read("2000", "ladder")),
+        ("Ladder", house.read("1002", "ladder")),
         ("BlockSet", house.office("2000", "blocks/B/release", &json!({})).json()),
         (
             "Imported",

@@ -7,7 +7,7 @@ use super::difference;
 use super::fold::{Fold, News};
 use super::lateness::{BillRules, Rules};
 use super::settlement::{Back, Counted, LadderStep, Place, Settlement};
-use super::sums::{Money, Sum};
+use super::sums::{Money, PaidOut, Sum};
 use crate::domain::model::ids::{CustomerIx, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::BillKey;
@@ -113,6 +113,30 @@ impl<'a> Draft<'a> {
     /// Pays money out: what is owed in cash, then credit.
     pub fn pay_out(&mut self, amount: Yen) {
         self.fold(News { paid_out: amount, ..News::default() });
+    }
+
+    /// A payout came back: so much money is free again, each sum with the day that it had, and what was owed in cash is owed
+    /// so again. It meets what is owed by now. `told` is what the record of the payout says of it; the account knows
+    /// better, while it remembers, for later news may have changed which money it was.
+    pub fn bounce(&mut self, (payout, at): (Lsn, Millis), amount: Yen, told: &[PaidOut]) {
+        let debt = self.account.debt_mut();
+        let is_it = |paid: &&PaidOut| paid.payout == payout;
+        let kept: Vec<PaidOut> = debt.paid_out.iter().filter(is_it).copied().collect();
+        debt.paid_out.retain(|paid| !is_it(&paid));
+        let mut left = amount;
+        for paid in if kept.is_empty() { told } else { &kept } {
+            let part = paid.amount.min(left);
+            let money = if paid.money.is_known() { paid.money } else { Money::own(paid.money.day) };
+            debt.sums.add(money, part, paid.due.min(part));
+            left -= part;
+        }
+        if !left.is_zero() {
+            debt.sums.add(Money::own(at), left, Yen::ZERO);
+        }
+        // Until now the bills had no part in it.
+        debt.met = (self.now.at, Money::OWN);
+        self.origin = Place::PaidOut { at, payout };
+        self.fold(News { since: Some(self.now.at), ..News::default() });
     }
 
     /// What can be paid out on request: what is owed in cash, and of the credit what usage and holds will not need.

@@ -3,6 +3,7 @@
 use crate::domain::model::ids::OfficeId;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{Lines, SlipKind};
+use crate::domain::model::request::Staff;
 use crate::domain::model::time::{Millis, Month};
 
 /// What staff and banks told us of a customer.
@@ -55,16 +56,25 @@ pub enum Cause {
         month: Month,
         amount: Yen,
     },
-    /// Credit is paid out.
+    /// Money was transferred to the customer.
     Payout {
         id: OfficeId,
         amount: Yen,
+        /// The bank's name of the transfer, where it was told.
+        bank_reference: Option<Box<str>>,
     },
     /// Provisional news of a payment became final; its id is that of the news.
     Final(Payment),
     /// It did not come, and what the news had held up is charged. Where nothing was, it is a [`Note::Withdrawn`].
     Withdrawn {
         id: OfficeId,
+    },
+    /// The bank sent a payout back.
+    Bounced {
+        payout: OfficeId,
+        /// Of the payout.
+        amount: Yen,
+        staff: Box<Staff>,
     },
 }
 

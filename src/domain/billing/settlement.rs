@@ -202,6 +202,18 @@ impl Settlement {
         self.transfers.iter().filter(|transfer| transfer.money.is_own() || !transfer.money.is_known())
     }
 
+    /// Of the payout that this is the record of: which money it took.
+    pub fn paid_out(&self, lsn: Lsn) -> Vec<PaidOut> {
+        let of_payout = |transfer: &Transfer| match *transfer {
+            Transfer { money, from, to: Place::PaidOut { at, payout: Money::OWN }, amount } => {
+                let due = if from == Place::PayoutDue { amount } else { Yen::ZERO };
+                Some(PaidOut { money, amount, due, at, payout: lsn })
+            }
+            _ => None,
+        };
+        self.transfers.iter().filter_map(of_payout).collect()
+    }
+
     /// Principal on which money was put.
     pub fn principal_in(&self) -> Yen {
         self.transfers.iter().filter(|transfer| transfer.to.is_principal()).map(|transfer| transfer.amount).sum()

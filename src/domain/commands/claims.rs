@@ -18,6 +18,8 @@ pub(crate) enum Claim<'a> {
     New,
     /// Provisional news of this payment stands.
     Expected(Pending),
+    /// The payout that it is about was made.
+    PaidOut(&'a Receipt),
     /// It was told before.
     Known(&'a Receipt),
 }
@@ -35,8 +37,9 @@ pub(crate) fn claim<'a>(
     if found.is_empty() && ledger.is_none() {
         return Err(Refusal::LedgerKnows);
     }
-    // A release names a block by its customer: another's is none.
-    if found.own.is_empty() && found.is_anothers && kind != ReceiptKind::Release {
+    // A block is released, and a payout comes back, of its own customer: another's is none.
+    let names_its_own = matches!(kind, ReceiptKind::Release | ReceiptKind::Bounce);
+    if found.own.is_empty() && found.is_anothers && !names_its_own {
         return Err(Refusal::IdReused { amount: None });
     }
     match kind {
@@ -44,6 +47,13 @@ pub(crate) fn claim<'a>(
         ReceiptKind::Damages | ReceiptKind::Payout | ReceiptKind::Block | ReceiptKind::Release => {
             let Some(known) = found.own.first().copied() else { return Ok(Claim::New) };
             same_other(&known.event, instruction).map(|()| Claim::Known(known))
+        }
+        ReceiptKind::Bounce => {
+            let is_bounced = |event: &Event| matches!(event, Event::Settled { cause: Cause::Bounced { .. }, .. });
+            match found.find(is_bounced) {
+                Some(known) => same_other(&known.event, instruction).map(|()| Claim::Known(known)),
+                None => Ok(found.own.first().map_or(Claim::New, |payout| Claim::PaidOut(payout))),
+            }
         }
     }
 }
@@ -56,10 +66,15 @@ struct Found<'a> {
 }
 
 const NEWS: [ReceiptKind; 3] = [ReceiptKind::Repayment, ReceiptKind::Pending, ReceiptKind::Ending];
+const PAYOUT: [ReceiptKind; 2] = [ReceiptKind::Payout, ReceiptKind::Bounce];
 
 impl<'a> Found<'a> {
     fn of(state: &'a State, customer: CustomerIx, kind: ReceiptKind, id: OfficeId, ledger: Option<&'a Known>) -> Self {
-        let kinds = if NEWS.contains(&kind) { &NEWS[..] } else { std::slice::from_ref(&kind) };
+        let kinds = match kind {
+            ReceiptKind::Repayment | ReceiptKind::Pending | ReceiptKind::Ending => &NEWS[..],
+            ReceiptKind::Bounce => &PAYOUT,
+            _ => std::slice::from_ref(&kind),
+        };
         let mut found = Self { own: Vec::new(), is_anothers: false };
         let memory = kinds.iter().filter_map(|kind| state.receipts.get(*kind, id));
         for receipt in memory.chain(ledger.map_or(&[][..], |known| &known.receipts)) {
@@ -140,6 +155,7 @@ impl Instruction {
             Self::Confirm { id, .. } | Self::Withdraw { id, .. } => (ReceiptKind::Ending, *id),
             Self::PostDamages { id, .. } => (ReceiptKind::Damages, *id),
             Self::PayOut { id, .. } => (ReceiptKind::Payout, *id),
+            Self::Bounce { payout, .. } => (ReceiptKind::Bounce, *payout),
             Self::Block { id, .. } => (ReceiptKind::Block, *id),
             Self::Release { id } => (ReceiptKind::Release, *id),
             Self::IssueSlip { .. } => return None,
@@ -198,11 +214,14 @@ fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
             Event::Settled { cause: Cause::Damages { amount, month, .. }, .. },
             Instruction::PostDamages { amount: told, month: told_month, .. },
         ) if amount != told || month != told_month => Some(*amount),
-        (Event::Settled { cause: Cause::Payout { amount, .. }, .. }, Instruction::PayOut { amount: told, .. })
-            if amount != told =>
-        {
-            Some(*amount)
-        }
+        (
+            Event::Settled { cause: Cause::Payout { amount, bank_reference, .. }, .. },
+            Instruction::PayOut { amount: told, bank_reference: told_reference, .. },
+        ) if amount != told || told_reference.is_some() && told_reference != bank_reference => Some(*amount),
+        (
+            Event::Settled { cause: Cause::Bounced { amount, staff, .. }, .. },
+            Instruction::Bounce { staff: told, .. },
+        ) if staff.reason != told.reason => Some(*amount),
         (Event::Noted { note: Note::Blocked { reason, .. }, .. }, Instruction::Block { reason: told, .. })
             if reason != told =>
         {
@@ -222,8 +241,9 @@ mod tests {
     use crate::domain::commands::refusal::Step;
     use crate::domain::model::customer::Profile;
     use crate::domain::model::ids::{CustomerId, Lsn};
+    use crate::domain::model::request::Staff;
     use crate::domain::model::settings::Settings;
-    use crate::domain::model::time::{Month, Now};
+    use crate::domain::model::time::{DAY, Month, Now};
 
     /// A minute that both customers and all news of the tables live in.
     struct House {
@@ -495,13 +515,53 @@ mod tests {
         }
     }
 
+    fn pay_out(amount: u64, bank_reference: Option<&str>) -> Instruction {
+        Instruction::PayOut { id: id("X-1"), amount: Yen::new(amount), bank_reference: bank_reference.map(Box::from) }
+    }
+
+    fn bounce(payout: &str, reason: &str) -> Instruction {
+        let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: reason.into() };
+        Instruction::Bounce { payout: id(payout), staff }
+    }
+
+    #[test]
+    fn a_payout_comes_back_once_at_any_age_with_the_day_of_its_money() {
+        for days in [0, 1, 100] {
+            let mut house = House::new();
+            let told = house.news(Repayment);
+            assert_eq!(house.tell("1001", &told), NEW);
+            assert_eq!(house.tell("1001", &pay_out(300, Some("T/1"))), NEW);
+            assert_eq!(house.tell("1001", &pay_out(300, None)), AGAIN, "what is left out is not compared");
+            let reused = Err(Refusal::IdReused { amount: Some(Yen::new(300)) });
+            assert_eq!(house.tell("1001", &pay_out(300, Some("T/2"))), reused);
+            let paid_at = house.paid_at();
+            house.now = Now::at(house.now.at.plus(days * DAY));
+            if days > 0 {
+                let known = house.ledger.clone();
+                house.forget();
+                assert_eq!(house.tell_with("1001", &bounce("X-1", "r"), None), Err(Refusal::LedgerKnows));
+                house.ledger = known;
+            }
+            let known = house.ledger.clone();
+            let mut tell = |who, told: Instruction| house.tell_with(who, &told, Some(&known));
+            assert_eq!(tell("1002", bounce("X-1", "r")), Err(Refusal::PayoutUnknown), "another's is none");
+            assert_eq!(tell("1001", bounce("X-2", "r")), Err(Refusal::PayoutUnknown));
+            assert_eq!(tell("1001", bounce("X-1", "r")), NEW, "{days} days later");
+            assert_eq!(tell("1001", bounce("X-1", "r")), AGAIN);
+            assert_eq!(tell("1001", bounce("X-1", "other")), reused);
+            let sums = house.state.account(CustomerIx(0)).unwrap().sums().to_vec();
+            let sums: Vec<_> = sums.iter().map(|sum| (sum.money.day, sum.amount, sum.due)).collect();
+            assert_eq!(sums, [(paid_at, AMOUNT, Yen::ZERO)], "{days} days later");
+        }
+    }
+
     #[test]
     fn other_ids_of_the_office_stand_for_one_thing_too() {
         let mut house = House::new();
         let told = house.news(Repayment);
         assert_eq!(house.tell("1001", &told), NEW);
         let block = |reason: &str| Instruction::Block { id: id("B-1"), reason: Box::from(reason) };
-        let payout = |amount| Instruction::PayOut { id: id("X-1"), amount: Yen::new(amount) };
+        let payout = |amount| pay_out(amount, None);
         assert_eq!((house.tell("1001", &block("a")), house.tell("1001", &block("a"))), (NEW, AGAIN));
         assert_eq!((house.tell("1001", &payout(3)), house.tell("1001", &payout(3))), (NEW, AGAIN));
         for is_old in [false, true] {

@@ -27,13 +27,13 @@ use crate::domain::model::payment::{PaymentMethod, SlipKind};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{
     Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, EntryMode, Instruction, JPY, Named, Of,
-    OrderKey, Payer, Post, Proof, Refund, Reverse, ReverseRefund, Said, Scanned,
+    OrderKey, Payer, Post, Proof, Refund, Reverse, ReverseRefund, Said, Scanned, Staff,
 };
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, Date, HOUR, MINUTE, Millis, Now, SECOND};
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
-use crate::domain::state::receipts::Known;
+use crate::domain::state::receipts::{Known, ReceiptKind};
 
 const POLICY: &str = include_str!("../../../config/policy.toml");
 
@@ -288,6 +288,16 @@ impl History {
         }
     }
 
+    /// The bank sends the latest payout back, which it may have done before.
+    fn bounce(&self) -> Option<Request> {
+        let mut keys = self.events.iter().rev().filter_map(|(.., event)| event.receipt_key());
+        let payout = keys.find(|key| key.kind == ReceiptKind::Payout)?;
+        let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "口座なし".into() };
+        let instruction = Instruction::Bounce { payout: payout.id, staff };
+        let customer = self.state.account(payout.customer)?.id;
+        Some(Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) })
+    }
+
     /// The office, with ids that come again and money that fits or does not.
     fn instruct(&mut self) -> Option<Request> {
         let customer = self.customer();
@@ -302,13 +312,14 @@ impl History {
         let paid_at = (!self.one_in(3)).then(|| self.now.plus(-days_ago));
         let month = Now::at(self.now.plus(-40 * DAY)).month;
         let slip = self.one_in(4).then_some(123_456_789_012);
-        let instruction = match self.below(16) {
+        let instruction = match self.below(17) {
+            16 => return self.bounce(),
             0..6 => Instruction::Repay { id, amount, paid_at, slip },
             6..8 => Instruction::Expect { id, amount, paid_at, expires_at: self.now.plus(days_ago + 1) },
             8 => Instruction::Confirm { id, said: Said { amount: slip.map(|_| amount), paid_at, ..Said::default() } },
             9 => Instruction::Withdraw { id, said: Said::default() },
             10..12 => Instruction::PostDamages { id, month, amount: Yen::new(1 + self.below(9)) },
-            12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)) },
+            12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)), bank_reference: None },
             13 => Instruction::Block { id, reason: Box::from("電話番号") },
             14 => Instruction::Release { id },
             _ => Instruction::IssueSlip { kind: self.pick(&SlipKind::ALL) },

@@ -16,7 +16,7 @@ use crate::domain::model::bounds::{Full, RUN_OUT_FOR_ONE};
 use crate::domain::model::ids::{CustomerId, CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, SlipKind};
-use crate::domain::model::request::Instruction;
+use crate::domain::model::request::{Instruction, Staff};
 use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
@@ -83,8 +83,7 @@ pub(super) fn judge(
     let office = Office { state, ix, account, now, rules };
     match claim(state, ix, instruction, ledger)? {
         Claim::Known(receipt) => Ok(Step::Answer(receipt.clone())),
-        Claim::Expected(pending) => office.said(instruction, Some(&pending), draw),
-        Claim::New => office.said(instruction, None, draw),
+        claim => office.said(instruction, &claim, draw),
     }
 }
 
@@ -99,14 +98,15 @@ impl<'a> Office<'a> {
         Event::Noted { customer: self.ix, note }
     }
 
-    /// `expected` is the provisional news of the payment that it is about.
+    /// `claim` has what its id stands for by now.
     fn said(
         &self,
         instruction: &Instruction,
-        expected: Option<&Pending>,
+        claim: &Claim<'_>,
         draw: &mut dyn FnMut() -> u64,
     ) -> Result<Step<Receipt>, Refusal> {
         let bounds = &self.state.settings.bounds;
+        let expected = if let Claim::Expected(pending) = claim { Some(pending) } else { None };
         let fact = match *instruction {
             Instruction::Repay { id, amount, paid_at, slip } => {
                 self.came(id, Some(amount), (paid_at, slip), expected)?
@@ -127,7 +127,11 @@ impl<'a> Office<'a> {
             // Also where nothing was heard before: the news may come in any order.
             Instruction::Withdraw { id, .. } => self.withdrawn(id)?,
             Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount)?,
-            Instruction::PayOut { id, amount } => self.payout(id, amount)?,
+            Instruction::PayOut { id, amount, ref bank_reference } => self.payout(id, amount, bank_reference)?,
+            Instruction::Bounce { ref staff, .. } => {
+                let Claim::PaidOut(payout) = claim else { return Err(Refusal::PayoutUnknown) };
+                self.bounced(payout, staff)?
+            }
             Instruction::Block { id, ref reason } => {
                 let blocks = self.account.notes().map_or(0, |notes| notes.blocks.len());
                 has_room("blocks", blocks, bounds.blocks)?;
@@ -213,14 +217,23 @@ impl<'a> Office<'a> {
         self.settled(draft, Cause::Damages { id, month, amount })
     }
 
-    fn payout(&self, id: OfficeId, amount: Yen) -> Result<Event, Refusal> {
+    fn payout(&self, id: OfficeId, amount: Yen, bank_reference: &Option<Box<str>>) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
         let payable = draft.payable();
         if amount > payable {
             return Err(Refusal::OverCredit { credit: payable });
         }
         draft.pay_out(amount);
-        self.settled(draft, Cause::Payout { id, amount })
+        self.settled(draft, Cause::Payout { id, amount, bank_reference: bank_reference.clone() })
+    }
+
+    fn bounced(&self, payout: &Receipt, staff: &Staff) -> Result<Event, Refusal> {
+        let Event::Settled { cause: Cause::Payout { id, amount, .. }, books } = payout.event.as_ref() else {
+            return Err(Refusal::PayoutUnknown);
+        };
+        let mut draft = self.draft()?;
+        draft.bounce((payout.lsn, payout.at), *amount, &books.paid_out(payout.lsn));
+        self.settled(draft, Cause::Bounced { payout: *id, amount: *amount, staff: Box::new(staff.clone()) })
     }
 
     /// What is owed on all bills, until the day before it grows. While nothing has changed, the same slip is given again:

@@ -65,6 +65,7 @@ pub enum Refusal {
     PaymentFinal,
     PaymentWithdrawn,
     BlockUnknown,
+    PayoutUnknown,
     /// No such bill, or it was paid long ago.
     BillUnknown,
     /// More damages than have accrued and are not posted.

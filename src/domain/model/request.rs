@@ -339,6 +339,16 @@ pub struct Said {
     pub slip: Option<u64>,
 }
 
+/// Who of the staff wants something done, and why. The reason holds no personal data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staff {
+    /// The caller's user.
+    pub by: Box<str>,
+    /// The name of the key that was used.
+    pub key: Box<str>,
+    pub reason: Box<str>,
+}
+
 /// What the back office, or the customer's app, wants done. Each but a slip has an id of the caller's: the same id again
 /// only repeats the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -371,9 +381,16 @@ pub enum Instruction {
         month: Month,
         amount: Yen,
     },
+    /// Money was transferred to the customer.
     PayOut {
         id: OfficeId,
         amount: Yen,
+        bank_reference: Option<Box<str>>,
+    },
+    /// The bank sent a payout back.
+    Bounce {
+        payout: OfficeId,
+        staff: Staff,
     },
     Block {
         id: OfficeId,

@@ -101,7 +101,7 @@ impl Event {
 fn moved(cause: &Cause) -> u64 {
     match cause {
         Cause::Repayment(payment) | Cause::Final(payment) => payment.amount.get(),
-        Cause::Payout { amount, .. } | Cause::Damages { amount, .. } => amount.get(),
+        Cause::Payout { amount, .. } | Cause::Bounced { amount, .. } | Cause::Damages { amount, .. } => amount.get(),
         Cause::Calendar | Cause::Withdrawn { .. } => 0,
     }
 }
@@ -124,6 +124,7 @@ mod tests {
     use crate::domain::commands::history::History;
     use crate::domain::model::code::Ending;
     use crate::domain::model::ids::{CodeId, OfficeId};
+    use crate::domain::model::request::Staff;
     use crate::domain::model::settings::Settings;
     use crate::domain::model::time::{Date, Millis, Month, Now};
     use crate::domain::state::event::Approval;
@@ -220,6 +221,8 @@ mod tests {
             ("refund with its money", WHOLE),
             ("cancel with its money", WHOLE),
             ("withdrawn", 0),
+            ("payout with its reference", 700),
+            ("payout that came back", 700),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {
@@ -238,12 +241,14 @@ mod tests {
         let amount = Yen::new(700);
         let payment = Payment { id, amount, paid_at: Millis(0), slip: None };
         let month = Month::parse("2026-11").unwrap();
+        let staff = Staff { by: "u".into(), key: "k".into(), reason: "r".into() };
         for (cause, yen) in [
             (Cause::Calendar, 0),
             (Cause::Repayment(payment), 700),
             (Cause::Final(payment), 700),
             (Cause::Withdrawn { id }, 0),
-            (Cause::Payout { id, amount }, 700),
+            (Cause::Payout { id, amount, bank_reference: None }, 700),
+            (Cause::Bounced { payout: id, amount, staff: Box::new(staff) }, 700),
             (Cause::Damages { id, month, amount }, 700),
         ] {
             assert_eq!(Event::Settled { cause, books: books.clone() }.effect().at_risk, yen);

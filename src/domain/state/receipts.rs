@@ -24,11 +24,21 @@ pub enum ReceiptKind {
     Ending,
     Block,
     Release,
+    /// A payout that came back; its id is that of the payout.
+    Bounce,
 }
 
 impl ReceiptKind {
-    pub const ALL: [Self; 7] =
-        [Self::Repayment, Self::Damages, Self::Payout, Self::Pending, Self::Ending, Self::Block, Self::Release];
+    pub const ALL: [Self; 8] = [
+        Self::Repayment,
+        Self::Damages,
+        Self::Payout,
+        Self::Pending,
+        Self::Ending,
+        Self::Block,
+        Self::Release,
+        Self::Bounce,
+    ];
 }
 
 /// What a fact answers for. Memory finds it by kind and id alone: an id is one customer's, over all customers.
@@ -80,6 +90,7 @@ impl Event {
                 Cause::Payout { id, .. } => (books.customer, ReceiptKind::Payout, *id),
                 Cause::Final(payment) => (books.customer, ReceiptKind::Ending, payment.id),
                 Cause::Withdrawn { id } => (books.customer, ReceiptKind::Ending, *id),
+                Cause::Bounced { payout, .. } => (books.customer, ReceiptKind::Bounce, *payout),
             },
             Self::Noted { customer, note } => match note {
                 Note::Pending { id, .. } => (*customer, ReceiptKind::Pending, *id),

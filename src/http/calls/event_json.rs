@@ -9,7 +9,7 @@ use crate::domain::model::code::Form;
 use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};
 use crate::domain::model::order::{Order, part_of};
 use crate::domain::model::payment::BillKey;
-use crate::domain::model::request::{Payer, Post, Proof, Scanned};
+use crate::domain::model::request::{Payer, Post, Proof, Scanned, Staff};
 use crate::domain::model::time::Millis;
 use crate::domain::state::event::{Advised, Captured, Decided, Event, Outcome, Refunded, Undone};
 use crate::http::past::BillNames;
@@ -346,7 +346,15 @@ fn settled_json(cause: &Cause, books: &Settlement, name: Namer<'_>) -> (&'static
             let facts = json!({ "posting_id": id, "month": month, "amount": amount });
             ("damages_posted", facts)
         }
-        Cause::Payout { id, amount } => ("paid_out", json!({ "payout_id": id, "amount": amount })),
+        Cause::Payout { id, amount, bank_reference } => {
+            let facts = json!({ "payout_id": id, "amount": amount, "bank_reference": bank_reference });
+            ("paid_out", facts)
+        }
+        Cause::Bounced { payout, amount, staff } => {
+            let Staff { by, key, reason } = staff.as_ref();
+            let facts = json!({ "payout_id": payout, "amount": amount, "by": by, "key": key, "reason": reason });
+            ("payout_bounced", facts)
+        }
         Cause::Withdrawn { id } => ("payment_withdrawn", json!({ "payment_id": id })),
     };
     let books = json!({ "customer_id": name.customer(books.customer), "books": books_json(books, name.bills) });

@@ -1,5 +1,6 @@
 //! The calls, by their subject.
 
+pub mod account;
 pub mod afterwards;
 pub mod authorizations;
 pub mod codes;
@@ -12,6 +13,7 @@ pub mod history;
 pub mod imports;
 pub mod merchants;
 pub mod office;
+pub mod payouts;
 pub mod sandbox;
 pub mod slips;
 pub mod statements;

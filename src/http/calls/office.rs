@@ -1,4 +1,4 @@
-//! The back office about a customer's money: repayments, slips, damages, blocks, payouts, provisional payments. Each
+//! The back office about a customer's money: repayments, damages, blocks, provisional payments. Each
 //! call is idempotent by its own id, of any age: what the engine no longer remembers is in the ledger.
 
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ pub(crate) async fn instruct_with(
 }
 
 impl Booked {
-    fn spendable(&self, asked: &Asked) -> Result<Spendable, Problem> {
+    pub(super) fn spendable(&self, asked: &Asked) -> Result<Spendable, Problem> {
         Ok(self.account.spendable(&self.now, asked.edge.rules()?.by()))
     }
 
@@ -74,7 +74,7 @@ impl Booked {
 
 /// What of a payment went onto one bill.
 #[derive(Serialize)]
-struct Applied {
+pub(super) struct Applied {
     /// `YYYY-MM`, or the authorization id of an NP Atobarai purchase.
     bill: String,
     /// Of a month's bill.
@@ -83,13 +83,16 @@ struct Applied {
     lines: Lines,
 }
 
-/// How much of this fact's own money came to rest at a place.
-fn came_to(books: &Settlement, place: Place) -> Yen {
-    books.own().filter(|transfer| transfer.to == place).map(|transfer| transfer.amount).sum()
+/// How much of some money came to rest at a place.
+pub(super) fn came_to<'a>(transfers: impl Iterator<Item = &'a Transfer>, place: Place) -> Yen {
+    transfers.filter(|transfer| transfer.to == place).map(|transfer| transfer.amount).sum()
 }
 
 /// Where some money came to rest, bill by bill.
-fn applied<'a>(transfers: impl Iterator<Item = &'a Transfer>, names: &BillNames) -> Result<Vec<Applied>, Problem> {
+pub(super) fn applied<'a>(
+    transfers: impl Iterator<Item = &'a Transfer>,
+    names: &BillNames,
+) -> Result<Vec<Applied>, Problem> {
     let mut bills: Vec<(BillKey, Lines, Lines)> = Vec::new();
     for transfer in transfers {
         for (place, is_in) in [(transfer.from, false), (transfer.to, true)] {
@@ -190,8 +193,8 @@ async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, 
         amount: payment.amount,
         paid_at: payment.paid_at,
         applied: applied(books.own(), &names)?,
-        credit: came_to(books, Place::Credit),
-        payout_due: came_to(books, Place::PayoutDue),
+        credit: came_to(books.own(), Place::Credit),
+        payout_due: came_to(books.own(), Place::PayoutDue),
         also_moved: also_moved(books, &names)?,
         spendable: booked.spendable(asked)?,
         replayed: booked.replayed,
@@ -283,7 +286,7 @@ fn pending_status(booked: &Booked, id: OfficeId) -> &'static str {
     }
 }
 
-fn office_id(asked: &Asked, name: &str) -> Result<OfficeId, Problem> {
+pub(super) fn office_id(asked: &Asked, name: &str) -> Result<OfficeId, Problem> {
     OfficeId::new(asked.param(name)).map_err(|bad| Problem::parameter(name, bad.to_string()))
 }
 
@@ -360,32 +363,6 @@ pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
         total_due: owed.unwrap_or_default(),
         replayed: booked.replayed,
     })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PayoutBody {
-    payout_id: Text<OfficeId>,
-    amount: Amount,
-}
-
-#[derive(Serialize)]
-struct PayoutShown {
-    payout_id: OfficeId,
-    amount: Yen,
-    /// What is left.
-    credit: Yen,
-    replayed: bool,
-}
-
-/// `POST /v1/customers/{customer_id}/payouts`
-pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
-    let body: PayoutBody = fields::read(&asked.body)?;
-    let id = body.payout_id.0;
-    let amount = Yen::new(body.amount.0);
-    let booked = instruct(asked, asked.customer()?, Instruction::PayOut { id, amount }).await?;
-    let credit = booked.account.credit();
-    Answer::ok(&PayoutShown { payout_id: id, amount, credit, replayed: booked.replayed })
 }
 
 #[derive(Deserialize)]

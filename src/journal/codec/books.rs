@@ -12,6 +12,7 @@ use crate::domain::model::customer::Record;
 use crate::domain::model::ids::{Lsn, OfficeId};
 use crate::domain::model::order::{Applied, AppliedTo};
 use crate::domain::model::payment::{BillKey, Line, Lines, SlipKind};
+use crate::domain::model::request::Staff;
 use crate::domain::model::time::Millis;
 
 /// What lies beside a customer's bills, as the ledger keeps it.
@@ -116,6 +117,7 @@ records! {
     Settlement { customer, charges, transfers, counted, steps, record }
     Payment { id, amount, paid_at, slip }
     SlipIssued { kind, number, lines, expires_at }
+    Staff { by, key, reason }
     Applied { to, amount }
 }
 
@@ -145,9 +147,11 @@ choices! {
         1 = Calendar,
         2 = Repayment(payment),
         3 = Damages { id, month, amount },
-        4 = Payout { id, amount },
+        4 = Payout { id, amount } with { bank_reference = None },
         5 = Final(payment),
         6 = Withdrawn { id },
+        7 = Payout { id, amount, bank_reference },
+        8 = Bounced { payout, amount, staff },
     }
     Note {
         1 = Pending { id, amount, paid_at, expires_at },
@@ -191,6 +195,19 @@ pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settle
 pub(crate) fn payment() -> Payment {
     let id = OfficeId::new("P-1").unwrap();
     Payment { id, amount: 300.into(), paid_at: Millis(1_795_423_400_000), slip: Some(123_456_789_012) }
+}
+
+#[cfg(test)]
+pub(crate) fn payout() -> Cause {
+    let id = OfficeId::new("O-1").unwrap();
+    Cause::Payout { id, amount: 700.into(), bank_reference: Some("2026-11/0042".into()) }
+}
+
+#[cfg(test)]
+pub(crate) fn bounced() -> Cause {
+    let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "口座なし".into() };
+    let payout = OfficeId::new("O-1").unwrap();
+    Cause::Bounced { payout, amount: 700.into(), staff: Box::new(staff) }
 }
 
 #[cfg(test)]

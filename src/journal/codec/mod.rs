@@ -9,7 +9,6 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::batch::TooLarge;
-use crate::domain::billing::notes::Cause;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::customer::{Identity, Limits, Profile, Status};
 use crate::domain::model::denial::Reason;
@@ -38,7 +37,7 @@ pub struct BadEvent(&'static str);
 /// that were appended until then are the caller's to take away.
 pub fn encode(event: &Event, out: &mut Vec<u8>) -> Result<(), TooLarge> {
     match event {
-        Event::Settled { cause, books } if is_old(books) && !matches!(cause, Cause::Withdrawn { .. }) => {
+        Event::Settled { cause, books } if is_old(books) && is_old_cause(cause) => {
             out.push(SETTLED);
             written(&OldSettled { cause: cause.clone(), books: books.as_ref().clone() }, out)
         }
@@ -330,13 +329,16 @@ records! {
     Advised { decided, original, post, booked, known }
 }
 
-/// Enums with content: a tag from 1, then the fields of the variant.
+/// Enums with content: a tag from 1, then the fields of the variant. A later tag may be of the same variant: a value is of
+/// the first whose fields behind `with` it has, and they are not written.
 macro_rules! choices {
-    ($($name:ident { $($tag:literal = $variant:ident $(($($item:ident),*))? $({ $($field:ident),* })?,)* })*) => {$(
+    ($($name:ident { $(
+        $tag:literal = $variant:ident $(($($item:ident),*))? $({ $($field:ident),* } $(with { $($fixed:ident = $value:ident),* })?)?,
+    )* })*) => {$(
         impl Field for $name {
             fn put(&self, out: &mut Out<'_>) {
                 match self {
-                    $(Self::$variant $(($($item),*))? $({ $($field),* })? => {
+                    $(Self::$variant $(($($item),*))? $({ $($field,)* $($($fixed: $value),*)? })? => {
                         out.extend(&[$tag]);
                         $($($item.put(out);)*)?
                         $($($field.put(out);)*)?
@@ -348,7 +350,7 @@ macro_rules! choices {
                     $($tag => {
                         $($(let $item = Field::get(input)?;)*)?
                         $($(let $field = Field::get(input)?;)*)?
-                        Ok(Self::$variant $(($($item),*))? $({ $($field),* })?)
+                        Ok(Self::$variant $(($($item),*))? $({ $($field,)* $($($fixed: $value),*)? })?)
                     })*
                     _ => Err(BadEvent(concat!("unknown kind of ", stringify!($name)))),
                 }
@@ -363,7 +365,7 @@ mod old_books;
 pub use books::{
     Dossier, applied_from_bytes, applied_to_bytes, bill_from_bytes, bill_to_bytes, change_from_bytes, change_to_bytes,
 };
-use old_books::{OldRefunded, OldSettled, is_old};
+use old_books::{OldRefunded, OldSettled, is_old, is_old_cause};
 
 choices! {
     Proof {
@@ -427,6 +429,7 @@ choices! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::billing::notes::Cause;
     use crate::domain::model::order::{Applied, AppliedTo};
     use crate::domain::model::payment::BillKey;
 
@@ -619,6 +622,8 @@ mod tests {
                 cause: Cause::Withdrawn { id: books::payment().id },
                 books: Box::new(books::example(customer)),
             },
+            Event::Settled { cause: books::payout(), books: Box::new(old_books::example(customer)) },
+            Event::Settled { cause: books::bounced(), books: Box::new(books::example(customer)) },
         ]
     }
 

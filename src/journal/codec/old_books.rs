@@ -95,6 +95,12 @@ pub(super) fn is_old(books: &Settlement) -> bool {
         && !books.charges.iter().any(is_new_charge)
 }
 
+/// Whether a settlement of before could have had this cause.
+pub(super) fn is_old_cause(cause: &Cause) -> bool {
+    let is_new = matches!(cause, Cause::Withdrawn { .. } | Cause::Bounced { .. });
+    !is_new && !matches!(cause, Cause::Payout { bank_reference: Some(_), .. })
+}
+
 fn put(books: &Settlement, out: &mut Out<'_>) {
     let Settlement { customer, charges, transfers, counted, steps, record } = books;
     customer.put(out);

@@ -7,6 +7,8 @@ use rusqlite::{Connection, params};
 
 use super::read::{Cells, DECIDED_FROM, all, first, first_since, order, orders_where, receipt_of};
 use super::{BUSY, keys, load, open_reader, position};
+use crate::domain::billing::settlement::{LadderStep, StepReason};
+use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
 use crate::domain::model::order::Order;
 use crate::domain::model::payment::PaymentMethod;
@@ -14,7 +16,11 @@ use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::{Millis, Month};
 use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
-use crate::ledger::{BOOKS_CONNECTIONS, Book, Books, Entry, EntryKind, Issued, LedgerError, Purchase, Snapshot};
+use crate::journal::codec::Dossier;
+use crate::ledger::{
+    BOOKS_CONNECTIONS, Book, Books, Entry, EntryKind, Issued, LedgerError, OwedInCash, PaidOut, Purchase, Snapshot,
+    Stepped,
+};
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
     d.authorization_id, d.merchant_id, e.channel
@@ -164,6 +170,42 @@ impl Books for SqliteBooks {
         self.ask(|db| all(db, sql, [customer.as_str()], issued))
     }
 
+    fn ladder_steps(&self, customer: &CustomerId) -> Result<Vec<Stepped>, LedgerError> {
+        let sql = "SELECT s.recorded_at, s.from_rung, s.to_rung, s.why, s.policy
+            FROM ladder_step s JOIN account a ON a.customer = s.customer WHERE a.customer_id = ?1 ORDER BY s.lsn, s.id";
+        let stepped = |cells: &Cells<'_>| {
+            let why = cells.one_of(3, &StepReason::ALL, |why| why as u8)?;
+            let step = LadderStep { from: cells.num(1)?, to: cells.num(2)?, why, policy: cells.num(4)? };
+            Ok(Stepped { at: cells.opt(0)?.map(Millis), step })
+        };
+        self.ask(|db| all(db, sql, [customer.as_str()], stepped))
+    }
+
+    fn payouts_due(&self, after: Option<&CustomerId>, most: usize) -> Result<Vec<OwedInCash>, LedgerError> {
+        let sql = "SELECT a.customer_id, a.status, d.body FROM account a JOIN dossier d ON d.customer = a.customer
+            WHERE a.payout_due > 0 AND a.customer_id > ?1 ORDER BY a.customer_id LIMIT ?2";
+        let owed = |cells: &Cells<'_>| {
+            let status = cells.one_of(1, &Status::ALL, |status| status as u8)?;
+            let sums = cells.blob(2, Dossier::from_bytes)?.sums;
+            Ok(OwedInCash { customer: cells.text(0, |text| CustomerId::new(text).ok())?, status, sums })
+        };
+        let after = after.map_or("", CustomerId::as_str);
+        self.ask(|db| all(db, sql, params![after, rows(most)], owed))
+    }
+
+    fn payouts_made(&self, after: Lsn, most: usize) -> Result<Vec<PaidOut>, LedgerError> {
+        let sql = "SELECT r.lsn, r.recorded_at, r.event, a.customer_id, b.recorded_at
+            FROM receipt r JOIN account a ON a.customer = r.customer
+            LEFT JOIN receipt b ON b.customer = r.customer AND b.kind = ?3 AND b.id = r.id
+            WHERE r.kind = 3 AND r.lsn > ?1 ORDER BY r.lsn LIMIT ?2";
+        let paid = |cells: &Cells<'_>| {
+            let customer = cells.text(3, |text| CustomerId::new(text).ok())?;
+            Ok(PaidOut { customer, receipt: receipt_of(cells)?, bounced_at: cells.opt(4)?.map(Millis) })
+        };
+        let of = params![after.0.cast_signed(), rows(most), ReceiptKind::Bounce as u8];
+        self.ask(|db| all(db, sql, of, paid))
+    }
+
     /// Tombstones are none.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError> {
         let count = "SELECT count(*) FROM decision WHERE state <> 1 AND lsn <= ?1";
@@ -178,6 +220,11 @@ impl Books for SqliteBooks {
         let sum = |cells: &Cells<'_>| Ok((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?));
         self.ask(|db| all(db, sums, of, sum))
     }
+}
+
+/// How many rows are asked for.
+fn rows(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
 }
 
 /// The index on movements begins with blocks of 65,536 records. Asked are those from the one of the last decision before

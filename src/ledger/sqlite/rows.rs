@@ -312,8 +312,9 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn ladder_step(&mut self, at: At, customer: CustomerIx, step: &LadderStep) -> Result<(), LedgerError> {
-        let row = params![bits(at.lsn.0), customer.0, step.from, step.to, step.why as u8, step.policy];
-        self.run("INSERT INTO ladder_step VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6)", row).map(drop)
+        let (lsn, recorded_at) = (bits(at.lsn.0), at.now.at.0);
+        let row = params![lsn, customer.0, step.from, step.to, step.why as u8, step.policy, recorded_at];
+        self.run("INSERT INTO ladder_step VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", row).map(drop)
     }
 
     fn receipt(&mut self, at: At, event: &Event) -> Result<(), LedgerError> {

@@ -35,6 +35,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 10, name: "beside", sql: include_str!("schema/0010_beside.sql") },
     Migration { version: 11, name: "one form of a bill", sql: include_str!("schema/0011_one_bill.sql") },
     Migration { version: 12, name: "money told apart", sql: include_str!("schema/0012_money.sql") },
+    Migration { version: 13, name: "office", sql: include_str!("schema/0013_office.sql") },
 ];
 
 /// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.

@@ -1,0 +1,365 @@
+//! What staff asks of one customer's account: payments and where their money lies, blocks, credit, points, the ladder.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::customers::unknown;
+use super::office::{Applied, applied, came_to};
+use crate::domain::billing::account::Account;
+use crate::domain::billing::bill::ChangeKind;
+use crate::domain::billing::notes::{Cause, Note, Payment};
+use crate::domain::billing::settlement::{Place, Settlement, Transfer};
+use crate::domain::billing::sums::Money;
+use crate::domain::commands::reply::Reply;
+use crate::domain::commands::request::Request;
+use crate::domain::model::customer::Limits;
+use crate::domain::model::ids::{CustomerId, Lsn, OfficeId};
+use crate::domain::model::money::Yen;
+use crate::domain::model::time::{Date, Millis, Month, Now};
+use crate::domain::state::event::Event;
+use crate::domain::state::receipts::{Receipt, ReceiptKind};
+use crate::http::answer::Answer;
+use crate::http::asked::{Asked, out_of_place};
+use crate::http::past::{BillNames, bill_names, caught_up};
+use crate::http::problem::Problem;
+use crate::ledger::{Book, Books, EntryKind, LedgerError, Stepped};
+
+/// The customer as the engine has it now: what time alone makes true is in it.
+async fn account(asked: &Asked) -> Result<(Account, Now), Problem> {
+    let answered = asked.edge.client.ask(Request::FindCustomer(asked.customer()?), None).await?;
+    match answered.reply {
+        Reply::Customer { account, .. } => {
+            let account = account.as_of(&answered.now, asked.edge.rules()?.by()).into_owned();
+            Ok((account, answered.now))
+        }
+        Reply::Unknown => Err(unknown()),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// What the ledger has of a customer, once it knows all that was answered before; nothing where there is no ledger.
+async fn past<T: Default + Send + 'static>(
+    asked: &Asked,
+    question: impl FnOnce(&dyn Books, &CustomerId) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, Problem> {
+    let customer = asked.customer()?;
+    caught_up(&asked.edge).await?;
+    Ok(asked.edge.client.ledger.ask(move |books| question(books, &customer)).await?.unwrap_or_default())
+}
+
+/// Where the money of a payment lies by now.
+#[derive(Serialize)]
+struct Lies {
+    on_bills: Vec<Applied>,
+    credit: Yen,
+    payout_due: Yen,
+    paid_out: Yen,
+    /// On bills that were settled long ago, or paid out then; all of a payment from before money was told apart.
+    settled: Yen,
+}
+
+#[derive(Serialize)]
+struct RepaymentShown {
+    repayment_id: OfficeId,
+    amount: Yen,
+    paid_at: Millis,
+    recorded_at: Millis,
+    /// `applied`, `credit` and `payout_due` are as first answered, and together are the amount.
+    applied: Vec<Applied>,
+    credit: Yen,
+    payout_due: Yen,
+    lies: Lies,
+}
+
+#[derive(Serialize)]
+struct Repayments {
+    /// The newest first.
+    repayments: Vec<RepaymentShown>,
+}
+
+/// `GET /v1/customers/{customer_id}/repayments`
+pub(crate) async fn repayments(asked: &Asked) -> Result<Answer, Problem> {
+    let kinds = [ReceiptKind::Repayment, ReceiptKind::Ending];
+    let (account, _) = account(asked).await?;
+    let receipts = past(asked, move |books, customer| books.receipts(customer, &kinds)).await?;
+    let payments: Vec<_> = receipts.iter().rev().filter_map(paid).collect();
+    let there = account.listed_bills().iter().map(|bill| bill.key);
+    let bills = payments.iter().flat_map(|(_, _, books)| books.bills()).chain(there).collect::<Vec<_>>();
+    let names = bill_names(&asked.edge, bills).await?;
+    let repayments = payments.into_iter().map(|payment| repayment(payment, &account, &names));
+    Answer::ok(&Repayments { repayments: repayments.collect::<Result<_, _>>()? })
+}
+
+/// The payment of a receipt; news that none came is none.
+fn paid(receipt: &Receipt) -> Option<(&Receipt, &Payment, &Settlement)> {
+    match receipt.event.as_ref() {
+        Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } => {
+            Some((receipt, payment, books))
+        }
+        _ => None,
+    }
+}
+
+fn repayment(
+    (receipt, payment, books): (&Receipt, &Payment, &Settlement),
+    account: &Account,
+    names: &BillNames,
+) -> Result<RepaymentShown, Problem> {
+    let own: Vec<Transfer> = lying(account, receipt.lsn).collect();
+    let there = own.iter().map(|transfer| transfer.amount).sum();
+    let paid_out = own.iter().filter(|transfer| matches!(transfer.to, Place::PaidOut { .. }));
+    Ok(RepaymentShown {
+        repayment_id: payment.id,
+        amount: payment.amount,
+        paid_at: payment.paid_at,
+        recorded_at: receipt.at,
+        applied: applied(books.own(), names)?,
+        credit: came_to(books.own(), Place::Credit),
+        payout_due: came_to(books.own(), Place::PayoutDue),
+        lies: Lies {
+            on_bills: applied(own.iter(), names)?,
+            credit: came_to(own.iter(), Place::Credit),
+            payout_due: came_to(own.iter(), Place::PayoutDue),
+            paid_out: paid_out.map(|transfer| transfer.amount).sum(),
+            settled: payment.amount.minus_or_zero(there),
+        },
+    })
+}
+
+/// Where the money of a record lies in the account, as if it had come there at once.
+fn lying(account: &Account, fact: Lsn) -> impl Iterator<Item = Transfer> {
+    let is_it = move |money: Money| money.fact == fact;
+    let to = |money: Money, to: Place, amount: Yen| Transfer { money, from: Place::Received, to, amount };
+    let on_bills = account.listed_bills().iter().flat_map(move |bill| {
+        let paid = bill.changes.iter().filter(move |change| change.kind == ChangeKind::Paid && is_it(change.money));
+        paid.flat_map(move |change| {
+            let place = move |line| Place::Line { bill: bill.key, line, at: change.at };
+            change.parts().map(move |(line, amount)| to(change.money, place(line), amount))
+        })
+    });
+    let free =
+        account.sums().iter().filter(move |sum| is_it(sum.money)).flat_map(move |sum| {
+            [to(sum.money, Place::Credit, sum.credit()), to(sum.money, Place::PayoutDue, sum.due)]
+        });
+    let paid_out = account.debt.iter().flat_map(|debt| &debt.paid_out).filter(move |paid| is_it(paid.money));
+    let paid_out =
+        paid_out.map(move |paid| to(paid.money, Place::PaidOut { at: paid.at, payout: paid.payout }, paid.amount));
+    on_bills.chain(free).chain(paid_out)
+}
+
+#[derive(Serialize)]
+struct PendingShown {
+    payment_id: OfficeId,
+    amount: Yen,
+    paid_at: Millis,
+    expires_at: Millis,
+    /// `expired` lifts no block any more, and may still turn out final.
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Pendings {
+    /// In the order in which they were told.
+    payments: Vec<PendingShown>,
+}
+
+/// `GET /v1/customers/{customer_id}/payments-pending`
+pub(crate) async fn payments_pending(asked: &Asked) -> Result<Answer, Problem> {
+    let (account, now) = account(asked).await?;
+    let payments = account.pending().iter().map(|pending| PendingShown {
+        payment_id: pending.id,
+        amount: pending.amount,
+        paid_at: pending.paid_at,
+        expires_at: pending.expires_at,
+        status: if now.at < pending.expires_at { "pending" } else { "expired" },
+    });
+    Answer::ok(&Pendings { payments: payments.collect() })
+}
+
+#[derive(Serialize)]
+struct BlockShown<'a> {
+    block_id: OfficeId,
+    /// Null where the ledger does not know it.
+    reason: Option<&'a str>,
+    recorded_at: Option<Millis>,
+}
+
+#[derive(Serialize)]
+struct Blocks<'a> {
+    /// Those that stand, in the order in which they were set.
+    blocks: Vec<BlockShown<'a>>,
+}
+
+/// `GET /v1/customers/{customer_id}/blocks`
+pub(crate) async fn blocks(asked: &Asked) -> Result<Answer, Problem> {
+    let (account, _) = account(asked).await?;
+    let receipts = past(asked, |books, customer| books.receipts(customer, &[ReceiptKind::Block])).await?;
+    let said = |id: OfficeId| {
+        receipts.iter().find_map(|receipt| match receipt.event.as_ref() {
+            Event::Noted { note: Note::Blocked { id: other, reason }, .. } if *other == id => {
+                Some((reason.as_ref(), receipt.at))
+            }
+            _ => None,
+        })
+    };
+    let standing = account.notes().map_or(&[][..], |notes| &notes.blocks);
+    let blocks = standing.iter().map(|id| {
+        let (reason, recorded_at) = said(*id).unzip();
+        BlockShown { block_id: *id, reason, recorded_at }
+    });
+    Answer::ok(&Blocks { blocks: blocks.collect() })
+}
+
+#[derive(Serialize)]
+struct SumShown {
+    /// When the customer paid it, else when it was freed.
+    own_day: Millis,
+    amount: Yen,
+    /// Of `amount`: owed to the customer in cash.
+    due: Yen,
+    /// From this day on the rest is owed in cash too, as far as usage and holds do not keep it back.
+    becomes_due: Date,
+}
+
+#[derive(Serialize)]
+struct CreditShown {
+    credit: Yen,
+    payout_due: Yen,
+    /// So much of the credit is not paid out: usage that is not billed yet, and open holds.
+    kept_back: Yen,
+    /// The oldest first; together they are `credit` and `payout_due`.
+    sums: Vec<SumShown>,
+}
+
+/// `GET /v1/customers/{customer_id}/credit`
+pub(crate) async fn credit(asked: &Asked) -> Result<Answer, Problem> {
+    let (account, now) = account(asked).await?;
+    let months = asked.edge.rules()?.terms.on(now.date).payout_after_months;
+    let sums = account.sums().iter().map(|sum| SumShown {
+        own_day: sum.money.day,
+        amount: sum.amount,
+        due: sum.due,
+        becomes_due: sum.money.day.date().plus_months(months),
+    });
+    Answer::ok(&CreditShown {
+        credit: account.credit(),
+        payout_due: account.payout_due(),
+        kept_back: account.kept_back(&now).min(account.credit()),
+        sums: sums.collect(),
+    })
+}
+
+#[derive(Clone, Copy, Default, Serialize)]
+struct Points {
+    earned: u64,
+    taken_back: u64,
+    balance: u64,
+}
+
+impl Points {
+    fn add(&mut self, kind: EntryKind, amount: i64) {
+        match kind {
+            EntryKind::PointsEarned => self.earned += amount.unsigned_abs(),
+            _ => self.taken_back += amount.unsigned_abs(),
+        }
+        self.balance = self.earned.saturating_sub(self.taken_back);
+    }
+}
+
+#[derive(Serialize)]
+struct PointsOfMonth {
+    month: Month,
+    #[serde(flatten)]
+    points: Points,
+}
+
+#[derive(Serialize)]
+struct PointsShown {
+    #[serde(flatten)]
+    points: Points,
+    /// By the month of the purchase, the oldest first.
+    months: Vec<PointsOfMonth>,
+}
+
+/// `GET /v1/customers/{customer_id}/points`
+pub(crate) async fn points(asked: &Asked) -> Result<Answer, Problem> {
+    account(asked).await?;
+    let entries = past(asked, |books, customer| books.entries(customer, Millis(0), Millis(i64::MAX))).await?;
+    let mut points = Points::default();
+    let mut months: BTreeMap<Month, Points> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.account == Book::Points) {
+        points.add(entry.kind, entry.amount);
+        if let Some(month) = entry.month {
+            months.entry(month).or_default().add(entry.kind, entry.amount);
+        }
+    }
+    let months = months.into_iter().map(|(month, points)| PointsOfMonth { month, points });
+    Answer::ok(&PointsShown { points, months: months.collect() })
+}
+
+/// What a condition asks for, and how much of it is there.
+#[derive(Serialize)]
+struct Progress {
+    has: u16,
+    needs: u16,
+    left: u16,
+}
+
+impl Progress {
+    const fn of(has: u16, needs: u16) -> Self {
+        Self { has, needs, left: needs.saturating_sub(has) }
+    }
+}
+
+#[derive(Serialize)]
+struct NextRungShown {
+    number: u8,
+    limits: Limits,
+    on_time_bills: Progress,
+    purchases: Progress,
+    months_active: Progress,
+}
+
+#[derive(Serialize)]
+struct StepShown {
+    from: u8,
+    to: u8,
+    reason: &'static str,
+    /// Version of the policy whose ladder it was.
+    policy: u32,
+    /// Null of one from before that was kept.
+    recorded_at: Option<Millis>,
+}
+
+#[derive(Serialize)]
+struct LadderShown {
+    rung: u8,
+    /// Null on the highest.
+    next_rung: Option<NextRungShown>,
+    /// The oldest first.
+    steps: Vec<StepShown>,
+}
+
+/// `GET /v1/customers/{customer_id}/ladder`
+pub(crate) async fn ladder(asked: &Asked) -> Result<Answer, Problem> {
+    let (account, _) = account(asked).await?;
+    let steps = past(asked, |books, customer| books.ladder_steps(customer)).await?;
+    let rules = asked.edge.rules()?;
+    let (rung, record) = (account.profile.rung, account.record);
+    let next_rung = rules.policy.next_rung(rung).map(|next| NextRungShown {
+        number: rung + 1,
+        limits: next.limits,
+        on_time_bills: Progress::of(record.on_time_bills, next.conditions.on_time_bills),
+        purchases: Progress::of(record.purchases, next.conditions.purchases),
+        months_active: Progress::of(record.months_active, next.conditions.months_active),
+    });
+    let steps = steps.into_iter().map(|Stepped { at, step }| StepShown {
+        from: step.from,
+        to: step.to,
+        reason: step.why.name(),
+        policy: step.policy,
+        recorded_at: at,
+    });
+    Answer::ok(&LadderShown { rung: rung.min(rules.policy.top_rung()), next_rung, steps: steps.collect() })
+}
