@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::bill::Bill;
+use super::difference;
 use super::fold::{Fold, News};
 use super::lateness::{BillRules, Rules};
 use super::notes::{Notes, Pending};
+use super::settlement::{Place, Transfer};
 use super::sums::Money;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
@@ -45,6 +47,14 @@ impl Account {
         let mut fold = Fold::new(self.clone(), now, rules, as_if.as_ref());
         fold.run(&News::default());
         Cow::Owned(fold.account)
+    }
+
+    /// Where money lies by `now` because of time alone, and where it was: what no record says yet.
+    pub fn moved_by(&self, now: &Now, rules: Rules<'_>) -> Vec<Transfer> {
+        let present = self.as_of(now, rules);
+        let by = present.bill_rules(rules);
+        let due = |key| present.listed_bill(key).map_or(Date::MAX, |bill| bill.due(&by));
+        difference::transfers(self, &present, Place::Received, due)
     }
 
     fn owes_a_closed_month(&self, now: &Now) -> bool {

@@ -15,7 +15,7 @@ use crate::domain::model::ids::{CustomerId, CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, SlipKind};
 use crate::domain::model::request::Instruction;
-use crate::domain::model::time::{Millis, Month, Now};
+use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Known, Receipt, Receipts};
@@ -122,7 +122,7 @@ impl<'a> Office<'a> {
             }
             // Also where nothing was heard before: the news may come in any order.
             Instruction::Withdraw { id, .. } => self.withdrawn(id)?,
-            Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount)?,
+            Instruction::PostDamages { id, bill, amount } => self.damages(id, bill, amount)?,
             Instruction::PayOut { id, amount } => self.payout(id, amount)?,
             Instruction::Block { id, ref reason } => {
                 let blocks = self.account.notes().map_or(0, |notes| notes.blocks.len());
@@ -195,17 +195,16 @@ impl<'a> Office<'a> {
         slip.is_none_or(|slip| slip.expires_at <= paid_at)
     }
 
-    fn damages(&self, id: OfficeId, month: Month, amount: Yen) -> Result<Event, Refusal> {
+    fn damages(&self, id: OfficeId, bill: BillKey, amount: Yen) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
-        let key = BillKey::Month(month);
         let bills = draft.account.bills_at(self.now, self.rules);
-        let at = bills.iter().find(|at| at.bill.key == key && at.bill.is_issued()).ok_or(Refusal::BillUnknown)?;
+        let at = bills.iter().find(|at| at.bill.key == bill && at.bill.is_issued()).ok_or(Refusal::BillUnknown)?;
         let left = at.accrued.minus_or_zero(at.bill.damages_posted());
         if amount > left {
             return Err(Refusal::OverDamages { left });
         }
-        draft.post_damages(key, amount);
-        self.settled(draft, Cause::Damages { id, month, amount })
+        draft.post_damages(bill, amount);
+        self.settled(draft, Cause::damages(id, bill, amount))
     }
 
     fn payout(&self, id: OfficeId, amount: Yen) -> Result<Event, Refusal> {

@@ -101,7 +101,7 @@ impl Event {
 fn moved(cause: &Cause) -> u64 {
     match cause {
         Cause::Repayment(payment) | Cause::Final(payment) => payment.amount.get(),
-        Cause::Payout { amount, .. } | Cause::Damages { amount, .. } => amount.get(),
+        Cause::Payout { amount, .. } | Cause::Damages { amount, .. } | Cause::NpDamages { amount, .. } => amount.get(),
         Cause::Calendar | Cause::Withdrawn { .. } => 0,
     }
 }
@@ -245,6 +245,7 @@ mod tests {
             (Cause::Withdrawn { id }, 0),
             (Cause::Payout { id, amount }, 700),
             (Cause::Damages { id, month, amount }, 700),
+            (Cause::NpDamages { id, order: Lsn(5), amount }, 700),
         ] {
             assert_eq!(Event::Settled { cause, books: books.clone() }.effect().at_risk, yen);
         }

@@ -1,6 +1,8 @@
 //! The back office about a customer's money: repayments, slips, damages, blocks, payouts, provisional payments. Each
 //! call is idempotent by its own id, of any age: what the engine no longer remembers is in the ledger.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::billing::account::Account;
@@ -22,7 +24,7 @@ use crate::domain::state::receipts::{Known, Receipt};
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
 use crate::http::fields::{Amount, Text, Words};
-use crate::http::past::{BillNames, bill_names, known};
+use crate::http::past::{BillName, BillNames, bill_names, known};
 use crate::http::problem::{Problem, REPAYMENT_ID_REUSED};
 use crate::http::refusal::NotDone;
 use crate::http::{Edge, fields};
@@ -114,22 +116,13 @@ fn applied<'a>(transfers: impl Iterator<Item = &'a Transfer>, names: &BillNames)
 #[derive(Serialize)]
 struct Moved {
     /// A bill, `credit` or `payout_due`.
-    from: Box<str>,
-    to: Box<str>,
+    from: Cow<'static, str>,
+    to: Cow<'static, str>,
     amount: Yen,
 }
 
 fn also_moved(books: &Settlement, names: &BillNames) -> Result<Vec<Moved>, Problem> {
-    let name = |place: Place| match place {
-        Place::Received => Ok("received".into()),
-        Place::Refund => Ok("refund".into()),
-        Place::Credit => Ok("credit".into()),
-        Place::PayoutDue => Ok("payout_due".into()),
-        Place::PaidOut { .. } => Ok("payout".into()),
-        Place::Line { bill, .. } | Place::Freed { bill, .. } => {
-            names.of(bill).map(String::into_boxed_str).ok_or_else(Problem::internal)
-        }
-    };
+    let name = |place: Place| names.end(place.into()).ok_or_else(Problem::internal);
     let mut moved: Vec<Moved> = Vec::new();
     for transfer in books.transfers.iter().filter(|transfer| transfer.money.is_known() && !transfer.money.is_own()) {
         let (from, to, amount) = (name(transfer.from)?, name(transfer.to)?, transfer.amount);
@@ -330,14 +323,18 @@ pub(crate) async fn withdraw(asked: &Asked) -> Result<Answer, Problem> {
 #[serde(deny_unknown_fields)]
 struct DamagesBody {
     posting_id: Text<OfficeId>,
-    month: Text<Month>,
+    bill: Option<Text<BillName>>,
+    /// A month's bill, in place of `bill`.
+    month: Option<Text<Month>>,
     amount: Amount,
 }
 
 #[derive(Serialize)]
 struct DamagesShown {
     posting_id: OfficeId,
-    month: Month,
+    bill: String,
+    /// Of a month's bill.
+    month: Option<Month>,
     amount: Yen,
     /// What is owed on this bill now.
     total_due: Yen,
@@ -348,14 +345,21 @@ struct DamagesShown {
 pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
     let body: DamagesBody = fields::read(&asked.body)?;
     let id = body.posting_id.0;
-    let month = body.month.0;
+    let name = match (body.bill, body.month) {
+        (Some(bill), None) => bill.0,
+        (None, Some(month)) => BillName::Month(month.0),
+        _ => return Err(Problem::field("/bill", "is required; a month's bill may be named by `month` instead")),
+    };
     let amount = Yen::new(body.amount.0);
-    let booked = instruct(asked, asked.customer()?, Instruction::PostDamages { id, month, amount }).await?;
+    let customer = asked.customer()?;
+    let bill = name.key(&asked.edge).await?.ok_or(NotDone::Refused(Refusal::BillUnknown))?;
+    let booked = instruct(asked, customer, Instruction::PostDamages { id, bill, amount }).await?;
     let bills = booked.account.bills_at(&booked.now, asked.edge.rules()?.by());
-    let owed = bills.iter().find(|at| at.bill.key == BillKey::Month(month)).map(|at| at.owed.total());
+    let owed = bills.iter().find(|at| at.bill.key == bill).map(|at| at.owed.total());
     Answer::ok(&DamagesShown {
         posting_id: id,
-        month,
+        bill: name.to_string(),
+        month: bill.month(),
         amount,
         total_due: owed.unwrap_or_default(),
         replayed: booked.replayed,

@@ -146,6 +146,7 @@ choices! {
         4 = Payout { id, amount },
         5 = Final(payment),
         6 = Withdrawn { id },
+        7 = NpDamages { id, order, amount },
     }
     Note {
         1 = Pending { id, amount, paid_at, expires_at },

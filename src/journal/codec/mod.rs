@@ -38,7 +38,7 @@ pub struct BadEvent(&'static str);
 /// that were appended until then are the caller's to take away.
 pub fn encode(event: &Event, out: &mut Vec<u8>) -> Result<(), TooLarge> {
     match event {
-        Event::Settled { cause, books } if is_old(books) && !matches!(cause, Cause::Withdrawn { .. }) => {
+        Event::Settled { cause, books } if is_old(books) && !is_new(cause) => {
             out.push(SETTLED);
             written(&OldSettled { cause: cause.clone(), books: books.as_ref().clone() }, out)
         }
@@ -49,6 +49,11 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) -> Result<(), TooLarge> {
         }
         _ => written(event, out),
     }
+}
+
+/// Causes that are younger than the old form of a settlement.
+const fn is_new(cause: &Cause) -> bool {
+    matches!(cause, Cause::Withdrawn { .. } | Cause::NpDamages { .. })
 }
 
 /// The kinds of before a transfer said which money it moves. A settlement that moves none is still of them.
@@ -427,6 +432,7 @@ choices! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::billing::settlement::Settlement;
     use crate::domain::model::order::{Applied, AppliedTo};
     use crate::domain::model::payment::BillKey;
 
@@ -618,6 +624,10 @@ mod tests {
             Event::Settled {
                 cause: Cause::Withdrawn { id: books::payment().id },
                 books: Box::new(books::example(customer)),
+            },
+            Event::Settled {
+                cause: Cause::NpDamages { id: books::payment().id, order: Lsn(9), amount },
+                books: Box::new(Settlement::nothing(customer)),
             },
         ]
     }
