@@ -109,7 +109,7 @@ routes! {
     POST "/v1/customers/{customer_id}/payments-pending/{payment_id}/final" ConfirmPayment [Office];
     POST "/v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn" WithdrawPayment [Office];
     GET "/v1/customers/{customer_id}/statements" ListStatements [Office Wallet];
-    GET "/v1/customers/{customer_id}/statements/{month}" GetStatement [Office Wallet];
+    GET "/v1/customers/{customer_id}/statements/{bill}" GetStatement [Office Wallet];
     GET "/v1/customers/{customer_id}/history" History [Office Wallet];
     POST "/v1/imports" Import [Office];
     PUT "/v1/merchants/{merchant_id}" PutMerchant [Office];

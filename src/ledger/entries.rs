@@ -1,7 +1,7 @@
 //! The vocabulary of the books: what moved, on which account, and what was fixed with a bill.
 
-use crate::domain::model::ids::{AuthorizationId, Lsn, MerchantId};
 use crate::domain::billing::settlement::Place;
+use crate::domain::model::ids::{AuthorizationId, Lsn, MerchantId};
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};

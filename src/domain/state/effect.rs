@@ -220,6 +220,7 @@ mod tests {
             ("refund with its money", WHOLE),
             ("cancel with its money", WHOLE),
             ("withdrawn", 0),
+            ("damages on an invoice", WHOLE),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {

@@ -2,6 +2,7 @@
 
 pub mod afterwards;
 pub mod authorizations;
+pub mod bill_moves;
 pub mod codes;
 pub mod csv_lines;
 pub mod customers;

@@ -159,6 +159,7 @@ choices! {
         1 = Bill(bill),
         2 = Credit,
         3 = Payout,
+        4 = WaivedFee(month),
     }
 }
 

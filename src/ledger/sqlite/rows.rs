@@ -18,10 +18,10 @@ use crate::domain::model::time::{Millis, Month};
 use crate::domain::state::event::{Advised, Approval, Captured, CodeIssued, Decided, Event, Outcome, Refunded};
 use crate::journal::TooLarge;
 use crate::journal::codec::{self, applied_to_bytes};
-use crate::ledger::{Far, LedgerError};
 use crate::ledger::movements::{About, Movement};
 use crate::ledger::posting::{At, Change, OrderChange, Rows};
 use crate::ledger::sqlite::read::{far_end, order_state};
+use crate::ledger::{Far, LedgerError};
 
 const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, store_id,
     terminal_id, customer, channel, handle, trial, amount, fingerprint, policy, decided_at, state, reason,
