@@ -12,19 +12,21 @@ use crate::domain::billing::account::Account;
 use crate::domain::billing::lateness;
 use crate::domain::model::ids::{CustomerId, CustomerIx};
 use crate::domain::model::policy::Policy;
+use crate::domain::model::terms::TermsByDay;
 use crate::domain::model::time::{BankCalendar, Millis};
 
 /// The rules in force, to show a standing by.
 #[derive(Clone)]
 pub struct Rules {
     pub policy: Arc<Policy>,
+    pub terms: Arc<TermsByDay>,
     pub calendar: Arc<BankCalendar>,
 }
 
 impl Rules {
     /// As the core takes them.
     pub fn by(&self) -> lateness::Rules<'_> {
-        lateness::Rules { policy: &self.policy, calendar: &self.calendar }
+        lateness::Rules { policy: &self.policy, terms: &self.terms, calendar: &self.calendar }
     }
 }
 

@@ -301,5 +301,5 @@ impl Owner {
 /// The rules in force, for readers.
 fn rules(state: &State) -> Option<Rules> {
     let policy = Arc::clone(&state.policy.as_ref()?.policy);
-    Some(Rules { policy, calendar: Arc::clone(&state.calendar) })
+    Some(Rules { policy, terms: Arc::clone(&state.terms), calendar: Arc::clone(&state.calendar) })
 }

@@ -107,7 +107,7 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
             .with("credit", credit.get()),
         Refusal::NothingOwed => Problem::new(
             &NOTHING_OWED,
-            "No bill is unpaid. Ask again when one is: a month's new bill can be paid from 00:15 on the 1st, when its last sale can no longer be cancelled.",
+            "No bill is unpaid. Ask again when one is: a month's new bill can be paid from 00:00 on the 1st.",
         ),
         Refusal::SlipTooLate { last_day } => {
             Problem::new(&SLIP_TOO_LATE, "Take the money by repayment.").with("last_day", last_day.to_string())

@@ -19,8 +19,11 @@ pub enum LedgerError {
     Schema(String),
     #[error("the ledger has schema {found}, this program knows up to {known}: use the newer program")]
     NewerSchema { found: i64, known: i64 },
-    #[error("the ledger has schema {found}, and one of before {oldest} is posted anew from the journal")]
-    OlderSchema { found: i64, oldest: i64 },
+    /// It is posted anew, by whoever finds the journal whole.
+    #[error(
+        "the ledger has schema {found}; one of before {oldest} is posted anew from a journal that holds its first record"
+    )]
+    OlderSchema { found: i64, oldest: i64, posted: Lsn },
     #[error("record {got} does not follow on record {position}")]
     Gap { position: Lsn, got: Lsn },
 }

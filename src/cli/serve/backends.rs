@@ -40,8 +40,17 @@ pub(crate) fn open(records: &Records, now: Millis) -> Result<Opened, ServeError>
         // A damaged journal is refused before anything is made beside it.
         LocalReader::at_rest(&dir).look(Lsn::ZERO)?;
     }
-    let mut checkpoint = checkpoint(records, now)?;
-    let posted = checkpoint.position()?;
+    let (checkpoint, posted) = match checkpoint(records, now) {
+        Err(LedgerError::OlderSchema { found, oldest, posted }) => {
+            let older = LedgerError::OlderSchema { found, oldest, posted };
+            (post_anew(records, &dir, older, now)?, posted)
+        }
+        opened => {
+            let mut checkpoint = opened?;
+            let posted = checkpoint.position()?;
+            (checkpoint, posted)
+        }
+    };
     if posted > Lsn::ZERO && !dir.exists() {
         // A ledger without its journal is a volume that is not mounted: a fresh journal must not take its place. (A
         // folder without segments is refused by recovery.)
@@ -58,6 +67,28 @@ pub(crate) fn open(records: &Records, now: Millis) -> Result<Opened, ServeError>
     let reader = Box::new(journal.reader());
     let release = Arc::new(journal.release());
     Ok(Opened { journal: Box::new(journal), reader, release, checkpoint, books: books(records) })
+}
+
+/// A ledger of before money was told apart lacks what only the journal knows: it is put aside, and the worker posts a new
+/// one from the first record on. Where that was released, nothing is touched.
+fn post_anew(
+    records: &Records,
+    journal: &Path,
+    older: LedgerError,
+    now: Millis,
+) -> Result<Box<dyn Checkpoint>, ServeError> {
+    let LedgerError::OlderSchema { found, posted, .. } = older else { return Err(older.into()) };
+    let first = LocalReader::at_rest(journal).examine(posted)?.first;
+    if first > Lsn(1) {
+        return Err(older.into());
+    }
+    match &records.ledger.place {
+        LedgerPlace::Embedded(file) => {
+            let aside = SqliteLedger::set_aside(file, found)?;
+            tracing::warn!(aside = %aside.display(), posted = posted.0, "the ledger is posted anew from the journal");
+        }
+    }
+    Ok(checkpoint(records, now)?)
 }
 
 fn has_ledger(records: &Records) -> bool {

@@ -36,8 +36,9 @@ pub struct Debt {
     pub bills: SmallVec<[Arc<Bill>; 2]>,
     /// Money that met no bill yet. Never a negative exposure.
     pub sums: Sums,
-    /// When sums and bills last met: whatever was issued by then has taken what it could. Zero where there are no sums.
-    pub met_at: Millis,
+    /// When sums and bills last met, and in which record: whatever was issued by then has taken what it could. Zero where
+    /// there are no sums.
+    pub met: (Millis, Lsn),
     /// What was paid out lately of it, in order.
     pub paid_out: Vec<PaidOut>,
     pub notes: Option<Box<Notes>>,
@@ -104,8 +105,8 @@ impl Account {
         self.debt.as_ref().map_or(&[], |debt| debt.sums.as_slice())
     }
 
-    pub(crate) fn met_at(&self) -> Millis {
-        self.debt.as_ref().map_or(Millis::default(), |debt| debt.met_at)
+    pub(crate) fn met(&self) -> (Millis, Lsn) {
+        self.debt.as_ref().map_or(<(Millis, Lsn)>::default(), |debt| debt.met)
     }
 
     /// Of it, what is not owed to the customer in cash.
@@ -217,7 +218,7 @@ impl Account {
         let news_from = debt.notes.as_deref().and_then(Notes::news_from);
         debt.bills.retain(|bill| !bill.is_over(today, news_from));
         if debt.sums.is_empty() {
-            debt.met_at = Millis::default();
+            debt.met = <(Millis, Lsn)>::default();
         }
         let is_recent = |paid: &PaidOut| today.day() <= paid.at.day() + PAYOUTS_KEPT;
         debt.paid_out.retain(is_recent);

@@ -257,9 +257,13 @@ impl Bill {
         if today <= due {
             return self.principal_at_issue().is_zero();
         }
-        // A thousand paid bills may be asked: in whole days and milliseconds, which cost less than dates.
+        // A thousand paid bills may be asked: first what costs least, in whole days and milliseconds rather than dates.
+        let latest = self.changes.as_slice().last().map(|latest| latest.at);
+        if latest.is_some_and(|latest| today.day() - latest.day() <= Self::KEPT) {
+            return false;
+        }
         let due = due.start();
-        let latest = self.changes.as_slice().last().map_or(due, |latest| latest.at.max(due));
+        let latest = latest.map_or(due, |latest| latest.max(due));
         if news_from.is_some_and(|from| from <= latest) {
             return false;
         }

@@ -135,10 +135,16 @@ impl Changes {
         self.refunded
     }
 
-    /// The refunds until a moment, and of that moment those up to a record.
-    pub fn refunds_until(&self, at: Millis, upto: Lsn) -> impl DoubleEndedIterator<Item = &Change> {
-        let is_in = move |change: &&Change| (change.at, change.money.fact) <= (at, upto);
-        self.list.iter().filter(|change| change.kind == ChangeKind::Refunded).filter(is_in)
+    /// Refunded after a moment, and in that moment by later records than this one.
+    pub fn refunded_after(&self, at: Millis, upto: Lsn) -> Yen {
+        let later = self.list.iter().rev().take_while(|change| (change.at, change.money.fact) > (at, upto));
+        later.filter(|change| change.kind == ChangeKind::Refunded).map(|change| change.lines.principal).sum()
+    }
+
+    /// The latest refund until then.
+    pub fn latest_refund(&self, at: Millis, upto: Lsn) -> Option<&Change> {
+        let until = self.list.iter().rev().skip_while(|change| (change.at, change.money.fact) > (at, upto));
+        until.into_iter().find(|change| change.kind == ChangeKind::Refunded)
     }
 }
 

@@ -83,7 +83,7 @@ impl Account {
     /// All but the NP purchases on which nothing was paid and no late fee can be due: of those, a thousand maybe, there is
     /// nothing to say yet.
     pub fn bills_in_question(&self, today: Date, rules: &BillRules<'_>) -> impl Iterator<Item = Cow<'_, Bill>> {
-        let is_free = rules.terms.lateness.np_fee.is_zero();
+        let is_free = rules.terms.is_np_free();
         self.bills().filter(move |bill| {
             let is_quiet = || bill.changes.is_empty() && bill.late_fees.is_empty();
             let may_be_late = || !is_free && bill.due.is_some_and(|due| due < today);

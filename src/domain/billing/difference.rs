@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::account::Account;
-use super::bill::{Bill, ChangeKind, Posted};
+use super::bill::{Bill, Change, ChangeKind, Posted};
 use super::settlement::{Charge, Place, Transfer};
 use super::sums::Money;
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::time::Date;
@@ -74,13 +75,23 @@ fn damages(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
     }
 }
 
-/// How much more of one money is at each place, and how much less.
+/// How much more and how much less of one money is at each place.
 struct Moves {
     money: Money,
-    /// More lies there, or less came from there.
-    into: Vec<(Place, Yen)>,
-    /// Less lies there, or more came from there.
-    out_of: Vec<(Place, Yen)>,
+    places: BTreeMap<Place, (Yen, Yen)>,
+}
+
+impl Moves {
+    /// Where more lies than before (or from where less came), and where less; bills by their due date, then the rest.
+    fn sides(self, due: &impl Fn(BillKey) -> Date) -> [Vec<(Place, Yen)>; 2] {
+        let mut places: Vec<_> = self.places.into_iter().collect();
+        places.sort_by_key(|(place, _)| (place.bill().map_or(Date::MAX, due), place.bill().is_none()));
+        let side = |more: fn(&(Yen, Yen)) -> Yen| {
+            let amounts = places.iter().map(|(place, both)| (*place, more(both)));
+            amounts.filter(|(_, amount)| !amount.is_zero()).collect()
+        };
+        [side(|(more, less)| more.minus_or_zero(*less)), side(|(more, less)| less.minus_or_zero(*more))]
+    }
 }
 
 /// Which money went where, the oldest first. What came in with this fact is from `origin`.
@@ -91,23 +102,25 @@ pub(super) fn transfers(
     due: impl Fn(BillKey) -> Date,
 ) -> Vec<Transfer> {
     let mut transfers = Vec::new();
-    for Moves { money, into, mut out_of } in moves(before, after, due) {
+    for moves in moves(before, after) {
+        let money = moves.money;
+        let [into, mut out_of] = moves.sides(&due);
         let sum = |list: &[(Place, Yen)]| list.iter().map(|(_, amount)| *amount).sum::<Yen>();
         let came = sum(&into).minus_or_zero(sum(&out_of));
         if !came.is_zero() {
             out_of.push((origin, came));
         }
-        let mut from = out_of.into_iter();
-        let mut source = from.next();
+        let mut sources = out_of.into_iter();
+        let mut source = sources.next();
         for (to, amount) in into {
             let mut left = amount;
-            while let Some((place, there)) = source.as_mut().filter(|_| !left.is_zero()) {
+            while let Some((from, there)) = source.as_mut().filter(|_| !left.is_zero()) {
                 let part = left.min(*there);
-                transfers.push(Transfer { money, from: *place, to, amount: part });
+                transfers.push(Transfer { money, from: *from, to, amount: part });
                 left -= part;
                 *there -= part;
                 if there.is_zero() {
-                    source = from.next();
+                    source = sources.next();
                 }
             }
         }
@@ -115,16 +128,18 @@ pub(super) fn transfers(
     transfers
 }
 
-fn moves(before: &Account, after: &Account, due: impl Fn(BillKey) -> Date) -> Vec<Moves> {
-    let mut all: BTreeMap<_, (Money, BTreeMap<Place, (Yen, Yen)>)> = BTreeMap::new();
+/// What is not where it was, the oldest money first.
+fn moves(before: &Account, after: &Account) -> Vec<Moves> {
+    let mut all: BTreeMap<Lsn, Moves> = BTreeMap::new();
     let mut add = |money: Money, place: Place, amount: Yen, is_more: bool| {
-        let (_, places) = all.entry(money.fact).or_insert_with(|| (money, BTreeMap::new()));
-        let (more, less) = places.entry(place).or_default();
+        let moves = all.entry(money.fact).or_insert_with(|| Moves { money, places: BTreeMap::new() });
+        let (more, less) = moves.places.entry(place).or_default();
         *(if is_more { more } else { less }) += amount;
     };
     for (old, bill) in changed(before, after) {
-        for (bill, is_now) in old.into_iter().map(|old| (old, false)).chain([(bill.as_ref(), true)]) {
-            on_bill(bill, |money, place, amount| {
+        let (was, is) = differing(old.map_or(&[], |old| old.changes.as_slice()), bill.changes.as_slice());
+        for (changes, is_now) in [(was, false), (is, true)] {
+            on_bill(bill.key, changes, |money, place, amount| {
                 // What became free on a bill came from there.
                 let is_source = matches!(place, Place::Freed { .. });
                 add(money, place, amount, is_now != is_source);
@@ -134,25 +149,21 @@ fn moves(before: &Account, after: &Account, due: impl Fn(BillKey) -> Date) -> Ve
     for (account, is_now) in [(before, false), (after, true)] {
         beside_bills(account, |money, place, amount| add(money, place, amount, is_now));
     }
-    let moves = |(money, places): (Money, BTreeMap<Place, (Yen, Yen)>)| {
-        let differing = |(place, (more, less)): (Place, (Yen, Yen))| {
-            (more != less).then(|| (place, more.minus_or_zero(less), less.minus_or_zero(more)))
-        };
-        let mut moved: Vec<_> = places.into_iter().filter_map(differing).collect();
-        moved.sort_by_key(|(place, ..)| (place.bill().map_or(Date::MAX, &due), place.bill().is_none()));
-        let of = |amount: fn(&(Place, Yen, Yen)) -> Yen| {
-            moved.iter().map(|moved| (moved.0, amount(moved))).filter(|(_, amount)| !amount.is_zero()).collect()
-        };
-        Moves { money, into: of(|moved| moved.1), out_of: of(|moved| moved.2) }
-    };
-    let mut all: Vec<Moves> = all.into_values().map(moves).collect();
+    let mut all: Vec<Moves> = all.into_values().collect();
     all.sort_by_key(|moves| moves.money.age());
     all
 }
 
-fn on_bill(bill: &Bill, mut add: impl FnMut(Money, Place, Yen)) {
-    let key = bill.key;
-    for change in bill.changes.iter().filter(|change| change.kind != ChangeKind::Refunded) {
+/// Two lists without what they begin and end with alike: a bill may have thousands of changes.
+fn differing<'c>(was: &'c [Change], is: &'c [Change]) -> (&'c [Change], &'c [Change]) {
+    let same = was.iter().zip(is).take_while(|(was, is)| was == is).count();
+    let (was, is) = (&was[same..], &is[same..]);
+    let same = was.iter().rev().zip(is.iter().rev()).take_while(|(was, is)| was == is).count();
+    (&was[..was.len() - same], &is[..is.len() - same])
+}
+
+fn on_bill(key: BillKey, changes: &[Change], mut add: impl FnMut(Money, Place, Yen)) {
+    for change in changes.iter().filter(|change| change.kind != ChangeKind::Refunded) {
         let at = change.at;
         for (line, amount) in change.parts() {
             let place = match change.kind {

@@ -127,7 +127,7 @@ impl<'a> Draft<'a> {
     /// Credit that met no bill for some months is owed in cash.
     pub fn make_old_credit_due(&mut self) {
         let mut left = self.to_spare(&self.account);
-        let months = self.rules.policy.payout_after_months;
+        let months = self.rules.terms.on(self.now.date).payout_after_months;
         let today: Date = self.now.date;
         let mut due: Vec<(Lsn, Yen)> = Vec::new();
         for sum in self.account.sums().iter().filter(|sum| sum.is_old(months, today)) {
@@ -172,7 +172,7 @@ impl<'a> Draft<'a> {
             after.tidy(self.now.date);
             // Where nothing is recorded, nothing has met.
             for debt in check.debt.iter_mut().chain(&mut after.debt) {
-                debt.met_at = Millis::default();
+                debt.met = <(Millis, Lsn)>::default();
             }
             assert_eq!(check, after, "the difference does not lead there: {books:#?}");
         }

@@ -84,7 +84,7 @@ pub struct Fold<'a> {
     rules: Rules<'a>,
     /// The account as if provisional news of payments had come: a late fee stands only if it does there too.
     as_if: Option<&'a Account>,
-    /// All bills that are or will be issued by now, the oldest due date first.
+    /// The bills that money may meet until now, the oldest due date first.
     order: Vec<(Date, BillKey)>,
     /// So many of `order` owe nothing that money could still be put on.
     covered: usize,
@@ -94,16 +94,8 @@ pub struct Fold<'a> {
 
 impl<'a> Fold<'a> {
     pub fn new(account: Account, now: &'a Now, rules: Rules<'a>, as_if: Option<&'a Account>) -> Self {
-        let by = account.bill_rules(rules);
-        let is_there = |bill: &Bill| bill.is_issued() || bill.issued_at <= now.at;
-        let mut order: Vec<_> = account
-            .bills()
-            .filter(|bill| is_there(bill) && !bill.net().is_zero() || !bill.changes.is_empty())
-            .map(|bill| (bill.due(&by), bill.key))
-            .collect();
-        order.sort_unstable();
         let sums_before = account.sums().to_vec();
-        Self { account, now, rules, as_if, order, covered: 0, sums_before }
+        Self { account, now, rules, as_if, order: Vec::new(), covered: 0, sums_before }
     }
 
     fn by(&self) -> BillRules<'a> {
@@ -119,10 +111,12 @@ impl<'a> Fold<'a> {
         moments.extend(came.map(|(at, what)| Moment { at, what }));
         moments.extend(news.posted.map(|(key, posted)| Moment { at: posted.at, what: What::Damages(key, posted) }));
         if !news.paid_out.is_zero() {
-            let payout = self.to_be_paid_out(news.paid_out);
+            let payout = self.take_for_payout(news.paid_out);
             moments.push(Moment { at: self.now.at, what: What::PaidOut(Money::OWN, payout) });
         }
         moments.sort_by_key(Moment::place);
+        self.put_in_order(&moments);
+        self.place_again(from);
         for moment in moments {
             self.play(moment);
         }
@@ -130,13 +124,13 @@ impl<'a> Fold<'a> {
         self.free_what_is_too_much();
         self.mark_due();
         if let Some(debt) = &mut self.account.debt {
-            debt.met_at = self.now.at;
+            debt.met = (self.now.at, Money::OWN);
         }
         from
     }
 
     /// A payout takes what is owed in cash, the oldest first, which is owed no longer; then credit.
-    fn to_be_paid_out(&mut self, amount: Yen) -> Payout {
+    fn take_for_payout(&mut self, amount: Yen) -> Payout {
         let mut payout = Payout { due: Vec::new(), other: amount };
         for sum in &mut self.sums_before {
             let part = sum.due.min(payout.other);
@@ -164,11 +158,11 @@ impl<'a> Fold<'a> {
         news.came.iter().for_each(|(money, _)| from(money.day));
         news.since.into_iter().for_each(&mut from);
         let has_sums = !self.account.sums().is_empty();
-        let met_at = self.account.met_at();
+        let met = self.account.met();
         for bill in self.account.bills() {
             let is_unissued = !bill.is_issued() && bill.issued_at <= self.now.at && !bill.net().is_zero();
             // What is free meets it from the moment at which it was issued.
-            if is_unissued || has_sums && bill.is_issued() && bill.issued_at >= met_at {
+            if is_unissued || has_sums && bill.is_issued() && (bill.issued_at, bill.issued_by) > met {
                 from(bill.issued_at.plus(-1));
             }
         }
@@ -224,18 +218,12 @@ impl<'a> Fold<'a> {
         let mut money: BTreeMap<Lsn, (Money, Yen)> = BTreeMap::new();
         let mut put = |of: Money, amount: Yen| money.entry(of.fact).or_insert((of, Yen::ZERO)).1 += amount;
         let mut freed = BTreeSet::new();
-        let has_sums = !self.account.sums().is_empty();
-        let met_at = self.account.met_at();
         let now = self.now.at;
         if self.account.month.is_some_and(|open| Bill::of_month(&open).issued_at <= now) {
             self.account.close_month();
         }
         for bill in self.account.debt.iter_mut().flat_map(|debt| &mut debt.bills) {
             let is_new = bill.issued_at > from || !bill.is_issued();
-            // Beside one of before, which has taken what it could, an older version may have left money.
-            if has_sums && bill.is_issued() && bill.issued_at < met_at && bill.is_open() {
-                moments.push(Moment { at: now, what: What::Issued(bill.key, Lsn(0)) });
-            }
             if is_new && bill.issued_at <= now && !bill.principal_at_issue().is_zero() {
                 moments.push(Moment { at: bill.issued_at, what: What::Issued(bill.key, bill.issued_by) });
             }
@@ -286,14 +274,42 @@ impl<'a> Fold<'a> {
         moments
     }
 
+    /// Bills that owe something once the money is taken off, that are still to be issued or refunded, or on which damages are
+    /// still to be posted. Of any other nothing is ever owed from then on.
+    fn put_in_order(&mut self, moments: &[Moment]) {
+        let by = self.by();
+        let open = self.account.listed_bills().iter().filter(|bill| bill.is_issued() && bill.is_open());
+        let mut keys: Vec<BillKey> = open.map(|bill| bill.key).collect();
+        keys.extend(moments.iter().filter_map(|moment| match moment.what {
+            What::Issued(key, _) | What::Damages(key, _) | What::Refunded(key, _) => Some(key),
+            What::Came(..) | What::PaidOut(..) => None,
+        }));
+        let due = |key: BillKey| self.account.listed_bill(key).map(|bill| (bill.due(&by), key));
+        self.order = keys.into_iter().filter_map(due).collect();
+        self.order.sort_unstable();
+        self.order.dedup();
+    }
+
+    /// Beside what is free nothing is owed, unless an older version left it so, or money counts from later than its own day.
+    fn place_again(&mut self, from: Millis) {
+        let sums = self.account.debt.as_mut().map(|debt| std::mem::take(&mut debt.sums)).unwrap_or_default();
+        if !sums.is_empty() {
+            let then = Then { now: self.moment(from), upto: Money::OWN };
+            sums.as_slice().iter().for_each(|sum| self.place(sum.money, sum.amount, &then));
+        }
+    }
+
+    fn moment(&self, at: Millis) -> Now {
+        if at < self.now.at { Now::at(at) } else { *self.now }
+    }
+
     fn play(&mut self, moment: Moment) {
         let (_, upto) = moment.place();
         let Moment { at, what } = moment;
-        let now = if at < self.now.at { Now::at(at) } else { *self.now };
-        let then = Then { now, upto };
+        let then = Then { now: self.moment(at), upto };
         match what {
             What::Issued(key, _) => {
-                self.issue(key);
+                self.issue(key, &then);
                 self.meet(key, &then);
             }
             What::Came(money, amount) => self.place(money, amount, &then),
@@ -324,13 +340,13 @@ impl<'a> Fold<'a> {
     }
 
     /// A month that has closed gets its bill; one that was recorded keeps it.
-    fn issue(&mut self, key: BillKey) {
+    fn issue(&mut self, key: BillKey, then: &Then) {
         let by = self.by();
         let bill = self.account.bill_mut(key);
         if !bill.is_issued() {
-            let method = bill.method(&by);
-            (bill.due, bill.fee) = (Some(bill.due(&by)), Some(by.terms.billing.fee(method)));
-            bill.billed_by = Some(method);
+            bill.fee = Some(bill.bill_fee(&by, &then.now));
+            bill.due = Some(bill.due(&by));
+            bill.billed_by = Some(bill.method(&by));
         }
     }
 

@@ -40,7 +40,7 @@ impl Draft<'_> {
         if on_time {
             record.on_time_bills = record.on_time_bills.saturating_add(u16::from(!is_empty));
         } else {
-            match self.rules.policy.terms.lateness.late_bill {
+            match self.rules.terms.on(self.now.date).lateness.late_bill {
                 LateBill::Keep => {}
                 LateBill::Down => {
                     to = from.saturating_sub(1);

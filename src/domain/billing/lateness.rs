@@ -9,23 +9,24 @@ use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines, PaymentMethod};
 use crate::domain::model::policy::Policy;
-use crate::domain::model::terms::{Lateness, Terms};
+use crate::domain::model::terms::{Lateness, TermsByDay};
 use crate::domain::model::time::{BankCalendar, Date, Month, Now};
 
 /// A year of damages has so many days, leap year or not.
 const DAYS_A_YEAR: u32 = 365;
 
-/// What accounts and bills are judged by: the policy in force and the days on which banks are closed.
+/// What accounts and bills are judged by: the policy in force, the terms of each day and the days on which banks are closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     pub policy: &'a Policy,
+    pub terms: &'a TermsByDay,
     pub calendar: &'a BankCalendar,
 }
 
 /// The same for one customer's bills.
 #[derive(Clone, Copy)]
 pub struct BillRules<'a> {
-    pub terms: &'a Terms,
+    pub terms: &'a TermsByDay,
     pub calendar: &'a BankCalendar,
     /// The customer's present method, for bills that have no other.
     pub method: PaymentMethod,
@@ -33,7 +34,7 @@ pub struct BillRules<'a> {
 
 impl<'a> Rules<'a> {
     pub fn bills_by(self, method: PaymentMethod) -> BillRules<'a> {
-        BillRules { terms: &self.policy.terms, calendar: self.calendar, method }
+        BillRules { terms: self.terms, calendar: self.calendar, method }
     }
 }
 
@@ -45,7 +46,7 @@ impl Bill {
     pub fn due(&self, rules: &BillRules<'_>) -> Date {
         match (self.due, self.key) {
             (Some(due), _) => due,
-            (None, BillKey::Month(month)) => rules.terms.billing.due(self.method(rules), month, rules.calendar),
+            (None, BillKey::Month(month)) => rules.terms.billing(month).due(self.method(rules), month, rules.calendar),
             // An NP bill has its date from birth.
             (None, BillKey::Np(_)) => Date::MAX,
         }
@@ -59,15 +60,14 @@ impl Bill {
     /// Principal, bill fee and posted damages as charged less refunds, as they were at `now`; of the refunds of that very
     /// moment, those up to a record.
     pub fn charged_until(&self, rules: &BillRules<'_>, now: &Now, upto: Lsn) -> Lines {
-        let refunded = self.changes.refunds_until(now.at, upto).map(|refund| refund.lines.principal).sum();
-        let principal = self.principal_at_issue() - refunded;
+        let principal = self.net() + self.changes.refunded_after(now.at, upto);
         let mut bill_fee = match (self.fee, self.key) {
             (Some(fee), _) => fee,
-            (None, BillKey::Month(month)) if month < now.month => rules.terms.billing.fee(self.method(rules)),
+            (None, BillKey::Month(month)) if month < now.month => rules.terms.billing(month).fee(self.method(rules)),
             (None, _) => Yen::ZERO,
         };
         if principal.is_zero() && !bill_fee.is_zero() {
-            let latest = self.changes.refunds_until(now.at, upto).next_back();
+            let latest = self.changes.latest_refund(now.at, upto);
             if latest.is_none_or(|latest| latest.at.date() <= self.due(rules)) {
                 bill_fee = Yen::ZERO;
             }
@@ -75,25 +75,25 @@ impl Bill {
         Lines { principal, bill_fee, late_fees: Yen::ZERO, damages: self.damages_posted_by(now.at) }
     }
 
-    /// The late fees of every fee day up to `now` on which principal was open. A posted one is what it was posted as;
-    /// with the ceiling, one is clipped to what is left under the damages of its day.
+    /// The late fees of every fee day up to `now` on which principal was open, by the terms of that day. A posted one is
+    /// what it was posted as; with the ceiling, one is clipped to what is left under the damages of its day.
     pub fn late_fees(&self, rules: &BillRules<'_>, now: &Now) -> Vec<LateFee> {
-        let lateness = &rules.terms.lateness;
         let due = self.due(rules);
-        let fee = if matches!(self.key, BillKey::Np(_)) { lateness.np_fee } else { lateness.fee };
+        let is_np = matches!(self.key, BillKey::Np(_));
         let mut charged = Vec::new();
-        if now.date <= due || fee.is_zero() && self.late_fees.is_empty() {
+        if now.date <= due || is_np && rules.terms.is_np_free() && self.late_fees.is_empty() {
             return charged;
         }
         let mut sum = Yen::ZERO;
         let mut opening = Opening::of(self, due);
-        for date in fee_days(due, now.date, lateness) {
+        for (date, lateness) in fee_days(rules.terms, due, due, now.date) {
             if opening.before(date).is_zero() {
                 continue;
             }
+            let fee = if is_np { lateness.np_fee } else { lateness.fee };
             let mut amount = self.late_fee_of(date).unwrap_or(fee);
             if lateness.ceiling {
-                let accrued = damages(opening.yen_days_by(date), lateness);
+                let accrued = self.damages_by(due, date, rules.terms);
                 amount = amount.min(accrued.minus_or_zero(sum + self.damages_posted_by(date.start())));
             }
             if !amount.is_zero() {
@@ -116,20 +116,28 @@ impl Bill {
         differ.into_iter().any(|late| late.date.start() <= last.at)
     }
 
-    /// The sum over the late days up to `today` of that day's opening principal × rate / 365, floored once.
-    fn damages_by(&self, due: Date, today: Date, lateness: &Lateness) -> Yen {
+    /// The sum over the late days up to `today` of that day's opening principal × its rate / 365, floored once.
+    fn damages_by(&self, due: Date, today: Date, terms: &TermsByDay) -> Yen {
         if today <= due {
             return Yen::ZERO;
         }
         let mut opening = Opening::of(self, due);
-        opening.before(today);
-        damages(opening.yen_days_by(today), lateness)
+        let mut before = 0;
+        let mut sum = Decimal::ZERO;
+        for (_, last, terms) in terms.spans(due.plus_days(1), today) {
+            opening.before(last);
+            let yen_days = opening.yen_days_by(last);
+            let of_span = Decimal::try_from_i128_with_scale(yen_days - before, 0).unwrap_or_default();
+            sum += of_span * terms.lateness.damages_rate / Decimal::from(DAYS_A_YEAR);
+            before = yen_days;
+        }
+        Yen::new(sum.floor().to_u64().unwrap_or(0))
     }
 
     /// Damages accrued by now; owed only as far as staff has posted them.
     pub fn damages_accrued(&self, rules: &BillRules<'_>, now: &Now) -> Yen {
-        let accrued = self.damages_by(self.due(rules), now.date, &rules.terms.lateness);
-        if !rules.terms.lateness.ceiling {
+        let accrued = self.damages_by(self.due(rules), now.date, rules.terms);
+        if !rules.terms.on(now.date).lateness.ceiling {
             return accrued;
         }
         accrued.minus_or_zero(self.late_fee_sum(rules, now))
@@ -212,28 +220,21 @@ impl<'c> Opening<'c> {
     }
 }
 
-/// Damages of so many yen open for a day, floored.
-fn damages(yen_days: i128, lateness: &Lateness) -> Yen {
-    let Some(sum) = Decimal::try_from_i128_with_scale(yen_days.max(0), 0).ok() else { return Yen::ZERO };
-    let damages = sum * lateness.damages_rate / Decimal::from(DAYS_A_YEAR);
-    Yen::new(damages.floor().to_u64().unwrap_or(0))
+/// The first fee day after `today` of a bill that was due on `due`.
+pub fn next_fee_day(terms: &TermsByDay, due: Date, today: Date) -> Option<Date> {
+    let two_months = today.month().next().next().next().day(1);
+    fee_days(terms, due, today.plus_days(1), two_months).next().map(|(date, _)| date)
 }
 
-impl Lateness {
-    /// The first fee day after `today` of a bill that was due on `due`.
-    pub fn next_fee_day(&self, due: Date, today: Date) -> Option<Date> {
-        let first = due.month().next().max(today.month());
-        let days = |month: Month| self.fee_days.iter().map(move |day| month.day(*day));
-        days(first).chain(days(first.next())).find(|date| *date > today)
-    }
-}
-
-/// The fee days up to `today`: from the month after that of the due date.
-fn fee_days(due: Date, today: Date, lateness: &Lateness) -> impl Iterator<Item = Date> {
-    let first = due.month().next();
-    let months = first.to_number()..=today.month().to_number();
-    let of_month = |month: Month| lateness.fee_days.iter().map(move |day| month.day(*day));
-    months.filter_map(Month::from_number).flat_map(of_month).take_while(move |date| *date <= today)
+/// The fee days of a bill from one day to another, each with its terms: from the month after that of the due date.
+fn fee_days(terms: &TermsByDay, due: Date, from: Date, until: Date) -> impl Iterator<Item = (Date, &Lateness)> {
+    let from = from.max(due.month().next().day(1));
+    terms.spans(from, until).flat_map(|(first, last, terms)| {
+        let months = first.month().to_number()..=last.month().to_number();
+        let days = |month: Month| terms.lateness.fee_days.iter().map(move |day| month.day(*day));
+        let all = months.filter_map(Month::from_number).flat_map(days);
+        all.filter(move |date| (first..=last).contains(date)).map(|date| (date, &terms.lateness))
+    })
 }
 
 #[cfg(test)]
@@ -247,16 +248,16 @@ mod tests {
 
     const SHIPPED: &str = include_str!("../../../config/policy.toml");
 
-    fn terms(changes: &[(&str, &str)]) -> Terms {
+    fn terms(changes: &[(&str, &str)]) -> TermsByDay {
         let mut text = SHIPPED.to_owned();
         for (from, to) in changes {
             assert!(text.contains(from), "{from}");
             text = text.replace(from, to);
         }
-        Policy::parse(&text).unwrap().terms
+        TermsByDay::always(Policy::parse(&text).unwrap().terms)
     }
 
-    fn no_bill_fee() -> Terms {
+    fn no_bill_fee() -> TermsByDay {
         terms(&[("konbini_fee_yen = 209", "konbini_fee_yen = 0")])
     }
 
@@ -276,7 +277,7 @@ mod tests {
         Change { at, kind: ChangeKind::Paid, money: Money::own(at), lines }
     }
 
-    fn rules<'a>(terms: &'a Terms, calendar: &'a BankCalendar, method: PaymentMethod) -> BillRules<'a> {
+    fn rules<'a>(terms: &'a TermsByDay, calendar: &'a BankCalendar, method: PaymentMethod) -> BillRules<'a> {
         BillRules { terms, calendar, method }
     }
 
@@ -356,6 +357,29 @@ mod tests {
             assert_eq!(fees(from, date), sum, "{from} on {date}");
             assert!(fees(from - 1, date) < sum, "{} on {date}", from - 1);
         }
+    }
+
+    #[test]
+    fn a_changed_rate_and_the_ceiling_count_from_their_day_on() {
+        let calendar = BankCalendar::default();
+        let changed = [
+            ("damages_percent_a_year = \"14.6\"", "damages_percent_a_year = \"7.3\""),
+            ("fee_yen = 100", "fee_yen = 300"),
+            ("ceiling = false", "ceiling = true"),
+        ];
+        let mut all = terms(&[]);
+        all.add(Date::parse("2021-08-11").unwrap(), terms(&changed).on(Date::MIN).clone());
+        let rules = rules(&all, &calendar, PaymentMethod::Konbini);
+        let bill = june(30_000);
+        let at = |date| {
+            let now = start_of(date);
+            (bill.late_fee_sum(&rules, &now).get(), bill.damages_by(bill.due(&rules), now.date, &all).get())
+        };
+        assert_eq!(at("2021-08-10"), (100, 372), "by the terms of then");
+        assert_eq!(at("2021-08-11"), (100, 384), "the last day of the old rate");
+        assert_eq!(at("2021-08-12"), (100, 390), "6 a day from here on");
+        // 468 by then, of which 100 are charged; 300 are below what is left. On the next day of fees 564, less 400.
+        assert_eq!((at("2021-08-25"), at("2021-09-10")), ((400, 468), (564, 564)));
     }
 
     #[test]

@@ -254,7 +254,7 @@ impl Account {
             (bill.counted, bill.lost) = (true, counted.lost.map(Box::new));
         }
         if let Some(debt) = self.debt.as_mut().filter(|_| !books.is_empty()) {
-            debt.met_at = now.at;
+            debt.met = (now.at, lsn);
         }
         for step in &books.steps {
             self.profile.rung = step.to;

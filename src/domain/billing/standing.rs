@@ -93,7 +93,7 @@ impl Account {
     fn overdue_as_it_stands(&self, now: &Now, rules: Rules<'_>) -> Option<Date> {
         let by = self.bill_rules(rules);
         let open = self.month.iter().filter(|open| open.month < now.month && !open.amount.is_zero());
-        let open = open.map(|open| by.terms.billing.due(by.method, open.month, by.calendar));
+        let open = open.map(|open| by.terms.billing(open.month).due(by.method, open.month, by.calendar));
         let bills = self.listed_bills().iter().filter(|bill| !bill.unpaid().is_zero()).map(|bill| bill.due(&by));
         open.chain(bills).filter(|due| *due < now.date).min()
     }

@@ -162,7 +162,7 @@ fn book(
 ) -> Advised {
     let input = &advice.input;
     let policy = in_force.policy.as_ref();
-    let rules = Rules { policy, calendar: &state.calendar };
+    let rules = Rules { policy, terms: &state.terms, calendar: &state.calendar };
     let payer = find_payer(state, input, now);
     let booked = booked(state, advice, payer, original, now, rules);
     let known = payer.map(|payer| payer.ix);
@@ -170,7 +170,7 @@ fn book(
     let charged = payer.filter(|_| booked.suspense().is_none());
     let (customer, room, approval) = match charged {
         Some(payer) => {
-            let approval = approval(state, input, payer.account, now, policy);
+            let approval = approval(state, input, payer.account, now);
             (Some(payer.ix), room.minus_or_zero(input.amount), approval)
         }
         None => (None, room, unbilled(state, input, now)),

@@ -113,7 +113,7 @@ pub fn decide<'a>(state: &'a State, input: &Authorize, now: &Now, policy: &Polic
 pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, policy: &Policy) -> Judgement {
     let payer = find_payer(state, input, now);
     let customer = payer.map(|found| found.ix);
-    let rules = Rules { policy, calendar: &state.calendar };
+    let rules = Rules { policy, terms: &state.terms, calendar: &state.calendar };
     let room = |account: &Account| room_in(account, input.channel, now, rules);
     match run_checks(state, input, tombstone, payer, now, policy) {
         Ok((approval, account)) => {
@@ -205,7 +205,7 @@ fn run_checks<'a>(
     deny_if(input.currency != JPY, Reason::CurrencyNotSupported)?;
     let account = payer_may_be_known(state, input, payer, now)?;
     let merchant = merchant_is_active(state, input)?;
-    let rules = Rules { policy, calendar: &state.calendar };
+    let rules = Rules { policy, terms: &state.terms, calendar: &state.calendar };
     if let Some(reason) = account.blocked_by(input.channel, now, rules) {
         return Err(reason.into());
     }
@@ -216,7 +216,7 @@ fn run_checks<'a>(
     not_the_same_basket(state, input, account, now, policy)?;
     within_limits(input, merchant, account, now, rules)?;
     // From here on the answer is yes.
-    Ok((approval(state, input, account, now, policy), account))
+    Ok((approval(state, input, account, now), account))
 }
 
 /// The code is alive (or the customer exists) and names an account.
@@ -381,21 +381,21 @@ pub(crate) fn fits_limits(
     within_limits(input, merchant, account, now, rules).is_ok()
 }
 
-pub(crate) fn approval(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Approval {
+pub(crate) fn approval(state: &State, input: &Authorize, account: &Account, now: &Now) -> Approval {
     let hold_expires_at = (!input.capture).then(|| now.at.plus(state.settings.hold_life));
     Approval {
         month: now.month,
-        due: due_of(state, input.channel, account.profile.payment_method, now, policy),
-        points: policy.points(input.amount),
+        due: due_of(state, input.channel, account.profile.payment_method, now),
+        points: state.terms.on(now.date).points(input.amount),
         hold_expires_at,
     }
 }
 
 /// When a purchase captured now is to be paid.
-pub fn due_of(state: &State, channel: Channel, method: PaymentMethod, now: &Now, policy: &Policy) -> Date {
+pub fn due_of(state: &State, channel: Channel, method: PaymentMethod, now: &Now) -> Date {
     match channel {
-        Channel::NpAtobarai => now.date.plus_days(policy.np_due_days),
-        Channel::InStore | Channel::Online => policy.terms.billing.due(method, now.month, &state.calendar),
+        Channel::NpAtobarai => now.date.plus_days(state.terms.on(now.date).np_due_days),
+        Channel::InStore | Channel::Online => state.terms.billing(now.month).due(method, now.month, &state.calendar),
     }
 }
 

@@ -52,7 +52,6 @@ fn record(turn: &Turn<'_>, seen: Seen<'_>, amount: Yen) -> Result<Ruling, Stop> 
     let customer = order.customer.ok_or(Refusal::AuthorizationUnknown)?;
     let account = state.account(customer).ok_or(Refusal::AuthorizationUnknown)?;
     let method = account.profile.payment_method;
-    let policy = &turn.in_force.policy;
     Ok(Ruling::Step(Event::Captured(Captured {
         order: order.id.lsn,
         customer,
@@ -60,8 +59,8 @@ fn record(turn: &Turn<'_>, seen: Seen<'_>, amount: Yen) -> Result<Ruling, Stop> 
         amount,
         released: order.amount.minus_or_zero(amount),
         month: now.month,
-        due: super::authorize::due_of(state, order.channel, method, now, policy),
-        points: policy.points(amount),
+        due: super::authorize::due_of(state, order.channel, method, now),
+        points: state.terms.on(now.date).points(amount),
     })))
 }
 

@@ -60,7 +60,7 @@ fn issued(
     let policy = &in_force.policy;
     let customer = state.customer_ix(id).ok_or(Reason::CustomerUnknown)?;
     let account = state.account(customer).ok_or(Reason::CustomerUnknown)?;
-    let rules = Rules { policy, calendar: &state.calendar };
+    let rules = Rules { policy, terms: &state.terms, calendar: &state.calendar };
     if let Some(reason) = account.blocked_by(Channel::InStore, now, rules) {
         return Err(reason.into());
     }

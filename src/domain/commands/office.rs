@@ -7,7 +7,7 @@ use super::refusal::{Refusal, Step};
 use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::draft::Draft;
-use crate::domain::billing::lateness::Rules;
+use crate::domain::billing::lateness::{Rules, next_fee_day};
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending, SlipIssued};
 use crate::domain::billing::sums::Money;
 use crate::domain::model::bounds::{Full, RUN_OUT_FOR_ONE};
@@ -160,7 +160,7 @@ impl<'a> Office<'a> {
     }
 
     fn repaid(&self, payment: Payment, cause: Cause) -> Result<Event, Refusal> {
-        let mut draft = self.draft()?;
+        let mut draft = self.state.draft(self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
         if matches!(cause, Cause::Final(_)) {
             draft.forget_pending(payment.id);
         }
@@ -227,7 +227,7 @@ impl<'a> Office<'a> {
         if kind == SlipKind::AppBarcode && lines.total() > most {
             return Err(Refusal::SlipTooLarge { most });
         }
-        let last_day = oldest.plus_days(i32::from(by.terms.slips.late_days));
+        let last_day = oldest.plus_days(i32::from(self.rules.policy.terms.slips.late_days));
         if self.now.date > last_day {
             return Err(Refusal::SlipTooLate { last_day });
         }
@@ -239,7 +239,7 @@ impl<'a> Office<'a> {
             return Ok(Step::Answer(Receipt { lsn: self.state.lsn, at: self.now.at, event }));
         }
         has_room("open payment slips", open.count(), self.state.settings.bounds.open_slips)?;
-        let grows = by.terms.lateness.next_fee_day(oldest, self.now.date);
+        let grows = next_fee_day(by.terms, oldest, self.now.date);
         let expires_at = grows.unwrap_or_else(|| self.now.date.plus_months(1)).start().plus(-1);
         // Twelve digits: what a terminal in a shop asks for.
         let number = 100_000_000_000 + random % 900_000_000_000;

@@ -159,7 +159,6 @@ pub(super) fn refund_part(
     }
     let state = turn.state;
     let order = seen.order;
-    let policy = &turn.in_force.policy;
     let now = turn.now;
     let kept = left.checked_sub(amount).ok_or(Refusal::OverRefundable { left })?;
     let bounds = &state.settings.bounds;
@@ -178,6 +177,7 @@ pub(super) fn refund_part(
     if seen.is_past {
         return Ok(Event::recalled(order));
     }
+    let bought_on = state.terms.on(terms.at.date());
     let mut refunded = Refunded {
         order: order.id.lsn,
         refund_id,
@@ -188,7 +188,7 @@ pub(super) fn refund_part(
         bought_at: terms.at,
         destination: Destination::UsageReduced,
         // Points go down to those of what is kept, as if only that had been bought.
-        points: policy.points(left) - policy.points(kept),
+        points: bought_on.points(left) - bought_on.points(kept),
         books: Box::new(books),
         paid_at,
     };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::customer::{Limits, Record};
 use super::ids::Category;
 use super::money::Yen;
-use super::terms::{Billing, RawLateness, Slips, Terms};
+use super::terms::{Billing, RawLateness, RawTerms, Slips, Terms};
 
 /// A policy, checked. `label` is the credit team's own name of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +19,8 @@ pub struct Policy {
     pub velocity: Velocity,
     pub same_basket_ms: i64,
     pub categories: Vec<CategoryRule>,
-    pub yen_per_point: u64,
-    pub np_due_days: i32,
+    /// They count from the day after: [`TermsByDay`](super::terms::TermsByDay).
     pub terms: Terms,
-    /// Months after which credit that met no bill is paid out.
-    pub payout_after_months: i8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -268,9 +265,6 @@ fn check(raw: &Raw) -> Result<(), BadPolicy> {
         ),
         (!(1..=24).contains(&raw.velocity.window_hours), "velocity.window_hours", "must be 1 to 24"),
         (raw.same_basket.window_seconds > 86_400, "same_basket.window_seconds", "must be at most 86,400"),
-        (raw.points.yen_per_point == 0, "points.yen_per_point", "must be at least 1"),
-        (!(1..=60).contains(&raw.credit.payout_after_months), "credit.payout_after_months", "must be 1 to 60"),
-        (raw.np_atobarai.due_days > 365, "np_atobarai.due_days", "must be at most 365"),
     ];
     match checks.into_iter().find(|(wrong, ..)| *wrong) {
         Some((_, key, problem)) => Err(bad(key, problem)),
@@ -306,6 +300,14 @@ impl Policy {
             limits: Limits { total, in_store: Yen::new(rung.in_store_yen) },
             conditions: rung.needs,
         };
+        let terms = RawTerms {
+            billing: raw.billing,
+            lateness: raw.lateness,
+            slips: raw.slips,
+            np_due_days: raw.np_atobarai.due_days,
+            yen_per_point: raw.points.yen_per_point,
+            payout_after_months: raw.credit.payout_after_months,
+        };
         Ok(Self {
             label: raw.label,
             customers: raw.customers,
@@ -319,10 +321,7 @@ impl Policy {
             },
             same_basket_ms: i64::from(raw.same_basket.window_seconds) * super::time::SECOND,
             categories: raw.category.into_iter().map(category).collect::<Result<_, _>>()?,
-            yen_per_point: raw.points.yen_per_point,
-            np_due_days: i32::from(raw.np_atobarai.due_days),
-            terms: Terms::new(raw.billing, raw.lateness, raw.slips).map_err(|(key, problem)| bad(key, problem))?,
-            payout_after_months: raw.credit.payout_after_months,
+            terms: Terms::new(terms).map_err(|(key, problem)| bad(key, problem))?,
         })
     }
 
@@ -339,11 +338,6 @@ impl Policy {
     /// Number of the highest rung.
     pub fn top_rung(&self) -> u8 {
         u8::try_from(self.ladder.len() - 1).unwrap_or(u8::MAX)
-    }
-
-    /// Points of one purchase, floored.
-    pub fn points(&self, amount: Yen) -> u64 {
-        amount.get() / self.yen_per_point
     }
 
     /// The rules that speak of this shop or these goods.
@@ -380,7 +374,7 @@ mod tests {
     fn t_05_points_are_floored_per_purchase() {
         let policy = Policy::parse(SHIPPED).unwrap();
         for (yen, points) in [(199, 0), (200, 1), (399, 1), (400, 2), (15_000, 75), (50_000, 250), (150, 0)] {
-            assert_eq!(policy.points(Yen::new(yen)), points, "{yen} yen");
+            assert_eq!(policy.terms.points(Yen::new(yen)), points, "{yen} yen");
         }
     }
 

@@ -1,6 +1,7 @@
 //! On what terms bills are paid: due dates, fees, lateness. From `config/policy.toml`; every number has its unit.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -118,6 +119,16 @@ impl Default for RawLateness {
     }
 }
 
+/// The terms as a policy file has them.
+pub(crate) struct RawTerms {
+    pub billing: Billing,
+    pub lateness: RawLateness,
+    pub slips: Slips,
+    pub np_due_days: u16,
+    pub yen_per_point: u64,
+    pub payout_after_months: i8,
+}
+
 /// Payment slips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -137,12 +148,66 @@ impl Default for Slips {
 pub struct Terms {
     pub billing: Billing,
     pub lateness: Lateness,
+    /// From the capture of an NP Atobarai purchase to its due date.
+    pub np_due_days: i32,
+    pub yen_per_point: u64,
+    /// Months after which credit that met no bill is owed in cash.
+    pub payout_after_months: i8,
+    /// In force at once, as limits are.
     pub slips: Slips,
 }
 
+/// The terms of each day: those of a policy count from 00:00 of the day after it was journaled, those of the first one
+/// from the beginning. What is judged late is judged by the terms of its own day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TermsByDay(Vec<(Date, Arc<Terms>)>);
+
+impl TermsByDay {
+    /// Terms that hold on all days.
+    pub fn always(terms: Terms) -> Self {
+        Self(vec![(Date::MIN, Arc::new(terms))])
+    }
+
+    /// Terms that were journaled on a day: of one day the last.
+    pub fn add(&mut self, journaled: Date, terms: Terms) {
+        let from = if self.0.is_empty() { Date::MIN } else { journaled.plus_days(1) };
+        self.0.retain(|(other, _)| *other != from);
+        self.0.push((from, Arc::new(terms)));
+    }
+
+    pub fn on(&self, day: Date) -> &Terms {
+        let at = self.0.partition_point(|(from, _)| *from <= day);
+        &self.0[at.saturating_sub(1)].1
+    }
+
+    /// The days from one to another, by the terms that hold on them: the first day, the last, and the terms.
+    pub fn spans(&self, from: Date, until: Date) -> impl Iterator<Item = (Date, Date, &Terms)> {
+        let ends = self.0.iter().skip(1).map(|(next, _)| next.plus_days(-1)).chain([Date::MAX]);
+        let all = self.0.iter().zip(ends).map(move |((first, terms), last)| (*first, last, terms.as_ref()));
+        let clipped = all.map(move |(first, last, terms)| (first.max(from), last.min(until), terms));
+        clipped.filter(|(first, last, _)| first <= last)
+    }
+
+    /// How the bill of a month is issued.
+    pub fn billing(&self, month: Month) -> &Billing {
+        &self.on(month.next().day(1)).billing
+    }
+
+    /// Whether no NP Atobarai purchase is ever charged a late fee.
+    pub fn is_np_free(&self) -> bool {
+        self.0.iter().all(|(_, terms)| terms.lateness.np_fee.is_zero())
+    }
+}
+
 impl Terms {
+    /// Points of one purchase, floored.
+    pub fn points(&self, amount: Yen) -> u64 {
+        amount.get() / self.yen_per_point
+    }
+
     /// The key and what is wrong with it, if a value can't be meant.
-    pub(crate) fn new(billing: Billing, raw: RawLateness, slips: Slips) -> Result<Self, (&'static str, &'static str)> {
+    pub(crate) fn new(raw: RawTerms) -> Result<Self, (&'static str, &'static str)> {
+        let RawTerms { billing, lateness: raw, slips, np_due_days, yen_per_point, payout_after_months } = raw;
         billing.check()?;
         let percent = Decimal::from_str(&raw.damages_percent_a_year).ok();
         let percent = percent.filter(|percent| (Decimal::ZERO..=Decimal::from(20)).contains(percent));
@@ -159,7 +224,16 @@ impl Terms {
             ceiling: raw.ceiling,
             late_bill: raw.late_bill,
         };
-        Ok(Self { billing, lateness, slips })
+        let checks = [
+            (yen_per_point == 0, "points.yen_per_point", "must be at least 1"),
+            (!(1..=60).contains(&payout_after_months), "credit.payout_after_months", "must be 1 to 60"),
+            (np_due_days > 365, "np_atobarai.due_days", "must be at most 365"),
+        ];
+        if let Some((_, key, problem)) = checks.into_iter().find(|(is_wrong, ..)| *is_wrong) {
+            return Err((key, problem));
+        }
+        let np_due_days = i32::from(np_due_days);
+        Ok(Self { billing, lateness, np_due_days, yen_per_point, payout_after_months, slips })
     }
 }
 
@@ -184,18 +258,49 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_by_its_key() {
-        let terms = |raw| Terms::new(Billing::default(), raw, Slips::default()).map_err(|(key, _)| key);
+        let raw = |billing, lateness| RawTerms {
+            billing,
+            lateness,
+            slips: Slips::default(),
+            np_due_days: 14,
+            yen_per_point: 200,
+            payout_after_months: 3,
+        };
+        let terms = |lateness| Terms::new(raw(Billing::default(), lateness)).map_err(|(key, _)| key);
         assert!(terms(RawLateness::default()).is_ok());
         let percent = |text: &str| RawLateness { damages_percent_a_year: text.to_owned(), ..RawLateness::default() };
         for wrong in ["", "-1", "20.1", "x"] {
             assert_eq!(terms(percent(wrong)), Err("lateness.damages_percent_a_year"), "{wrong:?}");
         }
         for wrong in [vec![0], vec![25, 10], vec![29], vec![10, 10]] {
-            let raw = RawLateness { fee_days: wrong, ..RawLateness::default() };
-            assert_eq!(terms(raw), Err("lateness.fee_days"));
+            let lateness = RawLateness { fee_days: wrong, ..RawLateness::default() };
+            assert_eq!(terms(lateness), Err("lateness.fee_days"));
         }
         let billing = Billing { konbini_due_day: 31, ..Billing::default() };
-        let refused = Terms::new(billing, RawLateness::default(), Slips::default());
+        let refused = Terms::new(raw(billing, RawLateness::default()));
         assert_eq!(refused.map_err(|(key, _)| key), Err("billing.konbini_due_day"));
+    }
+
+    #[test]
+    fn each_day_has_the_terms_that_were_journaled_before_it() {
+        let policy = |fee: &str| {
+            let text = include_str!("../../../config/policy.toml");
+            let text = text.replace("konbini_fee_yen = 209", &format!("konbini_fee_yen = {fee}"));
+            crate::domain::model::policy::Policy::parse(&text).unwrap().terms
+        };
+        let day = |text| Date::parse(text).unwrap();
+        let mut all = TermsByDay::default();
+        for (journaled, fee) in [("2021-06-10", "1"), ("2021-07-01", "2"), ("2021-07-01", "3"), ("2021-08-01", "4")] {
+            all.add(day(journaled), policy(fee));
+        }
+        let fee = |terms: &Terms| terms.billing.fee(PaymentMethod::Konbini).get();
+        let on = |text| fee(all.on(day(text)));
+        assert_eq!((on("2000-01-01"), on("2021-07-01"), on("2021-07-02"), on("2021-08-01")), (1, 1, 3, 3));
+        assert_eq!(on("2021-08-02"), 4);
+        let spans: Vec<_> = all
+            .spans(day("2021-07-01"), day("2021-08-03"))
+            .map(|(from, until, terms)| format!("{from} {until} {}", fee(terms)))
+            .collect();
+        assert_eq!(spans, ["2021-07-01 2021-07-01 1", "2021-07-02 2021-08-01 3", "2021-08-02 2021-08-03 4"]);
     }
 }

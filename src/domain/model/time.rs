@@ -91,6 +91,8 @@ fn put_digits(text: &mut [u8], at: usize, count: usize, number: i16) {
 pub struct Date(civil::Date);
 
 impl Date {
+    /// The first day there is.
+    pub const MIN: Self = Self(civil::Date::MIN);
     /// The last day there is.
     pub const MAX: Self = Self(civil::Date::MAX);
 

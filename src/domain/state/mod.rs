@@ -31,7 +31,8 @@ use crate::domain::model::order::{CaptureTerms, Order, OrderState, RefundMade, R
 use crate::domain::model::policy::Policy;
 use crate::domain::model::request::{OrderKey, Payer, Scanned};
 pub use crate::domain::model::settings::Settings;
-use crate::domain::model::time::{BankCalendar, Millis, Now};
+use crate::domain::model::terms::TermsByDay;
+use crate::domain::model::time::{BankCalendar, Date, Millis, Now};
 use chunks::Chunks;
 use code_book::CodeBook;
 use effect::Effect;
@@ -59,6 +60,7 @@ pub struct State {
     pub time: Millis,
     pub sandbox: bool,
     pub policy: Option<PolicyInForce>,
+    pub terms: Arc<TermsByDay>,
     pub calendar: Arc<BankCalendar>,
     pub calendar_text: Box<str>,
     pub(crate) accounts: Chunks<Account>,
@@ -85,6 +87,7 @@ impl State {
             time: Millis(i64::MIN),
             sandbox: false,
             policy: None,
+            terms: Arc::default(),
             calendar: Arc::default(),
             calendar_text: Box::from(""),
             accounts: Chunks::default(),
@@ -105,7 +108,11 @@ impl State {
 
     /// What accounts are judged by; nothing is, before there is a policy.
     pub fn rules(&self) -> Option<Rules<'_>> {
-        self.policy.as_ref().map(|in_force| Rules { policy: &in_force.policy, calendar: &self.calendar })
+        self.policy.as_ref().map(|in_force| Rules {
+            policy: &in_force.policy,
+            terms: &self.terms,
+            calendar: &self.calendar,
+        })
     }
 
     pub fn customer_ix(&self, id: &CustomerId) -> Option<CustomerIx> {
@@ -183,7 +190,7 @@ impl State {
         self.time = now.at;
         match event {
             Event::Opened { sandbox } => self.sandbox = *sandbox,
-            Event::PolicySet { version, text } => self.set_policy(*version, text, self.lsn),
+            Event::PolicySet { version, text } => self.set_policy(*version, text, self.lsn, now.date),
             Event::HolidaysSet { text } => self.set_calendar(text),
             Event::MerchantSet(merchant) => {
                 self.merchants.insert(merchant.id, merchant.as_ref().clone());
@@ -244,8 +251,9 @@ impl State {
         clippy::expect_used,
         reason = "the text was parsed before it was journaled; every version must stay readable"
     )]
-    pub fn set_policy(&mut self, version: u32, text: &str, since: Lsn) {
+    pub fn set_policy(&mut self, version: u32, text: &str, since: Lsn, journaled: Date) {
         let policy = Policy::parse(text).expect("a journaled policy no longer parses");
+        Arc::make_mut(&mut self.terms).add(journaled, policy.terms.clone());
         self.policy = Some(PolicyInForce { version, text: Box::from(text), policy: Arc::new(policy), since });
     }
 

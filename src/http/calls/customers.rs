@@ -298,11 +298,14 @@ mod tests {
     use super::*;
     use crate::domain::model::customer::Profile;
     use crate::domain::model::policy::Policy;
+    use crate::domain::model::terms::TermsByDay;
     use crate::domain::model::time::{BankCalendar, Millis};
 
     fn rules(holidays: &str) -> Rules {
+        let policy = Policy::parse(include_str!("../../../config/policy.toml")).unwrap();
         Rules {
-            policy: Arc::new(Policy::parse(include_str!("../../../config/policy.toml")).unwrap()),
+            terms: Arc::new(TermsByDay::always(policy.terms.clone())),
+            policy: Arc::new(policy),
             calendar: Arc::new(BankCalendar::parse(holidays).unwrap()),
         }
     }

@@ -9,7 +9,7 @@ use crate::domain::billing::notes::{Cause, Note, Notes, Payment, Pending, Slip, 
 use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Place, Settlement, StepReason, Transfer};
 use crate::domain::billing::sums::{Money, PaidOut, Sum};
 use crate::domain::model::customer::Record;
-use crate::domain::model::ids::OfficeId;
+use crate::domain::model::ids::{Lsn, OfficeId};
 use crate::domain::model::order::{Applied, AppliedTo};
 use crate::domain::model::payment::{BillKey, Line, Lines, SlipKind};
 use crate::domain::model::time::Millis;
@@ -19,6 +19,7 @@ use crate::domain::model::time::Millis;
 pub struct Dossier {
     pub sums: Vec<Sum>,
     pub met_at: Millis,
+    pub met_by: Lsn,
     pub paid_out: Vec<PaidOut>,
     pub notes: Notes,
 }
@@ -28,7 +29,8 @@ impl Dossier {
         let Some(debt) = debt else { return Self::default() };
         Self {
             sums: debt.sums.as_slice().to_vec(),
-            met_at: debt.met_at,
+            met_at: debt.met.0,
+            met_by: debt.met.1,
             paid_out: debt.paid_out.clone(),
             notes: debt.notes.as_deref().cloned().unwrap_or_default(),
         }
@@ -107,7 +109,7 @@ records! {
     Pending { id, amount, paid_at, expires_at }
     Slip { number, amount, expires_at, kind }
     Notes { pending, blocks, slips }
-    Dossier { sums, met_at, paid_out, notes }
+    Dossier { sums, met_at, met_by, paid_out, notes }
     Transfer { money, from, to, amount }
     Counted { bill, on_time, lost }
     LadderStep { from, to, why, policy }
@@ -166,7 +168,6 @@ choices! {
 /// A settlement with one of everything, for the golden bytes.
 #[cfg(test)]
 pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settlement {
-    use crate::domain::model::ids::Lsn;
     let old = super::old_books::example(customer);
     let (at, bill) = (Millis(1_795_423_500_000), BillKey::Np(Lsn(5)));
     let money = Money { fact: Lsn(6), day: Millis(1_795_423_400_000), on_old_slip: true };

@@ -347,12 +347,12 @@ pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
         let cells = Cells(row.ok_or_else(|| LedgerError::Corrupt("customers are missing".to_owned()))?);
         let ix = cells.customer(0)?;
         let mut account = account(&cells)?;
-        let Dossier { sums, met_at, paid_out, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
+        let Dossier { sums, met_at, met_by, paid_out, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
         let debt = Debt {
             holds: holds.of(ix)?.into(),
             bills: with_changes(stories.of(ix)?, changes.of(ix)?)?.into(),
             sums: sums.into_iter().collect(),
-            met_at,
+            met: (met_at, met_by),
             paid_out,
             notes: (notes != Notes::default()).then(|| Box::new(notes)),
         };

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::codes::{Codes, code_facts, oldest_code};
 use super::parallel::Readers;
 use super::read::{Cells, DECIDED_FROM, all, first, first_since, orders_where, receipt_of, remembered};
-use crate::domain::model::ids::{CustomerIx, Lsn, MerchantId};
+use crate::domain::model::ids::{CustomerIx, MerchantId};
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::Order;
@@ -59,13 +59,13 @@ fn load_receipts(db: &Connection, state: &mut State) -> Result<(), LedgerError> 
 
 /// The texts are read with care first: taking them in stops the process if they no longer parse.
 fn load_rules(db: &Connection, state: &mut State) -> Result<(), LedgerError> {
-    let policy: Option<(u32, String, i64)> = db
-        .prepare_cached("SELECT version, text, lsn FROM policy ORDER BY lsn DESC LIMIT 1")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
-    if let Some((version, text, since)) = policy {
+    let policies = "SELECT version, text, lsn, set_at FROM policy ORDER BY lsn";
+    let read = |cells: &Cells<'_>| {
+        Ok((cells.num(0)?, cells.text(1, |text| Some(text.to_owned()))?, cells.lsn(2)?, cells.millis(3)?))
+    };
+    for (version, text, since, at) in all(db, policies, [], read)? {
         Policy::parse(&text).map_err(|error| LedgerError::Corrupt(format!("the policy: {error}")))?;
-        state.set_policy(version, &text, Lsn(since.cast_unsigned()));
+        state.set_policy(version, &text, since, at.date());
     }
     let holidays: Option<String> = db
         .prepare_cached("SELECT text FROM holiday_file ORDER BY lsn DESC LIMIT 1")?

@@ -85,6 +85,24 @@ impl SqliteLedger {
         Ok(Self { db, path: path.to_owned(), accounts: Accounts::default() })
     }
 
+    /// Puts the files of a ledger aside, under the name of its schema, so that a new one can be made in their place.
+    pub fn set_aside(file: &Path, schema: i64) -> Result<PathBuf, LedgerError> {
+        let named = |file: &Path, end: &str| {
+            let mut name = file.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        let aside = named(file, &format!(".schema-{schema}"));
+        // The file itself last: as long as it is there, this can be done again.
+        for end in ["-wal", "-shm", ""] {
+            let from = named(file, end);
+            if from.exists() {
+                std::fs::rename(from, named(&aside, end)).map_err(|error| LedgerError::Io(error.to_string()))?;
+            }
+        }
+        Ok(aside)
+    }
+
     #[cfg(test)]
     pub(crate) fn connection(&self) -> &Connection {
         &self.db

@@ -156,7 +156,8 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn policy(&mut self, at: At, version: u32, text: &str) -> Result<(), LedgerError> {
-        self.run("INSERT INTO policy VALUES (?1, ?2, ?3)", params![bits(at.lsn.0), version, text]).map(drop)
+        self.run("INSERT INTO policy VALUES (?1, ?2, ?3, ?4)", params![bits(at.lsn.0), version, text, at.now.at.0])
+            .map(drop)
     }
 
     fn holidays(&mut self, at: At, text: &str) -> Result<(), LedgerError> {

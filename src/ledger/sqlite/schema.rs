@@ -61,8 +61,11 @@ pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerErro
     tx.execute_batch(APPLIED)?;
     let applied = check(&tx)?;
     tx.commit()?;
-    if (1..POSTED_ANEW).contains(&applied) && super::position(db)? > Lsn::ZERO {
-        return Err(LedgerError::OlderSchema { found: applied, oldest: POSTED_ANEW });
+    if (1..POSTED_ANEW).contains(&applied) {
+        let posted = super::position(db)?;
+        if posted > Lsn::ZERO {
+            return Err(LedgerError::OlderSchema { found: applied, oldest: POSTED_ANEW, posted });
+        }
     }
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > applied) {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;

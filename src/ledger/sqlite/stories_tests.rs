@@ -4,7 +4,7 @@ use super::SqliteLedger;
 use crate::domain::commands::history::{History, assert_alike};
 use crate::domain::commands::request::Request;
 use crate::domain::commands::{Ruling, dispatch};
-use crate::domain::model::ids::{CustomerIx, OfficeId};
+use crate::domain::model::ids::{CustomerIx, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::request::Instruction;
 use crate::domain::model::time::{Millis, Now};
@@ -65,5 +65,13 @@ fn an_older_ledger_that_holds_records_is_to_be_posted_anew() {
     ledger.post(&postings(&History::new(107, 300))).unwrap();
     older(ledger);
     let refused = SqliteLedger::open(&path, Millis(0)).err();
-    assert!(matches!(refused, Some(LedgerError::OlderSchema { found: 11, oldest: 12 })), "{refused:?}");
+    let posted = Lsn(300);
+    assert!(
+        matches!(refused, Some(LedgerError::OlderSchema { found: 11, oldest: 12, posted: at }) if at >= posted),
+        "{refused:?}"
+    );
+    let aside = SqliteLedger::set_aside(&path, 11).unwrap();
+    assert!(aside.exists() && !path.exists());
+    let mut new = SqliteLedger::open(&path, Millis(0)).unwrap();
+    assert_eq!(new.position().unwrap(), Lsn::ZERO);
 }

@@ -12,6 +12,9 @@ CREATE TABLE story_change (
   PRIMARY KEY (customer, kind, number, place)
 ) STRICT, WITHOUT ROWID;
 
+-- When it was journaled: its terms count from the day after.
+ALTER TABLE policy ADD COLUMN set_at INTEGER NOT NULL DEFAULT 0;
+
 -- Owed to the customer in cash.
 ALTER TABLE account ADD COLUMN payout_due INTEGER NOT NULL DEFAULT 0 CHECK (payout_due >= 0);
 
