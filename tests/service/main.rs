@@ -24,5 +24,6 @@ mod money;
 mod pictures;
 mod races;
 mod server;
+mod statements;
 mod stop;
 mod tls;

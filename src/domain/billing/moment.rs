@@ -158,5 +158,7 @@ fn judged<'b>(bill: &'b Bill, shadow: Option<&'b Account>) -> Cow<'b, Bill> {
 
 /// What is charged on a bill, its late fees as they are judged.
 fn charged(bill: &Bill, judged: &Bill, by: &BillRules<'_>, now: &Now) -> Lines {
-    Lines { late_fees: judged.late_fee_sum(by, now), ..bill.lines_but_late_fees(by, now) }
+    let judged = (!std::ptr::eq(bill, judged)).then_some(judged);
+    let late_fees = bill.late_fees_if(judged, by, now).iter().map(|late| late.amount).sum();
+    Lines { late_fees, ..bill.lines_but_late_fees(by, now) }
 }
