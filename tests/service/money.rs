@@ -23,7 +23,7 @@ pub struct House {
 
 impl House {
     /// The sandbox's own policy with these texts of it replaced, born at `start`.
-    fn with(start: &str, changes: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
+    pub fn with(start: &str, changes: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut policy = POLICY.to_owned();
         for (from, to) in changes {

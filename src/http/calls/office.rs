@@ -85,13 +85,40 @@ struct Applied {
     lines: Lines,
 }
 
-/// How much of this fact's own money came to rest at a place.
-fn came_to(books: &Settlement, place: Place) -> Yen {
-    books.own().filter(|transfer| transfer.to == place).map(|transfer| transfer.amount).sum()
+/// What a payment did, and what moved beside it.
+struct Effects {
+    own: Vec<Transfer>,
+    beside: Vec<Transfer>,
+}
+
+impl Effects {
+    /// A payout stays as it was made. Where it comes to be of this money, the money that it was of before is free in its
+    /// place: as if that had been this money.
+    fn of(books: &Settlement) -> Self {
+        let is_payout = |place: Place| matches!(place, Place::PaidOut { .. });
+        let (in_payouts, mut own): (Vec<Transfer>, _) = books.own().partition(|transfer| is_payout(transfer.to));
+        let mut left: Yen = in_payouts.iter().map(|transfer| transfer.amount).sum();
+        let mut beside = Vec::new();
+        for transfer in books.transfers.iter().filter(|transfer| transfer.money.is_known() && !transfer.money.is_own()) {
+            let is_out = is_payout(transfer.from) && !is_payout(transfer.to);
+            let part = if is_out { transfer.amount.min(left) } else { Yen::ZERO };
+            left -= part;
+            own.push(Transfer { from: Place::Received, amount: part, ..*transfer });
+            beside.push(Transfer { amount: transfer.amount - part, ..*transfer });
+        }
+        own.retain(|transfer| !transfer.amount.is_zero());
+        beside.retain(|transfer| !transfer.amount.is_zero());
+        Self { own, beside }
+    }
+
+    /// How much of the payment came to rest at a place.
+    fn came_to(&self, place: Place) -> Yen {
+        self.own.iter().filter(|transfer| transfer.to == place).map(|transfer| transfer.amount).sum()
+    }
 }
 
 /// Where some money came to rest, bill by bill.
-fn applied<'a>(transfers: impl Iterator<Item = &'a Transfer>, names: &BillNames) -> Result<Vec<Applied>, Problem> {
+fn applied(transfers: &[Transfer], names: &BillNames) -> Result<Vec<Applied>, Problem> {
     let mut bills: Vec<(BillKey, Lines, Lines)> = Vec::new();
     for transfer in transfers {
         for (place, is_in) in [(transfer.from, false), (transfer.to, true)] {
@@ -121,10 +148,10 @@ struct Moved {
     amount: Yen,
 }
 
-fn also_moved(books: &Settlement, names: &BillNames) -> Result<Vec<Moved>, Problem> {
+fn also_moved(beside: &[Transfer], names: &BillNames) -> Result<Vec<Moved>, Problem> {
     let name = |place: Place| names.end(place.into()).ok_or_else(Problem::internal);
     let mut moved: Vec<Moved> = Vec::new();
-    for transfer in books.transfers.iter().filter(|transfer| transfer.money.is_known() && !transfer.money.is_own()) {
+    for transfer in beside {
         let (from, to, amount) = (name(transfer.from)?, name(transfer.to)?, transfer.amount);
         match moved.iter_mut().find(|known| known.from == from && known.to == to) {
             Some(known) => known.amount += amount,
@@ -178,14 +205,15 @@ async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, 
         return Err(Problem::internal());
     };
     let names = bill_names(&asked.edge, books.bills()).await?;
+    let effects = Effects::of(books);
     Ok(RepaymentShown {
         repayment_id: payment.id,
         amount: payment.amount,
         paid_at: payment.paid_at,
-        applied: applied(books.own(), &names)?,
-        credit: came_to(books, Place::Credit),
-        payout_due: came_to(books, Place::PayoutDue),
-        also_moved: also_moved(books, &names)?,
+        applied: applied(&effects.own, &names)?,
+        credit: effects.came_to(Place::Credit),
+        payout_due: effects.came_to(Place::PayoutDue),
+        also_moved: also_moved(&effects.beside, &names)?,
         spendable: booked.spendable(asked)?,
         replayed: booked.replayed,
     })
