@@ -15,7 +15,7 @@ const ELSEWHERE: (&str, &str) = ("TZ", "America/Los_Angeles");
 
 /// A sandbox in 2021 whose clock stands still.
 pub struct House {
-    server: Server,
+    pub server: Server,
     pub client: Client,
     orders: u32,
     _folder: TempDir,

@@ -99,7 +99,8 @@ impl Effects {
         let (in_payouts, mut own): (Vec<Transfer>, _) = books.own().partition(|transfer| is_payout(transfer.to));
         let mut left: Yen = in_payouts.iter().map(|transfer| transfer.amount).sum();
         let mut beside = Vec::new();
-        for transfer in books.transfers.iter().filter(|transfer| transfer.money.is_known() && !transfer.money.is_own()) {
+        for transfer in books.transfers.iter().filter(|transfer| transfer.money.is_known() && !transfer.money.is_own())
+        {
             let is_out = is_payout(transfer.from) && !is_payout(transfer.to);
             let part = if is_out { transfer.amount.min(left) } else { Yen::ZERO };
             left -= part;

@@ -277,7 +277,8 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
             seen.of_month(month).map(|summary| (BillKey::Month(month), summary, seen.invoices_of(month)))
         }
         BillName::Np(id) => {
-            let order = seen.captured().find(|order| order.id == id && order.channel == Channel::NpAtobarai);
+            // Also of one that was cancelled: money may have come from elsewhere and gone on.
+            let order = past.orders.iter().find(|order| order.id == id && order.channel == Channel::NpAtobarai);
             order.and_then(|order| Some((bill_of(order), seen.of_invoice(order)?, Vec::new())))
         }
     };
