@@ -183,7 +183,7 @@ impl Bill {
     }
 
     pub fn unpaid(&self) -> Yen {
-        self.net().minus_or_zero(self.paid().principal)
+        self.net().minus_or_zero(self.changes.paid_of(Line::Principal))
     }
 
     /// Unpaid principal of one channel: payments settle purchase by purchase, oldest first.
@@ -232,13 +232,13 @@ impl Bill {
 
     /// Whether something of it is still to be paid, as far as it is charged.
     pub fn is_open(&self) -> bool {
-        if !self.unpaid().is_zero() {
-            return true;
-        }
-        let late_fees = self.late_fees.iter().map(|late| late.amount).sum();
-        let bill_fee = self.fee.filter(|_| !self.is_fee_waived).unwrap_or_default();
-        let charged = Lines { principal: Yen::ZERO, bill_fee, late_fees, damages: self.damages_posted() };
-        charged.minus_or_zero(&self.paid()) != Lines::default()
+        // A thousand bills may be asked, several times a call: line by line, what costs least first.
+        let paid = |line| self.changes.paid_of(line);
+        self.net() > paid(Line::Principal)
+            || self.fee.is_some_and(|fee| !self.is_fee_waived && fee > paid(Line::BillFee))
+            || !self.damages.is_empty() && self.damages_posted() > paid(Line::Damages)
+            || !self.late_fees.is_empty()
+                && self.late_fees.iter().map(|late| late.amount).sum::<Yen>() > paid(Line::LateFees)
     }
 
     /// Paid before it could be late: nothing can be owed on it.

@@ -131,6 +131,10 @@ impl Changes {
         paid
     }
 
+    pub fn paid_of(&self, line: Line) -> Yen {
+        self.put_on.get(line) - self.freed.get(line)
+    }
+
     pub fn refunded(&self) -> Yen {
         self.refunded
     }

@@ -1,17 +1,16 @@
 //! The difference between the books before and after, as a fact records it: what is charged and taken back, and which
 //! money goes from where to where. Nothing is recorded of what stays as it was.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::account::Account;
 use super::bill::{Bill, Change, ChangeKind, Posted};
+use super::lateness::BillRules;
 use super::settlement::{Charge, Place, Transfer};
 use super::sums::Money;
-use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::BillKey;
-use crate::domain::model::time::Date;
+use crate::domain::model::time::{Date, Millis};
 
 /// The bills that are not the same any more, with what they were.
 fn changed<'a>(before: &'a Account, after: &'a Account) -> impl Iterator<Item = (Option<&'a Bill>, &'a Arc<Bill>)> {
@@ -75,36 +74,34 @@ fn damages(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
     }
 }
 
-/// How much more and how much less of one money is at each place.
-struct Moves {
+/// How much more and how much less of one money is at a place.
+#[derive(Clone, Copy)]
+struct Move {
     money: Money,
-    places: BTreeMap<Place, (Yen, Yen)>,
+    place: Place,
+    /// When the bill there is due; last of all what is no bill.
+    due: Date,
+    more: Yen,
+    less: Yen,
 }
 
-impl Moves {
-    /// Where more lies than before (or from where less came), and where less; bills by their due date, then the rest.
-    fn sides(self, due: &impl Fn(BillKey) -> Date) -> [Vec<(Place, Yen)>; 2] {
-        let mut places: Vec<_> = self.places.into_iter().collect();
-        places.sort_by_key(|(place, _)| (place.bill().map_or(Date::MAX, due), place.bill().is_none()));
-        let side = |more: fn(&(Yen, Yen)) -> Yen| {
-            let amounts = places.iter().map(|(place, both)| (*place, more(both)));
-            amounts.filter(|(_, amount)| !amount.is_zero()).collect()
-        };
-        [side(|(more, less)| more.minus_or_zero(*less)), side(|(more, less)| less.minus_or_zero(*more))]
-    }
+/// What is of one money: where more lies than before (or from where less came), and where less; bills by their due date,
+/// then the rest.
+fn sides(moves: &[Move]) -> [Vec<(Place, Yen)>; 2] {
+    let side = |amount: fn(&Move) -> Yen| {
+        let amounts = moves.iter().map(|of| (of.place, amount(of)));
+        amounts.filter(|(_, amount)| !amount.is_zero()).collect()
+    };
+    [side(|of| of.more.minus_or_zero(of.less)), side(|of| of.less.minus_or_zero(of.more))]
 }
 
 /// Which money went where, the oldest first. What came in with this fact is from `origin`.
-pub(super) fn transfers(
-    before: &Account,
-    after: &Account,
-    origin: Place,
-    due: impl Fn(BillKey) -> Date,
-) -> Vec<Transfer> {
+pub(super) fn transfers(before: &Account, after: &Account, origin: Place, by: &BillRules<'_>) -> Vec<Transfer> {
     let mut transfers = Vec::new();
-    for moves in moves(before, after) {
-        let money = moves.money;
-        let [into, mut out_of] = moves.sides(&due);
+    let all = moves(before, after, by);
+    for moves in all.chunk_by(|a, b| a.money.fact == b.money.fact) {
+        let Some(Move { money, .. }) = moves.first().copied() else { continue };
+        let [into, mut out_of] = sides(moves);
         let sum = |list: &[(Place, Yen)]| list.iter().map(|(_, amount)| *amount).sum::<Yen>();
         let came = sum(&into).minus_or_zero(sum(&out_of));
         if !came.is_zero() {
@@ -129,28 +126,38 @@ pub(super) fn transfers(
 }
 
 /// What is not where it was, the oldest money first.
-fn moves(before: &Account, after: &Account) -> Vec<Moves> {
-    let mut all: BTreeMap<Lsn, Moves> = BTreeMap::new();
-    let mut add = |money: Money, place: Place, amount: Yen, is_more: bool| {
-        let moves = all.entry(money.fact).or_insert_with(|| Moves { money, places: BTreeMap::new() });
-        let (more, less) = moves.places.entry(place).or_default();
-        *(if is_more { more } else { less }) += amount;
+fn moves(before: &Account, after: &Account, by: &BillRules<'_>) -> Vec<Move> {
+    let mut all: Vec<Move> = Vec::new();
+    let mut add = |money: Money, (place, due): (Place, Date), amount: Yen, is_more: bool| {
+        let (more, less) = if is_more { (amount, Yen::ZERO) } else { (Yen::ZERO, amount) };
+        all.push(Move { money, place, due, more, less });
     };
     for (old, bill) in changed(before, after) {
         let (was, is) = differing(old.map_or(&[], |old| old.changes.as_slice()), bill.changes.as_slice());
+        let due = bill.due(by);
         for (changes, is_now) in [(was, false), (is, true)] {
             on_bill(bill.key, changes, |money, place, amount| {
                 // What became free on a bill came from there.
                 let is_source = matches!(place, Place::Freed { .. });
-                add(money, place, amount, is_now != is_source);
+                add(money, (place, due), amount, is_now != is_source);
             });
         }
     }
     for (account, is_now) in [(before, false), (after, true)] {
-        beside_bills(account, |money, place, amount| add(money, place, amount, is_now));
+        beside_bills(account, |money, place, amount| add(money, (place, Date::MAX), amount, is_now));
     }
-    let mut all: Vec<Moves> = all.into_values().collect();
-    all.sort_by_key(|moves| moves.money.age());
+    // Unknown money is one sum, whatever day its parts say.
+    let age = |money: Money| if money.is_known() { money.age() } else { Money::unknown(Millis::default()).age() };
+    all.sort_unstable_by_key(|of| (age(of.money), of.due, of.place));
+    all.dedup_by(|next, first| {
+        let is_same = next.money.fact == first.money.fact && next.place == first.place;
+        if is_same {
+            first.more += next.more;
+            first.less += next.less;
+        }
+        is_same
+    });
+    all.retain(|of| of.more != of.less);
     all
 }
 

@@ -154,12 +154,11 @@ impl<'a> Draft<'a> {
     pub fn finish(mut self) -> (Settlement, Account) {
         self.take_notice();
         let by = self.by();
-        let due = |key| self.account.listed_bill(key).map_or(Date::MAX, |bill| bill.due(&by));
         let record = self.account.record;
         let books = Settlement {
             customer: self.customer,
             charges: difference::charges(&self.before, &self.account),
-            transfers: difference::transfers(&self.before, &self.account, self.origin, due),
+            transfers: difference::transfers(&self.before, &self.account, self.origin, &by),
             counted: self.counted,
             steps: self.steps,
             record: (record != self.before.record).then_some(record),

@@ -77,6 +77,12 @@ pub struct News {
     pub paid_out: Yen,
 }
 
+impl News {
+    fn is_nothing(&self) -> bool {
+        self.came.is_empty() && self.since.is_none() && self.posted.is_none() && self.paid_out.is_zero()
+    }
+}
+
 /// Books in the working.
 pub struct Fold<'a> {
     pub account: Account,
@@ -84,8 +90,8 @@ pub struct Fold<'a> {
     rules: Rules<'a>,
     /// The account as if provisional news of payments had come: a late fee stands only if it does there too.
     as_if: Option<&'a Account>,
-    /// The bills that money may meet until now, the oldest due date first.
-    order: Vec<(Date, BillKey)>,
+    /// The bills that money may meet until now, the oldest due date first, and where each is in the list: none is added.
+    order: Vec<(Date, BillKey, usize)>,
     /// So many of `order` owe nothing that money could still be put on.
     covered: usize,
     /// The sums as they were, for what of them was owed in cash.
@@ -105,6 +111,9 @@ impl<'a> Fold<'a> {
     /// Works the books out; says from when they were worked out anew.
     pub fn run(&mut self, news: &News) -> Millis {
         let wanted = self.since(news);
+        if wanted == self.now.at && news.is_nothing() {
+            return wanted;
+        }
         let from = self.within_bound(wanted);
         let mut moments = self.roll_back(from);
         let came = news.came.iter().map(|(money, amount)| (money.day.max(from), What::Came(*money, *amount)));
@@ -179,13 +188,13 @@ impl<'a> Fold<'a> {
     /// The bills on which late fees are due or were posted, with those that are due.
     fn late_bills(&self) -> Vec<(BillKey, Vec<LateFee>)> {
         let by = self.by();
-        let bills = self.account.bills_in_question(self.now.date, &by).filter(|bill| bill.is_issued());
-        bills
-            .map(|bill| (bill.key, self.late_fees(&bill, self.now)))
-            .filter(|(key, due)| {
-                !due.is_empty() || self.account.listed_bill(*key).is_some_and(|bill| !bill.late_fees.is_empty())
-            })
-            .collect()
+        let is_late = |bill: &&Arc<Bill>| bill.is_issued() && bill.due.is_some_and(|due| due < self.now.date);
+        let is_np_free = by.terms.is_np_free();
+        let may_cost = |bill: &&Arc<Bill>| !is_np_free || bill.key.month().is_some() || !bill.late_fees.is_empty();
+        let bills = self.account.listed_bills().iter().filter(is_late).filter(may_cost);
+        let with_fees = bills.map(|bill| (bill, self.late_fees(bill, self.now)));
+        let of_some = with_fees.filter(|(bill, due)| !due.is_empty() || !bill.late_fees.is_empty());
+        of_some.map(|(bill, due)| (bill.key, due)).collect()
     }
 
     /// The late fees of a bill; while there is provisional news of a payment, those that it does not stop.
@@ -271,14 +280,15 @@ impl<'a> Fold<'a> {
     /// still to be posted. Of any other nothing is ever owed from then on.
     fn put_in_order(&mut self, moments: &[Moment]) {
         let by = self.by();
-        let open = self.account.listed_bills().iter().filter(|bill| bill.is_issued() && bill.is_open());
-        let mut keys: Vec<BillKey> = open.map(|bill| bill.key).collect();
-        keys.extend(moments.iter().filter_map(|moment| match moment.what {
-            What::Issued(key, _) | What::Damages(key, _) | What::Refunded(key, _) => Some(key),
+        let bills = self.account.listed_bills();
+        let open = bills.iter().enumerate().filter(|(_, bill)| bill.is_issued() && bill.is_open());
+        let mut places: Vec<usize> = open.map(|(at, _)| at).collect();
+        places.extend(moments.iter().filter_map(|moment| match moment.what {
+            What::Issued(key, _) | What::Damages(key, _) | What::Refunded(key, _) => self.account.place(key).ok(),
             What::Came(..) | What::PaidOut(..) => None,
         }));
-        let due = |key: BillKey| self.account.listed_bill(key).map(|bill| (bill.due(&by), key));
-        self.order = keys.into_iter().filter_map(due).collect();
+        let ordered = |at: usize| bills.get(at).map(|bill| (bill.due(&by), bill.key, at));
+        self.order = places.into_iter().filter_map(ordered).collect();
         self.order.sort_unstable();
         self.order.dedup();
     }
@@ -346,8 +356,9 @@ impl<'a> Fold<'a> {
     /// What is free meets a bill, the oldest money first.
     fn meet(&mut self, key: BillKey, then: &Then) {
         let sums: Vec<Sum> = self.account.sums().to_vec();
+        let Ok(bill) = self.account.place(key) else { return };
         for Sum { money, amount, .. } in sums {
-            let left = self.put_on(key, (money, amount), Line::FEES_FIRST, then);
+            let left = self.put_on(bill, (money, amount), Line::FEES_FIRST, then);
             self.account.debt_mut().sums.take(money, amount - left, Yen::ZERO);
             if !left.is_zero() {
                 return;
@@ -361,12 +372,12 @@ impl<'a> Fold<'a> {
         let lines = if money.on_old_slip { Line::PRINCIPAL_FIRST } else { Line::FEES_FIRST };
         let mut left = amount;
         for place in self.covered..self.order.len() {
-            let Some((_, key)) = self.order.get(place).copied().filter(|_| !left.is_zero()) else { break };
+            let Some((_, _, bill)) = self.order.get(place).copied().filter(|_| !left.is_zero()) else { break };
             let stands = |bill: &Bill| bill.is_issued() && (bill.issued_at, bill.issued_by) <= (then.now.at, then.upto);
-            if !self.account.listed_bill(key).is_some_and(stands) {
+            if !self.account.listed_bills().get(bill).is_some_and(|bill| stands(bill)) {
                 continue;
             }
-            left = self.put_on(key, (money, left), lines, then);
+            left = self.put_on(bill, (money, left), lines, then);
             // With money left, it has taken all that it takes: its principal is paid, so no later fee day adds to it.
             if place == self.covered && !left.is_zero() {
                 self.covered += 1;
@@ -378,8 +389,8 @@ impl<'a> Fold<'a> {
     }
 
     /// Puts money on one bill, as far as it goes; what is left is given back. What is owed is judged as of then.
-    fn put_on(&mut self, key: BillKey, (money, amount): (Money, Yen), order: [Line; 4], then: &Then) -> Yen {
-        let Some(owed) = self.owed(key, then) else { return amount };
+    fn put_on(&mut self, bill: usize, (money, amount): (Money, Yen), order: [Line; 4], then: &Then) -> Yen {
+        let Some(owed) = self.owed(bill, then) else { return amount };
         let mut left = amount;
         let mut lines = Lines::default();
         for line in order {
@@ -389,15 +400,17 @@ impl<'a> Fold<'a> {
         }
         if lines != Lines::default() {
             let change = Change { at: then.now.at, kind: ChangeKind::Paid, money, lines };
-            self.account.bill_mut(key).changes.add(change);
+            if let Some(bill) = self.account.debt.as_mut().and_then(|debt| debt.bills.get_mut(bill)) {
+                Arc::make_mut(bill).changes.add(change);
+            }
         }
         left
     }
 
     /// What is owed on a bill at a moment; none of one that was paid before it was late.
-    fn owed(&self, key: BillKey, then: &Then) -> Option<Lines> {
+    fn owed(&self, bill: usize, then: &Then) -> Option<Lines> {
         let by = self.by();
-        let bill = self.account.listed_bill(key)?;
+        let bill = self.account.listed_bills().get(bill)?;
         let paid = bill.paid();
         let charged = bill.charged_until(&by, &then.now, then.upto);
         let owed = charged.minus_or_zero(&paid);

@@ -52,9 +52,7 @@ impl Account {
     /// Where money lies by `now` because of time alone, and where it was: what no record says yet.
     pub fn moved_by(&self, now: &Now, rules: Rules<'_>) -> Vec<Transfer> {
         let present = self.as_of(now, rules);
-        let by = present.bill_rules(rules);
-        let due = |key| present.listed_bill(key).map_or(Date::MAX, |bill| bill.due(&by));
-        difference::transfers(self, &present, Place::Received, due)
+        difference::transfers(self, &present, Place::Received, &present.bill_rules(rules))
     }
 
     fn owes_a_closed_month(&self, now: &Now) -> bool {
@@ -120,6 +118,12 @@ impl Account {
         let mut order: Vec<_> = kept.map(|bill| (bill.due(&by), bill.key)).collect();
         order.sort_unstable();
         order.into_iter().filter_map(|(_, key)| Some(at(present.bill(key)?.into_owned()))).collect()
+    }
+
+    /// Damages that have accrued on a bill by now; while there is provisional news of a payment, as if it had come.
+    pub fn accrued_on(&self, bill: &Bill, now: &Now, rules: Rules<'_>) -> Yen {
+        let shadow = self.shadow(now, rules);
+        judged(bill, shadow.as_ref()).damages_accrued(&self.bill_rules(rules), now)
     }
 
     /// What is owed on all issued bills at `now`, and the oldest due date of them; none where nothing is owed.

@@ -197,9 +197,10 @@ impl<'a> Office<'a> {
 
     fn damages(&self, id: OfficeId, bill: BillKey, amount: Yen) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
-        let bills = draft.account.bills_at(self.now, self.rules);
-        let at = bills.iter().find(|at| at.bill.key == bill && at.bill.is_issued()).ok_or(Refusal::BillUnknown)?;
-        let left = at.accrued.minus_or_zero(at.bill.damages_posted());
+        let known = draft.account.bill(bill).filter(|known| known.is_issued()).ok_or(Refusal::BillUnknown)?;
+        let accrued = draft.account.accrued_on(&known, self.now, self.rules);
+        let left = accrued.minus_or_zero(known.damages_posted());
+        drop(known);
         if amount > left {
             return Err(Refusal::OverDamages { left });
         }
