@@ -137,9 +137,12 @@ impl Owner {
                 return self.calendar.stopped_at(ix);
             }
             bills += self.state.account(ix).map_or(0, |account| account.bill_keys().count());
-            if let Some(event) = calendar(&self.state, ix, &self.now) {
-                self.record_own(&event, group);
-                facts += 1;
+            match calendar(&self.state, ix, &self.now) {
+                Some(event) => {
+                    self.record_own(&event, group);
+                    facts += 1;
+                }
+                None => self.state.let_go(ix, self.now.date),
             }
         }
     }

@@ -248,7 +248,7 @@ impl Product {
         let is_slip = matches!(instruction, Instruction::IssueSlip { .. });
         match self.ask(Request::Instruct { customer: customer(who), instruction, ledger: Some(Known::nothing()) }, now)
         {
-            Reply::Booked { receipt, replayed, .. } if is_slip || !replayed => Ok(*receipt.event),
+            Reply::Booked { receipt, replayed, .. } if is_slip || !replayed => Ok(receipt.event.as_ref().clone()),
             Reply::Refused(refusal) => Err(refusal),
             other => panic!("{other:?}"),
         }

@@ -97,8 +97,8 @@ fn sides(moves: &[Move]) -> [Vec<(Place, Yen)>; 2] {
 
 /// Which money went where, the oldest first. What came in with this fact is from `origin`.
 pub(super) fn transfers(before: &Account, after: &Account, origin: Place, by: &BillRules<'_>) -> Vec<Transfer> {
-    let mut transfers = Vec::new();
     let all = moves(before, after, by);
+    let mut transfers = Vec::with_capacity(all.len());
     for moves in all.chunk_by(|a, b| a.money.fact == b.money.fact) {
         let Some(Move { money, .. }) = moves.first().copied() else { continue };
         let [into, mut out_of] = sides(moves);
@@ -127,7 +127,7 @@ pub(super) fn transfers(before: &Account, after: &Account, origin: Place, by: &B
 
 /// What is not where it was, the oldest money first.
 fn moves(before: &Account, after: &Account, by: &BillRules<'_>) -> Vec<Move> {
-    let mut all: Vec<Move> = Vec::new();
+    let mut all: Vec<Move> = Vec::with_capacity(2 * changed(before, after).count());
     let mut add = |money: Money, (place, due): (Place, Date), amount: Yen, is_more: bool| {
         let (more, less) = if is_more { (amount, Yen::ZERO) } else { (Yen::ZERO, amount) };
         all.push(Move { money, place, due, more, less });

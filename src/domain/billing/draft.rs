@@ -55,7 +55,7 @@ impl<'a> Draft<'a> {
     }
 
     fn fold(&mut self, news: News) {
-        let as_if = self.account.as_if_paid(&news, self.now, self.rules);
+        let as_if = self.account.fees_as_if_paid(&news, self.now, self.rules);
         let account = std::mem::replace(&mut self.account, Account::new(self.before.id, self.before.profile.clone()));
         let mut fold = Fold::new(account, self.now, self.rules, as_if.as_ref());
         self.value_at = fold.run(&news);

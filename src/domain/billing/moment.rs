@@ -43,7 +43,7 @@ impl Account {
         if (self.sums().is_empty() || !owes()) && !self.listed_bills().iter().any(is_paid_otherwise) {
             return Cow::Borrowed(self);
         }
-        let as_if = self.as_if_paid(&News::default(), now, rules);
+        let as_if = self.fees_as_if_paid(&News::default(), now, rules);
         let mut fold = Fold::new(self.clone(), now, rules, as_if.as_ref());
         fold.run(&News::default());
         Cow::Owned(fold.account)
@@ -82,6 +82,19 @@ impl Account {
         let mut fold = Fold::new(self.clone(), now, rules, None);
         fold.run(&News { came, ..news.clone() });
         Some(fold.account)
+    }
+
+    /// The same, by which late fees are judged; none where none can be due.
+    pub(crate) fn fees_as_if_paid(&self, news: &News, now: &Now, rules: Rules<'_>) -> Option<Self> {
+        let by = self.bill_rules(rules);
+        let is_free = by.terms.is_np_free();
+        let may_cost = |bill: &Bill| bill.key.month().is_some() || !is_free || !bill.late_fees.is_empty();
+        let is_late = |bill: &Bill| may_cost(bill) && bill.due(&by) < now.date;
+        if !self.pending().is_empty() && self.bills().any(|bill| is_late(&bill)) {
+            self.as_if_paid(news, now, rules)
+        } else {
+            None
+        }
     }
 
     /// So much credit is not paid out: usage that is not billed yet, and open holds.

@@ -215,6 +215,8 @@ fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::commands::office::judge;
     use crate::domain::commands::refusal::Step;
@@ -291,7 +293,7 @@ mod tests {
                     let lsn = self.state.lsn;
                     let at = self.now.at;
                     self.ledger.as_of = lsn;
-                    self.ledger.receipts.push(Receipt { lsn, at, event: Box::new(event) });
+                    self.ledger.receipts.push(Receipt { lsn, at, event: Arc::new(event) });
                     Ok("posted")
                 }
             }

@@ -1,5 +1,7 @@
 //! What the back office tells us of a customer's money, and what it comes to.
 
+use std::sync::Arc;
+
 use super::Ruling;
 use super::claims::{Claim, claim};
 use super::past::Turn;
@@ -56,7 +58,9 @@ pub(super) fn instruct(
 
 /// What was just recorded, as its receipt says it.
 fn answer(state: &State, event: &Event, now: &Now) -> Reply {
-    booked(state, Receipt { lsn: state.lsn, at: now.at, event: Box::new(event.clone()) }, false)
+    let known = event.receipt_key().and_then(|key| state.receipts.get(key.kind, key.id)).cloned();
+    let new = || Receipt { lsn: state.lsn, at: now.at, event: Arc::new(event.clone()) };
+    booked(state, known.unwrap_or_else(new), false)
 }
 
 /// The customer of an office's fact as it is now, with the fact.
@@ -236,7 +240,7 @@ impl<'a> Office<'a> {
         let open = slips.iter().filter(|slip| slip.kind.is_some() && self.now.at < slip.expires_at);
         if let Some(same) = open.clone().find(|slip| slip.kind == Some(kind) && slip.amount == lines.total()) {
             let issued = SlipIssued { kind, number: same.number, lines, expires_at: same.expires_at };
-            let event = Box::new(self.note(Note::SlipIssued(issued)));
+            let event = Arc::new(self.note(Note::SlipIssued(issued)));
             return Ok(Step::Answer(Receipt { lsn: self.state.lsn, at: self.now.at, event }));
         }
         has_room("open payment slips", open.count(), self.state.settings.bounds.open_slips)?;

@@ -36,7 +36,6 @@ impl Account {
             Event::Settled { cause, books } => {
                 self.end_news(cause);
                 self.settle(books, None, lsn, now);
-                self.tidy(now.date);
             }
             Event::Noted { note, .. } => {
                 self.note(note, now.date);

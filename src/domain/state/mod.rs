@@ -172,6 +172,13 @@ impl State {
         self.receipts.forget(now.plus(-self.settings.orders_retain), posted, most);
     }
 
+    /// Frees what is over of a customer's debts, which says nothing any more.
+    pub fn let_go(&mut self, ix: CustomerIx, today: Date) {
+        if self.account(ix).is_some_and(|account| account.debt.is_some()) {
+            self.account_mut(ix).tidy(today);
+        }
+    }
+
     /// Makes ahead what the next requests need, so that deciding and applying an approval never waits for the
     /// allocator or for a table to grow. A bounded piece of work, to be called between batches; without it all
     /// is as right, only slower.
@@ -236,7 +243,7 @@ impl State {
             self.account_mut(ix).apply(event, lsn, now);
         }
         if let Some(key) = event.receipt_key() {
-            let receipt = Receipt { lsn: self.lsn, at: now.at, event: Box::new(event.clone()) };
+            let receipt = Receipt { lsn: self.lsn, at: now.at, event: Arc::new(event.clone()) };
             self.receipts.push(key, receipt);
         }
         effect

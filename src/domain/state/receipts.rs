@@ -2,6 +2,7 @@
 //! nothing. Older ones are found in the ledger.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
@@ -43,7 +44,8 @@ pub struct ReceiptKey {
 pub struct Receipt {
     pub lsn: Lsn,
     pub at: Millis,
-    pub event: Box<Event>,
+    /// Shared with the answers that tell of it: one may name a thousand bills.
+    pub event: Arc<Event>,
 }
 
 /// What the ledger has of some ids, of any age.

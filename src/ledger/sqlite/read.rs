@@ -289,5 +289,5 @@ pub(crate) fn first_since(db: &Connection, next: &str, end: i64, since: Millis) 
 
 /// Of lsn, time and event.
 pub(crate) fn receipt_of(cells: &Cells<'_>) -> Result<Receipt, LedgerError> {
-    Ok(Receipt { lsn: cells.lsn(0)?, at: cells.millis(1)?, event: Box::new(cells.blob(2, codec::decode)?) })
+    Ok(Receipt { lsn: cells.lsn(0)?, at: cells.millis(1)?, event: Arc::new(cells.blob(2, codec::decode)?) })
 }
