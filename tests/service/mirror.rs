@@ -211,7 +211,7 @@ fn whatever_moves_what_can_be_spent_is_heard_by_its_customer_alone() {
     let heard = phone.hears(|client| assert_eq!(client.import("office", &rows).json()["posted"], 2));
     assert_eq!(amounts(&heard), [0, 1_000, 400, 0], "the refund of the first line is heard");
     phone.look();
-    let repayment = json!({"repayment_id": "R-1", "amount": 500});
+    let repayment = json!({"repayment_id": "R-1", "amount": 5_000});
     phone.hears(|client| say(client, "office", &format!("{customer}/repayments"), &repayment));
     let pending = json!({"payment_id": "P-1", "amount": 200, "paid_at": text(&heard["issued_at"]),
         "expires_at": "2099-01-01T00:00:00+09:00"});
