@@ -13,6 +13,7 @@ pub mod history;
 pub mod imports;
 pub mod merchants;
 pub mod office;
+pub mod payments;
 pub mod sandbox;
 pub mod slips;
 pub mod statements;

@@ -283,7 +283,7 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
         }
     };
     let (bill, summary, invoices) = found.ok_or_else(|| {
-        Problem::new(&STATEMENT_UNKNOWN, "Nothing was bought in this month. Take one from the list of statements.")
+        Problem::new(&STATEMENT_UNKNOWN, "Nothing was bought in this month, or this is no NP Atobarai purchase of this customer. Take one from the list of statements.")
     })?;
     let purchases = seen.purchases_of(bill);
     let names = names(asked, &seen, bill, &purchases).await?;
