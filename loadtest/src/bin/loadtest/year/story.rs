@@ -174,7 +174,8 @@ fn is_heard_late(diary: &mut Diary) -> Result<()> {
     diary.reads("reads the bill of September: 14,500 + 209; NP stands apart", "2021-09", bill)?;
     let (_, bill) = diary.statement("2021-09")?;
     let listed = json!([{"authorization_id": np.id, "merchant_id": "mrc_konbini", "amount": 3_300, "due": "2021-10-05",
-        "late_fees": 0, "total_due": 3_300, "status": "billed"}]);
+        "status": "billed", "principal": 3_300, "bill_fee": 0, "late_fees": 0, "damages": 0, "damages_posted": 0, "refunded": 0,
+        "total_due": 3_300, "paid": 0, "written_off": 0, "points": 16}]);
     diary.is("np_purchases", &bill["np_purchases"], listed);
     diary.at("2021-10-04T15:00")?;
     diary.purse.pays(Paid { elsewhere: 3_300, ..Paid::default() }, 0);
