@@ -566,10 +566,12 @@ async fn bad_bodies_and_queries_of_the_other_calls_too() {
     // Beyond what a month can be is no month, never another one.
     for month in ["7488-03", "5461-01", "0000-01", "2026-13", "2026-1", "november"] {
         let answer = client.get(&format!("{account}/statements/{month}"), OFFICE).await;
-        assert_eq!(answer.problem(), (400, "malformed".into(), "month".into()), "{month}");
-        let body = format!(r#"{{"posting_id":"D-1","month":"{month}","amount":1}}"#);
-        let answer = client.call("POST", &format!("{account}/damages"), OFFICE, Some(&body)).await;
-        assert_eq!(answer.problem(), (422, "invalid_field".into(), "/month".into()), "{month}");
+        assert_eq!(answer.problem(), (400, "malformed".into(), "bill".into()), "{month}");
+        for field in ["month", "bill"] {
+            let body = format!(r#"{{"posting_id":"D-1","{field}":"{month}","amount":1}}"#);
+            let answer = client.call("POST", &format!("{account}/damages"), OFFICE, Some(&body)).await;
+            assert_eq!(answer.problem(), (422, "invalid_field".into(), format!("/{field}")), "{month}");
+        }
     }
     for (from, field) in
         [("2026-W01-1", "from"), ("20260101T0", "from"), ("9999-12-31", "from"), ("-001-01-01", "from")]

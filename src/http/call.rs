@@ -15,7 +15,7 @@ use super::asked::Asked;
 use super::body::{check_media_type, linger, read_body};
 use super::calls::{
     account, afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office,
-    payouts, sandbox, slips, statements,
+    payments, payouts, sandbox, slips, statements,
 };
 use super::framing::{Framed, Heads};
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
@@ -146,7 +146,7 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::PutCustomer => customers::put(asked).await,
         Call::GetCustomer => customers::get(asked).await,
         Call::PutPaymentMethod => customers::put_payment_method(asked).await,
-        Call::Repay => office::repay(asked).await,
+        Call::Repay => payments::repay(asked).await,
         Call::IssueSlip => slips::issue(asked).await,
         Call::PostDamages => office::damages(asked).await,
         Call::Block => office::block(asked).await,
@@ -160,9 +160,9 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::GetCredit => account::credit(asked).await,
         Call::GetPoints => account::points(asked).await,
         Call::GetLadder => account::ladder(asked).await,
-        Call::ExpectPayment => office::expect(asked).await,
-        Call::ConfirmPayment => office::confirm(asked).await,
-        Call::WithdrawPayment => office::withdraw(asked).await,
+        Call::ExpectPayment => payments::expect(asked).await,
+        Call::ConfirmPayment => payments::confirm(asked).await,
+        Call::WithdrawPayment => payments::withdraw(asked).await,
         Call::ListStatements => statements::list(asked).await,
         Call::GetStatement => statements::get(asked).await,
         Call::History => history::get(asked).await,

@@ -1,11 +1,14 @@
 //! What the engine does not remember, read from the ledger off the hot path: old orders, old facts of the office, a
 //! customer's history.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::Edge;
 use super::asked::{Asked, out_of_place};
+use super::fields::FromText;
 use super::problem::{AUTHORIZATION_UNKNOWN, FORBIDDEN, Problem};
 use super::trust::callers::Caller;
 use crate::domain::commands::past::Past;
@@ -16,10 +19,10 @@ use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId, Term
 use crate::domain::model::order::{FirstSale, Order};
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::{Named, OrderKey, Refund};
-use crate::domain::model::time::Millis;
+use crate::domain::model::time::{Millis, Month};
 use crate::domain::state::receipts::Known;
 use crate::journal::Follower;
-use crate::ledger::CustomerPast;
+use crate::ledger::{CustomerPast, Far};
 
 /// How long a bill may wait for the ledger.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -54,6 +57,18 @@ impl BillNames {
         }
     }
 
+    /// What lies at an end of a movement of money.
+    pub(crate) fn end(&self, end: Far) -> Option<Cow<'static, str>> {
+        Some(match end {
+            Far::Received => "received".into(),
+            Far::Refund => "refund".into(),
+            Far::Bill(bill) => self.of(bill)?.into(),
+            Far::Credit => "credit".into(),
+            Far::PayoutDue => "payout_due".into(),
+            Far::PaidOut => "payout".into(),
+        })
+    }
+
     /// Learns the names that are not known yet, from memory and, for purchases of long ago, from the ledger.
     pub(crate) async fn learn(&mut self, edge: &Edge, orders: Vec<Lsn>) -> Result<(), Problem> {
         let mut orders = orders;
@@ -81,6 +96,50 @@ impl BillNames {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// A bill as a caller names it.
+#[derive(Clone, Copy)]
+pub(crate) enum BillName {
+    Month(Month),
+    /// An NP Atobarai purchase.
+    Np(AuthorizationId),
+}
+
+impl BillName {
+    pub(crate) const FORMS: &'static str = "must be `YYYY-MM`, or the authorization id of an NP Atobarai purchase";
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let month = Month::parse(text).map(Self::Month);
+        month.or_else(|| AuthorizationId::parse(text).map(Self::Np))
+    }
+
+    /// The bill of this name; none where no order has this id.
+    pub(crate) async fn key(self, edge: &Edge) -> Result<Option<BillKey>, Problem> {
+        match self {
+            Self::Month(month) => Ok(Some(BillKey::Month(month))),
+            Self::Np(id) => {
+                let bill = BillKey::Np(id.lsn);
+                let names = bill_names(edge, [bill]).await?;
+                Ok((names.0.get(&id.lsn) == Some(&id)).then_some(bill))
+            }
+        }
+    }
+}
+
+impl fmt::Display for BillName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Month(month) => month.fmt(f),
+            Self::Np(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromText for BillName {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| Self::FORMS.to_owned())
     }
 }
 

@@ -116,7 +116,7 @@ routes! {
     GET "/v1/customers/{customer_id}/points" GetPoints [Office];
     GET "/v1/customers/{customer_id}/ladder" GetLadder [Office];
     GET "/v1/customers/{customer_id}/statements" ListStatements [Office Wallet];
-    GET "/v1/customers/{customer_id}/statements/{month}" GetStatement [Office Wallet];
+    GET "/v1/customers/{customer_id}/statements/{bill}" GetStatement [Office Wallet];
     GET "/v1/customers/{customer_id}/history" History [Office Wallet];
     GET "/v1/payouts" ListPayouts [Office];
     POST "/v1/imports" Import [Office];

@@ -10,8 +10,7 @@ use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::commands::history::{History, assert_alike, assert_same_versions, replay};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::order::Order;
-use crate::domain::model::payment::{BillKey, Line};
-use crate::domain::model::purchase::Channel;
+use crate::domain::model::payment::Line;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{HOUR, Millis, Now};
@@ -192,18 +191,16 @@ pub fn entries_sum_to_the_accounts(make: impl Fn() -> Made) {
             let held = |entry: &Entry| matches!(entry.kind, EntryKind::Hold | EntryKind::HoldReleased);
             assert_eq!(sum(&entries, held), signed(exposure.held.get()));
             assert!(entries.iter().filter(|entry| held(entry)).all(|entry| entry.month.is_none()));
-            let is_np = |entry: &Entry| entry.purchase.is_some_and(|sale| sale.channel == Channel::NpAtobarai);
             for at in account.bills_at(&now, history.state.rules().unwrap()) {
                 let (bill, owed) = (&at.bill, at.owed);
-                let of_bill = |e: &Entry| match bill.key {
-                    BillKey::Month(month) => e.month == Some(month) && !is_np(e),
-                    BillKey::Np(order) => e.purchase.is_some_and(|sale| sale.authorization.lsn == order),
-                };
+                let of_bill = |e: &Entry| e.bill() == Some(bill.key);
                 let open = |e: &Entry| on_exposure(e) && !held(e) && of_bill(e);
                 assert_eq!(sum(&entries, open), signed(bill.unpaid().get()), "{bill:?} of seed {seed}");
                 if !bill.is_issued() {
                     continue;
                 }
+                let paid = |e: &Entry| e.moved.is_some() && of_bill(e);
+                assert_eq!(-sum(&entries, paid), signed(bill.paid().total().get()), "{bill:?} of seed {seed}");
                 for (book, owed) in
                     [(Book::BillFee, owed.bill_fee), (Book::LateFee, owed.late_fees), (Book::Damages, owed.damages)]
                 {

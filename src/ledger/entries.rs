@@ -1,10 +1,10 @@
 //! The vocabulary of the books: what moved, on which account, and what was fixed with a bill.
 
-use crate::domain::billing::settlement::LadderStep;
+use crate::domain::billing::settlement::{LadderStep, Place};
 use crate::domain::billing::sums::Sum;
 use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId};
-use crate::domain::model::payment::PaymentMethod;
+use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
 use crate::domain::state::receipts::Receipt;
@@ -21,6 +21,54 @@ pub struct Entry {
     pub month: Option<Month>,
     pub recorded_at: Millis,
     pub purchase: Option<Purchase>,
+    /// Of an entry that money makes.
+    pub moved: Option<Moved>,
+}
+
+impl Entry {
+    /// The bill that it is on: the month's, or that of its NP Atobarai purchase.
+    pub fn bill(&self) -> Option<BillKey> {
+        let month = self.month?;
+        let invoice = self.purchase.filter(|purchase| purchase.channel == Channel::NpAtobarai);
+        Some(invoice.map_or(BillKey::Month(month), |purchase| BillKey::Np(purchase.authorization.lsn)))
+    }
+}
+
+/// Which money moves, and what lies at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The record that brought it, or that freed it; zero where an older version did not say.
+    pub money: Lsn,
+    /// Its own day: when the customer paid it, else when it was freed.
+    pub day: Millis,
+    pub far: Far,
+}
+
+/// The other end of a movement of money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Far {
+    /// The customer paid it.
+    Received,
+    /// It came back from a shop, for a purchase whose bill is not kept any more.
+    Refund,
+    Bill(BillKey),
+    Credit,
+    PayoutDue,
+    /// It was paid to the customer.
+    PaidOut,
+}
+
+impl From<Place> for Far {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Received => Self::Received,
+            Place::Refund => Self::Refund,
+            Place::Freed { bill, .. } | Place::Line { bill, .. } => Self::Bill(bill),
+            Place::Credit => Self::Credit,
+            Place::PayoutDue => Self::PayoutDue,
+            Place::PaidOut { .. } => Self::PaidOut,
+        }
+    }
 }
 
 /// The purchase that an entry is about.

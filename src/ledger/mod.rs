@@ -21,7 +21,7 @@ pub mod writer;
 #[cfg(test)]
 mod writer_tests;
 
-pub use entries::{Book, Entry, EntryKind, Issued, OwedInCash, PaidOut, Purchase, Stepped};
+pub use entries::{Book, Entry, EntryKind, Far, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
 pub use error::LedgerError;
 
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};

@@ -2,9 +2,10 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Book, EntryKind};
+use super::{Book, EntryKind, Far};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
+use crate::domain::billing::sums::Money;
 use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
@@ -24,6 +25,8 @@ pub struct Movement {
     /// Added to `account`: yen, or points.
     pub amount: i64,
     pub about: About,
+    /// The money that makes it, and the other end.
+    pub moved: Option<(Money, Far)>,
 }
 
 /// What a movement is about, and with it the month whose statement it is on.
@@ -74,6 +77,7 @@ fn closed(customer: CustomerIx, before: Option<&Account>) -> Movements {
         counter: Book::Clearing,
         amount,
         about: About::Nothing,
+        moved: None,
     };
     smallvec![leg(Book::Credit, -amount), leg(Book::PayoutDue, amount)]
 }
@@ -99,6 +103,7 @@ fn released(customer: CustomerIx, order: Lsn, channel: Channel, before: Option<&
         counter: Book::HeldRoom,
         amount: -yen(hold.amount),
         about: About::Purchase { order, channel, month: None },
+        moved: None,
     })
 }
 
@@ -128,7 +133,8 @@ fn of_purchase(
         EntryKind::PointsEarned | EntryKind::PointsTakenBack => (Book::Points, Book::PointsGranted),
         _ => (Book::Exposure, Book::MerchantPayable),
     };
-    Movement { customer, kind, account, counter, amount, about: About::Purchase { order, channel, month: Some(month) } }
+    let about = About::Purchase { order, channel, month: Some(month) };
+    Movement { customer, kind, account, counter, amount, about, moved: None }
 }
 
 /// Charges and transfers. `refunded` is the bill whose purchase went back, if one did.
@@ -153,7 +159,7 @@ fn charged(customer: CustomerIx, charge: &Charge) -> Movement {
             (EntryKind::DamagesTakenBack, Book::Damages, -yen(amount), bill)
         }
     };
-    Movement { customer, kind, account, counter: Book::FeeIncome, amount, about: About::Bill(bill) }
+    Movement { customer, kind, account, counter: Book::FeeIncome, amount, about: About::Bill(bill), moved: None }
 }
 
 const fn book(line: Line) -> Book {
@@ -167,11 +173,11 @@ const fn book(line: Line) -> Book {
 
 /// A transfer is one movement for each account of the customer's that it touches.
 fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) -> impl Iterator<Item = Movement> {
-    let Transfer { from, to, amount, .. } = *transfer;
+    let Transfer { money, from, to, amount } = *transfer;
     let amount = yen(amount);
     // Money for a purchase whose bill was paid long ago: it had been put on that bill.
     let from = match (from, refunded) {
-        (Place::Refund, Some(bill)) => Place::Freed { bill, line: Line::Principal, at: transfer.money.day },
+        (Place::Refund, Some(bill)) => Place::Freed { bill, line: Line::Principal, at: money.day },
         (from, _) => from,
     };
     let kind = match (from, to) {
@@ -196,7 +202,7 @@ fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) ->
             Place::PayoutDue => (Book::PayoutDue, amount, About::Nothing),
             Place::Received | Place::Refund | Place::PaidOut { .. } => return None,
         };
-        Some(Movement { customer, kind, account, counter, amount, about })
+        Some(Movement { customer, kind, account, counter, amount, about, moved: Some((money, far.into())) })
     };
     leg(from, to, -amount).into_iter().chain(leg(to, from, amount))
 }

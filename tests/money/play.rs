@@ -4,7 +4,7 @@ use super::act::{Act, Part, Until};
 use super::bill::Bill;
 use super::books::{Books, Customer, Fact, Pending, Sale, Way};
 use super::calendar::{Banks, DAY, MINUTE, civil, day_of, first_of, start_of};
-use super::product::{HOLIDAYS, Product, takes_damages};
+use super::product::{HOLIDAYS, Product};
 use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::model::denial::Reason;
 use sokketsu::domain::model::payment::BillKey;
@@ -270,7 +270,7 @@ impl Play {
         let (books, as_if) = self.books(who);
         let left = |bill: &Bill| as_if.bill(bill.key).map_or(0, Bill::accrued).saturating_sub(bill.charged.damages);
         let is_known = |bill: &Bill| self.product.knows(who, self.name(who, bill), self.now);
-        let may = |bill: &&Bill| takes_damages(bill.key) && left(bill) > 0 && is_known(bill);
+        let may = |bill: &&Bill| left(bill) > 0 && is_known(bill);
         let bills: Vec<_> = books.bills.iter().filter(may).collect();
         let Some(at) = pick.checked_rem(bills.len()) else { return };
         let (bill, left) = (bills[at].key, left(bills[at]));

@@ -63,11 +63,6 @@ pub struct Standing {
 /// Yen of free sums, by own day and by whether they are due for payout.
 pub type Sums = BTreeMap<(i64, bool), u64>;
 
-/// Whether staff can post damages on a bill: the instruction names a month.
-pub fn takes_damages(bill: Key) -> bool {
-    matches!(bill, Key::Month(_))
-}
-
 fn customer(who: usize) -> CustomerId {
     CustomerId::new(&format!("C{who}")).unwrap()
 }
@@ -285,9 +280,8 @@ impl Product {
     }
 
     pub fn post_damages(&mut self, who: usize, number: usize, bill: BillKey, amount: u64, now: i64) {
-        let BillKey::Month(month) = bill else { panic!("no month: {bill:?}") };
         let (id, amount) = (office(number), Yen::new(amount));
-        self.instruct(who, Instruction::PostDamages { id, month, amount }, now);
+        self.instruct(who, Instruction::PostDamages { id, bill, amount }, now);
     }
 
     pub fn pay_out(&mut self, who: usize, number: usize, amount: u64, now: i64) -> Result<(), Refusal> {

@@ -25,5 +25,6 @@ mod payouts;
 mod pictures;
 mod races;
 mod server;
+mod statements;
 mod stop;
 mod tls;

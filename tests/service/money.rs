@@ -14,16 +14,16 @@ const POLICY: &str = include_str!("../../config/policy.toml");
 const ELSEWHERE: (&str, &str) = ("TZ", "America/Los_Angeles");
 
 /// A sandbox in 2021 whose clock stands still.
-pub(super) struct House {
-    server: Server,
-    pub(super) client: Client,
+pub struct House {
+    pub server: Server,
+    pub client: Client,
     orders: u32,
     _folder: TempDir,
 }
 
 impl House {
     /// The sandbox's own policy with these texts of it replaced, born at `start`.
-    fn with(start: &str, changes: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
+    pub fn with(start: &str, changes: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut policy = POLICY.to_owned();
         for (from, to) in changes {
@@ -40,32 +40,32 @@ impl House {
         Self { server, client, orders: 0, _folder: folder }
     }
 
-    pub(super) fn born(start: &str) -> Self {
+    pub fn born(start: &str) -> Self {
         Self::with(start, &[], &[])
     }
 
     /// A kill, and a start on the same data.
-    pub(super) fn again(&mut self) {
+    pub fn again(&mut self) {
         self.server.kill();
         self.server.start_again();
         self.client = self.server.client();
     }
 
     /// Sets the clock to a time in Japan; a date alone is its first moment.
-    pub(super) fn at(&mut self, time: &str) {
+    pub fn at(&mut self, time: &str) {
         let time = if time.contains('T') { time.to_owned() } else { format!("{time}T00:00:00.000") };
         let answer = self.client.send("ops", "POST", "/sandbox/clock", &json!({"now": format!("{time}+09:00")}));
         assert_eq!(answer.status, 200, "{time}: {answer:?}");
     }
 
-    fn buy(&mut self, customer: &str, channel: &str, amount: u64) -> Value {
+    pub fn buy(&mut self, customer: &str, channel: &str, amount: u64) -> Value {
         self.orders += 1;
         let body = json!({"order_id": format!("M-{}", self.orders), "customer_id": customer, "channel": channel,
             "amount": amount, "merchant": {"id": "mrc_konbini"}, "confirm_repeat": true, "deadline_ms": 30_000});
         self.client.send("register", "POST", "/v1/authorizations", &body).json()
     }
 
-    pub(super) fn bought(&mut self, customer: &str, channel: &str, amount: u64) -> Value {
+    pub fn bought(&mut self, customer: &str, channel: &str, amount: u64) -> Value {
         let answer = self.buy(customer, channel, amount);
         assert_eq!(answer["decision"], "approved", "{answer}");
         answer
@@ -80,18 +80,18 @@ impl House {
         }
     }
 
-    pub(super) fn office(&mut self, customer: &str, call: &str, body: &Value) -> Answer {
+    pub fn office(&mut self, customer: &str, call: &str, body: &Value) -> Answer {
         self.client.send("office", "POST", &format!("/v1/customers/{customer}/{call}"), body)
     }
 
     /// What the office reads of a customer.
-    pub(super) fn read(&mut self, customer: &str, call: &str) -> Value {
+    pub fn read(&mut self, customer: &str, call: &str) -> Value {
         let answer = self.client.get("office", &format!("/v1/customers/{customer}/{call}"));
         assert_eq!(answer.status, 200, "{call}: {answer:?}");
         answer.json()
     }
 
-    pub(super) fn repay(&mut self, customer: &str, id: &str, amount: u64) -> Value {
+    pub fn repay(&mut self, customer: &str, id: &str, amount: u64) -> Value {
         let answer = self.office(customer, "repayments", &json!({"repayment_id": id, "amount": amount}));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
@@ -102,11 +102,11 @@ impl House {
         self.client.send("wallet", "PUT", &path, &json!({ "payment_method": method })).json()
     }
 
-    pub(super) fn standing(&mut self, customer: &str) -> Value {
+    pub fn standing(&mut self, customer: &str) -> Value {
         self.client.get("office", &format!("/v1/customers/{customer}")).json()
     }
 
-    pub(super) fn statement(&mut self, customer: &str, month: &str) -> Value {
+    pub fn statement(&mut self, customer: &str, month: &str) -> Value {
         self.client.get("wallet", &format!("/v1/customers/{customer}/statements/{month}")).json()
     }
 
@@ -117,11 +117,11 @@ impl House {
     }
 }
 
-pub(super) fn text(value: &Value) -> &str {
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} should be a string"))
 }
 
-pub(super) fn number(value: &Value) -> u64 {
+pub fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} should be a whole number"))
 }
 

@@ -201,15 +201,8 @@ impl<'a> Fold<'a> {
 
     /// The late fees of a bill; while there is provisional news of a payment, those that it does not stop.
     fn late_fees(&self, bill: &Bill, now: &Now) -> Vec<LateFee> {
-        let mut due = bill.late_fees(&self.by(), now);
-        if !due.is_empty()
-            && let Some(judged) = self.as_if.and_then(|as_if| as_if.bill(bill.key))
-        {
-            let stands = judged.late_fees(&self.by(), now);
-            let is_there = |late: &LateFee| stands.binary_search_by_key(&late.date, |other| other.date).is_ok();
-            due.retain(is_there);
-        }
-        due
+        let judged = self.as_if.and_then(|as_if| as_if.bill(bill.key));
+        bill.late_fees_if(judged.as_deref(), &self.by(), now)
     }
 
     /// The earliest moment, not before the one wanted, from which no more is to be played again than the bound.

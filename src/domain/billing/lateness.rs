@@ -143,6 +143,20 @@ impl Bill {
         accrued.minus_or_zero(self.late_fee_sum(rules, now))
     }
 
+    /// As far as they stand on `judged` too: the same bill as if the money had come of which there is provisional news.
+    pub fn late_fees_if(&self, judged: Option<&Self>, rules: &BillRules<'_>, now: &Now) -> Vec<LateFee> {
+        let mut due = self.late_fees(rules, now);
+        if let Some(judged) = judged.filter(|_| !due.is_empty()) {
+            let stand = judged.late_fees(rules, now);
+            for late in &mut due {
+                let there = stand.iter().find(|other| other.date == late.date);
+                late.amount = late.amount.min(there.map_or(Yen::ZERO, |other| other.amount));
+            }
+            due.retain(|late| !late.amount.is_zero());
+        }
+        due
+    }
+
     pub fn late_fee_sum(&self, rules: &BillRules<'_>, now: &Now) -> Yen {
         self.late_fees(rules, now).iter().map(|late| late.amount).sum()
     }

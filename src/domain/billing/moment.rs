@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::bill::Bill;
+use super::difference;
 use super::fold::{Fold, News};
 use super::lateness::{BillRules, Rules};
 use super::notes::{Notes, Pending};
+use super::settlement::{Place, Transfer};
 use super::sums::Money;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
@@ -45,6 +47,12 @@ impl Account {
         let mut fold = Fold::new(self.clone(), now, rules, as_if.as_ref());
         fold.run(&News::default());
         Cow::Owned(fold.account)
+    }
+
+    /// Where money lies by `now` because of time alone, and where it was: what no record says yet.
+    pub fn moved_by(&self, now: &Now, rules: Rules<'_>) -> Vec<Transfer> {
+        let present = self.as_of(now, rules);
+        difference::transfers((self, &present), Place::Received, &present.bill_rules(rules), now.date)
     }
 
     fn owes_a_closed_month(&self, now: &Now) -> bool {
@@ -167,5 +175,7 @@ fn judged<'b>(bill: &'b Bill, shadow: Option<&'b Account>) -> Cow<'b, Bill> {
 
 /// What is charged on a bill, its late fees as they are judged.
 fn charged(bill: &Bill, judged: &Bill, by: &BillRules<'_>, now: &Now) -> Lines {
-    Lines { late_fees: judged.late_fee_sum(by, now), ..bill.lines_but_late_fees(by, now) }
+    let judged = (!std::ptr::eq(bill, judged)).then_some(judged);
+    let late_fees = bill.late_fees_if(judged, by, now).iter().map(|late| late.amount).sum();
+    Lines { late_fees, ..bill.lines_but_late_fees(by, now) }
 }

@@ -1,8 +1,8 @@
 //! What staff and banks told us of a customer that moves no money yet: provisional payments, blocks, slips.
 
-use crate::domain::model::ids::OfficeId;
+use crate::domain::model::ids::{Lsn, OfficeId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::{Lines, SlipKind};
+use crate::domain::model::payment::{BillKey, Lines, SlipKind};
 use crate::domain::model::request::Staff;
 use crate::domain::model::time::{Millis, Month};
 
@@ -50,10 +50,16 @@ pub enum Cause {
     /// Time passed: bills were issued, fees fell due, credit is to be paid out.
     Calendar,
     Repayment(Payment),
-    /// Staff posts damages; the charge is in the books.
+    /// Staff posts damages on a month's bill; the charge is in the books.
     Damages {
         id: OfficeId,
         month: Month,
+        amount: Yen,
+    },
+    /// Staff posts damages on the invoice of the NP Atobarai purchase of this record.
+    NpDamages {
+        id: OfficeId,
+        order: Lsn,
         amount: Yen,
     },
     /// Money was transferred to the customer.
@@ -76,6 +82,25 @@ pub enum Cause {
         amount: Yen,
         staff: Box<Staff>,
     },
+}
+
+impl Cause {
+    /// Staff posts damages on a bill.
+    pub const fn damages(id: OfficeId, bill: BillKey, amount: Yen) -> Self {
+        match bill {
+            BillKey::Month(month) => Self::Damages { id, month, amount },
+            BillKey::Np(order) => Self::NpDamages { id, order, amount },
+        }
+    }
+
+    /// The bill that staff posted damages on, and how much.
+    pub const fn posted(&self) -> Option<(BillKey, Yen)> {
+        match *self {
+            Self::Damages { month, amount, .. } => Some((BillKey::Month(month), amount)),
+            Self::NpDamages { order, amount, .. } => Some((BillKey::Np(order), amount)),
+            _ => None,
+        }
+    }
 }
 
 /// Money from a customer.

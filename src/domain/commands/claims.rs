@@ -210,10 +210,10 @@ fn same_expiry(expected: &Event, told: &Instruction) -> Result<(), Refusal> {
 
 fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
     let amount = match (known, told) {
-        (
-            Event::Settled { cause: Cause::Damages { amount, month, .. }, .. },
-            Instruction::PostDamages { amount: told, month: told_month, .. },
-        ) if amount != told || month != told_month => Some(*amount),
+        (Event::Settled { cause, .. }, Instruction::PostDamages { bill, amount, .. }) => match cause.posted() {
+            Some(posted) if posted != (*bill, *amount) => Some(posted.1),
+            _ => return Ok(()),
+        },
         (
             Event::Settled { cause: Cause::Payout { amount, bank_reference, .. }, .. },
             Instruction::PayOut { amount: told, bank_reference: told_reference, .. },
@@ -241,6 +241,7 @@ mod tests {
     use crate::domain::commands::refusal::Step;
     use crate::domain::model::customer::Profile;
     use crate::domain::model::ids::{CustomerId, Lsn};
+    use crate::domain::model::payment::BillKey;
     use crate::domain::model::request::Staff;
     use crate::domain::model::settings::Settings;
     use crate::domain::model::time::{DAY, Month, Now};
@@ -579,7 +580,7 @@ mod tests {
         }
         let month = Month::parse("2021-06").unwrap();
         let amount = Yen::new(1);
-        let damages = Instruction::PostDamages { id: id("D-1"), month, amount };
+        let damages = Instruction::PostDamages { id: id("D-1"), bill: BillKey::Month(month), amount };
         assert_eq!(house.tell("1001", &damages), Err(Refusal::BillUnknown), "a kind of its own");
     }
 }

@@ -13,6 +13,7 @@ use super::past::Past;
 use super::reply::Reply;
 use super::request::{OnOrder, Request};
 use super::{MOST_STEPS, Ruling, dispatch};
+use crate::domain::billing::account::Account;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::{Form, barcode_epoch};
 use crate::domain::model::customer::{Identity, Limits, Status};
@@ -23,7 +24,7 @@ use crate::domain::model::ids::{
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::Order;
-use crate::domain::model::payment::{PaymentMethod, SlipKind};
+use crate::domain::model::payment::{BillKey, PaymentMethod, SlipKind};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{
     Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, EntryMode, Instruction, JPY, Named, Of,
@@ -298,6 +299,17 @@ impl History {
         Some(Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) })
     }
 
+    /// A month's bill, or one of the customer's invoices.
+    fn some_bill(&mut self, customer: &CustomerId) -> BillKey {
+        let account = self.state.customer_ix(customer).and_then(|ix| self.state.account(ix));
+        let keys = account.into_iter().flat_map(Account::listed_bills).map(|bill| bill.key);
+        let invoices: Vec<BillKey> = keys.filter(|key| key.month().is_none()).collect();
+        if invoices.is_empty() || self.one_in(2) {
+            return BillKey::Month(Now::at(self.now.plus(-40 * DAY)).month);
+        }
+        self.pick(&invoices)
+    }
+
     /// The office, with ids that come again and money that fits or does not.
     fn instruct(&mut self) -> Option<Request> {
         let customer = self.customer();
@@ -310,7 +322,7 @@ impl History {
         let amount = Yen::new(if self.one_in(3) { 209 } else { 1 + self.below(9_000) });
         let days_ago = i64::try_from(self.below(50)).unwrap() * DAY;
         let paid_at = (!self.one_in(3)).then(|| self.now.plus(-days_ago));
-        let month = Now::at(self.now.plus(-40 * DAY)).month;
+        let bill = self.some_bill(&customer);
         let slip = self.one_in(4).then_some(123_456_789_012);
         let instruction = match self.below(17) {
             16 => return self.bounce(),
@@ -318,7 +330,7 @@ impl History {
             6..8 => Instruction::Expect { id, amount, paid_at, expires_at: self.now.plus(days_ago + 1) },
             8 => Instruction::Confirm { id, said: Said { amount: slip.map(|_| amount), paid_at, ..Said::default() } },
             9 => Instruction::Withdraw { id, said: Said::default() },
-            10..12 => Instruction::PostDamages { id, month, amount: Yen::new(1 + self.below(9)) },
+            10..12 => Instruction::PostDamages { id, bill, amount: Yen::new(1 + self.below(9)) },
             12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)), bank_reference: None },
             13 => Instruction::Block { id, reason: Box::from("電話番号") },
             14 => Instruction::Release { id },

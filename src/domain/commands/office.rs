@@ -17,7 +17,7 @@ use crate::domain::model::ids::{CustomerId, CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, SlipKind};
 use crate::domain::model::request::{Instruction, Staff};
-use crate::domain::model::time::{Millis, Month, Now};
+use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Known, Receipt, Receipts};
@@ -126,7 +126,7 @@ impl<'a> Office<'a> {
             }
             // Also where nothing was heard before: the news may come in any order.
             Instruction::Withdraw { id, .. } => self.withdrawn(id)?,
-            Instruction::PostDamages { id, month, amount } => self.damages(id, month, amount)?,
+            Instruction::PostDamages { id, bill, amount } => self.damages(id, bill, amount)?,
             Instruction::PayOut { id, amount, ref bank_reference } => self.payout(id, amount, bank_reference)?,
             Instruction::Bounce { ref staff, .. } => {
                 let Claim::PaidOut(payout) = claim else { return Err(Refusal::PayoutUnknown) };
@@ -203,18 +203,17 @@ impl<'a> Office<'a> {
         slip.is_none_or(|slip| slip.expires_at <= paid_at)
     }
 
-    fn damages(&self, id: OfficeId, month: Month, amount: Yen) -> Result<Event, Refusal> {
+    fn damages(&self, id: OfficeId, bill: BillKey, amount: Yen) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
-        let key = BillKey::Month(month);
-        let bill = draft.account.bill(key).filter(|bill| bill.is_issued()).ok_or(Refusal::BillUnknown)?;
-        let accrued = draft.account.accrued_on(&bill, self.now, self.rules);
-        let left = accrued.minus_or_zero(bill.damages_posted());
-        drop(bill);
+        let known = draft.account.bill(bill).filter(|known| known.is_issued()).ok_or(Refusal::BillUnknown)?;
+        let accrued = draft.account.accrued_on(&known, self.now, self.rules);
+        let left = accrued.minus_or_zero(known.damages_posted());
+        drop(known);
         if amount > left {
             return Err(Refusal::OverDamages { left });
         }
-        draft.post_damages(key, amount);
-        self.settled(draft, Cause::Damages { id, month, amount })
+        draft.post_damages(bill, amount);
+        self.settled(draft, Cause::damages(id, bill, amount))
     }
 
     fn payout(&self, id: OfficeId, amount: Yen, bank_reference: &Option<Box<str>>) -> Result<Event, Refusal> {

@@ -102,6 +102,17 @@ pub enum AppliedTo {
     Bill(BillKey),
     Credit,
     Payout,
+    /// Because nothing was left of the month's bill by its due date.
+    WaivedFee(Month),
+}
+
+impl AppliedTo {
+    pub const fn bill(self) -> Option<BillKey> {
+        match self {
+            Self::Bill(bill) => Some(bill),
+            Self::Credit | Self::Payout | Self::WaivedFee(_) => None,
+        }
+    }
 }
 
 /// What a hold's capture settled. The order keeps what was first answered beside it.

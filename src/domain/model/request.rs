@@ -10,9 +10,9 @@ use super::ids::{
     TerminalKey,
 };
 use super::money::Yen;
-use super::payment::{PaymentMethod, SlipKind};
+use super::payment::{BillKey, PaymentMethod, SlipKind};
 use super::purchase::Channel;
-use super::time::{Date, Millis, Month};
+use super::time::{Date, Millis};
 
 /// What the seal of a scanned code vouches for; the engine compares it with its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -378,7 +378,7 @@ pub enum Instruction {
     },
     PostDamages {
         id: OfficeId,
-        month: Month,
+        bill: BillKey,
         amount: Yen,
     },
     /// Money was transferred to the customer.

@@ -101,7 +101,10 @@ impl Event {
 fn moved(cause: &Cause) -> u64 {
     match cause {
         Cause::Repayment(payment) | Cause::Final(payment) => payment.amount.get(),
-        Cause::Payout { amount, .. } | Cause::Bounced { amount, .. } | Cause::Damages { amount, .. } => amount.get(),
+        Cause::Payout { amount, .. }
+        | Cause::Bounced { amount, .. }
+        | Cause::Damages { amount, .. }
+        | Cause::NpDamages { amount, .. } => amount.get(),
         Cause::Calendar | Cause::Withdrawn { .. } => 0,
     }
 }
@@ -223,6 +226,7 @@ mod tests {
             ("withdrawn", 0),
             ("payout with its reference", 700),
             ("payout that came back", 700),
+            ("damages on an invoice", WHOLE),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {
@@ -250,6 +254,7 @@ mod tests {
             (Cause::Payout { id, amount, bank_reference: None }, 700),
             (Cause::Bounced { payout: id, amount, staff: Box::new(staff) }, 700),
             (Cause::Damages { id, month, amount }, 700),
+            (Cause::NpDamages { id, order: Lsn(5), amount }, 700),
         ] {
             assert_eq!(Event::Settled { cause, books: books.clone() }.effect().at_risk, yen);
         }

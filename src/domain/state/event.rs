@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::billing::notes::{Cause, Note};
-use crate::domain::billing::settlement::{Place, Settlement, Transfer};
+use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::Profile;
@@ -13,7 +13,7 @@ use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Handle,
 use crate::domain::model::merchant::Merchant;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Applied, AppliedTo, CaptureTerms, Destination, FirstSale, Order, fingerprint};
-use crate::domain::model::payment::Line;
+use crate::domain::model::payment::{BillKey, Line};
 use crate::domain::model::purchase::{Channel, Purchase};
 use crate::domain::model::request::{Authorize, OrderKey, Payer, Post};
 use crate::domain::model::time::{Date, Millis, Month, Now};
@@ -254,7 +254,7 @@ impl Refunded {
         counts_from(self.paid_at, self.bought_at, now)
     }
 
-    /// Where its money went, the first destination first.
+    /// Where its money went, the first destination first; then the bill fee that was waived with it.
     pub fn applied(&self) -> Vec<Applied> {
         let purchase = self.purchase();
         let mut applied: Vec<Applied> = Vec::new();
@@ -276,6 +276,13 @@ impl Refunded {
                 },
                 transfer.amount,
             );
+        }
+        for charge in &self.books.charges {
+            if let Charge::BillFeeWaived { month, amount } = *charge
+                && purchase.bill() == BillKey::Month(month)
+            {
+                add(AppliedTo::WaivedFee(month), amount);
+            }
         }
         applied
     }

@@ -86,7 +86,7 @@ impl Event {
             Self::Settled { cause, books } => match cause {
                 Cause::Calendar => return None,
                 Cause::Repayment(payment) => (books.customer, ReceiptKind::Repayment, payment.id),
-                Cause::Damages { id, .. } => (books.customer, ReceiptKind::Damages, *id),
+                Cause::Damages { id, .. } | Cause::NpDamages { id, .. } => (books.customer, ReceiptKind::Damages, *id),
                 Cause::Payout { id, .. } => (books.customer, ReceiptKind::Payout, *id),
                 Cause::Final(payment) => (books.customer, ReceiptKind::Ending, payment.id),
                 Cause::Withdrawn { id } => (books.customer, ReceiptKind::Ending, *id),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::customers::unknown;
-use super::office::{Applied, applied, came_to};
+use super::payments::{Applied, Effects, applied, came_to};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::bill::ChangeKind;
 use crate::domain::billing::notes::{Cause, Note, Payment};
@@ -109,18 +109,19 @@ fn repayment(
     let own: Vec<Transfer> = lying(account, receipt.lsn).collect();
     let there = own.iter().map(|transfer| transfer.amount).sum();
     let paid_out = own.iter().filter(|transfer| matches!(transfer.to, Place::PaidOut { .. }));
+    let effects = Effects::of(books);
     Ok(RepaymentShown {
         repayment_id: payment.id,
         amount: payment.amount,
         paid_at: payment.paid_at,
         recorded_at: receipt.at,
-        applied: applied(books.own(), names)?,
-        credit: came_to(books.own(), Place::Credit),
-        payout_due: came_to(books.own(), Place::PayoutDue),
+        applied: applied(&effects.own, names)?,
+        credit: came_to(&effects.own, Place::Credit),
+        payout_due: came_to(&effects.own, Place::PayoutDue),
         lies: Lies {
-            on_bills: applied(own.iter(), names)?,
-            credit: came_to(own.iter(), Place::Credit),
-            payout_due: came_to(own.iter(), Place::PayoutDue),
+            on_bills: applied(&own, names)?,
+            credit: came_to(&own, Place::Credit),
+            payout_due: came_to(&own, Place::PayoutDue),
             paid_out: paid_out.map(|transfer| transfer.amount).sum(),
             settled: payment.amount.minus_or_zero(there),
         },

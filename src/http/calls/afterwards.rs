@@ -8,7 +8,6 @@ use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::OnOrder;
 use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId, RefundId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::order;
 use crate::domain::model::order::{AppliedTo, Destination, Order, RefundMade};
 use crate::domain::model::request::{Cancel, Capture, Named, OrderKey, Refund};
 use crate::http::answer::Answer;
@@ -49,7 +48,7 @@ struct RefundBody {
 }
 
 #[derive(Serialize)]
-struct Applied {
+pub(crate) struct Applied {
     to: String,
     amount: Yen,
 }
@@ -66,12 +65,20 @@ struct RefundShown {
     replayed: bool,
 }
 
-/// A month, the authorization id of an NP Atobarai purchase, `credit` or `payout`.
+/// Where a refund went, and the bill fee that was waived with it.
+pub(crate) fn applied(made: &RefundMade, names: &BillNames) -> Result<Vec<Applied>, Problem> {
+    let parts = made.applied.iter();
+    parts.map(|part| Ok(Applied { to: applied_to(names, part.to)?, amount: part.amount })).collect()
+}
+
+/// A month, the authorization id of an NP Atobarai purchase, `credit` or `payout`; `fee_` and a month is the bill fee that
+/// was waived, whose money, as far as it had been paid, went where the rest stands.
 fn applied_to(names: &BillNames, to: AppliedTo) -> Result<String, Problem> {
     match to {
         AppliedTo::Bill(bill) => names.of(bill).ok_or_else(Problem::internal),
         AppliedTo::Credit => Ok("credit".to_owned()),
         AppliedTo::Payout => Ok("payout".to_owned()),
+        AppliedTo::WaivedFee(month) => Ok(format!("fee_{month}")),
     }
 }
 
@@ -79,19 +86,14 @@ async fn show_refund(edge: &Edge, order: &Order, made: &RefundMade, replayed: bo
     let mut names = BillNames::default();
     // Mostly its own invoice.
     names.add([order.id]);
-    let bill = |part: &order::Applied| match part.to {
-        AppliedTo::Bill(bill) => Some(bill),
-        AppliedTo::Credit | AppliedTo::Payout => None,
-    };
-    names.learn(edge, invoices(made.applied.iter().filter_map(bill))).await?;
-    let applied = made.applied.iter().map(|part| Ok(Applied { to: applied_to(&names, part.to)?, amount: part.amount }));
+    names.learn(edge, invoices(made.applied.iter().filter_map(|part| part.to.bill()))).await?;
     Ok(RefundShown {
         refund_id: made.id,
         authorization_id: order.id,
         amount: made.amount,
         refundable_left: made.left,
         outcome: made.destination,
-        applied: applied.collect::<Result<_, Problem>>()?,
+        applied: applied(made, &names)?,
         spendable_restored: made.restored,
         replayed,
     })

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::billing::account::Account;
 use crate::domain::billing::lateness;
+use crate::domain::billing::moment::BillAt;
 use crate::domain::billing::standing::{Exposure, Spendable};
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
@@ -21,6 +22,7 @@ use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
 use crate::http::fields;
 use crate::http::fields::{LimitYen, Object, Text, Words, present};
+use crate::http::past::bill_names;
 use crate::http::problem::{CUSTOMER_UNKNOWN, DUE_DATE_UNKNOWN, Problem};
 
 /// Born before this year is a typing error.
@@ -122,12 +124,15 @@ struct BlockedChannels {
 
 #[derive(Serialize)]
 struct NextBill {
-    month: Month,
+    /// The month, or the authorization id of an NP Atobarai purchase.
+    bill: String,
+    month: Option<Month>,
     due: Date,
     principal: Yen,
     /// Fees included.
     total_due: Yen,
-    payment_method: PaymentMethod,
+    /// Of a month's bill.
+    payment_method: Option<PaymentMethod>,
 }
 
 #[derive(Serialize)]
@@ -154,10 +159,23 @@ struct Standing {
     next_bill: Option<NextBill>,
 }
 
-fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
+/// A customer's standing, with the name of the next bill.
+async fn standing(asked: &Asked, account: &Account, now: &Now) -> Result<Standing, Problem> {
+    let rules = asked.edge.rules()?;
+    let account = &account.as_of(now, rules.by());
+    let next_bill = match next_bill(account, now, rules.by()) {
+        Some(at) => {
+            let names = bill_names(&asked.edge, [at.bill.key]).await?;
+            Some((names.of(at.bill.key).ok_or_else(Problem::internal)?, at))
+        }
+        None => None,
+    };
+    Ok(standing_with(account, now, &rules, next_bill))
+}
+
+fn standing_with(account: &Account, now: &Now, rules: &Rules, next_bill: Option<(String, BillAt)>) -> Standing {
     let policy = rules.policy.as_ref();
     let by = rules.by();
-    let account = &account.as_of(now, by);
     let blocked = |channel| account.blocked_by(channel, now, by);
     let profile = &account.profile;
     let next_rung = policy.next_rung(profile.rung).map(|rung| NextRung {
@@ -187,22 +205,20 @@ fn standing(account: &Account, now: &Now, rules: &Rules) -> Standing {
             online: blocked(Channel::Online),
             np_atobarai: blocked(Channel::NpAtobarai),
         },
-        next_bill: next_bill(account, now, by),
+        next_bill: next_bill.map(|(bill, at)| NextBill {
+            bill,
+            month: at.bill.key.month(),
+            due: at.due,
+            principal: at.owed.principal,
+            total_due: at.owed.total(),
+            payment_method: at.bill.key.month().map(|_| at.method),
+        }),
     }
 }
 
-/// The month's bill with the oldest due date of those that are not paid.
-fn next_bill(account: &Account, now: &Now, by: lateness::Rules<'_>) -> Option<NextBill> {
-    let bills = account.bills_at(now, by);
-    let months = bills.iter().filter_map(|at| Some((at.bill.key.month()?, at)));
-    let (month, at) = months.into_iter().find(|(_, at)| !at.owed.total().is_zero())?;
-    Some(NextBill {
-        month,
-        due: at.due,
-        principal: at.owed.principal,
-        total_due: at.owed.total(),
-        payment_method: at.method,
-    })
+/// The bill with the oldest due date of those that are not paid.
+fn next_bill(account: &Account, now: &Now, by: lateness::Rules<'_>) -> Option<BillAt> {
+    account.bills_at(now, by).into_iter().find(|at| !at.owed.total().is_zero())
 }
 
 /// The answer where there is no such customer.
@@ -227,7 +243,7 @@ pub(crate) async fn put(asked: &Asked) -> Result<Answer, Problem> {
     let rules = asked.edge.rules()?;
     let wanted = body.into_change(&Now::at(asked.edge.client.now()), &rules)?;
     let (account, created, now) = change(asked, id, wanted).await?;
-    Answer::put(created, &standing(&account, &now, &rules))
+    Answer::put(created, &standing(asked, &account, &now).await?)
 }
 
 /// `GET /v1/customers/{customer_id}`
@@ -235,11 +251,11 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     let id = asked.customer()?;
     if let Some((account, shown_at)) = asked.edge.client.board.customer(&id) {
         let now = Now::at(asked.edge.client.now().max(shown_at));
-        return Answer::ok(&standing(&account, &now, &*asked.edge.rules()?));
+        return Answer::ok(&standing(asked, &account, &now).await?);
     }
     let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
     match answered.reply {
-        Reply::Customer { account, .. } => Answer::ok(&standing(&account, &answered.now, &*asked.edge.rules()?)),
+        Reply::Customer { account, .. } => Answer::ok(&standing(asked, &account, &answered.now).await?),
         Reply::Unknown => Err(unknown()),
         other => Err(out_of_place(&other)),
     }
@@ -342,7 +358,7 @@ mod tests {
     #[test]
     fn a_standing_tells_the_next_rung_and_what_blocks() {
         let account = Account::new(CustomerId::new("1002").unwrap(), Profile::newcomer());
-        let shown = serde_json::to_value(standing(&account, &now(), &rules(""))).unwrap();
+        let shown = serde_json::to_value(standing_with(&account, &now(), &rules(""), None)).unwrap();
         assert_eq!(shown["limits"], serde_json::json!({"total": 50_000, "in_store": 2_000}));
         assert_eq!(shown["next_rung"]["needs"]["purchases"], 1);
         assert_eq!(shown["next_rung"]["number"], 1);

@@ -343,8 +343,12 @@ fn settled_json(cause: &Cause, books: &Settlement, name: Namer<'_>) -> (&'static
         Cause::Repayment(payment) => ("repaid", payment_json(payment)),
         Cause::Final(payment) => ("payment_final", payment_json(payment)),
         Cause::Damages { id, month, amount } => {
-            let facts = json!({ "posting_id": id, "month": month, "amount": amount });
+            let facts = json!({ "posting_id": id, "bill": month, "month": month, "amount": amount });
             ("damages_posted", facts)
+        }
+        Cause::NpDamages { id, order, amount } => {
+            let bill = name.bills.of(BillKey::Np(*order));
+            ("damages_posted", json!({ "posting_id": id, "bill": bill, "month": null, "amount": amount }))
         }
         Cause::Payout { id, amount, bank_reference } => {
             let facts = json!({ "payout_id": id, "amount": amount, "bank_reference": bank_reference });

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod afterwards;
 pub mod authorizations;
+pub mod bill_moves;
 pub mod codes;
 pub mod csv_lines;
 pub mod customers;
@@ -13,6 +14,7 @@ pub mod history;
 pub mod imports;
 pub mod merchants;
 pub mod office;
+pub mod payments;
 pub mod payouts;
 pub mod sandbox;
 pub mod slips;

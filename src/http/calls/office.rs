@@ -1,11 +1,9 @@
-//! The back office about a customer's money: repayments, damages, blocks, provisional payments. Each
-//! call is idempotent by its own id, of any age: what the engine no longer remembers is in the ledger.
+//! The back office about a customer's money: damages, blocks, payouts; `payments` beside it has repayments and news of
+//! them. Each call is idempotent by its own id, of any age: what the engine no longer remembers is in the ledger.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::billing::account::Account;
-use crate::domain::billing::notes::{Cause, Note};
-use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::standing::Spendable;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
@@ -13,17 +11,15 @@ use crate::domain::commands::request::Request;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{CustomerId, OfficeId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::{BillKey, Lines};
 use crate::domain::model::purchase::Channel;
-use crate::domain::model::request::{Instruction, Said};
-use crate::domain::model::time::{Millis, Month, Now};
-use crate::domain::state::event::Event;
+use crate::domain::model::request::Instruction;
+use crate::domain::model::time::{Month, Now};
 use crate::domain::state::receipts::{Known, Receipt};
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
 use crate::http::fields::{Amount, Text, Words};
-use crate::http::past::{BillNames, bill_names, known};
-use crate::http::problem::{Problem, REPAYMENT_ID_REUSED};
+use crate::http::past::{BillName, known};
+use crate::http::problem::Problem;
 use crate::http::refusal::NotDone;
 use crate::http::{Edge, fields};
 
@@ -67,222 +63,8 @@ impl Booked {
     }
 
     /// Why a code would be refused now.
-    fn blocked_by(&self, asked: &Asked) -> Result<Option<Reason>, Problem> {
+    pub(super) fn blocked_by(&self, asked: &Asked) -> Result<Option<Reason>, Problem> {
         Ok(self.account.blocked_by(Channel::InStore, &self.now, asked.edge.rules()?.by()))
-    }
-}
-
-/// What of a payment went onto one bill.
-#[derive(Serialize)]
-pub(super) struct Applied {
-    /// `YYYY-MM`, or the authorization id of an NP Atobarai purchase.
-    bill: String,
-    /// Of a month's bill.
-    month: Option<Month>,
-    #[serde(flatten)]
-    lines: Lines,
-}
-
-/// How much of some money came to rest at a place.
-pub(super) fn came_to<'a>(transfers: impl Iterator<Item = &'a Transfer>, place: Place) -> Yen {
-    transfers.filter(|transfer| transfer.to == place).map(|transfer| transfer.amount).sum()
-}
-
-/// Where some money came to rest, bill by bill.
-pub(super) fn applied<'a>(
-    transfers: impl Iterator<Item = &'a Transfer>,
-    names: &BillNames,
-) -> Result<Vec<Applied>, Problem> {
-    let mut bills: Vec<(BillKey, Lines, Lines)> = Vec::new();
-    for transfer in transfers {
-        for (place, is_in) in [(transfer.from, false), (transfer.to, true)] {
-            let Some((bill, line)) = place.line() else { continue };
-            let at = bills.iter().position(|(key, ..)| *key == bill).unwrap_or_else(|| {
-                bills.push((bill, Lines::default(), Lines::default()));
-                bills.len() - 1
-            });
-            let (_, into, out) = &mut bills[at];
-            *(if is_in { into } else { out }).get_mut(line) += transfer.amount;
-        }
-    }
-    let rest = bills.iter().map(|(bill, into, out)| (bill, into.minus_or_zero(out)));
-    rest.filter(|(_, lines)| !lines.total().is_zero())
-        .map(|(bill, lines)| {
-            Ok(Applied { bill: names.of(*bill).ok_or_else(Problem::internal)?, month: bill.month(), lines })
-        })
-        .collect()
-}
-
-/// Other money that the news has moved.
-#[derive(Serialize)]
-struct Moved {
-    /// A bill, `credit` or `payout_due`.
-    from: Box<str>,
-    to: Box<str>,
-    amount: Yen,
-}
-
-fn also_moved(books: &Settlement, names: &BillNames) -> Result<Vec<Moved>, Problem> {
-    let name = |place: Place| match place {
-        Place::Received => Ok("received".into()),
-        Place::Refund => Ok("refund".into()),
-        Place::Credit => Ok("credit".into()),
-        Place::PayoutDue => Ok("payout_due".into()),
-        Place::PaidOut { .. } => Ok("payout".into()),
-        Place::Line { bill, .. } | Place::Freed { bill, .. } => {
-            names.of(bill).map(String::into_boxed_str).ok_or_else(Problem::internal)
-        }
-    };
-    let mut moved: Vec<Moved> = Vec::new();
-    for transfer in books.transfers.iter().filter(|transfer| transfer.money.is_known() && !transfer.money.is_own()) {
-        let (from, to, amount) = (name(transfer.from)?, name(transfer.to)?, transfer.amount);
-        match moved.iter_mut().find(|known| known.from == from && known.to == to) {
-            Some(known) => known.amount += amount,
-            None if from == to => {}
-            None => moved.push(Moved { from, to, amount }),
-        }
-    }
-    Ok(moved)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RepaymentBody {
-    repayment_id: Text<OfficeId>,
-    amount: Amount,
-    paid_at: Option<Text<Millis>>,
-    /// The slip it was paid on.
-    slip: Option<Text<SlipNumber>>,
-}
-
-/// A slip's number, as text because it is twelve digits.
-#[derive(Clone, Copy)]
-struct SlipNumber(u64);
-
-impl fields::FromText for SlipNumber {
-    fn from_text(text: &str) -> Result<Self, String> {
-        let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse().ok().filter(|_| digits);
-        number.map(Self).ok_or_else(|| "must be 1 to 15 digits".to_owned())
-    }
-}
-
-#[derive(Serialize)]
-struct RepaymentShown {
-    repayment_id: OfficeId,
-    amount: Yen,
-    paid_at: Millis,
-    /// `applied`, `credit` and `payout_due` together are the amount.
-    applied: Vec<Applied>,
-    credit: Yen,
-    payout_due: Yen,
-    also_moved: Vec<Moved>,
-    spendable: Spendable,
-    replayed: bool,
-}
-
-async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, Problem> {
-    let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } =
-        booked.receipt.event.as_ref()
-    else {
-        return Err(Problem::internal());
-    };
-    let names = bill_names(&asked.edge, books.bills()).await?;
-    Ok(RepaymentShown {
-        repayment_id: payment.id,
-        amount: payment.amount,
-        paid_at: payment.paid_at,
-        applied: applied(books.own(), &names)?,
-        credit: came_to(books.own(), Place::Credit),
-        payout_due: came_to(books.own(), Place::PayoutDue),
-        also_moved: also_moved(books, &names)?,
-        spendable: booked.spendable(asked)?,
-        replayed: booked.replayed,
-    })
-}
-
-/// `POST /v1/customers/{customer_id}/repayments`
-pub(crate) async fn repay(asked: &Asked) -> Result<Answer, Problem> {
-    let customer = asked.customer()?;
-    let body: RepaymentBody = fields::read(&asked.body)?;
-    let instruction = Instruction::Repay {
-        id: body.repayment_id.0,
-        amount: Yen::new(body.amount.0),
-        paid_at: body.paid_at.map(|at| at.0),
-        slip: body.slip.map(|slip| slip.0.0),
-    };
-    let booked = instruct(asked, customer, instruction).await.map_err(|why| match why {
-        // The contract has a name of its own for it.
-        NotDone::Refused(Refusal::IdReused { .. }) => {
-            Problem::new(&REPAYMENT_ID_REUSED, "Use a new repayment id for another repayment.")
-        }
-        other => other.into(),
-    })?;
-    Answer::ok(&show_payment(asked, &booked).await?)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PendingBody {
-    payment_id: Text<OfficeId>,
-    amount: Amount,
-    paid_at: Option<Text<Millis>>,
-    expires_at: Text<Millis>,
-}
-
-#[derive(Serialize)]
-struct PendingShown {
-    payment_id: OfficeId,
-    amount: Yen,
-    paid_at: Millis,
-    expires_at: Millis,
-    status: &'static str,
-    spendable: Spendable,
-    /// Why a code would be refused now; null where none.
-    blocked_by: Option<Reason>,
-    replayed: bool,
-}
-
-/// `POST /v1/customers/{customer_id}/payments-pending`
-pub(crate) async fn expect(asked: &Asked) -> Result<Answer, Problem> {
-    let customer = asked.customer()?;
-    let body: PendingBody = fields::read(&asked.body)?;
-    let instruction = Instruction::Expect {
-        id: body.payment_id.0,
-        amount: Yen::new(body.amount.0),
-        paid_at: body.paid_at.map(|at| at.0),
-        expires_at: body.expires_at.0,
-    };
-    let booked = instruct(asked, customer, instruction).await?;
-    let (payment_id, amount, paid_at, expires_at) = match booked.receipt.event.as_ref() {
-        Event::Noted { note: Note::Pending { id, amount, paid_at, expires_at }, .. } => {
-            (*id, *amount, *paid_at, *expires_at)
-        }
-        // The money had come before it was announced.
-        Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. } => {
-            (payment.id, payment.amount, payment.paid_at, body.expires_at.0)
-        }
-        _ => return Err(Problem::internal()),
-    };
-    Answer::ok(&PendingShown {
-        status: pending_status(&booked, payment_id),
-        payment_id,
-        amount,
-        paid_at,
-        expires_at,
-        spendable: booked.spendable(asked)?,
-        blocked_by: booked.blocked_by(asked)?,
-        replayed: booked.replayed,
-    })
-}
-
-/// What it is by now: a repeated call may come after its end.
-fn pending_status(booked: &Booked, id: OfficeId) -> &'static str {
-    let notes = booked.account.notes();
-    match notes.and_then(|notes| notes.pending.iter().find(|pending| pending.id == id)) {
-        Some(pending) if booked.now.at < pending.expires_at => "pending",
-        Some(_) => "expired",
-        None => "ended",
     }
 }
 
@@ -290,57 +72,22 @@ pub(super) fn office_id(asked: &Asked, name: &str) -> Result<OfficeId, Problem> 
     OfficeId::new(asked.param(name)).map_err(|bad| Problem::parameter(name, bad.to_string()))
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FinalBody {
-    amount: Option<Amount>,
-    paid_at: Option<Text<Millis>>,
-}
-
-/// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
-pub(crate) async fn confirm(asked: &Asked) -> Result<Answer, Problem> {
-    let id = office_id(asked, "payment_id")?;
-    let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(&asked.body)? };
-    let amount = body.amount.map(|amount| Yen::new(amount.0));
-    let paid_at = body.paid_at.map(|at| at.0);
-    let said = Said { amount, paid_at, ..Said::default() };
-    let booked = instruct(asked, asked.customer()?, Instruction::Confirm { id, said }).await?;
-    Answer::ok(&show_payment(asked, &booked).await?)
-}
-
-#[derive(Serialize)]
-struct WithdrawnShown {
-    payment_id: OfficeId,
-    status: &'static str,
-    blocked_by: Option<Reason>,
-    replayed: bool,
-}
-
-/// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn`
-pub(crate) async fn withdraw(asked: &Asked) -> Result<Answer, Problem> {
-    let id = office_id(asked, "payment_id")?;
-    fields::read_none(&asked.body)?;
-    let booked = instruct(asked, asked.customer()?, Instruction::Withdraw { id, said: Said::default() }).await?;
-    Answer::ok(&WithdrawnShown {
-        payment_id: id,
-        status: "withdrawn",
-        blocked_by: booked.blocked_by(asked)?,
-        replayed: booked.replayed,
-    })
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DamagesBody {
     posting_id: Text<OfficeId>,
-    month: Text<Month>,
+    bill: Option<Text<BillName>>,
+    /// A month's bill, in place of `bill`.
+    month: Option<Text<Month>>,
     amount: Amount,
 }
 
 #[derive(Serialize)]
 struct DamagesShown {
     posting_id: OfficeId,
-    month: Month,
+    bill: String,
+    /// Of a month's bill.
+    month: Option<Month>,
     amount: Yen,
     /// What is owed on this bill now.
     total_due: Yen,
@@ -351,14 +98,21 @@ struct DamagesShown {
 pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
     let body: DamagesBody = fields::read(&asked.body)?;
     let id = body.posting_id.0;
-    let month = body.month.0;
+    let name = match (body.bill, body.month) {
+        (Some(bill), None) => bill.0,
+        (None, Some(month)) => BillName::Month(month.0),
+        _ => return Err(Problem::field("/bill", "is required; a month's bill may be named by `month` instead")),
+    };
     let amount = Yen::new(body.amount.0);
-    let booked = instruct(asked, asked.customer()?, Instruction::PostDamages { id, month, amount }).await?;
+    let customer = asked.customer()?;
+    let bill = name.key(&asked.edge).await?.ok_or(NotDone::Refused(Refusal::BillUnknown))?;
+    let booked = instruct(asked, customer, Instruction::PostDamages { id, bill, amount }).await?;
     let bills = booked.account.bills_at(&booked.now, asked.edge.rules()?.by());
-    let owed = bills.iter().find(|at| at.bill.key == BillKey::Month(month)).map(|at| at.owed.total());
+    let owed = bills.iter().find(|at| at.bill.key == bill).map(|at| at.owed.total());
     Answer::ok(&DamagesShown {
         posting_id: id,
-        month,
+        bill: name.to_string(),
+        month: bill.month(),
         amount,
         total_due: owed.unwrap_or_default(),
         replayed: booked.replayed,

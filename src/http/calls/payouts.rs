@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::office::{Applied, Booked, applied, came_to, instruct, office_id};
+use super::office::{Booked, instruct, office_id};
+use super::payments::{Applied, applied, came_to};
 use crate::domain::billing::notes::Cause;
 use crate::domain::billing::settlement::Place;
 use crate::domain::billing::standing::Spendable;

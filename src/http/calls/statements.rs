@@ -1,14 +1,15 @@
-//! Bills and history for people: the engine says what is owed now, the ledger what happened.
+//! Bills for people: the engine says what is owed now, the ledger what happened.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::afterwards::{Applied, applied};
+use super::bill_moves::{Move, Posted};
 use super::customers::unknown;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::moment::BillAt;
-use crate::domain::billing::notes::Cause;
-use crate::domain::billing::settlement::Place;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, MerchantId, OfficeId, OrderId, RefundId};
@@ -17,12 +18,15 @@ use crate::domain::model::order::{Destination, Order, OrderState, OrderStatus};
 use crate::domain::model::payment::{BillKey, Lines, PaymentMethod};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month, Now};
-use crate::domain::state::event::Event;
+use crate::engine::board::Rules;
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
-use crate::http::past::{caught_up, customer_past};
+use crate::http::past::{BillName, BillNames, caught_up, customer_past, invoices};
 use crate::http::problem::{Problem, STATEMENT_UNKNOWN};
-use crate::ledger::{Book, CustomerPast, Entry, EntryKind};
+use crate::ledger::{Book, CustomerPast, Entry, Far};
+
+/// How often a statement is begun anew because its customer went on meanwhile.
+const TRIES: usize = 5;
 
 #[derive(Serialize)]
 struct PurchaseShown {
@@ -34,6 +38,7 @@ struct PurchaseShown {
     refunded: Yen,
     status: OrderStatus,
     purchased_at: Millis,
+    /// Less those that refunds took back.
     points: u64,
 }
 
@@ -43,14 +48,23 @@ struct RefundShown {
     authorization_id: AuthorizationId,
     amount: Yen,
     outcome: Destination,
+    applied: Vec<Applied>,
 }
 
+/// Money that was put on the bill, or left it.
 #[derive(Serialize)]
 struct PaymentShown {
-    /// Null for credit.
+    /// The repayment that brought the money; null where a refund freed it.
     repayment_id: Option<OfficeId>,
+    /// When the customer paid it, else when it was freed.
     paid_at: Millis,
-    amount: u64,
+    recorded_at: Millis,
+    /// Less than nothing for what left the bill.
+    amount: i64,
+    /// Of what was put on the bill.
+    from: Option<Cow<'static, str>>,
+    /// Of what left it.
+    moved_to: Option<Cow<'static, str>>,
 }
 
 #[derive(Serialize)]
@@ -59,22 +73,36 @@ struct NpShown {
     merchant_id: MerchantId,
     amount: Yen,
     due: Date,
-    late_fees: Yen,
-    total_due: Yen,
     status: &'static str,
+    #[serde(flatten)]
+    sums: Sums,
+}
+
+/// `principal` + `bill_fee` + `late_fees` + `damages_posted` − `paid` − `written_off` = `total_due`.
+#[derive(Default, Serialize)]
+struct Sums {
+    /// As charged less refunds; damages as they have accrued by now, posted or not.
+    #[serde(flatten)]
+    lines: Lines,
+    damages_posted: Yen,
+    refunded: Yen,
+    total_due: Yen,
+    paid: Yen,
+    written_off: Yen,
+    points: u64,
 }
 
 #[derive(Serialize)]
 struct Summary {
-    month: Month,
+    /// The month, or the authorization id of an NP Atobarai purchase.
+    bill: String,
+    month: Option<Month>,
     status: &'static str,
-    payment_method: PaymentMethod,
+    /// Of a month's bill.
+    payment_method: Option<PaymentMethod>,
     due: Date,
     #[serde(flatten)]
-    lines: Lines,
-    total_due: Yen,
-    paid: Yen,
-    points: u64,
+    sums: Sums,
 }
 
 #[derive(Serialize)]
@@ -89,91 +117,138 @@ struct Statement {
 
 /// The customer now, and everything the ledger has of it up to now.
 pub(crate) async fn both(asked: &Asked, id: CustomerId) -> Result<(Box<Account>, Now, CustomerPast), Problem> {
-    let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
-    let account = match answered.reply {
-        Reply::Customer { account, .. } => account,
-        Reply::Unknown => return Err(unknown()),
-        other => return Err(out_of_place(&other)),
-    };
-    caught_up(&asked.edge).await?;
-    Ok((account, answered.now, customer_past(&asked.edge, id).await?))
-}
-
-/// A month's bill as the ledger has it, for those that the engine has let go because they are paid.
-#[derive(Clone, Copy, Default)]
-struct Posted {
-    charged: Lines,
-    points: i64,
-    is_there: bool,
-}
-
-fn posted(entries: &[Entry], month: Month) -> Posted {
-    let mut posted = Posted::default();
-    let mut sums = [0_i64; 4];
-    for entry in entries.iter().filter(|entry| entry.month == Some(month) && !is_np(entry)) {
-        use EntryKind as Kind;
-        posted.is_there = true;
-        match (entry.account, entry.kind) {
-            (Book::Points, _) => posted.points += entry.amount,
-            (Book::Exposure, Kind::Purchase | Kind::Capture | Kind::Cancel | Kind::Refund) => sums[0] += entry.amount,
-            (Book::BillFee, Kind::BillFee | Kind::BillFeeWaived) => sums[1] += entry.amount,
-            (Book::LateFee, Kind::LateFee | Kind::LateFeeTakenBack) => sums[2] += entry.amount,
-            (Book::Damages, Kind::DamagesPosted) => sums[3] += entry.amount,
-            _ => {}
+    let (mut account, _) = account_now(asked, id).await?;
+    for _ in 0..TRIES {
+        caught_up(&asked.edge).await?;
+        let past = customer_past(&asked.edge, id).await?;
+        let (after, now) = account_now(asked, id).await?;
+        // What was recorded meanwhile may be in the one and not in the other.
+        if account == after {
+            return Ok((account, now, past));
         }
+        account = after;
     }
-    let [principal, bill_fee, late_fees, damages] = sums.map(|sum| u64::try_from(sum).unwrap_or(0).into());
-    posted.charged = Lines { principal, bill_fee, late_fees, damages };
-    posted
+    Err(Problem::not_ready())
 }
 
-fn is_np(entry: &Entry) -> bool {
-    entry.purchase.is_some_and(|purchase| purchase.channel == Channel::NpAtobarai)
+async fn account_now(asked: &Asked, id: CustomerId) -> Result<(Box<Account>, Now), Problem> {
+    let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
+    match answered.reply {
+        Reply::Customer { account, .. } => Ok((account, answered.now)),
+        Reply::Unknown => Err(unknown()),
+        other => Err(out_of_place(&other)),
+    }
 }
 
-/// A month's bill in four lines, from the engine while it knows the bill and else from the ledger.
-fn summary(
-    account: &Account,
-    bills: &[BillAt],
-    past: &CustomerPast,
-    month: Month,
-    now: &Now,
-    asked: &Asked,
-) -> Result<Option<Summary>, Problem> {
-    let posted = posted(&past.entries, month);
-    let at = bills.iter().find(|at| at.bill.key == BillKey::Month(month));
-    if at.is_none() && !posted.is_there {
-        return Ok(None);
+/// All that the statements of a customer are made of.
+struct Seen<'a> {
+    account: &'a Account,
+    now: Now,
+    past: &'a CustomerPast,
+    bills: Vec<BillAt>,
+    moves: Vec<Move>,
+    rules: Arc<Rules>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(account: &'a Account, now: Now, past: &'a CustomerPast, rules: Arc<Rules>) -> Self {
+        let bills = account.bills_at(&now, rules.by());
+        let recorded = past.entries.iter().filter_map(Move::recorded);
+        let of_time = account.moved_by(&now, rules.by());
+        let by_now = of_time.iter().flat_map(|transfer| Move::of(transfer, now.at));
+        let moves = recorded.chain(by_now).collect();
+        Self { account, now, past, bills, moves, rules }
     }
-    let rules = asked.edge.rules()?;
-    let issued = past.issued.iter().find(|issued| issued.month == month).map(|issued| (issued.method, issued.due));
-    let (method, due) = at.map(|at| (at.method, at.due)).or(issued).unwrap_or_else(|| {
-        let method = account.profile.payment_method;
-        (method, rules.policy.terms.billing.due(method, month, &rules.calendar))
-    });
-    let charged = at.map_or(posted.charged, |at| at.charged);
-    let owed = at.map_or(Lines::default(), |at| at.owed).total();
-    let status = if month >= now.month {
-        "open"
-    } else if owed.is_zero() {
-        "paid"
-    } else if at.is_some_and(|at| at.is_overdue) {
-        "overdue"
-    } else {
-        "billed"
-    };
-    // Accrued damages are shown whether posted or not; only the posted ones are owed.
-    let damages = at.map_or(charged.damages, |at| at.accrued.max(at.charged.damages));
-    Ok(Some(Summary {
-        month,
-        status,
-        payment_method: method,
-        due,
-        lines: Lines { damages, ..charged },
-        total_due: owed,
-        paid: charged.total() - owed,
-        points: u64::try_from(posted.points).unwrap_or(0),
-    }))
+
+    fn moves_of(&self, bill: BillKey) -> impl Iterator<Item = &Move> {
+        self.moves.iter().filter(move |moved| moved.bill == bill)
+    }
+
+    /// Purchases that stand, refunded or not: one that was cancelled has never been.
+    fn captured(&self) -> impl Iterator<Item = &'a Order> {
+        self.past.orders.iter().filter(|order| matches!(order.state, OrderState::Captured { .. }))
+    }
+
+    fn purchases_of(&self, bill: BillKey) -> Vec<&'a Order> {
+        self.captured().filter(|order| bill_of(order) == bill).collect()
+    }
+
+    /// The NP Atobarai purchases of a month.
+    fn invoices_of(&self, month: Month) -> Vec<&'a Order> {
+        let is_np = |order: &&Order| order.channel == Channel::NpAtobarai && order.terms().month == month;
+        self.captured().filter(is_np).collect()
+    }
+
+    /// From the engine while it knows the bill and else from the ledger; nothing where neither does.
+    fn sums(&self, bill: BillKey) -> Option<(Sums, Option<&BillAt>)> {
+        let posted = Posted::of(&self.past.entries, bill);
+        let at = self.bills.iter().find(|at| at.bill.key == bill);
+        if at.is_none() && !posted.is_there {
+            return None;
+        }
+        let charged = at.map_or(posted.charged, |at| at.charged);
+        let moved: i64 = self.moves_of(bill).map(|moved| moved.amount).sum();
+        let paid = at.map_or_else(|| Yen::new(u64::try_from(moved).unwrap_or(0)), |at| at.bill.paid().total());
+        let sums = Sums {
+            // Accrued damages are shown whether posted or not; only the posted ones are owed.
+            lines: Lines { damages: at.map_or(charged.damages, |at| at.accrued.max(charged.damages)), ..charged },
+            damages_posted: charged.damages,
+            refunded: self.purchases_of(bill).into_iter().map(|order| purchased(order).1).sum(),
+            total_due: at.map_or(Yen::ZERO, |at| at.owed.total()),
+            paid,
+            written_off: Yen::ZERO,
+            points: u64::try_from(posted.points).unwrap_or(0),
+        };
+        Some((sums, at))
+    }
+
+    /// A month's bill; where only NP Atobarai purchases were made, with nothing on its lines.
+    fn of_month(&self, month: Month) -> Option<Summary> {
+        let own = self.sums(BillKey::Month(month));
+        if own.is_none() && self.invoices_of(month).is_empty() {
+            return None;
+        }
+        let (sums, at) = own.unwrap_or_default();
+        let issued = self.past.issued.iter().find(|issued| issued.month == month);
+        let known = at.map(|at| (at.method, at.due)).or_else(|| issued.map(|issued| (issued.method, issued.due)));
+        let (method, due) = known.unwrap_or_else(|| {
+            let method = self.account.profile.payment_method;
+            (method, self.rules.policy.terms.billing.due(method, month, &self.rules.calendar))
+        });
+        Some(Summary {
+            bill: month.to_string(),
+            month: Some(month),
+            status: if month >= self.now.month { "open" } else { status(&sums, at) },
+            payment_method: Some(method),
+            due,
+            sums,
+        })
+    }
+
+    fn of_invoice(&self, order: &Order) -> Option<Summary> {
+        let (sums, at) = self.sums(bill_of(order))?;
+        Some(Summary {
+            bill: order.id.to_string(),
+            month: None,
+            status: status(&sums, at),
+            payment_method: None,
+            due: order.terms().due,
+            sums,
+        })
+    }
+}
+
+/// The bill that a captured purchase is on.
+fn bill_of(order: &Order) -> BillKey {
+    if order.channel == Channel::NpAtobarai { BillKey::Np(order.id.lsn) } else { BillKey::Month(order.terms().month) }
+}
+
+fn status(sums: &Sums, at: Option<&BillAt>) -> &'static str {
+    match at {
+        _ if sums.total_due.is_zero() => "paid",
+        Some(at) if at.is_overdue => "overdue",
+        _ => "billed",
+    }
 }
 
 #[derive(Serialize)]
@@ -184,75 +259,60 @@ struct List {
 /// `GET /v1/customers/{customer_id}/statements`
 pub(crate) async fn list(asked: &Asked) -> Result<Answer, Problem> {
     let (account, now, past) = both(asked, asked.customer()?).await?;
-    let bills = account.bills_at(&now, asked.edge.rules()?.by());
+    let seen = Seen::new(&account, now, &past, asked.edge.rules()?);
     let mut months: Vec<Month> = past.entries.iter().filter_map(|entry| entry.month).collect();
-    months.extend(bills.iter().filter_map(|at| at.bill.key.month()));
+    months.extend(seen.bills.iter().filter_map(|at| at.bill.key.month()));
     months.sort_unstable_by(|a, b| b.cmp(a));
     months.dedup();
-    let mut statements = Vec::new();
-    for month in months {
-        let is_np = |order: &Order| order.terms().month == month && order.channel == Channel::NpAtobarai;
-        let own = summary(&account, &bills, &past, month, &now, asked)?;
-        // Where nothing else was bought, the month's statement tells of NP Atobarai purchases all the same.
-        let other = own.is_none() && past.orders.iter().any(is_np);
-        statements.extend(own);
-        if other {
-            statements.push(empty(&account, month, &now, asked)?);
-        }
-    }
-    Answer::ok(&List { statements })
+    Answer::ok(&List { statements: months.into_iter().filter_map(|month| seen.of_month(month)).collect() })
 }
 
-/// `GET /v1/customers/{customer_id}/statements/{month}`
+/// `GET /v1/customers/{customer_id}/statements/{bill}`
 pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
-    let month = Month::parse(asked.param("month")).ok_or_else(|| Problem::in_path("month", "must be `YYYY-MM`"))?;
+    let name = BillName::parse(asked.param("bill")).ok_or_else(|| Problem::in_path("bill", BillName::FORMS))?;
     let (account, now, past) = both(asked, asked.customer()?).await?;
-    let bills = account.bills_at(&now, asked.edge.rules()?.by());
-    let of_month = |order: &&Order| order.terms().month == month;
-    let (np, own): (Vec<&Order>, Vec<&Order>) =
-        past.orders.iter().filter(of_month).partition(|order| order.channel == Channel::NpAtobarai);
-    let found = summary(&account, &bills, &past, month, &now, asked)?;
-    let summary = match found {
-        Some(summary) => summary,
-        None if np.is_empty() => {
-            return Err(Problem::new(
-                &STATEMENT_UNKNOWN,
-                "Nothing was bought in this month. Take one from the list of statements.",
-            ));
+    let seen = Seen::new(&account, now, &past, asked.edge.rules()?);
+    let found = match name {
+        BillName::Month(month) => {
+            seen.of_month(month).map(|summary| (BillKey::Month(month), summary, seen.invoices_of(month)))
         }
-        None => empty(&account, month, &now, asked)?,
+        BillName::Np(id) => {
+            // Also of one that was cancelled: money may have come from elsewhere and gone on.
+            let order = past.orders.iter().find(|order| order.id == id && order.channel == Channel::NpAtobarai);
+            order.and_then(|order| Some((bill_of(order), seen.of_invoice(order)?, Vec::new())))
+        }
     };
-    let refunds = own.iter().chain(&np).flat_map(|order| order.refunds().iter().map(move |made| (order, made)));
+    let (bill, summary, invoices) = found.ok_or_else(|| {
+        Problem::new(&STATEMENT_UNKNOWN, "Nothing was bought in this month, or this is no NP Atobarai purchase of this customer. Take one from the list of statements.")
+    })?;
+    let purchases = seen.purchases_of(bill);
+    let names = names(asked, &seen, bill, &purchases).await?;
+    let np_purchase = |order: &Order| {
+        let Summary { due, status, sums, .. } = seen.of_invoice(order)?;
+        let amount = purchased(order).0;
+        Some(NpShown { authorization_id: order.id, merchant_id: order.key.merchant, amount, due, status, sums })
+    };
     Answer::ok(&Statement {
         summary,
-        purchases: own.iter().map(|order| purchase(order, now.at)).collect(),
-        refunds: refunds
-            .map(|(order, made)| RefundShown {
-                refund_id: made.id,
-                authorization_id: order.id,
-                amount: made.amount,
-                outcome: made.destination,
-            })
-            .collect(),
-        payments: payments(&past, month),
-        np_purchases: np.iter().map(|order| np_purchase(order, &bills)).collect(),
+        purchases: purchases.iter().map(|order| purchase(order, &seen)).collect(),
+        refunds: refunds(&purchases, &names)?,
+        payments: payments(&seen, bill, &names)?,
+        np_purchases: invoices.into_iter().filter_map(np_purchase).collect(),
     })
 }
 
-/// A month with NP Atobarai purchases alone.
-fn empty(account: &Account, month: Month, now: &Now, asked: &Asked) -> Result<Summary, Problem> {
-    let rules = asked.edge.rules()?;
-    let method = account.profile.payment_method;
-    Ok(Summary {
-        month,
-        status: if month >= now.month { "open" } else { "paid" },
-        payment_method: method,
-        due: rules.policy.terms.billing.due(method, month, &rules.calendar),
-        lines: Lines::default(),
-        total_due: Yen::ZERO,
-        paid: Yen::ZERO,
-        points: 0,
-    })
+/// The names of the bills that the rows of a statement speak of.
+async fn names(asked: &Asked, seen: &Seen<'_>, bill: BillKey, purchases: &[&Order]) -> Result<BillNames, Problem> {
+    let mut names = BillNames::default();
+    names.add(seen.past.orders.iter().map(|order| order.id));
+    let ends = seen.moves_of(bill).filter_map(|moved| match moved.far {
+        Far::Bill(bill) => Some(bill),
+        _ => None,
+    });
+    let made = purchases.iter().flat_map(|order| order.refunds());
+    let refunded = made.flat_map(|made| made.applied.iter().filter_map(|part| part.to.bill()));
+    names.learn(&asked.edge, invoices(ends.chain(refunded))).await?;
+    Ok(names)
 }
 
 /// What was captured, and what of it was refunded.
@@ -263,8 +323,12 @@ fn purchased(order: &Order) -> (Yen, Yen) {
     }
 }
 
-fn purchase(order: &Order, now: Millis) -> PurchaseShown {
+fn purchase(order: &Order, seen: &Seen<'_>) -> PurchaseShown {
     let (amount, refunded) = purchased(order);
+    let is_its = |entry: &&Entry| {
+        entry.account == Book::Points && entry.purchase.is_some_and(|purchase| purchase.authorization == order.id)
+    };
+    let points: i64 = seen.past.entries.iter().filter(is_its).map(|entry| entry.amount).sum();
     PurchaseShown {
         authorization_id: order.id,
         merchant_id: order.key.merchant,
@@ -272,54 +336,47 @@ fn purchase(order: &Order, now: Millis) -> PurchaseShown {
         channel: order.channel,
         amount,
         refunded,
-        status: order.status(now),
+        status: order.status(seen.now.at),
         purchased_at: order.terms().at,
-        points: order.terms().points,
+        points: u64::try_from(points).unwrap_or(0),
     }
 }
 
-fn np_purchase(order: &Order, bills: &[BillAt]) -> NpShown {
-    let at = bills.iter().find(|at| at.bill.key == BillKey::Np(order.id.lsn));
-    let owed = at.map_or(Yen::ZERO, |at| at.owed.total());
-    NpShown {
-        authorization_id: order.id,
-        merchant_id: order.key.merchant,
-        // Of a hold, what was captured.
-        amount: purchased(order).0,
-        due: order.terms().due,
-        late_fees: at.map_or(Yen::ZERO, |at| at.charged.late_fees),
-        total_due: owed,
-        status: match at {
-            Some(at) if at.is_overdue => "overdue",
-            Some(_) if !owed.is_zero() => "billed",
-            _ => "paid",
-        },
-    }
+fn refunds(purchases: &[&Order], names: &BillNames) -> Result<Vec<RefundShown>, Problem> {
+    let made = purchases.iter().flat_map(|order| order.refunds().iter().map(move |made| (order.id, made)));
+    let shown = made.map(|(authorization_id, made)| {
+        Ok(RefundShown {
+            refund_id: made.id,
+            authorization_id,
+            amount: made.amount,
+            outcome: made.destination,
+            applied: applied(made, names)?,
+        })
+    });
+    shown.collect()
 }
 
-/// What came on a month's bill, by repayment; then what credit paid of it.
-fn payments(past: &CustomerPast, month: Month) -> Vec<PaymentShown> {
-    let on_bill = |place: Place| place.bill() == Some(BillKey::Month(month));
-    let mut shown = Vec::new();
-    for receipt in &past.payments {
-        let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } = receipt.event.as_ref()
-        else {
-            continue;
-        };
-        let came = books.transfers.iter().filter(|transfer| transfer.from == Place::Received && on_bill(transfer.to));
-        let amount: u64 = came.map(|transfer| transfer.amount.get()).sum();
-        if amount > 0 {
-            shown.push(PaymentShown { repayment_id: Some(payment.id), paid_at: payment.paid_at, amount });
+/// What came on a bill and what left it, record by record.
+fn payments(seen: &Seen<'_>, bill: BillKey, names: &BillNames) -> Result<Vec<PaymentShown>, Problem> {
+    let mut rows: Vec<Move> = Vec::new();
+    // From line to line of the same bill nothing comes and nothing leaves.
+    for moved in seen.moves_of(bill).filter(|moved| moved.far != Far::Bill(bill)) {
+        match rows.iter_mut().find(|row| row.is_with(moved)) {
+            Some(row) => row.amount += moved.amount,
+            None => rows.push(*moved),
         }
     }
-    let credit = past.entries.iter().filter(|entry| {
-        entry.kind == EntryKind::CreditApplied && entry.month == Some(month) && entry.account != Book::Credit
+    let shown = rows.into_iter().filter(|row| row.amount != 0).map(|row| {
+        let end = names.end(row.far).ok_or_else(Problem::internal)?;
+        let (from, moved_to) = if row.amount > 0 { (Some(end), None) } else { (None, Some(end)) };
+        Ok(PaymentShown {
+            repayment_id: row.repayment(seen.past),
+            paid_at: row.day,
+            recorded_at: row.recorded_at,
+            amount: row.amount,
+            from,
+            moved_to,
+        })
     });
-    let mut by_record: BTreeMap<Millis, u64> = BTreeMap::new();
-    for entry in credit {
-        *by_record.entry(entry.recorded_at).or_default() += entry.amount.unsigned_abs();
-    }
-    let credit = by_record.into_iter();
-    shown.extend(credit.map(|(paid_at, amount)| PaymentShown { repayment_id: None, paid_at, amount }));
-    shown
+    shown.collect()
 }

@@ -152,6 +152,7 @@ choices! {
         6 = Withdrawn { id },
         7 = Payout { id, amount, bank_reference },
         8 = Bounced { payout, amount, staff },
+        9 = NpDamages { id, order, amount },
     }
     Note {
         1 = Pending { id, amount, paid_at, expires_at },
@@ -164,6 +165,7 @@ choices! {
         1 = Bill(bill),
         2 = Credit,
         3 = Payout,
+        4 = WaivedFee(month),
     }
 }
 

@@ -430,6 +430,7 @@ choices! {
 mod tests {
     use super::*;
     use crate::domain::billing::notes::Cause;
+    use crate::domain::billing::settlement::Settlement;
     use crate::domain::model::order::{Applied, AppliedTo};
     use crate::domain::model::payment::BillKey;
 
@@ -624,6 +625,10 @@ mod tests {
             },
             Event::Settled { cause: books::payout(), books: Box::new(old_books::example(customer)) },
             Event::Settled { cause: books::bounced(), books: Box::new(books::example(customer)) },
+            Event::Settled {
+                cause: Cause::NpDamages { id: books::payment().id, order: Lsn(9), amount },
+                books: Box::new(Settlement::nothing(customer)),
+            },
         ]
     }
 

@@ -97,7 +97,7 @@ pub(super) fn is_old(books: &Settlement) -> bool {
 
 /// Whether a settlement of before could have had this cause.
 pub(super) fn is_old_cause(cause: &Cause) -> bool {
-    let is_new = matches!(cause, Cause::Withdrawn { .. } | Cause::Bounced { .. });
+    let is_new = matches!(cause, Cause::Withdrawn { .. } | Cause::Bounced { .. } | Cause::NpDamages { .. });
     !is_new && !matches!(cause, Cause::Payout { bank_reference: Some(_), .. })
 }
 

@@ -5,25 +5,25 @@ use std::path::{Path, PathBuf};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, params};
 
-use super::read::{Cells, DECIDED_FROM, all, first, first_since, order, orders_where, receipt_of};
+use super::read::{Cells, DECIDED_FROM, all, far_end, first, first_since, order, orders_where, receipt_of};
 use super::{BUSY, keys, load, open_reader, position};
 use crate::domain::billing::settlement::{LadderStep, StepReason};
 use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
 use crate::domain::model::order::Order;
-use crate::domain::model::payment::PaymentMethod;
+use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::{Millis, Month};
 use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
 use crate::journal::codec::Dossier;
 use crate::ledger::{
-    BOOKS_CONNECTIONS, Book, Books, Entry, EntryKind, Issued, LedgerError, OwedInCash, PaidOut, Purchase, Snapshot,
-    Stepped,
+    BOOKS_CONNECTIONS, Book, Books, Entry, EntryKind, Far, Issued, LedgerError, Moved, OwedInCash, PaidOut, Purchase,
+    Snapshot, Stepped,
 };
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
-    d.authorization_id, d.merchant_id, e.channel
+    d.authorization_id, d.merchant_id, e.channel, e.money, e.own_day, e.far, e.far_bill
     FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
     WHERE e.block = ?1 AND e.customer = ?2 AND e.recorded_at >= ?3 AND e.recorded_at < ?4 ORDER BY e.lsn, e.kind";
 
@@ -259,7 +259,28 @@ fn entry(cells: &Cells<'_>) -> Result<Entry, LedgerError> {
         month: cells.opt_made(4, Month::from_number)?,
         recorded_at: cells.millis(5)?,
         purchase,
+        moved: moved(cells)?,
     })
+}
+
+/// The money that makes an entry, and its other end.
+fn moved(cells: &Cells<'_>) -> Result<Option<Moved>, LedgerError> {
+    if cells.opt(9)?.is_none() {
+        return Ok(None);
+    }
+    let far = match cells.num(11)? {
+        far_end::MONTH => Far::Bill(BillKey::Month(cells.month(12)?)),
+        far_end::NP => Far::Bill(BillKey::Np(cells.lsn(12)?)),
+        _ => cells.made(11, |end: u8| match end {
+            far_end::RECEIVED => Some(Far::Received),
+            far_end::REFUND => Some(Far::Refund),
+            far_end::CREDIT => Some(Far::Credit),
+            far_end::PAYOUT_DUE => Some(Far::PayoutDue),
+            far_end::PAID_OUT => Some(Far::PaidOut),
+            _ => None,
+        })?,
+    };
+    Ok(Some(Moved { money: cells.lsn(9)?, day: cells.millis(10)?, far }))
 }
 
 #[cfg(test)]

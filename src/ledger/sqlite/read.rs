@@ -27,6 +27,17 @@ pub(crate) mod order_state {
     pub const CANCELLED: u8 = 5;
 }
 
+/// `movement.far`.
+pub(crate) mod far_end {
+    pub const RECEIVED: u8 = 1;
+    pub const REFUND: u8 = 2;
+    pub const MONTH: u8 = 3;
+    pub const NP: u8 = 4;
+    pub const CREDIT: u8 = 5;
+    pub const PAYOUT_DUE: u8 = 6;
+    pub const PAID_OUT: u8 = 7;
+}
+
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
 const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, d.customer, d.channel, d.handle,
     d.amount, d.fingerprint, d.decided_at, d.state, d.reason, d.hold_expires_at, d.captured, d.refunded, d.month, d.due,

@@ -18,10 +18,10 @@ use crate::domain::model::time::{Millis, Month};
 use crate::domain::state::event::{Advised, Approval, Captured, CodeIssued, Decided, Event, Outcome, Refunded};
 use crate::journal::TooLarge;
 use crate::journal::codec::{self, applied_to_bytes};
-use crate::ledger::LedgerError;
 use crate::ledger::movements::{About, Movement};
 use crate::ledger::posting::{At, Change, OrderChange, Rows};
-use crate::ledger::sqlite::read::order_state;
+use crate::ledger::sqlite::read::{far_end, order_state};
+use crate::ledger::{Far, LedgerError};
 
 const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, store_id,
     terminal_id, customer, channel, handle, trial, amount, fingerprint, policy, decided_at, state, reason,
@@ -32,7 +32,8 @@ const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id
 const TOMBSTONE: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, channel, amount,
     fingerprint, decided_at, state, month, due, points, room) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9, ?10, 0, 0)";
 
-const MOVEMENT: &str = "INSERT INTO movement VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+const MOVEMENT: &str =
+    "INSERT INTO movement VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 /// A number without a sign, bit for bit.
 pub(crate) fn bits(number: u64) -> i64 {
@@ -51,6 +52,19 @@ pub(crate) fn key_hash(key: &OrderKey) -> u32 {
 /// What the journal has recorded fits; anything else is a fault of ours.
 pub(crate) fn too_large(error: TooLarge) -> LedgerError {
     LedgerError::Corrupt(error.to_string())
+}
+
+/// `movement.far` and `movement.far_bill`.
+fn far_columns(far: Far) -> (u8, Option<i64>) {
+    match far {
+        Far::Received => (far_end::RECEIVED, None),
+        Far::Refund => (far_end::REFUND, None),
+        Far::Bill(BillKey::Month(month)) => (far_end::MONTH, Some(month.to_number().into())),
+        Far::Bill(BillKey::Np(order)) => (far_end::NP, Some(bits(order.0))),
+        Far::Credit => (far_end::CREDIT, None),
+        Far::PayoutDue => (far_end::PAYOUT_DUE, None),
+        Far::PaidOut => (far_end::PAID_OUT, None),
+    }
 }
 
 /// The tables within one transaction.
@@ -289,6 +303,8 @@ impl Rows for SqliteRows<'_> {
             About::Bill(BillKey::Np(order)) => (self.billed_in(order)?, Channel::NpAtobarai, bits(order.0)),
             About::Nothing => (None, Channel::InStore, 0),
         };
+        let money = movement.moved.map(|(money, _)| money.recorded(at.lsn));
+        let far = movement.moved.map(|(_, far)| far_columns(far));
         let row = params![
             bits(at.lsn.0),
             movement.kind as u8,
@@ -299,7 +315,11 @@ impl Rows for SqliteRows<'_> {
             month,
             channel as u8,
             order,
-            at.now.at.0
+            at.now.at.0,
+            money.map(|money| bits(money.fact.0)),
+            money.map(|money| money.day.0),
+            far.map(|(number, _)| number),
+            far.and_then(|(_, bill)| bill),
         ];
         self.run(MOVEMENT, row).map(drop)
     }
