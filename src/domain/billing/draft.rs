@@ -25,8 +25,6 @@ pub struct Draft<'a> {
     /// Where the money of this fact comes from.
     origin: Place,
     back: Option<Back>,
-    /// From when its news counts.
-    value_at: Millis,
     pub(super) counted: Vec<Counted>,
     pub(super) steps: Vec<LadderStep>,
 }
@@ -45,7 +43,6 @@ impl<'a> Draft<'a> {
             policy,
             origin: Place::Received,
             back: None,
-            value_at: now.at,
             counted: Vec::new(),
             steps: Vec::new(),
         }
@@ -59,7 +56,7 @@ impl<'a> Draft<'a> {
         let as_if = self.account.fees_as_if_paid(&news, self.now, self.rules);
         let account = std::mem::replace(&mut self.account, Account::new(self.before.id, self.before.profile.clone()));
         let mut fold = Fold::new(account, self.now, self.rules, as_if.as_ref());
-        self.value_at = fold.run(&news);
+        fold.run(&news);
         self.account = fold.account;
     }
 
@@ -71,11 +68,6 @@ impl<'a> Draft<'a> {
     /// Money that came from the customer; it counts from its own day.
     pub fn receive(&mut self, money: Money, amount: Yen) {
         self.fold(News { came: vec![(money, amount)], ..News::default() });
-    }
-
-    /// From when the money counts that was received: its own day, unless that reaches too far back.
-    pub fn value_at(&self) -> Millis {
-        self.value_at
     }
 
     /// A part of a purchase goes back to its shop at a moment: what had been paid of it is free for other bills.

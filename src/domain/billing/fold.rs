@@ -482,3 +482,48 @@ impl<'a> Fold<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::model::customer::Profile;
+    use crate::domain::model::ids::CustomerId;
+    use crate::domain::model::policy::Policy;
+    use crate::domain::model::purchase::{Channel, Purchase};
+    use crate::domain::model::terms::TermsByDay;
+    use crate::domain::model::time::{BankCalendar, DAY, MINUTE};
+
+    #[test]
+    fn news_that_reaches_too_far_back_counts_from_later() {
+        let policy = Policy::parse(include_str!("../../../config/policy.toml")).unwrap();
+        let terms = TermsByDay::always(policy.terms.clone());
+        let rules = Rules { policy: &policy, terms: &terms, calendar: &BankCalendar::default() };
+        let bought_at = Millis::parse("2021-06-01T10:00:00+09:00").unwrap();
+        let now = Now::at(bought_at.plus(3 * DAY));
+        let amount = Yen::new(9_000);
+        let purchase =
+            Purchase { order: Lsn(1), channel: Channel::NpAtobarai, amount, month: now.month, at: bought_at };
+        let paid_twice_a_minute = |payments: u32| {
+            let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
+            account.owe(&purchase, now.date.plus_days(14), Lsn(1));
+            for number in 1..=payments {
+                let at = bought_at.plus(i64::from(number) * MINUTE / 2);
+                let money = Money { fact: Lsn(u64::from(number) + 1), day: at, on_old_slip: false };
+                let lines = Lines::of(Line::Principal, Yen::new(1));
+                account.bill_mut(purchase.bill()).changes.add(Change { at, kind: ChangeKind::Paid, money, lines });
+            }
+            account
+        };
+        let day = bought_at.plus(1);
+        let most = u32::try_from(MOST_MOMENTS).unwrap();
+        for (payments, counts_from) in [(most, day), (most + 100, bought_at.plus(100 * MINUTE / 2))] {
+            let mut fold = Fold::new(paid_twice_a_minute(payments), &now, rules, None);
+            let news = News { came: vec![(Money::own(day), Yen::new(500))], ..News::default() };
+            assert_eq!(fold.run(&news), counts_from, "{payments} payments");
+            let bill = fold.account.listed_bill(purchase.bill()).unwrap();
+            let own = bill.changes.iter().find(|change| change.money.is_own()).unwrap();
+            assert_eq!((own.at, own.money.day), (counts_from, day));
+            assert_eq!(bill.paid().principal, Yen::new(u64::from(payments) + 500));
+        }
+    }
+}
