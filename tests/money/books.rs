@@ -180,6 +180,10 @@ impl Customer {
         (books, as_if)
     }
 
+    pub fn books_without_news(&self, now: i64, banks: &Banks) -> Books {
+        Books::run(self, Vec::new(), now, banks, None)
+    }
+
     /// We hear at `now` of something that counts from `at`.
     pub fn hear(&mut self, at: i64, fact: Fact, now: i64, banks: &Banks) {
         let is_in_month = matches!(fact, Fact::Bought { sale } if self.sales[sale].way != Way::Np);

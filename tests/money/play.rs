@@ -285,13 +285,11 @@ impl Play {
     }
 
     /// Of what is due, and of credit above what is kept back. News of a payment may lift a late fee and end without
-    /// money, so meanwhile nobody knows what is free.
+    /// money: no more is paid out than is free without it.
     fn pay_out(&mut self, who: usize, part: Part) -> Checked {
-        if self.customers[who].live_news(self.now).next().is_some() {
-            return Ok(());
-        }
-        let books = self.books(who).0;
-        let most = books.payout_due() + books.credit_to_spare(&self.customers[who], self.now);
+        let customer = &self.customers[who];
+        let free = |books: &Books| books.payout_due() + books.credit_to_spare(customer, self.now);
+        let most = free(&self.books(who).0).min(free(&customer.books_without_news(self.now, &self.banks)));
         let (amount, id) = (part.of(most).max(1), self.id());
         let answer = self.product.pay_out(who, id, amount, self.now);
         check(answer.is_ok() == (amount <= most), || format!("a payout of {amount} of {most} yen is {answer:?}"))?;

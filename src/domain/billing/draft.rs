@@ -132,8 +132,18 @@ impl<'a> Draft<'a> {
     }
 
     /// What can be paid out on request: what is owed in cash, and of the credit what usage and holds will not need.
+    /// While there is provisional news, no more than would be free without it: it may lift a late fee and end without money.
     pub fn payable(&self) -> Yen {
-        self.account.payout_due() + self.to_spare(&self.account)
+        let of = |account: &Account| account.payout_due() + self.to_spare(account);
+        let with_news = of(&self.account);
+        if self.account.pending().is_empty() {
+            return with_news;
+        }
+        let mut without = self.account.clone();
+        without.notes_mut().pending.clear();
+        let mut fold = Fold::new(without, self.now, self.rules, None);
+        fold.run(&News::default());
+        with_news.min(of(&fold.account))
     }
 
     fn to_spare(&self, account: &Account) -> Yen {
