@@ -358,11 +358,21 @@ impl Books {
         self.free.iter().map(|sum| sum.amount - sum.due).sum()
     }
 
-    /// Credit above what usage without a bill and open holds come to.
+    /// Credit above what is kept back.
     pub fn credit_to_spare(&self, customer: &Customer, now: i64) -> u64 {
+        self.credit().saturating_sub(self.kept_back(customer, now))
+    }
+
+    /// What can be paid out on request.
+    pub fn payable(&self, customer: &Customer, now: i64) -> u64 {
+        (self.payout_due() + self.credit()).saturating_sub(self.kept_back(customer, now))
+    }
+
+    /// Usage without a bill and open holds.
+    fn kept_back(&self, customer: &Customer, now: i64) -> u64 {
         let unbilled: u64 = self.unbilled(civil(day_of(now)).0, customer).map(|sale| self.net[sale]).sum();
         let held: u64 = customer.sales.iter().filter(|sale| sale.is_held(now)).map(|sale| sale.amount).sum();
-        self.credit().saturating_sub(unbilled + held)
+        unbilled + held
     }
 
     /// The sales for the month's bill, in order.

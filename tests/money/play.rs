@@ -288,7 +288,7 @@ impl Play {
     /// money: no more is paid out than is free without it.
     fn pay_out(&mut self, who: usize, part: Part) -> Checked {
         let customer = &self.customers[who];
-        let free = |books: &Books| books.payout_due() + books.credit_to_spare(customer, self.now);
+        let free = |books: &Books| books.payable(customer, self.now);
         let most = free(&self.books(who).0).min(free(&customer.books_without_news(self.now, &self.banks)));
         let (amount, id) = (part.of(most).max(1), self.id());
         let answer = self.product.pay_out(who, id, amount, self.now);

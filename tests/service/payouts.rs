@@ -250,3 +250,63 @@ fn the_ladder_tells_each_step_and_what_is_left_to_the_next() {
     assert_eq!((number(&ladder["rung"]), &ladder["steps"]), (1, &json!([step])), "{ladder}");
     assert_eq!(house.read("2000", "ladder")["next_rung"], json!(null), "on the highest");
 }
+
+/// Found by a reader: what was owed in cash of a payout was more than the payout, and the process stopped.
+#[test]
+fn a_payout_of_money_that_news_moves_stays_as_it_was_made() {
+    let mut house = House::born("2021-08-02T10:00:00+09:00");
+    house.repay("2000", "S-1", 2_000);
+    house.pays_out("2000", "O-1", 2_000);
+    house.bought("2000", "online", 705);
+    house.at("2021-09-02");
+    house.repay("2000", "S-2", 2_000);
+    let closed = json!({"status": "closed"});
+    assert_eq!(house.client.send("office", "PUT", "/v1/customers/2000", &closed).status, 200);
+    house.pays_out("2000", "O-2", 1_086);
+    house.at("2021-09-03");
+    house.bounce("2000", "O-1");
+    house.pays_out("2000", "O-3", 2_000);
+    house.at("2021-09-04");
+    for id in ["S-3", "S-4"] {
+        let news = json!({"repayment_id": id, "amount": 1, "paid_at": "2021-08-20T10:00:00+09:00"});
+        let told = house.office("2000", "repayments", &news);
+        assert_eq!(told.status, 200, "{told:?}");
+    }
+    house.again();
+    let made = house.payouts("status=made");
+    let own = array(&made["payouts"]).iter().filter(|paid| paid["customer_id"] == "2000");
+    let own: Vec<_> = own.map(|paid| (text(&paid["payout_id"]), number(&paid["amount"]))).collect();
+    assert_eq!(own, [("O-1", 2_000), ("O-2", 1_086), ("O-3", 2_000)], "{made}");
+}
+
+/// Found by a reader: a refund in the open month that came with a step of the ladder hid the invoice from the credit.
+#[test]
+fn credit_meets_an_invoice_whatever_comes_between() {
+    let mut house = House::born("2021-06-05T10:00:00+09:00");
+    for month in 6..9 {
+        house.at(&format!("2021-0{month}-06"));
+        house.bought("1002", "online", 100);
+        house.at(&format!("2021-0{}-05", month + 1));
+        house.repay("1002", &format!("R-{month}"), 309);
+    }
+    house.repay("1002", "CREDIT", 3_000);
+    house.at("2021-09-06");
+    house.bought("1002", "np_atobarai", 1_000);
+    let bought = house.bought("1002", "online", 500);
+    let refund = format!("/v1/authorizations/{}/refunds", text(&bought["authorization_id"]));
+    assert_eq!(house.client.send("office", "POST", &refund, &json!({"refund_id": "F", "amount": 100})).status, 200);
+    assert_eq!(house.free("1002"), (2_000, 0));
+    house.at("2021-09-25");
+    assert_eq!(house.standing("1002")["blocked_by"], json!(null));
+}
+
+#[test]
+fn usage_that_is_not_billed_yet_keeps_its_money() {
+    let mut house = House::born("2021-06-05T10:00:00+09:00");
+    house.repay("2000", "R", 5_000);
+    house.bought("2000", "online", 4_000);
+    assert_eq!(house.client.send("office", "PUT", "/v1/customers/2000", &json!({"status": "closed"})).status, 200);
+    let too_much = json!({"payout_id": "O", "amount": 1_001});
+    assert_eq!(house.office("2000", "payouts", &too_much).json()["reason"], "over_credit");
+    house.pays_out("2000", "O", 1_000);
+}

@@ -131,10 +131,11 @@ impl<'a> Draft<'a> {
         self.fold(News { since: Some(self.now.at), ..News::default() });
     }
 
-    /// What can be paid out on request: what is owed in cash, and of the credit what usage and holds will not need.
+    /// What can be paid out on request: what is owed in cash and credit, less what usage and holds will need.
     /// While there is provisional news, no more than would be free without it: it may lift a late fee and end without money.
     pub fn payable(&self) -> Yen {
-        let of = |account: &Account| account.payout_due() + self.to_spare(account);
+        let free = |account: &Account| account.payout_due() + account.credit();
+        let of = |account: &Account| free(account).minus_or_zero(account.kept_back(self.now));
         let with_news = of(&self.account);
         if self.account.pending().is_empty() {
             return with_news;

@@ -305,7 +305,9 @@ impl Account {
             Place::PaidOut { payout, .. } => {
                 let is_it = |paid: &&mut PaidOut| paid.payout == payout && paid.money.fact == money.fact;
                 if let Some(paid) = self.debt_mut().paid_out.iter_mut().find(is_it) {
+                    // What was owed in cash is the last to be of another sum.
                     paid.amount -= amount;
+                    paid.due = paid.due.min(paid.amount);
                 }
                 self.debt_mut().paid_out.retain(|paid| !paid.amount.is_zero());
             }
@@ -323,8 +325,10 @@ impl Account {
             Place::Credit => self.debt_mut().sums.add(money, amount, Yen::ZERO),
             Place::PayoutDue => self.debt_mut().sums.add(money, amount, amount),
             Place::PaidOut { at, payout } => {
-                let payout = if payout == Money::OWN { lsn } else { payout };
-                let due = if from == Place::PayoutDue { amount } else { Yen::ZERO };
+                // An earlier payout that comes to be of this sum takes it as any other free money.
+                let is_own = payout == Money::OWN;
+                let payout = if is_own { lsn } else { payout };
+                let due = if is_own && from == Place::PayoutDue { amount } else { Yen::ZERO };
                 self.debt_mut().pay_out(PaidOut { money, amount, due, at, payout });
             }
             Place::Received | Place::Refund => {}

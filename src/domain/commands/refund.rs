@@ -205,8 +205,8 @@ fn refund_books(
     now: &Now,
 ) -> Option<(Settlement, Account)> {
     let mut draft = state.draft(customer, now)?;
+    draft.catch_up();
     if purchase.bill() != BillKey::Month(now.month) {
-        draft.catch_up();
         draft.refund(purchase, at);
     }
     Some(draft.finish())
