@@ -174,6 +174,15 @@ impl Customer {
 
     /// The books at `now`, and the books as if the payments of which there is news had come.
     pub fn books(&self, now: i64, banks: &Banks) -> (Books, Books) {
+        let (mut books, as_if) = self.books_by_facts(now, banks);
+        if self.is_closed {
+            // Also what news alone has freed for now.
+            books.free.iter_mut().for_each(|sum| sum.due = sum.amount);
+        }
+        (books, as_if)
+    }
+
+    fn books_by_facts(&self, now: i64, banks: &Banks) -> (Books, Books) {
         let paid = |news: &Pending| (news.paid_at, Fact::Paid { amount: news.amount, principal_first: false });
         let as_if = Books::run(self, self.live_news(now).map(paid).collect(), now, banks, None);
         let books = Books::run(self, Vec::new(), now, banks, Some(&as_if));
@@ -214,7 +223,7 @@ impl Customer {
 
     /// The calendar runs: old sums become due.
     pub fn sweep(&mut self, now: i64, banks: &Banks) {
-        let books = self.books(now, banks).0;
+        let books = self.books_by_facts(now, banks).0;
         let mut most = if self.is_closed { books.credit() } else { books.credit_to_spare(self, now) };
         for sum in &books.free {
             let (month, day) = civil(day_of(sum.day));

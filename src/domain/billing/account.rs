@@ -218,7 +218,7 @@ impl Account {
         if debt.sums.is_empty() {
             debt.met = <(Millis, Lsn)>::default();
         }
-        debt.paid_out.retain(|paid| paid.is_kept(today));
+        debt.paid_out.retain(|paid| paid.is_kept(today, news_from));
         if debt.notes.as_deref() == Some(&Notes::default()) {
             debt.notes = None;
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::account::Account;
 use super::bill::{Bill, Change, ChangeKind, Posted};
 use super::lateness::BillRules;
+use super::notes::Notes;
 use super::settlement::{Charge, Place, Transfer};
-use super::sums::Money;
+use super::sums::{Money, PaidOut};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::time::{Date, Millis};
@@ -148,8 +149,10 @@ fn moves(before: &Account, after: &Account, by: &BillRules<'_>, today: Date) -> 
             });
         }
     }
+    let news_from = before.notes().and_then(Notes::news_from);
+    let is_kept = |paid: &&PaidOut| paid.is_kept(today, news_from);
     for (account, is_now) in [(before, false), (after, true)] {
-        beside_bills(account, today, |money, place, amount| add(money, (place, Date::MAX), amount, is_now));
+        beside_bills(account, is_kept, |money, place, amount| add(money, (place, Date::MAX), amount, is_now));
     }
     // Unknown money is one sum, whatever day its parts say.
     let age = |money: Money| if money.is_known() { money.age() } else { Money::unknown(Millis::default()).age() };
@@ -187,12 +190,12 @@ fn on_bill(key: BillKey, changes: &[Change], mut add: impl FnMut(Money, Place, Y
     }
 }
 
-fn beside_bills(account: &Account, today: Date, mut add: impl FnMut(Money, Place, Yen)) {
+fn beside_bills(account: &Account, is_kept: impl Fn(&&PaidOut) -> bool, mut add: impl FnMut(Money, Place, Yen)) {
     for sum in account.sums() {
         add(sum.money, Place::Credit, sum.credit());
         add(sum.money, Place::PayoutDue, sum.due);
     }
-    for paid in account.debt.iter().flat_map(|debt| &debt.paid_out).filter(|paid| paid.is_kept(today)) {
+    for paid in account.debt.iter().flat_map(|debt| &debt.paid_out).filter(is_kept) {
         add(paid.money, Place::PaidOut { at: paid.at, payout: paid.payout }, paid.amount);
     }
 }

@@ -82,11 +82,12 @@ pub struct PaidOut {
 }
 
 impl PaidOut {
-    /// News of a payment that reaches further back leaves the payout as it was made.
-    pub fn is_kept(&self, today: Date) -> bool {
+    /// News of a payment that reaches further back leaves the payout as it was made; `news_from` is from when provisional
+    /// news counts.
+    pub fn is_kept(&self, today: Date, news_from: Option<Millis>) -> bool {
         /// Days.
         const KEPT: i64 = 92;
-        today.day() <= self.at.day() + KEPT
+        today.day() <= self.at.day() + KEPT || news_from.is_some_and(|from| from <= self.at)
     }
 }
 
