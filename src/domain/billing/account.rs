@@ -219,10 +219,8 @@ impl Account {
             debt.met = <(Millis, Lsn)>::default();
         }
         debt.paid_out.retain(|paid| paid.is_kept(today, news_from));
-        if debt.notes.as_deref() == Some(&Notes::default()) {
-            debt.notes = None;
-        }
-        if **debt == Debt::default() {
+        self.drop_empty_notes();
+        if self.debt.as_deref() == Some(&Debt::default()) {
             self.debt = None;
         }
     }
@@ -260,11 +258,18 @@ impl Account {
     pub fn end_news(&mut self, cause: &Cause) {
         if let Cause::Final(Payment { id, .. }) | Cause::Withdrawn { id } = cause {
             self.forget_pending(*id);
+            self.drop_empty_notes();
         }
         let (Cause::Repayment(payment) | Cause::Final(payment)) = cause else { return };
         if let Some(notes) = self.debt.as_mut().and_then(|debt| debt.notes.as_mut()) {
             let paid = notes.slips.iter_mut().filter(|slip| Some(slip.number) == payment.slip);
             paid.for_each(|slip| slip.kind = None);
+        }
+    }
+
+    fn drop_empty_notes(&mut self) {
+        if let Some(debt) = self.debt.as_mut().filter(|debt| debt.notes.as_deref() == Some(&Notes::default())) {
+            debt.notes = None;
         }
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::bill::Bill;
-use super::lateness::BillRules;
 use super::notes::Notes;
 use super::settlement::{Place, Settlement};
 use crate::domain::model::bounds::Bounds;
@@ -78,17 +77,6 @@ impl Account {
     pub fn bills(&self) -> impl Iterator<Item = Cow<'_, Bill>> {
         let open = self.month.iter().map(|open| Cow::Owned(Bill::of_month(open)));
         self.listed_bills().iter().map(|bill| Cow::Borrowed(bill.as_ref())).chain(open)
-    }
-
-    /// All but the NP purchases on which nothing was paid and no late fee can be due: of those, a thousand maybe, there is
-    /// nothing to say yet.
-    pub fn bills_in_question(&self, today: Date, rules: &BillRules<'_>) -> impl Iterator<Item = Cow<'_, Bill>> {
-        let is_free = rules.terms.is_np_free();
-        self.bills().filter(move |bill| {
-            let is_quiet = || bill.changes.is_empty() && bill.late_fees.is_empty();
-            let may_be_late = || !is_free && bill.due.is_some_and(|due| due < today);
-            matches!(bill.key, BillKey::Month(_)) || !is_quiet() || may_be_late()
-        })
     }
 
     /// Whether one of the bills that a settlement has touched, or the one that a refund makes smaller, has had more

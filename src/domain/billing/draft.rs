@@ -167,12 +167,12 @@ impl<'a> Draft<'a> {
         debt.sums.set_due(due_of);
     }
 
-    /// The bills for which something is so that has to do with being paid or late, oldest due date first.
+    /// The listed bills for which something is so, oldest due date first.
     pub(super) fn bills_where<T>(&self, is_so: impl Fn(&Bill) -> Option<T>) -> Vec<(BillKey, T)> {
         let by = self.by();
-        let bills = self.account.bills_in_question(self.now.date, &by);
-        let mut found: Vec<_> =
-            bills.filter_map(|bill| is_so(&bill).map(|what| ((bill.due(&by), bill.key), what))).collect();
+        let place = |bill: &Bill| (bill.due(&by), bill.key);
+        let bills = self.account.listed_bills().iter();
+        let mut found: Vec<_> = bills.filter_map(|bill| is_so(bill).map(|what| (place(bill), what))).collect();
         found.sort_unstable_by_key(|(place, _)| *place);
         found.into_iter().map(|((_, key), what)| (key, what)).collect()
     }

@@ -37,7 +37,6 @@ impl Account {
                 // Bills are kept as long as there is news that may meet them, so the news ends last.
                 self.settle(books, None, lsn, now);
                 self.end_news(cause);
-                self.tidy(now.date);
             }
             Event::Noted { note, .. } => {
                 self.note(note, now.date);
