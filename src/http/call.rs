@@ -14,8 +14,8 @@ use super::answer::{Answer, Body};
 use super::asked::Asked;
 use super::body::{check_media_type, linger, read_body};
 use super::calls::{
-    account, afterwards, authorizations, codes, customers, events, health, history, imports, merchants, office,
-    payments, payouts, sandbox, slips, statements,
+    account, afterwards, authorizations, codes, corrections, customers, events, health, history, imports, merchants,
+    office, payments, payouts, sandbox, slips, statements,
 };
 use super::framing::{Framed, Heads};
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
@@ -153,6 +153,12 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::ReleaseBlock => office::release(asked).await,
         Call::PayOut => payouts::pay_out(asked).await,
         Call::BouncePayout => payouts::bounce(asked).await,
+        Call::ReverseRepayment => corrections::reverse_repayment(asked).await,
+        Call::WaiveFee => corrections::waive_fee(asked).await,
+        Call::ReverseDamages => corrections::reverse_damages(asked).await,
+        Call::WriteOff => corrections::write_off(asked).await,
+        Call::ReleaseWriteOff => corrections::release_write_off(asked).await,
+        Call::ApplyCredit => corrections::apply_credit(asked).await,
         Call::ListPayouts => payouts::list(asked).await,
         Call::ListRepayments => account::repayments(asked).await,
         Call::ListPending => account::payments_pending(asked).await,

@@ -66,6 +66,7 @@ impl BillNames {
             Far::Credit => "credit".into(),
             Far::PayoutDue => "payout_due".into(),
             Far::PaidOut => "payout".into(),
+            Far::Reversed => "reversal".into(),
         })
     }
 

@@ -42,12 +42,18 @@ kinds! {
     PAYMENT_UNKNOWN = 404 "payment_unknown" "There is no such payment on its way";
     BLOCK_UNKNOWN = 404 "block_unknown" "There is no such block";
     PAYOUT_UNKNOWN = 404 "payout_unknown" "There is no such payout";
+    POSTING_UNKNOWN = 404 "posting_unknown" "There are no such damages";
+    WRITE_OFF_UNKNOWN = 404 "write_off_unknown" "There is no such write-off";
+    FEE_UNKNOWN = 404 "fee_unknown" "There is no such fee";
     BILL_UNKNOWN = 404 "bill_unknown" "There is no such bill";
     STATEMENT_UNKNOWN = 404 "statement_unknown" "There is no such statement";
     CUSTOMER_UNKNOWN = 404 "customer_unknown" "There is no such customer";
     METHOD_NOT_ALLOWED = 405 "method_not_allowed" "This call has another method";
     BODY_TIMEOUT = 408 "body_timeout" "The body did not come in time";
     ORDER_ID_REUSED = 409 "order_id_reused" "The order id was used with other content";
+    ALREADY_PAID_OUT = 409 "already_paid_out" "The money went back to the customer";
+    ALREADY_WRITTEN_OFF = 409 "already_written_off" "The bill was given up before";
+    NOT_AN_OPEN_MONTH = 409 "not_an_open_month" "The month is not open";
     USE_REFUND = 409 "use_refund" "The sale can no longer be cancelled";
     CAPTURED_OTHERWISE = 409 "captured_otherwise" "Captured already with another amount";
     NOT_STANDING = 409 "not_standing" "There is no approval left to act on";
@@ -70,6 +76,8 @@ kinds! {
     OVER_REFUNDABLE = 422 "over_refundable" "More than is left to refund";
     OVER_DAMAGES = 422 "over_damages" "More damages than have accrued";
     OVER_CREDIT = 422 "over_credit" "More than the credit";
+    OVER_REPAYMENT = 422 "over_repayment" "More than the repayment was";
+    OVER_USAGE = 422 "over_usage" "More than the month has used";
     TOO_MANY_REFUNDS = 422 "too_many_refunds" "The purchase was refunded too often";
     DUE_DATE_UNKNOWN = 422 "due_date_unknown" "The due date cannot be known yet";
     TOO_MANY_BAD_CODES = 429 "too_many_bad_codes" "Too many bad codes from this source";

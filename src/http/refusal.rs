@@ -2,9 +2,11 @@
 
 use super::past::{other_terminal, unknown};
 use super::problem::{
-    BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, ID_REUSED, NOT_CAPTURED, NOT_STANDING, NOTHING_OWED, OVER_CREDIT,
-    OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN, PAYMENT_WITHDRAWN, PAYOUT_UNKNOWN,
+    ALREADY_PAID_OUT, ALREADY_WRITTEN_OFF, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, FEE_UNKNOWN, ID_REUSED,
+    NOT_AN_OPEN_MONTH, NOT_CAPTURED, NOT_STANDING, NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE,
+    OVER_REPAYMENT, OVER_USAGE, PAYMENT_FINAL, PAYMENT_UNKNOWN, PAYMENT_WITHDRAWN, PAYOUT_UNKNOWN, POSTING_UNKNOWN,
     Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, TOO_MANY_OPEN, TOO_MANY_REFUNDS, USE_REFUND,
+    WRITE_OFF_UNKNOWN,
 };
 use crate::domain::commands::refusal::Refusal;
 use crate::engine::client::NoAnswer;
@@ -108,6 +110,31 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
         Refusal::OverCredit { credit } => Problem::new(&OVER_CREDIT, "")
             .with_field("/amount", "must not be more than the credit")
             .with("credit", credit.get()),
+        Refusal::OverRepayment { amount } => Problem::new(&OVER_REPAYMENT, "")
+            .with_field("/amount", "must not be more than the repayment")
+            .with("repayment_amount", amount.get()),
+        Refusal::AlreadyPaidOut { left, paid_out } => {
+            let detail = "So much of it was paid out or went back otherwise. Take the rest back by `amount`.";
+            Problem::new(&ALREADY_PAID_OUT, detail)
+                .with("already_paid_out", paid_out.get())
+                .with("reversible", left.get())
+        }
+        Refusal::FeeUnknown => {
+            Problem::new(&FEE_UNKNOWN, "Take one of `fees` of the statement that is not waived; nothing was done.")
+        }
+        Refusal::PostingUnknown => {
+            Problem::new(&POSTING_UNKNOWN, "Check the id: no damages stand under it for this customer.")
+        }
+        Refusal::WriteOffUnknown => {
+            Problem::new(&WRITE_OFF_UNKNOWN, "Check the id: no bill of this customer was given up under it.")
+        }
+        Refusal::WrittenOffAlready => Problem::new(&ALREADY_WRITTEN_OFF, "Take its statement to see what is open."),
+        Refusal::NotAnOpenMonth => {
+            Problem::new(&NOT_AN_OPEN_MONTH, "Take the month that is not billed yet; credit meets bills by itself.")
+        }
+        Refusal::OverUsage { open } => Problem::new(&OVER_USAGE, "")
+            .with_field("/amount", "must not be more than what the month has used and is not covered")
+            .with("usage", open.get()),
         Refusal::NothingOwed => Problem::new(
             &NOTHING_OWED,
             "No bill is unpaid. Ask again when one is: a month's new bill can be paid from 00:00 on the 1st.",
@@ -169,6 +196,14 @@ mod tests {
             (Refusal::BillUnknown, 404, "bill_unknown"),
             (Refusal::OverDamages { left: yen }, 422, "over_damages"),
             (Refusal::OverCredit { credit: yen }, 422, "over_credit"),
+            (Refusal::OverRepayment { amount: yen }, 422, "over_repayment"),
+            (Refusal::AlreadyPaidOut { left: yen, paid_out: yen }, 409, "already_paid_out"),
+            (Refusal::FeeUnknown, 404, "fee_unknown"),
+            (Refusal::PostingUnknown, 404, "posting_unknown"),
+            (Refusal::WriteOffUnknown, 404, "write_off_unknown"),
+            (Refusal::WrittenOffAlready, 409, "already_written_off"),
+            (Refusal::NotAnOpenMonth, 409, "not_an_open_month"),
+            (Refusal::OverUsage { open: yen }, 422, "over_usage"),
             (Refusal::NothingOwed, 409, "nothing_owed"),
             (Refusal::SlipTooLate { last_day: Date::MAX }, 409, "slip_too_late"),
             (Refusal::SlipTooLarge { most: yen }, 409, "slip_too_large"),

@@ -106,6 +106,12 @@ routes! {
     POST "/v1/customers/{customer_id}/blocks/{block_id}/release" ReleaseBlock [Office];
     POST "/v1/customers/{customer_id}/payouts" PayOut [Office];
     POST "/v1/customers/{customer_id}/payouts/{payout_id}/bounced" BouncePayout [Office];
+    POST "/v1/customers/{customer_id}/repayments/{repayment_id}/reversal" ReverseRepayment [Office];
+    POST "/v1/customers/{customer_id}/fees/{fee_id}/waiver" WaiveFee [Office];
+    POST "/v1/customers/{customer_id}/damages/{posting_id}/reversal" ReverseDamages [Office];
+    POST "/v1/customers/{customer_id}/write-offs" WriteOff [Office];
+    POST "/v1/customers/{customer_id}/write-offs/{write_off_id}/release" ReleaseWriteOff [Office];
+    POST "/v1/customers/{customer_id}/credit/applications" ApplyCredit [Office];
     POST "/v1/customers/{customer_id}/payments-pending" ExpectPayment [Office];
     POST "/v1/customers/{customer_id}/payments-pending/{payment_id}/final" ConfirmPayment [Office];
     POST "/v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn" WithdrawPayment [Office];
@@ -230,13 +236,21 @@ mod tests {
     fn staff_calls_are_known() {
         let staff: Vec<_> = ROUTES.iter().filter(|route| route.is_staff_only()).map(|route| route.call).collect();
         use Call::{
-            Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetCredit, GetLadder, GetPoints, Import,
-            ListBlocks, ListPayouts, ListPending, ListRepayments, Metrics, PayOut, PostDamages, PutCustomer,
-            PutMerchant, ReleaseBlock, Repay, SetClock, WithdrawPayment,
+            ApplyCredit, Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetCredit, GetLadder, GetPoints,
+            Import, ListBlocks, ListPayouts, ListPending, ListRepayments, Metrics, PayOut, PostDamages, PutCustomer,
+            PutMerchant, ReleaseBlock, ReleaseWriteOff, Repay, ReverseDamages, ReverseRepayment, SetClock, WaiveFee,
+            WithdrawPayment, WriteOff,
         };
         let told = [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, PayOut, BouncePayout, ExpectPayment];
         let read = [ListRepayments, ListPending, ListBlocks, GetCredit, GetPoints, GetLadder, ListPayouts];
-        let office = told.into_iter().chain([ConfirmPayment, WithdrawPayment]).chain(read);
+        let corrections = [ReverseRepayment, WaiveFee, ReverseDamages, WriteOff, ReleaseWriteOff, ApplyCredit];
+        let office = told[..7]
+            .iter()
+            .copied()
+            .chain(corrections)
+            .chain(told[7..].iter().copied())
+            .chain([ConfirmPayment, WithdrawPayment])
+            .chain(read);
         assert_eq!(staff, office.chain([Import, PutMerchant, Events, Metrics, SetClock]).collect::<Vec<_>>());
     }
 

@@ -54,8 +54,10 @@ pub enum Far {
     Bill(BillKey),
     Credit,
     PayoutDue,
-    /// It was paid to the customer.
+    /// It was paid to the customer, or came back from there.
     PaidOut,
+    /// It was taken back, because it had been booked by mistake.
+    Reversed,
 }
 
 impl From<Place> for Far {
@@ -66,7 +68,8 @@ impl From<Place> for Far {
             Place::Freed { bill, .. } | Place::Line { bill, .. } => Self::Bill(bill),
             Place::Credit => Self::Credit,
             Place::PayoutDue => Self::PayoutDue,
-            Place::PaidOut { .. } => Self::PaidOut,
+            Place::PaidOut { .. } | Place::Bounced { .. } => Self::PaidOut,
+            Place::Reversed { .. } => Self::Reversed,
         }
     }
 }
@@ -167,6 +170,19 @@ named! {
         DamagesTakenBack = 20, "damages_taken_back";
         /// Credit is owed to the customer in cash from here on.
         PayoutDue = 21, "payout_due";
+        /// A payout came back.
+        Bounced = 40, "payout_bounced";
+        /// A repayment that was booked by mistake was taken back.
+        Reversal = 41, "reversal";
+        LateFeeWaived = 42, "late_fee_waived";
+        /// By staff.
+        DamagesReversed = 43, "damages_reversed";
+        /// A bill was given up.
+        WrittenOff = 44, "written_off";
+        /// Money came on a bill that had been given up.
+        Recovered = 45, "recovered";
+        /// What was open of it is owed no longer.
+        Released = 46, "released";
     }
 
     /// The accounts of the books. The first six are a customer's; the others are the far side of each movement,
@@ -193,5 +209,9 @@ named! {
         Suspense = 13, "suspense";
         /// Owed to the customer in cash; a customer's, as the first six are.
         PayoutDue = 14, "payout_due";
+        /// Of what a customer owes, what was given up; a customer's too.
+        WrittenOff = 20, "written_off";
+        /// What bills that were given up have cost.
+        Loss = 21, "loss";
     }
 }

@@ -4,6 +4,8 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{Book, EntryKind, Far};
 use crate::domain::billing::account::Account;
+use crate::domain::billing::adjustments::Adjusted;
+use crate::domain::billing::bill::Bill;
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::billing::sums::Money;
 use crate::domain::model::customer::Status;
@@ -11,7 +13,7 @@ use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line};
 use crate::domain::model::purchase::Channel;
-use crate::domain::model::time::Month;
+use crate::domain::model::time::{Millis, Month};
 use crate::domain::state::event::{Captured, Event, Refunded, Undone};
 
 /// One movement of a customer's books, with its far side.
@@ -53,14 +55,14 @@ pub fn movements<'a>(event: &Event, before: impl FnOnce(CustomerIx) -> Option<&'
     let mut all = match event {
         Event::Cancelled(undone) | Event::HoldExpired(undone) => given_back(undone, before(undone.customer)),
         Event::CancelledPaid { undone, books } => {
-            let mut all = settled(books, None);
+            let mut all = settled(books, None, before(undone.customer));
             all.extend(given_back(undone, None));
             all
         }
         Event::Captured(captured) => captured_moves(captured, before(captured.customer)),
-        Event::Refunded(refund) => refunded(refund),
+        Event::Refunded(refund) => refunded(refund, before(refund.customer)),
         Event::CustomerSet { ix, profile, .. } if profile.status == Status::Closed => closed(*ix, before(*ix)),
-        Event::Settled { books, .. } => settled(books, None),
+        Event::Settled { books, .. } => settled(books, None, before(books.customer)),
         _ => Movements::new(),
     };
     all.retain(|movement| movement.amount != 0);
@@ -115,9 +117,9 @@ fn captured_moves(captured: &Captured, before: Option<&Account>) -> Movements {
     all
 }
 
-fn refunded(refund: &Refunded) -> Movements {
+fn refunded(refund: &Refunded, before: Option<&Account>) -> Movements {
     let &Refunded { order, customer, channel, amount, month, points, .. } = refund;
-    let mut all = settled(&refund.books, Some(refund.purchase().bill()));
+    let mut all = settled(&refund.books, Some((refund.purchase().bill(), amount)), before);
     all.push(of_purchase(customer, EntryKind::Refund, -yen(amount), (order, channel, month)));
     all.push(of_purchase(customer, EntryKind::PointsTakenBack, -points.cast_signed(), (order, channel, month)));
     all
@@ -137,14 +139,28 @@ fn of_purchase(
     Movement { customer, kind, account, counter, amount, about, moved: None }
 }
 
-/// Charges and transfers. `refunded` is the bill whose purchase went back, if one did.
-fn settled(books: &Settlement, refunded: Option<BillKey>) -> Movements {
-    let charges = books.charges.iter().map(|charge| charged(books.customer, charge));
-    let legs = books.transfers.iter().flat_map(|transfer| legs(books.customer, transfer, refunded));
-    charges.chain(legs).collect()
+/// Charges and transfers. `refunded` is the bill whose purchase went back, if one did, with how much of it.
+fn settled(books: &Settlement, refunded: Option<(BillKey, Yen)>, before: Option<&Account>) -> Movements {
+    let customer = books.customer;
+    let charges = books.charges.iter().filter_map(|charge| charged(customer, charge));
+    let legs = books.transfers.iter().flat_map(|transfer| legs(customer, transfer, refunded.map(|(bill, _)| bill)));
+    let mut all: Movements = charges.chain(legs).collect();
+    all.extend(before.into_iter().flat_map(|before| given_up(books, refunded, before)));
+    all
 }
 
-fn charged(customer: CustomerIx, charge: &Charge) -> Movement {
+fn of_bill(
+    customer: CustomerIx,
+    kind: EntryKind,
+    (account, counter): (Book, Book),
+    amount: i64,
+    bill: BillKey,
+) -> Movement {
+    Movement { customer, kind, account, counter, amount, about: About::Bill(bill), moved: None }
+}
+
+/// The charge itself; what staff gives up or releases is worked out from what is open: see [`given_up`].
+fn charged(customer: CustomerIx, charge: &Charge) -> Option<Movement> {
     let (kind, account, amount, bill) = match *charge {
         Charge::Issued { month, fee, .. } => (EntryKind::BillFee, Book::BillFee, yen(fee), BillKey::Month(month)),
         Charge::BillFeeWaived { month, amount } => {
@@ -158,8 +174,59 @@ fn charged(customer: CustomerIx, charge: &Charge) -> Movement {
         Charge::DamagesTakenBack { bill, amount, .. } => {
             (EntryKind::DamagesTakenBack, Book::Damages, -yen(amount), bill)
         }
+        Charge::Adjusted { bill, what } => match what {
+            Adjusted::BillFeeWaived(amount) => (EntryKind::BillFeeWaived, Book::BillFee, -yen(amount), bill),
+            Adjusted::LateFeeWaived(late) => (EntryKind::LateFeeWaived, Book::LateFee, -yen(late.amount), bill),
+            Adjusted::DamagesReversed(posted) => (EntryKind::DamagesReversed, Book::Damages, -yen(posted.amount), bill),
+            Adjusted::WrittenOff | Adjusted::Released | Adjusted::CreditApplied(_) => return None,
+        },
+        Charge::Released { .. } => return None,
     };
-    Movement { customer, kind, account, counter: Book::FeeIncome, amount, about: About::Bill(bill), moved: None }
+    Some(of_bill(customer, kind, (account, Book::FeeIncome), amount, bill))
+}
+
+/// What is given up of bills: all that is open of one when it is written off, and from then on what is charged on it and
+/// what money comes. What is released is owed no longer.
+fn given_up(books: &Settlement, refunded: Option<(BillKey, Yen)>, before: &Account) -> Movements {
+    let mut all = Movements::new();
+    let is_written_off = |key| {
+        let is_it =
+            |charge: &Charge| matches!(charge, Charge::Adjusted { bill, what: Adjusted::WrittenOff } if *bill == key);
+        books.charges.iter().any(is_it)
+    };
+    let mut keys: Vec<BillKey> = books.bills().into_iter().chain(refunded.map(|(bill, _)| bill)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
+        let bill = before.listed_bill(key);
+        let was = bill.is_some_and(|bill| bill.written_off_at(Millis(i64::MAX)).is_some());
+        if !was && !is_written_off(key) {
+            continue;
+        }
+        let mut change = if was { 0 } else { bill.map_or(0, |bill| yen(bill.open_as_posted())) };
+        let charged = books.charges.iter().filter_map(|charge| charged(books.customer, charge));
+        let on_it = |movement: &Movement| movement.about == About::Bill(key);
+        change += charged.filter(on_it).map(|movement| movement.amount).sum::<i64>();
+        let legs = books.transfers.iter().flat_map(|transfer| legs(books.customer, transfer, None));
+        change += legs.filter(on_it).map(|movement| movement.amount).sum::<i64>();
+        change -= refunded.filter(|(bill, _)| *bill == key).map_or(0, |(_, amount)| yen(amount));
+        let kind = if change < 0 { EntryKind::Recovered } else { EntryKind::WrittenOff };
+        all.push(of_bill(books.customer, kind, (Book::WrittenOff, Book::Loss), change, key));
+        for charge in &books.charges {
+            let Charge::Released { bill: of, release, lines, .. } = *charge else { continue };
+            let released =
+                |bill: &Bill| bill.changes.released().find(|old| old.money.fact == release).map(|old| old.lines);
+            let before = bill.filter(|_| of == key).and_then(released).unwrap_or_default();
+            let mut total = 0;
+            for line in Line::ALL.into_iter().filter(|_| of == key) {
+                let amount = yen(before.get(line)) - yen(lines.get(line));
+                total += amount;
+                all.push(of_bill(books.customer, EntryKind::Released, (book(line), Book::Clearing), amount, key));
+            }
+            all.push(of_bill(books.customer, EntryKind::Released, (Book::WrittenOff, Book::Clearing), total, key));
+        }
+    }
+    all
 }
 
 const fn book(line: Line) -> Book {
@@ -184,12 +251,14 @@ fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) ->
         (Place::Received, _) => EntryKind::Repayment,
         (Place::Credit | Place::PayoutDue, Place::Line { .. }) => EntryKind::CreditApplied,
         (_, Place::PaidOut { .. }) => EntryKind::Payout,
+        (Place::Bounced { .. }, _) => EntryKind::Bounced,
+        (_, Place::Reversed { .. }) => EntryKind::Reversal,
         (Place::Credit, Place::PayoutDue) => EntryKind::PayoutDue,
         _ => EntryKind::Moved,
     };
     let leg = |place: Place, far: Place, amount: i64| {
         let counter = match far {
-            Place::Received | Place::PaidOut { .. } => Book::Cash,
+            Place::Received | Place::PaidOut { .. } | Place::Reversed { .. } | Place::Bounced { .. } => Book::Cash,
             Place::Refund => Book::MerchantPayable,
             Place::Line { .. } | Place::Freed { .. } | Place::Credit | Place::PayoutDue => Book::Clearing,
         };
@@ -200,7 +269,11 @@ fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) ->
             }
             Place::Credit => (Book::Credit, amount, About::Nothing),
             Place::PayoutDue => (Book::PayoutDue, amount, About::Nothing),
-            Place::Received | Place::Refund | Place::PaidOut { .. } => return None,
+            Place::Received
+            | Place::Refund
+            | Place::PaidOut { .. }
+            | Place::Reversed { .. }
+            | Place::Bounced { .. } => return None,
         };
         Some(Movement { customer, kind, account, counter, amount, about, moved: Some((money, far.into())) })
     };

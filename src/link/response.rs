@@ -131,6 +131,14 @@ impl Response {
             | Refusal::BillUnknown
             | Refusal::OverDamages { .. }
             | Refusal::OverCredit { .. }
+            | Refusal::OverRepayment { .. }
+            | Refusal::AlreadyPaidOut { .. }
+            | Refusal::FeeUnknown
+            | Refusal::PostingUnknown
+            | Refusal::WriteOffUnknown
+            | Refusal::WrittenOffAlready
+            | Refusal::NotAnOpenMonth
+            | Refusal::OverUsage { .. }
             | Refusal::NothingOwed
             | Refusal::SlipTooLate { .. }
             | Refusal::SlipTooLarge { .. } => "1200",

@@ -11,7 +11,10 @@
 //!   bill that refunds emptied by its due date, is one new sum of that moment.
 //! - A purchase that is cancelled has never been.
 //! - Posted damages are cut to what had accrued on their day, less what was posted on the bill before.
-//! - A payout takes from free sums, oldest own day first, and of each what is due first. A debt takes what is due last.
+//! - A payout takes what is due first, oldest own day first, then credit. A debt takes the oldest sum first, and of one
+//!   sum what is due first.
+//! - What is due of a sum never grows by what is heard: of what comes back to it only the next run of the calendar makes
+//!   something due.
 //! - What became due of a sum is a fact of its own: when the calendar ran, of sums of three months; for a closed
 //!   customer of all sums, at once. What usage without a bill and open holds come to is kept back, but
 //!   not for a closed customer.
@@ -196,22 +199,29 @@ impl Customer {
     /// We hear at `now` of something that counts from `at`.
     pub fn hear(&mut self, at: i64, fact: Fact, now: i64, banks: &Banks) {
         let is_in_month = matches!(fact, Fact::Bought { sale } if self.sales[sale].way != Way::Np);
+        let before = self.books(now, banks).0;
         self.facts.push((at, fact));
+        self.keep_due(&before, now);
         if self.is_closed && !is_in_month {
             self.sweep(now, banks);
         }
     }
 
-    /// A captured purchase is cancelled. Money that it gives back to a sum is not due, whatever it was before.
+    /// A captured purchase is cancelled.
     pub fn cancel(&mut self, sale: usize, now: i64, banks: &Banks) {
         let before = self.books(now, banks).0;
         self.sales[sale].cancelled = true;
-        let due = |of| before.free.iter().find(|sum| sum.from == of).map_or(0, |sum| sum.due);
-        let made_due: Vec<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
-        self.facts.extend(made_due.into_iter().map(|of| (now, Fact::DueAtMost { of, amount: due(of) })));
+        self.keep_due(&before, now);
         if self.is_closed {
             self.sweep(now, banks);
         }
+    }
+
+    /// Nothing is due that was not before.
+    fn keep_due(&mut self, before: &Books, now: i64) {
+        let due = |of| before.free.iter().find(|sum| sum.from == of).map_or(0, |sum| sum.due);
+        let made_due: Vec<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
+        self.facts.extend(made_due.into_iter().map(|of| (now, Fact::DueAtMost { of, amount: due(of) })));
     }
 
     pub fn set_closed(&mut self, closed: bool, now: i64, banks: &Banks) {
@@ -335,8 +345,9 @@ impl Books {
     fn meet(&mut self, principal_first: bool) {
         for bill in &mut self.bills {
             for sum in &mut self.free {
-                sum.amount = bill.take(sum.amount, principal_first);
-                sum.due = sum.due.min(sum.amount);
+                let left = bill.take(sum.amount, principal_first);
+                sum.due = sum.due.saturating_sub(sum.amount - left);
+                sum.amount = left;
             }
         }
         self.free.retain(|sum| sum.amount > 0);

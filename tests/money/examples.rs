@@ -245,14 +245,14 @@ fn as_much_as_unbilled_usage_is_kept_back() {
     story.sweep(noon(9, 1));
     assert_eq!(story.free(noon(9, 1)), [(noon(6, 1), 1_000, 700)]);
     assert_eq!(story.books(noon(9, 1)).credit_to_spare(&story.customer, noon(9, 1)), 0);
-    // A debt takes what is not due first; a payout what is due.
+    // A debt takes what is due first, as a payout does.
     story.buy(Way::Np, 100, noon(9, 2));
-    assert_eq!(story.free(noon(9, 2)), [(noon(6, 1), 900, 700)]);
-    story.pay_out(650, noon(9, 3));
-    assert_eq!(story.free(noon(9, 3)), [(noon(6, 1), 250, 50)]);
+    assert_eq!(story.free(noon(9, 2)), [(noon(6, 1), 900, 600)]);
+    story.pay_out(550, noon(9, 3));
+    assert_eq!(story.free(noon(9, 3)), [(noon(6, 1), 350, 50)]);
     story.refund(sale, 200, noon(9, 4));
     story.sweep(noon(9, 4));
-    assert_eq!(story.free(noon(9, 4)), [(noon(6, 1), 250, 150)]);
+    assert_eq!(story.free(noon(9, 4)), [(noon(6, 1), 350, 250)]);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use super::bill::{Bill, OpenMonth};
 use super::notes::Notes;
-use super::sums::{Money, PaidOut, Sum, Sums};
+use super::outflows::{Outflow, Why};
+use super::sums::{Money, Sum, Sums};
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending, Slip};
 use crate::domain::model::bounds::SLIPS_KEPT;
 use crate::domain::model::customer::{Profile, Record, Status};
@@ -39,23 +40,39 @@ pub struct Debt {
     /// When sums and bills last met, and in which record: whatever was issued by then has taken what it could. Zero where
     /// there are no sums.
     pub met: (Millis, Lsn),
-    /// What was paid out lately of it, in order.
-    pub paid_out: Vec<PaidOut>,
+    /// What left the books lately, or came back, in order.
+    pub outflows: Vec<Outflow>,
     pub notes: Option<Box<Notes>>,
 }
 
 impl Debt {
-    /// Parts of one sum are one.
-    pub(crate) fn pay_out(&mut self, paid: PaidOut) {
-        let is_same = |other: &&mut PaidOut| other.payout == paid.payout && other.money.fact == paid.money.fact;
-        if let Some(same) = self.paid_out.iter_mut().find(is_same) {
-            same.amount += paid.amount;
-            same.due += paid.due;
+    /// Parts of one money are one.
+    pub(crate) fn add_outflow(&mut self, outflow: Outflow) {
+        let is_same = |other: &&mut Outflow| other.fact == outflow.fact && other.money.fact == outflow.money.fact;
+        if let Some(same) = self.outflows.iter_mut().find(is_same) {
+            same.amount += outflow.amount;
+            same.due += outflow.due;
             return;
         }
-        let place = |paid: &PaidOut| (paid.at, paid.payout, paid.money.age());
-        let at = self.paid_out.partition_point(|other| place(other) <= place(&paid));
-        self.paid_out.insert(at, paid);
+        let place = |of: &Outflow| (of.at, of.fact, of.money.age());
+        let at = self.outflows.partition_point(|other| place(other) <= place(&outflow));
+        self.outflows.insert(at, outflow);
+    }
+
+    /// Less of it left, or came back, than was thought.
+    pub(super) fn take_outflow(&mut self, outflow: Outflow) {
+        let is_same = |other: &&mut Outflow| other.fact == outflow.fact && other.money.fact == outflow.money.fact;
+        if let Some(same) = self.outflows.iter_mut().find(is_same) {
+            // What was owed in cash is the last to be of another sum.
+            same.amount -= outflow.amount;
+            same.due = same.due.min(same.amount);
+        }
+        self.outflows.retain(|outflow| !outflow.amount.is_zero());
+    }
+
+    /// What the payout of a record took.
+    pub fn payout(&self, fact: Lsn) -> impl Iterator<Item = &Outflow> {
+        self.outflows.iter().filter(move |of| of.fact == fact && of.why == Why::PaidOut)
     }
 }
 
@@ -218,7 +235,7 @@ impl Account {
         if debt.sums.is_empty() {
             debt.met = <(Millis, Lsn)>::default();
         }
-        debt.paid_out.retain(|paid| paid.is_kept(today, news_from));
+        debt.outflows.retain(|outflow| outflow.is_kept(today, news_from));
         self.drop_empty_notes();
         if self.debt.as_deref() == Some(&Debt::default()) {
             self.debt = None;

@@ -6,7 +6,9 @@
 
 use smallvec::SmallVec;
 
+use super::adjustments::Adjustments;
 pub use super::changes::{Change, ChangeKind, Changes};
+pub use super::posted::{LateFee, Posted};
 use super::sums::Money;
 use crate::domain::model::customer::Record;
 use crate::domain::model::ids::Lsn;
@@ -39,25 +41,11 @@ pub struct Stretch {
     pub amount: Yen,
 }
 
-/// A late fee of one fee day, as posted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LateFee {
-    pub date: Date,
-    pub amount: Yen,
-}
-
-/// Damages that staff posted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Posted {
-    /// The record of the posting; none where an older version kept only the sum.
-    pub fact: Lsn,
-    pub at: Millis,
-    pub amount: Yen,
-}
-
 /// What the ladder took because the bill was late: given back if news says that it was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
+    /// When the ladder took it; zero where an older version did not say.
+    pub at: Millis,
     pub from: u8,
     pub to: u8,
     pub before: Record,
@@ -92,6 +80,7 @@ pub struct Bill {
     /// Whether the ladder has taken notice of how it was paid.
     pub counted: bool,
     pub lost: Option<Box<Lost>>,
+    pub adjustments: Option<Box<Adjustments>>,
 }
 
 impl Bill {
@@ -115,6 +104,7 @@ impl Bill {
             damages: Vec::new(),
             counted: false,
             lost: None,
+            adjustments: None,
         }
     }
 
@@ -183,12 +173,12 @@ impl Bill {
     }
 
     pub fn unpaid(&self) -> Yen {
-        self.net().minus_or_zero(self.changes.paid_of(Line::Principal))
+        self.net().minus_or_zero(self.changes.covered_of(Line::Principal))
     }
 
     /// Unpaid principal of one channel: payments settle purchase by purchase, oldest first.
     pub fn unpaid_of(&self, channel: Channel) -> Yen {
-        let mut paid = self.paid().principal;
+        let mut paid = self.covered().principal;
         let mut unpaid = Yen::ZERO;
         for stretch in &self.purchases {
             let left = stretch.amount.minus_or_zero(paid);
@@ -225,9 +215,27 @@ impl Bill {
         by_then.map(|posted| posted.amount).sum()
     }
 
+    /// By refunds that took all of the bill in time, or by staff.
+    pub fn is_fee_waived(&self) -> bool {
+        self.is_fee_waived || self.is_bill_fee_waived_by_staff(Millis(i64::MAX))
+    }
+
+    /// What is no longer owed of each line because money was put on it, or because it was released.
+    pub fn covered(&self) -> Lines {
+        self.changes.covered()
+    }
+
     /// What was paid of each line.
     pub fn paid(&self) -> Lines {
         self.changes.paid()
+    }
+
+    /// What is open of all its lines, as far as it was recorded.
+    pub fn open_as_posted(&self) -> Yen {
+        let fee = self.fee.filter(|_| !self.is_fee_waived()).unwrap_or_default();
+        let late_fees = self.late_fees.iter().map(|late| late.amount).sum();
+        let charged = Lines { principal: self.net(), bill_fee: fee, late_fees, damages: self.damages_posted() };
+        charged.minus_or_zero(&self.covered()).total()
     }
 
     /// Whether something of it is still to be paid, as far as it is charged.
@@ -236,9 +244,9 @@ impl Bill {
         if self.changes.is_empty() && !self.purchases.is_empty() {
             return true;
         }
-        let paid = |line| self.changes.paid_of(line);
+        let paid = |line| self.changes.covered_of(line);
         self.net() > paid(Line::Principal)
-            || self.fee.is_some_and(|fee| !self.is_fee_waived && fee > paid(Line::BillFee))
+            || self.fee.is_some_and(|fee| fee > paid(Line::BillFee) && !self.is_fee_waived())
             || !self.damages.is_empty() && self.damages_posted() > paid(Line::Damages)
             || !self.late_fees.is_empty()
                 && self.late_fees.iter().map(|late| late.amount).sum::<Yen>() > paid(Line::LateFees)

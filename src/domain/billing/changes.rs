@@ -17,10 +17,17 @@ pub enum ChangeKind {
     /// Money that had been paid is free from this moment on, because a refund made it too much.
     Freed,
     Refunded,
+    /// Owed no longer, though nobody paid it.
+    Released,
 }
 
 impl ChangeKind {
-    pub const ALL: [Self; 3] = [Self::Paid, Self::Freed, Self::Refunded];
+    pub const ALL: [Self; 4] = [Self::Paid, Self::Freed, Self::Refunded, Self::Released];
+
+    /// Whether it says where money lies.
+    pub const fn is_of_money(self) -> bool {
+        matches!(self, Self::Paid | Self::Freed)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +54,11 @@ impl Changes {
     /// Adds a change at its place: by its moment, then by its record. What one money does at one moment is one change.
     pub fn add(&mut self, change: Change) {
         match change.kind {
-            ChangeKind::Paid => self.put_on += change.lines,
+            ChangeKind::Paid | ChangeKind::Released => self.put_on += change.lines,
             ChangeKind::Freed => self.freed += change.lines,
             ChangeKind::Refunded => self.refunded += change.lines.principal,
         }
-        if change.kind != ChangeKind::Refunded
+        if change.kind.is_of_money()
             && let Some(same) = self.find(change.kind, change.money, change.at)
         {
             same.lines += change.lines;
@@ -124,14 +131,37 @@ impl Changes {
         self.list.is_empty()
     }
 
-    /// Paid of each line, less what of it became free.
+    /// Paid or released of each line, less what of it became free.
+    pub fn covered(&self) -> Lines {
+        let mut covered = self.put_on;
+        covered -= self.freed;
+        covered
+    }
+
+    /// Of that, what was paid.
     pub fn paid(&self) -> Lines {
-        let mut paid = self.put_on;
-        paid -= self.freed;
+        let mut paid = self.covered();
+        self.released().for_each(|change| paid -= change.lines);
         paid
     }
 
-    pub fn paid_of(&self, line: Line) -> Yen {
+    /// What was released.
+    pub fn released(&self) -> impl Iterator<Item = &Change> {
+        self.list.iter().filter(|change| change.kind == ChangeKind::Released)
+    }
+
+    /// Says anew how much the release of a record has released.
+    pub(super) fn set_released(&mut self, released: Change) {
+        let is_it = |change: &Change| change.kind == ChangeKind::Released && change.money.fact == released.money.fact;
+        if self.list.iter().any(is_it) {
+            *self = self.list.iter().copied().filter(|change| !is_it(change)).collect();
+        }
+        if released.lines != Lines::default() {
+            self.add(released);
+        }
+    }
+
+    pub fn covered_of(&self, line: Line) -> Yen {
         self.put_on.get(line) - self.freed.get(line)
     }
 

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use super::account::Account;
+use super::adjustments::{Adjusted, Adjustment};
 use super::bill::{Bill, Change, ChangeKind, Posted};
 use super::lateness::BillRules;
 use super::notes::Notes;
+use super::outflows::Outflow;
 use super::settlement::{Charge, Place, Transfer};
-use super::sums::{Money, PaidOut};
+use super::sums::Money;
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::BillKey;
+use crate::domain::model::payment::{BillKey, Lines};
 use crate::domain::model::time::{Date, Millis};
 
 /// The bills that are not the same any more, with what they were.
@@ -37,21 +39,43 @@ pub(super) fn charges(before: &Account, after: &Account) -> Vec<Charge> {
                 charges.push(Charge::BillFeeWaived { month, amount: fee });
             }
         }
-        late_fees(old, bill, &mut charges);
-        damages(old, bill, &mut charges);
+        let was = |of: &&Adjustment| old.is_some_and(|old| old.adjustments().iter().any(|was| was.fact == of.fact));
+        let new: Vec<Adjusted> = bill.adjustments().iter().filter(|of| !was(of)).map(|of| of.what).collect();
+        late_fees(old, (bill, &new), &mut charges);
+        damages(old, (bill, &new), &mut charges);
+        charges.extend(new.iter().map(|what| Charge::Adjusted { bill: key, what: *what }));
+        released(old, bill, &mut charges);
     }
     charges
 }
 
-fn late_fees(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
+/// What each release has released, where that is not what it was.
+fn released(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
     let key = bill.key;
+    let was: Vec<&Change> = old.map_or_else(Vec::new, |old| old.changes.released().collect());
+    let is: Vec<&Change> = bill.changes.released().collect();
+    let charge = |of: &Change, lines| Charge::Released { bill: key, release: of.money.fact, at: of.at, lines };
+    let gone = was.iter().filter(|was| is.iter().all(|is| is.money.fact != was.money.fact));
+    charges.extend(gone.map(|of| charge(of, Lines::default())));
+    charges.extend(is.iter().filter(|is| !was.contains(is)).map(|of| charge(of, of.lines)));
+}
+
+/// A fee that is waived now was charged until now.
+fn late_fees(old: Option<&Bill>, (bill, new): (&Bill, &[Adjusted]), charges: &mut Vec<Charge>) {
+    let key = bill.key;
+    let waived =
+        || new.iter().filter_map(|what| if let Adjusted::LateFeeWaived(late) = what { Some(late) } else { None });
+    let is_now = |date: Date| {
+        let waived = || waived().find(|late| late.date == date).map(|late| late.amount);
+        bill.late_fee_of(date).or_else(waived).unwrap_or_default()
+    };
     for late in old.map_or(&[][..], |old| &old.late_fees) {
-        let amount = late.amount.minus_or_zero(bill.late_fee_of(late.date).unwrap_or_default());
+        let amount = late.amount.minus_or_zero(is_now(late.date));
         if !amount.is_zero() {
             charges.push(Charge::LateFeeTakenBack { bill: key, date: late.date, amount });
         }
     }
-    for late in &bill.late_fees {
+    for late in bill.late_fees.iter().chain(waived()) {
         let before = old.and_then(|old| old.late_fee_of(late.date)).unwrap_or_default();
         let amount = late.amount.minus_or_zero(before);
         if !amount.is_zero() {
@@ -60,12 +84,16 @@ fn late_fees(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
     }
 }
 
-fn damages(old: Option<&Bill>, bill: &Bill, charges: &mut Vec<Charge>) {
+/// Damages that are taken back by staff now were owed until now.
+fn damages(old: Option<&Bill>, (bill, new): (&Bill, &[Adjusted]), charges: &mut Vec<Charge>) {
     let key = bill.key;
     let find = |list: &[Posted], fact| list.iter().find(|posted| posted.fact == fact).map(|posted| posted.amount);
+    let reversed =
+        new.iter().filter_map(|what| if let Adjusted::DamagesReversed(of) = what { Some(*of) } else { None });
+    let is_now: Vec<Posted> = bill.damages.iter().copied().chain(reversed).collect();
     let before = old.map_or(&[][..], |old| &old.damages);
     for posted in before {
-        let amount = posted.amount.minus_or_zero(find(&bill.damages, posted.fact).unwrap_or_default());
+        let amount = posted.amount.minus_or_zero(find(&is_now, posted.fact).unwrap_or_default());
         if !amount.is_zero() {
             charges.push(Charge::DamagesTakenBack { bill: key, posted: posted.fact, amount });
         }
@@ -150,9 +178,13 @@ fn moves(before: &Account, after: &Account, by: &BillRules<'_>, today: Date) -> 
         }
     }
     let news_from = before.notes().and_then(Notes::news_from);
-    let is_kept = |paid: &&PaidOut| paid.is_kept(today, news_from);
+    let is_kept = |outflow: &&Outflow| outflow.is_kept(today, news_from);
     for (account, is_now) in [(before, false), (after, true)] {
-        beside_bills(account, is_kept, |money, place, amount| add(money, (place, Date::MAX), amount, is_now));
+        beside_bills(account, is_kept, |money, place, amount| {
+            // What came back came from there.
+            let is_source = matches!(place, Place::Bounced { .. });
+            add(money, (place, Date::MAX), amount, is_now != is_source);
+        });
     }
     // Unknown money is one sum, whatever day its parts say.
     let age = |money: Money| if money.is_known() { money.age() } else { Money::unknown(Millis::default()).age() };
@@ -178,24 +210,24 @@ fn differing<'c>(was: &'c [Change], is: &'c [Change]) -> (&'c [Change], &'c [Cha
 }
 
 fn on_bill(key: BillKey, changes: &[Change], mut add: impl FnMut(Money, Place, Yen)) {
-    for change in changes.iter().filter(|change| change.kind != ChangeKind::Refunded) {
+    for change in changes.iter().filter(|change| change.kind.is_of_money()) {
         let at = change.at;
         for (line, amount) in change.parts() {
             let place = match change.kind {
                 ChangeKind::Freed => Place::Freed { bill: key, line, at },
-                ChangeKind::Paid | ChangeKind::Refunded => Place::Line { bill: key, line, at },
+                _ => Place::Line { bill: key, line, at },
             };
             add(change.money, place, amount);
         }
     }
 }
 
-fn beside_bills(account: &Account, is_kept: impl Fn(&&PaidOut) -> bool, mut add: impl FnMut(Money, Place, Yen)) {
+fn beside_bills(account: &Account, is_kept: impl Fn(&&Outflow) -> bool, mut add: impl FnMut(Money, Place, Yen)) {
     for sum in account.sums() {
         add(sum.money, Place::Credit, sum.credit());
         add(sum.money, Place::PayoutDue, sum.due);
     }
-    for paid in account.debt.iter().flat_map(|debt| &debt.paid_out).filter(is_kept) {
-        add(paid.money, Place::PaidOut { at: paid.at, payout: paid.payout }, paid.amount);
+    for outflow in account.debt.iter().flat_map(|debt| &debt.outflows).filter(is_kept) {
+        add(outflow.money, outflow.place(), outflow.amount);
     }
 }

@@ -2,12 +2,14 @@
 //! difference is what the fact records.
 
 use super::account::Account;
+use super::adjustments::Adjusted;
 use super::bill::{Bill, Posted};
 use super::difference;
 use super::fold::{Fold, News};
 use super::lateness::{BillRules, Rules};
+use super::outflows::Outflow;
 use super::settlement::{Back, Counted, LadderStep, Place, Settlement};
-use super::sums::{Money, PaidOut, Sum};
+use super::sums::{Money, Sum};
 use crate::domain::model::ids::{CustomerIx, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::BillKey;
@@ -83,12 +85,17 @@ impl<'a> Draft<'a> {
     /// A purchase is as if it had never been: money that had met it goes back to where it came from.
     pub fn cancel(&mut self, purchase: &Purchase) {
         let issued_at = self.account.bill(purchase.bill()).map_or(self.now.at, |bill| bill.issued_at);
-        self.take_back(Back::Cancelled(*purchase), issued_at.plus(-1).min(self.now.at));
+        self.take_back(Back::Cancelled(*purchase), issued_at.plus(-1));
     }
 
     fn take_back(&mut self, back: Back, since: Millis) {
         self.account.take_back(back, Money::OWN);
         self.back = Some(back);
+        let (Back::Refunded(purchase, _) | Back::Cancelled(purchase)) = back;
+        // Credit that was put on a month which is still open covers what is left of it.
+        let open = self.account.listed_bill(purchase.bill()).filter(|bill| !bill.is_issued());
+        let applied = open.and_then(|bill| bill.changes.as_slice().first()).map(|first| first.at.plus(-1));
+        let since = applied.unwrap_or(since).min(self.now.at);
         self.fold(News { since: Some(since), ..News::default() });
     }
 
@@ -107,28 +114,23 @@ impl<'a> Draft<'a> {
         self.fold(News { paid_out: amount, ..News::default() });
     }
 
-    /// A payout came back: so much money is free again, each sum with the day that it had, and what was owed in cash is owed
-    /// so again. It meets what is owed by now. `told` is what the record of the payout says of it; the account knows
+    /// A payout came back: its money is free again, each sum with the day that it had, and what was owed in cash is owed so
+    /// again. It meets what is owed by now. `told` is what the record of the payout says of it; the account knows
     /// better, while it remembers, for later news may have changed which money it was.
-    pub fn bounce(&mut self, (payout, at): (Lsn, Millis), amount: Yen, told: &[PaidOut]) {
-        let debt = self.account.debt_mut();
-        let is_it = |paid: &&PaidOut| paid.payout == payout;
-        let kept: Vec<PaidOut> = debt.paid_out.iter().filter(is_it).copied().collect();
-        debt.paid_out.retain(|paid| !is_it(&paid));
-        let mut left = amount;
-        for paid in if kept.is_empty() { told } else { &kept } {
-            let part = paid.amount.min(left);
-            let money = if paid.money.is_known() { paid.money } else { Money::own(paid.money.day) };
-            debt.sums.add(money, part, paid.due.min(part));
-            left -= part;
-        }
-        if !left.is_zero() {
-            debt.sums.add(Money::own(at), left, Yen::ZERO);
-        }
-        // Until now the bills had no part in it.
-        debt.met = (self.now.at, Money::OWN);
-        self.origin = Place::PaidOut { at, payout };
-        self.fold(News { since: Some(self.now.at), ..News::default() });
+    pub fn bounce(&mut self, payout: Lsn, told: Vec<Outflow>) {
+        let known: Vec<Outflow> = self.account.debt.iter().flat_map(|debt| debt.payout(payout)).copied().collect();
+        let parts = if known.is_empty() { told } else { known };
+        self.fold(News { bounced: Some((payout, parts)), ..News::default() });
+    }
+
+    /// So much of the money of a record had been booked by mistake, and is taken back.
+    pub fn reverse(&mut self, of: Lsn, amount: Yen) {
+        self.fold(News { reversed: Some((of, amount)), ..News::default() });
+    }
+
+    /// Staff changes a bill.
+    pub fn adjust(&mut self, bill: BillKey, what: Adjusted) {
+        self.fold(News { adjusted: Some((bill, what)), ..News::default() });
     }
 
     /// What can be paid out on request: what is owed in cash and credit, less what usage and holds will need.

@@ -8,61 +8,23 @@
 //! An account may have a thousand bills and one bill thousands of changes, and all of it is worked out while everybody
 //! waits. So a step looks a bill up and never through all of them, and each pass over the bills looks at each once.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::account::Account;
-use super::bill::{Bill, Change, ChangeKind, LateFee, Posted};
+use super::adjustments::{Adjusted, Adjustment};
+use super::bill::{Bill, LateFee, Posted};
 use super::lateness::{BillRules, Rules};
-use super::sums::{Money, PaidOut, Sum};
+use super::outflows::Outflow;
+use super::rolled_back::RolledBack;
+use super::steps::{Moment, Payout, Then, What};
+use super::sums::{Money, Sum};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::{BillKey, Line, Lines};
+use crate::domain::model::payment::BillKey;
 use crate::domain::model::time::{Date, Millis, Now};
 
 /// A fold meets at most so many moments; news that would need more counts from later on.
 pub const MOST_MOMENTS: usize = 2_000;
-
-/// What happens to money at one moment.
-#[derive(Clone, Debug)]
-enum What {
-    /// A bill is there, by this record, and what is free meets it.
-    Issued(BillKey, Lsn),
-    Came(Money, Yen),
-    Refunded(BillKey, Money),
-    Damages(BillKey, Posted),
-    PaidOut(Lsn, Payout),
-}
-
-/// A payout: of these sums, which were owed in cash, and so much else.
-#[derive(Clone, Debug, Default)]
-struct Payout {
-    due: Vec<(Money, Yen)>,
-    other: Yen,
-}
-
-#[derive(Clone, Debug)]
-struct Moment {
-    at: Millis,
-    what: What,
-}
-
-impl Moment {
-    const fn place(&self) -> (Millis, Lsn) {
-        let fact = match &self.what {
-            What::Issued(_, fact) | What::Damages(_, Posted { fact, .. }) | What::PaidOut(fact, _) => *fact,
-            What::Came(money, _) | What::Refunded(_, money) => money.fact,
-        };
-        (self.at, fact)
-    }
-}
-
-/// The moment that is played.
-struct Then {
-    now: Now,
-    /// Of what happened in this very moment, all up to this record has.
-    upto: Lsn,
-}
 
 /// What is new since the books were last worked out.
 #[derive(Clone, Debug, Default)]
@@ -73,29 +35,37 @@ pub struct News {
     pub since: Option<Millis>,
     /// Damages that are posted now.
     pub posted: Option<(BillKey, Posted)>,
+    /// What staff does to a bill now.
+    pub adjusted: Option<(BillKey, Adjusted)>,
     /// Money that is paid to the customer now.
     pub paid_out: Yen,
+    /// The payout of this record comes back now: these parts.
+    pub bounced: Option<(Lsn, Vec<Outflow>)>,
+    /// So much of the money of this record is taken back now.
+    pub reversed: Option<(Lsn, Yen)>,
 }
 
 impl News {
     fn is_nothing(&self) -> bool {
-        self.came.is_empty() && self.since.is_none() && self.posted.is_none() && self.paid_out.is_zero()
+        let is_staff = self.posted.is_some() || self.adjusted.is_some() || self.reversed.is_some();
+        let is_payout = !self.paid_out.is_zero() || self.bounced.is_some();
+        self.came.is_empty() && self.since.is_none() && !is_staff && !is_payout
     }
 }
 
 /// Books in the working.
 pub struct Fold<'a> {
     pub account: Account,
-    now: &'a Now,
+    pub(super) now: &'a Now,
     rules: Rules<'a>,
     /// The account as if provisional news of payments had come: a late fee stands only if it does there too.
     as_if: Option<&'a Account>,
     /// The bills that money may meet until now, the oldest due date first, and where each is in the list: none is added.
-    order: Vec<(Date, BillKey, usize)>,
+    pub(super) order: Vec<(Date, BillKey, usize)>,
     /// So many of `order` owe nothing that money could still be put on.
-    covered: usize,
+    pub(super) covered: usize,
     /// The sums as they were, for what of them was owed in cash.
-    sums_before: Vec<Sum>,
+    pub(super) sums_before: Vec<Sum>,
 }
 
 impl<'a> Fold<'a> {
@@ -104,7 +74,7 @@ impl<'a> Fold<'a> {
         Self { account, now, rules, as_if, order: Vec::new(), covered: 0, sums_before }
     }
 
-    fn by(&self) -> BillRules<'a> {
+    pub(super) fn by(&self) -> BillRules<'a> {
         self.account.bill_rules(self.rules)
     }
 
@@ -118,14 +88,10 @@ impl<'a> Fold<'a> {
         let mut moments = self.roll_back(from);
         let came = news.came.iter().map(|(money, amount)| (money.day.max(from), What::Came(*money, *amount)));
         moments.extend(came.map(|(at, what)| Moment { at, what }));
-        moments.extend(news.posted.map(|(key, posted)| Moment { at: posted.at, what: What::Damages(key, posted) }));
-        if !news.paid_out.is_zero() {
-            let payout = self.take_for_payout(news.paid_out);
-            moments.push(Moment { at: self.now.at, what: What::PaidOut(Money::OWN, payout) });
-        }
+        moments.extend(self.now_happens(news).into_iter().map(|what| Moment { at: self.now.at, what }));
         moments.sort_by_key(Moment::place);
         self.put_in_order(&moments);
-        self.place_again(from);
+        self.place_again(&Then { now: self.moment(from), upto: Money::OWN });
         for moment in moments {
             self.play(moment);
         }
@@ -138,24 +104,57 @@ impl<'a> Fold<'a> {
         from
     }
 
+    /// What is done now, but for money that counts from its own day.
+    fn now_happens(&mut self, news: &News) -> Vec<What> {
+        let mut all = Vec::new();
+        all.extend(news.posted.map(|(key, posted)| What::Damages(key, posted)));
+        let adjustment = |what| Adjustment { fact: Money::OWN, at: self.now.at, what };
+        all.extend(news.adjusted.map(|(key, what)| What::Adjusted(key, adjustment(what))));
+        if !news.paid_out.is_zero() {
+            all.push(What::PaidOut(Money::OWN, self.take_for_payout(news.paid_out)));
+        }
+        if let Some((payout, told)) = &news.bounced {
+            // What of it was owed in cash is owed so again.
+            for &Outflow { money, amount, due, .. } in told {
+                let money = money.or_named(Money::OWN);
+                match self.sums_before.iter_mut().find(|sum| sum.money.fact == money.fact) {
+                    Some(sum) => (sum.amount, sum.due) = (sum.amount + amount, sum.due + due),
+                    None => self.sums_before.push(Sum { money, amount, due }),
+                }
+            }
+            all.push(What::Bounced { fact: Money::OWN, payout: *payout, told: told.clone() });
+        }
+        all.extend(news.reversed.map(|(of, amount)| What::Reversed { fact: Money::OWN, of, amount }));
+        all
+    }
+
     /// A payout takes what is owed in cash, the oldest first, which is owed no longer; then credit.
     fn take_for_payout(&mut self, amount: Yen) -> Payout {
         let mut payout = Payout { due: Vec::new(), other: amount };
         for sum in &mut self.sums_before {
             let part = sum.due.min(payout.other);
-            sum.due -= part;
+            (sum.amount, sum.due) = (sum.amount - part, sum.due - part);
             payout.other -= part;
             payout.due.push((sum.money, part));
+        }
+        let mut other = payout.other;
+        for sum in &mut self.sums_before {
+            let part = sum.amount.min(other);
+            sum.amount -= part;
+            other -= part;
         }
         payout
     }
 
-    /// What was owed in cash is so still, as far as it is free.
+    /// What was owed in cash is so still, as far as it is free: a debt that has met the sum since took of it first.
     fn mark_due(&mut self) {
         let before = std::mem::take(&mut self.sums_before);
-        let due_before = |money: Money| before.iter().find(|sum| sum.money.fact == money.fact).map(|sum| sum.due);
+        let due = |sum: &Sum| {
+            let before = before.iter().find(|before| before.money.fact == sum.money.fact)?;
+            Some(before.due.minus_or_zero(before.amount.minus_or_zero(sum.amount)))
+        };
         if let Some(debt) = &mut self.account.debt {
-            debt.sums.set_due(|sum| due_before(sum.money).unwrap_or_default());
+            debt.sums.set_due(|sum| due(sum).unwrap_or_default());
         }
         self.account.mark_due_if_closed();
     }
@@ -200,7 +199,7 @@ impl<'a> Fold<'a> {
     }
 
     /// The late fees of a bill; while there is provisional news of a payment, those that it does not stop.
-    fn late_fees(&self, bill: &Bill, now: &Now) -> Vec<LateFee> {
+    pub(super) fn late_fees(&self, bill: &Bill, now: &Now) -> Vec<LateFee> {
         let judged = self.as_if.and_then(|as_if| as_if.bill(bill.key));
         bill.late_fees_if(judged.as_deref(), &self.by(), now)
     }
@@ -216,66 +215,28 @@ impl<'a> Fold<'a> {
         moments.get(MOST_MOMENTS).copied().unwrap_or(from)
     }
 
-    /// Takes the money off the bills that was put on them later than `from`; gives what happened since, to be played again.
+    /// Takes off what was done later than `from`; gives it as moments, to be played again.
     fn roll_back(&mut self, from: Millis) -> Vec<Moment> {
-        let mut moments = Vec::new();
-        let mut money: BTreeMap<Lsn, (Money, Yen)> = BTreeMap::new();
-        let mut put = |of: Money, amount: Yen| money.entry(of.fact).or_insert((of, Yen::ZERO)).1 += amount;
-        let mut freed = BTreeSet::new();
         let now = self.now.at;
         if self.account.month.is_some_and(|open| Bill::of_month(&open).issued_at <= now) {
             self.account.close_month();
         }
+        let mut back = RolledBack::default();
         for bill in self.account.debt.iter_mut().flat_map(|debt| &mut debt.bills) {
             let is_new = bill.issued_at > from || !bill.is_issued();
             if is_new && bill.issued_at <= now && !bill.principal_at_issue().is_zero() {
-                moments.push(Moment { at: bill.issued_at, what: What::Issued(bill.key, bill.issued_by) });
+                back.moments.push(Moment { at: bill.issued_at, what: What::Issued(bill.key, bill.issued_by) });
             }
-            let is_later = |posted: &Posted| posted.at > from;
-            if bill.damages.iter().any(is_later) {
-                let key = bill.key;
-                let later = bill.damages.iter().copied().filter(is_later);
-                moments.extend(later.map(|posted| Moment { at: posted.at, what: What::Damages(key, posted) }));
-                Arc::make_mut(bill).damages.retain(|posted| !is_later(posted));
-            }
-            let later = bill.changes.later(from.plus(-1)).iter();
-            let refunds = later.filter(|change| change.kind == ChangeKind::Refunded);
-            for refund in refunds.filter(|refund| refund.at > from || refund.money.is_own()) {
-                freed.insert(refund.money.fact);
-                moments.push(Moment { at: refund.at, what: What::Refunded(bill.key, refund.money) });
-            }
-            let moves = |change: &Change| change.kind != ChangeKind::Refunded && change.money.is_known();
-            if bill.changes.later(from).iter().any(moves) {
-                let gone = Arc::make_mut(bill).changes.roll_back(from);
-                let paid = gone.iter().filter(|change| change.kind == ChangeKind::Paid);
-                paid.for_each(|change| put(change.money, change.lines.total()));
-            }
+            back.charges(bill, from);
+            back.changes(bill, from);
         }
-        let Some(debt) = &mut self.account.debt else { return moments };
-        let is_later = |paid: &PaidOut| paid.at > from && paid.money.is_known();
-        for paid in debt.paid_out.iter().filter(|paid| is_later(paid)) {
-            put(paid.money, paid.amount);
-            let is_next = |moment: &Moment| !matches!(moment.what, What::PaidOut(fact, _) if fact == paid.payout);
-            if moments.last().is_none_or(is_next) {
-                moments.push(Moment { at: paid.at, what: What::PaidOut(paid.payout, Payout::default()) });
-            }
-            if let Some(Moment { what: What::PaidOut(_, payout), .. }) = moments.last_mut() {
-                payout.due.push((paid.money, paid.due));
-                payout.other += paid.amount - paid.due;
-            }
+        if let Some(debt) = &mut self.account.debt {
+            back.outflows(&mut debt.outflows, from);
+            let sums = std::mem::take(&mut debt.sums);
+            sums.as_slice().iter().for_each(|sum| back.put(sum.money, sum.amount));
+            debt.sums = back.come_again(from);
         }
-        debt.paid_out.retain(|paid| !is_later(paid));
-        let old = std::mem::take(&mut debt.sums);
-        old.as_slice().iter().for_each(|sum| put(sum.money, sum.amount));
-        // What a refund of this time freed is freed again.
-        for (money, amount) in money.into_values().filter(|(money, _)| !freed.contains(&money.fact)) {
-            if money.day <= from {
-                debt.sums.add(money, amount, Yen::ZERO);
-            } else {
-                moments.push(Moment { at: money.day, what: What::Came(money, amount) });
-            }
-        }
-        moments
+        back.moments
     }
 
     /// Bills that owe something once the money is taken off, that are still to be issued or refunded, or on which damages are
@@ -286,9 +247,15 @@ impl<'a> Fold<'a> {
         let open = bills.iter().enumerate().filter(|(_, bill)| bill.is_issued() && bill.is_open());
         let mut places: Vec<usize> = open.map(|(at, _)| at).collect();
         places.extend(moments.iter().filter_map(|moment| match moment.what {
-            What::Issued(key, _) | What::Damages(key, _) | What::Refunded(key, _) => self.account.place(key).ok(),
-            What::Came(..) | What::PaidOut(..) => None,
+            What::Issued(key, _) | What::Damages(key, _) | What::Refunded(key, _) | What::Adjusted(key, _) => {
+                self.account.place(key).ok()
+            }
+            What::Came(..) | What::PaidOut(..) | What::Bounced { .. } | What::Reversed { .. } => None,
         }));
+        // What is taken back may lie on any bill.
+        if moments.iter().any(|moment| matches!(moment.what, What::Reversed { .. })) {
+            places.extend(0..bills.len());
+        }
         let ordered = |at: usize| bills.get(at).map(|bill| (bill.due(&by), bill.key, at));
         self.order = places.into_iter().filter_map(ordered).collect();
         self.order.sort_unstable();
@@ -296,159 +263,9 @@ impl<'a> Fold<'a> {
     }
 
     /// Beside what is free nothing is owed, unless an older version left it so, or money counts from later than its own day.
-    fn place_again(&mut self, from: Millis) {
+    pub(super) fn place_again(&mut self, then: &Then) {
         let sums = self.account.debt.as_mut().map(|debt| std::mem::take(&mut debt.sums)).unwrap_or_default();
-        if !sums.is_empty() {
-            let then = Then { now: self.moment(from), upto: Money::OWN };
-            sums.as_slice().iter().for_each(|sum| self.place(sum.money, sum.amount, &then));
-        }
-    }
-
-    fn moment(&self, at: Millis) -> Now {
-        if at < self.now.at { Now::at(at) } else { *self.now }
-    }
-
-    fn play(&mut self, moment: Moment) {
-        let (_, upto) = moment.place();
-        let Moment { at, what } = moment;
-        let then = Then { now: self.moment(at), upto };
-        match what {
-            What::Issued(key, _) => {
-                self.issue(key, &then);
-                self.meet(key, &then);
-            }
-            What::Came(money, amount) => self.place(money, amount, &then),
-            What::Refunded(key, money) => self.free(key, money, &then),
-            What::Damages(key, posted) => {
-                self.post_damages(key, posted, &then);
-                self.meet(key, &then);
-            }
-            What::PaidOut(fact, payout) => self.pay_out(fact, &payout, at),
-        }
-    }
-
-    /// A payout stays as it was made. What of it was owed in cash is of the same sums, as far as they are free.
-    fn pay_out(&mut self, fact: Lsn, payout: &Payout, at: Millis) {
-        let debt = self.account.debt_mut();
-        let mut parts = Vec::new();
-        let mut other = payout.other;
-        for (money, amount) in &payout.due {
-            let due = debt.sums.find(*money).map_or(Yen::ZERO, |sum| sum.amount).min(*amount);
-            debt.sums.take(*money, due, Yen::ZERO);
-            parts.push((*money, due, due));
-            other += *amount - due;
-        }
-        parts.extend(debt.sums.take_oldest(other).into_iter().map(|(money, amount)| (money, amount, Yen::ZERO)));
-        for (money, amount, due) in parts.into_iter().filter(|(_, amount, _)| !amount.is_zero()) {
-            debt.pay_out(PaidOut { money, amount, due, at, payout: fact });
-        }
-    }
-
-    /// A month that has closed gets its bill; one that was recorded keeps it.
-    fn issue(&mut self, key: BillKey, then: &Then) {
-        let by = self.by();
-        let bill = self.account.bill_mut(key);
-        if !bill.is_issued() {
-            bill.fee = Some(bill.bill_fee(&by, &then.now));
-            bill.due = Some(bill.due(&by));
-            bill.billed_by = Some(bill.method(&by));
-        }
-    }
-
-    /// What is free meets a bill, the oldest money first.
-    fn meet(&mut self, key: BillKey, then: &Then) {
-        let sums: Vec<Sum> = self.account.sums().to_vec();
-        let Ok(bill) = self.account.place(key) else { return };
-        for Sum { money, amount, .. } in sums {
-            let left = self.put_on(bill, (money, amount), Line::FEES_FIRST, then);
-            self.account.debt_mut().sums.take(money, amount - left, Yen::ZERO);
-            if !left.is_zero() {
-                return;
-            }
-        }
-    }
-
-    /// Money meets the bills that stand, the oldest due date first; the rest is free.
-    fn place(&mut self, money: Money, amount: Yen, then: &Then) {
-        // Later, as credit, it is like any other.
-        let lines = if money.on_old_slip { Line::PRINCIPAL_FIRST } else { Line::FEES_FIRST };
-        let mut left = amount;
-        for place in self.covered..self.order.len() {
-            let Some((_, _, bill)) = self.order.get(place).copied().filter(|_| !left.is_zero()) else { break };
-            let stands = |bill: &Bill| bill.is_issued() && (bill.issued_at, bill.issued_by) <= (then.now.at, then.upto);
-            if !self.account.listed_bills().get(bill).is_some_and(|bill| stands(bill)) {
-                continue;
-            }
-            left = self.put_on(bill, (money, left), lines, then);
-            // With money left, it has taken all that it takes: its principal is paid, so no later fee day adds to it.
-            if place == self.covered && !left.is_zero() {
-                self.covered += 1;
-            }
-        }
-        if !left.is_zero() {
-            self.account.debt_mut().sums.add(money, left, Yen::ZERO);
-        }
-    }
-
-    /// Puts money on one bill, as far as it goes; what is left is given back. What is owed is judged as of then.
-    fn put_on(&mut self, bill: usize, (money, amount): (Money, Yen), order: [Line; 4], then: &Then) -> Yen {
-        let Some(owed) = self.owed(bill, then) else { return amount };
-        let mut left = amount;
-        let mut lines = Lines::default();
-        for line in order {
-            let part = owed.get(line).min(left);
-            *lines.get_mut(line) = part;
-            left -= part;
-        }
-        if lines != Lines::default() {
-            let change = Change { at: then.now.at, kind: ChangeKind::Paid, money, lines };
-            if let Some(bill) = self.account.debt.as_mut().and_then(|debt| debt.bills.get_mut(bill)) {
-                Arc::make_mut(bill).changes.add(change);
-            }
-        }
-        left
-    }
-
-    /// What is owed on a bill at a moment; none of one that was paid before it was late.
-    fn owed(&self, bill: usize, then: &Then) -> Option<Lines> {
-        let by = self.by();
-        let bill = self.account.listed_bills().get(bill)?;
-        let paid = bill.paid();
-        let charged = bill.charged_until(&by, &then.now, then.upto);
-        let owed = charged.minus_or_zero(&paid);
-        if then.now.date <= bill.due? {
-            return (owed != Lines::default()).then_some(owed);
-        }
-        let late_fees = self.late_fees(bill, &then.now).iter().map(|late| late.amount).sum();
-        Some(Lines { late_fees, ..charged }.minus_or_zero(&paid))
-    }
-
-    /// A refund took a part of a bill away: what had been paid of it is free.
-    fn free(&mut self, key: BillKey, money: Money, then: &Then) {
-        let by = self.by();
-        let Some(bill) = self.account.listed_bill(key) else { return };
-        let over = bill.paid().minus_or_zero(&bill.charged_until(&by, &then.now, then.upto));
-        self.take_off(key, money, Lines { late_fees: Yen::ZERO, damages: Yen::ZERO, ..over }, then);
-    }
-
-    fn take_off(&mut self, key: BillKey, money: Money, lines: Lines, then: &Then) {
-        if lines != Lines::default() {
-            let change = Change { at: then.now.at, kind: ChangeKind::Freed, money, lines };
-            self.account.bill_mut(key).changes.add(change);
-            self.place(money, lines.total(), then);
-        }
-    }
-
-    /// Damages are posted at most as far as they had accrued. Afterwards money may be owed again on a bill that was paid.
-    fn post_damages(&mut self, key: BillKey, posted: Posted, then: &Then) {
-        self.covered = 0;
-        let by = self.by();
-        let Some(bill) = self.account.listed_bill(key) else { return };
-        let most = bill.damages_accrued(&by, &then.now).minus_or_zero(bill.damages_posted());
-        let amount = posted.amount.min(most);
-        if !amount.is_zero() {
-            self.account.bill_mut(key).damages.push(Posted { amount, ..posted });
-        }
+        sums.as_slice().iter().for_each(|sum| self.place(sum.money, sum.amount, then));
     }
 
     /// Late fees as they are due by now, and bill fees that refunds or cancels took away.
@@ -486,8 +303,10 @@ impl<'a> Fold<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::billing::bill::{Change, ChangeKind};
     use crate::domain::model::customer::Profile;
     use crate::domain::model::ids::CustomerId;
+    use crate::domain::model::payment::{Line, Lines};
     use crate::domain::model::policy::Policy;
     use crate::domain::model::purchase::{Channel, Purchase};
     use crate::domain::model::terms::TermsByDay;

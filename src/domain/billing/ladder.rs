@@ -7,6 +7,22 @@ use super::settlement::{Counted, LadderStep, StepReason};
 use crate::domain::model::customer::Record;
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::terms::LateBill;
+use crate::domain::model::time::Millis;
+
+/// So much more, as it should have been more than it was.
+fn restored(now: u8, should: u8, was: u8) -> u8 {
+    now.saturating_add(should.saturating_sub(was))
+}
+
+fn restored_record(now: Record, should: Record, was: Record) -> Record {
+    let restored = |now: u16, should: u16, was: u16| now.saturating_add(should.saturating_sub(was));
+    Record {
+        on_time_bills: restored(now.on_time_bills, should.on_time_bills, was.on_time_bills),
+        purchases: restored(now.purchases, should.purchases, was.purchases),
+        months_active: restored(now.months_active, should.months_active, was.months_active),
+        latest: now.latest,
+    }
+}
 
 impl Draft<'_> {
     /// The ladder takes notice of what was paid: of each bill once, when its principal is; and again if news says that it
@@ -33,42 +49,51 @@ impl Draft<'_> {
 
     /// A bill that refunds emptied was not paid.
     fn count(&mut self, bill: BillKey, on_time: bool, is_empty: bool) {
-        let record = &mut self.account.record;
-        let before = *record;
-        let from = self.account.profile.rung;
-        let mut to = from;
         if on_time {
+            let record = &mut self.account.record;
             record.on_time_bills = record.on_time_bills.saturating_add(u16::from(!is_empty));
-        } else {
-            match self.rules.terms.on(self.now.date).lateness.late_bill {
-                LateBill::Keep => {}
-                LateBill::Down => {
-                    to = from.saturating_sub(1);
-                    record.on_time_bills = self.rules.policy.rung(to).conditions.on_time_bills;
-                }
-                LateBill::Reset => {
-                    to = 0;
-                    *record = Record { latest: record.latest, ..Record::default() };
-                }
-            }
+            return self.note(Counted { bill, on_time, lost: None });
         }
-        let after = self.account.record;
-        self.step(to, StepReason::LateBill);
-        let lost = (!on_time).then_some(Lost { from, to, before, after });
-        self.note(Counted { bill, on_time, lost: lost.filter(|_| (from, before) != (to, after)) });
+        let before = self.account.record;
+        let lost = self.late(self.now.at, self.account.profile.rung, before);
+        self.account.record = lost.after;
+        self.step(lost.to, StepReason::LateBill);
+        let costs = self.rules.terms.on(self.now.date).lateness.late_bill != LateBill::Keep;
+        self.note(Counted { bill, on_time, lost: costs.then_some(lost) });
     }
 
-    /// The bill had been paid in time: what being late has cost comes back, beside all that was earned since.
+    /// What a late bill costs that the ladder takes notice of at a moment.
+    fn late(&self, at: Millis, from: u8, before: Record) -> Lost {
+        let (to, after) = match self.rules.terms.on(at.date()).lateness.late_bill {
+            LateBill::Keep => (from, before),
+            LateBill::Down => {
+                let to = from.saturating_sub(1);
+                (to, Record { on_time_bills: self.rules.policy.rung(to).conditions.on_time_bills, ..before })
+            }
+            LateBill::Reset => (0, Record { latest: before.latest, ..Record::default() }),
+        };
+        Lost { at, from, to, before, after }
+    }
+
+    /// The bill had been paid in time: what being late has cost comes back, beside all that was earned since. Bills that
+    /// were late after it cost what they would have cost without it.
     fn give_back(&mut self, bill: BillKey, lost: &Lost) {
-        let Lost { from, to, before, after } = *lost;
-        let record = &mut self.account.record;
-        let restored = |now: u16, before: u16, after: u16| now.saturating_add(before.saturating_sub(after));
-        record.on_time_bills =
-            restored(record.on_time_bills, before.on_time_bills, after.on_time_bills).saturating_add(1);
-        record.purchases = restored(record.purchases, before.purchases, after.purchases);
-        record.months_active = restored(record.months_active, before.months_active, after.months_active);
+        let was_late = |other: &Bill| other.lost.as_deref().copied().filter(|_| other.key != bill);
+        let mut later = self.bills_where(was_late);
+        later.retain(|(_, other)| other.at > lost.at);
+        later.sort_by_key(|(_, other)| other.at);
+        let on_time = |record: Record| Record { on_time_bills: record.on_time_bills.saturating_add(1), ..record };
+        // Where the customer was from then on, and where the customer would have been.
+        let (mut was, mut is) = ((lost.to, lost.after), (lost.from, on_time(lost.before)));
+        for (key, other) in later {
+            let from = restored(other.from, is.0, was.0);
+            let cost = self.late(other.at, from, restored_record(other.before, is.1, was.1));
+            (was, is) = ((other.to, other.after), (cost.to, cost.after));
+            self.note(Counted { bill: key, on_time: false, lost: Some(cost) });
+        }
+        self.account.record = restored_record(self.account.record, is.1, was.1);
         let rung = self.account.profile.rung;
-        self.step(rung.max(from.min(rung.saturating_add(from - to))), StepReason::LateBillUndone);
+        self.step(rung.max(is.0.min(restored(rung, is.0, was.0))), StepReason::LateBillUndone);
         self.note(Counted { bill, on_time: true, lost: None });
     }
 

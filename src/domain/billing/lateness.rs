@@ -66,6 +66,9 @@ impl Bill {
             (None, BillKey::Month(month)) if month < now.month => rules.terms.billing(month).fee(self.method(rules)),
             (None, _) => Yen::ZERO,
         };
+        if self.is_bill_fee_waived_by_staff(now.at) {
+            bill_fee = Yen::ZERO;
+        }
         if principal.is_zero() && !bill_fee.is_zero() {
             let latest = self.changes.latest_refund(now.at, upto);
             if latest.is_none_or(|latest| latest.at.date() <= self.due(rules)) {
@@ -86,8 +89,10 @@ impl Bill {
         }
         let mut sum = Yen::ZERO;
         let mut opening = Opening::of(self, due);
-        for (date, lateness) in fee_days(rules.terms, due, due, now.date) {
-            if opening.before(date).is_zero() {
+        // A bill that was given up costs no more from then on.
+        let until = self.written_off_at(now.at).map_or(now.date, |at| at.date().min(now.date));
+        for (date, lateness) in fee_days(rules.terms, due, due, until) {
+            if opening.before(date).is_zero() || self.is_late_fee_waived(date, now.at) {
                 continue;
             }
             let fee = if is_np { lateness.np_fee } else { lateness.fee };
@@ -136,7 +141,8 @@ impl Bill {
 
     /// Damages accrued by now; owed only as far as staff has posted them.
     pub fn damages_accrued(&self, rules: &BillRules<'_>, now: &Now) -> Yen {
-        let accrued = self.damages_by(self.due(rules), now.date, rules.terms);
+        let until = self.written_off_at(now.at).map_or(now.date, |at| at.date().min(now.date));
+        let accrued = self.damages_by(self.due(rules), until, rules.terms);
         if !rules.terms.on(now.date).lateness.ceiling {
             return accrued;
         }
@@ -173,12 +179,12 @@ impl Bill {
 
     /// What is still owed of each line.
     pub fn owed(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
-        self.lines(rules, now).minus_or_zero(&self.paid())
+        self.lines(rules, now).minus_or_zero(&self.covered())
     }
 
     /// More paid than is charged, after a refund.
     pub fn overpaid(&self, rules: &BillRules<'_>, now: &Now) -> Lines {
-        let paid = self.paid();
+        let paid = self.covered();
         // Without a payment of fees only the principal can be too much.
         if paid.total() == paid.principal {
             let principal = paid.principal.minus_or_zero(self.net());

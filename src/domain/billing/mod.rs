@@ -1,6 +1,8 @@
 //! What a customer owes: bills, lateness, money against bills, limits and their ladder.
 
 pub mod account;
+mod adjusted;
+pub mod adjustments;
 pub mod bill;
 pub mod changes;
 pub mod debts;
@@ -11,6 +13,12 @@ pub mod ladder;
 pub mod lateness;
 pub mod moment;
 pub mod notes;
+pub mod outflows;
+pub mod posted;
+mod replay;
+mod reversal;
+mod rolled_back;
 pub mod settlement;
 pub mod standing;
+mod steps;
 pub mod sums;

@@ -1,5 +1,6 @@
 //! What staff and banks told us of a customer that moves no money yet: provisional payments, blocks, slips.
 
+use crate::domain::model::correction::Correction;
 use crate::domain::model::ids::{Lsn, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines, SlipKind};
@@ -79,6 +80,12 @@ pub enum Cause {
     Bounced {
         payout: OfficeId,
         /// Of the payout.
+        amount: Yen,
+        staff: Box<Staff>,
+    },
+    /// Staff corrected something in the books; so much was taken back, waived, given up or moved.
+    Corrected {
+        correction: Correction,
         amount: Yen,
         staff: Box<Staff>,
     },

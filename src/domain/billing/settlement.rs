@@ -2,8 +2,10 @@
 //! [`Draft`](super::draft::Draft) works it out.
 
 use super::account::Account;
+use super::adjustments::{Adjusted, Adjustment};
 use super::bill::{Bill, Change, ChangeKind, LateFee, Lost, Posted};
-use super::sums::{Money, PaidOut};
+use super::outflows::{Outflow, Why};
+use super::sums::Money;
 use crate::domain::model::customer::Record;
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
@@ -60,6 +62,18 @@ pub enum Charge {
         posted: Lsn,
         amount: Yen,
     },
+    /// Staff has changed a bill.
+    Adjusted {
+        bill: BillKey,
+        what: Adjusted,
+    },
+    /// So much, of each line, has the release of this record and moment released in all.
+    Released {
+        bill: BillKey,
+        release: Lsn,
+        at: Millis,
+        lines: Lines,
+    },
 }
 
 impl Charge {
@@ -69,7 +83,9 @@ impl Charge {
             Self::LateFee { bill, .. }
             | Self::LateFeeTakenBack { bill, .. }
             | Self::Damages { bill, .. }
-            | Self::DamagesTakenBack { bill, .. } => bill,
+            | Self::DamagesTakenBack { bill, .. }
+            | Self::Adjusted { bill, .. }
+            | Self::Released { bill, .. } => bill,
         }
     }
 }
@@ -93,12 +109,24 @@ pub enum Place {
         line: Line,
         at: Millis,
     },
-    Credit,
-    /// Owed to the customer in cash.
+    /// Owed to the customer in cash. A debt takes of it before it takes of credit.
     PayoutDue,
+    Credit,
     /// Was paid to the customer, by the payout of this record.
     PaidOut {
         at: Millis,
+        payout: Lsn,
+    },
+    /// Was taken back by this record, because the money of another had been booked by mistake.
+    Reversed {
+        at: Millis,
+        reversal: Lsn,
+        of: Lsn,
+    },
+    /// Came back, because the bank could not make a payout.
+    Bounced {
+        at: Millis,
+        bounce: Lsn,
         payout: Lsn,
     },
 }
@@ -107,19 +135,46 @@ impl Place {
     pub const fn bill(self) -> Option<BillKey> {
         match self {
             Self::Freed { bill, .. } | Self::Line { bill, .. } => Some(bill),
-            Self::Received | Self::Refund | Self::Credit | Self::PayoutDue | Self::PaidOut { .. } => None,
+            _ => None,
         }
     }
 
     pub const fn line(self) -> Option<(BillKey, Line)> {
         match self {
             Self::Freed { bill, line, .. } | Self::Line { bill, line, .. } => Some((bill, line)),
-            Self::Received | Self::Refund | Self::Credit | Self::PayoutDue | Self::PaidOut { .. } => None,
+            _ => None,
         }
     }
 
     pub fn is_principal(self) -> bool {
         matches!(self.line(), Some((_, Line::Principal)))
+    }
+}
+
+impl Outflow {
+    pub const fn place(&self) -> Place {
+        let Self { at, fact, .. } = *self;
+        match self.why {
+            Why::PaidOut => Place::PaidOut { at, payout: fact },
+            Why::Bounced(payout) => Place::Bounced { at, bounce: fact, payout },
+            Why::Reversed(of) => Place::Reversed { at, reversal: fact, of },
+        }
+    }
+
+    /// What lies at a place outside the books; none at any other.
+    pub(super) const fn at(place: Place, money: Money, amount: Yen) -> Option<Self> {
+        let (at, fact, why) = match place {
+            Place::PaidOut { at, payout } => (at, payout, Why::PaidOut),
+            Place::Bounced { at, bounce, payout } => (at, bounce, Why::Bounced(payout)),
+            Place::Reversed { at, reversal, of } => (at, reversal, Why::Reversed(of)),
+            _ => return None,
+        };
+        Some(Self { money, amount, due: Yen::ZERO, at, fact, why })
+    }
+
+    /// The same once its record has a number.
+    pub(super) fn recorded(self, lsn: Lsn) -> Self {
+        if self.fact == Money::OWN { Self { fact: lsn, ..self } } else { self }
     }
 }
 
@@ -203,11 +258,11 @@ impl Settlement {
     }
 
     /// Of the payout that this is the record of: which money it took.
-    pub fn paid_out(&self, lsn: Lsn) -> Vec<PaidOut> {
+    pub fn paid_out(&self, lsn: Lsn) -> Vec<Outflow> {
         let of_payout = |transfer: &Transfer| match *transfer {
             Transfer { money, from, to: Place::PaidOut { at, payout: Money::OWN }, amount } => {
                 let due = if from == Place::PayoutDue { amount } else { Yen::ZERO };
-                Some(PaidOut { money, amount, due, at, payout: lsn })
+                Some(Outflow { money, amount, due, at, fact: lsn, why: Why::PaidOut })
             }
             _ => None,
         };
@@ -285,12 +340,18 @@ impl Account {
             Charge::LateFeeTakenBack { date, amount, .. } => bill.take_late_fee_back(LateFee { date, amount }),
             Charge::Damages { amount, .. } => bill.damages.push(Posted { fact: lsn, at, amount }),
             Charge::DamagesTakenBack { posted, amount, .. } => bill.take_damages_back(posted, amount),
+            Charge::Adjusted { what, .. } => bill.adjust(Adjustment { fact: lsn, at, what }),
+            Charge::Released { release, at, lines, .. } => {
+                let money = Money { fact: release, ..Money::own(at) }.recorded(lsn);
+                bill.changes.set_released(Change { at, kind: ChangeKind::Released, money, lines });
+            }
         }
     }
 
     /// Of record `lsn`, whose number its own money has already.
     fn take_transfer(&mut self, transfer: &Transfer, lsn: Lsn) {
         let Transfer { money, from, to, amount } = *transfer;
+        let outflow = |place| Outflow::at(place, money, amount).map(|of| of.recorded(lsn));
         match from {
             Place::Line { bill, line, at } => {
                 let lines = Lines::of(line, amount);
@@ -302,15 +363,10 @@ impl Account {
             }
             Place::Credit => self.debt_mut().sums.take(money, amount, Yen::ZERO),
             Place::PayoutDue => self.debt_mut().sums.take(money, amount, amount),
-            Place::PaidOut { payout, .. } => {
-                let is_it = |paid: &&mut PaidOut| paid.payout == payout && paid.money.fact == money.fact;
-                if let Some(paid) = self.debt_mut().paid_out.iter_mut().find(is_it) {
-                    // What was owed in cash is the last to be of another sum.
-                    paid.amount -= amount;
-                    paid.due = paid.due.min(paid.amount);
-                }
-                self.debt_mut().paid_out.retain(|paid| !paid.amount.is_zero());
+            Place::PaidOut { .. } | Place::Reversed { .. } => {
+                outflow(from).into_iter().for_each(|of| self.debt_mut().take_outflow(of))
             }
+            Place::Bounced { .. } => outflow(from).into_iter().for_each(|of| self.debt_mut().add_outflow(of)),
             Place::Received | Place::Refund => {}
         }
         match to {
@@ -324,13 +380,13 @@ impl Account {
             }
             Place::Credit => self.debt_mut().sums.add(money, amount, Yen::ZERO),
             Place::PayoutDue => self.debt_mut().sums.add(money, amount, amount),
-            Place::PaidOut { at, payout } => {
+            Place::PaidOut { .. } | Place::Reversed { .. } => {
                 // An earlier payout that comes to be of this sum takes it as any other free money.
-                let is_own = payout == Money::OWN;
-                let payout = if is_own { lsn } else { payout };
-                let due = if is_own && from == Place::PayoutDue { amount } else { Yen::ZERO };
-                self.debt_mut().pay_out(PaidOut { money, amount, due, at, payout });
+                let is_due = from == Place::PayoutDue && matches!(to, Place::PaidOut { payout: Money::OWN, .. });
+                let due = if is_due { amount } else { Yen::ZERO };
+                outflow(to).into_iter().for_each(|of| self.debt_mut().add_outflow(Outflow { due, ..of }));
             }
+            Place::Bounced { .. } => outflow(to).into_iter().for_each(|of| self.debt_mut().take_outflow(of)),
             Place::Received | Place::Refund => {}
         }
     }

@@ -23,6 +23,8 @@ pub struct Exposure {
     pub unbilled: Yen,
     /// Of `total`: on a bill.
     pub billed: Yen,
+    /// Of `total`: on a bill that was given up.
+    pub written_off: Yen,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -53,7 +55,12 @@ impl Account {
             sum.add(BillKey::Month(open.month), in_store, open.amount, now);
         }
         for bill in self.listed_bills() {
-            sum.add(bill.key, bill.unpaid_of(Channel::InStore), bill.unpaid(), now);
+            let (in_store, principal) = (bill.unpaid_of(Channel::InStore), bill.unpaid());
+            sum.add(bill.key, in_store, principal, now);
+            if bill.written_off_at(now.at).is_some() {
+                sum.billed -= principal;
+                sum.written_off += principal;
+            }
         }
         for hold in self.holds().iter().filter(|hold| now.at < hold.expires_at) {
             sum.total += hold.amount;

@@ -1,4 +1,4 @@
-//! Money that lies on no bill: sums that are free for the next debt, and what was paid out of them.
+//! Money that lies on no bill: sums that are free for the next debt.
 
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
@@ -37,6 +37,12 @@ impl Money {
         self.fact.0 == Self::OWN.0
     }
 
+    /// The same under the name of this record, where it has none of its own.
+    #[must_use]
+    pub const fn or_named(self, fact: Lsn) -> Self {
+        if self.is_known() { self } else { Self { fact, ..self } }
+    }
+
     /// The same once its record has a number.
     #[must_use]
     pub const fn recorded(self, lsn: Lsn) -> Self {
@@ -66,28 +72,6 @@ impl Sum {
     /// Whether it has been free for so many months.
     pub fn is_old(&self, months: i8, today: Date) -> bool {
         self.money.day.date().plus_months(months) <= today
-    }
-}
-
-/// A part of a payout that was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PaidOut {
-    pub money: Money,
-    pub amount: Yen,
-    /// Of `amount`: was owed to the customer in cash before.
-    pub due: Yen,
-    pub at: Millis,
-    /// The record of the payout.
-    pub payout: Lsn,
-}
-
-impl PaidOut {
-    /// News of a payment that reaches further back leaves the payout as it was made; `news_from` is from when provisional
-    /// news counts.
-    pub fn is_kept(&self, today: Date, news_from: Option<Millis>) -> bool {
-        /// Days.
-        const KEPT: i64 = 92;
-        today.day() <= self.at.day() + KEPT || news_from.is_some_and(|from| from <= self.at)
     }
 }
 

@@ -5,21 +5,22 @@
 
 use super::refusal::Refusal;
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending};
+use crate::domain::model::correction::Correction;
 use crate::domain::model::ids::{CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::request::{Instruction, Said};
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
-use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+use crate::domain::state::receipts::{Known, Receipt, ReceiptKind, corrected};
 
 /// What is known of an id before it is told.
 pub(crate) enum Claim<'a> {
     New,
     /// Provisional news of this payment stands.
     Expected(Pending),
-    /// The payout that it is about was made.
-    PaidOut(&'a Receipt),
+    /// The earlier fact that it is about: a payout that came back, a repayment, damages or a write-off to be corrected.
+    About(&'a Receipt),
     /// It was told before.
     Known(&'a Receipt),
 }
@@ -38,21 +39,27 @@ pub(crate) fn claim<'a>(
         return Err(Refusal::LedgerKnows);
     }
     // A block is released, and a payout comes back, of its own customer: another's is none.
-    let names_its_own = matches!(kind, ReceiptKind::Release | ReceiptKind::Bounce);
+    let names_its_own = kind == ReceiptKind::Release || about(kind).is_some();
     if found.own.is_empty() && found.is_anothers && !names_its_own {
         return Err(Refusal::IdReused { amount: None });
     }
     match kind {
         ReceiptKind::Repayment | ReceiptKind::Pending | ReceiptKind::Ending => found.news(instruction),
-        ReceiptKind::Damages | ReceiptKind::Payout | ReceiptKind::Block | ReceiptKind::Release => {
+        ReceiptKind::Damages
+        | ReceiptKind::Payout
+        | ReceiptKind::Block
+        | ReceiptKind::Release
+        | ReceiptKind::Waiver
+        | ReceiptKind::WriteOff
+        | ReceiptKind::CreditApplication => {
             let Some(known) = found.own.first().copied() else { return Ok(Claim::New) };
             same_other(&known.event, instruction).map(|()| Claim::Known(known))
         }
-        ReceiptKind::Bounce => {
-            let is_bounced = |event: &Event| matches!(event, Event::Settled { cause: Cause::Bounced { .. }, .. });
-            match found.find(is_bounced) {
+        ReceiptKind::Bounce | ReceiptKind::Reversal | ReceiptKind::DamagesReversal | ReceiptKind::WriteOffRelease => {
+            let is_told = |event: &Event| event.receipt_key().is_some_and(|key| key.kind == kind);
+            match found.find(is_told) {
                 Some(known) => same_other(&known.event, instruction).map(|()| Claim::Known(known)),
-                None => Ok(found.own.first().map_or(Claim::New, |payout| Claim::PaidOut(payout))),
+                None => Ok(found.find(is_booked).map_or(Claim::New, Claim::About)),
             }
         }
     }
@@ -66,14 +73,28 @@ struct Found<'a> {
 }
 
 const NEWS: [ReceiptKind; 3] = [ReceiptKind::Repayment, ReceiptKind::Pending, ReceiptKind::Ending];
-const PAYOUT: [ReceiptKind; 2] = [ReceiptKind::Payout, ReceiptKind::Bounce];
+
+/// The kinds under which an id of this kind may have been told, where it is about an earlier fact: that fact's first.
+const fn about(kind: ReceiptKind) -> Option<&'static [ReceiptKind]> {
+    Some(match kind {
+        ReceiptKind::Bounce => &[ReceiptKind::Payout, ReceiptKind::Bounce],
+        ReceiptKind::Reversal => &[ReceiptKind::Repayment, ReceiptKind::Ending, ReceiptKind::Reversal],
+        ReceiptKind::DamagesReversal => &[ReceiptKind::Damages, ReceiptKind::DamagesReversal],
+        ReceiptKind::WriteOffRelease => &[ReceiptKind::WriteOff, ReceiptKind::WriteOffRelease],
+        _ => return None,
+    })
+}
+
+/// Money that came or went, damages that were posted, or a bill that was given up.
+fn is_booked(event: &Event) -> bool {
+    matches!(event, Event::Settled { .. }) && !is_withdrawn(event)
+}
 
 impl<'a> Found<'a> {
     fn of(state: &'a State, customer: CustomerIx, kind: ReceiptKind, id: OfficeId, ledger: Option<&'a Known>) -> Self {
         let kinds = match kind {
             ReceiptKind::Repayment | ReceiptKind::Pending | ReceiptKind::Ending => &NEWS[..],
-            ReceiptKind::Bounce => &PAYOUT,
-            _ => std::slice::from_ref(&kind),
+            _ => about(kind).unwrap_or(std::slice::from_ref(&kind)),
         };
         let mut found = Self { own: Vec::new(), is_anothers: false };
         let memory = kinds.iter().filter_map(|kind| state.receipts.get(*kind, id));
@@ -156,6 +177,7 @@ impl Instruction {
             Self::PostDamages { id, .. } => (ReceiptKind::Damages, *id),
             Self::PayOut { id, .. } => (ReceiptKind::Payout, *id),
             Self::Bounce { payout, .. } => (ReceiptKind::Bounce, *payout),
+            Self::Correct { correction, .. } => corrected(correction),
             Self::Block { id, .. } => (ReceiptKind::Block, *id),
             Self::Release { id } => (ReceiptKind::Release, *id),
             Self::IssueSlip { .. } => return None,
@@ -222,6 +244,10 @@ fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
             Event::Settled { cause: Cause::Bounced { amount, staff, .. }, .. },
             Instruction::Bounce { staff: told, .. },
         ) if staff.reason != told.reason => Some(*amount),
+        (
+            Event::Settled { cause: Cause::Corrected { correction, amount, staff }, .. },
+            Instruction::Correct { correction: told, staff: told_staff },
+        ) if !is_same_correction(correction, told, *amount) || staff.reason != told_staff.reason => Some(*amount),
         (Event::Noted { note: Note::Blocked { reason, .. }, .. }, Instruction::Block { reason: told, .. })
             if reason != told =>
         {
@@ -230,6 +256,14 @@ fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
         _ => return Ok(()),
     };
     Err(Refusal::IdReused { amount })
+}
+
+/// `amount` is what the correction came to. One that does not say how much of a repayment says the same of any.
+fn is_same_correction(known: &Correction, told: &Correction, amount: Yen) -> bool {
+    match told {
+        Correction::ReverseRepayment { amount: told, .. } => told.is_none_or(|told| told == amount),
+        _ => known == told,
+    }
 }
 
 #[cfg(test)]

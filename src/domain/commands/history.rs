@@ -13,28 +13,26 @@ use super::past::Past;
 use super::reply::Reply;
 use super::request::{OnOrder, Request};
 use super::{MOST_STEPS, Ruling, dispatch};
-use crate::domain::billing::account::Account;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::{Form, barcode_epoch};
 use crate::domain::model::customer::{Identity, Limits, Status};
 use crate::domain::model::ids::{
-    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId,
-    StoreId, TerminalId,
+    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, RefundId, StoreId,
+    TerminalId,
 };
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::Order;
-use crate::domain::model::payment::{BillKey, PaymentMethod, SlipKind};
+use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{
-    Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, EntryMode, Instruction, JPY, Named, Of,
-    OrderKey, Payer, Post, Proof, Refund, Reverse, ReverseRefund, Said, Scanned, Staff,
+    Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, EntryMode, JPY, Named, Of, OrderKey, Payer,
+    Post, Proof, Refund, Reverse, ReverseRefund, Scanned,
 };
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, Date, HOUR, MINUTE, Millis, Now, SECOND};
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
-use crate::domain::state::receipts::{Known, ReceiptKind};
 
 const POLICY: &str = include_str!("../../../config/policy.toml");
 
@@ -47,7 +45,7 @@ pub struct History {
     /// How often each kind of event came, by its first word.
     pub kinds: HashMap<String, u32>,
     random: StdRng,
-    now: Millis,
+    pub(super) now: Millis,
     ids: Vec<AuthorizationId>,
     keys: Vec<OrderKey>,
     codes: Vec<(CodeId, Handle)>,
@@ -82,15 +80,15 @@ impl History {
         self.now
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.random.next_u64() % end
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    fn pick<T: Copy>(&mut self, list: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, list: &[T]) -> T {
         let at = usize::try_from(self.below(list.len() as u64)).unwrap();
         list[at]
     }
@@ -289,61 +287,7 @@ impl History {
         }
     }
 
-    /// The bank sends the latest payout back, which it may have done before.
-    fn bounce(&self) -> Option<Request> {
-        let mut keys = self.events.iter().rev().filter_map(|(.., event)| event.receipt_key());
-        let payout = keys.find(|key| key.kind == ReceiptKind::Payout)?;
-        let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "口座なし".into() };
-        let instruction = Instruction::Bounce { payout: payout.id, staff };
-        let customer = self.state.account(payout.customer)?.id;
-        Some(Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) })
-    }
-
-    /// A month's bill, or one of the customer's invoices.
-    fn some_bill(&mut self, customer: &CustomerId) -> BillKey {
-        let account = self.state.customer_ix(customer).and_then(|ix| self.state.account(ix));
-        let keys = account.into_iter().flat_map(Account::listed_bills).map(|bill| bill.key);
-        let invoices: Vec<BillKey> = keys.filter(|key| key.month().is_none()).collect();
-        if invoices.is_empty() || self.one_in(2) {
-            return BillKey::Month(Now::at(self.now.plus(-40 * DAY)).month);
-        }
-        self.pick(&invoices)
-    }
-
-    /// The office, with ids that come again and money that fits or does not.
-    fn instruct(&mut self) -> Option<Request> {
-        let customer = self.customer();
-        // Past the retention the front end asks the ledger before an id comes here again.
-        let number = self.below(12);
-        let day = self.now.0 / DAY;
-        // Now and then an id that another customer may have.
-        let whose = if number == 0 { "anybody" } else { customer.as_str() };
-        let id = OfficeId::new(&format!("office-{day}-{whose}-{}", number % 3)).unwrap();
-        let amount = Yen::new(if self.one_in(3) { 209 } else { 1 + self.below(9_000) });
-        let days_ago = i64::try_from(self.below(50)).unwrap() * DAY;
-        let paid_at = (!self.one_in(3)).then(|| self.now.plus(-days_ago));
-        let bill = self.some_bill(&customer);
-        let slip = self.one_in(4).then_some(123_456_789_012);
-        let instruction = match self.below(17) {
-            16 => return self.bounce(),
-            0..6 => Instruction::Repay { id, amount, paid_at, slip },
-            6..8 => Instruction::Expect { id, amount, paid_at, expires_at: self.now.plus(days_ago + 1) },
-            8 => Instruction::Confirm { id, said: Said { amount: slip.map(|_| amount), paid_at, ..Said::default() } },
-            9 => Instruction::Withdraw { id, said: Said::default() },
-            10..12 => Instruction::PostDamages { id, bill, amount: Yen::new(1 + self.below(9)) },
-            12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)), bank_reference: None },
-            13 => Instruction::Block { id, reason: Box::from("電話番号") },
-            14 => Instruction::Release { id },
-            _ => Instruction::IssueSlip { kind: self.pick(&SlipKind::ALL) },
-        };
-        self.state.customer_ix(&customer).map(|_| Request::Instruct {
-            customer,
-            instruction,
-            ledger: Some(Known::nothing()),
-        })
-    }
-
-    fn customer(&mut self) -> CustomerId {
+    pub(super) fn customer(&mut self) -> CustomerId {
         let number = self.below(25);
         CustomerId::new(&format!("customer-{number}")).unwrap()
     }

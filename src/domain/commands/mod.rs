@@ -6,9 +6,12 @@ pub mod authorize;
 pub mod cancel;
 mod capture;
 pub(crate) mod claims;
-pub mod customer;
+mod correct;
+mod customer;
 #[cfg(test)]
 pub mod history;
+#[cfg(test)]
+mod history_office;
 mod issue_code;
 pub mod look_ahead;
 mod merchant;

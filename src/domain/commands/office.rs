@@ -10,7 +10,7 @@ use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::draft::Draft;
 use crate::domain::billing::lateness::{Rules, next_fee_day};
-use crate::domain::billing::notes::{Cause, Note, Payment, Pending, SlipIssued};
+use crate::domain::billing::notes::{Cause, Note, Payment, Pending, Slip, SlipIssued};
 use crate::domain::billing::sums::Money;
 use crate::domain::model::bounds::{Full, RUN_OUT_FOR_ONE};
 use crate::domain::model::ids::{CustomerId, CustomerIx, OfficeId};
@@ -29,12 +29,12 @@ const MOST_ON_BARCODE: u64 = 999_999;
 const OLDEST_PAYMENT: i32 = 400;
 
 /// What a fact of the office is made from.
-struct Office<'a> {
-    state: &'a State,
-    ix: CustomerIx,
-    account: &'a Account,
-    now: &'a Now,
-    rules: Rules<'a>,
+pub(super) struct Office<'a> {
+    pub state: &'a State,
+    pub ix: CustomerIx,
+    pub account: &'a Account,
+    pub now: &'a Now,
+    pub rules: Rules<'a>,
 }
 
 /// The office says something of a customer's money; `ledger` is what only the ledger has of its id.
@@ -88,7 +88,7 @@ pub(super) fn judge(
 }
 
 impl<'a> Office<'a> {
-    fn draft(&self) -> Result<Draft<'a>, Refusal> {
+    pub fn draft(&self) -> Result<Draft<'a>, Refusal> {
         let mut draft = self.state.draft(self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
         draft.catch_up();
         Ok(draft)
@@ -129,9 +129,10 @@ impl<'a> Office<'a> {
             Instruction::PostDamages { id, bill, amount } => self.damages(id, bill, amount)?,
             Instruction::PayOut { id, amount, ref bank_reference } => self.payout(id, amount, bank_reference)?,
             Instruction::Bounce { ref staff, .. } => {
-                let Claim::PaidOut(payout) = claim else { return Err(Refusal::PayoutUnknown) };
+                let Claim::About(payout) = claim else { return Err(Refusal::PayoutUnknown) };
                 self.bounced(payout, staff)?
             }
+            Instruction::Correct { correction, ref staff } => self.correct(&correction, staff, claim)?,
             Instruction::Block { id, ref reason } => {
                 let blocks = self.account.notes().map_or(0, |notes| notes.blocks.len());
                 has_room("blocks", blocks, bounds.blocks)?;
@@ -188,7 +189,7 @@ impl<'a> Office<'a> {
         Ok(Event::Settled { cause: Cause::Withdrawn { id }, books: Box::new(books) })
     }
 
-    fn settled(&self, draft: Draft<'_>, cause: Cause) -> Result<Event, Refusal> {
+    pub fn settled(&self, draft: Draft<'_>, cause: Cause) -> Result<Event, Refusal> {
         let (books, account) = draft.finish();
         let bounds = &self.state.settings.bounds;
         if account.has_full_bill(&books, None, bounds) {
@@ -231,7 +232,7 @@ impl<'a> Office<'a> {
             return Err(Refusal::PayoutUnknown);
         };
         let mut draft = self.draft()?;
-        draft.bounce((payout.lsn, payout.at), *amount, &books.paid_out(payout.lsn));
+        draft.bounce(payout.lsn, books.paid_out(payout.lsn));
         self.settled(draft, Cause::Bounced { payout: *id, amount: *amount, staff: Box::new(staff.clone()) })
     }
 
@@ -251,14 +252,17 @@ impl<'a> Office<'a> {
         }
         let slips = self.account.notes().map_or(&[][..], |notes| &notes.slips);
         let open = slips.iter().filter(|slip| slip.kind.is_some() && self.now.at < slip.expires_at);
-        if let Some(same) = open.clone().find(|slip| slip.kind == Some(kind) && slip.amount == lines.total()) {
-            let issued = SlipIssued { kind, number: same.number, lines, expires_at: same.expires_at };
+        let grows = next_fee_day(by.terms, oldest, self.now.date);
+        let expires_at = grows.unwrap_or_else(|| self.now.date.plus_months(1)).start().plus(-1);
+        // Of another bill, an older slip may end too early for this one.
+        let is_same =
+            |slip: &&Slip| slip.kind == Some(kind) && slip.amount == lines.total() && slip.expires_at == expires_at;
+        if let Some(same) = open.clone().find(is_same) {
+            let issued = SlipIssued { kind, number: same.number, lines, expires_at };
             let event = Arc::new(self.note(Note::SlipIssued(issued)));
             return Ok(Step::Answer(Receipt { lsn: self.state.lsn, at: self.now.at, event }));
         }
         has_room("open payment slips", open.count(), self.state.settings.bounds.open_slips)?;
-        let grows = next_fee_day(by.terms, oldest, self.now.date);
-        let expires_at = grows.unwrap_or_else(|| self.now.date.plus_months(1)).start().plus(-1);
         // Twelve digits: what a terminal in a shop asks for.
         let number = 100_000_000_000 + random % 900_000_000_000;
         Ok(Step::Record(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at }))))

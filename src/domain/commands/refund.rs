@@ -220,8 +220,8 @@ fn destination(refunded: &Refunded, now: &Now) -> Destination {
     match refunded.freed().next() {
         Some(first) if refunded.freed_principal() >= refunded.amount => match first.to {
             Place::Line { .. } | Place::Freed { .. } => Destination::OtherBill,
-            Place::PayoutDue | Place::PaidOut { .. } => Destination::PayoutDue,
-            Place::Credit | Place::Received | Place::Refund => Destination::Credited,
+            Place::PayoutDue | Place::PaidOut { .. } | Place::Reversed { .. } => Destination::PayoutDue,
+            Place::Credit | Place::Received | Place::Refund | Place::Bounced { .. } => Destination::Credited,
         },
         Some(_) | None => Destination::BillReduced,
     }

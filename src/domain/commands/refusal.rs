@@ -75,6 +75,27 @@ pub enum Refusal {
     OverCredit {
         credit: Yen,
     },
+    /// More than the repayment was.
+    OverRepayment {
+        amount: Yen,
+    },
+    /// Of a repayment so much went back to the customer since.
+    AlreadyPaidOut {
+        left: Yen,
+        paid_out: Yen,
+    },
+    /// No such fee is charged on this bill.
+    FeeUnknown,
+    /// No such damages are posted.
+    PostingUnknown,
+    WriteOffUnknown,
+    WrittenOffAlready,
+    /// Credit is put on a month that is still open.
+    NotAnOpenMonth,
+    /// More than the open month has used.
+    OverUsage {
+        open: Yen,
+    },
     NothingOwed,
     SlipTooLate {
         last_day: Date,

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod bounds;
 pub mod code;
+pub mod correction;
 pub mod customer;
 pub mod denial;
 pub mod ids;

@@ -106,6 +106,17 @@ impl Lines {
         lines
     }
 
+    /// Line by line, the smaller of the two.
+    #[must_use]
+    pub fn at_most(&self, most: &Self) -> Self {
+        Self {
+            principal: self.principal.min(most.principal),
+            bill_fee: self.bill_fee.min(most.bill_fee),
+            late_fees: self.late_fees.min(most.late_fees),
+            damages: self.damages.min(most.damages),
+        }
+    }
+
     /// Line by line, zero where `other` is larger.
     #[must_use]
     pub fn minus_or_zero(&self, other: &Self) -> Self {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::correction::Correction;
 use super::customer::{Identity, Limits, Status};
 use super::ids::{
     AuthorizationId, Category, CustomerId, Handle, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId,
@@ -390,6 +391,11 @@ pub enum Instruction {
     /// The bank sent a payout back.
     Bounce {
         payout: OfficeId,
+        staff: Staff,
+    },
+    /// Staff corrects something in the books.
+    Correct {
+        correction: Correction,
         staff: Staff,
     },
     Block {

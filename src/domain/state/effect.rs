@@ -103,6 +103,7 @@ fn moved(cause: &Cause) -> u64 {
         Cause::Repayment(payment) | Cause::Final(payment) => payment.amount.get(),
         Cause::Payout { amount, .. }
         | Cause::Bounced { amount, .. }
+        | Cause::Corrected { amount, .. }
         | Cause::Damages { amount, .. }
         | Cause::NpDamages { amount, .. } => amount.get(),
         Cause::Calendar | Cause::Withdrawn { .. } => 0,
@@ -227,6 +228,12 @@ mod tests {
             ("payout with its reference", 700),
             ("payout that came back", 700),
             ("damages on an invoice", WHOLE),
+            ("reversal", 700),
+            ("waiver", 700),
+            ("reversal of damages", 700),
+            ("write-off", 700),
+            ("release of a write-off", 700),
+            ("application of credit", 700),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {

@@ -271,8 +271,8 @@ impl Refunded {
             add(
                 match transfer.to {
                     Place::Line { bill, .. } | Place::Freed { bill, .. } => AppliedTo::Bill(bill),
-                    Place::PayoutDue | Place::PaidOut { .. } => AppliedTo::Payout,
-                    Place::Credit | Place::Received | Place::Refund => AppliedTo::Credit,
+                    Place::PayoutDue | Place::PaidOut { .. } | Place::Reversed { .. } => AppliedTo::Payout,
+                    Place::Credit | Place::Received | Place::Refund | Place::Bounced { .. } => AppliedTo::Credit,
                 },
                 transfer.amount,
             );

@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 
 use super::event::Event;
 use crate::domain::billing::notes::{Cause, Note};
+use crate::domain::model::correction::Correction;
 use crate::domain::model::ids::{CustomerIx, Lsn, OfficeId};
 use crate::domain::model::time::Millis;
 
@@ -26,10 +27,20 @@ pub enum ReceiptKind {
     Release,
     /// A payout that came back; its id is that of the payout.
     Bounce,
+    /// A repayment that was booked by mistake; its id is that of the repayment.
+    Reversal,
+    /// Of a fee; its id says which.
+    Waiver,
+    /// Of damages; its id is that of their posting.
+    DamagesReversal,
+    WriteOff,
+    /// Of a write-off, whose id it is.
+    WriteOffRelease,
+    CreditApplication,
 }
 
 impl ReceiptKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Repayment,
         Self::Damages,
         Self::Payout,
@@ -38,6 +49,12 @@ impl ReceiptKind {
         Self::Block,
         Self::Release,
         Self::Bounce,
+        Self::Reversal,
+        Self::Waiver,
+        Self::DamagesReversal,
+        Self::WriteOff,
+        Self::WriteOffRelease,
+        Self::CreditApplication,
     ];
 }
 
@@ -91,6 +108,10 @@ impl Event {
                 Cause::Final(payment) => (books.customer, ReceiptKind::Ending, payment.id),
                 Cause::Withdrawn { id } => (books.customer, ReceiptKind::Ending, *id),
                 Cause::Bounced { payout, .. } => (books.customer, ReceiptKind::Bounce, *payout),
+                Cause::Corrected { correction, .. } => {
+                    let (kind, id) = corrected(correction);
+                    (books.customer, kind, id)
+                }
             },
             Self::Noted { customer, note } => match note {
                 Note::Pending { id, .. } => (*customer, ReceiptKind::Pending, *id),
@@ -102,6 +123,18 @@ impl Event {
             _ => return None,
         };
         Some(ReceiptKey { customer, kind, id })
+    }
+}
+
+/// What makes a correction the same as an earlier one.
+pub(crate) const fn corrected(correction: &Correction) -> (ReceiptKind, OfficeId) {
+    match correction {
+        Correction::ReverseRepayment { repayment, .. } => (ReceiptKind::Reversal, *repayment),
+        Correction::WaiveFee { id, .. } => (ReceiptKind::Waiver, *id),
+        Correction::ReverseDamages { posting } => (ReceiptKind::DamagesReversal, *posting),
+        Correction::WriteOff { id, .. } => (ReceiptKind::WriteOff, *id),
+        Correction::ReleaseWriteOff { id } => (ReceiptKind::WriteOffRelease, *id),
+        Correction::ApplyCredit { id, .. } => (ReceiptKind::CreditApplication, *id),
     }
 }
 

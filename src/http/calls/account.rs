@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::customers::unknown;
 use super::payments::{Applied, Effects, applied, came_to};
 use crate::domain::billing::account::Account;
-use crate::domain::billing::bill::ChangeKind;
 use crate::domain::billing::notes::{Cause, Note, Payment};
+use crate::domain::billing::outflows::Why;
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::sums::Money;
 use crate::domain::commands::reply::Reply;
@@ -16,6 +16,7 @@ use crate::domain::commands::request::Request;
 use crate::domain::model::customer::Limits;
 use crate::domain::model::ids::{CustomerId, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
+use crate::domain::model::payment::Line;
 use crate::domain::model::time::{Date, Millis, Month, Now};
 use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Receipt, ReceiptKind};
@@ -55,6 +56,8 @@ struct Lies {
     credit: Yen,
     payout_due: Yen,
     paid_out: Yen,
+    /// It had been booked by mistake, and was taken back.
+    reversed: Yen,
     /// On bills that were settled long ago, or paid out then; all of a payment from before money was told apart.
     settled: Yen,
 }
@@ -107,8 +110,10 @@ fn repayment(
     names: &BillNames,
 ) -> Result<RepaymentShown, Problem> {
     let own: Vec<Transfer> = lying(account, receipt.lsn).collect();
-    let there = own.iter().map(|transfer| transfer.amount).sum();
-    let paid_out = own.iter().filter(|transfer| matches!(transfer.to, Place::PaidOut { .. }));
+    let reversed = outside(account, |why, _| why == Why::Reversed(receipt.lsn));
+    let came_back = outside(account, |why, money| matches!(why, Why::Bounced(_)) && money == receipt.lsn);
+    let paid_out = outside(account, |why, money| why == Why::PaidOut && money == receipt.lsn).minus_or_zero(came_back);
+    let there = own.iter().map(|transfer| transfer.amount).sum::<Yen>() + paid_out + reversed;
     let effects = Effects::of(books);
     Ok(RepaymentShown {
         repayment_id: payment.id,
@@ -122,7 +127,8 @@ fn repayment(
             on_bills: applied(&own, names)?,
             credit: came_to(&own, Place::Credit),
             payout_due: came_to(&own, Place::PayoutDue),
-            paid_out: paid_out.map(|transfer| transfer.amount).sum(),
+            paid_out,
+            reversed,
             settled: payment.amount.minus_or_zero(there),
         },
     })
@@ -133,20 +139,23 @@ fn lying(account: &Account, fact: Lsn) -> impl Iterator<Item = Transfer> {
     let is_it = move |money: Money| money.fact == fact;
     let to = |money: Money, to: Place, amount: Yen| Transfer { money, from: Place::Received, to, amount };
     let on_bills = account.listed_bills().iter().flat_map(move |bill| {
-        let paid = bill.changes.iter().filter(move |change| change.kind == ChangeKind::Paid && is_it(change.money));
-        paid.flat_map(move |change| {
-            let place = move |line| Place::Line { bill: bill.key, line, at: change.at };
-            change.parts().map(move |(line, amount)| to(change.money, place(line), amount))
-        })
+        let lies = bill.lies(fact);
+        let place = move |line| Place::Line { bill: bill.key, line, at: Millis(0) };
+        let money = Money { fact, ..Money::own(Millis(0)) };
+        let parts = Line::ALL.into_iter().map(move |line| to(money, place(line), lies.get(line)));
+        parts.filter(|transfer| !transfer.amount.is_zero())
     });
     let free =
         account.sums().iter().filter(move |sum| is_it(sum.money)).flat_map(move |sum| {
             [to(sum.money, Place::Credit, sum.credit()), to(sum.money, Place::PayoutDue, sum.due)]
         });
-    let paid_out = account.debt.iter().flat_map(|debt| &debt.paid_out).filter(move |paid| is_it(paid.money));
-    let paid_out =
-        paid_out.map(move |paid| to(paid.money, Place::PaidOut { at: paid.at, payout: paid.payout }, paid.amount));
-    on_bills.chain(free).chain(paid_out)
+    on_bills.chain(free)
+}
+
+/// How much of some money left the books, or came back, for some reason.
+fn outside(account: &Account, is_it: impl Fn(Why, Lsn) -> bool) -> Yen {
+    let all = account.debt.iter().flat_map(|debt| &debt.outflows);
+    all.filter(|outflow| is_it(outflow.why, outflow.money.fact)).map(|outflow| outflow.amount).sum()
 }
 
 #[derive(Serialize)]

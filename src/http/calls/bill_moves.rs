@@ -12,6 +12,8 @@ use crate::ledger::{Book, CustomerPast, Entry, EntryKind, Far};
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Posted {
     pub(crate) charged: Lines,
+    /// Was given up, and is owed no longer.
+    pub(crate) released: Lines,
     pub(crate) points: i64,
     pub(crate) is_there: bool,
 }
@@ -20,6 +22,7 @@ impl Posted {
     pub(crate) fn of(entries: &[Entry], bill: BillKey) -> Self {
         let mut posted = Self::default();
         let mut sums = [0_i64; 4];
+        let mut released = [0_i64; 4];
         for entry in entries.iter().filter(|entry| entry.bill() == Some(bill)) {
             use EntryKind as Kind;
             posted.is_there = true;
@@ -29,15 +32,28 @@ impl Posted {
                     sums[0] += entry.amount;
                 }
                 (Book::BillFee, Kind::BillFee | Kind::BillFeeWaived) => sums[1] += entry.amount,
-                (Book::LateFee, Kind::LateFee | Kind::LateFeeTakenBack) => sums[2] += entry.amount,
-                (Book::Damages, Kind::DamagesPosted | Kind::DamagesTakenBack) => sums[3] += entry.amount,
+                (Book::LateFee, Kind::LateFee | Kind::LateFeeTakenBack | Kind::LateFeeWaived) => {
+                    sums[2] += entry.amount;
+                }
+                (Book::Damages, Kind::DamagesPosted | Kind::DamagesTakenBack | Kind::DamagesReversed) => {
+                    sums[3] += entry.amount;
+                }
+                (Book::Exposure, Kind::Released) => released[0] -= entry.amount,
+                (Book::BillFee, Kind::Released) => released[1] -= entry.amount,
+                (Book::LateFee, Kind::Released) => released[2] -= entry.amount,
+                (Book::Damages, Kind::Released) => released[3] -= entry.amount,
                 _ => {}
             }
         }
-        let [principal, bill_fee, late_fees, damages] = sums.map(|sum| u64::try_from(sum).unwrap_or(0).into());
-        posted.charged = Lines { principal, bill_fee, late_fees, damages };
+        posted.charged = lines(sums);
+        posted.released = lines(released);
         posted
     }
+}
+
+fn lines(sums: [i64; 4]) -> Lines {
+    let [principal, bill_fee, late_fees, damages] = sums.map(|sum| u64::try_from(sum).unwrap_or(0).into());
+    Lines { principal, bill_fee, late_fees, damages }
 }
 
 /// Some money is put on a bill, or leaves it.

@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::billing::adjustments::Adjusted;
+use crate::domain::billing::bill::{LateFee, Posted};
 use crate::domain::billing::notes::{Cause, Note, Payment};
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
+use crate::domain::model::correction::{Correction, Fee};
 use crate::domain::model::ids::{AuthorizationId, CodeId, CustomerId, CustomerIx, Lsn, Part};
+use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, part_of};
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::{Payer, Post, Proof, Scanned, Staff};
@@ -261,7 +265,8 @@ fn place_json(place: Place, names: &BillNames) -> Value {
         Place::Refund => json!("refund"),
         Place::Credit => json!("credit"),
         Place::PayoutDue => json!("payout_due"),
-        Place::PaidOut { .. } => json!("payout"),
+        Place::PaidOut { .. } | Place::Bounced { .. } => json!("payout"),
+        Place::Reversed { .. } => json!("reversal"),
         Place::Line { bill, line, .. } | Place::Freed { bill, line, .. } => {
             json!({ "bill": names.of(bill), "line": line })
         }
@@ -271,8 +276,11 @@ fn place_json(place: Place, names: &BillNames) -> Value {
 /// From when money counts where it lies now.
 fn counts_from(transfer: &Transfer) -> Millis {
     match (transfer.to, transfer.from) {
-        (Place::Line { at, .. } | Place::Freed { at, .. } | Place::PaidOut { at, .. }, _)
-        | (_, Place::Freed { at, .. }) => at,
+        (
+            Place::Line { at, .. } | Place::Freed { at, .. } | Place::PaidOut { at, .. } | Place::Reversed { at, .. },
+            _,
+        )
+        | (_, Place::Freed { at, .. } | Place::Bounced { at, .. }) => at,
         _ => transfer.money.day,
     }
 }
@@ -301,6 +309,25 @@ fn charge_json(charge: &Charge, names: &BillNames) -> Value {
         Charge::DamagesTakenBack { bill, amount, posted } => {
             json!({ "kind": "damages_taken_back", "bill": names.of(bill), "posted_lsn": posted.0, "amount": amount })
         }
+        Charge::Adjusted { bill, what } => adjusted_json(what, names.of(bill)),
+        Charge::Released { bill, lines, .. } => {
+            json!({ "kind": "released", "bill": names.of(bill), "lines": lines, "amount": lines.total() })
+        }
+    }
+}
+
+fn adjusted_json(what: Adjusted, bill: Option<String>) -> Value {
+    match what {
+        Adjusted::BillFeeWaived(amount) => json!({ "kind": "bill_fee_waived", "bill": bill, "amount": amount }),
+        Adjusted::LateFeeWaived(LateFee { date, amount }) => {
+            json!({ "kind": "late_fee_waived", "bill": bill, "date": date, "amount": amount })
+        }
+        Adjusted::DamagesReversed(Posted { fact, amount, .. }) => {
+            json!({ "kind": "damages_reversed", "bill": bill, "posted_lsn": fact.0, "amount": amount })
+        }
+        Adjusted::WrittenOff => json!({ "kind": "written_off", "bill": bill }),
+        Adjusted::Released => json!({ "kind": "write_off_released", "bill": bill }),
+        Adjusted::CreditApplied(amount) => json!({ "kind": "credit_applied", "bill": bill, "amount": amount }),
     }
 }
 
@@ -360,9 +387,27 @@ fn settled_json(cause: &Cause, books: &Settlement, name: Namer<'_>) -> (&'static
             ("payout_bounced", facts)
         }
         Cause::Withdrawn { id } => ("payment_withdrawn", json!({ "payment_id": id })),
+        Cause::Corrected { correction, amount, staff } => corrected_json(correction, *amount, staff, name.bills),
     };
     let books = json!({ "customer_id": name.customer(books.customer), "books": books_json(books, name.bills) });
     (kind, merged(facts, books))
+}
+
+fn corrected_json(correction: &Correction, amount: Yen, staff: &Staff, names: &BillNames) -> (&'static str, Value) {
+    let (kind, what) = match *correction {
+        Correction::ReverseRepayment { repayment, .. } => ("repayment_reversed", json!({ "repayment_id": repayment })),
+        Correction::WaiveFee { fee: Fee { bill, late }, .. } => {
+            ("fee_waived", json!({ "bill": names.of(bill), "date": late }))
+        }
+        Correction::ReverseDamages { posting } => ("damages_reversed", json!({ "posting_id": posting })),
+        Correction::WriteOff { id, bill } => ("written_off", json!({ "write_off_id": id, "bill": names.of(bill) })),
+        Correction::ReleaseWriteOff { id } => ("write_off_released", json!({ "write_off_id": id })),
+        Correction::ApplyCredit { id, bill, .. } => {
+            ("credit_applied", json!({ "application_id": id, "bill": names.of(bill) }))
+        }
+    };
+    let Staff { by, key, reason } = staff;
+    (kind, merged(what, json!({ "amount": amount, "by": by, "key": key, "reason": reason })))
 }
 
 fn noted_json(note: &Note, ix: CustomerIx, name: Namer<'_>) -> (&'static str, Value) {

@@ -5,6 +5,7 @@ pub mod afterwards;
 pub mod authorizations;
 pub mod bill_moves;
 pub mod codes;
+pub mod corrections;
 pub mod csv_lines;
 pub mod customers;
 pub mod event_json;

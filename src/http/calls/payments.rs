@@ -45,7 +45,7 @@ impl Effects {
     /// A payout stays as it was made. Where it comes to be of this money, the money that it was of before is free in its
     /// place: as if that had been this money.
     pub fn of(books: &Settlement) -> Self {
-        let is_payout = |place: Place| matches!(place, Place::PaidOut { .. });
+        let is_payout = |place: Place| matches!(place, Place::PaidOut { .. } | Place::Reversed { .. });
         let (in_payouts, mut own): (Vec<Transfer>, _) = books.own().partition(|transfer| is_payout(transfer.to));
         let mut left: Yen = in_payouts.iter().map(|transfer| transfer.amount).sum();
         let mut beside = Vec::new();
@@ -95,14 +95,15 @@ pub(super) fn applied<'a>(
 
 /// Other money that the news has moved.
 #[derive(Serialize)]
-struct Moved {
+pub(super) struct Moved {
     /// A bill, `credit` or `payout_due`.
     from: Cow<'static, str>,
     to: Cow<'static, str>,
     amount: Yen,
 }
 
-fn also_moved(beside: &[Transfer], names: &BillNames) -> Result<Vec<Moved>, Problem> {
+/// What money went where, place by place.
+pub(super) fn moved(beside: &[Transfer], names: &BillNames) -> Result<Vec<Moved>, Problem> {
     let name = |place: Place| names.end(place.into()).ok_or_else(Problem::internal);
     let mut moved: Vec<Moved> = Vec::new();
     for transfer in beside {
@@ -167,7 +168,7 @@ async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, 
         applied: applied(&effects.own, &names)?,
         credit: came_to(&effects.own, Place::Credit),
         payout_due: came_to(&effects.own, Place::PayoutDue),
-        also_moved: also_moved(&effects.beside, &names)?,
+        also_moved: moved(&effects.beside, &names)?,
         spendable: booked.spendable(asked)?,
         replayed: booked.replayed,
     })

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::afterwards::{Applied, applied};
 use super::bill_moves::{Move, Posted};
+use super::corrections::fee_id;
 use super::customers::unknown;
 use crate::domain::billing::account::Account;
+use crate::domain::billing::adjustments::Adjusted;
 use crate::domain::billing::moment::BillAt;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
@@ -67,6 +69,18 @@ struct PaymentShown {
     moved_to: Option<Cow<'static, str>>,
 }
 
+/// A fee of the bill, by the name under which staff may waive it.
+#[derive(Serialize)]
+struct FeeShown {
+    fee_id: String,
+    kind: &'static str,
+    /// Of a late fee.
+    date: Option<Date>,
+    amount: Yen,
+    /// It is charged no longer.
+    waived: bool,
+}
+
 #[derive(Serialize)]
 struct NpShown {
     authorization_id: AuthorizationId,
@@ -112,6 +126,7 @@ struct Statement {
     purchases: Vec<PurchaseShown>,
     refunds: Vec<RefundShown>,
     payments: Vec<PaymentShown>,
+    fees: Vec<FeeShown>,
     np_purchases: Vec<NpShown>,
 }
 
@@ -189,14 +204,19 @@ impl<'a> Seen<'a> {
         let charged = at.map_or(posted.charged, |at| at.charged);
         let moved: i64 = self.moves_of(bill).map(|moved| moved.amount).sum();
         let paid = at.map_or_else(|| Yen::new(u64::try_from(moved).unwrap_or(0)), |at| at.bill.paid().total());
+        let released = at
+            .map_or(posted.released.total(), |at| at.bill.changes.released().map(|change| change.lines.total()).sum());
+        let owed = at.map_or(Yen::ZERO, |at| at.owed.total());
+        let is_given_up = at.is_some_and(|at| at.bill.written_off_at(self.now.at).is_some());
+        let (total_due, given_up) = if is_given_up { (Yen::ZERO, owed) } else { (owed, Yen::ZERO) };
         let sums = Sums {
             // Accrued damages are shown whether posted or not; only the posted ones are owed.
             lines: Lines { damages: at.map_or(charged.damages, |at| at.accrued.max(charged.damages)), ..charged },
             damages_posted: charged.damages,
             refunded: self.purchases_of(bill).into_iter().map(|order| purchased(order).1).sum(),
-            total_due: at.map_or(Yen::ZERO, |at| at.owed.total()),
+            total_due,
             paid,
-            written_off: Yen::ZERO,
+            written_off: given_up + released,
             points: u64::try_from(posted.points).unwrap_or(0),
         };
         Some((sums, at))
@@ -245,6 +265,7 @@ fn bill_of(order: &Order) -> BillKey {
 
 fn status(sums: &Sums, at: Option<&BillAt>) -> &'static str {
     match at {
+        _ if !sums.written_off.is_zero() => "written_off",
         _ if sums.total_due.is_zero() => "paid",
         Some(at) if at.is_overdue => "overdue",
         _ => "billed",
@@ -293,6 +314,7 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
         Some(NpShown { authorization_id: order.id, merchant_id: order.key.merchant, amount, due, status, sums })
     };
     Answer::ok(&Statement {
+        fees: fees(&seen, bill, &summary.bill),
         summary,
         purchases: purchases.iter().map(|order| purchase(order, &seen)).collect(),
         refunds: refunds(&purchases, &names)?,
@@ -354,6 +376,24 @@ fn refunds(purchases: &[&Order], names: &BillNames) -> Result<Vec<RefundShown>, 
         })
     });
     shown.collect()
+}
+
+/// The fees of a bill that the engine still knows, those that were waived among them.
+fn fees(seen: &Seen<'_>, bill: BillKey, name: &str) -> Vec<FeeShown> {
+    let Some(at) = seen.bills.iter().find(|at| at.bill.key == bill) else { return Vec::new() };
+    let shown = |date: Option<Date>, amount, waived| {
+        let kind = if date.is_some() { "late_fee" } else { "bill_fee" };
+        FeeShown { fee_id: fee_id(name, date), kind, date, amount, waived }
+    };
+    let waived = at.bill.adjustments().iter().filter_map(|of| match of.what {
+        Adjusted::LateFeeWaived(late) => Some((late, true)),
+        _ => None,
+    });
+    let mut late: Vec<_> = at.late_fees.iter().map(|late| (*late, false)).chain(waived).collect();
+    late.sort_by_key(|(late, _)| late.date);
+    let fee = at.bill.fee.filter(|fee| !fee.is_zero());
+    let own = fee.map(|fee| shown(None, fee, at.bill.is_fee_waived()));
+    own.into_iter().chain(late.into_iter().map(|(late, waived)| shown(Some(late.date), late.amount, waived))).collect()
 }
 
 /// What came on a bill and what left it, record by record.

@@ -4,10 +4,13 @@
 use super::{BadEvent, Field, Got, Out, TooLarge, numbered, take, written};
 
 use crate::domain::billing::account::Debt;
+use crate::domain::billing::adjustments::{Adjusted, Adjustment, Adjustments};
 use crate::domain::billing::bill::{Bill, Change, ChangeKind, LateFee, Lost, Posted, Stretch};
 use crate::domain::billing::notes::{Cause, Note, Notes, Payment, Pending, Slip, SlipIssued};
+use crate::domain::billing::outflows::{Outflow, Why};
 use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Place, Settlement, StepReason, Transfer};
-use crate::domain::billing::sums::{Money, PaidOut, Sum};
+use crate::domain::billing::sums::{Money, Sum};
+use crate::domain::model::correction::{Correction, Fee};
 use crate::domain::model::customer::Record;
 use crate::domain::model::ids::{Lsn, OfficeId};
 use crate::domain::model::order::{Applied, AppliedTo};
@@ -21,8 +24,10 @@ pub struct Dossier {
     pub sums: Vec<Sum>,
     pub met_at: Millis,
     pub met_by: Lsn,
-    pub paid_out: Vec<PaidOut>,
+    /// Payouts of before other outflows were told apart.
+    paid_out: Vec<OldPayout>,
     pub notes: Notes,
+    pub outflows: Vec<Outflow>,
 }
 
 impl Dossier {
@@ -32,17 +37,78 @@ impl Dossier {
             sums: debt.sums.as_slice().to_vec(),
             met_at: debt.met.0,
             met_by: debt.met.1,
-            paid_out: debt.paid_out.clone(),
+            paid_out: Vec::new(),
             notes: debt.notes.as_deref().cloned().unwrap_or_default(),
+            outflows: debt.outflows.clone(),
         }
     }
 
     pub fn to_bytes(&self) -> Result<Vec<u8>, TooLarge> {
-        bytes_of(self)
+        let mut bytes = bytes_of(self)?;
+        written(&self.outflows, &mut bytes).map(|()| bytes)
     }
 
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadEvent> {
-        whole(bytes)
+    /// What an older version kept ends before the outflows.
+    pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, BadEvent> {
+        let mut dossier = Self::get(&mut bytes)?;
+        if bytes.is_empty() {
+            dossier.outflows = dossier.paid_out.drain(..).map(|OldPayout(payout)| payout).collect();
+        } else {
+            dossier.outflows = whole(bytes)?;
+        }
+        Ok(dossier)
+    }
+}
+
+/// A payout as it was kept before other outflows were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OldPayout(Outflow);
+
+impl Field for OldPayout {
+    fn put(&self, _: &mut Out<'_>) {}
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        let (money, amount, due) = (Field::get(input)?, Field::get(input)?, Field::get(input)?);
+        Ok(Self(Outflow { money, amount, due, at: Field::get(input)?, fact: Field::get(input)?, why: Why::PaidOut }))
+    }
+}
+
+/// What being late has cost: 0 for nothing, 1 as it was kept before it said when, 2 with its time first.
+struct Cost(Option<Lost>);
+
+impl Field for Cost {
+    fn put(&self, out: &mut Out<'_>) {
+        match &self.0 {
+            None => out.extend(&[0]),
+            Some(lost) if lost.at == Millis(0) => {
+                out.extend(&[1]);
+                lost.put(out);
+            }
+            Some(lost) => {
+                out.extend(&[2]);
+                lost.at.put(out);
+                lost.put(out);
+            }
+        }
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        let at = match u8::get(input)? {
+            0 => return Ok(Self(None)),
+            1 => Millis(0),
+            2 => Field::get(input)?,
+            _ => return Err(BadEvent("no such cost of being late")),
+        };
+        Ok(Self(Some(Lost { at, ..Lost::get(input)? })))
+    }
+}
+
+impl Field for Counted {
+    fn put(&self, out: &mut Out<'_>) {
+        self.bill.put(out);
+        self.on_time.put(out);
+        Cost(self.lost).put(out);
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        Ok(Self { bill: Field::get(input)?, on_time: Field::get(input)?, lost: Cost::get(input)?.0 })
     }
 }
 
@@ -58,11 +124,18 @@ fn whole<T: Field>(mut bytes: &[u8]) -> Result<T, BadEvent> {
 
 /// A bill without its changes, as the ledger keeps it.
 pub fn bill_to_bytes(bill: &Bill) -> Result<Vec<u8>, TooLarge> {
-    bytes_of(bill)
+    let mut bytes = bytes_of(bill)?;
+    written(&Cost(bill.lost.as_deref().copied()), &mut bytes)?;
+    written(&bill.adjustments().to_vec(), &mut bytes).map(|()| bytes)
 }
 
-pub fn bill_from_bytes(bytes: &[u8]) -> Result<Bill, BadEvent> {
-    whole(bytes)
+/// What an older version kept ends before the adjustments.
+pub fn bill_from_bytes(mut bytes: &[u8]) -> Result<Bill, BadEvent> {
+    let mut bill = Bill::get(&mut bytes)?;
+    bill.lost = Cost::get(&mut bytes)?.0.map(Box::new);
+    let adjustments: Vec<Adjustment> = if bytes.is_empty() { Vec::new() } else { whole(bytes)? };
+    bill.adjustments = (!adjustments.is_empty()).then(|| Box::new(Adjustments::from_iter(adjustments)));
+    Ok(bill)
 }
 
 /// One change of a bill, as the ledger keeps it.
@@ -99,25 +172,25 @@ records! {
     Change { at, kind, money, lines }
     LateFee { date, amount }
     Posted { fact, at, amount }
-    Lost { from, to, before, after }
+    Lost { from, to, before, after } - { at }
     Bill {
         key, billed_by, due, fee, is_fee_waived, issued_at, issued_by, purchases, late_fees, damages, counted,
-        lost,
-    } - { changes }
+    } - { changes, lost, adjustments }
     Sum { money, amount, due }
-    PaidOut { money, amount, due, at, payout }
+    Outflow { money, amount, due, at, fact, why }
+    Adjustment { fact, at, what }
     Record { on_time_bills, purchases, months_active, latest }
     Pending { id, amount, paid_at, expires_at }
     Slip { number, amount, expires_at, kind }
     Notes { pending, blocks, slips }
-    Dossier { sums, met_at, met_by, paid_out, notes }
+    Dossier { sums, met_at, met_by, paid_out, notes } - { outflows }
     Transfer { money, from, to, amount }
-    Counted { bill, on_time, lost }
     LadderStep { from, to, why, policy }
     Settlement { customer, charges, transfers, counted, steps, record }
     Payment { id, amount, paid_at, slip }
     SlipIssued { kind, number, lines, expires_at }
     Staff { by, key, reason }
+    Fee { bill, late }
     Applied { to, amount }
 }
 
@@ -133,6 +206,21 @@ choices! {
         4 = LateFeeTakenBack { bill, date, amount },
         5 = Damages { bill, amount },
         6 = DamagesTakenBack { bill, posted, amount },
+        7 = Adjusted { bill, what },
+        8 = Released { bill, release, at, lines },
+    }
+    Adjusted {
+        1 = BillFeeWaived(amount),
+        2 = LateFeeWaived(late),
+        3 = DamagesReversed(posted),
+        4 = WrittenOff,
+        5 = Released,
+        6 = CreditApplied(amount),
+    }
+    Why {
+        1 = PaidOut,
+        2 = Bounced(payout),
+        3 = Reversed(of),
     }
     Place {
         1 = Received,
@@ -142,6 +230,8 @@ choices! {
         5 = PayoutDue,
         6 = PaidOut { at, payout },
         7 = Freed { bill, line, at },
+        8 = Reversed { at, reversal, of },
+        9 = Bounced { at, bounce, payout },
     }
     Cause {
         1 = Calendar,
@@ -153,6 +243,15 @@ choices! {
         7 = Payout { id, amount, bank_reference },
         8 = Bounced { payout, amount, staff },
         9 = NpDamages { id, order, amount },
+        10 = Corrected { correction, amount, staff },
+    }
+    Correction {
+        1 = ReverseRepayment { repayment, amount },
+        2 = WaiveFee { id, fee },
+        3 = ReverseDamages { posting },
+        4 = WriteOff { id, bill },
+        5 = ReleaseWriteOff { id },
+        6 = ApplyCredit { id, amount, bill },
     }
     Note {
         1 = Pending { id, amount, paid_at, expires_at },
@@ -179,7 +278,7 @@ pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settle
     let line = Place::Line { bill, line: Line::Damages, at };
     let freed = Place::Freed { bill, line: Line::Principal, at };
     let record = Record { on_time_bills: 1, purchases: 2, months_active: 3, latest: None };
-    let lost = Some(Lost { from: 3, to: 2, before: record, after: Record::default() });
+    let lost = Some(Lost { at: Millis(0), from: 3, to: 2, before: record, after: Record::default() });
     Settlement {
         charges: [old.charges, vec![Charge::DamagesTakenBack { bill, posted: Lsn(7), amount: 100.into() }]].concat(),
         transfers: vec![
@@ -210,6 +309,56 @@ pub(crate) fn bounced() -> Cause {
     let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "口座なし".into() };
     let payout = OfficeId::new("O-1").unwrap();
     Cause::Bounced { payout, amount: 700.into(), staff: Box::new(staff) }
+}
+
+/// Each correction once, the first with all that only corrections record.
+#[cfg(test)]
+pub(crate) fn corrections(customer: crate::domain::model::ids::CustomerIx) -> Vec<crate::domain::state::event::Event> {
+    use crate::domain::model::time::Date;
+    let (id, amount, at) = (payment().id, 700.into(), Millis(1_795_423_500_000));
+    let (bill, date) = (BillKey::Np(Lsn(5)), Date::MAX);
+    let adjusted = [
+        Adjusted::BillFeeWaived(amount),
+        Adjusted::LateFeeWaived(LateFee { date, amount }),
+        Adjusted::DamagesReversed(Posted { fact: Lsn(4), at, amount }),
+        Adjusted::WrittenOff,
+        Adjusted::Released,
+        Adjusted::CreditApplied(amount),
+    ];
+    let money = Money { fact: Lsn(6), day: at, on_old_slip: false };
+    let record = Record { on_time_bills: 1, purchases: 2, months_active: 3, latest: None };
+    let lost = Some(Lost { at, from: 3, to: 2, before: record, after: Record::default() });
+    let mut charges: Vec<_> = adjusted.into_iter().map(|what| Charge::Adjusted { bill, what }).collect();
+    charges.push(Charge::Released { bill, release: Money::OWN, at, lines: Lines::of(Line::Damages, amount) });
+    let all = Settlement {
+        charges,
+        transfers: vec![
+            Transfer {
+                money,
+                from: Place::Credit,
+                to: Place::Reversed { at, reversal: Money::OWN, of: Lsn(6) },
+                amount,
+            },
+            Transfer { money, from: Place::Bounced { at, bounce: Lsn(7), payout: Lsn(3) }, to: Place::Credit, amount },
+        ],
+        counted: vec![Counted { bill, on_time: false, lost }],
+        ..Settlement::nothing(customer)
+    };
+    let corrections = [
+        Correction::ReverseRepayment { repayment: id, amount: Some(amount) },
+        Correction::WaiveFee { id, fee: Fee { bill, late: Some(date) } },
+        Correction::ReverseDamages { posting: id },
+        Correction::WriteOff { id, bill },
+        Correction::ReleaseWriteOff { id },
+        Correction::ApplyCredit { id, amount, bill },
+    ];
+    let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "二重入金".into() };
+    let settled = |(place, correction)| {
+        let books = if place == 0 { all.clone() } else { Settlement::nothing(customer) };
+        let cause = Cause::Corrected { correction, amount, staff: Box::new(staff.clone()) };
+        crate::domain::state::event::Event::Settled { cause, books: Box::new(books) }
+    };
+    corrections.into_iter().enumerate().map(settled).collect()
 }
 
 #[cfg(test)]

@@ -630,6 +630,9 @@ mod tests {
                 books: Box::new(Settlement::nothing(customer)),
             },
         ]
+        .into_iter()
+        .chain(books::corrections(customer))
+        .collect()
     }
 
     /// The file only ever gains lines: what a released version wrote stays readable.

@@ -80,7 +80,8 @@ impl OldTransfer {
             Place::Refund => Pot::Refund,
             Place::Freed { bill, line, .. } | Place::Line { bill, line, .. } => Pot::Bill { bill, line },
             Place::Credit => Pot::Credit,
-            Place::PayoutDue | Place::PaidOut { .. } => Pot::Payout,
+            // The last two are never of it.
+            Place::PayoutDue | Place::PaidOut { .. } | Place::Reversed { .. } | Place::Bounced { .. } => Pot::Payout,
         };
         let &Transfer { money, from, to, amount } = transfer;
         Self { from: pot(from), to: pot(to), amount, at: money.day }
@@ -89,7 +90,9 @@ impl OldTransfer {
 
 /// Whether it was read in the old form, or could have been written in it.
 pub(super) fn is_old(books: &Settlement) -> bool {
-    let is_new_charge = |charge: &Charge| matches!(charge, Charge::DamagesTakenBack { .. });
+    let is_new_charge = |charge: &Charge| {
+        matches!(charge, Charge::DamagesTakenBack { .. } | Charge::Adjusted { .. } | Charge::Released { .. })
+    };
     books.transfers.iter().all(|transfer| !transfer.money.is_known())
         && books.counted.iter().all(|counted| counted.lost.is_none())
         && !books.charges.iter().any(is_new_charge)
@@ -97,7 +100,10 @@ pub(super) fn is_old(books: &Settlement) -> bool {
 
 /// Whether a settlement of before could have had this cause.
 pub(super) fn is_old_cause(cause: &Cause) -> bool {
-    let is_new = matches!(cause, Cause::Withdrawn { .. } | Cause::Bounced { .. } | Cause::NpDamages { .. });
+    let is_new = matches!(
+        cause,
+        Cause::Withdrawn { .. } | Cause::Bounced { .. } | Cause::NpDamages { .. } | Cause::Corrected { .. }
+    );
     !is_new && !matches!(cause, Cause::Payout { bank_reference: Some(_), .. })
 }
 

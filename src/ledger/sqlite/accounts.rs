@@ -347,13 +347,13 @@ pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
         let cells = Cells(row.ok_or_else(|| LedgerError::Corrupt("customers are missing".to_owned()))?);
         let ix = cells.customer(0)?;
         let mut account = account(&cells)?;
-        let Dossier { sums, met_at, met_by, paid_out, notes } = dossiers.of(ix)?.pop().unwrap_or_default();
+        let Dossier { sums, met_at, met_by, outflows, notes, .. } = dossiers.of(ix)?.pop().unwrap_or_default();
         let debt = Debt {
             holds: holds.of(ix)?.into(),
             bills: with_changes(stories.of(ix)?, changes.of(ix)?)?.into(),
             sums: sums.into_iter().collect(),
             met: (met_at, met_by),
-            paid_out,
+            outflows,
             notes: (notes != Notes::default()).then(|| Box::new(notes)),
         };
         account.debt = (debt != Debt::default()).then(|| Box::new(debt));

@@ -277,6 +277,7 @@ fn moved(cells: &Cells<'_>) -> Result<Option<Moved>, LedgerError> {
             far_end::CREDIT => Some(Far::Credit),
             far_end::PAYOUT_DUE => Some(Far::PayoutDue),
             far_end::PAID_OUT => Some(Far::PaidOut),
+            far_end::REVERSED => Some(Far::Reversed),
             _ => None,
         })?,
     };

@@ -36,6 +36,7 @@ pub(crate) mod far_end {
     pub const CREDIT: u8 = 5;
     pub const PAYOUT_DUE: u8 = 6;
     pub const PAID_OUT: u8 = 7;
+    pub const REVERSED: u8 = 8;
 }
 
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.

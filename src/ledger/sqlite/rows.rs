@@ -64,6 +64,7 @@ fn far_columns(far: Far) -> (u8, Option<i64>) {
         Far::Credit => (far_end::CREDIT, None),
         Far::PayoutDue => (far_end::PAYOUT_DUE, None),
         Far::PaidOut => (far_end::PAID_OUT, None),
+        Far::Reversed => (far_end::REVERSED, None),
     }
 }
 

@@ -1,0 +1,118 @@
+//! Taking back money that was booked by mistake. It counts from its own moment: until then the money had been there.
+
+use super::account::Account;
+use super::bill::{Bill, Change, ChangeKind};
+use super::fold::Fold;
+use super::outflows::{Outflow, Why};
+use super::steps::Then;
+use super::sums::Money;
+use crate::domain::model::ids::Lsn;
+use crate::domain::model::money::Yen;
+use crate::domain::model::payment::{Line, Lines};
+
+impl Bill {
+    /// What of the money of a record lies on it.
+    pub fn lies(&self, of: Lsn) -> Lines {
+        let own = self.changes.iter().filter(|change| change.kind == ChangeKind::Paid && change.money.fact == of);
+        let put_on = own.fold(Lines::default(), |mut sum, change| {
+            sum += change.lines;
+            sum
+        });
+        put_on.at_most(&self.paid())
+    }
+
+    /// Money that refunds and waivers set free on it, if the money of the record had been put there.
+    fn freed_beside(&self, of: Lsn) -> impl Iterator<Item = Money> {
+        let had = self.changes.iter().any(|change| change.kind == ChangeKind::Paid && change.money.fact == of);
+        let freed = self.changes.iter().filter(move |change| had && change.kind == ChangeKind::Freed);
+        freed.map(|change| change.money)
+    }
+}
+
+impl Account {
+    /// How much of the money of a record can be taken back: it lies on bills, is credit or is owed in cash; the rest was
+    /// paid out.
+    pub fn reversible(&self, of: Lsn) -> Yen {
+        let sum =
+            |fact: Lsn| self.sums().iter().filter(|sum| sum.money.fact == fact).map(|sum| sum.amount).sum::<Yen>();
+        let mut all = sum(of);
+        let mut freed: Vec<Lsn> = Vec::new();
+        for bill in self.listed_bills() {
+            all += bill.lies(of).total();
+            freed.extend(bill.freed_beside(of).map(|money| money.fact));
+        }
+        freed.sort_unstable();
+        freed.dedup();
+        freed.retain(|fact| *fact != of);
+        all + freed.into_iter().map(sum).sum()
+    }
+}
+
+impl Fold<'_> {
+    /// Takes money back from where it lies: what is free, then what was put on bills, the latest due date first; then
+    /// what became of it. What is still missing, because later news has moved it, comes from any other money.
+    pub(super) fn reverse(&mut self, (fact, of): (Lsn, Lsn), amount: Yen, then: &Then) {
+        let mut left = amount;
+        let out =
+            |money, amount| Outflow { money, amount, due: Yen::ZERO, at: then.now.at, fact, why: Why::Reversed(of) };
+        let freed: Vec<Lsn> =
+            self.account.listed_bills().iter().flat_map(|bill| bill.freed_beside(of)).map(|m| m.fact).collect();
+        let own = Money { fact, ..Money::own(then.now.at) };
+        self.take_sums(&mut left, &out, |sum| sum == of);
+        self.take_lines(&mut left, (own, &out), |bill| bill.lies(of), then);
+        self.take_sums(&mut left, &out, |sum| freed.contains(&sum));
+        self.take_sums(&mut left, &out, |_| true);
+        self.take_lines(&mut left, (own, &out), Bill::paid, then);
+        // What is owed again meets what is free.
+        self.covered = 0;
+        self.place_again(then);
+    }
+
+    fn take_sums(&mut self, left: &mut Yen, out: &impl Fn(Money, Yen) -> Outflow, is_it: impl Fn(Lsn) -> bool) {
+        let sums: Vec<_> = self.account.sums().iter().rev().filter(|sum| is_it(sum.money.fact)).copied().collect();
+        for sum in sums {
+            let part = sum.amount.min(*left);
+            *left -= part;
+            // Credit goes before what is owed in cash.
+            let is_now = out(sum.money, part).fact == Money::OWN;
+            let before = self.sums_before.iter_mut().find(|before| before.money.fact == sum.money.fact);
+            if let Some(before) = before.filter(|_| is_now) {
+                before.amount = before.amount.minus_or_zero(part);
+                before.due = before.due.min(before.amount);
+            }
+            let debt = self.account.debt_mut();
+            debt.sums.take(sum.money, part, Yen::ZERO);
+            if !part.is_zero() {
+                debt.add_outflow(out(sum.money, part));
+            }
+        }
+    }
+
+    fn take_lines(
+        &mut self,
+        left: &mut Yen,
+        (own, out): (Money, &impl Fn(Money, Yen) -> Outflow),
+        lies: impl Fn(&Bill) -> Lines,
+        then: &Then,
+    ) {
+        /// Principal was paid last of all, so it is the first to be open again.
+        const ORDER: [Line; 4] = [Line::Principal, Line::Damages, Line::BillFee, Line::LateFees];
+        let by = self.by();
+        let mut bills: Vec<_> = self.account.listed_bills().iter().map(|bill| (bill.due(&by), bill.key)).collect();
+        bills.sort_unstable();
+        for (_, key) in bills.into_iter().rev() {
+            let Some(there) = self.account.listed_bill(key).map(&lies) else { continue };
+            let mut lines = Lines::default();
+            for line in ORDER {
+                let part = there.get(line).min(*left);
+                *lines.get_mut(line) = part;
+                *left -= part;
+            }
+            if lines != Lines::default() {
+                let change = Change { at: then.now.at, kind: ChangeKind::Freed, money: own, lines };
+                self.account.bill_mut(key).changes.add(change);
+                self.account.debt_mut().add_outflow(out(own, lines.total()));
+            }
+        }
+    }
+}
