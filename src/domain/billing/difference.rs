@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::account::Account;
 use super::bill::{Bill, Change, ChangeKind, Posted};
 use super::lateness::BillRules;
-use super::notes::Notes;
 use super::settlement::{Charge, Place, Transfer};
 use super::sums::{Money, PaidOut};
 use crate::domain::model::money::Yen;
@@ -149,8 +148,8 @@ fn moves(before: &Account, after: &Account, by: &BillRules<'_>, today: Date) -> 
             });
         }
     }
-    let news_from = before.notes().and_then(Notes::news_from);
-    let is_kept = |paid: &&PaidOut| paid.is_kept(today, news_from);
+    let keeps_from = before.keeps_from(today);
+    let is_kept = |paid: &&PaidOut| paid.is_kept(today, keeps_from);
     for (account, is_now) in [(before, false), (after, true)] {
         beside_bills(account, is_kept, |money, place, amount| add(money, (place, Date::MAX), amount, is_now));
     }

@@ -13,4 +13,5 @@ pub mod moment;
 pub mod notes;
 pub mod settlement;
 pub mod standing;
+pub mod stories;
 pub mod sums;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::Ruling;
 use super::claims::{Claim, claim};
 use super::past::Turn;
-use super::refusal::{Refusal, Step};
+use super::refusal::{Refusal, Step, Stop};
 use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::draft::Draft;
 use crate::domain::billing::lateness::{Rules, next_fee_day};
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending, SlipIssued};
+use crate::domain::billing::stories::Reach;
 use crate::domain::billing::sums::Money;
 use crate::domain::model::bounds::{Full, RUN_OUT_FOR_ONE};
 use crate::domain::model::ids::{CustomerId, CustomerIx, OfficeId};
@@ -45,14 +46,18 @@ pub(super) fn instruct(
     ledger: Option<&Known>,
     draw: &mut dyn FnMut() -> u64,
 ) -> Ruling {
-    let &Turn { state, now, .. } = turn;
+    let state = turn.state;
     if state.receipts.len() >= Receipts::MOST {
         return Ruling::Answer(Reply::Full(Full::Receipts));
     }
-    match judge(state, customer, (instruction, ledger), now, draw) {
+    match judge(turn, customer, (instruction, ledger), draw) {
+        // Memory has it now, so the instruction is judged again.
+        Ok(Step::Record(event @ Event::StoriesRecalled { .. })) => Ruling::Step(event),
         Ok(Step::Record(event)) => Ruling::Record(event, answer),
         Ok(Step::Answer(receipt)) => Ruling::Answer(booked(state, receipt, true)),
-        Err(refusal) => Ruling::Answer(Reply::Refused(refusal)),
+        Err(Stop::Refused(refusal)) => Ruling::Answer(Reply::Refused(refusal)),
+        Err(Stop::AskLedger) => Ruling::Answer(Reply::AskLedger),
+        Err(Stop::AskStories(customer)) => Ruling::Answer(Reply::AskStories(customer)),
     }
 }
 
@@ -70,21 +75,43 @@ fn booked(state: &State, receipt: Receipt, replayed: bool) -> Reply {
     Reply::Booked { account: Box::new(account.clone()), receipt: Box::new(receipt), replayed }
 }
 
-/// A new fact, or the receipt of the one that the id stands for.
+/// A new fact, what is to be taken back into memory before it, or the receipt of the one that the id stands for.
 pub(super) fn judge(
-    state: &State,
+    turn: &Turn<'_>,
     customer: &CustomerId,
     (instruction, ledger): (&Instruction, Option<&Known>),
-    now: &Now,
     draw: &mut dyn FnMut() -> u64,
-) -> Result<Step<Receipt>, Refusal> {
+) -> Result<Step<Receipt>, Stop> {
+    let &Turn { state, now, .. } = turn;
     let found = state.customer_ix(customer).and_then(|ix| Some((ix, state.account(ix)?)));
-    let (Some((ix, account)), Some(rules)) = (found, state.rules()) else { return Err(Refusal::CustomerUnknown) };
+    let (Some((ix, account)), Some(rules)) = (found, state.rules()) else {
+        return Err(Refusal::CustomerUnknown.into());
+    };
     let office = Office { state, ix, account, now, rules };
     match claim(state, ix, instruction, ledger)? {
         Claim::Known(receipt) => Ok(Step::Answer(receipt.clone())),
-        claim => office.said(instruction, &claim, draw),
+        claim => {
+            if let Some(reach) = reach(instruction, &claim, now)?
+                && let Some(recalled) = turn.recall(ix, account, &reach)?
+            {
+                return Ok(Step::Record(recalled));
+            }
+            Ok(office.said(instruction, &claim, draw)?)
+        }
     }
+}
+
+/// How far back an instruction reaches into the customer's books; none where it is about the present alone.
+fn reach(instruction: &Instruction, claim: &Claim<'_>, now: &Now) -> Result<Option<Reach>, Refusal> {
+    let since = match (instruction, claim) {
+        (Instruction::Confirm { .. }, Claim::Expected(pending)) => pending.paid_at,
+        (Instruction::Repay { paid_at, .. } | Instruction::Expect { paid_at, .. }, _) => value_time(now, *paid_at)?,
+        (Instruction::Confirm { said, .. }, _) => value_time(now, said.paid_at)?,
+        (Instruction::Bounce { .. }, Claim::PaidOut(payout)) => payout.at,
+        (Instruction::PostDamages { bill, .. }, _) => return Ok(Some(Reach { since: now.at, bill: Some(*bill) })),
+        _ => return Ok(None),
+    };
+    Ok(Some(Reach { since, bill: None }))
 }
 
 impl<'a> Office<'a> {
@@ -110,6 +137,10 @@ impl<'a> Office<'a> {
         let fact = match *instruction {
             Instruction::Repay { id, amount, paid_at, slip } => {
                 self.came(id, Some(amount), (paid_at, slip), expected)?
+            }
+            // News that nobody told as provisional has to say how much came, and when.
+            Instruction::Confirm { said, .. } if expected.is_none() && said.paid_at.is_none() => {
+                return Err(Refusal::PaymentUnknown);
             }
             Instruction::Confirm { id, said } => self.came(id, said.amount, (said.paid_at, None), expected)?,
             Instruction::Expect { id, amount, paid_at, expires_at } => {

@@ -1,12 +1,15 @@
 //! The parts of events that are about money: bills, settlements, notes. The ledger keeps a customer's story in the same
 //! bytes.
 
-use super::{BadEvent, Field, Got, Out, TooLarge, numbered, take, written};
+use super::{BadEvent, Field, Got, Out, TooLarge, numbered, put_list, take, written};
+
+use std::sync::Arc;
 
 use crate::domain::billing::account::Debt;
 use crate::domain::billing::bill::{Bill, Change, ChangeKind, LateFee, Lost, Posted, Stretch};
 use crate::domain::billing::notes::{Cause, Note, Notes, Payment, Pending, Slip, SlipIssued};
 use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Place, Settlement, StepReason, Transfer};
+use crate::domain::billing::stories::{Recall, Story};
 use crate::domain::billing::sums::{Money, PaidOut, Sum};
 use crate::domain::model::customer::Record;
 use crate::domain::model::ids::{Lsn, OfficeId};
@@ -74,6 +77,15 @@ pub fn change_from_bytes(bytes: &[u8]) -> Result<Change, BadEvent> {
     whole(bytes)
 }
 
+/// What memory has let go of, as the ledger keeps it.
+pub fn story_to_bytes(story: &Story) -> Result<Vec<u8>, TooLarge> {
+    bytes_of(story)
+}
+
+pub fn story_from_bytes(bytes: &[u8]) -> Result<Story, BadEvent> {
+    whole(bytes)
+}
+
 /// Where a refund went, as the ledger keeps it.
 pub fn applied_to_bytes(applied: &Vec<Applied>) -> Result<Vec<u8>, TooLarge> {
     bytes_of(applied)
@@ -119,6 +131,7 @@ records! {
     SlipIssued { kind, number, lines, expires_at }
     Staff { by, key, reason }
     Applied { to, amount }
+    Recall { stories, let_go }
 }
 
 choices! {
@@ -169,6 +182,34 @@ choices! {
     }
 }
 
+/// A tag; then a bill with its changes behind it, or the parts of a payout.
+impl Field for Story {
+    fn put(&self, out: &mut Out<'_>) {
+        match self {
+            Self::Bill(bill) => {
+                out.extend(&[1]);
+                bill.put(out);
+                put_list(bill.changes.as_slice(), out);
+            }
+            Self::Payout(parts) => {
+                out.extend(&[2]);
+                parts.put(out);
+            }
+        }
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        match u8::get(input)? {
+            1 => {
+                let bill = Bill::get(input)?;
+                let changes: Vec<Change> = Field::get(input)?;
+                Ok(Self::Bill(Arc::new(Bill { changes: changes.into_iter().collect(), ..bill })))
+            }
+            2 => Ok(Self::Payout(Field::get(input)?)),
+            _ => Err(BadEvent("unknown kind of Story")),
+        }
+    }
+}
+
 /// A settlement with one of everything, for the golden bytes.
 #[cfg(test)]
 pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settlement {
@@ -216,4 +257,19 @@ pub(crate) fn bounced() -> Cause {
 pub(crate) fn note() -> Note {
     let id = OfficeId::new("N-1").unwrap();
     Note::Pending { id, amount: 300.into(), paid_at: Millis(1), expires_at: Millis(2) }
+}
+
+#[cfg(test)]
+pub(crate) fn recall() -> Recall {
+    use crate::domain::model::purchase::Channel;
+    use crate::domain::model::time::{Date, Month};
+    let month = Month::parse("2026-09").unwrap();
+    let mut bill = Bill { due: Some(month.next().day(10)), fee: Some(209.into()), ..Bill::empty_month(month) };
+    bill.charge(Channel::Online, Millis(1_790_000_000_000), 1_000.into());
+    let at = Millis(1_791_000_000_000);
+    let money = Money { fact: Lsn(6), day: at, on_old_slip: false };
+    let lines = Lines { principal: 1_000.into(), bill_fee: 209.into(), ..Lines::default() };
+    bill.changes.add(Change { at, kind: ChangeKind::Paid, money, lines });
+    let part = PaidOut { money, amount: 300.into(), due: 100.into(), at, payout: Lsn(8) };
+    Recall { stories: vec![Story::Bill(Arc::new(bill)), Story::Payout(vec![part])], let_go: Date::new(2026, 7, 31) }
 }
