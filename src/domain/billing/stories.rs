@@ -183,10 +183,29 @@ impl Account {
         gone
     }
 
-    /// Whether a request needs what was let go.
-    pub(crate) fn is_reached_past_memory(&self, reach: &Reach) -> bool {
-        let is_gone = |bill| self.let_go > Date::MIN && self.bill(bill).is_none();
-        reach.since.date() <= self.let_go || reach.bill.is_some_and(is_gone)
+    /// Whether a request needs what was let go, or is over and may be let go at any time.
+    pub(crate) fn is_reached_past_memory(&self, reach: &Reach, today: Date) -> bool {
+        let keeps_from = self.keeps_from(today);
+        let is_gone = |bill| match self.bill(bill) {
+            Some(bill) => bill.is_over(today, keeps_from),
+            None => self.let_go > Date::MIN,
+        };
+        if reach.bill.is_some_and(is_gone) {
+            return true;
+        }
+        let since = reach.since.date();
+        // Mostly: nothing is let go so soon.
+        if today <= since.plus_days(Bill::KEPT) {
+            return false;
+        }
+        let is_later = |at: Millis| since <= at.date();
+        let is_over = |bill: &Bill| {
+            bill.changes.as_slice().last().is_some_and(|last| is_later(last.at)) && bill.is_over(today, keeps_from)
+        };
+        let paid_out = self.debt.iter().flat_map(|debt| &debt.paid_out);
+        since <= self.let_go
+            || self.listed_bills().iter().any(|bill| is_over(bill))
+            || paid_out.into_iter().any(|paid| is_later(paid.at) && !paid.is_kept(today, keeps_from))
     }
 
     /// What is to come back of the stories that the ledger keeps; none where it has nothing that is missing. The bill that the

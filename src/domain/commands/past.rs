@@ -172,11 +172,13 @@ impl<'a> Turn<'a> {
     /// What is to be taken back into memory before a request that reaches so far back; none where memory has all that there
     /// is. What was read before the account last changed may lack something.
     pub fn recall(&self, customer: CustomerIx, account: &Account, reach: &Reach) -> Result<Option<Event>, Stop> {
-        if !account.is_reached_past_memory(reach) {
+        if !account.is_reached_past_memory(reach, self.now.date) {
             return Ok(None);
         }
         let is_present = |kept: &&Kept| account.touched.get() <= kept.as_of;
         let kept = self.kept.filter(is_present).ok_or(Stop::AskStories(account.id))?;
+        let mut account = account.clone();
+        account.tidy(self.now.date);
         let recall = account.to_recall(&kept.stories, reach);
         Ok(recall.map(|recall| Event::StoriesRecalled { customer, recall }))
     }
