@@ -196,22 +196,31 @@ impl Customer {
     /// We hear at `now` of something that counts from `at`.
     pub fn hear(&mut self, at: i64, fact: Fact, now: i64, banks: &Banks) {
         let is_in_month = matches!(fact, Fact::Bought { sale } if self.sales[sale].way != Way::Np);
+        let before = (at < now).then(|| self.books(now, banks).0);
         self.facts.push((at, fact));
+        if let Some(before) = before {
+            self.due_at_most_as(&before, now);
+        }
         if self.is_closed && !is_in_month {
             self.sweep(now, banks);
         }
     }
 
-    /// A captured purchase is cancelled. Money that it gives back to a sum is not due, whatever it was before.
+    /// A captured purchase is cancelled.
     pub fn cancel(&mut self, sale: usize, now: i64, banks: &Banks) {
         let before = self.books(now, banks).0;
         self.sales[sale].cancelled = true;
-        let due = |of| before.free.iter().find(|sum| sum.from == of).map_or(0, |sum| sum.due);
-        let made_due: Vec<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
-        self.facts.extend(made_due.into_iter().map(|of| (now, Fact::DueAtMost { of, amount: due(of) })));
+        self.due_at_most_as(&before, now);
         if self.is_closed {
             self.sweep(now, banks);
         }
+    }
+
+    /// Money that comes back to a sum is not due, whatever it was before.
+    fn due_at_most_as(&mut self, before: &Books, now: i64) {
+        let due = |of| before.free.iter().find(|sum| sum.from == of).map_or(0, |sum| sum.due);
+        let made_due: Vec<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
+        self.facts.extend(made_due.into_iter().map(|of| (now, Fact::DueAtMost { of, amount: due(of) })));
     }
 
     pub fn set_closed(&mut self, closed: bool, now: i64, banks: &Banks) {

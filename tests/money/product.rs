@@ -105,7 +105,8 @@ fn month(number: i64) -> Month {
 impl Product {
     pub fn new(limits: &[(u64, u64)], now: i64) -> Self {
         let state = State::new(Settings::default());
-        let mut product = Self { state, history: Vec::new(), random: 1, tried: 0, orders: Vec::new(), archive: Archive::default() };
+        let mut product =
+            Self { state, history: Vec::new(), random: 1, tried: 0, orders: Vec::new(), archive: Archive::default() };
         let opening = [
             Event::Opened { sandbox: true },
             Event::PolicySet { version: 1, text: POLICY.into() },

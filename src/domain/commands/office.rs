@@ -200,6 +200,10 @@ impl<'a> Office<'a> {
 
     fn repaid(&self, payment: Payment, cause: Cause) -> Result<Event, Refusal> {
         let mut draft = self.state.draft(self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
+        // What is owed in cash by now, which may be less than when the last fact said so, is at most so much afterwards.
+        if !self.account.payout_due().is_zero() {
+            draft.catch_up();
+        }
         if matches!(cause, Cause::Final(_)) {
             draft.forget_pending(payment.id);
         }
