@@ -36,7 +36,7 @@ fn until() -> impl Strategy<Value = Until> {
 
 /// How long after the payment we hear of it.
 fn late() -> impl Strategy<Value = i64> {
-    prop::sample::select(vec![0, 0, HOUR, 2 * DAY, 6 * DAY, 20 * DAY, 34 * DAY])
+    prop::sample::select(vec![0, 0, HOUR, 2 * DAY, 6 * DAY, 20 * DAY, 34 * DAY, 60 * DAY, 150 * DAY, 399 * DAY])
 }
 
 fn act() -> impl Strategy<Value = Act> {

@@ -15,11 +15,13 @@ use super::readiness::{Condition, Readiness};
 use super::times;
 use crate::clock::Clock;
 use crate::code::{Issuers, Keyring};
+use crate::domain::billing::stories::Kept;
 use crate::domain::commands::past::Past;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::{OnOrder, Request};
 use crate::domain::model::bounds::Full;
+use crate::domain::model::ids::CustomerId;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::{Beside, Named};
 use crate::domain::model::time::Millis;
@@ -30,6 +32,9 @@ use crate::metrics::Metrics;
 const LEDGER_QUESTIONS: usize = 16;
 /// How long the ledger may take to answer.
 const LEDGER_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a ledger that is behind is waited for, and how often it is looked at: mostly it is some 0.5 s behind.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a question has no answer. No decision was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +110,11 @@ impl Ledger {
         }
     }
 
+    /// The stories that it keeps of a customer; none where there is no ledger.
+    async fn kept(&self, customer: CustomerId) -> Result<Kept, NoAnswer> {
+        Ok(self.ask(move |books| books.kept(&customer)).await?.unwrap_or(Kept::nothing()))
+    }
+
     /// Looks orders up, in one question. Nothing is known where there is no ledger.
     pub async fn orders(&self, names: Vec<Named>) -> Past {
         match self.ask(move |books| orders(books, &names)).await {
@@ -149,6 +159,27 @@ impl Client {
         Self::answer(outcome)
     }
 
+    /// Puts a question of the office or about an order; where it reaches further back than memory, again with what the ledger keeps of its customer. A ledger that
+    /// does not know all that memory knows of them is waited for, but not for long: nothing was done.
+    pub async fn ask_in_depth(&self, question: impl Fn() -> Request) -> Result<Answered, NoAnswer> {
+        let mut answered = self.ask(question(), None).await?;
+        let deadline = Instant::now() + LEDGER_PATIENCE;
+        let mut stopping = self.stopping();
+        let mut is_read = false;
+        while let Reply::AskStories(customer) = answered.reply {
+            if is_read {
+                if Instant::now() >= deadline || *stopping.borrow() {
+                    return Err(NoAnswer::NotReady);
+                }
+                drop(tokio::time::timeout(LOOK_AGAIN, stopping.changed()).await);
+            }
+            let kept = self.ledger.kept(customer).await?;
+            is_read = true;
+            answered = self.ask(Request::Knowing { kept, question: Box::new(question()) }, None).await?;
+        }
+        Ok(answered)
+    }
+
     /// What an outcome says; what was turned away is counted.
     pub fn answer(outcome: Outcome) -> Result<Answered, NoAnswer> {
         let answered = outcome?;
@@ -171,8 +202,8 @@ impl Client {
     pub async fn ask_knowing(&self, doing: OnOrder, mut past: Past) -> Result<Answered, NoAnswer> {
         loop {
             let has_asked = past != Past::NotAsked;
-            let question = Request::OnOrder { doing: Box::new(doing.clone()), past };
-            let answered = self.ask(question, None).await?;
+            let question = || Request::OnOrder { doing: Box::new(doing.clone()), past: past.clone() };
+            let answered = self.ask_in_depth(question).await?;
             match answered.reply {
                 Reply::AskLedger if !has_asked => past = self.ledger.orders(doing.names()).await,
                 // It could not tell, and nothing was done.

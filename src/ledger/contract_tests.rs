@@ -8,14 +8,15 @@ use rand::{Rng, SeedableRng};
 use super::{Book, Books, Checkpoint, Entry, EntryKind, LedgerError, OwedInCash, Posting, Snapshot, Stepped};
 use crate::domain::billing::bill::Bill;
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
-use crate::domain::commands::history::{History, assert_alike, assert_same_versions, replay};
+use crate::domain::billing::stories::Story;
+use crate::domain::commands::history::{Archive, History, assert_alike, assert_same_versions, replay};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::Order;
 use crate::domain::model::payment::Line;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::settings::Settings;
-use crate::domain::model::time::{HOUR, Millis, Now};
+use crate::domain::model::time::{DAY, HOUR, Millis, Now};
 use crate::domain::state::State;
 use crate::domain::state::event::{Event, Outcome};
 use crate::domain::state::receipts::{ReceiptKey, ReceiptKind};
@@ -415,4 +416,57 @@ pub fn payouts_and_steps_are_found(make: impl Fn() -> Made) {
         }
     }
     assert!(due > 5 && bounced > 5 && stepped > 5, "{due} owed in cash, {bounced} came back, {stepped} steps");
+}
+
+/// What memory lets go of is all there, whatever chunks it was posted in, until news can't reach it any more; a bill that was
+/// paid late stays for good.
+pub fn stories_are_kept_and_forgotten(make: impl Fn() -> Made) {
+    let (mut checked, mut forgotten, mut late, mut payouts, mut recalled) = (0, 0, 0, 0, 0);
+    for seed in 70..78 {
+        let history = History::new(seed, 2_500);
+        let postings = postings(&history);
+        let mut random = StdRng::seed_from_u64(seed);
+        let (mut ledger, mut archive, mut at) = (make(), Archive::default(), 0);
+        let customers: Vec<_> = history.state.accounts().map(|account| account.id).collect();
+        while at < postings.len() {
+            let end = (at + 1 + below(&mut random, 900)).min(postings.len());
+            ledger.checkpoint.post(&postings[at..end]).unwrap();
+            for posting in &postings[at..end] {
+                archive.apply(&posting.event, posting.lsn, &Now::at(posting.time));
+                recalled += usize::from(matches!(posting.event, Event::StoriesRecalled { .. }));
+            }
+            at = end;
+            let last = &postings[at - 1];
+            for customer in &customers {
+                let found = ledger.books.kept(customer).unwrap();
+                assert_eq!(found.as_of, last.lsn);
+                let expected = archive.kept(last.lsn, customer).stories;
+                let stray = found.stories.iter().find(|story| !expected.contains(story));
+                assert_eq!(stray, None, "{customer} of seed {seed} at {at}");
+                let is_kept = |story: &&Story| archive.is_kept(story, last.time.date());
+                let lost = expected.iter().filter(is_kept).find(|story| !found.stories.contains(story));
+                assert_eq!(lost, None, "{customer} of seed {seed} at {at}");
+                checked += found.stories.len();
+            }
+        }
+        let last = postings.last().unwrap();
+        let time = last.time.plus(436 * DAY);
+        let all = |ledger: &Made| -> Vec<Story> {
+            customers.iter().flat_map(|customer| ledger.books.kept(customer).unwrap().stories).collect()
+        };
+        let before = all(&ledger);
+        // A chunk forgets twice as many as it posts.
+        for number in 1..=before.len() as u64 {
+            let event = Event::HolidaysSet { text: Box::from("2026-11-23,a day off\n") };
+            ledger.checkpoint.post(&[Posting { lsn: Lsn(last.lsn.0 + number), time, event }]).unwrap();
+        }
+        let is_kept = |story: &&Story| archive.is_kept(story, time.date());
+        let kept: Vec<Story> = before.iter().filter(is_kept).cloned().collect();
+        assert_eq!(all(&ledger), kept, "seed {seed}");
+        forgotten += before.len() - kept.len();
+        late += kept.iter().filter(|story| story.kept_until(time.date()).is_none()).count();
+        payouts += before.iter().filter(|story| matches!(story, Story::Outflow(_))).count();
+    }
+    let enough = checked > 1_000 && forgotten > 50 && late > 20 && payouts > 5 && recalled > 20;
+    assert!(enough, "{checked} {forgotten} {late} {payouts} {recalled}");
 }

@@ -24,6 +24,7 @@ mod writer_tests;
 pub use entries::{Book, Entry, EntryKind, Far, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
 pub use error::LedgerError;
 
+use crate::domain::billing::stories::Kept;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
@@ -105,6 +106,10 @@ pub trait Books: Snapshot + Send + Sync {
 
     /// Payouts that were made, by their records, from behind one on; at most so many.
     fn payouts_made(&self, after: Lsn, most: usize) -> Result<Vec<PaidOut>, LedgerError>;
+
+    /// The stories of a customer that memory has let go of, and with them those that the account still lists: all at one
+    /// moment.
+    fn kept(&self, customer: &CustomerId) -> Result<Kept, LedgerError>;
 
     /// Decisions posted up to a record, for `verify`.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError>;

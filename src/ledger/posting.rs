@@ -2,8 +2,8 @@
 //! the facts change read once, changed by the domain as the engine changes them ([`Account::apply`]), and written once at
 //! the end. A backend reads and writes rows and decides nothing.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 
@@ -11,6 +11,7 @@ use super::movements::{Movement, movements};
 use super::{LedgerError, Posting};
 use crate::domain::billing::account::{Account, Debt};
 use crate::domain::billing::settlement::{Charge, LadderStep, Settlement};
+use crate::domain::billing::stories::{Story, StoryKey};
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::Profile;
 use crate::domain::model::ids::{CustomerIx, Handle, Lsn};
@@ -18,7 +19,7 @@ use crate::domain::model::merchant::Merchant;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
-use crate::domain::model::time::{Millis, Now};
+use crate::domain::model::time::{Date, Millis, Now};
 use crate::domain::state::event::{Advised, Captured, CodeIssued, Decided, Event, Refunded};
 
 /// Accounts kept from one chunk to the next, so that a customer who buys often is not read again: some 20 MB.
@@ -67,6 +68,8 @@ pub trait Rows {
     fn ladder_step(&mut self, at: At, customer: CustomerIx, step: &LadderStep) -> Result<(), LedgerError>;
     /// The fact answers for an id of the office.
     fn receipt(&mut self, at: At, event: &Event) -> Result<(), LedgerError>;
+    /// Removes stories that were kept until before today, at most so many.
+    fn forget_stories(&mut self, today: Date, most: usize) -> Result<(), LedgerError>;
     /// Removes codes that nobody remembers any more, from the oldest on, among the rows of so many records.
     fn forget_codes(&mut self, now: Millis, records: usize) -> Result<(), LedgerError>;
 }
@@ -79,7 +82,12 @@ pub struct Change<'a> {
     pub is_new: bool,
     /// Whether staff's side of it was set, not only what it owes and was given.
     pub is_profile_set: bool,
+    pub stories: &'a Stories,
 }
+
+/// Stories that memory let go of in a chunk, each with the day until which it is kept (none: for good), and those that it
+/// took back.
+pub type Stories = BTreeMap<StoryKey, Option<(Option<Date>, Story)>>;
 
 /// An account as the tables have it, or as it is by now.
 struct Held {
@@ -93,6 +101,13 @@ struct Started {
     before: Option<Box<Debt>>,
     is_new: bool,
     is_profile_set: bool,
+    stories: Stories,
+}
+
+impl Started {
+    fn of(account: &Account) -> Self {
+        Self { before: account.debt.clone(), is_new: false, is_profile_set: false, stories: Stories::new() }
+    }
 }
 
 /// The accounts that the tables have, as far as they were read. They are of the last chunk that was committed: whoever
@@ -124,6 +139,7 @@ pub fn post(rows: &mut impl Rows, accounts: &mut Accounts, chunk: &[Posting]) ->
     }
     if let Some(last) = chunk.last() {
         rows.forget_codes(last.time, 2 * chunk.len())?;
+        rows.forget_stories(now.date, 2 * chunk.len())?;
     }
     accounts.write(rows)
 }
@@ -160,7 +176,7 @@ fn write_fact(rows: &mut impl Rows, at: At, event: &Event) -> Result<(), LedgerE
         }
         Event::Noted { .. } => rows.receipt(at, event),
         // They change an account, and move what `movements` says.
-        Event::CustomerSet { .. } | Event::HoldExpired(_) => Ok(()),
+        Event::CustomerSet { .. } | Event::HoldExpired(_) | Event::StoriesRecalled { .. } => Ok(()),
     }
 }
 
@@ -201,9 +217,14 @@ impl Accounts {
         };
         if change.is_none() {
             self.changed.push(customer.0);
-            *change = Some(Started { before: account.debt.clone(), is_new: false, is_profile_set: false });
         }
-        account.apply(event, at.lsn, &at.now);
+        let stories = &mut change.get_or_insert_with(|| Started::of(account)).stories;
+        let today = at.now.date;
+        let gone = account.apply(event, at.lsn, &at.now);
+        stories.extend(gone.into_iter().map(|story| (story.key(), Some((story.kept_until(today), story)))));
+        if let Event::StoriesRecalled { recall, .. } = event {
+            stories.extend(recall.stories.iter().map(|story| (story.key(), None)));
+        }
         Ok(())
     }
 
@@ -215,8 +236,7 @@ impl Accounts {
         if change.is_none() {
             self.changed.push(customer.0);
         }
-        let started =
-            change.get_or_insert_with(|| Started { before: account.debt.clone(), is_new, is_profile_set: true });
+        let started = change.get_or_insert_with(|| Started { is_new, ..Started::of(account) });
         started.is_profile_set = true;
     }
 
@@ -226,8 +246,9 @@ impl Accounts {
         changed.sort_unstable();
         for customer in changed {
             let Some(held) = self.held.get_mut(&customer) else { continue };
-            let Some(Started { before, is_new, is_profile_set }) = held.change.take() else { continue };
-            let change = Change { before: before.as_deref(), now: &held.account, is_new, is_profile_set };
+            let Some(Started { before, is_new, is_profile_set, stories }) = held.change.take() else { continue };
+            let (before, stories) = (before.as_deref(), &stories);
+            let change = Change { before, now: &held.account, is_new, is_profile_set, stories };
             rows.write_account(CustomerIx(customer), &change)?;
         }
         if self.held.len() > KEPT {

@@ -201,7 +201,7 @@ impl Customer {
         let is_in_month = matches!(fact, Fact::Bought { sale } if self.sales[sale].way != Way::Np);
         let before = self.books(now, banks).0;
         self.facts.push((at, fact));
-        self.keep_due(&before, now);
+        self.due_at_most_as(&before, now);
         if self.is_closed && !is_in_month {
             self.sweep(now, banks);
         }
@@ -211,14 +211,14 @@ impl Customer {
     pub fn cancel(&mut self, sale: usize, now: i64, banks: &Banks) {
         let before = self.books(now, banks).0;
         self.sales[sale].cancelled = true;
-        self.keep_due(&before, now);
+        self.due_at_most_as(&before, now);
         if self.is_closed {
             self.sweep(now, banks);
         }
     }
 
-    /// Nothing is due that was not before.
-    fn keep_due(&mut self, before: &Books, now: i64) {
+    /// Money that comes back to a sum is not due, whatever it was before.
+    fn due_at_most_as(&mut self, before: &Books, now: i64) {
         let due = |of| before.free.iter().find(|sum| sum.from == of).map_or(0, |sum| sum.due);
         let made_due: Vec<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
         self.facts.extend(made_due.into_iter().map(|of| (now, Fact::DueAtMost { of, amount: due(of) })));

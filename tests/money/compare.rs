@@ -1,5 +1,6 @@
 //! Every figure of one customer, by the product and by the model.
 
+use super::bill::Bill;
 use super::books::{Books, Fact};
 use super::calendar::{Day, date, day_of};
 use super::play::{Checked, LIMITS, Play, check};
@@ -58,6 +59,11 @@ impl Play {
             let Some(twin) = standing.bills.iter().find(|twin| twin.bill.key == key) else {
                 // The product forgets a bill on which nothing is to be expected any more.
                 check(bill.owed() == 0, || format!("C{who}: the bill {bill:?} is gone"))?;
+                let past = self.product.past_bill(who, key, self.now);
+                let model = (bill.charged, bill.paid, as_if.bill(bill.key).map_or(0, Bill::accrued));
+                check(past.is_none_or(|past| past == model), || {
+                    format!("C{who}: {key:?} was let go as\n{past:?}, by the model\n{model:?}")
+                })?;
                 continue;
             };
             let judged = as_if.bill(bill.key).ok_or("a bill that is there only without the news")?;

@@ -265,13 +265,11 @@ impl Play {
         }
     }
 
-    /// Never more than accrued and is not posted; on a paid bill too, as long as the product has it.
+    /// Never more than accrued and is not posted; on a bill that was paid at any age, too.
     fn post_damages(&mut self, who: usize, pick: usize, part: Part) {
         let (books, as_if) = self.books(who);
         let left = |bill: &Bill| as_if.bill(bill.key).map_or(0, Bill::accrued).saturating_sub(bill.charged.damages);
-        let is_known = |bill: &Bill| self.product.knows(who, self.name(who, bill), self.now);
-        let may = |bill: &&Bill| left(bill) > 0 && is_known(bill);
-        let bills: Vec<_> = books.bills.iter().filter(may).collect();
+        let bills: Vec<_> = books.bills.iter().filter(|bill| left(bill) > 0).collect();
         let Some(at) = pick.checked_rem(bills.len()) else { return };
         let (bill, left) = (bills[at].key, left(bills[at]));
         let (amount, id) = (part.of(left).clamp(1, left), self.id());

@@ -32,6 +32,7 @@ use sokketsu::domain::state::State;
 use sokketsu::domain::state::event::Event;
 use sokketsu::domain::state::receipts::Known;
 
+use super::archive::Archive;
 use super::bill::{Key, Lines};
 use super::books::{Method, Way};
 
@@ -46,6 +47,7 @@ pub struct Product {
     tried: usize,
     /// Approved ones as last seen: what the ledger would know of them.
     orders: Vec<Order>,
+    archive: Archive,
 }
 
 /// One customer at one moment.
@@ -103,7 +105,8 @@ fn month(number: i64) -> Month {
 impl Product {
     pub fn new(limits: &[(u64, u64)], now: i64) -> Self {
         let state = State::new(Settings::default());
-        let mut product = Self { state, history: Vec::new(), random: 1, tried: 0, orders: Vec::new() };
+        let mut product =
+            Self { state, history: Vec::new(), random: 1, tried: 0, orders: Vec::new(), archive: Archive::default() };
         let opening = [
             Event::Opened { sandbox: true },
             Event::PolicySet { version: 1, text: POLICY.into() },
@@ -127,12 +130,15 @@ impl Product {
     }
 
     fn record(&mut self, event: Event, now: i64) {
-        self.state.apply(&event, &Now::at(Millis(now)));
+        let at = Now::at(Millis(now));
+        self.state.apply(&event, &at);
+        self.archive.apply(&event, self.state.lsn, &at);
         self.history.push((Millis(now), event));
     }
 
     fn ask(&mut self, request: Request, now: i64) -> Reply {
         let at = Now::at(Millis(now));
+        let mut question = request.clone();
         for steps in 0..=MOST_STEPS {
             let random = &mut self.random;
             let mut draw = || {
@@ -140,7 +146,12 @@ impl Product {
                 *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 *random
             };
-            match dispatch(&self.state, &request, &at, steps, &mut draw) {
+            match dispatch(&self.state, &question, &at, steps, &mut draw) {
+                // As the front end does it.
+                Ruling::Answer(Reply::AskStories(customer)) => {
+                    let kept = self.archive.kept(self.state.lsn, &customer);
+                    question = Request::Knowing { kept, question: Box::new(request.clone()) };
+                }
                 Ruling::Answer(reply) => return reply,
                 Ruling::Step(event) => self.record(event, now),
                 Ruling::Record(event, answer) => {
@@ -158,16 +169,25 @@ impl Product {
         for (at, event) in &self.history {
             state.apply(event, &Now::at(*at));
         }
-        let differs = self.state.accounts().zip(state.accounts()).find(|(before, after)| before != after);
+        // What is over is over, whether it was freed before or not.
+        let tidied = |state: &State| -> Vec<Account> {
+            let mut accounts: Vec<Account> = state.accounts().cloned().collect();
+            accounts.iter_mut().for_each(|account| drop(account.tidy(state.time.date())));
+            accounts
+        };
+        let accounts = tidied(&self.state).into_iter().zip(tidied(&state));
+        let differs = accounts.into_iter().find(|(before, after)| before != after);
         let differs = differs.map(|(before, after)| format!("{before:?}\nis after a restart\n{after:?}"));
         self.state = state;
         differs.map_or(Ok(()), Err)
     }
 
-    /// Posts what time made due.
+    /// Posts what time made due; where nothing was, what is over is let go.
     pub fn sweep(&mut self, who: usize, now: i64) {
-        if let Some(event) = calendar(&self.state, ix(who), &Now::at(Millis(now))) {
-            self.record(event, now);
+        let at = Now::at(Millis(now));
+        match calendar(&self.state, ix(who), &at) {
+            Some(event) => self.record(event, now),
+            None => self.state.let_go(ix(who), at.date),
         }
     }
 
@@ -332,8 +352,13 @@ impl Product {
         (account.credit().get(), account.payout_due().get(), sums)
     }
 
-    pub fn knows(&self, who: usize, bill: BillKey, now: i64) -> bool {
-        self.standing(who, now).bills.iter().any(|one| one.bill.key == bill)
+    /// A bill that is over, as the ledger keeps it: charged, paid and accrued.
+    pub fn past_bill(&self, who: usize, key: BillKey, now: i64) -> Option<(Lines, Lines, u64)> {
+        let bill = self.archive.bill(who, key)?;
+        let (account, now) = (self.account(who), &Now::at(Millis(now)));
+        let rules = self.state.rules().unwrap();
+        let charged = lines(&bill.lines(&account.bill_rules(rules), now));
+        Some((charged, lines(&bill.paid()), account.accrued_on(bill, now, rules).get()))
     }
 
     fn account(&self, who: usize) -> &Account {

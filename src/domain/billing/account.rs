@@ -43,6 +43,8 @@ pub struct Debt {
     /// What left the books lately, or came back, in order.
     pub outflows: Vec<Outflow>,
     pub notes: Option<Box<Notes>>,
+    /// The day on which stories came back from the ledger: for the rest of it nothing is let go.
+    pub recalled_on: Option<Date>,
 }
 
 impl Debt {
@@ -93,6 +95,9 @@ pub struct Account {
     pub latest_approval: Option<Sequence>,
     /// The last fact that touched what the customer can spend: see `Event::moves_room`.
     pub touched: PackedLsn,
+    /// The last day of which a story was let go: news of later days meets all that it can meet. [`Date::MIN`] while
+    /// nothing was.
+    pub let_go: Date,
 }
 
 /// Ten million customers are to fit into 1.6 GB, the index to them (up to 21 bytes a customer) included.
@@ -110,6 +115,7 @@ impl Account {
             record: Record::default(),
             latest_approval: None,
             touched: PackedLsn::default(),
+            let_go: Date::MIN,
         }
     }
 
@@ -225,22 +231,6 @@ impl Account {
             debt.sums.set_due(|sum| sum.amount);
         }
     }
-
-    /// Drops what no longer says anything, so that an idle customer costs the least memory.
-    pub fn tidy(&mut self, today: Date) {
-        self.month = self.month.filter(|open| !open.amount.is_zero());
-        let Some(debt) = &mut self.debt else { return };
-        let news_from = debt.notes.as_deref().and_then(Notes::news_from);
-        debt.bills.retain(|bill| !bill.is_over(today, news_from));
-        if debt.sums.is_empty() {
-            debt.met = <(Millis, Lsn)>::default();
-        }
-        debt.outflows.retain(|outflow| outflow.is_kept(today, news_from));
-        self.drop_empty_notes();
-        if self.debt.as_deref() == Some(&Debt::default()) {
-            self.debt = None;
-        }
-    }
 }
 
 impl Account {
@@ -284,7 +274,7 @@ impl Account {
         }
     }
 
-    fn drop_empty_notes(&mut self) {
+    pub(crate) fn drop_empty_notes(&mut self) {
         if let Some(debt) = self.debt.as_mut().filter(|debt| debt.notes.as_deref() == Some(&Notes::default())) {
             debt.notes = None;
         }

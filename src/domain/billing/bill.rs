@@ -85,7 +85,7 @@ pub struct Bill {
 
 impl Bill {
     /// So many days a bill is kept after it was paid, and one that was late.
-    const KEPT: i64 = 35;
+    pub(super) const KEPT: i32 = 35;
     const LATE_KEPT: i64 = 92;
 
     /// One in which nothing was bought yet.
@@ -270,7 +270,7 @@ impl Bill {
         }
         // A thousand paid bills may be asked: first what costs least, in whole days and milliseconds rather than dates.
         let latest = self.changes.as_slice().last().map(|latest| latest.at);
-        if latest.is_some_and(|latest| today.day() - latest.day() <= Self::KEPT) {
+        if latest.is_some_and(|latest| today.day() - latest.day() <= i64::from(Self::KEPT)) {
             return false;
         }
         let due = due.start();
@@ -279,7 +279,7 @@ impl Bill {
             return false;
         }
         let days = today.day() - latest.day();
-        days > Self::LATE_KEPT || days > Self::KEPT && self.open_before(due.plus(DAY)).is_zero()
+        days > Self::LATE_KEPT || days > i64::from(Self::KEPT) && self.open_before(due.plus(DAY)).is_zero()
     }
 }
 

@@ -7,7 +7,6 @@ use super::account::Account;
 use super::adjustments::{Adjusted, Adjustment};
 use super::bill::{Bill, Change, ChangeKind, Posted};
 use super::lateness::BillRules;
-use super::notes::Notes;
 use super::outflows::Outflow;
 use super::settlement::{Charge, Place, Transfer};
 use super::sums::Money;
@@ -177,8 +176,8 @@ fn moves(before: &Account, after: &Account, by: &BillRules<'_>, today: Date) -> 
             });
         }
     }
-    let news_from = before.notes().and_then(Notes::news_from);
-    let is_kept = |outflow: &&Outflow| outflow.is_kept(today, news_from);
+    let keeps_from = before.keeps_from(today);
+    let is_kept = |outflow: &&Outflow| outflow.is_kept(today, keeps_from);
     for (account, is_now) in [(before, false), (after, true)] {
         beside_bills(account, is_kept, |money, place, amount| {
             // What came back came from there.

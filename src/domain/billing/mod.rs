@@ -21,4 +21,5 @@ mod rolled_back;
 pub mod settlement;
 pub mod standing;
 mod steps;
+pub mod stories;
 pub mod sums;

@@ -9,7 +9,7 @@ use super::bill::{Bill, LateFee};
 use super::difference;
 use super::fold::{Fold, News};
 use super::lateness::{BillRules, Rules};
-use super::notes::{Notes, Pending};
+use super::notes::Pending;
 use super::settlement::{Place, Transfer};
 use super::sums::Money;
 use crate::domain::model::ids::Lsn;
@@ -127,8 +127,8 @@ impl Account {
             drop(judged);
             BillAt { due, method, charged, owed, late_fees, accrued, is_overdue, bill }
         };
-        let news_from = self.notes().and_then(Notes::news_from);
-        let kept = present.bills().filter(|bill| !bill.is_over(now.date, news_from));
+        let keeps_from = self.keeps_from(now.date);
+        let kept = present.bills().filter(|bill| !bill.is_over(now.date, keeps_from));
         // Put in order by their keys: a bill is large, and a thousand are moved by nobody for nothing.
         let mut order: Vec<_> = kept.map(|bill| (bill.due(&by), bill.key)).collect();
         order.sort_unstable();

@@ -272,7 +272,8 @@ mod tests {
 
     use super::*;
     use crate::domain::commands::office::judge;
-    use crate::domain::commands::refusal::Step;
+    use crate::domain::commands::past::{Past, Turn};
+    use crate::domain::commands::refusal::{Step, Stop};
     use crate::domain::model::customer::Profile;
     use crate::domain::model::ids::{CustomerId, Lsn};
     use crate::domain::model::payment::BillKey;
@@ -340,7 +341,19 @@ mod tests {
         /// Tells it: whether it is posted, replayed, or why it is refused. `known` is what the ledger says.
         fn tell_with(&mut self, who: &str, told: &Instruction, known: Option<&Known>) -> Result<&'static str, Refusal> {
             let customer = CustomerId::new(who).unwrap();
-            match judge(&self.state, &customer, (told, known), &self.now, &mut || 0)? {
+            let turn = Turn {
+                state: &self.state,
+                past: &Past::NotAsked,
+                kept: None,
+                now: &self.now,
+                in_force: self.state.policy.as_ref().unwrap(),
+                steps: 0,
+            };
+            let step = judge(&turn, &customer, (told, known), &mut || 0).map_err(|stop| match stop {
+                Stop::Refused(refusal) => refusal,
+                other => panic!("{other:?}"),
+            })?;
+            match step {
                 Step::Answer(_) => Ok("replayed"),
                 Step::Record(event) => {
                     self.state.apply(&event, &self.now);

@@ -1,7 +1,7 @@
 //! Random histories for tests: a seed drives every kind of request through `dispatch` and `apply`, with late, forged
 //! and repeated ones among them, jumps over midnights, months and retentions, and memory freed at random.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
@@ -13,6 +13,8 @@ use super::past::Past;
 use super::reply::Reply;
 use super::request::{OnOrder, Request};
 use super::{MOST_STEPS, Ruling, dispatch};
+use crate::domain::billing::account::Account;
+use crate::domain::billing::stories::{Kept, Story, StoryKey};
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::{Form, barcode_epoch};
 use crate::domain::model::customer::{Identity, Limits, Status};
@@ -44,6 +46,8 @@ pub struct History {
     pub orders: HashMap<Lsn, Order>,
     /// How often each kind of event came, by its first word.
     pub kinds: HashMap<String, u32>,
+    /// What the ledger would keep of each customer's books.
+    pub stories: Archive,
     random: StdRng,
     pub(super) now: Millis,
     ids: Vec<AuthorizationId>,
@@ -60,6 +64,7 @@ impl History {
             events: Vec::new(),
             orders: HashMap::new(),
             kinds: HashMap::new(),
+            stories: Archive::default(),
             random: StdRng::seed_from_u64(seed),
             now: Millis::parse("2026-11-20T09:00:00+09:00").unwrap(),
             ids: Vec::new(),
@@ -119,6 +124,8 @@ impl History {
             let behind = self.below(3) * 20;
             let posted = Lsn(self.state.lsn.0.saturating_sub(behind));
             self.state.forget(self.now, posted, usize::try_from(most).unwrap());
+            let today = self.now.date();
+            (0..self.state.next_customer().0).for_each(|ix| self.state.let_go(CustomerIx(ix), today));
         }
         if self.one_in(3) {
             self.expire_holds();
@@ -156,10 +163,15 @@ impl History {
 
     fn ask(&mut self, request: &Request) {
         let now = Now::at(self.now);
+        let mut question = request.clone();
         for steps in 0..=MOST_STEPS {
             let random = &mut self.random;
             // Small draws, so that handles come again after their rest.
-            match dispatch(&self.state, request, &now, steps, &mut || random.next_u64() % 200) {
+            match dispatch(&self.state, &question, &now, steps, &mut || random.next_u64() % 200) {
+                Ruling::Answer(Reply::AskStories(customer)) => {
+                    let kept = self.stories.kept(self.state.lsn, &customer);
+                    question = Request::Knowing { kept, question: Box::new(request.clone()) };
+                }
                 Ruling::Answer(_) => return,
                 Ruling::Record(event, answer) => {
                     self.advice_is_sound(&event);
@@ -167,7 +179,7 @@ impl History {
                     if matches!(request, Request::OnOrder { .. }) {
                         // It was the last fact: judged once more, it would come to this answer.
                         let said = answer(&self.state, &event, &now);
-                        let again = dispatch(&self.state, request, &now, steps + 1, &mut || 0);
+                        let again = dispatch(&self.state, &question, &now, steps + 1, &mut || 0);
                         let is_same = matches!((&said, &again), (Reply::Done, Ruling::Answer(Reply::Done)));
                         assert!(is_same, "{request:?}: {said:?} after {event:?}, and then {again:?}");
                         *self.kinds.entry("Last".to_owned()).or_default() += 1;
@@ -230,8 +242,10 @@ impl History {
 
     /// Records an event at the present time.
     pub fn record(&mut self, event: Event) {
-        self.state.apply(&event, &Now::at(self.now));
+        let now = Now::at(self.now);
+        self.state.apply(&event, &now);
         let lsn = self.state.lsn;
+        self.stories.apply(&event, lsn, &now);
         let word = format!("{event:?}").split(['(', ' ', '{']).next().unwrap().to_owned();
         *self.kinds.entry(word).or_default() += 1;
         let touched = match &event {
@@ -492,6 +506,53 @@ impl History {
     }
 }
 
+/// What a ledger keeps of customers' books: accounts that nothing but facts has changed, and the stories that these let go.
+#[derive(Default)]
+pub struct Archive {
+    accounts: Vec<Account>,
+    /// With the day until which each is kept.
+    stories: Vec<BTreeMap<StoryKey, (Option<Date>, Story)>>,
+}
+
+impl Archive {
+    pub fn apply(&mut self, event: &Event, lsn: Lsn, now: &Now) {
+        let Some(customer) = event.effect().customer else { return };
+        let at = usize::try_from(customer.0).unwrap();
+        if let Event::CustomerSet { id, profile, .. } = event
+            && at == self.accounts.len()
+        {
+            self.accounts.push(Account::new(*id, profile.as_ref().clone()));
+            self.stories.push(BTreeMap::new());
+        }
+        let gone = self.accounts[at].apply(event, lsn, now);
+        let kept = gone.into_iter().map(|story| (story.key(), (story.kept_until(now.date), story)));
+        self.stories[at].extend(kept);
+        if let Event::StoriesRecalled { recall, .. } = event {
+            recall.stories.iter().for_each(|story| drop(self.stories[at].remove(&story.key())));
+        }
+    }
+
+    /// As `Books::kept` gives them, in the order of their keys.
+    pub fn kept(&self, as_of: Lsn, customer: &CustomerId) -> Kept {
+        let Some(at) = self.accounts.iter().position(|account| account.id == *customer) else {
+            return Kept { as_of, stories: Vec::new() };
+        };
+        let gone = self.stories[at].iter().map(|(key, (_, story))| (*key, story.clone()));
+        let mut all: BTreeMap<StoryKey, Story> = gone.collect();
+        let listed = self.accounts[at].listed_bills().iter().cloned().map(Story::Bill);
+        let outflows = self.accounts[at].debt.iter().flat_map(|debt| debt.outflows.chunk_by(|a, b| a.fact == b.fact));
+        let listed = listed.chain(outflows.map(|parts| Story::Outflow(parts.to_vec())));
+        all.extend(listed.map(|story| (story.key(), story)));
+        Kept { as_of, stories: all.into_values().collect() }
+    }
+
+    /// Whether it is listed, or was let go of and not to be forgotten yet.
+    pub fn is_kept(&self, story: &Story, today: Date) -> bool {
+        let gone = self.stories.iter().flat_map(BTreeMap::values).find(|(_, gone)| gone == story);
+        gone.is_none_or(|(until, _)| until.is_none_or(|until| today <= until))
+    }
+}
+
 /// The state that the events alone make.
 pub fn replay(events: &[(Lsn, Millis, Event)], upto: Lsn) -> State {
     let mut state = State::new(Settings::default());
@@ -538,7 +599,7 @@ fn what_is_remembered_does_not_depend_on_what_was_freed() {
         }
     }
     let all = "Decided Tombstoned Cancelled Captured Refunded HoldExpired Recalled CodeVoided Settled Noted \
-               Advised SuspenseCleared Tok19Issued Last";
+               Advised SuspenseCleared Tok19Issued StoriesRecalled Last";
     for word in all.split(' ') {
         assert!(kinds.get(word).is_some_and(|count| *count > 10), "{word} is rare in {kinds:?}");
     }

@@ -79,7 +79,7 @@ impl History {
         let whose = if number == 0 { "anybody" } else { customer.as_str() };
         let id = OfficeId::new(&format!("office-{day}-{whose}-{}", number % 3)).unwrap();
         let amount = Yen::new(if self.one_in(3) { 209 } else { 1 + self.below(9_000) });
-        let days_ago = i64::try_from(self.below(50)).unwrap() * DAY;
+        let days_ago = i64::try_from(self.below(120)).unwrap() * DAY;
         let paid_at = (!self.one_in(3)).then(|| self.now.plus(-days_ago));
         let bill = self.some_bill(&customer);
         let slip = self.one_in(4).then_some(123_456_789_012);

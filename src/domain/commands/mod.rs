@@ -17,6 +17,7 @@ pub mod look_ahead;
 mod merchant;
 pub mod office;
 pub mod past;
+mod reach;
 mod refund;
 pub mod refusal;
 pub mod reply;
@@ -53,8 +54,12 @@ pub const MOST_STEPS: usize = 16;
 /// numbers.
 pub fn dispatch(state: &State, request: &Request, now: &Now, steps: usize, draw: &mut dyn FnMut() -> u64) -> Ruling {
     let Some(in_force) = &state.policy else { return Ruling::Answer(Reply::Unknown) };
+    let (request, kept) = match request {
+        Request::Knowing { kept, question } => (question.as_ref(), Some(kept)),
+        request => (request, None),
+    };
     let past = if let Request::OnOrder { past, .. } = request { past } else { &Past::NotAsked };
-    let turn = Turn { state, past, now, in_force, steps };
+    let turn = Turn { state, past, kept, now, in_force, steps };
     match request {
         Request::Authorize { input, throttled, sealed_by } => {
             authorize::authorize(&turn, input, *throttled, *sealed_by, draw)
@@ -63,6 +68,7 @@ pub fn dispatch(state: &State, request: &Request, now: &Now, steps: usize, draw:
             Ok(ruling) => ruling,
             Err(Stop::Refused(refusal)) => Ruling::Answer(Reply::Refused(refusal)),
             Err(Stop::AskLedger) => Ruling::Answer(Reply::AskLedger),
+            Err(Stop::AskStories(customer)) => Ruling::Answer(Reply::AskStories(customer)),
         },
         Request::IssueCode { customer, generation, form } => {
             issue_code::issue_code(&turn, customer, *generation, *form, draw)
@@ -81,6 +87,8 @@ pub fn dispatch(state: &State, request: &Request, now: &Now, steps: usize, draw:
             let ids = list.iter().filter_map(|lsn| state.orders.by_lsn(*lsn)).map(|order| order.id);
             Ruling::Answer(Reply::OrderNames(ids.collect()))
         }
+        // One in another is not asked.
+        Request::Knowing { .. } => Ruling::Answer(Reply::Unknown),
     }
 }
 

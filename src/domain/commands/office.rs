@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Ruling;
 use super::claims::{Claim, claim};
 use super::past::Turn;
-use super::refusal::{Refusal, Step};
+use super::reach::{reach, value_time};
+use super::refusal::{Refusal, Step, Stop};
 use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::draft::Draft;
@@ -25,9 +26,6 @@ use crate::domain::state::receipts::{Known, Receipt, Receipts};
 /// Yen: the amount has six digits in the barcode of a slip.
 const MOST_ON_BARCODE: u64 = 999_999;
 
-/// Days; a year's news of a payment may be late, an older one is a mistake in the year and would take fees back.
-const OLDEST_PAYMENT: i32 = 400;
-
 /// What a fact of the office is made from.
 pub(super) struct Office<'a> {
     pub state: &'a State,
@@ -45,14 +43,18 @@ pub(super) fn instruct(
     ledger: Option<&Known>,
     draw: &mut dyn FnMut() -> u64,
 ) -> Ruling {
-    let &Turn { state, now, .. } = turn;
+    let state = turn.state;
     if state.receipts.len() >= Receipts::MOST {
         return Ruling::Answer(Reply::Full(Full::Receipts));
     }
-    match judge(state, customer, (instruction, ledger), now, draw) {
+    match judge(turn, customer, (instruction, ledger), draw) {
+        // Memory has it now, so the instruction is judged again.
+        Ok(Step::Record(event @ Event::StoriesRecalled { .. })) => Ruling::Step(event),
         Ok(Step::Record(event)) => Ruling::Record(event, answer),
         Ok(Step::Answer(receipt)) => Ruling::Answer(booked(state, receipt, true)),
-        Err(refusal) => Ruling::Answer(Reply::Refused(refusal)),
+        Err(Stop::Refused(refusal)) => Ruling::Answer(Reply::Refused(refusal)),
+        Err(Stop::AskLedger) => Ruling::Answer(Reply::AskLedger),
+        Err(Stop::AskStories(customer)) => Ruling::Answer(Reply::AskStories(customer)),
     }
 }
 
@@ -70,20 +72,29 @@ fn booked(state: &State, receipt: Receipt, replayed: bool) -> Reply {
     Reply::Booked { account: Box::new(account.clone()), receipt: Box::new(receipt), replayed }
 }
 
-/// A new fact, or the receipt of the one that the id stands for.
+/// A new fact, what is to be taken back into memory before it, or the receipt of the one that the id stands for.
 pub(super) fn judge(
-    state: &State,
+    turn: &Turn<'_>,
     customer: &CustomerId,
     (instruction, ledger): (&Instruction, Option<&Known>),
-    now: &Now,
     draw: &mut dyn FnMut() -> u64,
-) -> Result<Step<Receipt>, Refusal> {
+) -> Result<Step<Receipt>, Stop> {
+    let &Turn { state, now, .. } = turn;
     let found = state.customer_ix(customer).and_then(|ix| Some((ix, state.account(ix)?)));
-    let (Some((ix, account)), Some(rules)) = (found, state.rules()) else { return Err(Refusal::CustomerUnknown) };
+    let (Some((ix, account)), Some(rules)) = (found, state.rules()) else {
+        return Err(Refusal::CustomerUnknown.into());
+    };
     let office = Office { state, ix, account, now, rules };
     match claim(state, ix, instruction, ledger)? {
         Claim::Known(receipt) => Ok(Step::Answer(receipt.clone())),
-        claim => office.said(instruction, &claim, draw),
+        claim => {
+            if let Some(reach) = reach(instruction, &claim, now)?
+                && let Some(recalled) = turn.recall(ix, account, &reach)?
+            {
+                return Ok(Step::Record(recalled));
+            }
+            Ok(office.said(instruction, &claim, draw)?)
+        }
     }
 }
 
@@ -110,6 +121,10 @@ impl<'a> Office<'a> {
         let fact = match *instruction {
             Instruction::Repay { id, amount, paid_at, slip } => {
                 self.came(id, Some(amount), (paid_at, slip), expected)?
+            }
+            // News that nobody told as provisional has to say how much came, and when.
+            Instruction::Confirm { said, .. } if expected.is_none() && said.paid_at.is_none() => {
+                return Err(Refusal::PaymentUnknown);
             }
             Instruction::Confirm { id, said } => self.came(id, said.amount, (said.paid_at, None), expected)?,
             Instruction::Expect { id, amount, paid_at, expires_at } => {
@@ -170,6 +185,10 @@ impl<'a> Office<'a> {
 
     fn repaid(&self, payment: Payment, cause: Cause) -> Result<Event, Refusal> {
         let mut draft = self.state.draft(self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
+        // What is owed in cash by now, which may be less than when the last fact said so, is at most so much afterwards.
+        if !self.account.payout_due().is_zero() {
+            draft.catch_up();
+        }
         if matches!(cause, Cause::Final(_)) {
             draft.forget_pending(payment.id);
         }
@@ -267,16 +286,6 @@ impl<'a> Office<'a> {
         let number = 100_000_000_000 + random % 900_000_000_000;
         Ok(Step::Record(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at }))))
     }
-}
-
-/// When money was paid, or given back; now, if nobody said.
-pub(super) fn value_time(now: &Now, told: Option<Millis>) -> Result<Millis, Refusal> {
-    let paid_at = told.unwrap_or(now.at);
-    if paid_at > now.at {
-        return Err(Refusal::PaidInFuture { now: now.at });
-    }
-    let oldest = now.date.plus_days(-OLDEST_PAYMENT);
-    if paid_at.date() < oldest { Err(Refusal::PaidTooLongAgo { oldest }) } else { Ok(paid_at) }
 }
 
 fn has_room(what: &'static str, there: usize, most: usize) -> Result<(), Refusal> {

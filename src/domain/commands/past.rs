@@ -4,10 +4,13 @@
 use std::borrow::Cow;
 
 use super::refusal::{Refusal, Stop};
-use crate::domain::model::ids::{AuthorizationId, RefundId, TerminalKey};
+use crate::domain::billing::account::Account;
+use crate::domain::billing::stories::{Kept, Reach};
+use crate::domain::model::ids::{AuthorizationId, CustomerIx, RefundId, TerminalKey};
 use crate::domain::model::order::{Order, OrderState, RefundMade};
 use crate::domain::model::request::{Beside, Named, OrderKey};
 use crate::domain::model::time::Now;
+use crate::domain::state::event::Event;
 use crate::domain::state::{PolicyInForce, State};
 
 /// What the ledger has of the orders that a request names and of what stands beside them. The front end looks them up
@@ -27,6 +30,8 @@ pub enum Past {
 pub(super) struct Turn<'a> {
     pub state: &'a State,
     pub past: &'a Past,
+    /// What the ledger keeps of the customer whom the request is about, if it was read.
+    pub kept: Option<&'a Kept>,
     pub now: &'a Now,
     pub in_force: &'a PolicyInForce,
     /// Facts that this request has recorded so far; none when it only repeats.
@@ -155,13 +160,27 @@ impl<'a> Turn<'a> {
     pub fn present(&self, seen: Seen<'a>) -> Result<Cow<'a, Order>, Stop> {
         match self.family(&seen.order.key, Some(seen)) {
             Ok(family) => Ok(seen.order.with_beside(family.beside(), self.now.at)),
-            Err(Stop::AskLedger) => Err(Stop::AskLedger),
             Err(Stop::Refused(_)) => Ok(self.present_in_memory(seen.order)),
+            Err(asks) => Err(asks),
         }
     }
 
     pub fn present_in_memory(&self, order: &'a Order) -> Cow<'a, Order> {
         present_in_memory(self.state, order, self.now)
+    }
+
+    /// What is to be taken back into memory before a request that reaches so far back; none where memory has all that there
+    /// is. What was read before the account last changed may lack something.
+    pub fn recall(&self, customer: CustomerIx, account: &Account, reach: &Reach) -> Result<Option<Event>, Stop> {
+        if !account.is_reached_past_memory(reach, self.now.date) {
+            return Ok(None);
+        }
+        let is_present = |kept: &&Kept| account.touched.get() <= kept.as_of;
+        let kept = self.kept.filter(is_present).ok_or(Stop::AskStories(account.id))?;
+        let mut account = account.clone();
+        account.tidy(self.now.date);
+        let recall = account.to_recall(&kept.stories, reach);
+        Ok(recall.map(|recall| Event::StoriesRecalled { customer, recall }))
     }
 
     /// The refund of this id, made at any time.

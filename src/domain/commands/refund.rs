@@ -1,12 +1,13 @@
 //! A sale is given back, whole or in part.
 
 use super::Ruling;
-use super::office::value_time;
 use super::past::{Family, Seen, Turn};
+use super::reach::value_time;
 use super::refusal::{Refusal, Stop};
 use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{Place, Settlement};
+use crate::domain::billing::stories::Reach;
 use crate::domain::model::bounds::MOST_REVERSALS;
 use crate::domain::model::ids::{CustomerIx, OrderId, RefundId};
 use crate::domain::model::money::Yen;
@@ -170,6 +171,12 @@ pub(super) fn refund_part(
     let terms = order.terms();
     let purchase = Purchase { order: order.id.lsn, channel: order.channel, amount, month: terms.month, at: terms.at };
     let at = counts_from(paid_at, purchase.at, now);
+    let bill = Some(purchase.bill()).filter(|bill| *bill != BillKey::Month(now.month));
+    if let Some(known) = state.account(customer)
+        && let Some(recalled) = turn.recall(customer, known, &Reach { since: at, bill })?
+    {
+        return Ok(recalled);
+    }
     let (books, account) = refund_books(state, customer, &purchase, at, now).ok_or(Refusal::AuthorizationUnknown)?;
     if !is_reversal && !kept.is_zero() && account.has_full_bill(&books, Some(purchase.bill()), bounds) {
         return Err(Refusal::TooManyOpen { what: "changes of one bill", most: bounds.changes_per_bill }.into());

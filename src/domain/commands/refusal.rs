@@ -1,5 +1,6 @@
 //! Why a call is refused, and what a judged request comes to.
 
+use crate::domain::model::ids::CustomerId;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::OrderStatus;
 use crate::domain::model::time::{Date, Millis};
@@ -119,6 +120,9 @@ pub enum Stop {
     Refused(Refusal),
     /// Only the ledger can tell, and nobody has asked it yet.
     AskLedger,
+    /// The request reaches further back than memory does, and what the ledger keeps of this customer did not come with it,
+    /// or was read before the account last changed.
+    AskStories(CustomerId),
 }
 
 impl From<Refusal> for Stop {

@@ -63,6 +63,8 @@ pub enum Reply {
     Refused(Refusal),
     /// Memory can't tell: the same is to be asked again with what the ledger has.
     AskLedger,
+    /// The same is to be asked again with the stories that the ledger keeps of this customer.
+    AskStories(CustomerId),
     /// A code was issued, found or voided; with its customer and, if any, the sale it last tried.
     Code(Box<CodeView>),
     CodeRefused(Reason, Circumstances),

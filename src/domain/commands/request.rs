@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::billing::stories::Kept;
 use crate::domain::model::code::Form;
 use crate::domain::model::ids::{CodeId, CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::model::merchant::Merchant;
@@ -68,6 +69,11 @@ pub enum Request {
     /// When the code with this handle was issued, and under which keys, while it is remembered.
     FindIssue(Handle),
     FindCustomer(CustomerId),
+    /// Another question, with the stories that the ledger keeps of the customer whom it is about.
+    Knowing {
+        kept: Kept,
+        question: Box<Self>,
+    },
     /// The ids of customers by their index, for those who read the journal.
     NameCustomers(Box<[CustomerIx]>),
     /// The authorization ids of orders by their record, of those in memory.
@@ -91,6 +97,7 @@ impl Request {
         match self {
             Self::Authorize { input, .. } => Some(input.key()),
             Self::OnOrder { doing, .. } => doing.order_key(),
+            Self::Knowing { question, .. } => question.order_key(),
             _ => None,
         }
     }

@@ -8,7 +8,6 @@ use std::fmt;
 
 use super::State;
 use crate::domain::billing::account::Account;
-use crate::domain::billing::notes::Notes;
 use crate::domain::model::code::Code;
 use crate::domain::model::order::Order;
 use crate::domain::model::time::Millis;
@@ -49,18 +48,30 @@ impl State {
     fn describe_account(&self, account: &Account, now: Millis, out: &mut dyn fmt::Write) -> fmt::Result {
         // Every field by name, so that a new one can't be forgotten here.
         // Ledgers older than `touched` have it only of accounts that changed since; tests compare it by itself.
-        let Account { id, profile, codes_issued, live_code, month: _, debt: _, record, latest_approval: _, touched: _ } =
-            account;
+        let mut account = account.clone();
+        account.tidy(now.date());
+        let account = &account;
+        let Account {
+            id,
+            profile,
+            codes_issued,
+            live_code,
+            month: _,
+            debt: _,
+            record,
+            latest_approval: _,
+            touched: _,
+            let_go,
+        } = account;
         let live = live_code.map(crate::domain::model::ids::Handle::get);
         let sums = account.sums();
-        let news_from = account.notes().and_then(Notes::news_from);
-        write!(out, "customer {id} {profile:?} {record:?} codes {codes_issued} live {live:?} ")?;
+        write!(out, "customer {id} {profile:?} {record:?} codes {codes_issued} live {live:?} let go {let_go} ")?;
         // Ledgers older than the kinds of slips do not have them, and a slip is soon over.
         let mut notes = account.notes().cloned();
         notes.iter_mut().flat_map(|notes| &mut notes.slips).for_each(|slip| slip.kind = None);
         write!(out, "sums {sums:?} {notes:?} ")?;
         // In one order, whether a month is still one sum or a bill.
-        let mut bills: Vec<_> = account.bills().filter(|bill| !bill.is_over(now.date(), news_from)).collect();
+        let mut bills: Vec<_> = account.bills().collect();
         bills.sort_by_key(|bill| bill.key);
         let mut holds = account.holds().to_vec();
         holds.sort_by_key(|hold| hold.order);

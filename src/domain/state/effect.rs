@@ -64,7 +64,7 @@ impl Event {
             Self::PolicySet { .. } | Self::HolidaysSet { .. } => Effect::rules(),
             Self::CustomerSet { ix, .. } => Effect::on(*ix),
             Self::CodeIssued(issued) | Self::Tok19Issued(issued) => Effect::on(issued.customer),
-            Self::Noted { customer, .. } => Effect::on(*customer),
+            Self::Noted { customer, .. } | Self::StoriesRecalled { customer, .. } => Effect::on(*customer),
             Self::Decided(decided) => Effect::decided(decided),
             Self::Advised(advised) => Effect::decided(&advised.decided),
             // The late sale that it blocks would be approved, and of its amount nothing is known: never before the sync.
@@ -86,15 +86,21 @@ impl Event {
             }
             Self::Settled { cause, books } => Effect { at_risk: moved(cause), ..Effect::settled(books, Yen::ZERO) },
         };
-        // A slip shows nowhere on a code's phone.
-        let is_slip = matches!(self, Self::Noted { note: Note::SlipIssued(_), .. });
-        Effect { notified: effect.customer.filter(|_| !is_slip), ..effect }
+        // Neither a slip nor what is paid long ago shows on a code's phone.
+        let is_seen = !matches!(self, Self::Noted { note: Note::SlipIssued(_), .. } | Self::StoriesRecalled { .. });
+        Effect { notified: effect.customer.filter(|_| is_seen), ..effect }
     }
 
     /// Whether what the customer of the fact can spend, or what is in its way, may have moved. What is said of codes and
-    /// slips alone moves no room.
+    /// slips alone moves no room, nor does what only comes back into memory.
     pub(crate) const fn moves_room(&self) -> bool {
-        !matches!(self, Self::CodeIssued(_) | Self::Tok19Issued(_) | Self::Noted { note: Note::SlipIssued(_), .. })
+        !matches!(
+            self,
+            Self::CodeIssued(_)
+                | Self::Tok19Issued(_)
+                | Self::Noted { note: Note::SlipIssued(_), .. }
+                | Self::StoriesRecalled { .. }
+        )
     }
 }
 
@@ -228,6 +234,7 @@ mod tests {
             ("payout with its reference", 700),
             ("payout that came back", 700),
             ("damages on an invoice", WHOLE),
+            ("stories recalled", 0),
             ("reversal", 700),
             ("waiver", 700),
             ("reversal of damages", 700),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
+use crate::domain::billing::stories::Recall;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::Profile;
@@ -87,6 +88,12 @@ pub enum Event {
     Recalled {
         order: Box<Order>,
         refunds_made: u16,
+    },
+    /// What memory had let go of a customer's books, read back from the ledger because the fact after this one reaches
+    /// so far back.
+    StoriesRecalled {
+        customer: CustomerIx,
+        recall: Recall,
     },
 }
 

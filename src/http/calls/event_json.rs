@@ -6,6 +6,7 @@ use crate::domain::billing::adjustments::Adjusted;
 use crate::domain::billing::bill::{LateFee, Posted};
 use crate::domain::billing::notes::{Cause, Note, Payment};
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
+use crate::domain::billing::stories::Story;
 use crate::domain::model::advice::Booked;
 use crate::domain::model::code::Form;
 use crate::domain::model::correction::{Correction, Fee};
@@ -43,7 +44,7 @@ pub(crate) fn customers_of(event: &Event) -> Option<CustomerIx> {
         Event::Captured(captured) => Some(captured.customer),
         Event::Refunded(refunded) => Some(refunded.customer),
         Event::Settled { books, .. } => Some(books.customer),
-        Event::Noted { customer, .. } => Some(*customer),
+        Event::Noted { customer, .. } | Event::StoriesRecalled { customer, .. } => Some(*customer),
         Event::RecalledWhole(order) | Event::Recalled { order, .. } => order.customer,
         Event::Opened { .. }
         | Event::PolicySet { .. }
@@ -61,6 +62,7 @@ pub(crate) fn bills_of(event: &Event) -> Vec<BillKey> {
     match event {
         Event::Settled { books, .. } => books.bills(),
         Event::Refunded(refunded) => refunded.books.bills(),
+        Event::StoriesRecalled { recall, .. } => recall.stories.iter().filter_map(Story::bill).collect(),
         _ => Vec::new(),
     }
 }
@@ -116,6 +118,11 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         Event::Captured(captured) => ("captured", captured_json(captured, name)),
         Event::Refunded(refunded) => ("refunded", refunded_json(refunded, name)),
         Event::RecalledWhole(order) | Event::Recalled { order, .. } => ("recalled", recalled_json(order, name)),
+        Event::StoriesRecalled { customer, recall } => {
+            let bills = recall.stories.iter().filter_map(|story| name.bills.of(story.bill()?));
+            let facts = json!({ "customer_id": name.customer(*customer), "bills": bills.collect::<Vec<_>>() });
+            ("stories_recalled", facts)
+        }
         Event::Settled { cause, books } => settled_json(cause, books, name),
         Event::Noted { customer, note } => noted_json(note, *customer, name),
     }

@@ -47,7 +47,8 @@ pub(crate) async fn instruct_with(
     instruction: Instruction,
     ledger: Option<Known>,
 ) -> Result<Booked, NotDone> {
-    let answered = edge.client.ask(Request::Instruct { customer, instruction, ledger }, None).await?;
+    let question = || Request::Instruct { customer, instruction: instruction.clone(), ledger: ledger.clone() };
+    let answered = edge.client.ask_in_depth(question).await?;
     match answered.reply {
         Reply::Booked { account, receipt, replayed } => {
             Ok(Booked { account, receipt: *receipt, replayed, now: answered.now })

@@ -1,7 +1,9 @@
 //! The parts of events that are about money: bills, settlements, notes. The ledger keeps a customer's story in the same
 //! bytes.
 
-use super::{BadEvent, Field, Got, Out, TooLarge, numbered, take, written};
+use super::{BadEvent, Field, Got, Out, TooLarge, numbered, put_list, take, written};
+
+use std::sync::Arc;
 
 use crate::domain::billing::account::Debt;
 use crate::domain::billing::adjustments::{Adjusted, Adjustment, Adjustments};
@@ -9,6 +11,7 @@ use crate::domain::billing::bill::{Bill, Change, ChangeKind, LateFee, Lost, Post
 use crate::domain::billing::notes::{Cause, Note, Notes, Payment, Pending, Slip, SlipIssued};
 use crate::domain::billing::outflows::{Outflow, Why};
 use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Place, Settlement, StepReason, Transfer};
+use crate::domain::billing::stories::{Recall, Story};
 use crate::domain::billing::sums::{Money, Sum};
 use crate::domain::model::correction::{Correction, Fee};
 use crate::domain::model::customer::Record;
@@ -133,9 +136,12 @@ pub fn bill_to_bytes(bill: &Bill) -> Result<Vec<u8>, TooLarge> {
 pub fn bill_from_bytes(mut bytes: &[u8]) -> Result<Bill, BadEvent> {
     let mut bill = Bill::get(&mut bytes)?;
     bill.lost = Cost::get(&mut bytes)?.0.map(Box::new);
-    let adjustments: Vec<Adjustment> = if bytes.is_empty() { Vec::new() } else { whole(bytes)? };
-    bill.adjustments = (!adjustments.is_empty()).then(|| Box::new(Adjustments::from_iter(adjustments)));
+    bill.adjustments = adjustments(if bytes.is_empty() { Vec::new() } else { whole(bytes)? });
     Ok(bill)
+}
+
+fn adjustments(all: Vec<Adjustment>) -> Option<Box<Adjustments>> {
+    (!all.is_empty()).then(|| Box::new(Adjustments::from_iter(all)))
 }
 
 /// One change of a bill, as the ledger keeps it.
@@ -144,6 +150,15 @@ pub fn change_to_bytes(change: &Change) -> Result<Vec<u8>, TooLarge> {
 }
 
 pub fn change_from_bytes(bytes: &[u8]) -> Result<Change, BadEvent> {
+    whole(bytes)
+}
+
+/// What memory has let go of, as the ledger keeps it.
+pub fn story_to_bytes(story: &Story) -> Result<Vec<u8>, TooLarge> {
+    bytes_of(story)
+}
+
+pub fn story_from_bytes(bytes: &[u8]) -> Result<Story, BadEvent> {
     whole(bytes)
 }
 
@@ -192,6 +207,7 @@ records! {
     Staff { by, key, reason }
     Fee { bill, late }
     Applied { to, amount }
+    Recall { stories, let_go }
 }
 
 choices! {
@@ -265,6 +281,39 @@ choices! {
         2 = Credit,
         3 = Payout,
         4 = WaivedFee(month),
+    }
+}
+
+/// A tag; then a bill with its changes behind it, or the parts of a payout.
+impl Field for Story {
+    fn put(&self, out: &mut Out<'_>) {
+        match self {
+            Self::Bill(bill) => {
+                out.extend(&[1]);
+                bill.put(out);
+                Cost(bill.lost.as_deref().copied()).put(out);
+                put_list(bill.adjustments(), out);
+                put_list(bill.changes.as_slice(), out);
+            }
+            Self::Outflow(parts) => {
+                out.extend(&[2]);
+                parts.put(out);
+            }
+        }
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        match u8::get(input)? {
+            1 => {
+                let bill = Bill::get(input)?;
+                let lost = Cost::get(input)?.0.map(Box::new);
+                let adjustments = adjustments(Field::get(input)?);
+                let changes: Vec<Change> = Field::get(input)?;
+                let changes = changes.into_iter().collect();
+                Ok(Self::Bill(Arc::new(Bill { changes, lost, adjustments, ..bill })))
+            }
+            2 => Ok(Self::Outflow(Field::get(input)?)),
+            _ => Err(BadEvent("unknown kind of Story")),
+        }
     }
 }
 
@@ -365,4 +414,19 @@ pub(crate) fn corrections(customer: crate::domain::model::ids::CustomerIx) -> Ve
 pub(crate) fn note() -> Note {
     let id = OfficeId::new("N-1").unwrap();
     Note::Pending { id, amount: 300.into(), paid_at: Millis(1), expires_at: Millis(2) }
+}
+
+#[cfg(test)]
+pub(crate) fn recall() -> Recall {
+    use crate::domain::model::purchase::Channel;
+    use crate::domain::model::time::{Date, Month};
+    let month = Month::parse("2026-09").unwrap();
+    let mut bill = Bill { due: Some(month.next().day(10)), fee: Some(209.into()), ..Bill::empty_month(month) };
+    bill.charge(Channel::Online, Millis(1_790_000_000_000), 1_000.into());
+    let at = Millis(1_791_000_000_000);
+    let money = Money { fact: Lsn(6), day: at, on_old_slip: false };
+    let lines = Lines { principal: 1_000.into(), bill_fee: 209.into(), ..Lines::default() };
+    bill.changes.add(Change { at, kind: ChangeKind::Paid, money, lines });
+    let part = Outflow { money, amount: 300.into(), due: 100.into(), at, fact: Lsn(8), why: Why::PaidOut };
+    Recall { stories: vec![Story::Bill(Arc::new(bill)), Story::Outflow(vec![part])], let_go: Date::new(2026, 7, 31) }
 }

@@ -364,6 +364,7 @@ mod books;
 mod old_books;
 pub use books::{
     Dossier, applied_from_bytes, applied_to_bytes, bill_from_bytes, bill_to_bytes, change_from_bytes, change_to_bytes,
+    story_from_bytes, story_to_bytes,
 };
 use old_books::{OldRefunded, OldSettled, is_old, is_old_cause};
 
@@ -423,6 +424,7 @@ choices! {
         22 = Settled { cause, books },
         23 = Refunded(refunded),
         24 = CancelledPaid { undone, books },
+        25 = StoriesRecalled { customer, recall },
     }
 }
 
@@ -629,6 +631,7 @@ mod tests {
                 cause: Cause::NpDamages { id: books::payment().id, order: Lsn(9), amount },
                 books: Box::new(Settlement::nothing(customer)),
             },
+            Event::StoriesRecalled { customer, recall: books::recall() },
         ]
         .into_iter()
         .chain(books::corrections(customer))

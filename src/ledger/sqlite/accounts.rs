@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::read::Cells;
 use super::rows::{SqliteRows, bits, too_large, yen};
+use super::stories;
 use crate::domain::billing::account::{Account, Debt, Hold};
 use crate::domain::billing::bill::{Bill, Change as BillChange, OpenMonth};
 use crate::domain::billing::notes::Notes;
@@ -33,7 +34,8 @@ const PROFILE: &str = "INSERT INTO account (customer, customer_id, identity, ide
 /// Everything else in a customer's row.
 const STANDING: &str = "UPDATE account SET codes_issued = ?2, live_code = ?3, credit = ?4, month = ?5, in_store = ?6,
     online = ?7, rung = ?8, on_time_bills = ?9, purchases = ?10, months_active = ?11, latest_month = ?12,
-    story_principal = ?13, touched = ?14, beside = ?15, payout_due = ?16 WHERE customer = ?1";
+    story_principal = ?13, touched = ?14, beside = ?15, payout_due = ?16, let_go = ?17, recalled_on = ?18
+    WHERE customer = ?1";
 
 impl SqliteRows<'_> {
     /// A customer of whom nothing lies beside the row takes one look-up.
@@ -47,17 +49,18 @@ impl SqliteRows<'_> {
     }
 
     pub(crate) fn put_account(&self, customer: CustomerIx, change: &Change<'_>) -> Result<(), LedgerError> {
-        let &Change { before, now, is_new, is_profile_set } = change;
+        let &Change { before, now, is_new, is_profile_set, stories } = change;
         if is_profile_set {
             self.write_profile(customer, now)?;
         }
         // A new row says all of a customer who has neither bought nor been given a code.
         let has_done_nothing =
             now.live_code.is_none() && now.month.is_none() && now.debt.is_none() && now.record == Record::default();
-        if is_new && has_done_nothing {
+        if is_new && has_done_nothing && stories.is_empty() {
             return Ok(());
         }
         self.write_standing(customer, now)?;
+        stories::write(self.db, customer, stories)?;
         let after = now.debt.as_deref();
         if before == after {
             return Ok(());
@@ -108,6 +111,8 @@ impl SqliteRows<'_> {
             bits(account.touched.get().0),
             account.debt.is_some(),
             yen(account.payout_due()),
+            (account.let_go > Date::MIN).then(|| account.let_go.to_number()),
+            account.debt.as_ref().and_then(|debt| debt.recalled_on).map(Date::to_number),
         ];
         self.change("a customer", STANDING, row)
     }
@@ -158,7 +163,7 @@ impl SqliteRows<'_> {
 }
 
 /// A bill's key in the tables.
-fn numbers(key: BillKey) -> (u8, i64) {
+pub(crate) fn numbers(key: BillKey) -> (u8, i64) {
     match key {
         BillKey::Month(month) => (1, month.to_number() as i64),
         BillKey::Np(order) => (2, bits(order.0)),
@@ -309,6 +314,7 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
         latest: cells.opt_made(20, Month::from_number)?,
     };
     account.touched = cells.lsn(21)?.into();
+    account.let_go = cells.opt_made(23, Date::from_number)?.unwrap_or(Date::MIN);
     account.month = open_month(cells)?;
     Ok(account)
 }
@@ -316,7 +322,7 @@ fn account(cells: &Cells<'_>) -> Result<Account, LedgerError> {
 /// The columns of [`account`].
 const ACCOUNTS: &str = "SELECT customer, customer_id, identity, identity_reason, birth_date, guardian_consent,
     payment_method, status, limit_total, limit_in_store, rung, codes_issued, live_code, credit, month, in_store, online,
-    on_time_bills, purchases, months_active, latest_month, touched, beside
+    on_time_bills, purchases, months_active, latest_month, touched, beside, let_go, recalled_on
     FROM account WHERE customer >= ?1 AND customer < ?2 ORDER BY customer";
 
 /// What the row of one customer says, and whether more of them lies beside it.
@@ -355,6 +361,7 @@ pub(crate) fn accounts(db: &Connection, from: i64, to: i64) -> Result<Vec<Accoun
             met: (met_at, met_by),
             outflows,
             notes: (notes != Notes::default()).then(|| Box::new(notes)),
+            recalled_on: cells.opt_made(24, Date::from_number)?,
         };
         account.debt = (debt != Debt::default()).then(|| Box::new(debt));
         read.push(account);

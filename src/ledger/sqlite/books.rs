@@ -6,8 +6,9 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, params};
 
 use super::read::{Cells, DECIDED_FROM, all, far_end, first, first_since, order, orders_where, receipt_of};
-use super::{BUSY, keys, load, open_reader, position};
+use super::{BUSY, keys, load, open_reader, position, stories};
 use crate::domain::billing::settlement::{LadderStep, StepReason};
+use crate::domain::billing::stories::Kept;
 use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
 use crate::domain::model::order::Order;
@@ -204,6 +205,10 @@ impl Books for SqliteBooks {
         };
         let of = params![after.0.cast_signed(), rows(most), ReceiptKind::Bounce as u8];
         self.ask(|db| all(db, sql, of, paid))
+    }
+
+    fn kept(&self, customer: &CustomerId) -> Result<Kept, LedgerError> {
+        self.ask(|db| stories::kept(db, customer))
     }
 
     /// Tombstones are none.

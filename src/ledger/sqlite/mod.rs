@@ -12,6 +12,7 @@ pub(crate) mod parallel;
 pub(crate) mod read;
 pub(crate) mod rows;
 pub(crate) mod schema;
+pub(crate) mod stories;
 #[cfg(test)]
 mod stories_tests;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 
 use super::codes::{CODE, PAID_BEFORE, forget_codes, trial};
+use super::stories;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{Charge, LadderStep};
 use crate::domain::model::code::Form;
@@ -14,7 +15,7 @@ use crate::domain::model::order::{fingerprint, part_of};
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{OrderKey, Payer};
-use crate::domain::model::time::{Millis, Month};
+use crate::domain::model::time::{Date, Millis, Month};
 use crate::domain::state::event::{Advised, Approval, Captured, CodeIssued, Decided, Event, Outcome, Refunded};
 use crate::journal::TooLarge;
 use crate::journal::codec::{self, applied_to_bytes};
@@ -344,6 +345,10 @@ impl Rows for SqliteRows<'_> {
         codec::encode(event, &mut bytes).map_err(too_large)?;
         let row = params![key.customer.0, key.kind as u8, key.id.as_str(), bits(at.lsn.0), at.now.at.0, bytes];
         self.run("INSERT OR REPLACE INTO receipt VALUES (?1, ?2, ?3, ?4, ?5, ?6)", row).map(drop)
+    }
+
+    fn forget_stories(&mut self, today: Date, most: usize) -> Result<(), LedgerError> {
+        stories::forget(self.db, today, most)
     }
 
     fn forget_codes(&mut self, now: Millis, records: usize) -> Result<(), LedgerError> {

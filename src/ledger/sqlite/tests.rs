@@ -56,6 +56,11 @@ fn the_past_can_be_read() {
 }
 
 #[test]
+fn stories_are_kept_and_forgotten() {
+    contract::stories_are_kept_and_forgotten(made);
+}
+
+#[test]
 fn entries_sum_to_the_accounts() {
     contract::entries_sum_to_the_accounts(made);
 }
