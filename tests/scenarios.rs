@@ -51,6 +51,7 @@ scenarios! {
     codes
     merchants
     standing
+    freeze
     categories
     caps
     velocity

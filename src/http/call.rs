@@ -151,6 +151,8 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::PostDamages => office::damages(asked).await,
         Call::Block => office::block(asked).await,
         Call::ReleaseBlock => office::release(asked).await,
+        Call::Freeze => office::freeze(asked).await,
+        Call::Unfreeze => office::unfreeze(asked).await,
         Call::PayOut => payouts::pay_out(asked).await,
         Call::BouncePayout => payouts::bounce(asked).await,
         Call::ListPayouts => payouts::list(asked).await,

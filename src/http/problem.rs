@@ -40,6 +40,7 @@ kinds! {
     AUTHORIZATION_UNKNOWN = 404 "authorization_unknown" "There is no such authorization";
     CODE_UNKNOWN = 404 "code_unknown" "There is no such code";
     PAYMENT_UNKNOWN = 404 "payment_unknown" "There is no such payment on its way";
+    FREEZE_UNKNOWN = 404 "freeze_unknown" "There is no such freeze";
     BLOCK_UNKNOWN = 404 "block_unknown" "There is no such block";
     PAYOUT_UNKNOWN = 404 "payout_unknown" "There is no such payout";
     BILL_UNKNOWN = 404 "bill_unknown" "There is no such bill";

@@ -2,9 +2,10 @@
 
 use super::past::{other_terminal, unknown};
 use super::problem::{
-    BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, ID_REUSED, NOT_CAPTURED, NOT_STANDING, NOTHING_OWED, OVER_CREDIT,
-    OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN, PAYMENT_WITHDRAWN, PAYOUT_UNKNOWN,
-    Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, TOO_MANY_OPEN, TOO_MANY_REFUNDS, USE_REFUND,
+    BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, FREEZE_UNKNOWN, ID_REUSED, NOT_CAPTURED, NOT_STANDING,
+    NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, PAYMENT_FINAL, PAYMENT_UNKNOWN,
+    PAYMENT_WITHDRAWN, PAYOUT_UNKNOWN, Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, TOO_MANY_OPEN,
+    TOO_MANY_REFUNDS, USE_REFUND,
 };
 use crate::domain::commands::refusal::Refusal;
 use crate::engine::client::NoAnswer;
@@ -96,6 +97,7 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
             Problem::new(&PAYMENT_WITHDRAWN, "Post it under an id of its own if the money came.")
         }
         Refusal::BlockUnknown => Problem::new(&BLOCK_UNKNOWN, "Check the id: there is no such block, or no longer."),
+        Refusal::FreezeUnknown => Problem::new(&FREEZE_UNKNOWN, "Check the id: there is no such freeze, or no longer."),
         Refusal::PayoutUnknown => {
             Problem::new(&PAYOUT_UNKNOWN, "Check the id: this customer was paid nothing out under it.")
         }
@@ -165,6 +167,7 @@ mod tests {
             (Refusal::PaymentFinal, 409, "payment_final"),
             (Refusal::PaymentWithdrawn, 409, "payment_withdrawn"),
             (Refusal::BlockUnknown, 404, "block_unknown"),
+            (Refusal::FreezeUnknown, 404, "freeze_unknown"),
             (Refusal::PayoutUnknown, 404, "payout_unknown"),
             (Refusal::BillUnknown, 404, "bill_unknown"),
             (Refusal::OverDamages { left: yen }, 422, "over_damages"),

@@ -104,6 +104,8 @@ routes! {
     POST "/v1/customers/{customer_id}/damages" PostDamages [Office];
     POST "/v1/customers/{customer_id}/blocks" Block [Office];
     POST "/v1/customers/{customer_id}/blocks/{block_id}/release" ReleaseBlock [Office];
+    POST "/v1/customers/{customer_id}/freeze" Freeze [Wallet Office];
+    POST "/v1/customers/{customer_id}/freeze/{freeze_id}/release" Unfreeze [Office];
     POST "/v1/customers/{customer_id}/payouts" PayOut [Office];
     POST "/v1/customers/{customer_id}/payouts/{payout_id}/bounced" BouncePayout [Office];
     POST "/v1/customers/{customer_id}/payments-pending" ExpectPayment [Office];
@@ -232,9 +234,10 @@ mod tests {
         use Call::{
             Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetCredit, GetLadder, GetPoints, Import,
             ListBlocks, ListPayouts, ListPending, ListRepayments, Metrics, PayOut, PostDamages, PutCustomer,
-            PutMerchant, ReleaseBlock, Repay, SetClock, WithdrawPayment,
+            PutMerchant, ReleaseBlock, Repay, SetClock, Unfreeze, WithdrawPayment,
         };
-        let told = [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, PayOut, BouncePayout, ExpectPayment];
+        let told =
+            [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, Unfreeze, PayOut, BouncePayout, ExpectPayment];
         let read = [ListRepayments, ListPending, ListBlocks, GetCredit, GetPoints, GetLadder, ListPayouts];
         let office = told.into_iter().chain([ConfirmPayment, WithdrawPayment]).chain(read);
         assert_eq!(staff, office.chain([Import, PutMerchant, Events, Metrics, SetClock]).collect::<Vec<_>>());

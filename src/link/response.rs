@@ -127,6 +127,7 @@ impl Response {
             | Refusal::PaymentFinal
             | Refusal::PaymentWithdrawn
             | Refusal::BlockUnknown
+            | Refusal::FreezeUnknown
             | Refusal::PayoutUnknown
             | Refusal::BillUnknown
             | Refusal::OverDamages { .. }

@@ -13,7 +13,7 @@ use sokketsu::domain::model::advice::Booked;
 use sokketsu::domain::model::code::{Code, Form};
 use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::ids::{
-    Category, CodeId, CustomerId, Handle, MerchantId, OrderId, RefundId, StoreId, TerminalId,
+    Category, CodeId, CustomerId, Handle, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId,
 };
 use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::model::money::Yen;
@@ -21,13 +21,14 @@ use sokketsu::domain::model::order::{Order, OrderState, Told};
 use sokketsu::domain::model::payment::PaymentMethod;
 use sokketsu::domain::model::purchase::Channel;
 use sokketsu::domain::model::request::{
-    Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, Named, Of, OrderKey, Payer, Post, Proof, Refund,
-    Reverse, ReverseRefund, Scanned,
+    Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, Instruction, Named, Of, OrderKey, Payer, Post,
+    Proof, Refund, Reverse, ReverseRefund, Scanned, Staff,
 };
 use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::{Date, Millis, Now};
 use sokketsu::domain::state::State;
 use sokketsu::domain::state::event::Event;
+use sokketsu::domain::state::receipts::Known;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
 
@@ -515,6 +516,29 @@ impl<C: Core> Direct<C> {
         format!("{status} captured={} refunded={}", became.captured, became.refunded)
     }
 
+    fn freeze(&mut self, step: &Step) -> String {
+        let id = OfficeId::new(step.word(1)).unwrap();
+        let instruction = if step.verb == "freeze" {
+            Instruction::Freeze { id }
+        } else {
+            let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "found".into() };
+            Instruction::Unfreeze { id, staff }
+        };
+        let customer = CustomerId::new(step.word(0)).unwrap();
+        match self.ask(Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) }) {
+            Reply::Booked { account, replayed, .. } => {
+                let stands = account.notes().is_some_and(|notes| notes.freezes.contains(&id));
+                let rules = self.core.state().rules().unwrap();
+                let blocked = account.blocked_by(Channel::InStore, &Now::at(self.now), rules);
+                let blocked = blocked.map_or("none", |reason| reason.row().name);
+                let replayed = if replayed { " replayed" } else { "" };
+                format!("{} blocked={blocked}{replayed}", if stands { "frozen" } else { "released" })
+            }
+            Reply::Refused(refusal) => refused(refusal),
+            other => panic!("{other:?} is no answer"),
+        }
+    }
+
     fn standing(&mut self, step: &Step) -> String {
         let id = CustomerId::new(step.word(0)).unwrap();
         let Reply::Customer { account, .. } = self.ask(Request::FindCustomer(id)) else {
@@ -572,6 +596,8 @@ fn refused(refusal: Refusal) -> String {
         Refusal::NotCaptured => "not_captured",
         Refusal::RefundIdReused { .. } => "refund_id_reused",
         Refusal::OverRefundable { .. } => "over_refundable",
+        Refusal::FreezeUnknown => "freeze_unknown",
+        Refusal::IdReused { .. } => "id_reused",
         other => panic!("{other:?} is no refusal of these scenarios"),
     };
     format!("refused {name}")
@@ -638,6 +664,7 @@ impl<C: Core> World for Direct<C> {
                 String::from("done")
             }
             "inquire" => self.inquire(step),
+            "freeze" | "unfreeze" => self.freeze(step),
             "standing" => self.standing(step),
             "mirror" => self.mirror(step),
             other => panic!("line {}: unknown verb {other}", step.line),

@@ -369,6 +369,23 @@ impl Http {
         format!("{} captured={} refunded={}", text(&told, "status"), told["captured_amount"], told["refunded_amount"])
     }
 
+    fn freeze(&mut self, step: &Step) -> String {
+        let (customer, id) = (step.word(0), step.word(1));
+        let path = format!("/v1/customers/{customer}/freeze");
+        let answer = if step.verb == "freeze" {
+            self.client.send("wallet", "POST", &path, &json!({"freeze_id": id}))
+        } else {
+            let staff = json!({"by": "tanaka", "reason": "found"});
+            self.client.send("office", "POST", &format!("{path}/{id}/release"), &staff)
+        };
+        if answer.status != 200 {
+            return refused(&answer);
+        }
+        let told = answer.json();
+        let blocked = told["blocked_by"].as_str().unwrap_or("none");
+        format!("{} blocked={blocked}{}", text(&told, "status"), replayed(&told))
+    }
+
     fn standing(&mut self, step: &Step) -> String {
         let answer = self.client.get("office", &format!("/v1/customers/{}", step.word(0)));
         let told = answer.json();
@@ -483,6 +500,7 @@ impl World for Http {
             "capture" => self.capture(step),
             "refund" => self.refund(step),
             "inquire" => self.inquire(step),
+            "freeze" | "unfreeze" => self.freeze(step),
             "standing" => self.standing(step),
             "mirror" => self.mirror(step),
             other => panic!("line {}: unknown verb {other}", step.line),

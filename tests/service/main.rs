@@ -9,6 +9,7 @@ mod descriptors;
 mod disk;
 mod faults;
 mod files;
+mod freeze;
 mod garbage;
 mod grown;
 mod growth;

@@ -37,14 +37,19 @@ pub(crate) fn claim<'a>(
     if found.is_empty() && ledger.is_none() {
         return Err(Refusal::LedgerKnows);
     }
-    // A block is released, and a payout comes back, of its own customer: another's is none.
-    let names_its_own = matches!(kind, ReceiptKind::Release | ReceiptKind::Bounce);
+    // A block or a freeze is released, and a payout comes back, of its own customer: another's is none.
+    let names_its_own = matches!(kind, ReceiptKind::Release | ReceiptKind::Unfreeze | ReceiptKind::Bounce);
     if found.own.is_empty() && found.is_anothers && !names_its_own {
         return Err(Refusal::IdReused { amount: None });
     }
     match kind {
         ReceiptKind::Repayment | ReceiptKind::Pending | ReceiptKind::Ending => found.news(instruction),
-        ReceiptKind::Damages | ReceiptKind::Payout | ReceiptKind::Block | ReceiptKind::Release => {
+        ReceiptKind::Damages
+        | ReceiptKind::Payout
+        | ReceiptKind::Block
+        | ReceiptKind::Release
+        | ReceiptKind::Freeze
+        | ReceiptKind::Unfreeze => {
             let Some(known) = found.own.first().copied() else { return Ok(Claim::New) };
             same_other(&known.event, instruction).map(|()| Claim::Known(known))
         }
@@ -158,6 +163,8 @@ impl Instruction {
             Self::Bounce { payout, .. } => (ReceiptKind::Bounce, *payout),
             Self::Block { id, .. } => (ReceiptKind::Block, *id),
             Self::Release { id } => (ReceiptKind::Release, *id),
+            Self::Freeze { id } => (ReceiptKind::Freeze, *id),
+            Self::Unfreeze { id, .. } => (ReceiptKind::Unfreeze, *id),
             Self::IssueSlip { .. } => return None,
         })
     }
@@ -222,6 +229,11 @@ fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
             Event::Settled { cause: Cause::Bounced { amount, staff, .. }, .. },
             Instruction::Bounce { staff: told, .. },
         ) if staff.reason != told.reason => Some(*amount),
+        (Event::Noted { note: Note::Unfrozen { staff, .. }, .. }, Instruction::Unfreeze { staff: told, .. })
+            if staff.reason != told.reason =>
+        {
+            None
+        }
         (Event::Noted { note: Note::Blocked { reason, .. }, .. }, Instruction::Block { reason: told, .. })
             if reason != told =>
         {

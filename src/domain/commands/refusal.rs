@@ -65,6 +65,7 @@ pub enum Refusal {
     PaymentFinal,
     PaymentWithdrawn,
     BlockUnknown,
+    FreezeUnknown,
     PayoutUnknown,
     /// No such bill, or it was paid long ago.
     BillUnknown,

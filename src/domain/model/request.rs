@@ -340,7 +340,7 @@ pub struct Said {
 }
 
 /// Who of the staff wants something done, and why. The reason holds no personal data.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Staff {
     /// The caller's user.
     pub by: Box<str>,
@@ -398,6 +398,15 @@ pub enum Instruction {
     },
     Release {
         id: OfficeId,
+    },
+    /// A phone was lost.
+    Freeze {
+        id: OfficeId,
+    },
+    /// It was found or replaced.
+    Unfreeze {
+        id: OfficeId,
+        staff: Staff,
     },
     IssueSlip {
         kind: SlipKind,

@@ -227,6 +227,8 @@ mod tests {
             ("payout with its reference", 700),
             ("payout that came back", 700),
             ("damages on an invoice", WHOLE),
+            ("freeze", 0),
+            ("freeze lifted", 0),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {

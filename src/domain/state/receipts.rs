@@ -26,10 +26,12 @@ pub enum ReceiptKind {
     Release,
     /// A payout that came back; its id is that of the payout.
     Bounce,
+    Freeze = 20,
+    Unfreeze,
 }
 
 impl ReceiptKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Repayment,
         Self::Damages,
         Self::Payout,
@@ -38,6 +40,8 @@ impl ReceiptKind {
         Self::Block,
         Self::Release,
         Self::Bounce,
+        Self::Freeze,
+        Self::Unfreeze,
     ];
 }
 
@@ -97,6 +101,8 @@ impl Event {
                 Note::Withdrawn { id } => (*customer, ReceiptKind::Ending, *id),
                 Note::Blocked { id, .. } => (*customer, ReceiptKind::Block, *id),
                 Note::Released { id } => (*customer, ReceiptKind::Release, *id),
+                Note::Frozen { id } => (*customer, ReceiptKind::Freeze, *id),
+                Note::Unfrozen { id, .. } => (*customer, ReceiptKind::Unfreeze, *id),
                 Note::SlipIssued(_) => return None,
             },
             _ => return None,

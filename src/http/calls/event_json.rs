@@ -379,6 +379,8 @@ fn noted_json(note: &Note, ix: CustomerIx, name: Namer<'_>) -> (&'static str, Va
         Note::Withdrawn { id } => ("payment_withdrawn", json!({ "payment_id": id })),
         Note::Blocked { id, reason } => ("blocked", json!({ "block_id": id, "reason": reason })),
         Note::Released { id } => ("block_released", json!({ "block_id": id })),
+        Note::Frozen { id } => ("frozen", json!({ "freeze_id": id })),
+        Note::Unfrozen { id, staff } => ("freeze_released", merged(json!(staff), json!({ "freeze_id": id }))),
         Note::SlipIssued(slip) => {
             let facts = json!({
                 "slip_kind": slip.kind,

@@ -629,6 +629,8 @@ mod tests {
                 cause: Cause::NpDamages { id: books::payment().id, order: Lsn(9), amount },
                 books: Box::new(Settlement::nothing(customer)),
             },
+            Event::Noted { customer, note: books::frozen() },
+            Event::Noted { customer, note: books::unfrozen() },
         ]
     }
 

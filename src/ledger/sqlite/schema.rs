@@ -36,6 +36,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 11, name: "one form of a bill", sql: include_str!("schema/0011_one_bill.sql") },
     Migration { version: 12, name: "money told apart", sql: include_str!("schema/0012_money.sql") },
     Migration { version: 13, name: "office", sql: include_str!("schema/0013_office.sql") },
+    Migration { version: 16, name: "notices", sql: include_str!("schema/0016_notices.sql") },
 ];
 
 /// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.
@@ -84,14 +85,15 @@ pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerErro
 pub(crate) fn check(db: &Connection) -> Result<i64, LedgerError> {
     let mut query = db.prepare("SELECT version, name, sha256 FROM schema_migrations ORDER BY version")?;
     let mut rows = query.query([])?;
+    let mut ours = MIGRATIONS.iter();
     let mut version = 0;
     while let Some(row) = rows.next()? {
         let (found, name, hash): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         if found > KNOWN {
             return Err(LedgerError::NewerSchema { found, known: KNOWN });
         }
-        let ours = MIGRATIONS.iter().find(|migration| migration.version == found);
-        if found != version + 1 || ours.is_none_or(|ours| ours.name != name || sha256(ours.sql) != hash) {
+        let is_it = |ours: &Migration| ours.version == found && ours.name == name && sha256(ours.sql) == hash;
+        if !ours.next().is_some_and(is_it) {
             return Err(LedgerError::Schema(format!("migration {found} ({name}) is not the one of this program")));
         }
         version = found;
