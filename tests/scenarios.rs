@@ -68,6 +68,7 @@ scenarios! {
     deadline
     old_orders
     advices
+    suspense
     tok19
     network_reversals
     network_advices

@@ -59,8 +59,8 @@ impl Route {
 
     /// Calls that read their query by themselves; every other takes none.
     pub const fn reads_query(&self) -> bool {
-        use Call::{Barcode, Events, FindAuthorization, GetCode, History, ListPayouts, Qr};
-        matches!(self.call, FindAuthorization | GetCode | Barcode | Qr | Events | History | ListPayouts)
+        use Call::{Barcode, Events, FindAuthorization, GetCode, History, ListPayouts, ListSuspense, Qr};
+        matches!(self.call, FindAuthorization | GetCode | Barcode | Qr | Events | History | ListPayouts | ListSuspense)
     }
 
     /// Calls that tell how the service is, before it is ready too.
@@ -121,6 +121,8 @@ routes! {
     GET "/v1/customers/{customer_id}/statements/{bill}" GetStatement [Office Wallet];
     GET "/v1/customers/{customer_id}/history" History [Office Wallet];
     GET "/v1/payouts" ListPayouts [Office];
+    GET "/v1/suspense" ListSuspense [Office];
+    POST "/v1/suspense/{authorization_id}/settlement" SettleSuspense [Office];
     POST "/v1/imports" Import [Office];
     PUT "/v1/merchants/{merchant_id}" PutMerchant [Office];
     POST "/v1/codes" IssueCode [Wallet];
@@ -233,12 +235,13 @@ mod tests {
         let staff: Vec<_> = ROUTES.iter().filter(|route| route.is_staff_only()).map(|route| route.call).collect();
         use Call::{
             Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetCredit, GetLadder, GetPoints, Import,
-            ListBlocks, ListPayouts, ListPending, ListRepayments, Metrics, PayOut, PostDamages, PutCustomer,
-            PutMerchant, ReleaseBlock, Repay, SetClock, Unfreeze, WithdrawPayment,
+            ListBlocks, ListPayouts, ListPending, ListRepayments, ListSuspense, Metrics, PayOut, PostDamages,
+            PutCustomer, PutMerchant, ReleaseBlock, Repay, SetClock, SettleSuspense, Unfreeze, WithdrawPayment,
         };
         let told =
             [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, Unfreeze, PayOut, BouncePayout, ExpectPayment];
         let read = [ListRepayments, ListPending, ListBlocks, GetCredit, GetPoints, GetLadder, ListPayouts];
+        let read = read.into_iter().chain([ListSuspense, SettleSuspense]);
         let office = told.into_iter().chain([ConfirmPayment, WithdrawPayment]).chain(read);
         assert_eq!(staff, office.chain([Import, PutMerchant, Events, Metrics, SetClock]).collect::<Vec<_>>());
     }

@@ -2,8 +2,10 @@
 
 use crate::domain::billing::settlement::{LadderStep, Place};
 use crate::domain::billing::sums::Sum;
+use crate::domain::model::advice::SuspenseWhy;
 use crate::domain::model::customer::Status;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OrderId};
+use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
@@ -113,6 +115,20 @@ pub struct PaidOut {
     pub bounced_at: Option<Millis>,
 }
 
+/// A sale in suspense that nobody has settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InSuspense {
+    pub authorization: AuthorizationId,
+    pub merchant: MerchantId,
+    pub order_id: OrderId,
+    pub channel: Channel,
+    pub amount: Yen,
+    pub at: Millis,
+    pub why: SuspenseWhy,
+    /// The customer it names, where we know them.
+    pub customer: Option<CustomerId>,
+}
+
 /// Enums whose members have a number in the tables and a name in the views.
 macro_rules! named {
     ($($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $member:ident = $number:literal, $text:literal;)* })*) => {$(
@@ -167,6 +183,12 @@ named! {
         DamagesTakenBack = 20, "damages_taken_back";
         /// Credit is owed to the customer in cash from here on.
         PayoutDue = 21, "payout_due";
+        /// A sale in suspense was charged to a customer: a `capture` of theirs stands beside it.
+        SuspenseCharged = 30, "suspense_charged";
+        /// It went back to the shop.
+        SuspenseReturned = 31, "suspense_returned";
+        /// We bear it.
+        SuspenseLost = 32, "suspense_lost";
     }
 
     /// The accounts of the books. The first six are a customer's; the others are the far side of each movement,
@@ -193,5 +215,7 @@ named! {
         Suspense = 13, "suspense";
         /// Owed to the customer in cash; a customer's, as the first six are.
         PayoutDue = 14, "payout_due";
+        /// Sales in suspense that we bear.
+        SuspenseLosses = 20, "suspense_losses";
     }
 }

@@ -128,6 +128,9 @@ impl Response {
             | Refusal::PaymentWithdrawn
             | Refusal::BlockUnknown
             | Refusal::FreezeUnknown
+            | Refusal::NotInSuspense { .. }
+            | Refusal::SuspenseOfNobody
+            | Refusal::NotChargeable
             | Refusal::PayoutUnknown
             | Refusal::BillUnknown
             | Refusal::OverDamages { .. }

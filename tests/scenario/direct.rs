@@ -9,7 +9,7 @@ use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::commands::reply::{AdviceOutcome, Reply};
 use sokketsu::domain::commands::request::{OnOrder, Request};
 use sokketsu::domain::commands::{MOST_STEPS, Ruling, dispatch};
-use sokketsu::domain::model::advice::Booked;
+use sokketsu::domain::model::advice::{Booked, SuspenseAction};
 use sokketsu::domain::model::code::{Code, Form};
 use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::ids::{
@@ -22,7 +22,7 @@ use sokketsu::domain::model::payment::PaymentMethod;
 use sokketsu::domain::model::purchase::Channel;
 use sokketsu::domain::model::request::{
     Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, Instruction, Named, Of, OrderKey, Payer, Post,
-    Proof, Refund, Reverse, ReverseRefund, Scanned, Staff,
+    Proof, Refund, Reverse, ReverseRefund, Scanned, SettleSuspense, Staff,
 };
 use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::{Date, Millis, Now};
@@ -516,6 +516,33 @@ impl<C: Core> Direct<C> {
         format!("{status} captured={} refunded={}", became.captured, became.refunded)
     }
 
+    /// Whom a sale names only the ledger has, so the scenario says it.
+    fn settle(&mut self, step: &Step) -> String {
+        let Some(order) = self.order(step, 1) else { return String::from("refused authorization_unknown") };
+        let customer = |name: &str| step.option(name).map(|text| CustomerId::new(text).unwrap());
+        let settlement = SettleSuspense {
+            authorization: order.id,
+            id: OfficeId::new(step.word(2)).unwrap(),
+            action: *SuspenseAction::ALL.iter().find(|action| action.name() == step.word(3)).unwrap(),
+            customer: customer("customer"),
+            known_customer: customer("knows"),
+            why: None,
+            staff: Staff { by: "tanaka".into(), key: "office".into(), reason: "month end".into() },
+        };
+        let ledger = Some(Known::nothing());
+        match self.ask_on_order(OnOrder::SettleSuspense { settlement, ledger }) {
+            Reply::SuspenseSettled { receipt, customer, replayed } => {
+                let Event::SuspenseSettled(fact) = receipt.event.as_ref() else { panic!("{receipt:?}") };
+                let charged = fact.end.charged().map(|charged| format!(" month={} due={}", charged.month, charged.due));
+                let customer = customer.map_or_else(|| "none".to_owned(), |id| id.to_string());
+                let (action, replayed) = (fact.end.action().name(), if replayed { " replayed" } else { "" });
+                format!("{action} customer={customer}{}{replayed}", charged.unwrap_or_default())
+            }
+            Reply::Refused(refusal) => refused(refusal),
+            other => panic!("{other:?} is no answer"),
+        }
+    }
+
     fn freeze(&mut self, step: &Step) -> String {
         let id = OfficeId::new(step.word(1)).unwrap();
         let instruction = if step.verb == "freeze" {
@@ -597,6 +624,10 @@ fn refused(refusal: Refusal) -> String {
         Refusal::RefundIdReused { .. } => "refund_id_reused",
         Refusal::OverRefundable { .. } => "over_refundable",
         Refusal::FreezeUnknown => "freeze_unknown",
+        Refusal::NotInSuspense { .. } => "not_in_suspense",
+        Refusal::SuspenseOfNobody => "suspense_of_nobody",
+        Refusal::CustomerUnknown => "customer_unknown",
+        Refusal::OtherCustomer => "invalid_field",
         Refusal::IdReused { .. } => "id_reused",
         other => panic!("{other:?} is no refusal of these scenarios"),
     };
@@ -664,6 +695,7 @@ impl<C: Core> World for Direct<C> {
                 String::from("done")
             }
             "inquire" => self.inquire(step),
+            "settle" => self.settle(step),
             "freeze" | "unfreeze" => self.freeze(step),
             "standing" => self.standing(step),
             "mirror" => self.mirror(step),

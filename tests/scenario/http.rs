@@ -369,6 +369,31 @@ impl Http {
         format!("{} captured={} refunded={}", text(&told, "status"), told["captured_amount"], told["refunded_amount"])
     }
 
+    fn settle(&mut self, step: &Step) -> String {
+        let order_id = self.order_id(step);
+        let path = format!("/v1/authorizations?merchant_id={}&order_id={order_id}", step.word(1));
+        let found = self.client.get("office", &path);
+        if found.status != 200 {
+            return refused(&found);
+        }
+        let mut body =
+            json!({"settlement_id": step.word(2), "action": step.word(3), "by": "tanaka", "reason": "month end"});
+        if let Some(customer) = step.option("customer") {
+            body["customer_id"] = json!(customer);
+        }
+        let path = format!("/v1/suspense/{}/settlement", text(&found.json(), "authorization_id"));
+        let answer = self.client.send("office", "POST", &path, &body);
+        if answer.status != 200 {
+            return refused(&answer);
+        }
+        let told = answer.json();
+        let customer = told["customer_id"].as_str().unwrap_or("none");
+        let billed = told["statement"]
+            .as_object()
+            .map(|_| format!(" month={} due={}", text(&told["statement"], "month"), text(&told["statement"], "due")));
+        format!("{} customer={customer}{}{}", text(&told, "action"), billed.unwrap_or_default(), replayed(&told))
+    }
+
     fn freeze(&mut self, step: &Step) -> String {
         let (customer, id) = (step.word(0), step.word(1));
         let path = format!("/v1/customers/{customer}/freeze");
@@ -500,6 +525,7 @@ impl World for Http {
             "capture" => self.capture(step),
             "refund" => self.refund(step),
             "inquire" => self.inquire(step),
+            "settle" => self.settle(step),
             "freeze" | "unfreeze" => self.freeze(step),
             "standing" => self.standing(step),
             "mirror" => self.mirror(step),

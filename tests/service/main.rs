@@ -28,4 +28,5 @@ mod races;
 mod server;
 mod statements;
 mod stop;
+mod suspense;
 mod tls;

@@ -53,6 +53,8 @@ pub(crate) fn claim<'a>(
             let Some(known) = found.own.first().copied() else { return Ok(Claim::New) };
             same_other(&known.event, instruction).map(|()| Claim::Known(known))
         }
+        // Claimed where it is settled: it is no customer's.
+        ReceiptKind::Suspense => Ok(Claim::New),
         ReceiptKind::Bounce => {
             let is_bounced = |event: &Event| matches!(event, Event::Settled { cause: Cause::Bounced { .. }, .. });
             match found.find(is_bounced) {

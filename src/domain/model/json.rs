@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::advice::SuspenseWhy;
+use super::advice::{SuspenseAction, SuspenseWhy};
 use super::code::{CodeState, Form, VoidedBy};
 use super::customer::{Identity, Status};
 use super::denial::{Reason, Retry};
@@ -53,6 +53,7 @@ by_name!(
     Retry,
     SlipKind,
     Status,
+    SuspenseAction,
     SuspenseWhy,
     VoidedBy
 );

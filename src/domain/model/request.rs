@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::advice::{SuspenseAction, SuspenseWhy};
 use super::customer::{Identity, Limits, Status};
 use super::ids::{
     AuthorizationId, Category, CustomerId, Handle, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId,
@@ -262,6 +263,20 @@ impl Refund {
     pub const fn new(authorization: AuthorizationId, refund_id: RefundId, amount: Yen) -> Self {
         Self { sale: Named::Id(authorization), refund_id, amount, customer: None, paid_at: None }
     }
+}
+
+/// The office settles a sale in suspense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettleSuspense {
+    pub authorization: AuthorizationId,
+    pub id: OfficeId,
+    pub action: SuspenseAction,
+    /// Whom to charge, where the caller says so.
+    pub customer: Option<CustomerId>,
+    /// Whom the sale named, as the ledger has it, and why it is in suspense.
+    pub known_customer: Option<CustomerId>,
+    pub why: Option<SuspenseWhy>,
+    pub staff: Staff,
 }
 
 /// What a network's reversal is of, by the message that it names.

@@ -70,6 +70,13 @@ impl Event {
             // The late sale that it blocks would be approved, and of its amount nothing is known: never before the sync.
             Self::Tombstoned { .. } => Effect { at_risk: u64::MAX, ..Effect::default() },
             Self::SuspenseCleared { amount, .. } => Effect { at_risk: amount.get(), ..Effect::default() },
+            Self::SuspenseSettled(settled) => {
+                let at_risk = settled.amount.get();
+                match settled.end.charged() {
+                    Some(charged) => Effect { added: charged.amount, at_risk, ..Effect::on(charged.customer) },
+                    None => Effect { at_risk, ..Effect::default() },
+                }
+            }
             Self::HoldExpired(undone) => Effect { removed: undone.amount, ..Effect::on(undone.customer) },
             Self::Cancelled(undone) => {
                 Effect { removed: undone.amount, at_risk: undone.amount.get(), ..Effect::on(undone.customer) }
@@ -229,6 +236,9 @@ mod tests {
             ("damages on an invoice", WHOLE),
             ("freeze", 0),
             ("freeze lifted", 0),
+            ("suspense charged", WHOLE),
+            ("suspense returned", WHOLE),
+            ("suspense lost", WHOLE),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {

@@ -28,10 +28,12 @@ pub enum ReceiptKind {
     Bounce,
     Freeze = 20,
     Unfreeze,
+    /// A sale in suspense was settled. It is no customer's.
+    Suspense,
 }
 
 impl ReceiptKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Repayment,
         Self::Damages,
         Self::Payout,
@@ -42,6 +44,7 @@ impl ReceiptKind {
         Self::Bounce,
         Self::Freeze,
         Self::Unfreeze,
+        Self::Suspense,
     ];
 }
 
@@ -105,6 +108,7 @@ impl Event {
                 Note::Unfrozen { id, .. } => (*customer, ReceiptKind::Unfreeze, *id),
                 Note::SlipIssued(_) => return None,
             },
+            Self::SuspenseSettled(settled) => (CustomerIx::NOBODY, ReceiptKind::Suspense, settled.id),
             _ => return None,
         };
         Some(ReceiptKey { customer, kind, id })

@@ -11,7 +11,7 @@ use crate::domain::model::order::{Order, part_of};
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::{Payer, Post, Proof, Scanned, Staff};
 use crate::domain::model::time::Millis;
-use crate::domain::state::event::{Advised, Captured, Decided, Event, Outcome, Refunded, Undone};
+use crate::domain::state::event::{Advised, Captured, Decided, Event, Outcome, Refunded, SuspenseSettled, Undone};
 use crate::http::past::BillNames;
 
 /// Names customers by their index and bills by their key, those that can be named.
@@ -40,6 +40,7 @@ pub(crate) fn customers_of(event: &Event) -> Option<CustomerIx> {
         Event::Refunded(refunded) => Some(refunded.customer),
         Event::Settled { books, .. } => Some(books.customer),
         Event::Noted { customer, .. } => Some(*customer),
+        Event::SuspenseSettled(settled) => settled.end.charged().map(|charged| charged.customer),
         Event::RecalledWhole(order) | Event::Recalled { order, .. } => order.customer,
         Event::Opened { .. }
         | Event::PolicySet { .. }
@@ -98,6 +99,7 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         Event::CodeVoided { handle } => ("code_voided", json!({ "part": handle.part().get() })),
         Event::Decided(decided) => ("decided", decided_json(lsn, decided, name)),
         Event::Advised(advised) => ("advised", advised_json(lsn, advised, name)),
+        Event::SuspenseSettled(settled) => ("suspense_settled", settled_suspense_json(settled, name)),
         Event::SuspenseCleared { order, amount } => {
             ("suspense_cleared", json!({ "decided_lsn": order.0, "amount": amount }))
         }
@@ -225,6 +227,21 @@ fn captured_json(captured: &Captured, name: Namer<'_>) -> Value {
         "due": captured.due,
         "points": captured.points,
     })
+}
+
+fn settled_suspense_json(settled: &SuspenseSettled, name: Namer<'_>) -> Value {
+    let SuspenseSettled { id, order, amount, end, staff } = settled;
+    let charged = end.charged();
+    let facts = json!({
+        "authorization_id": order,
+        "settlement_id": id,
+        "action": end.action(),
+        "amount": amount,
+        "customer_id": charged.and_then(|charged| name.customer(charged.customer)),
+        "month": charged.map(|charged| charged.month),
+        "due": charged.map(|charged| charged.due),
+    });
+    merged(facts, json!(staff))
 }
 
 fn refunded_json(refunded: &Refunded, name: Namer<'_>) -> Value {

@@ -19,3 +19,4 @@ pub mod payouts;
 pub mod sandbox;
 pub mod slips;
 pub mod statements;
+pub mod suspense;

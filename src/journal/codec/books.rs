@@ -208,10 +208,14 @@ pub(crate) fn payout() -> Cause {
 }
 
 #[cfg(test)]
+pub(crate) fn staff() -> Staff {
+    Staff { by: "tanaka".into(), key: "office".into(), reason: "口座なし".into() }
+}
+
+#[cfg(test)]
 pub(crate) fn bounced() -> Cause {
-    let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "口座なし".into() };
     let payout = OfficeId::new("O-1").unwrap();
-    Cause::Bounced { payout, amount: 700.into(), staff: Box::new(staff) }
+    Cause::Bounced { payout, amount: 700.into(), staff: Box::new(staff()) }
 }
 
 #[cfg(test)]

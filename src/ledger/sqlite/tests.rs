@@ -124,7 +124,8 @@ fn the_views_say_what_was_decided() {
             Outcome::Denied { reason, .. } => ("denied", reason.row().name),
         };
         let captured = matches!(order.state, OrderState::Captured { .. });
-        let month = if captured && order.customer.is_some() { order.terms().month.to_string() } else { String::new() };
+        let month =
+            if captured && decided.customer.is_some() { order.terms().month.to_string() } else { String::new() };
         let customer = customer.map(|id| id.to_string()).unwrap_or_default();
         let channel = order.channel.name();
         wanted.push(format!(
