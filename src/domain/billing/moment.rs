@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::account::Account;
-use super::bill::Bill;
+use super::bill::{Bill, LateFee};
 use super::difference;
 use super::fold::{Fold, News};
 use super::lateness::{BillRules, Rules};
@@ -26,6 +26,8 @@ pub struct BillAt {
     /// As charged less refunds; damages as far as they are posted.
     pub charged: Lines,
     pub owed: Lines,
+    /// The late fees in `charged`, by their days.
+    pub late_fees: Vec<LateFee>,
     /// Damages by now, posted or not.
     pub accrued: Yen,
     pub is_overdue: bool,
@@ -116,14 +118,15 @@ impl Account {
         let shadow = self.shadow(now, rules);
         let at = |bill: Bill| {
             let judged = judged(&bill, shadow.as_ref());
-            let charged = charged(&bill, &judged, &by, now);
+            let late_fees = late_fees(&bill, &judged, &by, now);
+            let charged = charged(&bill, &late_fees, &by, now);
             let accrued = judged.damages_accrued(&by, now);
             let is_overdue = judged.is_overdue(&by, now);
             let due = bill.due(&by);
             let method = bill.method(&by);
             let owed = charged.minus_or_zero(&bill.paid());
             drop(judged);
-            BillAt { due, method, charged, owed, accrued, is_overdue, bill }
+            BillAt { due, method, charged, owed, late_fees, accrued, is_overdue, bill }
         };
         let news_from = self.notes().and_then(Notes::news_from);
         let kept = present.bills().filter(|bill| !bill.is_over(now.date, news_from));
@@ -148,7 +151,8 @@ impl Account {
             let due = bill.due(&by);
             let in_question =
                 if due < now.date { shadow.get_or_insert_with(|| self.shadow(now, rules)).as_ref() } else { None };
-            let owed = charged(&bill, &judged(&bill, in_question), &by, now).minus_or_zero(&bill.paid());
+            let late_fees = late_fees(&bill, &judged(&bill, in_question), &by, now);
+            let owed = charged(&bill, &late_fees, &by, now).minus_or_zero(&bill.paid());
             if !owed.total().is_zero() {
                 let (oldest, lines) = all.get_or_insert((due, Lines::default()));
                 *oldest = due.min(*oldest);
@@ -173,9 +177,14 @@ fn judged<'b>(bill: &'b Bill, shadow: Option<&'b Account>) -> Cow<'b, Bill> {
     shadow.and_then(|shadow| shadow.bill(bill.key)).unwrap_or(Cow::Borrowed(bill))
 }
 
-/// What is charged on a bill, its late fees as they are judged.
-fn charged(bill: &Bill, judged: &Bill, by: &BillRules<'_>, now: &Now) -> Lines {
+/// The late fees of a bill, as they are judged.
+fn late_fees(bill: &Bill, judged: &Bill, by: &BillRules<'_>, now: &Now) -> Vec<LateFee> {
     let judged = (!std::ptr::eq(bill, judged)).then_some(judged);
-    let late_fees = bill.late_fees_if(judged, by, now).iter().map(|late| late.amount).sum();
+    bill.late_fees_if(judged, by, now)
+}
+
+/// What is charged on a bill with these late fees.
+fn charged(bill: &Bill, late_fees: &[LateFee], by: &BillRules<'_>, now: &Now) -> Lines {
+    let late_fees = late_fees.iter().map(|late| late.amount).sum();
     Lines { late_fees, ..bill.lines_but_late_fees(by, now) }
 }

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod afterwards;
 pub mod authorizations;
+pub mod bill_fees;
 pub mod bill_moves;
 pub mod codes;
 pub mod csv_lines;

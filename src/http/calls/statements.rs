@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::afterwards::{Applied, applied};
+use super::bill_fees::{FeeShown, fees};
 use super::bill_moves::{Move, Posted};
 use super::customers::unknown;
 use crate::domain::billing::account::Account;
@@ -109,6 +110,8 @@ struct Summary {
 struct Statement {
     #[serde(flatten)]
     summary: Summary,
+    /// Together `bill_fee` and `late_fees`.
+    fees: Vec<FeeShown>,
     purchases: Vec<PurchaseShown>,
     refunds: Vec<RefundShown>,
     payments: Vec<PaymentShown>,
@@ -292,8 +295,11 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
         let amount = purchased(order).0;
         Some(NpShown { authorization_id: order.id, merchant_id: order.key.merchant, amount, due, status, sums })
     };
+    let at = seen.bills.iter().find(|at| at.bill.key == bill);
+    let fees = fees(at, &past.entries, bill, &summary.bill, &seen.rules.terms);
     Answer::ok(&Statement {
         summary,
+        fees,
         purchases: purchases.iter().map(|order| purchase(order, &seen)).collect(),
         refunds: refunds(&purchases, &names)?,
         payments: payments(&seen, bill, &names)?,
