@@ -51,6 +51,7 @@ scenarios! {
     codes
     merchants
     standing
+    freeze
     categories
     caps
     velocity
@@ -67,6 +68,7 @@ scenarios! {
     deadline
     old_orders
     advices
+    suspense
     tok19
     network_reversals
     network_advices

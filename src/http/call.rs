@@ -15,7 +15,7 @@ use super::asked::Asked;
 use super::body::{check_media_type, linger, read_body};
 use super::calls::{
     account, afterwards, authorizations, codes, corrections, customers, events, health, history, imports, merchants,
-    office, payments, payouts, sandbox, slips, statements,
+    office, payments, payouts, sandbox, slips, statements, suspense,
 };
 use super::framing::{Framed, Heads};
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
@@ -151,6 +151,8 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::PostDamages => office::damages(asked).await,
         Call::Block => office::block(asked).await,
         Call::ReleaseBlock => office::release(asked).await,
+        Call::Freeze => office::freeze(asked).await,
+        Call::Unfreeze => office::unfreeze(asked).await,
         Call::PayOut => payouts::pay_out(asked).await,
         Call::BouncePayout => payouts::bounce(asked).await,
         Call::ReverseRepayment => corrections::reverse_repayment(asked).await,
@@ -173,6 +175,8 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::GetStatement => statements::get(asked).await,
         Call::History => history::get(asked).await,
         Call::Import => Box::pin(imports::import(asked)).await,
+        Call::ListSuspense => suspense::list(asked).await,
+        Call::SettleSuspense => suspense::settle(asked).await,
         Call::PutMerchant => merchants::put(asked).await,
         Call::Events => events::follow(asked).await,
         Call::Livez => health::livez(),

@@ -116,6 +116,7 @@ impl Decision {
         let reason = order.state.reason();
         let (captured_amount, refunded_amount) = match order.state {
             OrderState::Captured { amount, refunded } => (amount, refunded),
+            OrderState::Lost => (order.amount, Yen::ZERO),
             OrderState::Tombstone | OrderState::Denied(_) | OrderState::Held { .. } | OrderState::Cancelled => {
                 (Yen::ZERO, Yen::ZERO)
             }

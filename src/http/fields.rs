@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde_path_to_error::Segment;
 
 use super::problem::{INVALID_FIELD, MALFORMED, Problem};
+use crate::domain::model::advice::SuspenseAction;
 use crate::domain::model::bounds::MOST_YEN;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::{Identity, Status};
@@ -120,7 +121,7 @@ macro_rules! choices {
         }
     )*};
 }
-choices!(Form, Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind, MerchantStatus);
+choices!(Form, Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind, MerchantStatus, SuspenseAction);
 
 impl FromText for Month {
     fn from_text(text: &str) -> Result<Self, String> {

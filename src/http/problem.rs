@@ -40,6 +40,7 @@ kinds! {
     AUTHORIZATION_UNKNOWN = 404 "authorization_unknown" "There is no such authorization";
     CODE_UNKNOWN = 404 "code_unknown" "There is no such code";
     PAYMENT_UNKNOWN = 404 "payment_unknown" "There is no such payment on its way";
+    FREEZE_UNKNOWN = 404 "freeze_unknown" "There is no such freeze";
     BLOCK_UNKNOWN = 404 "block_unknown" "There is no such block";
     PAYOUT_UNKNOWN = 404 "payout_unknown" "There is no such payout";
     POSTING_UNKNOWN = 404 "posting_unknown" "There are no such damages";
@@ -67,6 +68,9 @@ kinds! {
     SLIP_TOO_LATE = 409 "slip_too_late" "The bill is too old for a slip";
     SLIP_TOO_LARGE = 409 "slip_too_large" "More than a barcode can say";
     TOO_MANY_OPEN = 409 "too_many_open" "The customer has too many of these open";
+    NOT_IN_SUSPENSE = 409 "not_in_suspense" "The sale is not in suspense";
+    SUSPENSE_OF_NOBODY = 409 "suspense_of_nobody" "No customer is known to be charged";
+    NOT_CHARGEABLE = 409 "not_chargeable" "No customer may be charged for it";
     CODE_NOT_LIVE = 409 "code_not_live" "The code has ended";
     EVENTS_RELEASED = 410 "events_released" "These events are not kept any more";
     TOO_LARGE = 413 "too_large" "The body is too large";

@@ -2,11 +2,11 @@
 
 use super::past::{other_terminal, unknown};
 use super::problem::{
-    ALREADY_PAID_OUT, ALREADY_WRITTEN_OFF, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, FEE_UNKNOWN, ID_REUSED,
-    NOT_AN_OPEN_MONTH, NOT_CAPTURED, NOT_STANDING, NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE,
-    OVER_REPAYMENT, OVER_USAGE, PAYMENT_FINAL, PAYMENT_UNKNOWN, PAYMENT_WITHDRAWN, PAYOUT_UNKNOWN, POSTING_UNKNOWN,
-    Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE, SLIP_TOO_LATE, TOO_MANY_OPEN, TOO_MANY_REFUNDS, USE_REFUND,
-    WRITE_OFF_UNKNOWN,
+    ALREADY_PAID_OUT, ALREADY_WRITTEN_OFF, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, FEE_UNKNOWN,
+    FREEZE_UNKNOWN, ID_REUSED, NOT_AN_OPEN_MONTH, NOT_CAPTURED, NOT_CHARGEABLE, NOT_IN_SUSPENSE, NOT_STANDING,
+    NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, OVER_REPAYMENT, OVER_USAGE, PAYMENT_FINAL,
+    PAYMENT_UNKNOWN, PAYMENT_WITHDRAWN, PAYOUT_UNKNOWN, POSTING_UNKNOWN, Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE,
+    SLIP_TOO_LATE, SUSPENSE_OF_NOBODY, TOO_MANY_OPEN, TOO_MANY_REFUNDS, USE_REFUND, WRITE_OFF_UNKNOWN,
 };
 use crate::domain::commands::refusal::Refusal;
 use crate::engine::client::NoAnswer;
@@ -98,6 +98,13 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
             Problem::new(&PAYMENT_WITHDRAWN, "Post it under an id of its own if the money came.")
         }
         Refusal::BlockUnknown => Problem::new(&BLOCK_UNKNOWN, "Check the id: there is no such block, or no longer."),
+        Refusal::NotInSuspense { status } => {
+            let detail = "Ask for the authorization: it was never in suspense, was taken back, or is settled.";
+            Problem::new(&NOT_IN_SUSPENSE, detail).with("authorization_status", status.name())
+        }
+        Refusal::SuspenseOfNobody => Problem::new(&SUSPENSE_OF_NOBODY, "Send `customer_id`, or take another action."),
+        Refusal::NotChargeable => Problem::new(&NOT_CHARGEABLE, "Take another action: its number says nothing of yen."),
+        Refusal::FreezeUnknown => Problem::new(&FREEZE_UNKNOWN, "Check the id: there is no such freeze, or no longer."),
         Refusal::PayoutUnknown => {
             Problem::new(&PAYOUT_UNKNOWN, "Check the id: this customer was paid nothing out under it.")
         }
@@ -192,6 +199,10 @@ mod tests {
             (Refusal::PaymentFinal, 409, "payment_final"),
             (Refusal::PaymentWithdrawn, 409, "payment_withdrawn"),
             (Refusal::BlockUnknown, 404, "block_unknown"),
+            (Refusal::FreezeUnknown, 404, "freeze_unknown"),
+            (Refusal::NotInSuspense { status: OrderStatus::Captured }, 409, "not_in_suspense"),
+            (Refusal::SuspenseOfNobody, 409, "suspense_of_nobody"),
+            (Refusal::NotChargeable, 409, "not_chargeable"),
             (Refusal::PayoutUnknown, 404, "payout_unknown"),
             (Refusal::BillUnknown, 404, "bill_unknown"),
             (Refusal::OverDamages { left: yen }, 422, "over_damages"),

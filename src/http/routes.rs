@@ -59,8 +59,8 @@ impl Route {
 
     /// Calls that read their query by themselves; every other takes none.
     pub const fn reads_query(&self) -> bool {
-        use Call::{Barcode, Events, FindAuthorization, GetCode, History, ListPayouts, Qr};
-        matches!(self.call, FindAuthorization | GetCode | Barcode | Qr | Events | History | ListPayouts)
+        use Call::{Barcode, Events, FindAuthorization, GetCode, History, ListPayouts, ListSuspense, Qr};
+        matches!(self.call, FindAuthorization | GetCode | Barcode | Qr | Events | History | ListPayouts | ListSuspense)
     }
 
     /// Calls that tell how the service is, before it is ready too.
@@ -104,6 +104,8 @@ routes! {
     POST "/v1/customers/{customer_id}/damages" PostDamages [Office];
     POST "/v1/customers/{customer_id}/blocks" Block [Office];
     POST "/v1/customers/{customer_id}/blocks/{block_id}/release" ReleaseBlock [Office];
+    POST "/v1/customers/{customer_id}/freeze" Freeze [Wallet Office];
+    POST "/v1/customers/{customer_id}/freeze/{freeze_id}/release" Unfreeze [Office];
     POST "/v1/customers/{customer_id}/payouts" PayOut [Office];
     POST "/v1/customers/{customer_id}/payouts/{payout_id}/bounced" BouncePayout [Office];
     POST "/v1/customers/{customer_id}/repayments/{repayment_id}/reversal" ReverseRepayment [Office];
@@ -125,6 +127,8 @@ routes! {
     GET "/v1/customers/{customer_id}/statements/{bill}" GetStatement [Office Wallet];
     GET "/v1/customers/{customer_id}/history" History [Office Wallet];
     GET "/v1/payouts" ListPayouts [Office];
+    GET "/v1/suspense" ListSuspense [Office];
+    POST "/v1/suspense/{authorization_id}/settlement" SettleSuspense [Office];
     POST "/v1/imports" Import [Office];
     PUT "/v1/merchants/{merchant_id}" PutMerchant [Office];
     POST "/v1/codes" IssueCode [Wallet];
@@ -237,20 +241,18 @@ mod tests {
         let staff: Vec<_> = ROUTES.iter().filter(|route| route.is_staff_only()).map(|route| route.call).collect();
         use Call::{
             ApplyCredit, Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetCredit, GetLadder, GetPoints,
-            Import, ListBlocks, ListPayouts, ListPending, ListRepayments, Metrics, PayOut, PostDamages, PutCustomer,
-            PutMerchant, ReleaseBlock, ReleaseWriteOff, Repay, ReverseDamages, ReverseRepayment, SetClock, WaiveFee,
-            WithdrawPayment, WriteOff,
+            Import, ListBlocks, ListPayouts, ListPending, ListRepayments, ListSuspense, Metrics, PayOut, PostDamages,
+            PutCustomer, PutMerchant, ReleaseBlock, ReleaseWriteOff, Repay, ReverseDamages, ReverseRepayment, SetClock,
+            SettleSuspense, Unfreeze, WaiveFee, WithdrawPayment, WriteOff,
         };
-        let told = [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, PayOut, BouncePayout, ExpectPayment];
+        let told =
+            [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, Unfreeze, PayOut, BouncePayout, ExpectPayment];
         let read = [ListRepayments, ListPending, ListBlocks, GetCredit, GetPoints, GetLadder, ListPayouts];
+        let read = read.into_iter().chain([ListSuspense, SettleSuspense]);
         let corrections = [ReverseRepayment, WaiveFee, ReverseDamages, WriteOff, ReleaseWriteOff, ApplyCredit];
-        let office = told[..7]
-            .iter()
-            .copied()
-            .chain(corrections)
-            .chain(told[7..].iter().copied())
-            .chain([ConfirmPayment, WithdrawPayment])
-            .chain(read);
+        let (before, after) = told.split_at(8);
+        let told = before.iter().chain(&corrections).chain(after).copied();
+        let office = told.chain([ConfirmPayment, WithdrawPayment]).chain(read);
         assert_eq!(staff, office.chain([Import, PutMerchant, Events, Metrics, SetClock]).collect::<Vec<_>>());
     }
 

@@ -2,8 +2,10 @@
 
 use crate::domain::billing::settlement::{LadderStep, Place};
 use crate::domain::billing::sums::Sum;
+use crate::domain::model::advice::SuspenseWhy;
 use crate::domain::model::customer::Status;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OrderId};
+use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
@@ -116,6 +118,20 @@ pub struct PaidOut {
     pub bounced_at: Option<Millis>,
 }
 
+/// A sale in suspense that nobody has settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InSuspense {
+    pub authorization: AuthorizationId,
+    pub merchant: MerchantId,
+    pub order_id: OrderId,
+    pub channel: Channel,
+    pub amount: Yen,
+    pub at: Millis,
+    pub why: SuspenseWhy,
+    /// The customer it names, where we know them.
+    pub customer: Option<CustomerId>,
+}
+
 /// Enums whose members have a number in the tables and a name in the views.
 macro_rules! named {
     ($($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $member:ident = $number:literal, $text:literal;)* })*) => {$(
@@ -170,6 +186,12 @@ named! {
         DamagesTakenBack = 20, "damages_taken_back";
         /// Credit is owed to the customer in cash from here on.
         PayoutDue = 21, "payout_due";
+        /// A sale in suspense was charged to a customer: a `capture` of theirs stands beside it.
+        SuspenseCharged = 30, "suspense_charged";
+        /// It went back to the shop.
+        SuspenseReturned = 31, "suspense_returned";
+        /// We bear it.
+        SuspenseLost = 32, "suspense_lost";
         /// A payout came back.
         Bounced = 40, "payout_bounced";
         /// A repayment that was booked by mistake was taken back.
@@ -209,9 +231,11 @@ named! {
         Suspense = 13, "suspense";
         /// Owed to the customer in cash; a customer's, as the first six are.
         PayoutDue = 14, "payout_due";
+        /// Sales in suspense that we bear.
+        SuspenseLosses = 20, "suspense_losses";
         /// Of what a customer owes, what was given up; a customer's too.
-        WrittenOff = 20, "written_off";
+        WrittenOff = 22, "written_off";
         /// What bills that were given up have cost.
-        Loss = 21, "loss";
+        Loss = 23, "loss";
     }
 }

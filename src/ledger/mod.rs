@@ -21,7 +21,7 @@ pub mod writer;
 #[cfg(test)]
 mod writer_tests;
 
-pub use entries::{Book, Entry, EntryKind, Far, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
+pub use entries::{Book, Entry, EntryKind, Far, InSuspense, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
 pub use error::LedgerError;
 
 use crate::domain::billing::stories::Kept;
@@ -110,6 +110,11 @@ pub trait Books: Snapshot + Send + Sync {
     /// The stories of a customer that memory has let go of, and with them those that the account still lists: all at one
     /// moment.
     fn kept(&self, customer: &CustomerId) -> Result<Kept, LedgerError>;
+    /// Sales in suspense that are not settled, by their records, from behind one on; at most so many.
+    fn suspense(&self, after: Lsn, most: usize) -> Result<Vec<InSuspense>, LedgerError>;
+
+    /// One of them.
+    fn suspense_of(&self, order: AuthorizationId) -> Result<Option<InSuspense>, LedgerError>;
 
     /// Decisions posted up to a record, for `verify`.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError>;

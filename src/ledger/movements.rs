@@ -60,6 +60,10 @@ pub fn movements<'a>(event: &Event, before: impl FnOnce(CustomerIx) -> Option<&'
             all
         }
         Event::Captured(captured) => captured_moves(captured, before(captured.customer)),
+        // Its other half is the suspense's own, which no customer need be known for.
+        Event::SuspenseSettled(settled) => {
+            settled.end.charged().map_or_else(Movements::new, |charged| captured_moves(charged, None))
+        }
         Event::Refunded(refund) => refunded(refund, before(refund.customer)),
         Event::CustomerSet { ix, profile, .. } if profile.status == Status::Closed => closed(*ix, before(*ix)),
         Event::Settled { books, .. } => settled(books, None, before(books.customer)),

@@ -20,7 +20,7 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::{Date, Millis, Now};
-use crate::domain::state::event::{Advised, Captured, CodeIssued, Decided, Event, Refunded};
+use crate::domain::state::event::{Advised, Captured, CodeIssued, Decided, Event, Refunded, SuspenseSettled};
 
 /// Accounts kept from one chunk to the next, so that a customer who buys often is not read again: some 20 MB.
 const KEPT: usize = 131_072;
@@ -61,6 +61,7 @@ pub trait Rows {
     /// A decision whose sale the network told us of.
     fn advice(&mut self, at: At, advised: &Advised) -> Result<(), LedgerError>;
     fn suspense_cleared(&mut self, at: At, order: Lsn, amount: Yen) -> Result<(), LedgerError>;
+    fn suspense_settled(&mut self, at: At, settled: &SuspenseSettled) -> Result<(), LedgerError>;
     fn order(&mut self, at: At, order: Lsn, change: OrderChange<'_>) -> Result<(), LedgerError>;
     fn movement(&mut self, at: At, movement: &Movement) -> Result<(), LedgerError>;
     /// `charge` is [`Charge::Issued`].
@@ -157,6 +158,10 @@ fn write_fact(rows: &mut impl Rows, at: At, event: &Event) -> Result<(), LedgerE
         Event::Decided(decided) => rows.decision(at, decided),
         Event::Advised(advised) => rows.advice(at, advised),
         Event::SuspenseCleared { order, amount } => rows.suspense_cleared(at, *order, *amount),
+        Event::SuspenseSettled(settled) => {
+            rows.suspense_settled(at, settled)?;
+            rows.receipt(at, event)
+        }
         Event::Tombstoned { key } => rows.tombstone(at, key),
         Event::Cancelled(undone) => rows.order(at, undone.order, OrderChange::Cancelled),
         Event::CancelledPaid { undone, books: settled } => {

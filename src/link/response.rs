@@ -127,6 +127,10 @@ impl Response {
             | Refusal::PaymentFinal
             | Refusal::PaymentWithdrawn
             | Refusal::BlockUnknown
+            | Refusal::FreezeUnknown
+            | Refusal::NotInSuspense { .. }
+            | Refusal::SuspenseOfNobody
+            | Refusal::NotChargeable
             | Refusal::PayoutUnknown
             | Refusal::BillUnknown
             | Refusal::OverDamages { .. }

@@ -49,7 +49,7 @@ use sokketsu::http::{Edge, Options, Parts, run};
 use sokketsu::journal::{
     Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
-use sokketsu::ledger::{Books, Entry, Issued, LedgerError, OwedInCash, PaidOut, Snapshot, Stepped};
+use sokketsu::ledger::{Books, Entry, InSuspense, Issued, LedgerError, OwedInCash, PaidOut, Snapshot, Stepped};
 use sokketsu::link::acquirers::{Acquirer, Acquirers};
 use sokketsu::link::{Link, Options as LinkOptions, serve as serve_links};
 use sokketsu::net::bind;
@@ -224,6 +224,12 @@ impl Books for OneOld {
     }
     fn payouts_made(&self, _: Lsn, _: usize) -> Result<Vec<PaidOut>, LedgerError> {
         Ok(Vec::new())
+    }
+    fn suspense(&self, _: Lsn, _: usize) -> Result<Vec<InSuspense>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn suspense_of(&self, _: AuthorizationId) -> Result<Option<InSuspense>, LedgerError> {
+        Ok(None)
     }
     fn issued(&self, _: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
         Ok(Vec::new())

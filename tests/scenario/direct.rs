@@ -9,11 +9,11 @@ use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::commands::reply::{AdviceOutcome, Reply};
 use sokketsu::domain::commands::request::{OnOrder, Request};
 use sokketsu::domain::commands::{MOST_STEPS, Ruling, dispatch};
-use sokketsu::domain::model::advice::Booked;
+use sokketsu::domain::model::advice::{Booked, SuspenseAction};
 use sokketsu::domain::model::code::{Code, Form};
 use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::ids::{
-    Category, CodeId, CustomerId, Handle, MerchantId, OrderId, RefundId, StoreId, TerminalId,
+    Category, CodeId, CustomerId, Handle, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId,
 };
 use sokketsu::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use sokketsu::domain::model::money::Yen;
@@ -21,13 +21,14 @@ use sokketsu::domain::model::order::{Order, OrderState, Told};
 use sokketsu::domain::model::payment::PaymentMethod;
 use sokketsu::domain::model::purchase::Channel;
 use sokketsu::domain::model::request::{
-    Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, Named, Of, OrderKey, Payer, Post, Proof, Refund,
-    Reverse, ReverseRefund, Scanned,
+    Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, Instruction, Named, Of, OrderKey, Payer, Post,
+    Proof, Refund, Reverse, ReverseRefund, Scanned, SettleSuspense, Staff,
 };
 use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::{Date, Millis, Now};
 use sokketsu::domain::state::State;
 use sokketsu::domain::state::event::Event;
+use sokketsu::domain::state::receipts::Known;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
 
@@ -515,6 +516,56 @@ impl<C: Core> Direct<C> {
         format!("{status} captured={} refunded={}", became.captured, became.refunded)
     }
 
+    /// Whom a sale names only the ledger has, so the scenario says it.
+    fn settle(&mut self, step: &Step) -> String {
+        let Some(order) = self.order(step, 1) else { return String::from("refused authorization_unknown") };
+        let customer = |name: &str| step.option(name).map(|text| CustomerId::new(text).unwrap());
+        let settlement = SettleSuspense {
+            authorization: order.id,
+            id: OfficeId::new(step.word(2)).unwrap(),
+            action: *SuspenseAction::ALL.iter().find(|action| action.name() == step.word(3)).unwrap(),
+            customer: customer("customer"),
+            known_customer: customer("knows"),
+            why: None,
+            staff: Staff { by: "tanaka".into(), key: "office".into(), reason: "month end".into() },
+        };
+        let ledger = Some(Known::nothing());
+        match self.ask_on_order(OnOrder::SettleSuspense { settlement, ledger }) {
+            Reply::SuspenseSettled { receipt, customer, replayed } => {
+                let Event::SuspenseSettled(fact) = receipt.event.as_ref() else { panic!("{receipt:?}") };
+                let charged = fact.end.charged().map(|charged| format!(" month={} due={}", charged.month, charged.due));
+                let customer = customer.map_or_else(|| "none".to_owned(), |id| id.to_string());
+                let (action, replayed) = (fact.end.action().name(), if replayed { " replayed" } else { "" });
+                format!("{action} customer={customer}{}{replayed}", charged.unwrap_or_default())
+            }
+            Reply::Refused(refusal) => refused(refusal),
+            other => panic!("{other:?} is no answer"),
+        }
+    }
+
+    fn freeze(&mut self, step: &Step) -> String {
+        let id = OfficeId::new(step.word(1)).unwrap();
+        let instruction = if step.verb == "freeze" {
+            Instruction::Freeze { id }
+        } else {
+            let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "found".into() };
+            Instruction::Unfreeze { id, staff }
+        };
+        let customer = CustomerId::new(step.word(0)).unwrap();
+        match self.ask(Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) }) {
+            Reply::Booked { account, replayed, .. } => {
+                let stands = account.notes().is_some_and(|notes| notes.freezes.contains(&id));
+                let rules = self.core.state().rules().unwrap();
+                let blocked = account.blocked_by(Channel::InStore, &Now::at(self.now), rules);
+                let blocked = blocked.map_or("none", |reason| reason.row().name);
+                let replayed = if replayed { " replayed" } else { "" };
+                format!("{} blocked={blocked}{replayed}", if stands { "frozen" } else { "released" })
+            }
+            Reply::Refused(refusal) => refused(refusal),
+            other => panic!("{other:?} is no answer"),
+        }
+    }
+
     fn standing(&mut self, step: &Step) -> String {
         let id = CustomerId::new(step.word(0)).unwrap();
         let Reply::Customer { account, .. } = self.ask(Request::FindCustomer(id)) else {
@@ -572,6 +623,12 @@ fn refused(refusal: Refusal) -> String {
         Refusal::NotCaptured => "not_captured",
         Refusal::RefundIdReused { .. } => "refund_id_reused",
         Refusal::OverRefundable { .. } => "over_refundable",
+        Refusal::FreezeUnknown => "freeze_unknown",
+        Refusal::NotInSuspense { .. } => "not_in_suspense",
+        Refusal::SuspenseOfNobody => "suspense_of_nobody",
+        Refusal::CustomerUnknown => "customer_unknown",
+        Refusal::OtherCustomer => "invalid_field",
+        Refusal::IdReused { .. } => "id_reused",
         other => panic!("{other:?} is no refusal of these scenarios"),
     };
     format!("refused {name}")
@@ -638,6 +695,8 @@ impl<C: Core> World for Direct<C> {
                 String::from("done")
             }
             "inquire" => self.inquire(step),
+            "settle" => self.settle(step),
+            "freeze" | "unfreeze" => self.freeze(step),
             "standing" => self.standing(step),
             "mirror" => self.mirror(step),
             other => panic!("line {}: unknown verb {other}", step.line),

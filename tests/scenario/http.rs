@@ -369,6 +369,48 @@ impl Http {
         format!("{} captured={} refunded={}", text(&told, "status"), told["captured_amount"], told["refunded_amount"])
     }
 
+    fn settle(&mut self, step: &Step) -> String {
+        let order_id = self.order_id(step);
+        let path = format!("/v1/authorizations?merchant_id={}&order_id={order_id}", step.word(1));
+        let found = self.client.get("office", &path);
+        if found.status != 200 {
+            return refused(&found);
+        }
+        let mut body =
+            json!({"settlement_id": step.word(2), "action": step.word(3), "by": "tanaka", "reason": "month end"});
+        if let Some(customer) = step.option("customer") {
+            body["customer_id"] = json!(customer);
+        }
+        let path = format!("/v1/suspense/{}/settlement", text(&found.json(), "authorization_id"));
+        let answer = self.client.send("office", "POST", &path, &body);
+        if answer.status != 200 {
+            return refused(&answer);
+        }
+        let told = answer.json();
+        let customer = told["customer_id"].as_str().unwrap_or("none");
+        let billed = told["statement"]
+            .as_object()
+            .map(|_| format!(" month={} due={}", text(&told["statement"], "month"), text(&told["statement"], "due")));
+        format!("{} customer={customer}{}{}", text(&told, "action"), billed.unwrap_or_default(), replayed(&told))
+    }
+
+    fn freeze(&mut self, step: &Step) -> String {
+        let (customer, id) = (step.word(0), step.word(1));
+        let path = format!("/v1/customers/{customer}/freeze");
+        let answer = if step.verb == "freeze" {
+            self.client.send("wallet", "POST", &path, &json!({"freeze_id": id}))
+        } else {
+            let staff = json!({"by": "tanaka", "reason": "found"});
+            self.client.send("office", "POST", &format!("{path}/{id}/release"), &staff)
+        };
+        if answer.status != 200 {
+            return refused(&answer);
+        }
+        let told = answer.json();
+        let blocked = told["blocked_by"].as_str().unwrap_or("none");
+        format!("{} blocked={blocked}{}", text(&told, "status"), replayed(&told))
+    }
+
     fn standing(&mut self, step: &Step) -> String {
         let answer = self.client.get("office", &format!("/v1/customers/{}", step.word(0)));
         let told = answer.json();
@@ -483,6 +525,8 @@ impl World for Http {
             "capture" => self.capture(step),
             "refund" => self.refund(step),
             "inquire" => self.inquire(step),
+            "settle" => self.settle(step),
+            "freeze" | "unfreeze" => self.freeze(step),
             "standing" => self.standing(step),
             "mirror" => self.mirror(step),
             other => panic!("line {}: unknown verb {other}", step.line),

@@ -29,6 +29,7 @@ fn adds_up(bill: &Value) {
     let charged = figure("principal") + figure("bill_fee") + figure("late_fees") + figure("damages_posted");
     assert_eq!(charged - figure("paid") - figure("written_off"), figure("total_due"), "{bill}");
     assert_eq!(sum(&bill["payments"], "amount"), figure("paid"), "{bill}");
+    assert_eq!(sum(&bill["fees"], "amount"), figure("bill_fee") + figure("late_fees"), "{bill}");
     assert_eq!(sum(&bill["purchases"], "points"), figure("points"), "{bill}");
     let is_invoice = bill["month"].is_null();
     for purchase in bill["purchases"].as_array().expect("rows") {
@@ -394,4 +395,39 @@ fn after_every_step_of_a_random_history_all_statements_add_up() {
         }
     }
     assert!(refunded > 0 && left > 0, "some had refunds, and money that left a bill");
+}
+
+/// Each row as `fee_id amount tax`.
+fn fees(bill: &Value) -> Vec<String> {
+    let shown = |fee: &Value| format!("{} {} {}", fee["fee_id"], fee["amount"], fee["tax"]).replace('"', "");
+    bill["fees"].as_array().expect("rows").iter().map(shown).collect()
+}
+
+#[test]
+fn each_fee_says_its_tax_and_the_registration_number() {
+    let key = "registration_number = \"T9876543210123\"";
+    let number = [("tax_percent = 10", format!("tax_percent = 10\n{key}"))];
+    let changes = [(number[0].0, number[0].1.as_str()), ("np_fee_yen = 0", "np_fee_yen = 55")];
+    let mut house = House::with("2021-06-15T12:00:00+09:00", &changes, &[]);
+    house.bought(WHO, "online", 30_000);
+    let invoice = house.bought(WHO, "np_atobarai", 2_000);
+    let np = text(&invoice["authorization_id"]).to_owned();
+    assert_eq!(fees(&house.statement(WHO, "2021-06")), [""; 0]);
+    house.at("2021-08-26");
+    let bill = house.statement(WHO, "2021-06");
+    let expected = ["fee_2021-06 209 19", "fee_2021-06_2021-08-10 100 9", "fee_2021-06_2021-08-25 100 9"];
+    assert_eq!(fees(&bill), expected);
+    let first = json!({"fee_id": "fee_2021-06", "fee": "bill_fee", "date": "2021-07-01", "amount": 209, "tax": 19,
+        "tax_percent": 10, "registration_number": "T9876543210123"});
+    assert_eq!(bill["fees"][0], first);
+    let late = house.statement(WHO, &np);
+    assert_eq!(fees(&late)[0], format!("fee_{np}_2021-07-10 55 5"), "{late}");
+    adds_up(&late);
+
+    // Paid, and long ago: only the ledger knows them.
+    house.repay(WHO, "R-1", 50_000);
+    house.at("2022-02-01");
+    let old = house.statement(WHO, "2021-06");
+    assert_eq!(fees(&old), ["fee_2021-06 209 19", "null 100 9", "null 100 9"]);
+    adds_up(&old);
 }

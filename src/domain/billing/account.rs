@@ -150,6 +150,11 @@ impl Account {
         self.debt.get_or_insert_default()
     }
 
+    /// The customer told of a lost phone, and it was not lifted.
+    pub fn is_frozen(&self) -> bool {
+        self.notes().is_some_and(|notes| !notes.freezes.is_empty())
+    }
+
     pub fn notes_mut(&mut self) -> &mut Notes {
         self.debt_mut().notes.get_or_insert_default()
     }
@@ -247,6 +252,8 @@ impl Account {
             Note::Withdrawn { id } => self.forget_pending(*id),
             Note::Blocked { id, reason: _ } => notes.blocks.push(*id),
             Note::Released { id } => notes.blocks.retain(|block| block != id),
+            Note::Frozen { id } => notes.freezes.push(*id),
+            Note::Unfrozen { id, staff: _ } => notes.freezes.retain(|freeze| freeze != id),
             Note::SlipIssued(issued) => {
                 notes.slips.retain(|slip| slip.expires_at.date().plus_days(SLIP_DAYS) >= today);
                 notes.slips.push(Slip {

@@ -26,6 +26,7 @@ pub struct BillAt {
     /// As charged less refunds; damages as far as they are posted.
     pub charged: Lines,
     pub owed: Lines,
+    /// The late fees in `charged`, by their days.
     pub late_fees: Vec<LateFee>,
     /// Damages by now, posted or not.
     pub accrued: Yen,
@@ -118,7 +119,7 @@ impl Account {
         let at = |bill: Bill| {
             let judged = judged(&bill, shadow.as_ref());
             let late_fees = late_fees(&bill, &judged, &by, now);
-            let charged = charged(&bill, &judged, &by, now);
+            let charged = charged(&bill, &late_fees, &by, now);
             let accrued = judged.damages_accrued(&by, now);
             let is_overdue = judged.is_overdue(&by, now);
             let due = bill.due(&by);
@@ -150,7 +151,8 @@ impl Account {
             let due = bill.due(&by);
             let in_question =
                 if due < now.date { shadow.get_or_insert_with(|| self.shadow(now, rules)).as_ref() } else { None };
-            let owed = charged(&bill, &judged(&bill, in_question), &by, now).minus_or_zero(&bill.covered());
+            let late_fees = late_fees(&bill, &judged(&bill, in_question), &by, now);
+            let owed = charged(&bill, &late_fees, &by, now).minus_or_zero(&bill.covered());
             if !owed.total().is_zero() {
                 let (oldest, lines) = all.get_or_insert((due, Lines::default()));
                 *oldest = due.min(*oldest);
@@ -175,12 +177,14 @@ fn judged<'b>(bill: &'b Bill, shadow: Option<&'b Account>) -> Cow<'b, Bill> {
     shadow.and_then(|shadow| shadow.bill(bill.key)).unwrap_or(Cow::Borrowed(bill))
 }
 
+/// The late fees of a bill, as they are judged.
 fn late_fees(bill: &Bill, judged: &Bill, by: &BillRules<'_>, now: &Now) -> Vec<LateFee> {
-    bill.late_fees_if((!std::ptr::eq(bill, judged)).then_some(judged), by, now)
+    let judged = (!std::ptr::eq(bill, judged)).then_some(judged);
+    bill.late_fees_if(judged, by, now)
 }
 
-/// What is charged on a bill, its late fees as they are judged.
-fn charged(bill: &Bill, judged: &Bill, by: &BillRules<'_>, now: &Now) -> Lines {
-    let late_fees = late_fees(bill, judged, by, now).iter().map(|late| late.amount).sum();
+/// What is charged on a bill with these late fees.
+fn charged(bill: &Bill, late_fees: &[LateFee], by: &BillRules<'_>, now: &Now) -> Lines {
+    let late_fees = late_fees.iter().map(|late| late.amount).sum();
     Lines { late_fees, ..bill.lines_but_late_fees(by, now) }
 }

@@ -13,6 +13,8 @@ pub struct Notes {
     pub pending: Vec<Pending>,
     /// Blocks by staff that were not released.
     pub blocks: Vec<OfficeId>,
+    /// Lost phones that the customer told of and that were not found or replaced: each keeps in-store payments shut.
+    pub freezes: Vec<OfficeId>,
     /// Payment slips that money may still come on.
     pub slips: Vec<Slip>,
 }
@@ -142,6 +144,14 @@ pub enum Note {
         id: OfficeId,
     },
     SlipIssued(SlipIssued),
+    /// A phone was lost: nothing is paid with codes until it is lifted. The live code was voided by a record of its own.
+    Frozen {
+        id: OfficeId,
+    },
+    Unfrozen {
+        id: OfficeId,
+        staff: Box<Staff>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -121,6 +121,9 @@ impl Account {
             return Some(Reason::Suspended);
         }
         let in_store = channel == Channel::InStore;
+        if in_store && self.is_frozen() {
+            return Some(Reason::Suspended);
+        }
         if in_store && policy.customers.identity_required_in_store && self.profile.identity != Identity::Verified {
             return Some(Reason::IdentityRequired);
         }

@@ -62,7 +62,7 @@ impl Known<'_> {
 /// Whether the sale is in the books. What was refunded of it since was given back for what was bought.
 fn is_counted(order: &Order, now: &Now) -> bool {
     match order.state {
-        OrderState::Captured { .. } => true,
+        OrderState::Captured { .. } | OrderState::Lost => true,
         OrderState::Held { expires_at } => now.at < expires_at,
         OrderState::Tombstone | OrderState::Denied(_) | OrderState::Cancelled => false,
     }

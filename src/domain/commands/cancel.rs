@@ -32,7 +32,8 @@ pub(super) fn undoing(turn: &Turn<'_>, seen: Seen<'_>) -> Result<Undoing, Stop> 
         None => Undoing::Nothing,
     };
     Ok(match order.state {
-        OrderState::Tombstone | OrderState::Denied(_) | OrderState::Cancelled => Undoing::Nothing,
+        // What we bear stays so; what a network sends back for it later is the office's to book.
+        OrderState::Tombstone | OrderState::Denied(_) | OrderState::Cancelled | OrderState::Lost => Undoing::Nothing,
         // No customer's bill is in the way, so it can be taken back at any age.
         _ if order.is_suspense() && seen.is_past => Undoing::Record(Event::recalled(order)),
         _ if order.is_suspense() => {

@@ -34,9 +34,11 @@ pub(super) fn capture(turn: &Turn<'_>, request: &Capture) -> Result<Ruling, Stop
             Ok(Ruling::Answer(Reply::Captured { order, replayed: turn.steps == 0 }))
         }
         OrderState::Captured { amount, .. } => Err(Refusal::CapturedOtherwise { amount }.into()),
-        OrderState::Held { .. } | OrderState::Denied(_) | OrderState::Cancelled | OrderState::Tombstone => {
-            Err(not_standing.into())
-        }
+        OrderState::Held { .. }
+        | OrderState::Denied(_)
+        | OrderState::Cancelled
+        | OrderState::Tombstone
+        | OrderState::Lost => Err(not_standing.into()),
     }
 }
 
@@ -89,6 +91,7 @@ pub(super) fn capture_advice(
     match order.state {
         // No customer is charged, whatever is captured of it.
         _ if order.is_suspense() => Ok(Ruling::Answer(Reply::Done)),
+        OrderState::Lost => Ok(Ruling::Answer(Reply::Done)),
         OrderState::Held { .. } if order.is_open(at) => record(turn, hold, granted),
         // The customer bought, only later than we waited.
         OrderState::Held { .. } => told.beyond(amount, draw),

@@ -38,8 +38,8 @@ pub(crate) fn claim<'a>(
     if found.is_empty() && ledger.is_none() {
         return Err(Refusal::LedgerKnows);
     }
-    // A block is released, and a payout comes back, of its own customer: another's is none.
-    let names_its_own = kind == ReceiptKind::Release || about(kind).is_some();
+    // A block or a freeze is released, and a payout comes back, of its own customer: another's is none.
+    let names_its_own = matches!(kind, ReceiptKind::Release | ReceiptKind::Unfreeze) || about(kind).is_some();
     if found.own.is_empty() && found.is_anothers && !names_its_own {
         return Err(Refusal::IdReused { amount: None });
     }
@@ -49,12 +49,16 @@ pub(crate) fn claim<'a>(
         | ReceiptKind::Payout
         | ReceiptKind::Block
         | ReceiptKind::Release
+        | ReceiptKind::Freeze
+        | ReceiptKind::Unfreeze
         | ReceiptKind::Waiver
         | ReceiptKind::WriteOff
         | ReceiptKind::CreditApplication => {
             let Some(known) = found.own.first().copied() else { return Ok(Claim::New) };
             same_other(&known.event, instruction).map(|()| Claim::Known(known))
         }
+        // Claimed where it is settled: it is no customer's.
+        ReceiptKind::Suspense => Ok(Claim::New),
         ReceiptKind::Bounce | ReceiptKind::Reversal | ReceiptKind::DamagesReversal | ReceiptKind::WriteOffRelease => {
             let is_told = |event: &Event| event.receipt_key().is_some_and(|key| key.kind == kind);
             match found.find(is_told) {
@@ -180,6 +184,8 @@ impl Instruction {
             Self::Correct { correction, .. } => corrected(correction),
             Self::Block { id, .. } => (ReceiptKind::Block, *id),
             Self::Release { id } => (ReceiptKind::Release, *id),
+            Self::Freeze { id } => (ReceiptKind::Freeze, *id),
+            Self::Unfreeze { id, .. } => (ReceiptKind::Unfreeze, *id),
             Self::IssueSlip { .. } => return None,
         })
     }
@@ -248,6 +254,11 @@ fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
             Event::Settled { cause: Cause::Corrected { correction, amount, staff }, .. },
             Instruction::Correct { correction: told, staff: told_staff },
         ) if !is_same_correction(correction, told, *amount) || staff.reason != told_staff.reason => Some(*amount),
+        (Event::Noted { note: Note::Unfrozen { staff, .. }, .. }, Instruction::Unfreeze { staff: told, .. })
+            if staff.reason != told.reason =>
+        {
+            None
+        }
         (Event::Noted { note: Note::Blocked { reason, .. }, .. }, Instruction::Block { reason: told, .. })
             if reason != told =>
         {

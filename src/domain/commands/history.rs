@@ -15,12 +15,12 @@ use super::request::{OnOrder, Request};
 use super::{MOST_STEPS, Ruling, dispatch};
 use crate::domain::billing::account::Account;
 use crate::domain::billing::stories::{Kept, Story, StoryKey};
-use crate::domain::model::advice::Booked;
+use crate::domain::model::advice::{Booked, SuspenseAction};
 use crate::domain::model::code::{Form, barcode_epoch};
 use crate::domain::model::customer::{Identity, Limits, Status};
 use crate::domain::model::ids::{
-    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OrderId, RefundId, StoreId,
-    TerminalId,
+    AuthorizationId, Category, CodeId, CustomerId, CustomerIx, Handle, Lsn, MerchantId, OfficeId, OrderId, RefundId,
+    StoreId, TerminalId,
 };
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
@@ -29,12 +29,13 @@ use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{
     Advice, Authorize, Cancel, Capture, CaptureAdvice, CustomerChange, EntryMode, JPY, Named, Of, OrderKey, Payer,
-    Post, Proof, Refund, Reverse, ReverseRefund, Scanned,
+    Post, Proof, Refund, Reverse, ReverseRefund, Scanned, SettleSuspense, Staff,
 };
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, Date, HOUR, MINUTE, Millis, Now, SECOND};
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
+use crate::domain::state::receipts::Known;
 
 const POLICY: &str = include_str!("../../../config/policy.toml");
 
@@ -148,6 +149,7 @@ impl History {
                 let cancel = Cancel::new(self.order_key());
                 return self.ask_on_order(OnOrder::Cancel(cancel));
             }
+            76 if self.one_in(3) => return self.settle_suspense(),
             76..78 => return self.by_network(),
             78..90 => return self.after_the_sale(),
             90..97 => match self.instruct() {
@@ -265,6 +267,7 @@ impl History {
             }
             Event::Cancelled(undone) | Event::CancelledPaid { undone, .. } => Some(undone.order),
             Event::SuspenseCleared { order, .. } => Some(*order),
+            Event::SuspenseSettled(settled) => Some(settled.order.lsn),
             Event::Captured(captured) => Some(captured.order),
             Event::Refunded(refund) => Some(refund.order),
             Event::Recalled { order, .. } => Some(order.id.lsn),
@@ -299,6 +302,29 @@ impl History {
                 self.record(event);
             }
         }
+    }
+
+    /// The office settles a sale that is in suspense, or one that is not, now and then once more.
+    fn settle_suspense(&mut self) {
+        let open = self.orders.values().filter(|order| order.is_suspense()).map(|order| order.id);
+        let mut open: Vec<AuthorizationId> = open.collect();
+        open.sort_by_key(|id| id.lsn);
+        open.extend(self.pick_late(&self.ids.clone()));
+        if open.is_empty() {
+            return;
+        }
+        let authorization = self.pick(&open);
+        let settlement = SettleSuspense {
+            authorization,
+            id: OfficeId::new(&format!("settled-{}-{}", authorization.lsn, self.below(2))).unwrap(),
+            action: self.pick(&SuspenseAction::ALL),
+            customer: None,
+            known_customer: (!self.one_in(4)).then(|| self.customer()),
+            why: None,
+            staff: Staff { by: "tanaka".into(), key: "office".into(), reason: "月次".into() },
+        };
+        let ledger = Some(Known::nothing());
+        self.ask_on_order(OnOrder::SettleSuspense { settlement, ledger });
     }
 
     pub(super) fn customer(&mut self) -> CustomerId {
@@ -599,7 +625,7 @@ fn what_is_remembered_does_not_depend_on_what_was_freed() {
         }
     }
     let all = "Decided Tombstoned Cancelled Captured Refunded HoldExpired Recalled CodeVoided Settled Noted \
-               Advised SuspenseCleared Tok19Issued StoriesRecalled Last";
+               Advised SuspenseCleared SuspenseSettled Tok19Issued StoriesRecalled Last";
     for word in all.split(' ') {
         assert!(kinds.get(word).is_some_and(|count| *count > 10), "{word} is rare in {kinds:?}");
     }

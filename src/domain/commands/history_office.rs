@@ -92,6 +92,11 @@ impl History {
             9 => Instruction::Withdraw { id, said: Said::default() },
             10..12 => Instruction::PostDamages { id, bill, amount: Yen::new(1 + self.below(9)) },
             12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)), bank_reference: None },
+            13 if number.is_multiple_of(2) => Instruction::Freeze { id },
+            14 if number.is_multiple_of(2) => {
+                let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "見つかった".into() };
+                Instruction::Unfreeze { id, staff }
+            }
             13 => Instruction::Block { id, reason: Box::from("電話番号") },
             14 => Instruction::Release { id },
             _ => Instruction::IssueSlip { kind: self.pick(&SlipKind::ALL) },

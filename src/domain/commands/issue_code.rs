@@ -7,6 +7,7 @@ use crate::domain::billing::account::Account;
 use crate::domain::billing::lateness::Rules;
 use crate::domain::model::bounds::{Full, MOST_DRAWS};
 use crate::domain::model::code::{Code, CodeState, Ending, Form};
+use crate::domain::model::customer::Status;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{CodeId, CustomerId, Handle, Part};
 use crate::domain::model::purchase::Channel;
@@ -98,8 +99,15 @@ fn free_handle(state: &State, account: &Account, now: &Now, draw: &mut dyn FnMut
 
 fn refused(state: &State, customer: &CustomerId, reason: Reason) -> Reply {
     let account = state.customer_ix(customer).and_then(|ix| state.account(ix));
-    let circumstances = account.map(|account| Circumstances::of(&account.profile, None));
+    let circumstances = account.map(|account| circumstances(account, None));
     Reply::CodeRefused(reason, circumstances.unwrap_or_default())
+}
+
+fn circumstances(account: &Account, code: Option<&Code>) -> Circumstances {
+    // Whoever is suspended otherwise too is told so: lifting the one would not be enough.
+    let is_blocked = account.notes().is_some_and(|notes| !notes.blocks.is_empty());
+    let by_loss = account.is_frozen() && account.profile.status == Status::Active && !is_blocked;
+    Circumstances::of(&account.profile, code).by_loss(by_loss)
 }
 
 /// Voids a live code; one that has ended stays as it ended, and is shown.
@@ -151,8 +159,51 @@ fn view(state: &State, code: &Code, now: &Now) -> Option<CodeView> {
     };
     let account = state.account(code.customer)?;
     let spendable = account.spendable(now, state.rules()?);
-    let circumstances = Circumstances::of(&account.profile, Some(code));
+    let circumstances = circumstances(account, Some(code));
     let latest = code.latest_attempt.and_then(tried);
     let version = state.version_of(code)?;
     Some(CodeView { code: *code, version, circumstances, spendable, sale, latest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::billing::notes::Note;
+    use crate::domain::model::customer::{Identity, Profile};
+    use crate::domain::model::ids::{CustomerIx, OfficeId};
+    use crate::domain::model::settings::Settings;
+    use crate::domain::model::time::{Date, Millis};
+
+    /// What a lost phone is told, and who is told it.
+    #[test]
+    fn a_lost_phone_has_words_of_its_own_unless_more_than_it_is_in_the_way() {
+        let now = Now::at(Millis::parse("2026-11-23T17:45:00+09:00").unwrap());
+        let ix = CustomerIx(0);
+        let id = |text| OfficeId::new(text).unwrap();
+        let customer = CustomerId::new("1001").unwrap();
+        let mut state = State::new(Settings::default());
+        let policy = Box::from(include_str!("../../../config/policy.toml"));
+        state.apply(&Event::PolicySet { version: 1, text: policy }, &now);
+        let birth_date = Date::parse("1990-04-01");
+        let profile = Profile { identity: Identity::Verified, birth_date, ..Profile::newcomer() };
+        state.apply(&Event::CustomerSet { ix, id: customer, profile: Box::new(profile) }, &now);
+        let mut note = |note| {
+            state.apply(&Event::Noted { customer: ix, note }, &now);
+            let account = state.account(ix).unwrap();
+            let rules = state.rules().unwrap();
+            let blocked = [Channel::InStore, Channel::Online, Channel::NpAtobarai]
+                .map(|channel| account.blocked_by(channel, &now, rules).is_some());
+            let Reply::CodeRefused(reason, told) = refused(&state, &customer, Reason::Suspended) else {
+                panic!("a refusal")
+            };
+            (blocked, told.words(reason).en)
+        };
+        let (blocked, words) = note(Note::Frozen { id: id("Z-1") });
+        assert_eq!(blocked, [true, false, false], "also of a code that is alive");
+        assert!(words.contains("lost phone"), "{words}");
+        let (blocked, words) = note(Note::Blocked { id: id("B-1"), reason: "x".into() });
+        assert_eq!((blocked, words), ([true; 3], Reason::Suspended.row().customer.en));
+        let (_, words) = note(Note::Released { id: id("B-1") });
+        assert!(words.contains("lost phone"), "{words}");
+    }
 }

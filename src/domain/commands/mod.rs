@@ -23,6 +23,7 @@ pub mod refusal;
 pub mod reply;
 pub mod request;
 mod reverse;
+mod suspense;
 
 use crate::domain::model::time::Now;
 use crate::domain::state::State;
@@ -104,6 +105,7 @@ fn on_order(turn: &Turn<'_>, doing: &OnOrder, draw: &mut dyn FnMut() -> u64) -> 
         OnOrder::Reverse(request) => reverse::reverse(turn, request),
         OnOrder::ReverseRefund(request) => reverse::reverse_refund(turn, request, draw),
         OnOrder::CaptureAdvice(request) => capture::capture_advice(turn, request, draw),
+        OnOrder::SettleSuspense { settlement, ledger } => suspense::settle(turn, settlement, ledger.as_ref()),
         OnOrder::StandIn(advice) => advise::stand_in(turn, advice, draw),
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::billing::lateness::{Rules, next_fee_day};
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending, Slip, SlipIssued};
 use crate::domain::billing::sums::Money;
 use crate::domain::model::bounds::{Full, RUN_OUT_FOR_ONE};
+use crate::domain::model::code::{Code, CodeState};
 use crate::domain::model::ids::{CustomerId, CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, SlipKind};
@@ -43,19 +44,30 @@ pub(super) fn instruct(
     ledger: Option<&Known>,
     draw: &mut dyn FnMut() -> u64,
 ) -> Ruling {
-    let state = turn.state;
+    let &Turn { state, now, .. } = turn;
     if state.receipts.len() >= Receipts::MOST {
         return Ruling::Answer(Reply::Full(Full::Receipts));
     }
     match judge(turn, customer, (instruction, ledger), draw) {
         // Memory has it now, so the instruction is judged again.
         Ok(Step::Record(event @ Event::StoriesRecalled { .. })) => Ruling::Step(event),
-        Ok(Step::Record(event)) => Ruling::Record(event, answer),
+        Ok(Step::Record(event)) => match code_to_void(state, &event, now) {
+            Some(voided) => Ruling::Step(voided),
+            None => Ruling::Record(event, answer),
+        },
         Ok(Step::Answer(receipt)) => Ruling::Answer(booked(state, receipt, true)),
         Err(Stop::Refused(refusal)) => Ruling::Answer(Reply::Refused(refusal)),
         Err(Stop::AskLedger) => Ruling::Answer(Reply::AskLedger),
         Err(Stop::AskStories(customer)) => Ruling::Answer(Reply::AskStories(customer)),
     }
+}
+
+/// A lost phone's code is voided first, by a record of its own.
+fn code_to_void(state: &State, event: &Event, now: &Now) -> Option<Event> {
+    let Event::Noted { customer, note: Note::Frozen { .. } } = event else { return None };
+    let handle = state.account(*customer)?.live_code?;
+    let is_its = |code: &&Code| code.customer == *customer && code.state(now.at) == CodeState::Live;
+    state.codes.get(handle, now.at).filter(is_its).map(|code| Event::CodeVoided { handle: code.handle })
 }
 
 /// What was just recorded, as its receipt says it.
@@ -159,6 +171,18 @@ impl<'a> Office<'a> {
                     return Err(Refusal::BlockUnknown);
                 }
                 self.note(Note::Released { id })
+            }
+            Instruction::Freeze { id } => {
+                let freezes = self.account.notes().map_or(0, |notes| notes.freezes.len());
+                has_room("lost phones", freezes, bounds.blocks)?;
+                self.note(Note::Frozen { id })
+            }
+            Instruction::Unfreeze { id, ref staff } => {
+                let is_there = self.account.notes().is_some_and(|notes| notes.freezes.contains(&id));
+                if !is_there {
+                    return Err(Refusal::FreezeUnknown);
+                }
+                self.note(Note::Unfrozen { id, staff: Box::new(staff.clone()) })
             }
             // It may be one that is known.
             Instruction::IssueSlip { kind } => return self.slip(kind, draw()),

@@ -218,5 +218,6 @@ pub(super) fn beside_in_memory<'a>(state: &'a State, order: &Order, now: &Now) -
 }
 
 fn is_approval(order: &Order) -> bool {
-    matches!(order.state, OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Cancelled)
+    let is_none = matches!(order.state, OrderState::Tombstone | OrderState::Denied(_));
+    !is_none
 }

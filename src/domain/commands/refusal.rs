@@ -66,6 +66,15 @@ pub enum Refusal {
     PaymentFinal,
     PaymentWithdrawn,
     BlockUnknown,
+    /// It was never in suspense, or is no more.
+    NotInSuspense {
+        status: OrderStatus,
+    },
+    /// No customer is known whom it could be charged to.
+    SuspenseOfNobody,
+    /// Its amount is not in yen.
+    NotChargeable,
+    FreezeUnknown,
     PayoutUnknown,
     /// No such bill, or it was paid long ago.
     BillUnknown,

@@ -91,6 +91,12 @@ pub enum Reply {
         receipt: Box<Receipt>,
         replayed: bool,
     },
+    /// A sale in suspense is settled; the customer who was charged.
+    SuspenseSettled {
+        receipt: Box<Receipt>,
+        customer: Option<CustomerId>,
+        replayed: bool,
+    },
     Unknown,
 }
 

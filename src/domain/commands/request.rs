@@ -8,7 +8,7 @@ use crate::domain::model::ids::{CodeId, CustomerId, CustomerIx, Handle, Lsn};
 use crate::domain::model::merchant::Merchant;
 use crate::domain::model::request::{
     Advice, Authorize, Beside, Cancel, Capture, CaptureAdvice, CustomerChange, Instruction, Named, OrderKey, Refund,
-    Reverse, ReverseRefund,
+    Reverse, ReverseRefund, SettleSuspense,
 };
 use crate::domain::state::receipts::Known;
 
@@ -27,6 +27,11 @@ pub enum OnOrder {
     CaptureAdvice(CaptureAdvice),
     /// The network approved a sale itself.
     StandIn(Advice),
+    /// With what the ledger has of its id; none where it could not be asked.
+    SettleSuspense {
+        settlement: SettleSuspense,
+        ledger: Option<Known>,
+    },
 }
 
 /// Everything that can be asked of the engine. Each is answered once, after what it changed is durable.
@@ -123,7 +128,7 @@ impl OnOrder {
     fn order_key(&self) -> Option<OrderKey> {
         match self {
             Self::Find(Named::Key(key)) | Self::Refund(Refund { sale: Named::Key(key), .. }) => Some(*key),
-            Self::Find(Named::Id(_)) | Self::Refund(_) | Self::Capture(_) => None,
+            Self::Find(Named::Id(_)) | Self::Refund(_) | Self::Capture(_) | Self::SettleSuspense { .. } => None,
             Self::Cancel(cancel) => Some(cancel.key),
             Self::Reverse(reverse) => Some(reverse.original),
             Self::ReverseRefund(reverse) => Some(reverse.refund),
@@ -145,6 +150,7 @@ impl OnOrder {
             }
             Self::Find(id) | Self::Refund(Refund { sale: id, .. }) => vec![*id],
             Self::Capture(capture) => vec![Named::Id(capture.authorization)],
+            Self::SettleSuspense { settlement, .. } => vec![Named::Id(settlement.authorization)],
             Self::Cancel(cancel) => with_beside(cancel.key).collect(),
             Self::Reverse(reverse) => with_beside(reverse.original).collect(),
             Self::ReverseRefund(ReverseRefund { refund, .. }) => {

@@ -87,7 +87,7 @@ fn is_all(request: &Reverse, family: Family<'_>, event: &Event) -> bool {
 fn refund_down_to(turn: &Turn<'_>, request: &Reverse, family: Family<'_>, kept: Yen) -> Result<Option<Ruling>, Stop> {
     let parts: Vec<_> = family.all().filter_map(captured).collect();
     // What a hold does not need any more is released at its capture; what is in suspense waits there, whole, for people.
-    let stands = |state| matches!(state, OrderState::Held { .. } | OrderState::Captured { .. });
+    let stands = |state| matches!(state, OrderState::Held { .. } | OrderState::Captured { .. } | OrderState::Lost);
     if parts.is_empty() {
         return Ok(family.all().any(|seen| stands(seen.order.state)).then_some(Ruling::Answer(Reply::Done)));
     }

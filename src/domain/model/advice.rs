@@ -61,6 +61,29 @@ impl SuspenseWhy {
     }
 }
 
+/// What the office does with a sale in suspense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspenseAction {
+    /// Its customer is charged after all.
+    Charge,
+    /// It goes back to the shop: nothing is owed for it.
+    Return,
+    /// We bear it.
+    Loss,
+}
+
+impl SuspenseAction {
+    pub const ALL: [Self; 3] = [Self::Charge, Self::Return, Self::Loss];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Charge => "charge",
+            Self::Return => "return",
+            Self::Loss => "loss",
+        }
+    }
+}
+
 impl Booked {
     /// In journal and ledger: 1, 2, and 2 + the reason's number.
     pub const fn number(self) -> u8 {

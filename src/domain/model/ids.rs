@@ -316,6 +316,11 @@ impl AuthorizationId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CustomerIx(pub u32);
 
+impl CustomerIx {
+    /// Of what is no customer's.
+    pub const NOBODY: Self = Self(u32::MAX);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

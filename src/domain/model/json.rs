@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::advice::SuspenseWhy;
+use super::advice::{SuspenseAction, SuspenseWhy};
 use super::code::{CodeState, Form, VoidedBy};
 use super::customer::{Identity, Status};
 use super::denial::{Reason, Retry};
@@ -14,6 +14,7 @@ use super::order::{Destination, OrderStatus};
 use super::payment::{Line, PaymentMethod, SlipKind};
 use super::purchase::Channel;
 use super::request::EntryMode;
+use super::terms::RegistrationNumber;
 use super::time::{Date, Millis, Month};
 
 macro_rules! by_text {
@@ -37,7 +38,7 @@ macro_rules! by_name {
 }
 
 by_text!(AuthorizationId, Category, CodeId, CustomerId, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId);
-by_text!(Date, Millis, Month);
+by_text!(Date, Millis, Month, RegistrationNumber);
 by_name!(
     Channel,
     CodeState,
@@ -53,6 +54,7 @@ by_name!(
     Retry,
     SlipKind,
     Status,
+    SuspenseAction,
     SuspenseWhy,
     VoidedBy
 );

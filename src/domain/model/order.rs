@@ -34,6 +34,8 @@ pub enum OrderState {
     },
     /// An approval taken back.
     Cancelled,
+    /// In suspense no more: no customer is charged, and we bear it.
+    Lost,
 }
 
 impl OrderState {
@@ -42,7 +44,7 @@ impl OrderState {
         match self {
             Self::Denied(reason) => Some(reason),
             Self::Tombstone => Some(Reason::Cancelled),
-            Self::Held { .. } | Self::Captured { .. } | Self::Cancelled => None,
+            Self::Held { .. } | Self::Captured { .. } | Self::Cancelled | Self::Lost => None,
         }
     }
 
@@ -53,6 +55,8 @@ impl OrderState {
             Self::Tombstone | Self::Cancelled => OrderStatus::Cancelled,
             Self::Held { expires_at } if now < expires_at => OrderStatus::Authorized,
             Self::Held { .. } => OrderStatus::Expired,
+            // The shop is paid for it.
+            Self::Lost => OrderStatus::Captured,
             Self::Captured { refunded, .. } if refunded.is_zero() => OrderStatus::Captured,
             Self::Captured { amount, refunded } if refunded < amount => OrderStatus::PartiallyRefunded,
             Self::Captured { .. } => OrderStatus::Refunded,
@@ -119,7 +123,7 @@ impl AppliedTo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaptureTerms {
     pub at: Millis,
-    /// Part of the hold that was captured; zero once the order is recalled.
+    /// Part of the hold that was captured; zero once the order is recalled, and of one that was charged out of suspense, whole.
     pub amount: Yen,
     /// The month that bills it: a purchase's month is that of its capture.
     pub month: Month,

@@ -389,6 +389,9 @@ mod tests {
             ("adult_age = 20", "adult_age = 20\nadlut = 1", "adlut"),
             ("tok19_life_seconds = 60", "tok19_life_seconds = 5", "codes.tok19_life_seconds"),
             ("tok19_cap_yen = 3_000", "tok19_cap_yen = -1", "tok19_cap_yen"),
+            ("tax_percent = 10", "tax_percent = 101", "billing.tax_percent"),
+            ("tax_percent = 10", "registration_number = \"T123\"", "billing.registration_number"),
+            ("due_soon_days = 3", "due_soon_days = 40", "billing.due_soon_days"),
         ];
         for (from, to, key) in cases {
             assert!(SHIPPED.contains(from), "{from}");

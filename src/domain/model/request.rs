@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::advice::{SuspenseAction, SuspenseWhy};
 use super::correction::Correction;
 use super::customer::{Identity, Limits, Status};
 use super::ids::{
@@ -265,6 +266,20 @@ impl Refund {
     }
 }
 
+/// The office settles a sale in suspense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettleSuspense {
+    pub authorization: AuthorizationId,
+    pub id: OfficeId,
+    pub action: SuspenseAction,
+    /// Whom to charge, where the caller says so.
+    pub customer: Option<CustomerId>,
+    /// Whom the sale named, as the ledger has it, and why it is in suspense.
+    pub known_customer: Option<CustomerId>,
+    pub why: Option<SuspenseWhy>,
+    pub staff: Staff,
+}
+
 /// What a network's reversal is of, by the message that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
@@ -341,7 +356,7 @@ pub struct Said {
 }
 
 /// Who of the staff wants something done, and why. The reason holds no personal data.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Staff {
     /// The caller's user.
     pub by: Box<str>,
@@ -404,6 +419,15 @@ pub enum Instruction {
     },
     Release {
         id: OfficeId,
+    },
+    /// A phone was lost.
+    Freeze {
+        id: OfficeId,
+    },
+    /// It was found or replaced.
+    Unfreeze {
+        id: OfficeId,
+        staff: Staff,
     },
     IssueSlip {
         kind: SlipKind,

@@ -42,8 +42,9 @@ impl Order {
         match self.state {
             OrderState::Held { expires_at } if now < expires_at => Became { held: self.amount, ..Became::default() },
             OrderState::Captured { amount, refunded } => Became { captured: amount, refunded, ..Became::default() },
+            OrderState::Lost => Became { captured: self.amount, ..Became::default() },
             OrderState::Cancelled => {
-                let captured = self.capture.as_deref().map(|terms| terms.amount);
+                let captured = self.capture.as_deref().map(|terms| terms.amount).filter(|amount| !amount.is_zero());
                 Became { cancelled: captured.unwrap_or(self.amount), ..Became::default() }
             }
             OrderState::Held { .. } | OrderState::Denied(_) | OrderState::Tombstone => Became::default(),

@@ -1,10 +1,12 @@
 //! On what terms bills are paid: due dates, fees, lateness. From `config/policy.toml`; every number has its unit.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use super::money::Yen;
 use super::payment::PaymentMethod;
@@ -22,6 +24,37 @@ pub struct Billing {
     /// Day of the draw; it moves to the next day on which banks are open.
     debit_draw_day: i8,
     debit_fee_yen: u32,
+    /// Of the consumption tax, which is in every fee.
+    pub tax_percent: u8,
+    /// The issuer's, of qualified invoices; none until it has one.
+    pub registration_number: Option<RegistrationNumber>,
+    /// Days before the due date from which on a bill is told to be due soon.
+    pub due_soon_days: u8,
+}
+
+/// 適格請求書発行事業者 登録番号: `T` and 13 digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistrationNumber(u64);
+
+impl RegistrationNumber {
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix('T').filter(|digits| digits.len() == 13)?;
+        let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|_| all_digits).map(Self)
+    }
+}
+
+impl fmt::Display for RegistrationNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "T{:013}", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RegistrationNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("`billing.registration_number`: must be T and 13 digits"))
+    }
 }
 
 impl Default for Billing {
@@ -33,6 +66,9 @@ impl Default for Billing {
             postcard_fee_yen: 209,
             debit_draw_day: 27,
             debit_fee_yen: 0,
+            tax_percent: 10,
+            registration_number: None,
+            due_soon_days: 3,
         }
     }
 }
@@ -58,6 +94,12 @@ impl Billing {
         }))
     }
 
+    /// The consumption tax that is in a fee, floored.
+    pub fn tax_in(&self, amount: Yen) -> Yen {
+        let percent = u64::from(self.tax_percent);
+        Yen::new(amount.get() * percent / (100 + percent))
+    }
+
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
         let days = [
             ("billing.konbini_due_day", self.konbini_due_day),
@@ -66,6 +108,8 @@ impl Billing {
         ];
         match days.into_iter().find(|(_, day)| !(1..=28).contains(day)) {
             Some((key, _)) => Err((key, "must be 1 to 28")),
+            None if self.tax_percent > 100 => Err(("billing.tax_percent", "must be at most 100")),
+            None if self.due_soon_days > 28 => Err(("billing.due_soon_days", "must be at most 28")),
             None => Ok(()),
         }
     }
@@ -276,9 +320,40 @@ mod tests {
             let lateness = RawLateness { fee_days: wrong, ..RawLateness::default() };
             assert_eq!(terms(lateness), Err("lateness.fee_days"));
         }
-        let billing = Billing { konbini_due_day: 31, ..Billing::default() };
-        let refused = Terms::new(raw(billing, RawLateness::default()));
-        assert_eq!(refused.map_err(|(key, _)| key), Err("billing.konbini_due_day"));
+        for (billing, key) in [
+            (Billing { konbini_due_day: 31, ..Billing::default() }, "billing.konbini_due_day"),
+            (Billing { tax_percent: 101, ..Billing::default() }, "billing.tax_percent"),
+            (Billing { due_soon_days: 29, ..Billing::default() }, "billing.due_soon_days"),
+        ] {
+            assert_eq!(Terms::new(raw(billing, RawLateness::default())).map_err(|(key, _)| key), Err(key));
+        }
+    }
+
+    #[test]
+    fn the_tax_in_a_fee_is_floored() {
+        let billing = Billing::default();
+        for (fee, tax) in [(0, 0), (10, 0), (11, 1), (100, 9), (109, 9), (110, 10), (209, 19)] {
+            assert_eq!(billing.tax_in(Yen::new(fee)).get(), tax, "in {fee} yen");
+        }
+        assert_eq!(Billing { tax_percent: 0, ..billing }.tax_in(Yen::new(209)), Yen::ZERO);
+        assert_eq!(Billing { tax_percent: 8, ..billing }.tax_in(Yen::new(209)), Yen::new(15));
+    }
+
+    #[test]
+    fn a_registration_number_is_t_and_13_digits() {
+        assert_eq!(RegistrationNumber::parse("T0123456789012").unwrap().to_string(), "T0123456789012");
+        for wrong in [
+            "",
+            "T",
+            "T123456789012",
+            "T12345678901234",
+            "1234567890123",
+            "T123456789012x",
+            "t1234567890123",
+            "T+123456789012",
+        ] {
+            assert_eq!(RegistrationNumber::parse(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

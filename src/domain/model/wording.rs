@@ -12,6 +12,12 @@ const NOT_CHARGED: Words = words(
     "Not decided in time, and nothing was charged. Please start a new sale if needed.",
 );
 
+/// A phone was lost, and its customer told us.
+const OF_LOSS: Words = words(
+    "スマートフォン紛失のお届けがあったため、店舗でのご利用を停止しています。再開するには、お問い合わせください。",
+    "Paying in store is stopped because a lost phone was reported. Contact us to have it lifted.",
+);
+
 /// What the clerk reads of an order that was not denied, by its present status.
 pub const fn of_status(status: OrderStatus) -> Option<Words> {
     Some(match status {
@@ -58,6 +64,8 @@ pub struct Circumstances {
     /// Why the identity was rejected, in the issuer's words.
     rejected_for: Option<Box<str>>,
     voided_by: Option<VoidedBy>,
+    /// Suspended because a phone was lost, and for nothing else.
+    is_by_loss: bool,
 }
 
 impl Circumstances {
@@ -67,7 +75,13 @@ impl Circumstances {
             identity: Some(profile.identity),
             rejected_for: reason.cloned(),
             voided_by: code.and_then(Code::voided_by),
+            is_by_loss: false,
         }
+    }
+
+    #[must_use]
+    pub fn by_loss(self, is_by_loss: bool) -> Self {
+        Self { is_by_loss, ..self }
     }
 
     /// The words for the customer; `{why}` in them is [`Circumstances::why`].
@@ -75,6 +89,7 @@ impl Circumstances {
         let special = match reason {
             Reason::IdentityRequired => self.identity.and_then(|identity| of_identity(identity, self.why().is_some())),
             Reason::CodeVoided => self.voided_by.map(of_voided),
+            Reason::Suspended => self.is_by_loss.then_some(OF_LOSS),
             _ => None,
         };
         special.unwrap_or(reason.row().customer)
@@ -200,6 +215,8 @@ fn texts_by_state() -> String {
         let reason = if has_reason { ", with a reason" } else { "" };
         page += &format!("| `identity_required` | identity `{}`{reason} | {ja}<br>{en} |\n", identity.name());
     }
+    let Words { ja, en } = OF_LOSS;
+    page += &format!("| `suspended` | a lost phone alone | {ja}<br>{en} |\n");
     for by in VoidedBy::ALL {
         let Words { ja, en } = of_voided(by);
         page += &format!("| `code_voided` | `voided_by` `{}` | {ja}<br>{en} |\n", by.name());
@@ -231,7 +248,8 @@ mod tests {
         });
         let voided = VoidedBy::ALL.into_iter().map(|by| (by.name().to_owned(), of_voided(by)));
         let used = OrderStatus::ALL.into_iter().filter_map(|at| Some((at.name().to_owned(), of_used(at)?)));
-        denials.chain(identities).chain(voided).chain(used).collect()
+        let lost = ("suspended".to_owned(), OF_LOSS);
+        denials.chain(identities).chain(voided).chain(used).chain([lost]).collect()
     }
 
     fn is_polite(ja: &str) -> bool {

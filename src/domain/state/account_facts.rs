@@ -31,6 +31,11 @@ impl Account {
                 self.record.unbought();
             }
             Event::Captured(captured) => self.captured(captured, lsn, now),
+            Event::SuspenseSettled(settled) => {
+                if let Some(charged) = settled.end.charged() {
+                    self.captured(charged, lsn, now);
+                }
+            }
             Event::Refunded(refund) => {
                 self.settle(&refund.books, Some(Back::Refunded(refund.purchase(), refund.counts_from(now))), lsn, now);
             }

@@ -18,21 +18,30 @@ pub struct AccountLoad<'s> {
     waiting: Vec<(u64, u32)>,
 }
 
+/// An order on its way in.
+pub struct OrderLoad {
+    pub order: Order,
+    /// It was taken back into memory: it no longer owns its key.
+    pub recalled: bool,
+    /// The office charged it out of suspense: it is none of its customer's own approvals.
+    pub from_suspense: bool,
+}
+
 impl State {
     pub fn load_accounts(&mut self) -> AccountLoad<'_> {
         AccountLoad { state: self, waiting: Vec::with_capacity(AT_ONCE) }
     }
 
-    /// Takes in an order read back from the ledger; they come in order of decision. One that was `recalled`
-    /// no longer owns its key; any other that outlived the retention (an open hold, say) still does.
-    pub fn load_order(&mut self, mut order: Order, recalled: bool) {
+    /// Takes in an order read back from the ledger; they come in order of decision. One that was not recalled
+    /// owns its key; any that outlived the retention (an open hold, say) still does.
+    pub fn load_order(&mut self, OrderLoad { mut order, recalled, from_suspense }: OrderLoad) {
         let approved = !matches!(order.state, OrderState::Denied(_) | OrderState::Tombstone);
         let recent = self.time < order.decided_at.plus(self.settings.orders_retain);
         if !recent {
             return if recalled { self.orders.recall(order) } else { self.orders.keep(order) };
         }
         match order.customer {
-            Some(ix) if approved => order.earlier = self.chain_approval(ix, self.time),
+            Some(ix) if approved && !from_suspense => order.earlier = self.chain_approval(ix, self.time),
             Some(_) | None => order.earlier = None,
         }
         self.orders.push(order);

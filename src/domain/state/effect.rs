@@ -70,6 +70,13 @@ impl Event {
             // The late sale that it blocks would be approved, and of its amount nothing is known: never before the sync.
             Self::Tombstoned { .. } => Effect { at_risk: u64::MAX, ..Effect::default() },
             Self::SuspenseCleared { amount, .. } => Effect { at_risk: amount.get(), ..Effect::default() },
+            Self::SuspenseSettled(settled) => {
+                let at_risk = settled.amount.get();
+                match settled.end.charged() {
+                    Some(charged) => Effect { added: charged.amount, at_risk, ..Effect::on(charged.customer) },
+                    None => Effect { at_risk, ..Effect::default() },
+                }
+            }
             Self::HoldExpired(undone) => Effect { removed: undone.amount, ..Effect::on(undone.customer) },
             Self::Cancelled(undone) => {
                 Effect { removed: undone.amount, at_risk: undone.amount.get(), ..Effect::on(undone.customer) }
@@ -235,6 +242,11 @@ mod tests {
             ("payout that came back", 700),
             ("damages on an invoice", WHOLE),
             ("stories recalled", 0),
+            ("freeze", 0),
+            ("freeze lifted", 0),
+            ("suspense charged", WHOLE),
+            ("suspense returned", WHOLE),
+            ("suspense lost", WHOLE),
             ("reversal", 700),
             ("waiver", 700),
             ("reversal of damages", 700),

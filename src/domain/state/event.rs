@@ -6,17 +6,19 @@ use std::sync::Arc;
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::billing::stories::Recall;
-use crate::domain::model::advice::Booked;
+use crate::domain::model::advice::{Booked, SuspenseAction};
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::Profile;
 use crate::domain::model::denial::Reason;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, RefundId, TerminalKey};
+use crate::domain::model::ids::{
+    AuthorizationId, CustomerId, CustomerIx, Handle, Lsn, OfficeId, RefundId, TerminalKey,
+};
 use crate::domain::model::merchant::Merchant;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Applied, AppliedTo, CaptureTerms, Destination, FirstSale, Order, fingerprint};
 use crate::domain::model::payment::{BillKey, Line};
 use crate::domain::model::purchase::{Channel, Purchase};
-use crate::domain::model::request::{Authorize, OrderKey, Payer, Post};
+use crate::domain::model::request::{Authorize, OrderKey, Payer, Post, Staff};
 use crate::domain::model::time::{Date, Millis, Month, Now};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +97,8 @@ pub enum Event {
         customer: CustomerIx,
         recall: Recall,
     },
+    /// The office settled a sale in suspense. Boxed: it is rare and large.
+    SuspenseSettled(Box<SuspenseSettled>),
 }
 
 impl Event {
@@ -193,6 +197,44 @@ pub struct Advised {
     pub booked: Booked,
     /// The customer it names, charged or not.
     pub known: Option<CustomerIx>,
+}
+
+/// What became of a sale in suspense, by whom and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuspenseSettled {
+    /// The office's.
+    pub id: OfficeId,
+    pub order: AuthorizationId,
+    pub amount: Yen,
+    pub end: SuspenseEnd,
+    pub staff: Staff,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspenseEnd {
+    /// A purchase from its record on.
+    Charged(Captured),
+    /// To the shop: nothing is owed for it.
+    Returned,
+    /// We bear it.
+    Lost,
+}
+
+impl SuspenseEnd {
+    pub const fn action(&self) -> SuspenseAction {
+        match self {
+            Self::Charged(_) => SuspenseAction::Charge,
+            Self::Returned => SuspenseAction::Return,
+            Self::Lost => SuspenseAction::Loss,
+        }
+    }
+
+    pub const fn charged(&self) -> Option<&Captured> {
+        match self {
+            Self::Charged(captured) => Some(captured),
+            Self::Returned | Self::Lost => None,
+        }
+    }
 }
 
 /// An approval taken back whole.

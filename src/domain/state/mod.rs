@@ -36,7 +36,7 @@ use crate::domain::model::time::{BankCalendar, Date, Millis, Now};
 use chunks::Chunks;
 use code_book::CodeBook;
 use effect::Effect;
-use event::{Advised, Captured, CodeIssued, Decided, Event, Outcome, Refunded};
+use event::{Advised, Captured, CodeIssued, Decided, Event, Outcome, Refunded, SuspenseEnd, SuspenseSettled};
 use index::Index;
 use order_book::OrderBook;
 use receipts::{Receipt, Receipts};
@@ -223,6 +223,7 @@ impl State {
             }
             Event::Advised(advised) => self.advised(advised, now),
             Event::SuspenseCleared { order, amount } => self.suspense_cleared(*order, *amount, now),
+            Event::SuspenseSettled(settled) => self.suspense_settled(settled, now),
             Event::Tombstoned { key } => self.tombstoned(*key, now),
             Event::Cancelled(undone) | Event::CancelledPaid { undone, .. } => {
                 self.change_order(undone.order, now, |order| order.state = OrderState::Cancelled);
@@ -333,6 +334,25 @@ impl State {
     fn suspense_cleared(&mut self, order: Lsn, amount: Yen, now: &Now) {
         self.suspense -= amount;
         self.change_order(order, now, |order| order.state = OrderState::Cancelled);
+    }
+
+    /// One that is charged stands under its customer's name from here on, and is none of the customer's own approvals.
+    fn suspense_settled(&mut self, settled: &SuspenseSettled, now: &Now) {
+        self.suspense -= settled.amount;
+        let order = settled.order.lsn;
+        match &settled.end {
+            SuspenseEnd::Charged(charged) => {
+                self.captured(charged, now);
+                self.change_order(order, now, |order| {
+                    order.customer = Some(charged.customer);
+                    order.advice = None;
+                    // All of it: an order from before the retention may be charged, and keeps no amount either.
+                    order.capture.iter_mut().for_each(|terms| terms.amount = Yen::ZERO);
+                });
+            }
+            SuspenseEnd::Returned => self.change_order(order, now, |order| order.state = OrderState::Cancelled),
+            SuspenseEnd::Lost => self.change_order(order, now, |order| order.state = OrderState::Lost),
+        }
     }
 
     /// A try with a code leaves its trace on the code: used, attempted, or wrongly sealed. Gives whose code it is.

@@ -37,10 +37,14 @@ pub enum ReceiptKind {
     /// Of a write-off, whose id it is.
     WriteOffRelease,
     CreditApplication,
+    Freeze = 20,
+    Unfreeze,
+    /// A sale in suspense was settled. It is no customer's.
+    Suspense,
 }
 
 impl ReceiptKind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Repayment,
         Self::Damages,
         Self::Payout,
@@ -55,6 +59,9 @@ impl ReceiptKind {
         Self::WriteOff,
         Self::WriteOffRelease,
         Self::CreditApplication,
+        Self::Freeze,
+        Self::Unfreeze,
+        Self::Suspense,
     ];
 }
 
@@ -118,8 +125,11 @@ impl Event {
                 Note::Withdrawn { id } => (*customer, ReceiptKind::Ending, *id),
                 Note::Blocked { id, .. } => (*customer, ReceiptKind::Block, *id),
                 Note::Released { id } => (*customer, ReceiptKind::Release, *id),
+                Note::Frozen { id } => (*customer, ReceiptKind::Freeze, *id),
+                Note::Unfrozen { id, .. } => (*customer, ReceiptKind::Unfreeze, *id),
                 Note::SlipIssued(_) => return None,
             },
+            Self::SuspenseSettled(settled) => (CustomerIx::NOBODY, ReceiptKind::Suspense, settled.id),
             _ => return None,
         };
         Some(ReceiptKey { customer, kind, id })

@@ -199,12 +199,22 @@ struct BlockShown<'a> {
 struct Blocks<'a> {
     /// Those that stand, in the order in which they were set.
     blocks: Vec<BlockShown<'a>>,
+    /// Lost phones that were not lifted.
+    freezes: Vec<FreezeShown>,
+}
+
+#[derive(Serialize)]
+struct FreezeShown {
+    freeze_id: OfficeId,
+    /// Null where the ledger does not know it.
+    recorded_at: Option<Millis>,
 }
 
 /// `GET /v1/customers/{customer_id}/blocks`
 pub(crate) async fn blocks(asked: &Asked) -> Result<Answer, Problem> {
     let (account, _) = account(asked).await?;
-    let receipts = past(asked, |books, customer| books.receipts(customer, &[ReceiptKind::Block])).await?;
+    let receipts =
+        past(asked, |books, customer| books.receipts(customer, &[ReceiptKind::Block, ReceiptKind::Freeze])).await?;
     let said = |id: OfficeId| {
         receipts.iter().find_map(|receipt| match receipt.event.as_ref() {
             Event::Noted { note: Note::Blocked { id: other, reason }, .. } if *other == id => {
@@ -218,7 +228,15 @@ pub(crate) async fn blocks(asked: &Asked) -> Result<Answer, Problem> {
         let (reason, recorded_at) = said(*id).unzip();
         BlockShown { block_id: *id, reason, recorded_at }
     });
-    Answer::ok(&Blocks { blocks: blocks.collect() })
+    let key = |receipt: &Receipt, id| {
+        receipt.event.receipt_key().is_some_and(|key| (key.kind, key.id) == (ReceiptKind::Freeze, id))
+    };
+    let freezes = account.notes().map_or(&[][..], |notes| &notes.freezes);
+    let freezes = freezes.iter().map(|id| FreezeShown {
+        freeze_id: *id,
+        recorded_at: receipts.iter().find(|receipt| key(receipt, *id)).map(|receipt| receipt.at),
+    });
+    Answer::ok(&Blocks { blocks: blocks.collect(), freezes: freezes.collect() })
 }
 
 #[derive(Serialize)]

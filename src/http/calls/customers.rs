@@ -156,6 +156,8 @@ struct Standing {
     /// Why a code would be refused now; null where none.
     blocked_by: Option<Reason>,
     blocked_channels: BlockedChannels,
+    /// A lost phone was told of and not lifted: nothing is paid with codes.
+    frozen: bool,
     next_bill: Option<NextBill>,
 }
 
@@ -205,6 +207,7 @@ fn standing_with(account: &Account, now: &Now, rules: &Rules, next_bill: Option<
             online: blocked(Channel::Online),
             np_atobarai: blocked(Channel::NpAtobarai),
         },
+        frozen: account.is_frozen(),
         next_bill: next_bill.map(|(bill, at)| NextBill {
             bill,
             month: at.bill.key.month(),

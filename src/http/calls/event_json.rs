@@ -16,7 +16,7 @@ use crate::domain::model::order::{Order, part_of};
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::{Payer, Post, Proof, Scanned, Staff};
 use crate::domain::model::time::Millis;
-use crate::domain::state::event::{Advised, Captured, Decided, Event, Outcome, Refunded, Undone};
+use crate::domain::state::event::{Advised, Captured, Decided, Event, Outcome, Refunded, SuspenseSettled, Undone};
 use crate::http::past::BillNames;
 
 /// Names customers by their index and bills by their key, those that can be named.
@@ -45,6 +45,7 @@ pub(crate) fn customers_of(event: &Event) -> Option<CustomerIx> {
         Event::Refunded(refunded) => Some(refunded.customer),
         Event::Settled { books, .. } => Some(books.customer),
         Event::Noted { customer, .. } | Event::StoriesRecalled { customer, .. } => Some(*customer),
+        Event::SuspenseSettled(settled) => settled.end.charged().map(|charged| charged.customer),
         Event::RecalledWhole(order) | Event::Recalled { order, .. } => order.customer,
         Event::Opened { .. }
         | Event::PolicySet { .. }
@@ -104,6 +105,7 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         Event::CodeVoided { handle } => ("code_voided", json!({ "part": handle.part().get() })),
         Event::Decided(decided) => ("decided", decided_json(lsn, decided, name)),
         Event::Advised(advised) => ("advised", advised_json(lsn, advised, name)),
+        Event::SuspenseSettled(settled) => ("suspense_settled", settled_suspense_json(settled, name)),
         Event::SuspenseCleared { order, amount } => {
             ("suspense_cleared", json!({ "decided_lsn": order.0, "amount": amount }))
         }
@@ -236,6 +238,21 @@ fn captured_json(captured: &Captured, name: Namer<'_>) -> Value {
         "due": captured.due,
         "points": captured.points,
     })
+}
+
+fn settled_suspense_json(settled: &SuspenseSettled, name: Namer<'_>) -> Value {
+    let SuspenseSettled { id, order, amount, end, staff } = settled;
+    let charged = end.charged();
+    let facts = json!({
+        "authorization_id": order,
+        "settlement_id": id,
+        "action": end.action(),
+        "amount": amount,
+        "customer_id": charged.and_then(|charged| name.customer(charged.customer)),
+        "month": charged.map(|charged| charged.month),
+        "due": charged.map(|charged| charged.due),
+    });
+    merged(facts, json!(staff))
 }
 
 fn refunded_json(refunded: &Refunded, name: Namer<'_>) -> Value {
@@ -431,6 +448,8 @@ fn noted_json(note: &Note, ix: CustomerIx, name: Namer<'_>) -> (&'static str, Va
         Note::Withdrawn { id } => ("payment_withdrawn", json!({ "payment_id": id })),
         Note::Blocked { id, reason } => ("blocked", json!({ "block_id": id, "reason": reason })),
         Note::Released { id } => ("block_released", json!({ "block_id": id })),
+        Note::Frozen { id } => ("frozen", json!({ "freeze_id": id })),
+        Note::Unfrozen { id, staff } => ("freeze_released", merged(json!(staff), json!({ "freeze_id": id }))),
         Note::SlipIssued(slip) => {
             let facts = json!({
                 "slip_kind": slip.kind,

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod afterwards;
 pub mod authorizations;
+pub mod bill_fees;
 pub mod bill_moves;
 pub mod codes;
 pub mod corrections;
@@ -20,3 +21,4 @@ pub mod payouts;
 pub mod sandbox;
 pub mod slips;
 pub mod statements;
+pub mod suspense;

@@ -1,9 +1,10 @@
-//! The back office about a customer's money: damages, blocks, payouts; `payments` beside it has repayments and news of
+//! The back office about a customer's money: damages, blocks, lost phones; `payments` beside it has repayments and news of
 //! them. Each call is idempotent by its own id, of any age: what the engine no longer remembers is in the ledger.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::billing::account::Account;
+use crate::domain::billing::notes::Note;
 use crate::domain::billing::standing::Spendable;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
@@ -12,8 +13,9 @@ use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{CustomerId, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::purchase::Channel;
-use crate::domain::model::request::Instruction;
+use crate::domain::model::request::{Instruction, Staff};
 use crate::domain::model::time::{Month, Now};
+use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Known, Receipt};
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
@@ -157,4 +159,62 @@ pub(crate) async fn release(asked: &Asked) -> Result<Answer, Problem> {
 fn show_block(asked: &Asked, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
     let blocked_by = booked.blocked_by(asked)?;
     Answer::ok(&BlockShown { block_id: id, status, blocked_by, replayed: booked.replayed })
+}
+
+/// Who of the staff wants something, and why.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StaffBody {
+    by: Text<Words<64>>,
+    reason: Text<Words<200>>,
+}
+
+impl StaffBody {
+    pub(super) fn into_staff(self, asked: &Asked) -> Result<Staff, Problem> {
+        let key = asked.known()?.caller.name.clone();
+        Ok(Staff { by: self.by.0.0, key, reason: self.reason.0.0 })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FreezeBody {
+    freeze_id: Text<OfficeId>,
+}
+
+#[derive(Serialize)]
+struct FreezeShown<'a> {
+    freeze_id: OfficeId,
+    status: &'static str,
+    blocked_by: Option<Reason>,
+    /// Of a release: who told of it first, by which key, and why.
+    #[serde(flatten)]
+    staff: Option<&'a Staff>,
+    replayed: bool,
+}
+
+/// `POST /v1/customers/{customer_id}/freeze`
+pub(crate) async fn freeze(asked: &Asked) -> Result<Answer, Problem> {
+    let id = fields::read::<FreezeBody>(&asked.body)?.freeze_id.0;
+    let booked = instruct(asked, asked.customer()?, Instruction::Freeze { id }).await?;
+    // A repeated call may come after the release.
+    let stands = booked.account.notes().is_some_and(|notes| notes.freezes.contains(&id));
+    show_freeze(asked, &booked, id, if stands { "frozen" } else { "released" })
+}
+
+/// `POST /v1/customers/{customer_id}/freeze/{freeze_id}/release`
+pub(crate) async fn unfreeze(asked: &Asked) -> Result<Answer, Problem> {
+    let id = office_id(asked, "freeze_id")?;
+    let staff = fields::read::<StaffBody>(&asked.body)?.into_staff(asked)?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Unfreeze { id, staff }).await?;
+    show_freeze(asked, &booked, id, "released")
+}
+
+fn show_freeze(asked: &Asked, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
+    let blocked_by = booked.blocked_by(asked)?;
+    let staff = match booked.receipt.event.as_ref() {
+        Event::Noted { note: Note::Unfrozen { staff, .. }, .. } => Some(staff.as_ref()),
+        _ => None,
+    };
+    Answer::ok(&FreezeShown { freeze_id: id, status, blocked_by, staff, replayed: booked.replayed })
 }

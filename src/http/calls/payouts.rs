@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::office::{Booked, instruct, office_id};
+use super::office::{Booked, StaffBody, instruct, office_id};
 use super::payments::{Applied, applied, came_to};
 use crate::domain::billing::notes::Cause;
 use crate::domain::billing::settlement::Place;
@@ -11,13 +11,13 @@ use crate::domain::billing::sums::Sum;
 use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{CustomerId, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::request::{Instruction, Staff};
+use crate::domain::model::request::Instruction;
 use crate::domain::model::time::{Date, Millis, Now};
 use crate::domain::state::event::Event;
 use crate::http::answer::Answer;
 use crate::http::asked::Asked;
 use crate::http::fields;
-use crate::http::fields::{Amount, Printed, Text, Words};
+use crate::http::fields::{Amount, Printed, Text};
 use crate::http::past::{bill_names, caught_up};
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -64,13 +64,6 @@ pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
     })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BouncedBody {
-    by: Text<Words<64>>,
-    reason: Text<Words<200>>,
-}
-
 #[derive(Serialize)]
 struct BouncedShown<'a> {
     payout_id: OfficeId,
@@ -90,9 +83,7 @@ struct BouncedShown<'a> {
 /// `POST /v1/customers/{customer_id}/payouts/{payout_id}/bounced`
 pub(crate) async fn bounce(asked: &Asked) -> Result<Answer, Problem> {
     let payout = office_id(asked, "payout_id")?;
-    let body: BouncedBody = fields::read(&asked.body)?;
-    let key = asked.known()?.caller.name.clone();
-    let staff = Staff { by: body.by.0.0, key, reason: body.reason.0.0 };
+    let staff = fields::read::<StaffBody>(&asked.body)?.into_staff(asked)?;
     let booked = instruct(asked, asked.customer()?, Instruction::Bounce { payout, staff }).await?;
     show_bounced(asked, &booked).await
 }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::afterwards::{Applied, applied};
+use super::bill_fees::{FeeShown, fees};
 use super::bill_moves::{Move, Posted};
-use super::corrections::fee_id;
 use super::customers::unknown;
 use crate::domain::billing::account::Account;
-use crate::domain::billing::adjustments::Adjusted;
 use crate::domain::billing::moment::BillAt;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
@@ -69,18 +68,6 @@ struct PaymentShown {
     moved_to: Option<Cow<'static, str>>,
 }
 
-/// A fee of the bill, by the name under which staff may waive it.
-#[derive(Serialize)]
-struct FeeShown {
-    fee_id: String,
-    kind: &'static str,
-    /// Of a late fee.
-    date: Option<Date>,
-    amount: Yen,
-    /// It is charged no longer.
-    waived: bool,
-}
-
 #[derive(Serialize)]
 struct NpShown {
     authorization_id: AuthorizationId,
@@ -123,10 +110,11 @@ struct Summary {
 struct Statement {
     #[serde(flatten)]
     summary: Summary,
+    /// Together `bill_fee` and `late_fees`.
+    fees: Vec<FeeShown>,
     purchases: Vec<PurchaseShown>,
     refunds: Vec<RefundShown>,
     payments: Vec<PaymentShown>,
-    fees: Vec<FeeShown>,
     np_purchases: Vec<NpShown>,
 }
 
@@ -313,9 +301,11 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
         let amount = purchased(order).0;
         Some(NpShown { authorization_id: order.id, merchant_id: order.key.merchant, amount, due, status, sums })
     };
+    let at = seen.bills.iter().find(|at| at.bill.key == bill);
+    let fees = fees(at, &past.entries, bill, &summary.bill, &seen.rules.terms);
     Answer::ok(&Statement {
-        fees: fees(&seen, bill, &summary.bill),
         summary,
+        fees,
         purchases: purchases.iter().map(|order| purchase(order, &seen)).collect(),
         refunds: refunds(&purchases, &names)?,
         payments: payments(&seen, bill, &names)?,
@@ -376,24 +366,6 @@ fn refunds(purchases: &[&Order], names: &BillNames) -> Result<Vec<RefundShown>, 
         })
     });
     shown.collect()
-}
-
-/// The fees of a bill that the engine still knows, those that were waived among them.
-fn fees(seen: &Seen<'_>, bill: BillKey, name: &str) -> Vec<FeeShown> {
-    let Some(at) = seen.bills.iter().find(|at| at.bill.key == bill) else { return Vec::new() };
-    let shown = |date: Option<Date>, amount, waived| {
-        let kind = if date.is_some() { "late_fee" } else { "bill_fee" };
-        FeeShown { fee_id: fee_id(name, date), kind, date, amount, waived }
-    };
-    let waived = at.bill.adjustments().iter().filter_map(|of| match of.what {
-        Adjusted::LateFeeWaived(late) => Some((late, true)),
-        _ => None,
-    });
-    let mut late: Vec<_> = at.late_fees.iter().map(|late| (*late, false)).chain(waived).collect();
-    late.sort_by_key(|(late, _)| late.date);
-    let fee = at.bill.fee.filter(|fee| !fee.is_zero());
-    let own = fee.map(|fee| shown(None, fee, at.bill.is_fee_waived()));
-    own.into_iter().chain(late.into_iter().map(|(late, waived)| shown(Some(late.date), late.amount, waived))).collect()
 }
 
 /// What came on a bill and what left it, record by record.

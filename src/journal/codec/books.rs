@@ -197,7 +197,7 @@ records! {
     Record { on_time_bills, purchases, months_active, latest }
     Pending { id, amount, paid_at, expires_at }
     Slip { number, amount, expires_at, kind }
-    Notes { pending, blocks, slips }
+    Notes { pending, blocks, slips, freezes }
     Dossier { sums, met_at, met_by, paid_out, notes } - { outflows }
     Transfer { money, from, to, amount }
     LadderStep { from, to, why, policy }
@@ -275,6 +275,8 @@ choices! {
         3 = Blocked { id, reason },
         4 = Released { id },
         5 = SlipIssued(issued),
+        6 = Frozen { id },
+        7 = Unfrozen { id, staff },
     }
     AppliedTo {
         1 = Bill(bill),
@@ -354,10 +356,25 @@ pub(crate) fn payout() -> Cause {
 }
 
 #[cfg(test)]
+pub(crate) fn staff() -> Staff {
+    Staff { by: "tanaka".into(), key: "office".into(), reason: "口座なし".into() }
+}
+
+#[cfg(test)]
 pub(crate) fn bounced() -> Cause {
-    let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "口座なし".into() };
     let payout = OfficeId::new("O-1").unwrap();
-    Cause::Bounced { payout, amount: 700.into(), staff: Box::new(staff) }
+    Cause::Bounced { payout, amount: 700.into(), staff: Box::new(staff()) }
+}
+
+#[cfg(test)]
+pub(crate) fn frozen() -> Note {
+    Note::Frozen { id: OfficeId::new("Z-1").unwrap() }
+}
+
+#[cfg(test)]
+pub(crate) fn unfrozen() -> Note {
+    let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "見つかった".into() };
+    Note::Unfrozen { id: OfficeId::new("Z-1").unwrap(), staff: Box::new(staff) }
 }
 
 /// Each correction once, the first with all that only corrections record.

@@ -25,7 +25,9 @@ use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Authorize, EntryMode, OrderKey, Payer, Post, Proof, Scanned};
 use crate::domain::model::time::{Date, Millis, Month};
-use crate::domain::state::event::{Advised, Approval, Captured, CodeIssued, Decided, Event, Outcome, Refunded, Undone};
+use crate::domain::state::event::{
+    Advised, Approval, Captured, CodeIssued, Decided, Event, Outcome, Refunded, SuspenseEnd, SuspenseSettled, Undone,
+};
 
 /// Bytes that are no event of this version. The record itself was intact, so this is a newer version's
 /// journal or a bug; either way nothing may be guessed.
@@ -327,6 +329,7 @@ records! {
         refunds, touched, touched_at, earlier,
     } - { advice, terminal }
     Advised { decided, original, post, booked, known }
+    SuspenseSettled { id, order, amount, end, staff }
 }
 
 /// Enums with content: a tag from 1, then the fields of the variant. A later tag may be of the same variant: a value is of
@@ -401,6 +404,12 @@ choices! {
         3 = Held { expires_at },
         4 = Captured { amount, refunded },
         5 = Cancelled,
+        6 = Lost,
+    }
+    SuspenseEnd {
+        1 = Charged(captured),
+        2 = Returned,
+        3 = Lost,
     }
     Event {
         1 = Opened { sandbox },
@@ -425,6 +434,7 @@ choices! {
         23 = Refunded(refunded),
         24 = CancelledPaid { undone, books },
         25 = StoriesRecalled { customer, recall },
+        26 = SuspenseSettled(settled),
     }
 }
 
@@ -535,6 +545,12 @@ mod tests {
         }
     }
 
+    fn settled(end: SuspenseEnd) -> Event {
+        let (id, staff) = (books::payment().id, books::staff());
+        let order = AuthorizationId { part: Part::from_number(7), lsn: Lsn(9), random: 3 };
+        Event::SuspenseSettled(Box::new(SuspenseSettled { id, order, amount: Yen::new(1_980), end, staff }))
+    }
+
     /// One event of each kind, in order of their numbers.
     #[expect(clippy::too_many_lines, reason = "a list: one event a kind")]
     fn one_of_each() -> Vec<Event> {
@@ -632,6 +648,20 @@ mod tests {
                 books: Box::new(Settlement::nothing(customer)),
             },
             Event::StoriesRecalled { customer, recall: books::recall() },
+            Event::Noted { customer, note: books::frozen() },
+            Event::Noted { customer, note: books::unfrozen() },
+            settled(SuspenseEnd::Charged(Captured {
+                order: Lsn(9),
+                customer,
+                channel,
+                amount,
+                released: Yen::ZERO,
+                month,
+                due,
+                points: 9,
+            })),
+            settled(SuspenseEnd::Returned),
+            settled(SuspenseEnd::Lost),
         ]
         .into_iter()
         .chain(books::corrections(customer))

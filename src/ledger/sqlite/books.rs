@@ -9,8 +9,9 @@ use super::read::{Cells, DECIDED_FROM, all, far_end, first, first_since, order, 
 use super::{BUSY, keys, load, open_reader, position, stories};
 use crate::domain::billing::settlement::{LadderStep, StepReason};
 use crate::domain::billing::stories::Kept;
+use crate::domain::model::advice::Booked;
 use crate::domain::model::customer::Status;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId};
 use crate::domain::model::order::Order;
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::request::OrderKey;
@@ -19,14 +20,18 @@ use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
 use crate::journal::codec::Dossier;
 use crate::ledger::{
-    BOOKS_CONNECTIONS, Book, Books, Entry, EntryKind, Far, Issued, LedgerError, Moved, OwedInCash, PaidOut, Purchase,
-    Snapshot, Stepped,
+    BOOKS_CONNECTIONS, Book, Books, Entry, EntryKind, Far, InSuspense, Issued, LedgerError, Moved, OwedInCash, PaidOut,
+    Purchase, Snapshot, Stepped,
 };
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
     d.authorization_id, d.merchant_id, e.channel, e.money, e.own_day, e.far, e.far_bill
     FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
     WHERE e.block = ?1 AND e.customer = ?2 AND e.recorded_at >= ?3 AND e.recorded_at < ?4 ORDER BY e.lsn, e.kind";
+
+const IN_SUSPENSE: &str = "SELECT d.authorization_id, d.merchant_id, d.order_id, d.channel, s.amount, s.recorded_at,
+    d.advice, a.customer_id FROM suspense s JOIN decision d ON d.lsn = s.order_lsn
+    LEFT JOIN account a ON a.customer = s.customer WHERE s.cleared_lsn IS NULL";
 
 /// Connections to a ledger that a writer has made. Each is opened, and its tables checked, when a question finds none
 /// idle; one that gave an error is closed.
@@ -211,6 +216,16 @@ impl Books for SqliteBooks {
         self.ask(|db| stories::kept(db, customer))
     }
 
+    fn suspense(&self, after: Lsn, most: usize) -> Result<Vec<InSuspense>, LedgerError> {
+        let sql = format!("{IN_SUSPENSE} AND s.order_lsn > ?1 ORDER BY s.order_lsn LIMIT ?2");
+        self.ask(|db| all(db, &sql, params![after.0.cast_signed(), rows(most)], in_suspense))
+    }
+
+    fn suspense_of(&self, order: AuthorizationId) -> Result<Option<InSuspense>, LedgerError> {
+        let sql = format!("{IN_SUSPENSE} AND s.order_lsn = ?1");
+        self.ask(|db| first(db, &sql, [order.lsn.0.cast_signed()], in_suspense))
+    }
+
     /// Tombstones are none.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError> {
         let count = "SELECT count(*) FROM decision WHERE state <> 1 AND lsn <= ?1";
@@ -246,6 +261,19 @@ fn entries(db: &Connection, customer: &CustomerId, from: Millis, to: Millis) -> 
         found.extend(all(db, ENTRIES, params![block, ix, from.0, to.0], entry)?);
     }
     Ok(found)
+}
+
+fn in_suspense(cells: &Cells<'_>) -> Result<InSuspense, LedgerError> {
+    Ok(InSuspense {
+        authorization: cells.text(0, AuthorizationId::parse)?,
+        merchant: cells.text(1, |text| MerchantId::new(text).ok())?,
+        order_id: cells.text(2, |text| OrderId::new(text).ok())?,
+        channel: cells.channel(3)?,
+        amount: cells.yen(4)?,
+        at: cells.millis(5)?,
+        why: cells.made(6, |number| Booked::from_number(number)?.suspense())?,
+        customer: cells.opt_text(7, |text| CustomerId::new(text).ok())?,
+    })
 }
 
 fn entry(cells: &Cells<'_>) -> Result<Entry, LedgerError> {

@@ -10,9 +10,9 @@ use super::read::{Cells, DECIDED_FROM, all, first, first_since, orders_where, re
 use crate::domain::model::ids::{CustomerIx, MerchantId};
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
-use crate::domain::model::order::Order;
 use crate::domain::model::policy::Policy;
 use crate::domain::model::time::{BankCalendar, Millis};
+use crate::domain::state::checkpoint::OrderLoad;
 use crate::domain::state::{State, checkpoint};
 use crate::ledger::LedgerError;
 use crate::ledger::sqlite::accounts::accounts;
@@ -130,17 +130,16 @@ fn load_orders(readers: &mut Readers, state: &mut State) -> Result<(), LedgerErr
     let mut query = db.prepare_cached(&kept)?;
     let mut rows = query.query([recent, forgotten.0])?;
     while let Some(row) = rows.next()? {
-        let (order, recalled) = remembered(db, row)?;
-        state.load_order(order, recalled);
+        state.load_order(remembered(db, row)?);
     }
     drop(rows);
     drop(query);
     readers.in_blocks(recent..end, BLOCK, recent_orders, |orders| {
-        orders.into_iter().for_each(|(order, recalled)| state.load_order(order, recalled));
+        orders.into_iter().for_each(|order| state.load_order(order));
     })
 }
 
-fn recent_orders(db: &Connection, from: i64, to: i64) -> Result<Vec<(Order, bool)>, LedgerError> {
+fn recent_orders(db: &Connection, from: i64, to: i64) -> Result<Vec<OrderLoad>, LedgerError> {
     let decided = orders_where("d.lsn >= ?1 AND d.lsn < ?2 ORDER BY d.lsn");
     all(db, &decided, [from, to], |cells| remembered(db, cells.0))
 }

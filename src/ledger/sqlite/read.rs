@@ -14,6 +14,7 @@ use crate::domain::model::order::{CaptureTerms, Destination, FirstSale, Order, O
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::{Date, Millis, Month};
+use crate::domain::state::checkpoint::OrderLoad;
 use crate::domain::state::receipts::Receipt;
 use crate::journal::codec;
 use crate::ledger::LedgerError;
@@ -25,6 +26,7 @@ pub(crate) mod order_state {
     pub const HELD: u8 = 3;
     pub const CAPTURED: u8 = 4;
     pub const CANCELLED: u8 = 5;
+    pub const LOST: u8 = 6;
 }
 
 /// `movement.far`.
@@ -40,12 +42,14 @@ pub(crate) mod far_end {
 }
 
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
-const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, d.customer, d.channel, d.handle,
+const ORDER: &str =
+    "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, coalesce(d.customer, d.charged), d.channel,
+    d.handle,
     d.amount, d.fingerprint, d.decided_at, d.state, d.reason, d.hold_expires_at, d.captured, d.refunded, d.month, d.due,
     d.points, d.room, d.touched, d.touched_at, d.recalled,
     f.authorization_id, f.order_id, f.decided_at, f.amount,
     d.capture_at, d.capture_month, d.capture_due, d.capture_points, d.advice,
-    d.terminal_id FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
+    d.terminal_id, d.charged FROM decision d LEFT JOIN decision f ON f.lsn = d.first_lsn";
 
 /// For [`first_since`].
 pub(crate) const DECIDED_FROM: &str = "SELECT lsn, decided_at FROM decision WHERE lsn >= ?1 ORDER BY lsn LIMIT 1";
@@ -173,11 +177,12 @@ pub(crate) fn order(db: &Connection, row: &Row<'_>) -> Result<Order, LedgerError
     read_order(db, row, |_| Lsn::ZERO).map(|(order, _)| order)
 }
 
-/// An order as memory has it, and whether it was ever recalled: of its refunds those that were made since.
-pub(crate) fn remembered(db: &Connection, row: &Row<'_>) -> Result<(Order, bool), LedgerError> {
+/// An order as memory has it: of its refunds those that were made since it was last recalled.
+pub(crate) fn remembered(db: &Connection, row: &Row<'_>) -> Result<OrderLoad, LedgerError> {
     let (order, recalled) = read_order(db, row, |recalled| recalled)?;
     // As the fact that recalled it.
-    Ok((Order { terminal: order.terminal.filter(|_| !recalled), ..order }, recalled))
+    let order = Order { terminal: order.terminal.filter(|_| !recalled), ..order };
+    Ok(OrderLoad { order, recalled, from_suspense: Cells(row).opt(32)?.is_some() })
 }
 
 /// `since` gives the first record whose refunds are wanted, from the one that recalled the order; zero if none did.
@@ -190,6 +195,7 @@ fn read_order(db: &Connection, row: &Row<'_>, since: impl FnOnce(Lsn) -> Lsn) ->
         order_state::HELD => OrderState::Held { expires_at: cells.millis(12)? },
         order_state::CAPTURED => OrderState::Captured { amount: cells.yen(13)?, refunded: cells.yen(14)? },
         order_state::CANCELLED => OrderState::Cancelled,
+        order_state::LOST => OrderState::Lost,
         _ => return Err(damaged(10, row)),
     };
     let decided_at = cells.millis(9)?;
@@ -242,7 +248,7 @@ fn capture(cells: &Cells<'_>, recalled: bool) -> Result<Option<CaptureTerms>, Le
         return Ok(None);
     }
     let (month, due) = (cells.month(27)?, cells.date(28)?);
-    let amount = if recalled { Yen::ZERO } else { cells.yen(13)? };
+    let amount = if recalled || cells.opt(32)?.is_some() { Yen::ZERO } else { cells.yen(13)? };
     Ok(Some(CaptureTerms { at: cells.millis(26)?, amount, month, due, points: cells.bits(29)? }))
 }
 

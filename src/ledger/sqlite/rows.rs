@@ -16,13 +16,15 @@ use crate::domain::model::payment::BillKey;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{OrderKey, Payer};
 use crate::domain::model::time::{Date, Millis, Month};
-use crate::domain::state::event::{Advised, Approval, Captured, CodeIssued, Decided, Event, Outcome, Refunded};
+use crate::domain::state::event::{
+    Advised, Approval, Captured, CodeIssued, Decided, Event, Outcome, Refunded, SuspenseEnd, SuspenseSettled,
+};
 use crate::journal::TooLarge;
 use crate::journal::codec::{self, applied_to_bytes};
 use crate::ledger::movements::{About, Movement};
 use crate::ledger::posting::{At, Change, OrderChange, Rows};
 use crate::ledger::sqlite::read::{far_end, order_state};
-use crate::ledger::{Far, LedgerError};
+use crate::ledger::{Book, EntryKind, Far, LedgerError};
 
 const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, store_id,
     terminal_id, customer, channel, handle, trial, amount, fingerprint, policy, decided_at, state, reason,
@@ -132,8 +134,12 @@ impl<'c> SqliteRows<'c> {
     }
 
     fn cancelled(&self, at: At, order: Lsn) -> Result<(), LedgerError> {
+        self.set_state(at, order, order_state::CANCELLED)
+    }
+
+    fn set_state(&self, at: At, order: Lsn, state: u8) -> Result<(), LedgerError> {
         let set = "UPDATE decision SET state = ?2, touched = ?3, touched_at = ?4 WHERE lsn = ?1";
-        self.change("an order", set, params![bits(order.0), order_state::CANCELLED, bits(at.lsn.0), at.now.at.0])
+        self.change("an order", set, params![bits(order.0), state, bits(at.lsn.0), at.now.at.0])
     }
 
     /// The month of an NP purchase.
@@ -274,7 +280,8 @@ impl Rows for SqliteRows<'_> {
         }
         let known = advised.known.map(|ix| ix.0);
         let row = params![bits(at.lsn.0), known, yen(decided.input.amount), at.now.at.0];
-        self.run("INSERT INTO suspense VALUES (?1, ?2, ?3, ?4, NULL, NULL)", row).map(drop)
+        self.run("INSERT INTO suspense (order_lsn, customer, amount, recorded_at) VALUES (?1, ?2, ?3, ?4)", row)
+            .map(drop)
     }
 
     fn suspense_cleared(&mut self, at: At, order: Lsn, amount: Yen) -> Result<(), LedgerError> {
@@ -283,6 +290,30 @@ impl Rows for SqliteRows<'_> {
         let row = params![bits(order.0), bits(at.lsn.0), at.now.at.0, yen(amount)];
         self.change("a sale in suspense", clear, row)?;
         self.cancelled(at, order)
+    }
+
+    fn suspense_settled(&mut self, at: At, settled: &SuspenseSettled) -> Result<(), LedgerError> {
+        let order = settled.order.lsn;
+        let (kind, counter) = match settled.end {
+            SuspenseEnd::Charged(_) => (EntryKind::SuspenseCharged, Book::MerchantPayable),
+            SuspenseEnd::Returned => (EntryKind::SuspenseReturned, Book::MerchantPayable),
+            SuspenseEnd::Lost => (EntryKind::SuspenseLost, Book::SuspenseLosses),
+        };
+        let clear = "UPDATE suspense SET cleared_lsn = ?2, cleared_at = ?3, cleared_kind = ?5, cleared_counter = ?6
+            WHERE order_lsn = ?1 AND amount = ?4 AND cleared_lsn IS NULL";
+        let (lsn, at_ms) = (bits(at.lsn.0), at.now.at.0);
+        let row = params![bits(order.0), lsn, at_ms, yen(settled.amount), kind as u8, counter as u8];
+        self.change("a sale in suspense", clear, row)?;
+        match &settled.end {
+            SuspenseEnd::Charged(charged) => {
+                // `customer` stays what the decision said: nobody was charged by it.
+                let set = "UPDATE decision SET charged = ?2, advice = NULL WHERE lsn = ?1";
+                self.change("an order", set, params![bits(order.0), charged.customer.0])?;
+                self.captured(at, charged)
+            }
+            SuspenseEnd::Returned => self.cancelled(at, order),
+            SuspenseEnd::Lost => self.set_state(at, order, order_state::LOST),
+        }
     }
 
     fn order(&mut self, at: At, order: Lsn, change: OrderChange<'_>) -> Result<(), LedgerError> {

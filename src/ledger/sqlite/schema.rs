@@ -38,6 +38,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 13, name: "office", sql: include_str!("schema/0013_office.sql") },
     Migration { version: 14, name: "corrections", sql: include_str!("schema/0014_corrections.sql") },
     Migration { version: 15, name: "past stories", sql: include_str!("schema/0015_past_stories.sql") },
+    Migration { version: 16, name: "notices", sql: include_str!("schema/0016_notices.sql") },
 ];
 
 /// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.
@@ -86,14 +87,15 @@ pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerErro
 pub(crate) fn check(db: &Connection) -> Result<i64, LedgerError> {
     let mut query = db.prepare("SELECT version, name, sha256 FROM schema_migrations ORDER BY version")?;
     let mut rows = query.query([])?;
+    let mut ours = MIGRATIONS.iter();
     let mut version = 0;
     while let Some(row) = rows.next()? {
         let (found, name, hash): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         if found > KNOWN {
             return Err(LedgerError::NewerSchema { found, known: KNOWN });
         }
-        let ours = MIGRATIONS.iter().find(|migration| migration.version == found);
-        if found != version + 1 || ours.is_none_or(|ours| ours.name != name || sha256(ours.sql) != hash) {
+        let is_it = |ours: &Migration| ours.version == found && ours.name == name && sha256(ours.sql) == hash;
+        if !ours.next().is_some_and(is_it) {
             return Err(LedgerError::Schema(format!("migration {found} ({name}) is not the one of this program")));
         }
         version = found;

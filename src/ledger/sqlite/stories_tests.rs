@@ -1,13 +1,15 @@
 //! Bills with a story in the tables: what a fact writes, and that an older ledger is refused.
 
 use super::SqliteLedger;
+use crate::domain::billing::notes::Note;
 use crate::domain::commands::history::{History, assert_alike};
 use crate::domain::commands::request::Request;
 use crate::domain::commands::{Ruling, dispatch};
 use crate::domain::model::ids::{CustomerIx, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::request::Instruction;
+use crate::domain::model::request::{Instruction, Staff};
 use crate::domain::model::time::{Millis, Now};
+use crate::domain::state::event::Event;
 use crate::domain::state::receipts::Known;
 use crate::ledger::contract_tests::{loaded, postings};
 use crate::ledger::{Checkpoint, LedgerError};
@@ -74,4 +76,43 @@ fn an_older_ledger_that_holds_records_is_to_be_posted_anew() {
     assert!(aside.exists() && !path.exists());
     let mut new = SqliteLedger::open(&path, Millis(0)).unwrap();
     assert_eq!(new.position().unwrap(), Lsn::ZERO);
+}
+
+/// Notes of before lost phones were told of end where the list of those begins.
+#[test]
+fn notes_of_before_lost_phones_are_brought_up_to_date() {
+    // What was not kept then: money that left the books otherwise than by a payout, sales in suspense that were charged.
+    let is_of_before = |history: &History| {
+        let has_outflows = |account: &Account| account.debt.as_ref().is_some_and(|debt| !debt.outflows.is_empty());
+        let is_settled = |(_, _, event): &(Lsn, Millis, Event)| matches!(event, Event::SuspenseSettled(_));
+        !history.state.accounts().any(has_outflows) && !history.events.iter().any(is_settled)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.db");
+    let mut ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
+    let mut history = (107..).map(|seed| History::new(seed, 300)).find(is_of_before).unwrap();
+    let frozen: Vec<(CustomerIx, OfficeId)> = (0..)
+        .map(CustomerIx)
+        .zip(history.state.accounts())
+        .flat_map(|(ix, account)| {
+            account.notes().into_iter().flat_map(move |notes| notes.freezes.iter().map(move |id| (ix, *id)))
+        })
+        .collect();
+    for (customer, id) in frozen {
+        let staff = Staff { by: "u".into(), key: "k".into(), reason: "r".into() };
+        history.record(Event::Noted { customer, note: Note::Unfrozen { id, staff: Box::new(staff) } });
+    }
+    ledger.post(&postings(&history)).unwrap();
+    let before = "DELETE FROM schema_migrations WHERE version = 16;
+        DROP INDEX suspense_open;
+        DROP VIEW entries;
+        ALTER TABLE suspense DROP COLUMN cleared_kind;
+        ALTER TABLE suspense DROP COLUMN cleared_counter;
+        ALTER TABLE decision DROP COLUMN charged;
+        CREATE VIEW entries AS SELECT 1;
+        UPDATE dossier SET body = substr(body, 1, length(body) - 4);";
+    ledger.connection().execute_batch(before).unwrap();
+    drop(ledger);
+    let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
+    assert_alike(&loaded(&ledger), &history.state, history.now(), "brought up to date");
 }

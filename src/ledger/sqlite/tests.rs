@@ -130,7 +130,8 @@ fn the_views_say_what_was_decided() {
             Outcome::Denied { reason, .. } => ("denied", reason.row().name),
         };
         let captured = matches!(order.state, OrderState::Captured { .. });
-        let month = if captured && order.customer.is_some() { order.terms().month.to_string() } else { String::new() };
+        let month =
+            if captured && decided.customer.is_some() { order.terms().month.to_string() } else { String::new() };
         let customer = customer.map(|id| id.to_string()).unwrap_or_default();
         let channel = order.channel.name();
         wanted.push(format!(
@@ -168,8 +169,8 @@ fn the_views_say_what_was_decided() {
     assert_eq!(
         number(
             db,
-            "SELECT count(*) FROM entry WHERE account BETWEEN 7 AND 13 OR account = 21
-            OR counter_account NOT BETWEEN 7 AND 13 AND counter_account <> 21"
+            "SELECT count(*) FROM entry WHERE account BETWEEN 7 AND 13 OR account = 23
+            OR counter_account NOT BETWEEN 7 AND 13 AND counter_account <> 23"
         ),
         0
     );

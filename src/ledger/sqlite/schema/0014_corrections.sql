@@ -27,7 +27,7 @@ FROM (
     sum(CASE WHEN e.account = 4 AND e.kind IN (13, 20, 43) THEN e.amount ELSE 0 END) AS damages,
     sum(CASE WHEN e.account < 5 THEN e.amount ELSE 0 END) AS open,
     sum(CASE WHEN e.account < 5 AND e.kind = 46 THEN -e.amount ELSE 0 END) AS released,
-    sum(CASE WHEN e.account = 20 THEN e.amount ELSE 0 END) AS given_up,
+    sum(CASE WHEN e.account = 22 THEN e.amount ELSE 0 END) AS given_up,
     sum(CASE WHEN e.account = 1 THEN e.amount ELSE 0 END) AS unpaid_principal,
     sum(CASE WHEN e.account = 6 THEN e.amount ELSE 0 END) AS points
   FROM entry e
