@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use sokketsu::clock::Clock;
 use sokketsu::code::{Issuers, Keyring};
+use sokketsu::domain::billing::stories::Kept;
 use sokketsu::domain::commands::request::Request;
 use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::ids::{
@@ -205,6 +206,9 @@ impl Books for OneOld {
     }
     fn known(&self, _: &[OfficeId]) -> Result<Known, LedgerError> {
         Ok(Known::nothing())
+    }
+    fn kept(&self, _: &CustomerId) -> Result<Kept, LedgerError> {
+        Ok(Kept::nothing())
     }
     fn entries(&self, _: &CustomerId, _: Millis, _: Millis) -> Result<Vec<Entry>, LedgerError> {
         Ok(Vec::new())

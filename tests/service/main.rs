@@ -27,4 +27,5 @@ mod races;
 mod server;
 mod statements;
 mod stop;
+mod stories;
 mod tls;

@@ -55,6 +55,11 @@ pub struct Recall {
     pub let_go: Option<Date>,
 }
 
+/// Whether memory may have let go of what happened on that day: mostly it has not.
+pub fn may_be_let_go(since: Date, today: Date) -> bool {
+    since.plus_days(Bill::KEPT) < today
+}
+
 impl Kept {
     /// Where there is no ledger, memory is all there is.
     pub const fn nothing() -> Self {
@@ -194,8 +199,7 @@ impl Account {
             return true;
         }
         let since = reach.since.date();
-        // Mostly: nothing is let go so soon.
-        if today <= since.plus_days(Bill::KEPT) {
+        if !may_be_let_go(since, today) {
             return false;
         }
         let is_later = |at: Millis| since <= at.date();
