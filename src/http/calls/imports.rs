@@ -23,6 +23,7 @@ use crate::domain::commands::refusal::Refusal;
 use crate::domain::model::bounds::MOST_YEN;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
 use crate::domain::model::money::Yen;
+use crate::domain::model::order::Order;
 use crate::domain::model::request::{Instruction, Refund, Said};
 use crate::domain::model::time::{Date, Millis};
 use crate::domain::state::receipts::Known;
@@ -60,13 +61,15 @@ enum Posting {
 }
 
 impl Posting {
-    /// Whether it reaches back to what memory may have let go of.
-    fn is_of_long_ago(&self, today: Date) -> bool {
+    /// Whether it reaches back to what memory may have let go of. `past` is the purchase of a refund.
+    fn is_of_long_ago(&self, past: &Past, today: Date) -> bool {
         let paid_at = match self {
             Self::Office(_, instruction) => instruction.paid_at(),
             Self::Refund(refund) => refund.paid_at,
         };
+        let is_over = |order: &Order| may_be_let_go(order.terms().due, today);
         paid_at.is_some_and(|at| may_be_let_go(at.date(), today))
+            || matches!(past, Past::Orders(orders) if orders.iter().any(is_over))
     }
 }
 
@@ -209,12 +212,12 @@ async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportSho
         }
         // What may need stories from the ledger takes several questions: no line passes it, and none comes after it where
         // the ledger can't tell.
-        let is_long_ago = line.posting.as_ref().is_ok_and(|posting| posting.is_of_long_ago(today));
+        let past = orders.remove(&at).unwrap_or_default();
+        let is_long_ago = line.posting.as_ref().is_ok_and(|posting| posting.is_of_long_ago(&past, today));
         if is_long_ago {
             note(begun.drain(..), shown).await?;
         }
         let place = (line.number, line.id);
-        let past = orders.remove(&at).unwrap_or_default();
         begun.push((place, Begun::begin(post(edge, line.posting, known.as_ref(), past)).await));
         if is_long_ago {
             note(begun.drain(..), shown).await?;
