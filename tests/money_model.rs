@@ -119,3 +119,17 @@ fn what_was_refunded_in_part_is_refunded_further() {
     let refund = |part| Act::Refund { pick: 0, part };
     play(&[buy, refund(Part::Half), Act::Cancel { pick: 0 }, refund(Part::All)]).unwrap();
 }
+
+/// A bill paid late, with damages posted, and let go of: half a year later we hear that it was paid in time.
+#[test]
+fn a_bill_that_was_let_go_is_put_right() {
+    let buy = |amount| Act::Buy { who: 0, way: Way::Online, amount, hold: false };
+    let pay = |part, late| Act::Pay { who: 0, part, late, slip: false };
+    let wait = |days| Act::Wait(Until::Later(days * DAY));
+    let sweep = || Act::Sweep { who: 0 };
+    let damages = || Act::PostDamages { who: 0, pick: 0, part: Part::Half };
+    let late = [buy(15_000), wait(50), damages(), pay(Part::All, 0), buy(7_000), wait(100), pay(Part::All, 0)];
+    let long_after = [wait(80), sweep(), wait(1), damages(), sweep(), pay(Part::Yen(15_209), 213 * DAY), Act::Restart];
+    let paid_out = [Act::PayOut { who: 0, part: Part::All }, wait(120), sweep(), pay(Part::Yen(500), 300 * DAY)];
+    play(&[&late[..], &long_after, &paid_out].concat()).unwrap();
+}

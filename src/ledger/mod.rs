@@ -24,7 +24,7 @@ mod writer_tests;
 pub use entries::{Book, Entry, EntryKind, Far, InSuspense, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
 pub use error::LedgerError;
 
-use crate::domain::billing::stories::Kept;
+use crate::domain::billing::stories::{Kept, Story};
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
@@ -129,7 +129,8 @@ pub trait Books: Snapshot + Send + Sync {
         let ids = entries.iter().filter(captured).filter_map(|entry| Some(entry.purchase?.authorization));
         let orders = ids.map(|id| self.past_order(id)).filter_map(Result::transpose).collect::<Result<_, _>>()?;
         let payments = self.receipts(customer, &[ReceiptKind::Repayment, ReceiptKind::Ending])?;
-        Ok(CustomerPast { entries, orders, payments, issued: self.issued(customer)? })
+        let (issued, stories) = (self.issued(customer)?, self.kept(customer)?.stories);
+        Ok(CustomerPast { entries, orders, payments, issued, stories })
     }
 }
 
@@ -142,4 +143,6 @@ pub struct CustomerPast {
     /// Repayments and provisional payments that became final.
     pub payments: Vec<Receipt>,
     pub issued: Vec<Issued>,
+    /// With those that memory has let go of.
+    pub stories: Vec<Story>,
 }

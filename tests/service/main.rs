@@ -28,5 +28,6 @@ mod races;
 mod server;
 mod statements;
 mod stop;
+mod stories;
 mod suspense;
 mod tls;

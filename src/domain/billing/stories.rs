@@ -55,6 +55,11 @@ pub struct Recall {
     pub let_go: Option<Date>,
 }
 
+/// Whether memory may have let go of what happened on that day: mostly it has not.
+pub fn may_be_let_go(since: Date, today: Date) -> bool {
+    since.plus_days(Bill::KEPT) < today
+}
+
 impl Kept {
     /// Where there is no ledger, memory is all there is.
     pub const fn nothing() -> Self {
@@ -194,8 +199,7 @@ impl Account {
             return true;
         }
         let since = reach.since.date();
-        // Mostly: nothing is let go so soon.
-        if today <= since.plus_days(Bill::KEPT) {
+        if !may_be_let_go(since, today) {
             return false;
         }
         let is_later = |at: Millis| since <= at.date();
@@ -235,5 +239,111 @@ impl Account {
         recall.stories.iter().for_each(|story| debt.take_back(story));
         debt.recalled_on = Some(today);
         self.let_go = recall.let_go.unwrap_or(Date::MIN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::billing::bill::{Change, ChangeKind};
+    use crate::domain::billing::sums::Money;
+    use crate::domain::model::customer::Profile;
+    use crate::domain::model::ids::CustomerId;
+    use crate::domain::model::payment::{Line, Lines};
+    use crate::domain::model::purchase::Channel;
+    use crate::domain::model::time::Month;
+
+    fn date(text: &str) -> Date {
+        Date::parse(text).unwrap()
+    }
+
+    /// Bills of 1,000 yen, one a month from January 2021 on, each paid on the 20th of the month after so many times.
+    fn account(months: usize, payments: u64) -> Account {
+        let mut account = Account::new(CustomerId::new("1001").unwrap(), Profile::newcomer());
+        let first = Month::parse("2021-01").unwrap();
+        for month in std::iter::successors(Some(first), |month| Some(month.next())).take(months) {
+            let paid_on = month.next().day(20);
+            let mut bill = Bill { due: Some(paid_on), fee: Some(0.into()), ..Bill::empty_month(month) };
+            bill.charge(Channel::Online, Millis(0), 1_000.into());
+            for number in 0..payments {
+                let at = paid_on.start().plus(i64::try_from(number).unwrap());
+                let amount = if number == 0 { 1_000 - payments + 1 } else { 1 };
+                let lines = Lines::of(Line::Principal, amount.into());
+                let money = Money { fact: Lsn(number + 1), ..Money::own(at) };
+                bill.changes.add(Change { at, kind: ChangeKind::Paid, money, lines });
+            }
+            account.add_bill(bill);
+        }
+        account
+    }
+
+    fn months(stories: &[Story]) -> Vec<String> {
+        stories.iter().map(|story| story.bill().unwrap().month().unwrap().to_string()).collect()
+    }
+
+    fn since(text: &str) -> Reach {
+        Reach { since: date(text).start(), bill: None }
+    }
+
+    #[test]
+    fn what_was_let_go_comes_back_for_a_day_from_the_day_that_is_reached() {
+        let today = date("2021-09-01");
+        let mut account = account(4, 1);
+        assert_eq!(account.let_go, Date::MIN);
+        let gone = account.tidy(today);
+        assert_eq!(months(&gone), ["2021-01", "2021-02", "2021-03", "2021-04"]);
+        assert!((account.debt.as_ref(), account.let_go) == (None, date("2021-05-20")), "no memory is taken");
+
+        // Nothing ended later, so nothing is to be asked.
+        assert!(!account.is_reached_past_memory(&since("2021-05-21"), today));
+        let reach = since("2021-04-20");
+        assert!(account.is_reached_past_memory(&reach, today));
+        let recall = account.to_recall(&gone, &reach).unwrap();
+        assert_eq!(
+            (months(&recall.stories), recall.let_go),
+            (vec!["2021-04".into(), "2021-03".into()], Some(date("2021-03-20")))
+        );
+        account.recall(&recall, today);
+        assert_eq!(account.tidy(today), [], "it stays for the day");
+        assert!(!account.is_reached_past_memory(&since("2021-03-21"), today));
+        assert_eq!(account.to_recall(&gone, &reach), None, "and is not missing any more");
+        let bill = |month: &str| Some(BillKey::Month(Month::parse(month).unwrap()));
+        let own = Reach { bill: bill("2021-01"), ..since("2021-09-01") };
+        assert!(account.is_reached_past_memory(&own, today));
+        assert!(!account.is_reached_past_memory(&Reach { bill: bill("2021-03"), ..own }, today), "it is there");
+
+        let again = account.tidy(today.plus_days(1));
+        assert_eq!((months(&again), account.let_go), (vec!["2021-03".into(), "2021-04".into()], date("2021-05-20")));
+        assert_eq!(account.debt, None);
+        // The bill that it is about comes with all that came after it.
+        let recall = account.to_recall(&gone, &own).unwrap();
+        assert_eq!(
+            (months(&recall.stories), recall.let_go),
+            (vec!["2021-01".into(), "2021-04".into(), "2021-03".into(), "2021-02".into()], None)
+        );
+    }
+
+    #[test]
+    fn what_is_over_and_was_not_let_go_yet_is_asked_for_too() {
+        let account = account(1, 1);
+        assert!(!account.is_reached_past_memory(&since("2021-02-01"), date("2021-03-27")), "it is kept");
+        let today = date("2021-03-28");
+        assert!(account.is_reached_past_memory(&since("2021-02-20"), today));
+        assert!(!account.is_reached_past_memory(&since("2021-02-21"), today), "it had ended");
+    }
+
+    #[test]
+    fn no_more_comes_back_than_a_fold_may_meet() {
+        let mut account = account(4, 900);
+        let gone = account.tidy(date("2021-09-01"));
+        let recall = account.to_recall(&gone, &since("2021-01-01")).unwrap();
+        assert_eq!(
+            (months(&recall.stories), recall.let_go),
+            (vec!["2021-04".into(), "2021-03".into()], Some(date("2021-03-20")))
+        );
+        let own =
+            Reach { since: date("2021-09-01").start(), bill: Some(BillKey::Month(Month::parse("2021-01").unwrap())) };
+        let recall = account.to_recall(&gone, &own).unwrap();
+        assert_eq!(months(&recall.stories), ["2021-01", "2021-04"], "the bill that it is about is always there");
     }
 }

@@ -190,6 +190,11 @@ impl Instruction {
         })
     }
 
+    /// When a payment that it tells of was made, where it says so.
+    pub const fn paid_at(&self) -> Option<Millis> {
+        self.said().paid_at
+    }
+
     /// What it says of a payment.
     const fn said(&self) -> Said {
         let nothing = Said { amount: None, paid_at: None, expires_at: None, slip: None };
@@ -282,6 +287,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::domain::commands::history::Archive;
     use crate::domain::commands::office::judge;
     use crate::domain::commands::past::{Past, Turn};
     use crate::domain::commands::refusal::{Step, Stop};
@@ -298,6 +304,7 @@ mod tests {
         now: Now,
         /// What was recorded, as a ledger keeps it.
         ledger: Known,
+        archive: Archive,
     }
 
     fn id(text: &str) -> OfficeId {
@@ -321,15 +328,18 @@ mod tests {
     impl House {
         fn new() -> Self {
             let now = Now::at(Millis::parse("2021-07-05T09:00:00+09:00").unwrap());
+            let mut archive = Archive::default();
             let mut state = State::new(Settings::default());
             let policy = Box::from(include_str!("../../../config/policy.toml"));
             state.apply(&Event::PolicySet { version: 1, text: policy }, &now);
             for (ix, name) in [(0, "1001"), (1, "1002")] {
                 let profile = Box::new(Profile::newcomer());
                 let id = CustomerId::new(name).unwrap();
-                state.apply(&Event::CustomerSet { ix: CustomerIx(ix), id, profile }, &now);
+                let event = Event::CustomerSet { ix: CustomerIx(ix), id, profile };
+                state.apply(&event, &now);
+                archive.apply(&event, state.lsn, &now);
             }
-            Self { state, now, ledger: Known { as_of: Lsn::ZERO, receipts: Vec::new() } }
+            Self { state, now, ledger: Known { as_of: Lsn::ZERO, receipts: Vec::new() }, archive }
         }
 
         fn paid_at(&self) -> Millis {
@@ -352,10 +362,11 @@ mod tests {
         /// Tells it: whether it is posted, replayed, or why it is refused. `known` is what the ledger says.
         fn tell_with(&mut self, who: &str, told: &Instruction, known: Option<&Known>) -> Result<&'static str, Refusal> {
             let customer = CustomerId::new(who).unwrap();
+            let kept = self.archive.kept(self.state.lsn, &customer);
             let turn = Turn {
                 state: &self.state,
                 past: &Past::NotAsked,
-                kept: None,
+                kept: Some(&kept),
                 now: &self.now,
                 in_force: self.state.policy.as_ref().unwrap(),
                 steps: 0,
@@ -369,6 +380,10 @@ mod tests {
                 Step::Record(event) => {
                     self.state.apply(&event, &self.now);
                     let lsn = self.state.lsn;
+                    self.archive.apply(&event, lsn, &self.now);
+                    if matches!(event, Event::StoriesRecalled { .. }) {
+                        return self.tell_with(who, told, known);
+                    }
                     let at = self.now.at;
                     self.ledger.as_of = lsn;
                     self.ledger.receipts.push(Receipt { lsn, at, event: Arc::new(event) });
@@ -581,6 +596,20 @@ mod tests {
     fn bounce(payout: &str, reason: &str) -> Instruction {
         let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: reason.into() };
         Instruction::Bounce { payout: id(payout), staff }
+    }
+
+    #[test]
+    fn final_news_that_nobody_expected_says_how_much_came_and_when() {
+        let mut house = House::new();
+        let (amount, paid_at) = (Some(AMOUNT), Some(house.paid_at()));
+        let mut tell = |amount, paid_at| {
+            let said = Said { amount, paid_at, ..Said::default() };
+            house.tell("1001", &Instruction::Confirm { id: id("X-1"), said })
+        };
+        for (amount, paid_at) in [(None, None), (amount, None), (None, paid_at)] {
+            assert_eq!(tell(amount, paid_at), Err(Refusal::PaymentUnknown));
+        }
+        assert_eq!((tell(amount, paid_at), tell(None, None)), (NEW, AGAIN));
     }
 
     #[test]

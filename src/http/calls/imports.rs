@@ -17,13 +17,15 @@ use tokio::task::JoinSet;
 use super::afterwards::refund_by;
 use super::csv_lines::{Records, Span};
 use super::office::instruct_with;
+use crate::domain::billing::stories::may_be_let_go;
 use crate::domain::commands::past::Past;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::model::bounds::MOST_YEN;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, OfficeId, RefundId};
 use crate::domain::model::money::Yen;
+use crate::domain::model::order::Order;
 use crate::domain::model::request::{Instruction, Refund, Said};
-use crate::domain::model::time::Millis;
+use crate::domain::model::time::{Date, Millis};
 use crate::domain::state::receipts::Known;
 use crate::hex;
 use crate::http::Edge;
@@ -56,6 +58,19 @@ const COLUMNS: [&str; 7] = ["id", "type", "customer_id", "amount", "paid_at", "e
 enum Posting {
     Office(CustomerId, Instruction),
     Refund(Refund),
+}
+
+impl Posting {
+    /// Whether it reaches back to what memory may have let go of. `past` is the purchase of a refund.
+    fn is_of_long_ago(&self, past: &Past, today: Date) -> bool {
+        let paid_at = match self {
+            Self::Office(_, instruction) => instruction.paid_at(),
+            Self::Refund(refund) => refund.paid_at,
+        };
+        let is_over = |order: &Order| may_be_let_go(order.terms().due, today);
+        paid_at.is_some_and(|at| may_be_let_go(at.date(), today))
+            || matches!(past, Past::Orders(orders) if orders.iter().any(is_over))
+    }
 }
 
 /// Number and id of a line.
@@ -188,15 +203,25 @@ async fn post_together(edge: &Arc<Edge>, lines: Vec<Line>, shown: &mut ImportSho
     let known = known(edge, ids.collect()).await;
     let mut orders = past_orders(edge, &lines).await;
     let mut begun = Vec::new();
+    let today = edge.client.now().date();
     for (at, line) in lines.into_iter().enumerate() {
         // A stop does not wait for the refunds of a group.
         if matches!(line.posting, Ok(Posting::Refund(_))) && *edge.client.stopping().borrow() {
             note(begun.drain(..), shown).await?;
             return Err(broken_off(line.number, shown, Problem::not_ready()));
         }
-        let place = (line.number, line.id);
+        // What may need stories from the ledger takes several questions: no line passes it, and none comes after it where
+        // the ledger can't tell.
         let past = orders.remove(&at).unwrap_or_default();
+        let is_long_ago = line.posting.as_ref().is_ok_and(|posting| posting.is_of_long_ago(&past, today));
+        if is_long_ago {
+            note(begun.drain(..), shown).await?;
+        }
+        let place = (line.number, line.id);
         begun.push((place, Begun::begin(post(edge, line.posting, known.as_ref(), past)).await));
+        if is_long_ago {
+            note(begun.drain(..), shown).await?;
+        }
     }
     note(begun.drain(..), shown).await
 }

@@ -11,6 +11,7 @@ use super::bill_moves::{Move, Posted};
 use super::customers::unknown;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::moment::BillAt;
+use crate::domain::billing::stories::Story;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, MerchantId, OfficeId, OrderId, RefundId};
@@ -190,6 +191,7 @@ impl<'a> Seen<'a> {
             return None;
         }
         let charged = at.map_or(posted.charged, |at| at.charged);
+        let accrued = at.map_or_else(|| self.accrued_long_ago(bill), |at| at.accrued);
         let moved: i64 = self.moves_of(bill).map(|moved| moved.amount).sum();
         let paid = at.map_or_else(|| Yen::new(u64::try_from(moved).unwrap_or(0)), |at| at.bill.paid().total());
         let released = at
@@ -199,7 +201,7 @@ impl<'a> Seen<'a> {
         let (total_due, given_up) = if is_given_up { (Yen::ZERO, owed) } else { (owed, Yen::ZERO) };
         let sums = Sums {
             // Accrued damages are shown whether posted or not; only the posted ones are owed.
-            lines: Lines { damages: at.map_or(charged.damages, |at| at.accrued.max(charged.damages)), ..charged },
+            lines: Lines { damages: accrued.max(charged.damages), ..charged },
             damages_posted: charged.damages,
             refunded: self.purchases_of(bill).into_iter().map(|order| purchased(order).1).sum(),
             total_due,
@@ -208,6 +210,15 @@ impl<'a> Seen<'a> {
             points: u64::try_from(posted.points).unwrap_or(0),
         };
         Some((sums, at))
+    }
+
+    /// Damages on a bill that the engine has let go because it is paid.
+    fn accrued_long_ago(&self, bill: BillKey) -> Yen {
+        let is_it = |story: &&Story| story.bill() == Some(bill);
+        match self.past.stories.iter().find(is_it) {
+            Some(Story::Bill(bill)) => self.account.accrued_on(bill, &self.now, self.rules.by()),
+            Some(Story::Outflow(_)) | None => Yen::ZERO,
+        }
     }
 
     /// A month's bill; where only NP Atobarai purchases were made, with nothing on its lines.

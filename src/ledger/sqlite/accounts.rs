@@ -7,7 +7,6 @@ use rusqlite::{Connection, params};
 
 use super::read::Cells;
 use super::rows::{SqliteRows, bits, too_large, yen};
-use super::stories;
 use crate::domain::billing::account::{Account, Debt, Hold};
 use crate::domain::billing::bill::{Bill, Change as BillChange, OpenMonth};
 use crate::domain::billing::notes::Notes;
@@ -60,7 +59,7 @@ impl SqliteRows<'_> {
             return Ok(());
         }
         self.write_standing(customer, now)?;
-        stories::write(self.db, customer, stories)?;
+        self.put_stories(customer, stories)?;
         let after = now.debt.as_deref();
         if before == after {
             return Ok(());

@@ -3,7 +3,6 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 
 use super::codes::{CODE, PAID_BEFORE, forget_codes, trial};
-use super::stories;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{Charge, LadderStep};
 use crate::domain::model::code::Form;
@@ -379,7 +378,7 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn forget_stories(&mut self, today: Date, most: usize) -> Result<(), LedgerError> {
-        stories::forget(self.db, today, most)
+        self.drop_stories(today, most)
     }
 
     fn forget_codes(&mut self, now: Millis, records: usize) -> Result<(), LedgerError> {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::accounts::{accounts, numbers};
 use super::position;
 use super::read::{all, first};
-use super::rows::{bits, too_large};
+use super::rows::{SqliteRows, bits, too_large};
 use crate::domain::billing::stories::{Kept, Story, StoryKey};
 use crate::domain::model::ids::{CustomerId, CustomerIx};
 use crate::domain::model::time::Date;
@@ -21,29 +21,28 @@ fn key(key: StoryKey) -> (u8, i64) {
     }
 }
 
-/// Writes what was let go, and removes what was taken back.
-pub(crate) fn write(db: &Connection, customer: CustomerIx, stories: &Stories) -> Result<(), LedgerError> {
-    for (of, story) in stories {
-        let (kind, number) = key(*of);
-        if let Some((kept_until, story)) = story {
-            let body = story_to_bytes(story).map_err(too_large)?;
-            let row = params![customer.0, kind, number, kept_until.map(Date::to_number), body];
-            db.prepare_cached("INSERT OR REPLACE INTO past_story VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(row)?;
-        } else {
-            let gone = "DELETE FROM past_story WHERE customer = ?1 AND kind = ?2 AND number = ?3";
-            db.prepare_cached(gone)?.execute(params![customer.0, kind, number])?;
+impl SqliteRows<'_> {
+    /// Writes what was let go, and removes what was taken back.
+    pub(crate) fn put_stories(&self, customer: CustomerIx, stories: &Stories) -> Result<(), LedgerError> {
+        for (of, story) in stories {
+            let (kind, number) = key(*of);
+            if let Some((kept_until, story)) = story {
+                let body = story_to_bytes(story).map_err(too_large)?;
+                let row = params![customer.0, kind, number, kept_until.map(Date::to_number), body];
+                self.run("INSERT OR REPLACE INTO past_story VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
+            } else {
+                let gone = "DELETE FROM past_story WHERE customer = ?1 AND kind = ?2 AND number = ?3";
+                self.run(gone, params![customer.0, kind, number])?;
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Removes those that were kept until before today, at most so many.
-pub(crate) fn forget(db: &Connection, today: Date, most: usize) -> Result<(), LedgerError> {
-    let gone = "DELETE FROM past_story WHERE (customer, kind, number) IN
-        (SELECT customer, kind, number FROM past_story WHERE kept_until < ?1 ORDER BY kept_until LIMIT ?2)";
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    db.prepare_cached(gone)?.execute(params![today.to_number(), most])?;
-    Ok(())
+    pub(crate) fn drop_stories(&self, today: Date, most: usize) -> Result<(), LedgerError> {
+        let gone = "DELETE FROM past_story WHERE (customer, kind, number) IN
+            (SELECT customer, kind, number FROM past_story WHERE kept_until < ?1 ORDER BY kept_until LIMIT ?2)";
+        self.run(gone, params![today.to_number(), i64::try_from(most).unwrap_or(i64::MAX)]).map(drop)
+    }
 }
 
 /// All stories of a customer, at one moment. The account as the tables have it may still list some that memory has let go:

@@ -1,6 +1,7 @@
 //! Bills with a story in the tables: what a fact writes, and that an older ledger is refused.
 
 use super::SqliteLedger;
+use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::Note;
 use crate::domain::commands::history::{History, assert_alike};
 use crate::domain::commands::request::Request;
