@@ -165,7 +165,7 @@ fn write_fact(rows: &mut impl Rows, at: At, event: &Event) -> Result<(), LedgerE
         }
         Event::Noted { .. } => rows.receipt(at, event),
         // They change an account, and move what `movements` says.
-        Event::CustomerSet { .. } | Event::HoldExpired(_) => Ok(()),
+        Event::CustomerSet { .. } | Event::HoldExpired(_) | Event::Noticed { .. } => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@
 use smallvec::SmallVec;
 
 pub use super::changes::{Change, ChangeKind, Changes};
+use super::notices::Told;
 use super::sums::Money;
 use crate::domain::model::customer::Record;
 use crate::domain::model::ids::Lsn;
@@ -92,6 +93,8 @@ pub struct Bill {
     /// Whether the ladder has taken notice of how it was paid.
     pub counted: bool,
     pub lost: Option<Box<Lost>>,
+    /// What its customer was told of it.
+    pub told: Told,
 }
 
 impl Bill {
@@ -115,6 +118,7 @@ impl Bill {
             damages: Vec::new(),
             counted: false,
             lost: None,
+            told: Told::default(),
         }
     }
 

@@ -11,6 +11,8 @@ pub mod ladder;
 pub mod lateness;
 pub mod moment;
 pub mod notes;
+pub mod notices;
 pub mod settlement;
 pub mod standing;
 pub mod sums;
+pub mod telling;

@@ -12,6 +12,7 @@ pub mod history;
 mod issue_code;
 pub mod look_ahead;
 mod merchant;
+pub mod notices;
 pub mod office;
 pub mod past;
 mod refund;

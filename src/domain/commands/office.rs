@@ -262,6 +262,16 @@ impl<'a> Office<'a> {
     /// What is owed on all bills, until the day before it grows. While nothing has changed, the same slip is given again:
     /// an app may ask as often as its screen is opened.
     fn slip(&self, kind: SlipKind, random: u64) -> Result<Step<Receipt>, Refusal> {
+        let (issued, is_known) = self.slip_now(kind, random)?;
+        let event = self.note(Note::SlipIssued(issued));
+        if !is_known {
+            return Ok(Step::Record(event));
+        }
+        Ok(Step::Answer(Receipt { lsn: self.state.lsn, at: self.now.at, event: Arc::new(event) }))
+    }
+
+    /// And whether it was given before.
+    fn slip_now(&self, kind: SlipKind, random: u64) -> Result<(SlipIssued, bool), Refusal> {
         let by = self.account.bill_rules(self.rules);
         let owed = self.draft()?.account.owed_at(self.now, self.rules);
         let (oldest, lines) = owed.ok_or(Refusal::NothingOwed)?;
@@ -276,17 +286,21 @@ impl<'a> Office<'a> {
         let slips = self.account.notes().map_or(&[][..], |notes| &notes.slips);
         let open = slips.iter().filter(|slip| slip.kind.is_some() && self.now.at < slip.expires_at);
         if let Some(same) = open.clone().find(|slip| slip.kind == Some(kind) && slip.amount == lines.total()) {
-            let issued = SlipIssued { kind, number: same.number, lines, expires_at: same.expires_at };
-            let event = Arc::new(self.note(Note::SlipIssued(issued)));
-            return Ok(Step::Answer(Receipt { lsn: self.state.lsn, at: self.now.at, event }));
+            return Ok((SlipIssued { kind, number: same.number, lines, expires_at: same.expires_at }, true));
         }
         has_room("open payment slips", open.count(), self.state.settings.bounds.open_slips)?;
         let grows = next_fee_day(by.terms, oldest, self.now.date);
         let expires_at = grows.unwrap_or_else(|| self.now.date.plus_months(1)).start().plus(-1);
         // Twelve digits: what a terminal in a shop asks for.
         let number = 100_000_000_000 + random % 900_000_000_000;
-        Ok(Step::Record(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at }))))
+        Ok((SlipIssued { kind, number, lines, expires_at }, false))
     }
+}
+
+/// The barcode for all that a customer owes by now, where there can be one.
+pub(super) fn app_slip(state: &State, ix: CustomerIx, now: &Now, random: u64) -> Option<SlipIssued> {
+    let office = Office { state, ix, account: state.account(ix)?, now, rules: state.rules()? };
+    office.slip_now(SlipKind::AppBarcode, random).ok().map(|(issued, _)| issued)
 }
 
 /// When money was paid, or given back; now, if nobody said.

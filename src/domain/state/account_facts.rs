@@ -43,6 +43,10 @@ impl Account {
                 self.settle(books, None, lsn, now);
                 self.end_news(cause);
             }
+            Event::Noticed { notices, .. } => {
+                self.told(notices, now.date);
+                self.tidy(now.date);
+            }
             Event::Noted { note, .. } => {
                 self.note(note, now.date);
                 self.tidy(now.date);

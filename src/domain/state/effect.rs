@@ -64,7 +64,7 @@ impl Event {
             Self::PolicySet { .. } | Self::HolidaysSet { .. } => Effect::rules(),
             Self::CustomerSet { ix, .. } => Effect::on(*ix),
             Self::CodeIssued(issued) | Self::Tok19Issued(issued) => Effect::on(issued.customer),
-            Self::Noted { customer, .. } => Effect::on(*customer),
+            Self::Noted { customer, .. } | Self::Noticed { customer, .. } => Effect::on(*customer),
             Self::Decided(decided) => Effect::decided(decided),
             Self::Advised(advised) => Effect::decided(&advised.decided),
             // The late sale that it blocks would be approved, and of its amount nothing is known: never before the sync.
@@ -93,15 +93,16 @@ impl Event {
             }
             Self::Settled { cause, books } => Effect { at_risk: moved(cause), ..Effect::settled(books, Yen::ZERO) },
         };
-        // A slip shows nowhere on a code's phone.
-        let is_slip = matches!(self, Self::Noted { note: Note::SlipIssued(_), .. });
-        Effect { notified: effect.customer.filter(|_| !is_slip), ..effect }
+        // A slip shows nowhere on a code's phone, and what is told of bills is so whether it is told or not.
+        let is_elsewhere = matches!(self, Self::Noted { note: Note::SlipIssued(_), .. } | Self::Noticed { .. });
+        Effect { notified: effect.customer.filter(|_| !is_elsewhere), ..effect }
     }
 
     /// Whether what the customer of the fact can spend, or what is in its way, may have moved. What is said of codes and
     /// slips alone moves no room.
     pub(crate) const fn moves_room(&self) -> bool {
-        !matches!(self, Self::CodeIssued(_) | Self::Tok19Issued(_) | Self::Noted { note: Note::SlipIssued(_), .. })
+        let is_slip = matches!(self, Self::Noted { note: Note::SlipIssued(_), .. });
+        !is_slip && !matches!(self, Self::CodeIssued(_) | Self::Tok19Issued(_) | Self::Noticed { .. })
     }
 }
 
@@ -239,6 +240,7 @@ mod tests {
             ("suspense charged", WHOLE),
             ("suspense returned", WHOLE),
             ("suspense lost", WHOLE),
+            ("notices", 0),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {

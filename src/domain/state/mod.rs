@@ -237,7 +237,7 @@ impl State {
                 self.recalled(Order { refunds, ..order.as_ref().clone() }, now);
             }
             // They change an account and nothing else.
-            Event::HoldExpired(_) | Event::Settled { .. } | Event::Noted { .. } => {}
+            Event::HoldExpired(_) | Event::Settled { .. } | Event::Noted { .. } | Event::Noticed { .. } => {}
         }
         if let Some(ix) = effect.customer {
             let lsn = self.lsn;

@@ -6,6 +6,7 @@ use super::{BadEvent, Field, Got, Out, TooLarge, numbered, take, written};
 use crate::domain::billing::account::Debt;
 use crate::domain::billing::bill::{Bill, Change, ChangeKind, LateFee, Lost, Posted, Stretch};
 use crate::domain::billing::notes::{Cause, Note, Notes, Payment, Pending, Slip, SlipIssued};
+use crate::domain::billing::notices::{Notice, Told};
 use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Place, Settlement, StepReason, Transfer};
 use crate::domain::billing::sums::{Money, PaidOut, Sum};
 use crate::domain::model::customer::Record;
@@ -90,6 +91,7 @@ wrapped! {
     ChangeKind: u8, |value| *value as u8, |n| numbered(&ChangeKind::ALL, n);
     StepReason: u8, |value| *value as u8, |n| numbered(&StepReason::ALL, n);
     SlipKind: u8, |value| *value as u8, |n| numbered(&SlipKind::ALL, n);
+    Told: u8, |told| told.number(), Told::from_number;
 }
 
 records! {
@@ -102,7 +104,7 @@ records! {
     Lost { from, to, before, after }
     Bill {
         key, billed_by, due, fee, is_fee_waived, issued_at, issued_by, purchases, late_fees, damages, counted,
-        lost,
+        lost, told,
     } - { changes }
     Sum { money, amount, due }
     PaidOut { money, amount, due, at, payout }
@@ -163,6 +165,14 @@ choices! {
         6 = Frozen { id },
         7 = Unfrozen { id, staff },
     }
+    Notice {
+        1 = BillFixed { month, method, due, charged, owed, slip },
+        2 = DueSoon { bill, due, owed },
+        3 = FellOverdue { bill, due, owed },
+        4 = OverdueEnded { bill },
+        5 = Blocked,
+        6 = BlockLifted,
+    }
     AppliedTo {
         1 = Bill(bill),
         2 = Credit,
@@ -216,6 +226,26 @@ pub(crate) fn staff() -> Staff {
 pub(crate) fn bounced() -> Cause {
     let payout = OfficeId::new("O-1").unwrap();
     Cause::Bounced { payout, amount: 700.into(), staff: Box::new(staff()) }
+}
+
+#[cfg(test)]
+pub(crate) fn notices() -> Vec<Notice> {
+    use crate::domain::model::payment::PaymentMethod;
+    use crate::domain::model::time::{Date, Month};
+    let (month, bill) = (Month::parse("2026-11").unwrap(), BillKey::Np(Lsn(5)));
+    let due = Date::new(2026, 12, 10).unwrap();
+    let charged = Lines { principal: 1_980.into(), bill_fee: 209.into(), ..Lines::default() };
+    let owed = Lines { principal: 1_000.into(), ..charged };
+    let (kind, number, expires_at) = (SlipKind::AppBarcode, 123_456_789_012, Millis(1_795_423_500_000));
+    let slip = Some(SlipIssued { kind, number, lines: owed, expires_at });
+    vec![
+        Notice::BillFixed { month, method: PaymentMethod::Konbini, due, charged, owed, slip },
+        Notice::DueSoon { bill, due, owed },
+        Notice::FellOverdue { bill, due, owed },
+        Notice::OverdueEnded { bill },
+        Notice::Blocked,
+        Notice::BlockLifted,
+    ]
 }
 
 #[cfg(test)]

@@ -433,6 +433,7 @@ choices! {
         23 = Refunded(refunded),
         24 = CancelledPaid { undone, books },
         26 = SuspenseSettled(settled),
+        27 = Noticed { customer, notices },
     }
 }
 
@@ -659,6 +660,7 @@ mod tests {
             })),
             settled(SuspenseEnd::Returned),
             settled(SuspenseEnd::Lost),
+            Event::Noticed { customer, notices: books::notices() },
         ]
     }
 
