@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::domain::commands::cancel::hold_expired;
 use crate::domain::commands::look_ahead::look_ahead;
+use crate::domain::commands::notices::{may_concern, notices};
 use crate::domain::commands::office::calendar;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
@@ -60,6 +61,9 @@ pub struct Owner {
     /// Whose standing readers see on the board.
     followed: HashSet<CustomerIx, RandomState>,
     calendar: Calendar,
+    /// Customers of whom a fact may have changed what is overdue: they are told in the next step. Whoever is lost with the
+    /// process is told in the round after its start.
+    concerned: BTreeSet<CustomerIx>,
 }
 
 impl Owner {
@@ -73,12 +77,13 @@ impl Owner {
         let random = StdRng::from_seed(seed);
         let followed = HashSet::default();
         let calendar = Calendar::default();
+        let concerned = BTreeSet::new();
         if let Some(rules) = rules(&state) {
             board.set_rules(rules);
         }
         // Before anybody asks: what was recorded under a clock that went back since is judged by no earlier time.
         board.set_time(now.at);
-        Self { state, random, board, posted, now, holds, exposure, followed, calendar }
+        Self { state, random, board, posted, now, holds, exposure, followed, calendar, concerned }
     }
 
     pub fn state(&self) -> &State {
@@ -132,24 +137,45 @@ impl Owner {
             return;
         }
         let (mut facts, mut bills) = (0, 0);
+        while facts < FACTS_A_STEP
+            && bills < BILLS_A_STEP
+            && let Some(ix) = self.concerned.pop_first()
+        {
+            bills += self.bills_of(ix);
+            facts += usize::from(self.tell(ix, false, group));
+        }
         for ix in self.calendar.step(&self.now, self.state.next_customer()).map(CustomerIx) {
             if facts == FACTS_A_STEP || bills >= BILLS_A_STEP {
                 return self.calendar.stopped_at(ix);
             }
-            bills += self.state.account(ix).map_or(0, |account| account.bill_keys().count());
-            match calendar(&self.state, ix, &self.now) {
-                Some(event) => {
-                    self.record_own(&event, group);
-                    facts += 1;
-                }
-                None => self.state.let_go(ix, self.now.date),
+            bills += self.bills_of(ix);
+            let books = calendar(&self.state, ix, &self.now);
+            books.iter().for_each(|event| self.record_own(event, group));
+            let is_told = self.tell(ix, true, group);
+            if books.is_none() && !is_told {
+                self.state.let_go(ix, self.now.date);
+            } else {
+                // Both together are one document.
+                facts += 1;
             }
         }
     }
 
-    /// Whether the calendar's round wants more steps soon.
+    fn bills_of(&self, ix: CustomerIx) -> usize {
+        self.state.account(ix).map_or(0, |account| account.bill_keys().count())
+    }
+
+    /// Records what a customer is to be told, if there is something.
+    fn tell(&mut self, ix: CustomerIx, is_round: bool, group: &mut Group) -> bool {
+        let random = &mut self.random;
+        let event = notices(&self.state, ix, &self.now, is_round, &mut || random.next_u64());
+        event.iter().for_each(|event| self.record_own(event, group));
+        event.is_some()
+    }
+
+    /// Whether the calendar's round wants more steps soon, or somebody is to be told of a bill.
     pub fn calendar_is_busy(&self) -> bool {
-        self.calendar.is_busy()
+        self.calendar.is_busy() || !self.concerned.is_empty()
     }
 
     /// See [`look_ahead`].
@@ -237,6 +263,11 @@ impl Owner {
             }
             Event::Advised(advised) => self.note_advice(advised),
             _ => {}
+        }
+        if let Some(ix) = effect.customer.filter(|_| may_concern(event))
+            && self.state.account(ix).is_some_and(|account| !account.listed_bills().is_empty())
+        {
+            self.concerned.insert(ix);
         }
         self.exposure = (self.exposure + effect.added.get()).saturating_sub(effect.removed.get());
         group.at_risk_yen = group.at_risk_yen.saturating_add(effect.at_risk);

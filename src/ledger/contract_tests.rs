@@ -430,7 +430,7 @@ pub fn payouts_and_steps_are_found(make: impl Fn() -> Made) {
 /// paid late stays for good.
 pub fn stories_are_kept_and_forgotten(make: impl Fn() -> Made) {
     let (mut checked, mut forgotten, mut late, mut payouts, mut recalled) = (0, 0, 0, 0, 0);
-    for seed in 70..78 {
+    for seed in 70..80 {
         let history = History::new(seed, 2_500);
         let postings = postings(&history);
         let mut random = StdRng::seed_from_u64(seed);

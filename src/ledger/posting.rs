@@ -181,7 +181,9 @@ fn write_fact(rows: &mut impl Rows, at: At, event: &Event) -> Result<(), LedgerE
         }
         Event::Noted { .. } => rows.receipt(at, event),
         // They change an account, and move what `movements` says.
-        Event::CustomerSet { .. } | Event::HoldExpired(_) | Event::StoriesRecalled { .. } => Ok(()),
+        Event::CustomerSet { .. } | Event::HoldExpired(_) | Event::Noticed { .. } | Event::StoriesRecalled { .. } => {
+            Ok(())
+        }
     }
 }
 

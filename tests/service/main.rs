@@ -22,6 +22,7 @@ mod link_whole;
 mod load;
 mod mirror;
 mod money;
+mod notices;
 mod payouts;
 mod pictures;
 mod races;

@@ -241,8 +241,6 @@ impl Account {
 impl Account {
     /// Takes in what a note says.
     pub fn note(&mut self, note: &Note, today: Date) {
-        /// How long after its expiry a slip is remembered, days; one that is not counts as expired too.
-        const SLIP_DAYS: i32 = 92;
         let notes = self.notes_mut();
         match note {
             Note::Pending { id, amount, paid_at, expires_at } => {
@@ -255,7 +253,7 @@ impl Account {
             Note::Frozen { id } => notes.freezes.push(*id),
             Note::Unfrozen { id, staff: _ } => notes.freezes.retain(|freeze| freeze != id),
             Note::SlipIssued(issued) => {
-                notes.slips.retain(|slip| slip.expires_at.date().plus_days(SLIP_DAYS) >= today);
+                notes.forget_slips(today);
                 notes.slips.push(Slip {
                     kind: Some(issued.kind),
                     number: issued.number,

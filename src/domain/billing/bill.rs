@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::adjustments::Adjustments;
 pub use super::changes::{Change, ChangeKind, Changes};
+use super::notices::Told;
 pub use super::posted::{LateFee, Posted};
 use super::sums::Money;
 use crate::domain::model::customer::Record;
@@ -81,6 +82,8 @@ pub struct Bill {
     pub counted: bool,
     pub lost: Option<Box<Lost>>,
     pub adjustments: Option<Box<Adjustments>>,
+    /// What its customer was told of it.
+    pub told: Told,
 }
 
 impl Bill {
@@ -105,6 +108,7 @@ impl Bill {
             counted: false,
             lost: None,
             adjustments: None,
+            told: Told::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::domain::model::ids::{Lsn, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines, SlipKind};
 use crate::domain::model::request::Staff;
-use crate::domain::model::time::{Millis, Month};
+use crate::domain::model::time::{Date, Millis, Month};
 
 /// What staff and banks told us of a customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,13 @@ pub struct Notes {
 }
 
 impl Notes {
+    /// Lets go of slips that nobody pays with any more; one that is not known counts as expired too.
+    pub fn forget_slips(&mut self, today: Date) {
+        /// After its expiry, days.
+        const KEPT: i32 = 92;
+        self.slips.retain(|slip| slip.expires_at.date().plus_days(KEPT) >= today);
+    }
+
     /// From when the oldest provisional news counts, run out or not: it may still turn out final.
     pub fn news_from(&self) -> Option<Millis> {
         self.pending.iter().map(|pending| pending.paid_at).min()

@@ -180,6 +180,9 @@ impl Account {
             let outflows = over.chunk_by(|one, other| one.fact == other.fact);
             gone.extend(outflows.map(|parts| Story::Outflow(parts.to_vec())));
         }
+        if let Some(notes) = &mut debt.notes {
+            notes.forget_slips(today);
+        }
         self.let_go = gone.iter().map(Story::last_day).fold(self.let_go, Date::max);
         self.drop_empty_notes();
         if self.debt.as_deref() == Some(&Debt::default()) {

@@ -132,10 +132,12 @@ fn may_take_back(request: &Cancel, seen: Seen<'_>) -> bool {
     request.terminals.as_ref().is_none_or(|own| seen.terminal().is_some_and(|terminal| own.contains(&terminal)))
 }
 
-/// A sale on a bill that was issued takes its money with it; else only the usage shrinks.
+/// A sale on a bill that money has met takes its money with it; else only the usage shrinks.
 fn cancelled_event(state: &State, undone: Undone, now: &Now) -> Event {
     let bill = undone.purchase().bill();
-    if undone.was_hold || bill == BillKey::Month(now.month) {
+    let account = state.account(undone.customer);
+    let has_money = account.and_then(|account| account.listed_bill(bill)).is_some_and(|bill| !bill.changes.is_empty());
+    if undone.was_hold || bill == BillKey::Month(now.month) && !has_money {
         return Event::Cancelled(undone);
     }
     let Some(mut draft) = state.draft(undone.customer, now) else { return Event::Cancelled(undone) };

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::cancel::hold_expired;
+use super::notices::notices;
 use super::office::calendar;
 use super::past::Past;
 use super::reply::Reply;
@@ -299,6 +300,10 @@ impl History {
         let now = Now::at(self.now);
         for ix in (0..self.state.next_customer().0).map(CustomerIx) {
             if let Some(event) = calendar(&self.state, ix, &now) {
+                self.record(event);
+            }
+            let random = &mut self.random;
+            if let Some(event) = notices(&self.state, ix, &now, true, &mut || random.next_u64()) {
                 self.record(event);
             }
         }
@@ -625,7 +630,7 @@ fn what_is_remembered_does_not_depend_on_what_was_freed() {
         }
     }
     let all = "Decided Tombstoned Cancelled Captured Refunded HoldExpired Recalled CodeVoided Settled Noted \
-               Advised SuspenseCleared SuspenseSettled Tok19Issued StoriesRecalled Last";
+               Advised SuspenseCleared SuspenseSettled Tok19Issued StoriesRecalled Noticed Last";
     for word in all.split(' ') {
         assert!(kinds.get(word).is_some_and(|count| *count > 10), "{word} is rare in {kinds:?}");
     }

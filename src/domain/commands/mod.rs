@@ -15,6 +15,7 @@ mod history_office;
 mod issue_code;
 pub mod look_ahead;
 mod merchant;
+pub mod notices;
 pub mod office;
 pub mod past;
 mod reach;

@@ -282,6 +282,16 @@ impl<'a> Office<'a> {
     /// What is owed on all bills, until the day before it grows. While nothing has changed, the same slip is given again:
     /// an app may ask as often as its screen is opened.
     fn slip(&self, kind: SlipKind, random: u64) -> Result<Step<Receipt>, Refusal> {
+        let (issued, is_known) = self.slip_now(kind, random)?;
+        let event = self.note(Note::SlipIssued(issued));
+        if !is_known {
+            return Ok(Step::Record(event));
+        }
+        Ok(Step::Answer(Receipt { lsn: self.state.lsn, at: self.now.at, event: Arc::new(event) }))
+    }
+
+    /// And whether it was given before.
+    fn slip_now(&self, kind: SlipKind, random: u64) -> Result<(SlipIssued, bool), Refusal> {
         let by = self.account.bill_rules(self.rules);
         let owed = self.draft()?.account.owed_at(self.now, self.rules);
         let (oldest, lines) = owed.ok_or(Refusal::NothingOwed)?;
@@ -301,15 +311,19 @@ impl<'a> Office<'a> {
         let is_same =
             |slip: &&Slip| slip.kind == Some(kind) && slip.amount == lines.total() && slip.expires_at == expires_at;
         if let Some(same) = open.clone().find(is_same) {
-            let issued = SlipIssued { kind, number: same.number, lines, expires_at };
-            let event = Arc::new(self.note(Note::SlipIssued(issued)));
-            return Ok(Step::Answer(Receipt { lsn: self.state.lsn, at: self.now.at, event }));
+            return Ok((SlipIssued { kind, number: same.number, lines, expires_at }, true));
         }
         has_room("open payment slips", open.count(), self.state.settings.bounds.open_slips)?;
         // Twelve digits: what a terminal in a shop asks for.
         let number = 100_000_000_000 + random % 900_000_000_000;
-        Ok(Step::Record(self.note(Note::SlipIssued(SlipIssued { kind, number, lines, expires_at }))))
+        Ok((SlipIssued { kind, number, lines, expires_at }, false))
     }
+}
+
+/// The barcode for all that a customer owes by now, where there can be one.
+pub(super) fn app_slip(state: &State, ix: CustomerIx, now: &Now, random: u64) -> Option<SlipIssued> {
+    let office = Office { state, ix, account: state.account(ix)?, now, rules: state.rules()? };
+    office.slip_now(SlipKind::AppBarcode, random).ok().map(|(issued, _)| issued)
 }
 
 fn has_room(what: &'static str, there: usize, most: usize) -> Result<(), Refusal> {

@@ -45,6 +45,7 @@ impl Account {
                 self.end_news(cause);
             }
             Event::Noted { note, .. } => self.note(note, now.date),
+            Event::Noticed { notices, .. } => self.told(notices, now.date),
             Event::StoriesRecalled { recall, .. } => self.recall(recall, now.date),
             Event::Opened { .. }
             | Event::PolicySet { .. }
@@ -117,5 +118,6 @@ const fn may_end_something(event: &Event) -> bool {
             | Event::Captured(_)
             | Event::Refunded(_)
             | Event::Noted { .. }
+            | Event::Noticed { .. }
     )
 }

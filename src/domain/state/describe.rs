@@ -69,6 +69,8 @@ impl State {
         // Ledgers older than the kinds of slips do not have them, and a slip is soon over.
         let mut notes = account.notes().cloned();
         notes.iter_mut().flat_map(|notes| &mut notes.slips).for_each(|slip| slip.kind = None);
+        notes.iter_mut().for_each(|notes| notes.forget_slips(now.date()));
+        let notes = notes.filter(|notes| *notes != crate::domain::billing::notes::Notes::default());
         write!(out, "sums {sums:?} {notes:?} ")?;
         // In one order, whether a month is still one sum or a bill.
         let mut bills: Vec<_> = account.bills().collect();

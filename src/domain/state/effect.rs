@@ -64,7 +64,9 @@ impl Event {
             Self::PolicySet { .. } | Self::HolidaysSet { .. } => Effect::rules(),
             Self::CustomerSet { ix, .. } => Effect::on(*ix),
             Self::CodeIssued(issued) | Self::Tok19Issued(issued) => Effect::on(issued.customer),
-            Self::Noted { customer, .. } | Self::StoriesRecalled { customer, .. } => Effect::on(*customer),
+            Self::Noted { customer, .. } | Self::Noticed { customer, .. } | Self::StoriesRecalled { customer, .. } => {
+                Effect::on(*customer)
+            }
             Self::Decided(decided) => Effect::decided(decided),
             Self::Advised(advised) => Effect::decided(&advised.decided),
             // The late sale that it blocks would be approved, and of its amount nothing is known: never before the sync.
@@ -93,9 +95,13 @@ impl Event {
             }
             Self::Settled { cause, books } => Effect { at_risk: moved(cause), ..Effect::settled(books, Yen::ZERO) },
         };
-        // Neither a slip nor what is paid long ago shows on a code's phone.
-        let is_seen = !matches!(self, Self::Noted { note: Note::SlipIssued(_), .. } | Self::StoriesRecalled { .. });
-        Effect { notified: effect.customer.filter(|_| is_seen), ..effect }
+        // A slip shows nowhere on a code's phone, nor does what is paid long ago; and what is told of bills is so whether it is
+        // told or not.
+        let is_elsewhere = matches!(
+            self,
+            Self::Noted { note: Note::SlipIssued(_), .. } | Self::Noticed { .. } | Self::StoriesRecalled { .. }
+        );
+        Effect { notified: effect.customer.filter(|_| !is_elsewhere), ..effect }
     }
 
     /// Whether what the customer of the fact can spend, or what is in its way, may have moved. What is said of codes and
@@ -106,6 +112,7 @@ impl Event {
             Self::CodeIssued(_)
                 | Self::Tok19Issued(_)
                 | Self::Noted { note: Note::SlipIssued(_), .. }
+                | Self::Noticed { .. }
                 | Self::StoriesRecalled { .. }
         )
     }
@@ -247,6 +254,7 @@ mod tests {
             ("suspense charged", WHOLE),
             ("suspense returned", WHOLE),
             ("suspense lost", WHOLE),
+            ("notices", 0),
             ("reversal", 700),
             ("waiver", 700),
             ("reversal of damages", 700),

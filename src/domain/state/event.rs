@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::billing::notes::{Cause, Note};
+use crate::domain::billing::notices::Notice;
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::billing::stories::Recall;
 use crate::domain::model::advice::{Booked, SuspenseAction};
@@ -99,6 +100,11 @@ pub enum Event {
     },
     /// The office settled a sale in suspense. Boxed: it is rare and large.
     SuspenseSettled(Box<SuspenseSettled>),
+    /// A customer is told how bills stand.
+    Noticed {
+        customer: CustomerIx,
+        notices: Vec<Notice>,
+    },
 }
 
 impl Event {

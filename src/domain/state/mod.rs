@@ -237,7 +237,11 @@ impl State {
                 self.recalled(Order { refunds, ..order.as_ref().clone() }, now);
             }
             // They change an account and nothing else.
-            Event::HoldExpired(_) | Event::Settled { .. } | Event::Noted { .. } | Event::StoriesRecalled { .. } => {}
+            Event::HoldExpired(_)
+            | Event::Settled { .. }
+            | Event::Noted { .. }
+            | Event::Noticed { .. }
+            | Event::StoriesRecalled { .. } => {}
         }
         if let Some(ix) = effect.customer {
             let lsn = self.lsn;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::domain::billing::adjustments::Adjusted;
 use crate::domain::billing::bill::{LateFee, Posted};
 use crate::domain::billing::notes::{Cause, Note, Payment};
+use crate::domain::billing::notices::Notice;
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::billing::stories::Story;
 use crate::domain::model::advice::Booked;
@@ -44,7 +45,9 @@ pub(crate) fn customers_of(event: &Event) -> Option<CustomerIx> {
         Event::Captured(captured) => Some(captured.customer),
         Event::Refunded(refunded) => Some(refunded.customer),
         Event::Settled { books, .. } => Some(books.customer),
-        Event::Noted { customer, .. } | Event::StoriesRecalled { customer, .. } => Some(*customer),
+        Event::Noted { customer, .. } | Event::Noticed { customer, .. } | Event::StoriesRecalled { customer, .. } => {
+            Some(*customer)
+        }
         Event::SuspenseSettled(settled) => settled.end.charged().map(|charged| charged.customer),
         Event::RecalledWhole(order) | Event::Recalled { order, .. } => order.customer,
         Event::Opened { .. }
@@ -64,13 +67,19 @@ pub(crate) fn bills_of(event: &Event) -> Vec<BillKey> {
         Event::Settled { books, .. } => books.bills(),
         Event::Refunded(refunded) => refunded.books.bills(),
         Event::StoriesRecalled { recall, .. } => recall.stories.iter().filter_map(Story::bill).collect(),
+        Event::CancelledPaid { books, .. } => books.bills(),
+        Event::Noticed { notices, .. } => notices.iter().filter_map(Notice::bill).collect(),
         _ => Vec::new(),
     }
 }
 
 /// One event on one line.
-pub(crate) fn event_json(lsn: Lsn, at: Millis, event: &Event, name: Namer<'_>) -> String {
-    let (kind, facts) = facts(lsn, event, name);
+pub(super) fn event_json(lsn: Lsn, at: Millis, event: &Event, name: Namer<'_>) -> String {
+    line(lsn, at, facts(lsn, event, name))
+}
+
+/// A kind and its facts on a line.
+pub(super) fn line(lsn: Lsn, at: Millis, (kind, facts): (&'static str, Value)) -> String {
     merged(json!({ "lsn": lsn.0, "recorded_at": at, "kind": kind }), facts).to_string()
 }
 
@@ -127,6 +136,7 @@ fn facts(lsn: Lsn, event: &Event, name: Namer<'_>) -> (&'static str, Value) {
         }
         Event::Settled { cause, books } => settled_json(cause, books, name),
         Event::Noted { customer, note } => noted_json(note, *customer, name),
+        Event::Noticed { customer, .. } => ("noticed", json!({ "customer_id": name.customer(*customer) })),
     }
 }
 
@@ -446,7 +456,7 @@ fn noted_json(note: &Note, ix: CustomerIx, name: Namer<'_>) -> (&'static str, Va
             ("payment_pending", facts)
         }
         Note::Withdrawn { id } => ("payment_withdrawn", json!({ "payment_id": id })),
-        Note::Blocked { id, reason } => ("blocked", json!({ "block_id": id, "reason": reason })),
+        Note::Blocked { id, reason } => ("blocked", json!({ "block_id": id, "reason": reason, "cause": "staff" })),
         Note::Released { id } => ("block_released", json!({ "block_id": id })),
         Note::Frozen { id } => ("frozen", json!({ "freeze_id": id })),
         Note::Unfrozen { id, staff } => ("freeze_released", merged(json!(staff), json!({ "freeze_id": id }))),

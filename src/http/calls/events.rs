@@ -10,7 +10,8 @@ use hyper::header::{self, HeaderMap};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
-use super::event_json::{Namer, bills_of, customers_of, event_json};
+use super::event_json::{Namer, bills_of, customers_of};
+use super::notice_json::event_lines;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
 use crate::domain::model::ids::{CustomerId, CustomerIx, Lsn};
@@ -213,11 +214,14 @@ impl Feed {
         let mut text = String::new();
         for (lsn, at, event) in page {
             let namer = Namer { customers: &|ix| self.names.get(&ix).copied(), bills: &self.bills };
-            let json = event_json(*lsn, *at, event, namer);
-            if self.live {
-                text += &format!("id: {lsn}\ndata: {json}\n\n");
-            } else {
-                text += &format!("{json}\n");
+            let lines = event_lines(*lsn, *at, event, namer);
+            for (number, json) in (1..).zip(&lines) {
+                match self.live {
+                    // Whoever loses the connection in the middle of a record's lines hears all of them again.
+                    true if number == lines.len() => text += &format!("id: {lsn}\ndata: {json}\n\n"),
+                    true => text += &format!("data: {json}\n\n"),
+                    false => text += &format!("{json}\n"),
+                }
             }
         }
         self.after = *last;

@@ -15,6 +15,7 @@ pub mod health;
 pub mod history;
 pub mod imports;
 pub mod merchants;
+pub mod notice_json;
 pub mod office;
 pub mod payments;
 pub mod payouts;

@@ -54,7 +54,7 @@ pub(crate) async fn issue(asked: &Asked) -> Result<Answer, Problem> {
 /// 44 digits, as convenience stores read them: 91, the biller (a placeholder until the issuer has one), our number in
 /// 21, reissue 0, the last day as YYMMDD, stamp duty 1 from 50,000 yen, the amount in 6, and a modulus-10 check digit
 /// with weights 3 and 1 from the right.
-fn slip_barcode(number: u64, amount: Yen, expires_at: Millis) -> String {
+pub(super) fn slip_barcode(number: u64, amount: Yen, expires_at: Millis) -> String {
     /// 9 and five digits that a collecting agency assigns.
     const BILLER: &str = "900000";
     let day = expires_at.date().to_number() % 1_000_000;

@@ -9,6 +9,7 @@ use crate::domain::billing::account::Debt;
 use crate::domain::billing::adjustments::{Adjusted, Adjustment, Adjustments};
 use crate::domain::billing::bill::{Bill, Change, ChangeKind, LateFee, Lost, Posted, Stretch};
 use crate::domain::billing::notes::{Cause, Note, Notes, Payment, Pending, Slip, SlipIssued};
+use crate::domain::billing::notices::{Notice, Told};
 use crate::domain::billing::outflows::{Outflow, Why};
 use crate::domain::billing::settlement::{Charge, Counted, LadderStep, Place, Settlement, StepReason, Transfer};
 use crate::domain::billing::stories::{Recall, Story};
@@ -129,6 +130,7 @@ fn whole<T: Field>(mut bytes: &[u8]) -> Result<T, BadEvent> {
 pub fn bill_to_bytes(bill: &Bill) -> Result<Vec<u8>, TooLarge> {
     let mut bytes = bytes_of(bill)?;
     written(&Cost(bill.lost.as_deref().copied()), &mut bytes)?;
+    written(&bill.told, &mut bytes)?;
     written(&bill.adjustments().to_vec(), &mut bytes).map(|()| bytes)
 }
 
@@ -136,6 +138,7 @@ pub fn bill_to_bytes(bill: &Bill) -> Result<Vec<u8>, TooLarge> {
 pub fn bill_from_bytes(mut bytes: &[u8]) -> Result<Bill, BadEvent> {
     let mut bill = Bill::get(&mut bytes)?;
     bill.lost = Cost::get(&mut bytes)?.0.map(Box::new);
+    bill.told = Field::get(&mut bytes)?;
     bill.adjustments = adjustments(if bytes.is_empty() { Vec::new() } else { whole(bytes)? });
     Ok(bill)
 }
@@ -178,6 +181,7 @@ wrapped! {
     ChangeKind: u8, |value| *value as u8, |n| numbered(&ChangeKind::ALL, n);
     StepReason: u8, |value| *value as u8, |n| numbered(&StepReason::ALL, n);
     SlipKind: u8, |value| *value as u8, |n| numbered(&SlipKind::ALL, n);
+    Told: u8, |told| told.number(), Told::from_number;
 }
 
 records! {
@@ -190,7 +194,7 @@ records! {
     Lost { from, to, before, after } - { at }
     Bill {
         key, billed_by, due, fee, is_fee_waived, issued_at, issued_by, purchases, late_fees, damages, counted,
-    } - { changes, lost, adjustments }
+    } - { changes, lost, told, adjustments }
     Sum { money, amount, due }
     Outflow { money, amount, due, at, fact, why }
     Adjustment { fact, at, what }
@@ -278,6 +282,14 @@ choices! {
         6 = Frozen { id },
         7 = Unfrozen { id, staff },
     }
+    Notice {
+        1 = BillFixed { month, method, due, charged, owed, slip },
+        2 = DueSoon { bill, due, owed },
+        3 = FellOverdue { bill, due, owed },
+        4 = OverdueEnded { bill },
+        5 = Blocked,
+        6 = BlockLifted,
+    }
     AppliedTo {
         1 = Bill(bill),
         2 = Credit,
@@ -294,6 +306,7 @@ impl Field for Story {
                 out.extend(&[1]);
                 bill.put(out);
                 Cost(bill.lost.as_deref().copied()).put(out);
+                bill.told.put(out);
                 put_list(bill.adjustments(), out);
                 put_list(bill.changes.as_slice(), out);
             }
@@ -308,10 +321,11 @@ impl Field for Story {
             1 => {
                 let bill = Bill::get(input)?;
                 let lost = Cost::get(input)?.0.map(Box::new);
+                let told = Field::get(input)?;
                 let adjustments = adjustments(Field::get(input)?);
                 let changes: Vec<Change> = Field::get(input)?;
                 let changes = changes.into_iter().collect();
-                Ok(Self::Bill(Arc::new(Bill { changes, lost, adjustments, ..bill })))
+                Ok(Self::Bill(Arc::new(Bill { changes, lost, told, adjustments, ..bill })))
             }
             2 => Ok(Self::Outflow(Field::get(input)?)),
             _ => Err(BadEvent("unknown kind of Story")),
@@ -364,6 +378,26 @@ pub(crate) fn staff() -> Staff {
 pub(crate) fn bounced() -> Cause {
     let payout = OfficeId::new("O-1").unwrap();
     Cause::Bounced { payout, amount: 700.into(), staff: Box::new(staff()) }
+}
+
+#[cfg(test)]
+pub(crate) fn notices() -> Vec<Notice> {
+    use crate::domain::model::payment::PaymentMethod;
+    use crate::domain::model::time::{Date, Month};
+    let (month, bill) = (Month::parse("2026-11").unwrap(), BillKey::Np(Lsn(5)));
+    let due = Date::new(2026, 12, 10).unwrap();
+    let charged = Lines { principal: 1_980.into(), bill_fee: 209.into(), ..Lines::default() };
+    let owed = Lines { principal: 1_000.into(), ..charged };
+    let (kind, number, expires_at) = (SlipKind::AppBarcode, 123_456_789_012, Millis(1_795_423_500_000));
+    let slip = Some(SlipIssued { kind, number, lines: owed, expires_at });
+    vec![
+        Notice::BillFixed { month, method: PaymentMethod::Konbini, due, charged, owed, slip },
+        Notice::DueSoon { bill, due, owed },
+        Notice::FellOverdue { bill, due, owed },
+        Notice::OverdueEnded { bill },
+        Notice::Blocked,
+        Notice::BlockLifted,
+    ]
 }
 
 #[cfg(test)]

@@ -435,6 +435,7 @@ choices! {
         24 = CancelledPaid { undone, books },
         25 = StoriesRecalled { customer, recall },
         26 = SuspenseSettled(settled),
+        27 = Noticed { customer, notices },
     }
 }
 
@@ -662,6 +663,7 @@ mod tests {
             })),
             settled(SuspenseEnd::Returned),
             settled(SuspenseEnd::Lost),
+            Event::Noticed { customer, notices: books::notices() },
         ]
         .into_iter()
         .chain(books::corrections(customer))

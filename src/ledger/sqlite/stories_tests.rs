@@ -1,8 +1,12 @@
 //! Bills with a story in the tables: what a fact writes, and that an older ledger is refused.
 
+use std::sync::Arc;
+
 use super::SqliteLedger;
 use crate::domain::billing::account::Account;
+use crate::domain::billing::bill::Bill;
 use crate::domain::billing::notes::Note;
+use crate::domain::billing::notices::Told;
 use crate::domain::commands::history::{History, assert_alike};
 use crate::domain::commands::request::Request;
 use crate::domain::commands::{Ruling, dispatch};
@@ -79,14 +83,17 @@ fn an_older_ledger_that_holds_records_is_to_be_posted_anew() {
     assert_eq!(new.position().unwrap(), Lsn::ZERO);
 }
 
-/// Notes of before lost phones were told of end where the list of those begins.
+/// Notes ended where the list of lost phones begins, and bills where it begins what was told of them.
 #[test]
-fn notes_of_before_lost_phones_are_brought_up_to_date() {
+fn notes_and_bills_of_before_schema_16_are_brought_up_to_date() {
     // What was not kept then: money that left the books otherwise than by a payout, sales in suspense that were charged.
     let is_of_before = |history: &History| {
         let has_outflows = |account: &Account| account.debt.as_ref().is_some_and(|debt| !debt.outflows.is_empty());
         let is_settled = |(_, _, event): &(Lsn, Millis, Event)| matches!(event, Event::SuspenseSettled(_));
-        !history.state.accounts().any(has_outflows) && !history.events.iter().any(is_settled)
+        let bills = || history.state.accounts().flat_map(Account::listed_bills);
+        let told = bills().filter(|bill| bill.told != Told::default()).count();
+        let is_plain = bills().all(|bill| bill.adjustments.is_none());
+        told > 5 && is_plain && !history.state.accounts().any(has_outflows) && !history.events.iter().any(is_settled)
     };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.db");
@@ -111,9 +118,21 @@ fn notes_of_before_lost_phones_are_brought_up_to_date() {
         ALTER TABLE suspense DROP COLUMN cleared_counter;
         ALTER TABLE decision DROP COLUMN charged;
         CREATE VIEW entries AS SELECT 1;
-        UPDATE dossier SET body = substr(body, 1, length(body) - 4);";
+        UPDATE dossier SET body = substr(body, 1, length(body) - 4);
+        UPDATE story SET body = substr(body, 1, length(body) - 3);";
     ledger.connection().execute_batch(before).unwrap();
     drop(ledger);
     let ledger = SqliteLedger::open(&path, Millis(0)).unwrap();
-    assert_alike(&loaded(&ledger), &history.state, history.now(), "brought up to date");
+    let mut expected = history.state.clone();
+    let told = |bill: &Arc<Bill>| bill.told != Told::default();
+    let mut were_told = 0;
+    for ix in (0..expected.next_customer().0).map(CustomerIx) {
+        let bills = expected.account_mut(ix).debt.iter_mut().flat_map(|debt| &mut debt.bills);
+        for bill in bills.filter(|bill| told(bill)) {
+            Arc::make_mut(bill).told = Told::default();
+            were_told += 1;
+        }
+    }
+    assert!(were_told > 5, "{were_told} bills were told of");
+    assert_alike(&loaded(&ledger), &expected, history.now(), "brought up to date");
 }

@@ -1,6 +1,9 @@
 -- Lost phones that were told of are the last of a customer's notes, and the notes are the last of a dossier: an empty list.
 UPDATE dossier SET body = CAST(body || x'0000' AS BLOB);
 
+-- What a customer was told of a bill is its last byte: nothing so far.
+UPDATE story SET body = CAST(body || x'00' AS BLOB);
+
 -- A sale in suspense may be settled by the office: kind and far account of the movement that clears it; those of one that
 -- was taken back are the kind `suspense_cleared` and what shops are to be paid.
 ALTER TABLE suspense ADD COLUMN cleared_kind INTEGER NOT NULL DEFAULT 19;
