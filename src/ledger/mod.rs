@@ -9,6 +9,7 @@
 //! engine's state, `books` answers questions, `keys` those by an order's key, `read` makes values of rows. Another place is another folder
 //! beside it, and a line in `cli/serve/backends.rs`.
 
+mod channels;
 #[cfg(test)]
 mod contract_tests;
 pub(crate) mod entries;
@@ -21,7 +22,7 @@ pub mod writer;
 #[cfg(test)]
 mod writer_tests;
 
-pub use entries::{Book, Entry, EntryKind, Far, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
+pub use entries::{Book, Entry, EntryKind, Far, Graded, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
 pub use error::LedgerError;
 
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};

@@ -3,7 +3,8 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::{Book, EntryKind, Far};
-use crate::domain::billing::account::Account;
+use crate::domain::billing::account::{Account, Hold};
+use crate::domain::billing::notes::Cause;
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::billing::sums::Money;
 use crate::domain::model::customer::Status;
@@ -11,7 +12,7 @@ use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line};
 use crate::domain::model::purchase::Channel;
-use crate::domain::model::time::Month;
+use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::event::{Captured, Event, Refunded, Undone};
 
 /// One movement of a customer's books, with its far side.
@@ -25,6 +26,8 @@ pub struct Movement {
     /// Added to `account`: yen, or points.
     pub amount: i64,
     pub about: About,
+    /// From when it counts.
+    pub value_at: Millis,
     /// The money that makes it, and the other end.
     pub moved: Option<(Money, Far)>,
 }
@@ -34,8 +37,9 @@ pub struct Movement {
 pub enum About {
     /// A purchase, on this month's statement; on none while it is a hold.
     Purchase { order: Lsn, channel: Channel, month: Option<Month> },
-    /// The bill of a month, or of an NP purchase, which is in the month of that purchase.
-    Bill(BillKey),
+    /// The bill of a month, or of an NP purchase, which is in the month of that purchase; and of its principal through which
+    /// channel it was bought.
+    Bill(BillKey, Option<Channel>),
     /// Credit, which is on no statement.
     Nothing,
 }
@@ -49,52 +53,105 @@ fn yen(amount: Yen) -> i64 {
 
 /// What a fact moves, in order; `before` finds the account that it changes, as it was. An approval moves nothing here: the
 /// row of its decision is its movement.
-pub fn movements<'a>(event: &Event, before: impl FnOnce(CustomerIx) -> Option<&'a Account>) -> Movements {
+pub fn movements<'a>(event: &Event, now: &Now, before: impl FnOnce(CustomerIx) -> Option<&'a Account>) -> Movements {
     let mut all = match event {
-        Event::Cancelled(undone) | Event::HoldExpired(undone) => given_back(undone, before(undone.customer)),
+        Event::Cancelled(undone) => given_back(undone, now.at, before(undone.customer)),
+        Event::HoldExpired(undone) => ran_out(undone, before(undone.customer)).into_iter().collect(),
         Event::CancelledPaid { undone, books } => {
-            let mut all = settled(books, None);
-            all.extend(given_back(undone, None));
+            let then = Then { since: undone.bought_at, ..Then::of(now.at, before(undone.customer)) };
+            let mut all = settled(books, &then);
+            all.extend(given_back(undone, now.at, None));
             all
         }
-        Event::Captured(captured) => captured_moves(captured, before(captured.customer)),
-        Event::Refunded(refund) => refunded(refund),
-        Event::CustomerSet { ix, profile, .. } if profile.status == Status::Closed => closed(*ix, before(*ix)),
-        Event::Settled { books, .. } => settled(books, None),
+        Event::Captured(captured) => captured_moves(captured, now.at, before(captured.customer)),
+        Event::Refunded(refund) => refunded(refund, now, before(refund.customer)),
+        Event::CustomerSet { ix, profile, .. } if profile.status == Status::Closed => closed(*ix, now.at, before(*ix)),
+        Event::Settled { cause, books } => {
+            let has_bounced = matches!(cause, Cause::Bounced { .. });
+            settled(books, &Then { has_bounced, ..Then::of(now.at, before(books.customer)) })
+        }
         _ => Movements::new(),
     };
     all.retain(|movement| movement.amount != 0);
     all
 }
 
-/// The credit of a closed customer is owed in cash.
-fn closed(customer: CustomerIx, before: Option<&Account>) -> Movements {
-    let amount = yen(before.map_or(Yen::ZERO, Account::credit));
-    let leg = |account, amount| Movement {
-        customer,
-        kind: EntryKind::PayoutDue,
-        account,
-        counter: Book::Clearing,
-        amount,
-        about: About::Nothing,
-        moved: None,
-    };
-    smallvec![leg(Book::Credit, -amount), leg(Book::PayoutDue, amount)]
+/// What the movements of a settlement are told by, beside itself.
+struct Then<'a> {
+    now: Millis,
+    /// From when the purchase is smaller that comes with it, if one does.
+    since: Millis,
+    before: Option<&'a Account>,
+    /// The bill whose purchase was refunded.
+    refunded: Option<BillKey>,
+    /// The bank sent a payout back: that counts from now, though the payout stands where it was made.
+    has_bounced: bool,
 }
 
-fn given_back(undone: &Undone, before: Option<&Account>) -> Movements {
-    let &Undone { order, customer, channel, amount, was_hold, month, points, .. } = undone;
-    if was_hold {
-        return released(customer, order, channel, before).into_iter().collect();
+impl<'a> Then<'a> {
+    const fn of(now: Millis, before: Option<&'a Account>) -> Self {
+        Self { now, since: now, before, refunded: None, has_bounced: false }
     }
-    smallvec![
-        of_purchase(customer, EntryKind::Cancel, -yen(amount), (order, channel, month)),
-        of_purchase(customer, EntryKind::PointsTakenBack, -points.cast_signed(), (order, channel, month)),
-    ]
+
+    /// From when an end of a transfer counts, where it says so itself.
+    const fn starts(&self, place: Place) -> Option<Millis> {
+        match place {
+            Place::Freed { at, .. } | Place::Line { at, .. } => Some(at),
+            Place::PaidOut { at, .. } if !self.has_bounced => Some(at),
+            _ => None,
+        }
+    }
+
+    /// From when money counts at one end of a transfer.
+    fn value_at(&self, place: Place, far: Place, money: Money) -> Millis {
+        let came = matches!(far, Place::Received | Place::Refund).then_some(money.day);
+        self.starts(place).or_else(|| self.starts(far)).or(came).unwrap_or(self.now)
+    }
+
+    /// When damages were posted that are taken back.
+    fn posted_at(&self, bill: BillKey, posted: Lsn) -> Millis {
+        let bill = self.before.and_then(|account| account.listed_bill(bill));
+        let found = bill.and_then(|bill| bill.damages.iter().find(|damages| damages.fact == posted));
+        found.map_or(self.now, |damages| damages.at)
+    }
+}
+
+/// All that is free of a closed customer is owed in cash.
+fn closed(customer: CustomerIx, now: Millis, before: Option<&Account>) -> Movements {
+    let credit = before.into_iter().flat_map(Account::sums).filter(|sum| !sum.credit().is_zero());
+    let transfers = credit.map(|sum| Transfer {
+        money: sum.money,
+        from: Place::Credit,
+        to: Place::PayoutDue,
+        amount: sum.credit(),
+    });
+    let then = Then::of(now, before);
+    transfers.flat_map(|transfer| legs(customer, &transfer, &then).into_iter().flatten()).collect()
+}
+
+fn given_back(undone: &Undone, now: Millis, before: Option<&Account>) -> Movements {
+    let &Undone { order, customer, channel, amount, was_hold, month, bought_at, points } = undone;
+    if was_hold {
+        return released(customer, order, channel, before, |_| now).into_iter().collect();
+    }
+    // It is as if it had never been bought.
+    let of = |kind, amount| of_purchase(customer, (kind, amount), (order, channel, month), bought_at);
+    smallvec![of(EntryKind::Cancel, -yen(amount)), of(EntryKind::PointsTakenBack, -points.cast_signed()),]
+}
+
+/// The room came back when the hold's time was over, whenever that was recorded.
+fn ran_out(undone: &Undone, before: Option<&Account>) -> Option<Movement> {
+    released(undone.customer, undone.order, undone.channel, before, |hold| hold.expires_at)
 }
 
 /// The room of a hold comes back once: one that is not there any more moves nothing.
-fn released(customer: CustomerIx, order: Lsn, channel: Channel, before: Option<&Account>) -> Option<Movement> {
+fn released(
+    customer: CustomerIx,
+    order: Lsn,
+    channel: Channel,
+    before: Option<&Account>,
+    value_at: impl FnOnce(&Hold) -> Millis,
+) -> Option<Movement> {
     let hold = before?.holds().iter().find(|hold| hold.order == order)?;
     Some(Movement {
         customer,
@@ -103,63 +160,74 @@ fn released(customer: CustomerIx, order: Lsn, channel: Channel, before: Option<&
         counter: Book::HeldRoom,
         amount: -yen(hold.amount),
         about: About::Purchase { order, channel, month: None },
+        value_at: value_at(hold),
         moved: None,
     })
 }
 
-fn captured_moves(captured: &Captured, before: Option<&Account>) -> Movements {
+fn captured_moves(captured: &Captured, now: Millis, before: Option<&Account>) -> Movements {
     let &Captured { order, customer, channel, amount, month, points, .. } = captured;
-    let mut all: Movements = released(customer, order, channel, before).into_iter().collect();
-    all.push(of_purchase(customer, EntryKind::Capture, yen(amount), (order, channel, month)));
-    all.push(of_purchase(customer, EntryKind::PointsEarned, points.cast_signed(), (order, channel, month)));
+    let of = |kind, amount| of_purchase(customer, (kind, amount), (order, channel, month), now);
+    let mut all: Movements = released(customer, order, channel, before, |_| now).into_iter().collect();
+    all.push(of(EntryKind::Capture, yen(amount)));
+    all.push(of(EntryKind::PointsEarned, points.cast_signed()));
     all
 }
 
-fn refunded(refund: &Refunded) -> Movements {
+fn refunded(refund: &Refunded, now: &Now, before: Option<&Account>) -> Movements {
     let &Refunded { order, customer, channel, amount, month, points, .. } = refund;
-    let mut all = settled(&refund.books, Some(refund.purchase().bill()));
-    all.push(of_purchase(customer, EntryKind::Refund, -yen(amount), (order, channel, month)));
-    all.push(of_purchase(customer, EntryKind::PointsTakenBack, -points.cast_signed(), (order, channel, month)));
+    let since = refund.counts_from(now);
+    let mut all =
+        settled(&refund.books, &Then { since, refunded: Some(refund.purchase().bill()), ..Then::of(now.at, before) });
+    let of = |kind, amount| of_purchase(customer, (kind, amount), (order, channel, month), since);
+    all.push(of(EntryKind::Refund, -yen(amount)));
+    all.push(of(EntryKind::PointsTakenBack, -points.cast_signed()));
     all
 }
 
 fn of_purchase(
     customer: CustomerIx,
-    kind: EntryKind,
-    amount: i64,
+    (kind, amount): (EntryKind, i64),
     (order, channel, month): (Lsn, Channel, Month),
+    value_at: Millis,
 ) -> Movement {
     let (account, counter) = match kind {
         EntryKind::PointsEarned | EntryKind::PointsTakenBack => (Book::Points, Book::PointsGranted),
         _ => (Book::Exposure, Book::MerchantPayable),
     };
     let about = About::Purchase { order, channel, month: Some(month) };
-    Movement { customer, kind, account, counter, amount, about, moved: None }
+    Movement { customer, kind, account, counter, amount, about, value_at, moved: None }
 }
 
-/// Charges and transfers. `refunded` is the bill whose purchase went back, if one did.
-fn settled(books: &Settlement, refunded: Option<BillKey>) -> Movements {
-    let charges = books.charges.iter().map(|charge| charged(books.customer, charge));
-    let legs = books.transfers.iter().flat_map(|transfer| legs(books.customer, transfer, refunded));
+/// Charges and transfers.
+fn settled(books: &Settlement, then: &Then<'_>) -> Movements {
+    let charges = books.charges.iter().map(|charge| charged(books.customer, charge, then));
+    let legs = books.transfers.iter().flat_map(|transfer| legs(books.customer, transfer, then).into_iter().flatten());
     charges.chain(legs).collect()
 }
 
-fn charged(customer: CustomerIx, charge: &Charge) -> Movement {
-    let (kind, account, amount, bill) = match *charge {
-        Charge::Issued { month, fee, .. } => (EntryKind::BillFee, Book::BillFee, yen(fee), BillKey::Month(month)),
+fn charged(customer: CustomerIx, charge: &Charge, then: &Then<'_>) -> Movement {
+    use EntryKind as Kind;
+    let issued = |month: Month| month.next().day(1).start();
+    let (kind, account, amount, bill, value_at) = match *charge {
+        Charge::Issued { month, fee, .. } => {
+            (Kind::BillFee, Book::BillFee, yen(fee), BillKey::Month(month), issued(month))
+        }
         Charge::BillFeeWaived { month, amount } => {
-            (EntryKind::BillFeeWaived, Book::BillFee, -yen(amount), BillKey::Month(month))
+            let since = then.since.max(issued(month));
+            (Kind::BillFeeWaived, Book::BillFee, -yen(amount), BillKey::Month(month), since)
         }
-        Charge::LateFee { bill, amount, .. } => (EntryKind::LateFee, Book::LateFee, yen(amount), bill),
-        Charge::LateFeeTakenBack { bill, amount, .. } => {
-            (EntryKind::LateFeeTakenBack, Book::LateFee, -yen(amount), bill)
+        Charge::LateFee { bill, date, amount } => (Kind::LateFee, Book::LateFee, yen(amount), bill, date.start()),
+        Charge::LateFeeTakenBack { bill, date, amount } => {
+            (Kind::LateFeeTakenBack, Book::LateFee, -yen(amount), bill, date.start())
         }
-        Charge::Damages { bill, amount } => (EntryKind::DamagesPosted, Book::Damages, yen(amount), bill),
-        Charge::DamagesTakenBack { bill, amount, .. } => {
-            (EntryKind::DamagesTakenBack, Book::Damages, -yen(amount), bill)
+        Charge::Damages { bill, amount } => (Kind::DamagesPosted, Book::Damages, yen(amount), bill, then.now),
+        Charge::DamagesTakenBack { bill, posted, amount } => {
+            (Kind::DamagesTakenBack, Book::Damages, -yen(amount), bill, then.posted_at(bill, posted))
         }
     };
-    Movement { customer, kind, account, counter: Book::FeeIncome, amount, about: About::Bill(bill), moved: None }
+    let about = About::Bill(bill, None);
+    Movement { customer, kind, account, counter: Book::FeeIncome, amount, about, value_at, moved: None }
 }
 
 const fn book(line: Line) -> Book {
@@ -172,11 +240,11 @@ const fn book(line: Line) -> Book {
 }
 
 /// A transfer is one movement for each account of the customer's that it touches.
-fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) -> impl Iterator<Item = Movement> {
+fn legs(customer: CustomerIx, transfer: &Transfer, then: &Then<'_>) -> [Option<Movement>; 2] {
     let Transfer { money, from, to, amount } = *transfer;
     let amount = yen(amount);
     // Money for a purchase whose bill was paid long ago: it had been put on that bill.
-    let from = match (from, refunded) {
+    let from = match (from, then.refunded) {
         (Place::Refund, Some(bill)) => Place::Freed { bill, line: Line::Principal, at: money.day },
         (from, _) => from,
     };
@@ -196,13 +264,14 @@ fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) ->
         let (account, amount, about) = match place {
             // What lies on a line lowers what is owed there.
             Place::Line { bill, line, .. } | Place::Freed { bill, line, .. } => {
-                (book(line), -amount, About::Bill(bill))
+                (book(line), -amount, About::Bill(bill, None))
             }
             Place::Credit => (Book::Credit, amount, About::Nothing),
             Place::PayoutDue => (Book::PayoutDue, amount, About::Nothing),
             Place::Received | Place::Refund | Place::PaidOut { .. } => return None,
         };
-        Some(Movement { customer, kind, account, counter, amount, about, moved: Some((money, far.into())) })
+        let value_at = then.value_at(place, far, money);
+        Some(Movement { customer, kind, account, counter, amount, about, value_at, moved: Some((money, far.into())) })
     };
-    leg(from, to, -amount).into_iter().chain(leg(to, from, amount))
+    [leg(from, to, -amount), leg(to, from, amount)]
 }

@@ -39,6 +39,19 @@ impl ReceiptKind {
         Self::Release,
         Self::Bounce,
     ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Repayment => "repayment",
+            Self::Damages => "damages",
+            Self::Payout => "payout",
+            Self::Pending => "pending",
+            Self::Ending => "ending",
+            Self::Block => "block",
+            Self::Release => "release",
+            Self::Bounce => "bounce",
+        }
+    }
 }
 
 /// What a fact answers for. Memory finds it by kind and id alone: an id is one customer's, over all customers.

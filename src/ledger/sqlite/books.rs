@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, params};
 
-use super::read::{Cells, DECIDED_FROM, all, far_end, first, first_since, order, orders_where, receipt_of};
+use super::read::{Cells, DECIDED_FROM, NO_CHANNEL, all, far_end, first, first_since, order, orders_where, receipt_of};
 use super::{BUSY, keys, load, open_reader, position};
 use crate::domain::billing::settlement::{LadderStep, StepReason};
 use crate::domain::model::customer::Status;
@@ -23,7 +23,7 @@ use crate::ledger::{
 };
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
-    d.authorization_id, d.merchant_id, e.channel, e.money, e.own_day, e.far, e.far_bill
+    d.authorization_id, d.merchant_id, e.channel, e.money, e.own_day, e.far, e.far_bill, e.counter_account, e.value_at
     FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
     WHERE e.block = ?1 AND e.customer = ?2 AND e.recorded_at >= ?3 AND e.recorded_at < ?4 ORDER BY e.lsn, e.kind";
 
@@ -244,6 +244,11 @@ fn entries(db: &Connection, customer: &CustomerId, from: Millis, to: Millis) -> 
 }
 
 fn entry(cells: &Cells<'_>) -> Result<Entry, LedgerError> {
+    let value_at = cells.opt(14)?.map(Millis);
+    // A row from before the value was kept names a channel only where it names a purchase.
+    let is_told =
+        cells.num::<u8>(8)? != NO_CHANNEL && (value_at.is_some() || cells.opt_text(6, |_| Some(()))?.is_some());
+    let channel = if is_told { Some(cells.channel(8)?) } else { None };
     let purchase = match cells.opt_text(6, AuthorizationId::parse)? {
         None => None,
         Some(authorization) => {
@@ -255,9 +260,12 @@ fn entry(cells: &Cells<'_>) -> Result<Entry, LedgerError> {
         lsn: cells.lsn(0)?,
         kind: cells.one_of(1, EntryKind::ALL, |kind| kind as u8)?,
         account: cells.one_of(2, Book::ALL, |book| book as u8)?,
+        counter: cells.one_of(13, Book::ALL, |book| book as u8)?,
         amount: cells.int(3)?,
         month: cells.opt_made(4, Month::from_number)?,
         recorded_at: cells.millis(5)?,
+        value_at,
+        channel,
         purchase,
         moved: moved(cells)?,
     })

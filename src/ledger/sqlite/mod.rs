@@ -13,6 +13,8 @@ pub(crate) mod read;
 pub(crate) mod rows;
 pub(crate) mod schema;
 #[cfg(test)]
+mod sides_tests;
+#[cfg(test)]
 mod stories_tests;
 #[cfg(test)]
 mod tests;

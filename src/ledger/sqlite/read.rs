@@ -38,6 +38,9 @@ pub(crate) mod far_end {
     pub const PAID_OUT: u8 = 7;
 }
 
+/// `movement.channel` of what is about none: fees of a month's bill, credit.
+pub(crate) const NO_CHANNEL: u8 = 0;
+
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
 const ORDER: &str = "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, d.customer, d.channel, d.handle,
     d.amount, d.fingerprint, d.decided_at, d.state, d.reason, d.hold_expires_at, d.captured, d.refunded, d.month, d.due,

@@ -13,6 +13,7 @@ use crate::domain::model::order::Destination;
 use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::Millis;
+use crate::domain::state::receipts::ReceiptKind;
 use crate::ledger::{Book, EntryKind, LedgerError};
 
 struct Migration {
@@ -36,6 +37,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 11, name: "one form of a bill", sql: include_str!("schema/0011_one_bill.sql") },
     Migration { version: 12, name: "money told apart", sql: include_str!("schema/0012_money.sql") },
     Migration { version: 13, name: "office", sql: include_str!("schema/0013_office.sql") },
+    Migration { version: 14, name: "both sides", sql: include_str!("schema/0014_sides.sql") },
 ];
 
 /// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.
@@ -68,7 +70,13 @@ pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerErro
             return Err(LedgerError::OlderSchema { found: applied, oldest: POSTED_ANEW, posted });
         }
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > applied) {
+    apply(db, applied, KNOWN, now)?;
+    name_numbers(db)
+}
+
+/// Applies the files from behind one version to another.
+pub(crate) fn apply(db: &mut Connection, after: i64, upto: i64, now: Millis) -> Result<(), LedgerError> {
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > after && migration.version <= upto) {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(migration.sql)?;
         tx.execute(
@@ -77,7 +85,7 @@ pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerErro
         )?;
         tx.commit()?;
     }
-    name_numbers(db)
+    Ok(())
 }
 
 /// The version of the tables, once it is sure that they are ours and not newer than we are.
@@ -111,6 +119,9 @@ fn name_numbers(db: &mut Connection) -> Result<(), LedgerError> {
     words.extend(StepReason::ALL.map(|x| ("step", x as u8, x.name())));
     words.extend(EntryKind::ALL.iter().map(|&x| ("kind", x as u8, x.name())));
     words.extend(Book::ALL.iter().map(|&x| ("account", x as u8, x.name())));
+    words.extend(Book::ALL.iter().map(|&x| ("side", x as u8, if x.is_debit() { "debit" } else { "credit" })));
+    words.extend(Book::ALL.iter().map(|&x| ("unit", x as u8, x.unit())));
+    words.extend(ReceiptKind::ALL.map(|x| ("receipt", x as u8, x.name())));
     let tx = db.transaction()?;
     for (list, number, word) in words {
         let known: Option<String> = tx
