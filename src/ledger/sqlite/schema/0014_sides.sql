@@ -218,7 +218,7 @@ FROM (
       sum(iif(e.account = 3, e.amount, 0)) AS late_fees,
       sum(iif(e.account = 4, e.amount, 0)) AS damages
     FROM day d JOIN entry e ON coalesce(e.value_at, e.recorded_at) < d.ends_at
-    WHERE d.starts_at <= (SELECT time FROM posted) AND e.account < 5 AND e.month IS NOT NULL
+    WHERE e.account < 5 AND e.month IS NOT NULL
     GROUP BY d.day, d.month, d.is_month_end, e.customer, e.month, iif(e.channel = 3, e.order_lsn, 0)
   ) s
 ) o
@@ -226,7 +226,8 @@ JOIN account a ON a.customer = o.customer
 LEFT JOIN decision d ON d.lsn = o.np AND o.np <> 0
 WHERE o.principal <> 0 OR o.bill_fee <> 0 OR o.late_fees <> 0 OR o.damages <> 0;
 
--- What is owed of principal at the end of each month, by its channel and by the day of value; holds are none of it.
+-- What is owed of principal at the end of a month, by its channel and by the day of value; holds are none of it. Name a
+-- month.
 CREATE VIEW receivable AS
 SELECT
   d.month,
@@ -235,8 +236,7 @@ SELECT
   END AS channel,
   sum(e.amount) AS principal
 FROM day d JOIN entry e ON coalesce(e.value_at, e.recorded_at) < d.ends_at
-WHERE d.is_month_end AND d.day < strftime('%Y-%m-%d', (SELECT time FROM posted) / 1000 + 32400, 'unixepoch', '+1 month')
-  AND e.account = 1 AND e.month IS NOT NULL
+WHERE d.is_month_end AND e.account = 1 AND e.month IS NOT NULL
 GROUP BY d.month, 2;
 
 -- Fees and damages by the day on which they fell due: what was charged, what was waived and what late news took back.
@@ -263,7 +263,7 @@ FROM (
   SELECT d.day, e.customer, (SELECT word FROM word WHERE list = 'account' AND number = e.account) AS account,
     min(e.own_day) AS own_day, sum(e.amount) AS amount
   FROM day d JOIN entry e ON e.recorded_at < d.ends_at
-  WHERE d.starts_at <= (SELECT time FROM posted) AND e.account IN (5, 14)
+  WHERE e.account IN (5, 14)
   GROUP BY d.day, e.customer, e.account, e.money
 ) s JOIN account a ON a.customer = s.customer
 WHERE s.amount <> 0;
