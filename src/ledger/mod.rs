@@ -9,6 +9,7 @@
 //! engine's state, `books` answers questions, `keys` those by an order's key, `read` makes values of rows. Another place is another folder
 //! beside it, and a line in `cli/serve/backends.rs`.
 
+pub mod audit;
 mod channels;
 #[cfg(test)]
 mod contract_tests;
@@ -22,6 +23,7 @@ pub mod writer;
 #[cfg(test)]
 mod writer_tests;
 
+pub use audit::CustomerSums;
 pub use entries::{Book, Entry, EntryKind, Far, Graded, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
 pub use error::LedgerError;
 
@@ -110,8 +112,14 @@ pub trait Books: Snapshot + Send + Sync {
     /// Decisions posted up to a record, for `verify`.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError>;
 
-    /// Each customer's sum of exposure entries up to a record, for `verify`.
-    fn exposure_sums(&self, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError>;
+    /// What all rows up to a record come to, for `verify`: by the account and the far side.
+    fn totals(&self, upto: Lsn) -> Result<Vec<(Book, Book, i64)>, LedgerError>;
+
+    /// What the rows of each customer up to a record come to, for `verify`; every customer is told of.
+    fn sums(&self, upto: Lsn, each: &mut dyn FnMut(CustomerSums)) -> Result<(), LedgerError>;
+
+    /// The records up to one that leave something between two accounts of a customer, for `verify`.
+    fn unclear(&self, upto: Lsn) -> Result<Vec<Lsn>, LedgerError>;
 
     /// All that bills and history are made of.
     fn past_of(&self, customer: &CustomerId) -> Result<CustomerPast, LedgerError> {

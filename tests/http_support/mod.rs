@@ -48,7 +48,7 @@ use sokketsu::http::{Edge, Options, Parts, run};
 use sokketsu::journal::{
     Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
-use sokketsu::ledger::{Books, Entry, Issued, LedgerError, OwedInCash, PaidOut, Snapshot, Stepped};
+use sokketsu::ledger::{Book, Books, CustomerSums, Entry, Issued, LedgerError, OwedInCash, PaidOut, Snapshot, Stepped};
 use sokketsu::link::acquirers::{Acquirer, Acquirers};
 use sokketsu::link::{Link, Options as LinkOptions, serve as serve_links};
 use sokketsu::net::bind;
@@ -227,7 +227,13 @@ impl Books for OneOld {
     fn count_decisions(&self, _: Lsn) -> Result<u64, LedgerError> {
         unreachable!("nobody asks")
     }
-    fn exposure_sums(&self, _: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
+    fn totals(&self, _: Lsn) -> Result<Vec<(Book, Book, i64)>, LedgerError> {
+        unreachable!("nobody asks")
+    }
+    fn sums(&self, _: Lsn, _: &mut dyn FnMut(CustomerSums)) -> Result<(), LedgerError> {
+        unreachable!("nobody asks")
+    }
+    fn unclear(&self, _: Lsn) -> Result<Vec<Lsn>, LedgerError> {
         unreachable!("nobody asks")
     }
 }

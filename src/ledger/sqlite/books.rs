@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, params};
 
 use super::read::{Cells, DECIDED_FROM, NO_CHANNEL, all, far_end, first, first_since, order, orders_where, receipt_of};
-use super::{BUSY, keys, load, open_reader, position};
+use super::{BUSY, audit, keys, load, open_reader, position};
 use crate::domain::billing::settlement::{LadderStep, StepReason};
 use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
@@ -18,8 +18,8 @@ use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
 use crate::journal::codec::Dossier;
 use crate::ledger::{
-    BOOKS_CONNECTIONS, Book, Books, Entry, EntryKind, Far, Issued, LedgerError, Moved, OwedInCash, PaidOut, Purchase,
-    Snapshot, Stepped,
+    BOOKS_CONNECTIONS, Book, Books, CustomerSums, Entry, EntryKind, Far, Issued, LedgerError, Moved, OwedInCash,
+    PaidOut, Purchase, Snapshot, Stepped,
 };
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
@@ -213,12 +213,16 @@ impl Books for SqliteBooks {
         Ok(rows.unsigned_abs())
     }
 
-    fn exposure_sums(&self, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
-        let sums = "SELECT a.customer_id, sum(e.amount) FROM entry e JOIN account a ON a.customer = e.customer
-            WHERE e.account = ?1 AND e.lsn <= ?2 GROUP BY e.customer";
-        let of = params![Book::Exposure as u8, upto.0.cast_signed()];
-        let sum = |cells: &Cells<'_>| Ok((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?));
-        self.ask(|db| all(db, sums, of, sum))
+    fn totals(&self, upto: Lsn) -> Result<Vec<(Book, Book, i64)>, LedgerError> {
+        self.ask(|db| audit::totals(db, upto))
+    }
+
+    fn sums(&self, upto: Lsn, each: &mut dyn FnMut(CustomerSums)) -> Result<(), LedgerError> {
+        self.ask(|db| audit::sums(db, upto, each))
+    }
+
+    fn unclear(&self, upto: Lsn) -> Result<Vec<Lsn>, LedgerError> {
+        self.ask(|db| audit::unclear(db, upto))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The ledger in SQLite: one file beside the journal, nothing to install.
 
 pub(crate) mod accounts;
+mod audit;
 pub(crate) mod books;
 pub(crate) mod codes;
 mod error;
