@@ -59,8 +59,8 @@ impl Route {
 
     /// Calls that read their query by themselves; every other takes none.
     pub const fn reads_query(&self) -> bool {
-        use Call::{Barcode, Events, FindAuthorization, GetCode, History, ListPayouts, Qr};
-        matches!(self.call, FindAuthorization | GetCode | Barcode | Qr | Events | History | ListPayouts)
+        use Call::{Barcode, Events, FindAuthorization, GetAccount, GetCode, History, ListPayouts, Qr};
+        matches!(self.call, FindAuthorization | GetAccount | GetCode | Barcode | Qr | Events | History | ListPayouts)
     }
 
     /// Calls that tell how the service is, before it is ready too.
@@ -115,6 +115,7 @@ routes! {
     GET "/v1/customers/{customer_id}/credit" GetCredit [Office];
     GET "/v1/customers/{customer_id}/points" GetPoints [Office];
     GET "/v1/customers/{customer_id}/ladder" GetLadder [Office];
+    GET "/v1/customers/{customer_id}/account" GetAccount [Office];
     GET "/v1/customers/{customer_id}/statements" ListStatements [Office Wallet];
     GET "/v1/customers/{customer_id}/statements/{bill}" GetStatement [Office Wallet];
     GET "/v1/customers/{customer_id}/history" History [Office Wallet];
@@ -230,12 +231,12 @@ mod tests {
     fn staff_calls_are_known() {
         let staff: Vec<_> = ROUTES.iter().filter(|route| route.is_staff_only()).map(|route| route.call).collect();
         use Call::{
-            Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetCredit, GetLadder, GetPoints, Import,
-            ListBlocks, ListPayouts, ListPending, ListRepayments, Metrics, PayOut, PostDamages, PutCustomer,
+            Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetAccount, GetCredit, GetLadder, GetPoints,
+            Import, ListBlocks, ListPayouts, ListPending, ListRepayments, Metrics, PayOut, PostDamages, PutCustomer,
             PutMerchant, ReleaseBlock, Repay, SetClock, WithdrawPayment,
         };
         let told = [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, PayOut, BouncePayout, ExpectPayment];
-        let read = [ListRepayments, ListPending, ListBlocks, GetCredit, GetPoints, GetLadder, ListPayouts];
+        let read = [ListRepayments, ListPending, ListBlocks, GetCredit, GetPoints, GetLadder, GetAccount, ListPayouts];
         let office = told.into_iter().chain([ConfirmPayment, WithdrawPayment]).chain(read);
         assert_eq!(staff, office.chain([Import, PutMerchant, Events, Metrics, SetClock]).collect::<Vec<_>>());
     }

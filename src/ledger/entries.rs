@@ -4,11 +4,11 @@ use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{LadderStep, Place};
 use crate::domain::billing::sums::Sum;
 use crate::domain::model::customer::{Limits, Status};
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, RefundId};
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
-use crate::domain::state::receipts::Receipt;
+use crate::domain::state::receipts::{Receipt, ReceiptKind};
 
 /// One movement of a customer's books.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +114,13 @@ impl Graded {
     pub(crate) fn of(account: &Account) -> Self {
         Self { rung: account.profile.rung, limits: account.profile.limits.as_deref().copied() }
     }
+}
+
+/// What the office or a shop calls a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordId {
+    Office(ReceiptKind, OfficeId),
+    Refund(RefundId),
 }
 
 /// A customer to whom money is owed in cash.

@@ -24,7 +24,9 @@ pub mod writer;
 mod writer_tests;
 
 pub use audit::CustomerSums;
-pub use entries::{Book, Entry, EntryKind, Far, Graded, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
+pub use entries::{
+    Book, Entry, EntryKind, Far, Graded, Issued, Moved, OwedInCash, PaidOut, Purchase, RecordId, Stepped,
+};
 pub use error::LedgerError;
 
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
@@ -93,6 +95,9 @@ pub trait Books: Snapshot + Send + Sync {
 
     /// A customer's movements recorded from `from` to before `to`, oldest first.
     fn entries(&self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError>;
+
+    /// What records are called, those that have an id of the office or of a refund.
+    fn record_ids(&self, records: &[Lsn]) -> Result<Vec<(Lsn, RecordId)>, LedgerError>;
 
     /// A customer's facts of some kinds, oldest first.
     fn receipts(&self, customer: &CustomerId, kinds: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError>;

@@ -48,7 +48,9 @@ use sokketsu::http::{Edge, Options, Parts, run};
 use sokketsu::journal::{
     Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
-use sokketsu::ledger::{Book, Books, CustomerSums, Entry, Issued, LedgerError, OwedInCash, PaidOut, Snapshot, Stepped};
+use sokketsu::ledger::{
+    Book, Books, CustomerSums, Entry, Issued, LedgerError, OwedInCash, PaidOut, RecordId, Snapshot, Stepped,
+};
 use sokketsu::link::acquirers::{Acquirer, Acquirers};
 use sokketsu::link::{Link, Options as LinkOptions, serve as serve_links};
 use sokketsu::net::bind;
@@ -207,6 +209,9 @@ impl Books for OneOld {
         Ok(Known::nothing())
     }
     fn entries(&self, _: &CustomerId, _: Millis, _: Millis) -> Result<Vec<Entry>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn record_ids(&self, _: &[Lsn]) -> Result<Vec<(Lsn, RecordId)>, LedgerError> {
         Ok(Vec::new())
     }
     fn receipts(&self, _: &CustomerId, _: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {

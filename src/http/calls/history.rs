@@ -48,11 +48,7 @@ const MOST_DAYS: i32 = 400;
 /// `GET /v1/customers/{customer_id}/history?from=&to=`: days in Japan, both included; the last 31 days by default.
 pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     let query = Query::read(asked.query(), &["from", "to"])?;
-    let date = |name| match query.text(name) {
-        Some(text) => Date::parse(text).map(Some).ok_or_else(|| Problem::parameter(name, "must be `YYYY-MM-DD`")),
-        None => Ok(None),
-    };
-    let (from, to) = (date("from")?, date("to")?);
+    let (from, to) = (query.date("from")?, query.date("to")?);
     let (_, now, past) = both(asked, asked.customer()?).await?;
     let to = to.unwrap_or(now.date);
     let from = from.unwrap_or_else(|| to.plus_days(-30));

@@ -9,7 +9,7 @@ use super::read::{Cells, DECIDED_FROM, NO_CHANNEL, all, far_end, first, first_si
 use super::{BUSY, audit, keys, load, open_reader, position};
 use crate::domain::billing::settlement::{LadderStep, StepReason};
 use crate::domain::model::customer::Status;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, RefundId};
 use crate::domain::model::order::Order;
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::request::OrderKey;
@@ -19,7 +19,7 @@ use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
 use crate::journal::codec::Dossier;
 use crate::ledger::{
     BOOKS_CONNECTIONS, Book, Books, CustomerSums, Entry, EntryKind, Far, Issued, LedgerError, Moved, OwedInCash,
-    PaidOut, Purchase, Snapshot, Stepped,
+    PaidOut, Purchase, RecordId, Snapshot, Stepped,
 };
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
@@ -145,6 +145,21 @@ impl Books for SqliteBooks {
 
     fn entries(&self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError> {
         self.ask(|db| entries(db, customer, from, to))
+    }
+
+    fn record_ids(&self, records: &[Lsn]) -> Result<Vec<(Lsn, RecordId)>, LedgerError> {
+        let sql =
+            "SELECT kind, id FROM receipt WHERE lsn = ?1 UNION ALL SELECT NULL, refund_id FROM refund WHERE lsn = ?1";
+        let id = |cells: &Cells<'_>| match cells.opt(0)? {
+            None => Ok(RecordId::Refund(cells.text(1, |text| RefundId::new(text).ok())?)),
+            Some(_) => {
+                let kind = cells.one_of(0, &ReceiptKind::ALL, |kind| kind as u8)?;
+                Ok(RecordId::Office(kind, cells.text(1, |text| OfficeId::new(text).ok())?))
+            }
+        };
+        let found =
+            |db: &Connection, record: &Lsn| Ok(first(db, sql, [record.0.cast_signed()], id)?.map(|id| (*record, id)));
+        self.ask(|db| records.iter().filter_map(|record| found(db, record).transpose()).collect())
     }
 
     fn receipts(&self, customer: &CustomerId, kinds: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
