@@ -108,6 +108,12 @@ pub trait Books: Snapshot + Send + Sync {
     /// A customer's steps on the ladder, oldest first.
     fn ladder_steps(&self, customer: &CustomerId) -> Result<Vec<Stepped>, LedgerError>;
 
+    /// What a customer's limits came from, each from its moment on, oldest first.
+    fn graded(&self, customer: &CustomerId) -> Result<Vec<(Millis, Graded)>, LedgerError>;
+
+    /// The texts of the policies that were in force from one moment to before another, oldest first, each with when it was set.
+    fn policies(&self, from: Millis, to: Millis) -> Result<Vec<(Millis, String)>, LedgerError>;
+
     /// The customers to whom money is owed in cash, by their ids, from behind one on; at most so many.
     fn payouts_due(&self, after: Option<&CustomerId>, most: usize) -> Result<Vec<OwedInCash>, LedgerError>;
 

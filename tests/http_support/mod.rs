@@ -49,7 +49,7 @@ use sokketsu::journal::{
     Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
 use sokketsu::ledger::{
-    Book, Books, CustomerSums, Entry, Issued, LedgerError, OwedInCash, PaidOut, RecordId, Snapshot, Stepped,
+    Book, Books, CustomerSums, Entry, Graded, Issued, LedgerError, OwedInCash, PaidOut, RecordId, Snapshot, Stepped,
 };
 use sokketsu::link::acquirers::{Acquirer, Acquirers};
 use sokketsu::link::{Link, Options as LinkOptions, serve as serve_links};
@@ -218,6 +218,12 @@ impl Books for OneOld {
         Ok(Vec::new())
     }
     fn ladder_steps(&self, _: &CustomerId) -> Result<Vec<Stepped>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn graded(&self, _: &CustomerId) -> Result<Vec<(Millis, Graded)>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn policies(&self, _: Millis, _: Millis) -> Result<Vec<(Millis, String)>, LedgerError> {
         Ok(Vec::new())
     }
     fn payouts_due(&self, _: Option<&CustomerId>, _: usize) -> Result<Vec<OwedInCash>, LedgerError> {

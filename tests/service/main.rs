@@ -14,6 +14,7 @@ mod garbage;
 mod grown;
 mod growth;
 mod heard;
+mod history;
 mod iso;
 mod link;
 mod link_beside;

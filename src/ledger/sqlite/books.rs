@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::read::{Cells, DECIDED_FROM, NO_CHANNEL, all, far_end, first, first_since, order, orders_where, receipt_of};
 use super::{BUSY, audit, keys, load, open_reader, position};
 use crate::domain::billing::settlement::{LadderStep, StepReason};
-use crate::domain::model::customer::Status;
+use crate::domain::model::customer::{Limits, Status};
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, RefundId};
 use crate::domain::model::order::Order;
 use crate::domain::model::payment::{BillKey, PaymentMethod};
@@ -18,8 +18,8 @@ use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
 use crate::journal::codec::Dossier;
 use crate::ledger::{
-    BOOKS_CONNECTIONS, Book, Books, CustomerSums, Entry, EntryKind, Far, Issued, LedgerError, Moved, OwedInCash,
-    PaidOut, Purchase, RecordId, Snapshot, Stepped,
+    BOOKS_CONNECTIONS, Book, Books, CustomerSums, Entry, EntryKind, Far, Graded, Issued, LedgerError, Moved,
+    OwedInCash, PaidOut, Purchase, RecordId, Snapshot, Stepped,
 };
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
@@ -194,6 +194,24 @@ impl Books for SqliteBooks {
             Ok(Stepped { at: cells.opt(0)?.map(Millis), step })
         };
         self.ask(|db| all(db, sql, [customer.as_str()], stepped))
+    }
+
+    fn graded(&self, customer: &CustomerId) -> Result<Vec<(Millis, Graded)>, LedgerError> {
+        let sql = "SELECT g.recorded_at, g.rung, g.limit_total, g.limit_in_store
+            FROM grade g JOIN account a ON a.customer = g.customer WHERE a.customer_id = ?1 ORDER BY g.lsn";
+        let graded = |cells: &Cells<'_>| {
+            let limits = cells.opt_yen(2)?.zip(cells.opt_yen(3)?);
+            let limits = limits.map(|(total, in_store)| Limits { total, in_store });
+            Ok((cells.millis(0)?, Graded { rung: cells.num(1)?, limits }))
+        };
+        self.ask(|db| all(db, sql, [customer.as_str()], graded))
+    }
+
+    fn policies(&self, from: Millis, to: Millis) -> Result<Vec<(Millis, String)>, LedgerError> {
+        let sql = "SELECT set_at, text FROM policy WHERE set_at < ?2
+            AND lsn >= (SELECT ifnull(max(lsn), 0) FROM policy WHERE set_at <= ?1) ORDER BY lsn";
+        let policy = |cells: &Cells<'_>| Ok((cells.millis(0)?, cells.text(1, |text| Some(text.to_owned()))?));
+        self.ask(|db| all(db, sql, [from.0, to.0], policy))
     }
 
     fn payouts_due(&self, after: Option<&CustomerId>, most: usize) -> Result<Vec<OwedInCash>, LedgerError> {

@@ -75,6 +75,11 @@ fn payouts_and_steps_are_found() {
 }
 
 #[test]
+fn names_and_grades_are_found() {
+    contract::names_and_grades_are_found(made);
+}
+
+#[test]
 fn the_views_have_the_columns_of_the_contract() {
     let Temporary { ledger, dir: _dir } = temporary();
     let columns = |view: &str| {
