@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::money::{House, text};
@@ -159,4 +160,19 @@ fn who_may_read_it_and_what_is_refused() {
         (&nothing["movements"], &nothing["opening_balance"], &nothing["closing_balance"]),
         (&json!([]), &json!(0), &json!(0))
     );
+}
+
+/// What the ledger does not have yet is not left out: the call waits for it, and then says that it cannot tell.
+#[test]
+fn nothing_is_told_while_the_ledger_is_behind() {
+    let mut house = House::born("2021-06-15T12:00:00+09:00");
+    house.bought("2000", "online", 3_000);
+    assert_eq!(rows(&statement(&mut house, "2000", "")).len(), 1);
+    let ledger = Connection::open(house.server.data.join("ledger.db")).expect("a ledger");
+    ledger.execute_batch("BEGIN IMMEDIATE").expect("the ledger's lock");
+    house.bought("2000", "online", 500);
+    let answer = house.client.get("office", "/v1/customers/2000/account");
+    assert_eq!((answer.status, &answer.json()["reason"]), (503, &json!("not_ready")));
+    ledger.execute_batch("ROLLBACK").expect("the lock is ours");
+    assert_eq!(yen(&statement(&mut house, "2000", "")["closing_balance"]), 3_500);
 }
