@@ -86,6 +86,7 @@ pub struct Metrics {
     /// Posted, above a limit, to suspense.
     advices: [Counter; 3],
     pub bad_codes: Counter,
+    pub credit_beside_debt: Counter,
 }
 
 fn by_channel(decision: &'static str, reason: &'static str) -> [Counter; 3] {
@@ -113,6 +114,7 @@ impl Metrics {
             advices: ["posted", "over_limit", "suspense"]
                 .map(|outcome| counter!("sokketsu_advices_total", "outcome" => outcome)),
             bad_codes: counter!("sokketsu_bad_codes_total"),
+            credit_beside_debt: counter!("sokketsu_credit_beside_debt_total"),
         }
     }
 
@@ -212,6 +214,10 @@ fn describe() {
     describe_gauge!("sokketsu_suspense_yen", "Owed to the network for sales that no customer is charged for");
     describe_counter!("sokketsu_advices_total", "Sales that the network approved for us, by how they were booked");
     describe_counter!("sokketsu_bad_codes_total", "Codes with a wrong seal, an unknown generation, or malformed");
+    describe_counter!(
+        "sokketsu_credit_beside_debt_total",
+        "Customers whom the day's round left credit beside an unpaid bill; never, or it is a bug"
+    );
     describe_counter!("sokketsu_bad_code_sources_shut_total", "Times a terminal or a key was shut for its bad codes");
     describe_counter!("sokketsu_shed_total", "Requests refused without a decision");
 }

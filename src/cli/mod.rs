@@ -3,4 +3,5 @@
 pub mod keys;
 pub mod sandbox;
 pub mod serve;
+mod sums;
 pub mod verify;

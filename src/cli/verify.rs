@@ -3,13 +3,15 @@
 //! 1. The journal's chain, record by record, to where recovery would keep it.
 //! 2. Every decision judged again by the rules in force at its time: it must come out as recorded.
 //! 3. The ledger loaded as a checkpoint equals the journal applied up to the same record. It may lag.
-//! 4. The ledger's exposure entries sum to the exposures; every decision is in the ledger exactly once.
+//! 4. Every decision is in the ledger exactly once, and its sums come out (`sums`): each account's rows with the journal's
+//!    facts, a customer's with the account, cash with what was paid in and out, nothing left between two accounts.
+//! 5. No credit stands beside an unpaid bill.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::serve::backends::{AtRest, NoJournal, at_rest};
+use super::sums::{self, Told};
 use crate::config::Records;
 use crate::domain::commands::advise::advise;
 use crate::domain::commands::authorize::{Judgement, judge};
@@ -130,6 +132,7 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
     };
     let mut state = State::new(records.settings);
     let mut decided_in_journal = 0;
+    let mut told = Told::default();
     replay(&mut state, journal.as_mut(), |state, lsn, event, now| {
         match event {
             Event::Decided(decided) => judge_again(state, lsn, decided, now, &mut report),
@@ -138,6 +141,9 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
         }
         if matches!(event, Event::Decided(_) | Event::Advised(_)) {
             decided_in_journal += u64::from(lsn <= checkpoint.lsn);
+        }
+        if lsn <= checkpoint.lsn {
+            told.hear(state, event, now);
         }
         state.apply(event, now);
         if lsn == checkpoint.lsn {
@@ -149,8 +155,9 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
         }
     })?;
     if let Some(books) = &books {
-        check_books(books.as_ref(), &checkpoint, decided_in_journal, &mut report)?;
+        check_books(books.as_ref(), &checkpoint, (decided_in_journal, &told), &mut report)?;
     }
+    sums::check_credit(&state, &mut |what| report.note(what));
     let now = Now::at(state.time.max(Millis(0)));
     report.suspense = state.suspense.get();
     report.customers = u64::from(state.next_customer().0);
@@ -240,24 +247,18 @@ fn compare(state: &State, checkpoint: &State, report: &mut Report) {
     }
 }
 
-/// Sums and counts of the ledger against the state it stands for.
-fn check_books(books: &dyn Books, at: &State, decided: u64, report: &mut Report) -> Result<(), VerifyError> {
+/// Sums and counts of the ledger against the state it stands for, and against the facts up to there.
+fn check_books(
+    books: &dyn Books,
+    at: &State,
+    (decided, told): (u64, &Told),
+    report: &mut Report,
+) -> Result<(), VerifyError> {
     let counted = books.count_decisions(at.lsn)?;
     if counted != decided {
         report.note(format!("{decided} decisions in the journal, {counted} in the ledger"));
     }
-    let sums: BTreeMap<_, _> = books.exposure_sums(at.lsn)?.into_iter().collect();
-    for account in at.accounts() {
-        // Holds count until their end is posted, whether their time has run out or not.
-        let held: u64 = account.holds().iter().map(|hold| hold.amount.get()).sum();
-        let billed: u64 = account.bills().map(|bill| bill.unpaid().get()).sum();
-        let sum = sums.get(&account.id).copied().unwrap_or(0);
-        let owed = held + billed;
-        if i64::try_from(owed) != Ok(sum) {
-            report.note(format!("a customer's entries sum to {sum}, the account holds {owed}"));
-        }
-    }
-    Ok(())
+    Ok(sums::check(books, at, told, &mut |what| report.note(what))?)
 }
 
 #[cfg(test)]
@@ -272,7 +273,7 @@ mod tests {
     use crate::journal::local::{LocalJournal, Options};
     use crate::journal::{Batch, Journal, codec};
     use crate::ledger::sqlite::SqliteLedger;
-    use crate::ledger::{Checkpoint, Posting};
+    use crate::ledger::{Book, Checkpoint, Posting};
 
     /// A random history as a service would have left it on disk.
     fn on_disk(events: &[(Lsn, Millis, Event)], data: &std::path::Path) -> Records {
@@ -321,5 +322,85 @@ mod tests {
             let report = verify(&on_disk(&events, data.path()), &mut |_, _| {}).unwrap();
             assert!(report.wrong[0].starts_with(&format!("record {lsn}: booked")), "{report}");
         }
+    }
+
+    /// One change of the tables each, and a word of what is to be said of it.
+    fn mutations() -> Vec<(String, &'static str)> {
+        let one = |of: &str| format!("id = (SELECT min(id) FROM movement WHERE {of})");
+        let mut all = Vec::new();
+        for book in Book::ALL {
+            let number = *book as u8;
+            // As the account of a row, and as the far side of one.
+            all.push((
+                format!("UPDATE movement SET amount = amount + 1 WHERE {}", one(&format!("account = {number}"))),
+                "",
+            ));
+            let of = format!("counter_account = {number}");
+            all.push((format!("UPDATE movement SET amount = amount - 1 WHERE {}", one(&of)), ""));
+            let other = if *book == Book::Cash { Book::FeeIncome } else { Book::Cash } as u8;
+            all.push((format!("UPDATE movement SET counter_account = {other} WHERE {}", one(&of)), ""));
+        }
+        let more = [
+            ("UPDATE movement SET customer = customer + 1 WHERE id = (SELECT min(id) FROM movement WHERE account = 5)", "credit"),
+            ("UPDATE movement SET channel = 3 - channel WHERE account = 1 AND order_lsn = 0 AND channel IN (1, 2)", "exposure entries of"),
+            ("DELETE FROM movement WHERE account = 14 AND amount > 0", "payout_due"),
+            ("INSERT INTO movement SELECT NULL, lsn, kind, customer, account, counter_account, amount, month, channel,
+                order_lsn, recorded_at, money, own_day, far, far_bill, value_at FROM movement WHERE account = 3 LIMIT 1", "late_fee"),
+            ("UPDATE movement SET lsn = lsn - 1 WHERE id = (SELECT min(id) FROM movement WHERE account = 5 AND counter_account = 12)", "between two accounts"),
+            ("UPDATE decision SET amount = amount + 1 WHERE lsn = (SELECT min(lsn) FROM decision WHERE state = 4 AND customer >= 0)", "exposure"),
+            ("UPDATE decision SET points = points + 1 WHERE lsn = (SELECT min(lsn) FROM decision WHERE state = 4 AND points > 0 AND hold_expires_at IS NULL)", "points"),
+            ("UPDATE suspense SET amount = amount + 1 WHERE order_lsn = (SELECT max(order_lsn) FROM suspense WHERE cleared_lsn IS NULL)", "suspense"),
+            ("UPDATE account SET credit = credit + 1 WHERE customer = 0", "own row's credit"),
+            ("UPDATE account SET payout_due = payout_due + 1 WHERE customer = 0", "own row's payout_due"),
+            ("UPDATE account SET story_principal = story_principal + 1 WHERE customer = 0", "own row's principal"),
+        ];
+        all.extend(more.map(|(sql, word)| (sql.to_owned(), word)));
+        for column in
+            ["in_store", "rung", "on_time_bills", "purchases", "months_active", "codes_issued", "guardian_consent"]
+        {
+            all.push((format!("UPDATE account SET {column} = 1 - min({column}, 1) WHERE customer = (SELECT min(customer) FROM account WHERE month > 0)"), ""));
+        }
+        all
+    }
+
+    #[test]
+    fn a_ledger_that_was_changed_anywhere_does_not_agree() {
+        // Damages are rare.
+        let is_damages = |event: &Event| matches!(event, Event::Settled { cause, .. } if cause.posted().is_some());
+        let has_all = |history: &History| history.events.iter().any(|(_, _, event)| is_damages(event));
+        let mut history = (37..).map(|seed| History::new(seed, 2_000)).find(has_all).unwrap();
+        history.expire_holds();
+        history.calendar();
+        let data = tempfile::tempdir().unwrap();
+        let records = on_disk(&history.events, data.path());
+        let report = verify(&records, &mut |_, _| {}).unwrap();
+        assert!(report.agrees(), "{report}");
+        // What it says of a ledger in which this was changed; nothing where there is no such row.
+        let changed = |sql: &str| {
+            let other = data.path().join("other.db");
+            std::fs::copy(data.path().join("ledger.db"), &other).unwrap();
+            let rows = rusqlite::Connection::open(&other).unwrap().execute(sql, []).unwrap();
+            let place = LedgerPlace::Embedded(other);
+            let ledger = LedgerConfig { place, ..records.ledger.clone() };
+            (rows > 0).then(|| verify(&Records { ledger, ..records.clone() }, &mut |_, _| {}).unwrap())
+        };
+        // An older version named neither the day of value nor the channel.
+        let older = changed("UPDATE movement SET value_at = NULL, channel = 1 WHERE order_lsn = 0").unwrap();
+        assert!(older.agrees(), "{older}");
+        let mut caught = std::collections::HashSet::new();
+        for (sql, word) in mutations() {
+            let Some(report) = changed(&sql) else { continue };
+            assert!(report.wrong.iter().any(|wrong| wrong.contains(word)), "{sql}: {report}");
+            caught.insert(sql);
+        }
+        let is_caught = |part: &str| caught.iter().any(|sql| sql.contains(part));
+        // In `movement` the first five and what is owed in cash are accounts, and all but the far side of suspense far sides.
+        for number in [1, 2, 3, 4, 5, 6, 14] {
+            assert!(is_caught(&format!("WHERE account = {number})")), "account {number}");
+        }
+        for number in [7, 8, 9, 10, 11, 12] {
+            assert!(is_caught(&format!("WHERE counter_account = {number})")), "far side {number}");
+        }
+        assert!(caught.len() >= 13 + 6 + 11, "{caught:?}");
     }
 }

@@ -2,6 +2,7 @@
 //! is recorded: bills issued, late fees, credit to be paid out. Nothing waits for it: an account says the same
 //! before and after. It goes in small steps between requests.
 
+use crate::domain::billing::account::Account;
 use crate::domain::model::ids::CustomerIx;
 use crate::domain::model::time::{Date, Now, VOID_WINDOW};
 
@@ -46,10 +47,35 @@ impl Calendar {
     }
 }
 
+/// Whether money lies free beside a bill that it should have met: no rule leaves an account so once the round has seen it.
+pub fn has_credit_beside_debt(account: &Account) -> bool {
+    !account.sums().is_empty() && account.listed_bills().iter().any(|bill| bill.is_issued() && bill.is_open())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::commands::history::History;
+    use crate::domain::model::money::Yen;
     use crate::domain::model::time::Millis;
+
+    #[test]
+    fn nobody_has_credit_beside_a_debt_after_a_round() {
+        let mut with_credit = 0;
+        for seed in 120..130 {
+            let mut history = History::new(seed, 1_500);
+            history.calendar();
+            let accounts = || history.state.accounts();
+            assert!(!accounts().any(has_credit_beside_debt), "seed {seed}");
+            with_credit += accounts().filter(|account| !account.sums().is_empty()).count();
+            let owes =
+                |account: &&Account| account.listed_bills().iter().any(|bill| bill.is_issued() && bill.is_open());
+            let mut wrong = accounts().find(owes).unwrap().clone();
+            wrong.debt_mut().sums.add(crate::domain::billing::sums::Money::own(Millis(0)), Yen::new(1), Yen::ZERO);
+            assert!(has_credit_beside_debt(&wrong));
+        }
+        assert!(with_credit > 10, "{with_credit}");
+    }
 
     fn at(text: &str) -> Now {
         Now::at(Millis::parse(text).unwrap())

@@ -29,7 +29,7 @@ use crate::journal::{TooLarge, codec};
 use crate::metrics::{gauge_value, metrics};
 
 use super::board::{Board, Rules};
-use super::calendar::{BILLS_A_STEP, Calendar, FACTS_A_STEP};
+use super::calendar::{BILLS_A_STEP, Calendar, FACTS_A_STEP, has_credit_beside_debt};
 use super::group::Group;
 
 /// Holds that ran out and are recorded in one batch. Their room came back by itself.
@@ -157,6 +157,11 @@ impl Owner {
             } else {
                 // Both together are one document.
                 facts += 1;
+            }
+            // It stops nobody: `verify` finds whose it is.
+            if self.state.account(ix).is_some_and(has_credit_beside_debt) {
+                tracing::error!("a customer has credit beside an unpaid bill");
+                metrics().credit_beside_debt.increment(1);
             }
         }
     }

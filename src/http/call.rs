@@ -14,8 +14,8 @@ use super::answer::{Answer, Body};
 use super::asked::Asked;
 use super::body::{check_media_type, linger, read_body};
 use super::calls::{
-    account, afterwards, authorizations, codes, corrections, customers, events, health, history, imports, merchants,
-    office, payments, payouts, sandbox, slips, statements, suspense,
+    account, account_statement, afterwards, authorizations, codes, corrections, customers, events, health, history,
+    imports, merchants, office, payments, payouts, sandbox, slips, statements, suspense,
 };
 use super::framing::{Framed, Heads};
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
@@ -168,6 +168,7 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::GetCredit => account::credit(asked).await,
         Call::GetPoints => account::points(asked).await,
         Call::GetLadder => account::ladder(asked).await,
+        Call::GetAccount => account_statement::get(asked).await,
         Call::ExpectPayment => payments::expect(asked).await,
         Call::ConfirmPayment => payments::confirm(asked).await,
         Call::WithdrawPayment => payments::withdraw(asked).await,

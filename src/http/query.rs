@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
+use crate::domain::model::time::Date;
 
 /// The query of a call that takes none.
 pub(crate) fn check_no_query(query: Option<&str>) -> Result<(), Problem> {
@@ -36,6 +37,12 @@ impl<'a> Query<'a> {
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// A day, if it is there.
+    pub(crate) fn date(&self, name: &str) -> Result<Option<Date>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        Date::parse(text).map(Some).ok_or_else(|| Problem::parameter(name, "must be `YYYY-MM-DD`"))
     }
 
     /// A whole number within bounds, if it is there.

@@ -59,8 +59,11 @@ impl Route {
 
     /// Calls that read their query by themselves; every other takes none.
     pub const fn reads_query(&self) -> bool {
-        use Call::{Barcode, Events, FindAuthorization, GetCode, History, ListPayouts, ListSuspense, Qr};
-        matches!(self.call, FindAuthorization | GetCode | Barcode | Qr | Events | History | ListPayouts | ListSuspense)
+        use Call::{Barcode, Events, FindAuthorization, GetAccount, GetCode, History, ListPayouts, ListSuspense, Qr};
+        matches!(
+            self.call,
+            FindAuthorization | GetAccount | GetCode | Barcode | Qr | Events | History | ListPayouts | ListSuspense
+        )
     }
 
     /// Calls that tell how the service is, before it is ready too.
@@ -123,6 +126,7 @@ routes! {
     GET "/v1/customers/{customer_id}/credit" GetCredit [Office];
     GET "/v1/customers/{customer_id}/points" GetPoints [Office];
     GET "/v1/customers/{customer_id}/ladder" GetLadder [Office];
+    GET "/v1/customers/{customer_id}/account" GetAccount [Office];
     GET "/v1/customers/{customer_id}/statements" ListStatements [Office Wallet];
     GET "/v1/customers/{customer_id}/statements/{bill}" GetStatement [Office Wallet];
     GET "/v1/customers/{customer_id}/history" History [Office Wallet];
@@ -240,14 +244,14 @@ mod tests {
     fn staff_calls_are_known() {
         let staff: Vec<_> = ROUTES.iter().filter(|route| route.is_staff_only()).map(|route| route.call).collect();
         use Call::{
-            ApplyCredit, Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetCredit, GetLadder, GetPoints,
-            Import, ListBlocks, ListPayouts, ListPending, ListRepayments, ListSuspense, Metrics, PayOut, PostDamages,
-            PutCustomer, PutMerchant, ReleaseBlock, ReleaseWriteOff, Repay, ReverseDamages, ReverseRepayment, SetClock,
-            SettleSuspense, Unfreeze, WaiveFee, WithdrawPayment, WriteOff,
+            ApplyCredit, Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetAccount, GetCredit, GetLadder,
+            GetPoints, Import, ListBlocks, ListPayouts, ListPending, ListRepayments, ListSuspense, Metrics, PayOut,
+            PostDamages, PutCustomer, PutMerchant, ReleaseBlock, ReleaseWriteOff, Repay, ReverseDamages,
+            ReverseRepayment, SetClock, SettleSuspense, Unfreeze, WaiveFee, WithdrawPayment, WriteOff,
         };
         let told =
             [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, Unfreeze, PayOut, BouncePayout, ExpectPayment];
-        let read = [ListRepayments, ListPending, ListBlocks, GetCredit, GetPoints, GetLadder, ListPayouts];
+        let read = [ListRepayments, ListPending, ListBlocks, GetCredit, GetPoints, GetLadder, GetAccount, ListPayouts];
         let read = read.into_iter().chain([ListSuspense, SettleSuspense]);
         let corrections = [ReverseRepayment, WaiveFee, ReverseDamages, WriteOff, ReleaseWriteOff, ApplyCredit];
         let (before, after) = told.split_at(8);

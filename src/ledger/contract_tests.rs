@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Book, Books, Checkpoint, Entry, EntryKind, LedgerError, OwedInCash, Posting, Snapshot, Stepped};
+use super::{
+    Book, Books, Checkpoint, Entry, EntryKind, Graded, LedgerError, OwedInCash, Posting, RecordId, Snapshot, Stepped,
+};
 use crate::domain::billing::bill::Bill;
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::stories::Story;
@@ -477,4 +479,48 @@ pub fn stories_are_kept_and_forgotten(make: impl Fn() -> Made) {
     }
     let enough = checked > 1_000 && forgotten > 50 && late > 20 && payouts > 5 && recalled > 20;
     assert!(enough, "{checked} {forgotten} {late} {payouts} {recalled}");
+}
+
+/// What records are called, and what a customer's limits came from, as the facts say it.
+pub fn names_and_grades_are_found(make: impl Fn() -> Made) {
+    for seed in 140..144 {
+        let history = History::new(seed, 3_000);
+        let mut ledger = make();
+        ledger.checkpoint.post(&postings(&history)).unwrap();
+        let named = |(lsn, _, event): &(Lsn, Millis, Event)| {
+            let refund = match event {
+                Event::Refunded(refund) => Some(RecordId::Refund(refund.refund_id)),
+                _ => None,
+            };
+            Some((*lsn, refund.or_else(|| event.receipt_key().map(|key| RecordId::Office(key.kind, key.id)))?))
+        };
+        let wanted: Vec<_> = history.events.iter().filter_map(named).collect();
+        assert!(wanted.len() > 100, "seed {seed}");
+        let records: Vec<Lsn> = history.events.iter().map(|(lsn, ..)| *lsn).collect();
+        assert_eq!(ledger.books.record_ids(&records).unwrap(), wanted, "seed {seed}");
+
+        let mut state = State::new(Settings::default());
+        let mut grades: HashMap<_, Vec<(Millis, Graded)>> = HashMap::new();
+        for (_, at, event) in &history.events {
+            state.apply(event, &Now::at(*at));
+            let Some(account) = event.effect().customer.and_then(|customer| state.account(customer)) else { continue };
+            let (now, known) = (Graded::of(account), grades.entry(account.id).or_default());
+            if known.last().is_none_or(|(_, last)| *last != now) {
+                known.push((*at, now));
+            }
+        }
+        assert!(grades.values().any(|known| known.len() > 2), "somebody climbs");
+        for (customer, known) in grades {
+            assert_eq!(ledger.books.graded(&customer).unwrap(), known, "{customer} of seed {seed}");
+        }
+        let policies = history.events.iter().filter_map(|(_, at, event)| match event {
+            Event::PolicySet { text, .. } => Some((*at, text.to_string())),
+            _ => None,
+        });
+        let policies: Vec<_> = policies.collect();
+        assert_eq!(ledger.books.policies(START, END).unwrap(), policies);
+        let last = policies.last().unwrap();
+        assert_eq!(ledger.books.policies(last.0, END).unwrap(), std::slice::from_ref(last), "the one in force");
+        assert_eq!(ledger.books.policies(START, last.0).unwrap(), policies[..policies.len() - 1], "before it");
+    }
 }

@@ -1,15 +1,16 @@
 //! The vocabulary of the books: what moved, on which account, and what was fixed with a bill.
 
+use crate::domain::billing::account::Account;
 use crate::domain::billing::settlement::{LadderStep, Place};
 use crate::domain::billing::sums::Sum;
 use crate::domain::model::advice::SuspenseWhy;
-use crate::domain::model::customer::Status;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OrderId};
+use crate::domain::model::customer::{Limits, Status};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId, RefundId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
-use crate::domain::state::receipts::Receipt;
+use crate::domain::state::receipts::{Receipt, ReceiptKind};
 
 /// One movement of a customer's books.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +18,18 @@ pub struct Entry {
     pub lsn: Lsn,
     pub kind: EntryKind,
     pub account: Book,
+    /// Where the same amount goes or comes from.
+    pub counter: Book,
     /// Added to `account`: yen, or points. The one place where money has a sign, so that sums come out right.
     pub amount: i64,
     /// The month whose statement it is on. A hold is on none.
     pub month: Option<Month>,
     pub recorded_at: Millis,
+    /// From when it counts; none of one from before that was kept.
+    pub value_at: Option<Millis>,
     pub purchase: Option<Purchase>,
+    /// Of the principal that it is about, and of all of an invoice; none where that is not known.
+    pub channel: Option<Channel>,
     /// Of an entry that money makes.
     pub moved: Option<Moved>,
 }
@@ -100,6 +107,27 @@ pub struct Stepped {
     pub step: LadderStep,
 }
 
+/// What a customer's limits come from: the ladder of the policy, or staff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Graded {
+    pub rung: u8,
+    /// In place of those of the rung.
+    pub limits: Option<Limits>,
+}
+
+impl Graded {
+    pub(crate) fn of(account: &Account) -> Self {
+        Self { rung: account.profile.rung, limits: account.profile.limits.as_deref().copied() }
+    }
+}
+
+/// What the office or a shop calls a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordId {
+    Office(ReceiptKind, OfficeId),
+    Refund(RefundId),
+}
+
 /// A customer to whom money is owed in cash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwedInCash {
@@ -130,6 +158,44 @@ pub struct InSuspense {
     pub why: SuspenseWhy,
     /// The customer it names, where we know them.
     pub customer: Option<CustomerId>,
+}
+
+impl Book {
+    /// Whether more on it is more that is owed to us or in our hands. On the others more is more that we owe, or earned.
+    pub const fn is_debit(self) -> bool {
+        match self {
+            Self::Exposure
+            | Self::BillFee
+            | Self::LateFee
+            | Self::Damages
+            | Self::PointsGranted
+            | Self::Cash
+            | Self::Clearing
+            | Self::Suspense
+            | Self::SuspenseLosses
+            | Self::Loss => true,
+            Self::Credit
+            | Self::Points
+            | Self::MerchantPayable
+            | Self::HeldRoom
+            | Self::FeeIncome
+            | Self::PayoutDue
+            | Self::WrittenOff => false,
+        }
+    }
+
+    /// An amount as both sides of a movement are added up: less than nothing for what we owe.
+    pub const fn debit(self, amount: i64) -> i64 {
+        if self.is_debit() { amount } else { -amount }
+    }
+
+    /// What is counted in it.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Points | Self::PointsGranted => "points",
+            _ => "yen",
+        }
+    }
 }
 
 /// Enums whose members have a number in the tables and a name in the views.
@@ -207,8 +273,8 @@ named! {
         Released = 46, "released";
     }
 
-    /// The accounts of the books. The first six are a customer's; the others are the far side of each movement,
-    /// so that all accounts together always sum to zero.
+    /// The accounts of the books. The first six are a customer's; the others are the far side of each movement, so that all
+    /// accounts together always sum to zero, each by its [`Book::debit`].
     Book {
         /// Unpaid principal and open holds.
         Exposure = 1, "exposure";
@@ -222,6 +288,7 @@ named! {
         /// Room set aside; nobody is owed anything yet.
         HeldRoom = 8, "held_room";
         PointsGranted = 9, "points_granted";
+        /// From fees and damages.
         FeeIncome = 10, "fee_income";
         /// What customers paid in, and what was paid out to them.
         Cash = 11, "cash";

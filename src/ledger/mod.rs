@@ -9,6 +9,8 @@
 //! engine's state, `books` answers questions, `keys` those by an order's key, `read` makes values of rows. Another place is another folder
 //! beside it, and a line in `cli/serve/backends.rs`.
 
+pub mod audit;
+mod channels;
 #[cfg(test)]
 mod contract_tests;
 pub(crate) mod entries;
@@ -21,7 +23,10 @@ pub mod writer;
 #[cfg(test)]
 mod writer_tests;
 
-pub use entries::{Book, Entry, EntryKind, Far, InSuspense, Issued, Moved, OwedInCash, PaidOut, Purchase, Stepped};
+pub use audit::CustomerSums;
+pub use entries::{
+    Book, Entry, EntryKind, Far, Graded, InSuspense, Issued, Moved, OwedInCash, PaidOut, Purchase, RecordId, Stepped,
+};
 pub use error::LedgerError;
 
 use crate::domain::billing::stories::{Kept, Story};
@@ -92,6 +97,9 @@ pub trait Books: Snapshot + Send + Sync {
     /// A customer's movements recorded from `from` to before `to`, oldest first.
     fn entries(&self, customer: &CustomerId, from: Millis, to: Millis) -> Result<Vec<Entry>, LedgerError>;
 
+    /// What records are called, those that have an id of the office or of a refund.
+    fn record_ids(&self, records: &[Lsn]) -> Result<Vec<(Lsn, RecordId)>, LedgerError>;
+
     /// A customer's facts of some kinds, oldest first.
     fn receipts(&self, customer: &CustomerId, kinds: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError>;
 
@@ -100,6 +108,12 @@ pub trait Books: Snapshot + Send + Sync {
 
     /// A customer's steps on the ladder, oldest first.
     fn ladder_steps(&self, customer: &CustomerId) -> Result<Vec<Stepped>, LedgerError>;
+
+    /// What a customer's limits came from, each from its moment on, oldest first.
+    fn graded(&self, customer: &CustomerId) -> Result<Vec<(Millis, Graded)>, LedgerError>;
+
+    /// The texts of the policies that were in force from one moment to before another, oldest first, each with when it was set.
+    fn policies(&self, from: Millis, to: Millis) -> Result<Vec<(Millis, String)>, LedgerError>;
 
     /// The customers to whom money is owed in cash, by their ids, from behind one on; at most so many.
     fn payouts_due(&self, after: Option<&CustomerId>, most: usize) -> Result<Vec<OwedInCash>, LedgerError>;
@@ -119,8 +133,14 @@ pub trait Books: Snapshot + Send + Sync {
     /// Decisions posted up to a record, for `verify`.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError>;
 
-    /// Each customer's sum of exposure entries up to a record, for `verify`.
-    fn exposure_sums(&self, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError>;
+    /// What all rows up to a record come to, for `verify`: by the account and the far side.
+    fn totals(&self, upto: Lsn) -> Result<Vec<(Book, Book, i64)>, LedgerError>;
+
+    /// What the rows of each customer up to a record come to, for `verify`; every customer is told of.
+    fn sums(&self, upto: Lsn, each: &mut dyn FnMut(CustomerSums)) -> Result<(), LedgerError>;
+
+    /// The records up to one that leave something between two accounts of a customer, for `verify`.
+    fn unclear(&self, upto: Lsn) -> Result<Vec<Lsn>, LedgerError>;
 
     /// All that bills and history are made of.
     fn past_of(&self, customer: &CustomerId) -> Result<CustomerPast, LedgerError> {

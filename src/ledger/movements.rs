@@ -3,9 +3,9 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::{Book, EntryKind, Far};
-use crate::domain::billing::account::Account;
+use crate::domain::billing::account::{Account, Hold};
 use crate::domain::billing::adjustments::Adjusted;
-use crate::domain::billing::bill::Bill;
+use crate::domain::billing::notes::Cause;
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::billing::sums::Money;
 use crate::domain::model::customer::Status;
@@ -13,7 +13,7 @@ use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line};
 use crate::domain::model::purchase::Channel;
-use crate::domain::model::time::{Millis, Month};
+use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::event::{Captured, Event, Refunded, Undone};
 
 /// One movement of a customer's books, with its far side.
@@ -27,6 +27,8 @@ pub struct Movement {
     /// Added to `account`: yen, or points.
     pub amount: i64,
     pub about: About,
+    /// From when it counts.
+    pub value_at: Millis,
     /// The money that makes it, and the other end.
     pub moved: Option<(Money, Far)>,
 }
@@ -36,8 +38,9 @@ pub struct Movement {
 pub enum About {
     /// A purchase, on this month's statement; on none while it is a hold.
     Purchase { order: Lsn, channel: Channel, month: Option<Month> },
-    /// The bill of a month, or of an NP purchase, which is in the month of that purchase.
-    Bill(BillKey),
+    /// The bill of a month, or of an NP purchase, which is in the month of that purchase; and of its principal through which
+    /// channel it was bought.
+    Bill(BillKey, Option<Channel>),
     /// Credit, which is on no statement.
     Nothing,
 }
@@ -51,56 +54,112 @@ fn yen(amount: Yen) -> i64 {
 
 /// What a fact moves, in order; `before` finds the account that it changes, as it was. An approval moves nothing here: the
 /// row of its decision is its movement.
-pub fn movements<'a>(event: &Event, before: impl FnOnce(CustomerIx) -> Option<&'a Account>) -> Movements {
+pub fn movements<'a>(event: &Event, now: &Now, before: impl FnOnce(CustomerIx) -> Option<&'a Account>) -> Movements {
     let mut all = match event {
-        Event::Cancelled(undone) | Event::HoldExpired(undone) => given_back(undone, before(undone.customer)),
+        Event::Cancelled(undone) => given_back(undone, now.at, before(undone.customer)),
+        Event::HoldExpired(undone) => ran_out(undone, before(undone.customer)).into_iter().collect(),
         Event::CancelledPaid { undone, books } => {
-            let mut all = settled(books, None, before(undone.customer));
-            all.extend(given_back(undone, None));
+            let then = Then { since: undone.bought_at, ..Then::of(now.at, before(undone.customer)) };
+            let mut all = settled(books, &then);
+            all.extend(given_back(undone, now.at, None));
             all
         }
-        Event::Captured(captured) => captured_moves(captured, before(captured.customer)),
+        Event::Captured(captured) => captured_moves(captured, now.at, before(captured.customer)),
         // Its other half is the suspense's own, which no customer need be known for.
         Event::SuspenseSettled(settled) => {
-            settled.end.charged().map_or_else(Movements::new, |charged| captured_moves(charged, None))
+            settled.end.charged().map_or_else(Movements::new, |charged| captured_moves(charged, now.at, None))
         }
-        Event::Refunded(refund) => refunded(refund, before(refund.customer)),
-        Event::CustomerSet { ix, profile, .. } if profile.status == Status::Closed => closed(*ix, before(*ix)),
-        Event::Settled { books, .. } => settled(books, None, before(books.customer)),
+        Event::Refunded(refund) => refunded(refund, now, before(refund.customer)),
+        Event::CustomerSet { ix, profile, .. } if profile.status == Status::Closed => closed(*ix, now.at, before(*ix)),
+        Event::Settled { cause, books } => {
+            let has_bounced = matches!(cause, Cause::Bounced { .. });
+            settled(books, &Then { has_bounced, ..Then::of(now.at, before(books.customer)) })
+        }
         _ => Movements::new(),
     };
     all.retain(|movement| movement.amount != 0);
     all
 }
 
-/// The credit of a closed customer is owed in cash.
-fn closed(customer: CustomerIx, before: Option<&Account>) -> Movements {
-    let amount = yen(before.map_or(Yen::ZERO, Account::credit));
-    let leg = |account, amount| Movement {
-        customer,
-        kind: EntryKind::PayoutDue,
-        account,
-        counter: Book::Clearing,
-        amount,
-        about: About::Nothing,
-        moved: None,
-    };
-    smallvec![leg(Book::Credit, -amount), leg(Book::PayoutDue, amount)]
+/// What the movements of a settlement are told by, beside itself.
+struct Then<'a> {
+    now: Millis,
+    /// From when the purchase is smaller that comes with it, if one does.
+    since: Millis,
+    before: Option<&'a Account>,
+    /// The bill whose purchase was refunded, and how much of it.
+    refunded: Option<(BillKey, Yen)>,
+    /// The bank sent a payout back: that counts from now, though the payout stands where it was made.
+    has_bounced: bool,
 }
 
-fn given_back(undone: &Undone, before: Option<&Account>) -> Movements {
-    let &Undone { order, customer, channel, amount, was_hold, month, points, .. } = undone;
-    if was_hold {
-        return released(customer, order, channel, before).into_iter().collect();
+impl<'a> Then<'a> {
+    const fn of(now: Millis, before: Option<&'a Account>) -> Self {
+        Self { now, since: now, before, refunded: None, has_bounced: false }
     }
-    smallvec![
-        of_purchase(customer, EntryKind::Cancel, -yen(amount), (order, channel, month)),
-        of_purchase(customer, EntryKind::PointsTakenBack, -points.cast_signed(), (order, channel, month)),
-    ]
+
+    /// From when an end of a transfer counts, where it says so itself.
+    const fn starts(&self, place: Place) -> Option<Millis> {
+        match place {
+            Place::Freed { at, .. }
+            | Place::Line { at, .. }
+            | Place::Reversed { at, .. }
+            | Place::Bounced { at, .. } => Some(at),
+            Place::PaidOut { at, .. } if !self.has_bounced => Some(at),
+            _ => None,
+        }
+    }
+
+    /// From when money counts at one end of a transfer.
+    fn value_at(&self, place: Place, far: Place, money: Money) -> Millis {
+        let came = matches!(far, Place::Received | Place::Refund).then_some(money.day);
+        self.starts(place).or_else(|| self.starts(far)).or(came).unwrap_or(self.now)
+    }
+
+    /// When damages were posted that are taken back.
+    fn posted_at(&self, bill: BillKey, posted: Lsn) -> Millis {
+        let bill = self.before.and_then(|account| account.listed_bill(bill));
+        let found = bill.and_then(|bill| bill.damages.iter().find(|damages| damages.fact == posted));
+        found.map_or(self.now, |damages| damages.at)
+    }
+}
+
+/// All that is free of a closed customer is owed in cash.
+fn closed(customer: CustomerIx, now: Millis, before: Option<&Account>) -> Movements {
+    let credit = before.into_iter().flat_map(Account::sums).filter(|sum| !sum.credit().is_zero());
+    let transfers = credit.map(|sum| Transfer {
+        money: sum.money,
+        from: Place::Credit,
+        to: Place::PayoutDue,
+        amount: sum.credit(),
+    });
+    let then = Then::of(now, before);
+    transfers.flat_map(|transfer| legs(customer, &transfer, &then).into_iter().flatten()).collect()
+}
+
+fn given_back(undone: &Undone, now: Millis, before: Option<&Account>) -> Movements {
+    let &Undone { order, customer, channel, amount, was_hold, month, bought_at, points } = undone;
+    if was_hold {
+        return released(customer, order, channel, before, |_| now).into_iter().collect();
+    }
+    // It is as if it had never been bought.
+    let of = |kind, amount| of_purchase(customer, (kind, amount), (order, channel, month), bought_at);
+    smallvec![of(EntryKind::Cancel, -yen(amount)), of(EntryKind::PointsTakenBack, -points.cast_signed()),]
+}
+
+/// The room came back when the hold's time was over, whenever that was recorded.
+fn ran_out(undone: &Undone, before: Option<&Account>) -> Option<Movement> {
+    released(undone.customer, undone.order, undone.channel, before, |hold| hold.expires_at)
 }
 
 /// The room of a hold comes back once: one that is not there any more moves nothing.
-fn released(customer: CustomerIx, order: Lsn, channel: Channel, before: Option<&Account>) -> Option<Movement> {
+fn released(
+    customer: CustomerIx,
+    order: Lsn,
+    channel: Channel,
+    before: Option<&Account>,
+    value_at: impl FnOnce(&Hold) -> Millis,
+) -> Option<Movement> {
     let hold = before?.holds().iter().find(|hold| hold.order == order)?;
     Some(Movement {
         customer,
@@ -109,128 +168,142 @@ fn released(customer: CustomerIx, order: Lsn, channel: Channel, before: Option<&
         counter: Book::HeldRoom,
         amount: -yen(hold.amount),
         about: About::Purchase { order, channel, month: None },
+        value_at: value_at(hold),
         moved: None,
     })
 }
 
-fn captured_moves(captured: &Captured, before: Option<&Account>) -> Movements {
+fn captured_moves(captured: &Captured, now: Millis, before: Option<&Account>) -> Movements {
     let &Captured { order, customer, channel, amount, month, points, .. } = captured;
-    let mut all: Movements = released(customer, order, channel, before).into_iter().collect();
-    all.push(of_purchase(customer, EntryKind::Capture, yen(amount), (order, channel, month)));
-    all.push(of_purchase(customer, EntryKind::PointsEarned, points.cast_signed(), (order, channel, month)));
+    let of = |kind, amount| of_purchase(customer, (kind, amount), (order, channel, month), now);
+    let mut all: Movements = released(customer, order, channel, before, |_| now).into_iter().collect();
+    all.push(of(EntryKind::Capture, yen(amount)));
+    all.push(of(EntryKind::PointsEarned, points.cast_signed()));
     all
 }
 
-fn refunded(refund: &Refunded, before: Option<&Account>) -> Movements {
+fn refunded(refund: &Refunded, now: &Now, before: Option<&Account>) -> Movements {
     let &Refunded { order, customer, channel, amount, month, points, .. } = refund;
-    let mut all = settled(&refund.books, Some((refund.purchase().bill(), amount)), before);
-    all.push(of_purchase(customer, EntryKind::Refund, -yen(amount), (order, channel, month)));
-    all.push(of_purchase(customer, EntryKind::PointsTakenBack, -points.cast_signed(), (order, channel, month)));
+    let since = refund.counts_from(now);
+    let mut all = settled(
+        &refund.books,
+        &Then { since, refunded: Some((refund.purchase().bill(), amount)), ..Then::of(now.at, before) },
+    );
+    let of = |kind, amount| of_purchase(customer, (kind, amount), (order, channel, month), since);
+    all.push(of(EntryKind::Refund, -yen(amount)));
+    all.push(of(EntryKind::PointsTakenBack, -points.cast_signed()));
     all
 }
 
 fn of_purchase(
     customer: CustomerIx,
-    kind: EntryKind,
-    amount: i64,
+    (kind, amount): (EntryKind, i64),
     (order, channel, month): (Lsn, Channel, Month),
+    value_at: Millis,
 ) -> Movement {
     let (account, counter) = match kind {
         EntryKind::PointsEarned | EntryKind::PointsTakenBack => (Book::Points, Book::PointsGranted),
         _ => (Book::Exposure, Book::MerchantPayable),
     };
     let about = About::Purchase { order, channel, month: Some(month) };
-    Movement { customer, kind, account, counter, amount, about, moved: None }
+    Movement { customer, kind, account, counter, amount, about, value_at, moved: None }
 }
 
-/// Charges and transfers. `refunded` is the bill whose purchase went back, if one did, with how much of it.
-fn settled(books: &Settlement, refunded: Option<(BillKey, Yen)>, before: Option<&Account>) -> Movements {
-    let customer = books.customer;
-    let charges = books.charges.iter().filter_map(|charge| charged(customer, charge));
-    let legs = books.transfers.iter().flat_map(|transfer| legs(customer, transfer, refunded.map(|(bill, _)| bill)));
+/// Charges and transfers.
+fn settled(books: &Settlement, then: &Then<'_>) -> Movements {
+    let charges = books.charges.iter().filter_map(|charge| charged(books.customer, charge, then));
+    let legs = books.transfers.iter().flat_map(|transfer| legs(books.customer, transfer, then).into_iter().flatten());
     let mut all: Movements = charges.chain(legs).collect();
-    all.extend(before.into_iter().flat_map(|before| given_up(books, refunded, before)));
+    let given_up = given_up(books, &all, then);
+    all.extend(given_up);
     all
 }
 
-fn of_bill(
-    customer: CustomerIx,
-    kind: EntryKind,
-    (account, counter): (Book, Book),
-    amount: i64,
-    bill: BillKey,
-) -> Movement {
-    Movement { customer, kind, account, counter, amount, about: About::Bill(bill), moved: None }
-}
-
-/// The charge itself; what staff gives up or releases is worked out from what is open: see [`given_up`].
-fn charged(customer: CustomerIx, charge: &Charge) -> Option<Movement> {
-    let (kind, account, amount, bill) = match *charge {
-        Charge::Issued { month, fee, .. } => (EntryKind::BillFee, Book::BillFee, yen(fee), BillKey::Month(month)),
-        Charge::BillFeeWaived { month, amount } => {
-            (EntryKind::BillFeeWaived, Book::BillFee, -yen(amount), BillKey::Month(month))
-        }
-        Charge::LateFee { bill, amount, .. } => (EntryKind::LateFee, Book::LateFee, yen(amount), bill),
-        Charge::LateFeeTakenBack { bill, amount, .. } => {
-            (EntryKind::LateFeeTakenBack, Book::LateFee, -yen(amount), bill)
-        }
-        Charge::Damages { bill, amount } => (EntryKind::DamagesPosted, Book::Damages, yen(amount), bill),
-        Charge::DamagesTakenBack { bill, amount, .. } => {
-            (EntryKind::DamagesTakenBack, Book::Damages, -yen(amount), bill)
-        }
-        Charge::Adjusted { bill, what } => match what {
-            Adjusted::BillFeeWaived(amount) => (EntryKind::BillFeeWaived, Book::BillFee, -yen(amount), bill),
-            Adjusted::LateFeeWaived(late) => (EntryKind::LateFeeWaived, Book::LateFee, -yen(late.amount), bill),
-            Adjusted::DamagesReversed(posted) => (EntryKind::DamagesReversed, Book::Damages, -yen(posted.amount), bill),
-            Adjusted::WrittenOff | Adjusted::Released | Adjusted::CreditApplied(_) => return None,
-        },
-        Charge::Released { .. } => return None,
-    };
-    Some(of_bill(customer, kind, (account, Book::FeeIncome), amount, bill))
-}
-
 /// What is given up of bills: all that is open of one when it is written off, and from then on what is charged on it and
-/// what money comes. What is released is owed no longer.
-fn given_up(books: &Settlement, refunded: Option<(BillKey, Yen)>, before: &Account) -> Movements {
-    let mut all = Movements::new();
+/// what money comes. What is released is owed no longer. `all` is what else the settlement moves.
+fn given_up(books: &Settlement, all: &[Movement], then: &Then<'_>) -> Movements {
+    let mut given_up = Movements::new();
     let is_written_off = |key| {
         let is_it =
             |charge: &Charge| matches!(charge, Charge::Adjusted { bill, what: Adjusted::WrittenOff } if *bill == key);
         books.charges.iter().any(is_it)
     };
-    let mut keys: Vec<BillKey> = books.bills().into_iter().chain(refunded.map(|(bill, _)| bill)).collect();
+    let mut keys: Vec<BillKey> = books.bills().into_iter().chain(then.refunded.map(|(bill, _)| bill)).collect();
     keys.sort_unstable();
     keys.dedup();
+    let of = |kind, (account, counter), amount, key| Movement {
+        customer: books.customer,
+        kind,
+        account,
+        counter,
+        amount,
+        about: About::Bill(key, None),
+        value_at: then.now,
+        moved: None,
+    };
     for key in keys {
-        let bill = before.listed_bill(key);
+        let bill = then.before.and_then(|account| account.listed_bill(key));
         let was = bill.is_some_and(|bill| bill.written_off_at(Millis(i64::MAX)).is_some());
         if !was && !is_written_off(key) {
             continue;
         }
-        let mut change = if was { 0 } else { bill.map_or(0, |bill| yen(bill.open_as_posted())) };
-        let charged = books.charges.iter().filter_map(|charge| charged(books.customer, charge));
-        let on_it = |movement: &Movement| movement.about == About::Bill(key);
-        change += charged.filter(on_it).map(|movement| movement.amount).sum::<i64>();
-        let legs = books.transfers.iter().flat_map(|transfer| legs(books.customer, transfer, None));
-        change += legs.filter(on_it).map(|movement| movement.amount).sum::<i64>();
-        change -= refunded.filter(|(bill, _)| *bill == key).map_or(0, |(_, amount)| yen(amount));
+        let open = if was { 0 } else { bill.map_or(0, |bill| yen(bill.open_as_posted())) };
+        let on_it = all.iter().filter(|movement| movement.about == About::Bill(key, None));
+        let refunded = then.refunded.filter(|(bill, _)| *bill == key).map_or(0, |(_, amount)| yen(amount));
+        let change = open + on_it.map(|movement| movement.amount).sum::<i64>() - refunded;
         let kind = if change < 0 { EntryKind::Recovered } else { EntryKind::WrittenOff };
-        all.push(of_bill(books.customer, kind, (Book::WrittenOff, Book::Loss), change, key));
+        given_up.push(of(kind, (Book::WrittenOff, Book::Loss), change, key));
         for charge in &books.charges {
-            let Charge::Released { bill: of, release, lines, .. } = *charge else { continue };
-            let released =
-                |bill: &Bill| bill.changes.released().find(|old| old.money.fact == release).map(|old| old.lines);
-            let before = bill.filter(|_| of == key).and_then(released).unwrap_or_default();
-            let mut total = 0;
-            for line in Line::ALL.into_iter().filter(|_| of == key) {
-                let amount = yen(before.get(line)) - yen(lines.get(line));
-                total += amount;
-                all.push(of_bill(books.customer, EntryKind::Released, (book(line), Book::Clearing), amount, key));
+            let Charge::Released { bill: released, release, lines, .. } = *charge else { continue };
+            if released != key {
+                continue;
             }
-            all.push(of_bill(books.customer, EntryKind::Released, (Book::WrittenOff, Book::Clearing), total, key));
+            let old = bill.and_then(|bill| bill.changes.released().find(|old| old.money.fact == release));
+            let old = old.map(|old| old.lines).unwrap_or_default();
+            let mut total = 0;
+            for line in Line::ALL {
+                let amount = yen(old.get(line)) - yen(lines.get(line));
+                total += amount;
+                given_up.push(of(EntryKind::Released, (book(line), Book::Clearing), amount, key));
+            }
+            given_up.push(of(EntryKind::Released, (Book::WrittenOff, Book::Clearing), total, key));
         }
     }
-    all
+    given_up
+}
+
+/// The charge itself; what staff gives up or releases is worked out from what is open: see [`given_up`].
+fn charged(customer: CustomerIx, charge: &Charge, then: &Then<'_>) -> Option<Movement> {
+    use EntryKind as Kind;
+    let issued = |month: Month| month.next().day(1).start();
+    let (kind, account, amount, bill, value_at) = match *charge {
+        Charge::Issued { month, fee, .. } => {
+            (Kind::BillFee, Book::BillFee, yen(fee), BillKey::Month(month), issued(month))
+        }
+        Charge::BillFeeWaived { month, amount } => {
+            let since = then.since.max(issued(month));
+            (Kind::BillFeeWaived, Book::BillFee, -yen(amount), BillKey::Month(month), since)
+        }
+        Charge::LateFee { bill, date, amount } => (Kind::LateFee, Book::LateFee, yen(amount), bill, date.start()),
+        Charge::LateFeeTakenBack { bill, date, amount } => {
+            (Kind::LateFeeTakenBack, Book::LateFee, -yen(amount), bill, date.start())
+        }
+        Charge::Damages { bill, amount } => (Kind::DamagesPosted, Book::Damages, yen(amount), bill, then.now),
+        Charge::DamagesTakenBack { bill, posted, amount } => {
+            (Kind::DamagesTakenBack, Book::Damages, -yen(amount), bill, then.posted_at(bill, posted))
+        }
+        Charge::Adjusted { bill, what } => match what {
+            Adjusted::BillFeeWaived(amount) => (Kind::BillFeeWaived, Book::BillFee, -yen(amount), bill, then.now),
+            Adjusted::LateFeeWaived(late) => (Kind::LateFeeWaived, Book::LateFee, -yen(late.amount), bill, then.now),
+            Adjusted::DamagesReversed(posted) => {
+                (Kind::DamagesReversed, Book::Damages, -yen(posted.amount), bill, then.now)
+            }
+            Adjusted::WrittenOff | Adjusted::Released | Adjusted::CreditApplied(_) => return None,
+        },
+        Charge::Released { .. } => return None,
+    };
+    let about = About::Bill(bill, None);
+    Some(Movement { customer, kind, account, counter: Book::FeeIncome, amount, about, value_at, moved: None })
 }
 
 const fn book(line: Line) -> Book {
@@ -243,12 +316,12 @@ const fn book(line: Line) -> Book {
 }
 
 /// A transfer is one movement for each account of the customer's that it touches.
-fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) -> impl Iterator<Item = Movement> {
+fn legs(customer: CustomerIx, transfer: &Transfer, then: &Then<'_>) -> [Option<Movement>; 2] {
     let Transfer { money, from, to, amount } = *transfer;
     let amount = yen(amount);
     // Money for a purchase whose bill was paid long ago: it had been put on that bill.
-    let from = match (from, refunded) {
-        (Place::Refund, Some(bill)) => Place::Freed { bill, line: Line::Principal, at: money.day },
+    let from = match (from, then.refunded) {
+        (Place::Refund, Some((bill, _))) => Place::Freed { bill, line: Line::Principal, at: money.day },
         (from, _) => from,
     };
     let kind = match (from, to) {
@@ -269,7 +342,7 @@ fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) ->
         let (account, amount, about) = match place {
             // What lies on a line lowers what is owed there.
             Place::Line { bill, line, .. } | Place::Freed { bill, line, .. } => {
-                (book(line), -amount, About::Bill(bill))
+                (book(line), -amount, About::Bill(bill, None))
             }
             Place::Credit => (Book::Credit, amount, About::Nothing),
             Place::PayoutDue => (Book::PayoutDue, amount, About::Nothing),
@@ -279,7 +352,8 @@ fn legs(customer: CustomerIx, transfer: &Transfer, refunded: Option<BillKey>) ->
             | Place::Reversed { .. }
             | Place::Bounced { .. } => return None,
         };
-        Some(Movement { customer, kind, account, counter, amount, about, moved: Some((money, far.into())) })
+        let value_at = then.value_at(place, far, money);
+        Some(Movement { customer, kind, account, counter, amount, about, value_at, moved: Some((money, far.into())) })
     };
-    leg(from, to, -amount).into_iter().chain(leg(to, from, amount))
+    [leg(from, to, -amount), leg(to, from, amount)]
 }

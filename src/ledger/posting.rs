@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 
+use super::channels::Unpaid;
 use super::movements::{Movement, movements};
-use super::{LedgerError, Posting};
+use super::{Graded, LedgerError, Posting};
 use crate::domain::billing::account::{Account, Debt};
 use crate::domain::billing::settlement::{Charge, LadderStep, Settlement};
 use crate::domain::billing::stories::{Story, StoryKey};
@@ -67,6 +68,8 @@ pub trait Rows {
     /// `charge` is [`Charge::Issued`].
     fn bill_issued(&mut self, at: At, customer: CustomerIx, charge: &Charge) -> Result<(), LedgerError>;
     fn ladder_step(&mut self, at: At, customer: CustomerIx, step: &LadderStep) -> Result<(), LedgerError>;
+    /// The customer's limits come from something else from here on; the first time the customer is new.
+    fn graded(&mut self, at: At, customer: CustomerIx, now: &Graded) -> Result<(), LedgerError>;
     /// The fact answers for an id of the office.
     fn receipt(&mut self, at: At, event: &Event) -> Result<(), LedgerError>;
     /// Removes stories that were kept until before today, at most so many.
@@ -131,12 +134,7 @@ pub fn post(rows: &mut impl Rows, accounts: &mut Accounts, chunk: &[Posting]) ->
         let at = At { lsn: posting.lsn, now };
         let event = &posting.event;
         write_fact(rows, at, event)?;
-        for movement in movements(event, |customer| accounts.held.get(&customer.0).map(|held| &held.account)) {
-            rows.movement(at, &movement)?;
-        }
-        if let Some(customer) = event.effect().customer {
-            accounts.apply(customer, event, at)?;
-        }
+        accounts.apply(rows, event, at)?;
     }
     if let Some(last) = chunk.last() {
         rows.forget_codes(last.time, 2 * chunk.len())?;
@@ -194,6 +192,10 @@ fn books(rows: &mut impl Rows, at: At, books: &Settlement) -> Result<(), LedgerE
     books.steps.iter().try_for_each(|step| rows.ladder_step(at, books.customer, step))
 }
 
+fn write_movements(rows: &mut impl Rows, at: At, all: &[Movement]) -> Result<(), LedgerError> {
+    all.iter().try_for_each(|movement| rows.movement(at, movement))
+}
+
 fn recalled(rows: &mut impl Rows, at: At, order: &Order, refunds_from: Lsn) -> Result<(), LedgerError> {
     rows.order(at, order.id.lsn, OrderChange::Recalled { refunds_from })
 }
@@ -215,7 +217,17 @@ impl Accounts {
         Ok(())
     }
 
-    fn apply(&mut self, customer: CustomerIx, event: &Event, at: At) -> Result<(), LedgerError> {
+    fn account(&self, customer: CustomerIx) -> Option<&Account> {
+        self.held.get(&customer.0).map(|held| &held.account)
+    }
+
+    /// Applies a fact to the account that it changes, and writes what it moves and the limits that it sets.
+    fn apply(&mut self, rows: &mut impl Rows, event: &Event, at: At) -> Result<(), LedgerError> {
+        let all = movements(event, &at.now, |customer| self.account(customer));
+        let Some(customer) = event.effect().customer else { return write_movements(rows, at, &all) };
+        let before = self.account(customer);
+        let unpaid = Unpaid::before(&all, before);
+        let graded = before.map(Graded::of);
         if let Event::CustomerSet { id, profile, .. } = event {
             self.set(customer, || Account::new(*id, Profile::clone(profile)));
         }
@@ -232,7 +244,9 @@ impl Accounts {
         if let Event::StoriesRecalled { recall, .. } = event {
             stories.extend(recall.stories.iter().map(|story| (story.key(), None)));
         }
-        Ok(())
+        write_movements(rows, at, &unpaid.tell_channels(all, Some(account)))?;
+        let now = Graded::of(account);
+        if graded == Some(now) { Ok(()) } else { rows.graded(at, customer, &now) }
     }
 
     /// Staff sets a customer, who may be new.

@@ -49,7 +49,10 @@ use sokketsu::http::{Edge, Options, Parts, run};
 use sokketsu::journal::{
     Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
-use sokketsu::ledger::{Books, Entry, InSuspense, Issued, LedgerError, OwedInCash, PaidOut, Snapshot, Stepped};
+use sokketsu::ledger::{
+    Book, Books, CustomerSums, Entry, Graded, InSuspense, Issued, LedgerError, OwedInCash, PaidOut, RecordId, Snapshot,
+    Stepped,
+};
 use sokketsu::link::acquirers::{Acquirer, Acquirers};
 use sokketsu::link::{Link, Options as LinkOptions, serve as serve_links};
 use sokketsu::net::bind;
@@ -213,10 +216,19 @@ impl Books for OneOld {
     fn entries(&self, _: &CustomerId, _: Millis, _: Millis) -> Result<Vec<Entry>, LedgerError> {
         Ok(Vec::new())
     }
+    fn record_ids(&self, _: &[Lsn]) -> Result<Vec<(Lsn, RecordId)>, LedgerError> {
+        Ok(Vec::new())
+    }
     fn receipts(&self, _: &CustomerId, _: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
         Ok(Vec::new())
     }
     fn ladder_steps(&self, _: &CustomerId) -> Result<Vec<Stepped>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn graded(&self, _: &CustomerId) -> Result<Vec<(Millis, Graded)>, LedgerError> {
+        Ok(Vec::new())
+    }
+    fn policies(&self, _: Millis, _: Millis) -> Result<Vec<(Millis, String)>, LedgerError> {
         Ok(Vec::new())
     }
     fn payouts_due(&self, _: Option<&CustomerId>, _: usize) -> Result<Vec<OwedInCash>, LedgerError> {
@@ -237,7 +249,13 @@ impl Books for OneOld {
     fn count_decisions(&self, _: Lsn) -> Result<u64, LedgerError> {
         unreachable!("nobody asks")
     }
-    fn exposure_sums(&self, _: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
+    fn totals(&self, _: Lsn) -> Result<Vec<(Book, Book, i64)>, LedgerError> {
+        unreachable!("nobody asks")
+    }
+    fn sums(&self, _: Lsn, _: &mut dyn FnMut(CustomerSums)) -> Result<(), LedgerError> {
+        unreachable!("nobody asks")
+    }
+    fn unclear(&self, _: Lsn) -> Result<Vec<Lsn>, LedgerError> {
         unreachable!("nobody asks")
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
+mod account;
 mod bounds;
 mod crash;
 mod damage;
@@ -14,6 +15,7 @@ mod garbage;
 mod grown;
 mod growth;
 mod heard;
+mod history;
 mod iso;
 mod link;
 mod link_beside;

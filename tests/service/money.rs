@@ -626,6 +626,7 @@ fn answers_about_money_are_what_the_openapi_file_tells() {
         ("Credit", house.read("2000", "credit")),
         ("Points", house.read("2000", "points")),
         ("Ladder", house.read("2000", "ladder")),
+        ("AccountStatement", house.read("2000", "account?from=2021-06-01")),
         ("Ladder", house.read("1002", "ladder")),
         ("BlockSet", house.office("2000", "blocks/B/release", &json!({})).json()),
         (

@@ -63,6 +63,28 @@ impl ReceiptKind {
         Self::Unfreeze,
         Self::Suspense,
     ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Repayment => "repayment",
+            Self::Damages => "damages",
+            Self::Payout => "payout",
+            Self::Pending => "pending",
+            Self::Ending => "ending",
+            Self::Block => "block",
+            Self::Release => "release",
+            Self::Bounce => "bounce",
+            Self::Reversal => "reversal",
+            Self::Waiver => "waiver",
+            Self::DamagesReversal => "damages_reversal",
+            Self::WriteOff => "write_off",
+            Self::WriteOffRelease => "write_off_release",
+            Self::CreditApplication => "credit_application",
+            Self::Freeze => "freeze",
+            Self::Unfreeze => "freeze_release",
+            Self::Suspense => "suspense_settlement",
+        }
+    }
 }
 
 /// What a fact answers for. Memory finds it by kind and id alone: an id is one customer's, over all customers.

@@ -27,7 +27,7 @@ use crate::http::problem::Problem;
 use crate::ledger::{Book, Books, EntryKind, LedgerError, Stepped};
 
 /// The customer as the engine has it now: what time alone makes true is in it.
-async fn account(asked: &Asked) -> Result<(Account, Now), Problem> {
+pub(super) async fn account(asked: &Asked) -> Result<(Account, Now), Problem> {
     let answered = asked.edge.client.ask(Request::FindCustomer(asked.customer()?), None).await?;
     match answered.reply {
         Reply::Customer { account, .. } => {
@@ -40,7 +40,7 @@ async fn account(asked: &Asked) -> Result<(Account, Now), Problem> {
 }
 
 /// What the ledger has of a customer, once it knows all that was answered before; nothing where there is no ledger.
-async fn past<T: Default + Send + 'static>(
+pub(super) async fn past<T: Default + Send + 'static>(
     asked: &Asked,
     question: impl FnOnce(&dyn Books, &CustomerId) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -138,6 +138,9 @@ mod tests {
             recorded_at: Millis::parse(&format!("{at}T00:15:00+09:00")).unwrap(),
             purchase: None,
             moved: None,
+            counter: Book::FeeIncome,
+            channel: None,
+            value_at: None,
         };
         use EntryKind::{BillFee, LateFee, LateFeeTakenBack};
         let entries = [

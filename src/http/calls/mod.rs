@@ -1,6 +1,8 @@
 //! The calls, by their subject.
 
 pub mod account;
+pub mod account_statement;
+mod account_words;
 pub mod afterwards;
 pub mod authorizations;
 pub mod bill_fees;

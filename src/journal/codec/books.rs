@@ -28,10 +28,8 @@ pub struct Dossier {
     pub sums: Vec<Sum>,
     pub met_at: Millis,
     pub met_by: Lsn,
-    /// Payouts of before other outflows were told apart.
-    paid_out: Vec<OldPayout>,
-    pub notes: Notes,
     pub outflows: Vec<Outflow>,
+    pub notes: Notes,
 }
 
 impl Dossier {
@@ -41,38 +39,17 @@ impl Dossier {
             sums: debt.sums.as_slice().to_vec(),
             met_at: debt.met.0,
             met_by: debt.met.1,
-            paid_out: Vec::new(),
-            notes: debt.notes.as_deref().cloned().unwrap_or_default(),
             outflows: debt.outflows.clone(),
+            notes: debt.notes.as_deref().cloned().unwrap_or_default(),
         }
     }
 
     pub fn to_bytes(&self) -> Result<Vec<u8>, TooLarge> {
-        let mut bytes = bytes_of(self)?;
-        written(&self.outflows, &mut bytes).map(|()| bytes)
+        bytes_of(self)
     }
 
-    /// What an older version kept ends before the outflows.
-    pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, BadEvent> {
-        let mut dossier = Self::get(&mut bytes)?;
-        if bytes.is_empty() {
-            dossier.outflows = dossier.paid_out.drain(..).map(|OldPayout(payout)| payout).collect();
-        } else {
-            dossier.outflows = whole(bytes)?;
-        }
-        Ok(dossier)
-    }
-}
-
-/// A payout as it was kept before other outflows were.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct OldPayout(Outflow);
-
-impl Field for OldPayout {
-    fn put(&self, _: &mut Out<'_>) {}
-    fn get(input: &mut &[u8]) -> Got<Self> {
-        let (money, amount, due) = (Field::get(input)?, Field::get(input)?, Field::get(input)?);
-        Ok(Self(Outflow { money, amount, due, at: Field::get(input)?, fact: Field::get(input)?, why: Why::PaidOut }))
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadEvent> {
+        whole(bytes)
     }
 }
 
@@ -83,25 +60,38 @@ impl Field for Cost {
     fn put(&self, out: &mut Out<'_>) {
         match &self.0 {
             None => out.extend(&[0]),
-            Some(lost) if lost.at == Millis(0) => {
+            Some(Lost { at: Millis(0), from, to, before, after }) => {
                 out.extend(&[1]);
-                lost.put(out);
+                from.put(out);
+                to.put(out);
+                before.put(out);
+                after.put(out);
             }
             Some(lost) => {
                 out.extend(&[2]);
-                lost.at.put(out);
                 lost.put(out);
             }
         }
     }
     fn get(input: &mut &[u8]) -> Got<Self> {
-        let at = match u8::get(input)? {
-            0 => return Ok(Self(None)),
-            1 => Millis(0),
-            2 => Field::get(input)?,
+        Ok(Self(match u8::get(input)? {
+            0 => None,
+            1 => {
+                let (from, to, before) = (Field::get(input)?, Field::get(input)?, Field::get(input)?);
+                Some(Lost { at: Millis(0), from, to, before, after: Field::get(input)? })
+            }
+            2 => Some(Lost::get(input)?),
             _ => return Err(BadEvent("no such cost of being late")),
-        };
-        Ok(Self(Some(Lost { at, ..Lost::get(input)? })))
+        }))
+    }
+}
+
+impl Field for Adjustments {
+    fn put(&self, out: &mut Out<'_>) {
+        put_list(self.as_slice(), out);
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        Vec::get(input).map(Self::from_iter)
     }
 }
 
@@ -128,23 +118,11 @@ fn whole<T: Field>(mut bytes: &[u8]) -> Result<T, BadEvent> {
 
 /// A bill without its changes, as the ledger keeps it.
 pub fn bill_to_bytes(bill: &Bill) -> Result<Vec<u8>, TooLarge> {
-    let mut bytes = bytes_of(bill)?;
-    written(&Cost(bill.lost.as_deref().copied()), &mut bytes)?;
-    written(&bill.told, &mut bytes)?;
-    written(&bill.adjustments().to_vec(), &mut bytes).map(|()| bytes)
+    bytes_of(bill)
 }
 
-/// What an older version kept ends before the adjustments.
-pub fn bill_from_bytes(mut bytes: &[u8]) -> Result<Bill, BadEvent> {
-    let mut bill = Bill::get(&mut bytes)?;
-    bill.lost = Cost::get(&mut bytes)?.0.map(Box::new);
-    bill.told = Field::get(&mut bytes)?;
-    bill.adjustments = adjustments(if bytes.is_empty() { Vec::new() } else { whole(bytes)? });
-    Ok(bill)
-}
-
-fn adjustments(all: Vec<Adjustment>) -> Option<Box<Adjustments>> {
-    (!all.is_empty()).then(|| Box::new(Adjustments::from_iter(all)))
+pub fn bill_from_bytes(bytes: &[u8]) -> Result<Bill, BadEvent> {
+    whole(bytes)
 }
 
 /// One change of a bill, as the ledger keeps it.
@@ -191,10 +169,11 @@ records! {
     Change { at, kind, money, lines }
     LateFee { date, amount }
     Posted { fact, at, amount }
-    Lost { from, to, before, after } - { at }
+    Lost { at, from, to, before, after }
     Bill {
-        key, billed_by, due, fee, is_fee_waived, issued_at, issued_by, purchases, late_fees, damages, counted,
-    } - { changes, lost, told, adjustments }
+        key, billed_by, due, fee, is_fee_waived, issued_at, issued_by, purchases, late_fees, damages, counted, lost, told,
+        adjustments,
+    } - { changes }
     Sum { money, amount, due }
     Outflow { money, amount, due, at, fact, why }
     Adjustment { fact, at, what }
@@ -202,7 +181,7 @@ records! {
     Pending { id, amount, paid_at, expires_at }
     Slip { number, amount, expires_at, kind }
     Notes { pending, blocks, slips, freezes }
-    Dossier { sums, met_at, met_by, paid_out, notes } - { outflows }
+    Dossier { sums, met_at, met_by, outflows, notes }
     Transfer { money, from, to, amount }
     LadderStep { from, to, why, policy }
     Settlement { customer, charges, transfers, counted, steps, record }
@@ -305,9 +284,6 @@ impl Field for Story {
             Self::Bill(bill) => {
                 out.extend(&[1]);
                 bill.put(out);
-                Cost(bill.lost.as_deref().copied()).put(out);
-                bill.told.put(out);
-                put_list(bill.adjustments(), out);
                 put_list(bill.changes.as_slice(), out);
             }
             Self::Outflow(parts) => {
@@ -320,12 +296,9 @@ impl Field for Story {
         match u8::get(input)? {
             1 => {
                 let bill = Bill::get(input)?;
-                let lost = Cost::get(input)?.0.map(Box::new);
-                let told = Field::get(input)?;
-                let adjustments = adjustments(Field::get(input)?);
                 let changes: Vec<Change> = Field::get(input)?;
                 let changes = changes.into_iter().collect();
-                Ok(Self::Bill(Arc::new(Bill { changes, lost, told, adjustments, ..bill })))
+                Ok(Self::Bill(Arc::new(Bill { changes, ..bill })))
             }
             2 => Ok(Self::Outflow(Field::get(input)?)),
             _ => Err(BadEvent("unknown kind of Story")),

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, params};
 
-use super::read::{Cells, DECIDED_FROM, all, far_end, first, first_since, order, orders_where, receipt_of};
-use super::{BUSY, keys, load, open_reader, position, stories};
+use super::read::{Cells, DECIDED_FROM, NO_CHANNEL, all, far_end, first, first_since, order, orders_where, receipt_of};
+use super::{BUSY, audit, keys, load, open_reader, position, stories};
 use crate::domain::billing::settlement::{LadderStep, StepReason};
 use crate::domain::billing::stories::Kept;
 use crate::domain::model::advice::Booked;
-use crate::domain::model::customer::Status;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId};
+use crate::domain::model::customer::{Limits, Status};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId, OrderId, RefundId};
 use crate::domain::model::order::Order;
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::request::OrderKey;
@@ -20,12 +20,12 @@ use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
 use crate::journal::codec::Dossier;
 use crate::ledger::{
-    BOOKS_CONNECTIONS, Book, Books, Entry, EntryKind, Far, InSuspense, Issued, LedgerError, Moved, OwedInCash, PaidOut,
-    Purchase, Snapshot, Stepped,
+    BOOKS_CONNECTIONS, Book, Books, CustomerSums, Entry, EntryKind, Far, Graded, InSuspense, Issued, LedgerError,
+    Moved, OwedInCash, PaidOut, Purchase, RecordId, Snapshot, Stepped,
 };
 
 const ENTRIES: &str = "SELECT e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
-    d.authorization_id, d.merchant_id, e.channel, e.money, e.own_day, e.far, e.far_bill
+    d.authorization_id, d.merchant_id, e.channel, e.money, e.own_day, e.far, e.far_bill, e.counter_account, e.value_at
     FROM entry e LEFT JOIN decision d ON d.lsn = e.order_lsn
     WHERE e.block = ?1 AND e.customer = ?2 AND e.recorded_at >= ?3 AND e.recorded_at < ?4 ORDER BY e.lsn, e.kind";
 
@@ -153,6 +153,21 @@ impl Books for SqliteBooks {
         self.ask(|db| entries(db, customer, from, to))
     }
 
+    fn record_ids(&self, records: &[Lsn]) -> Result<Vec<(Lsn, RecordId)>, LedgerError> {
+        let sql =
+            "SELECT kind, id FROM receipt WHERE lsn = ?1 UNION ALL SELECT NULL, refund_id FROM refund WHERE lsn = ?1";
+        let id = |cells: &Cells<'_>| match cells.opt(0)? {
+            None => Ok(RecordId::Refund(cells.text(1, |text| RefundId::new(text).ok())?)),
+            Some(_) => {
+                let kind = cells.one_of(0, &ReceiptKind::ALL, |kind| kind as u8)?;
+                Ok(RecordId::Office(kind, cells.text(1, |text| OfficeId::new(text).ok())?))
+            }
+        };
+        let found =
+            |db: &Connection, record: &Lsn| Ok(first(db, sql, [record.0.cast_signed()], id)?.map(|id| (*record, id)));
+        self.ask(|db| records.iter().filter_map(|record| found(db, record).transpose()).collect())
+    }
+
     fn receipts(&self, customer: &CustomerId, kinds: &[ReceiptKind]) -> Result<Vec<Receipt>, LedgerError> {
         let sql = "SELECT r.lsn, r.recorded_at, r.event FROM receipt r JOIN account a ON a.customer = r.customer
             WHERE a.customer_id = ?1 AND r.kind = ?2";
@@ -185,6 +200,24 @@ impl Books for SqliteBooks {
             Ok(Stepped { at: cells.opt(0)?.map(Millis), step })
         };
         self.ask(|db| all(db, sql, [customer.as_str()], stepped))
+    }
+
+    fn graded(&self, customer: &CustomerId) -> Result<Vec<(Millis, Graded)>, LedgerError> {
+        let sql = "SELECT g.recorded_at, g.rung, g.limit_total, g.limit_in_store
+            FROM grade g JOIN account a ON a.customer = g.customer WHERE a.customer_id = ?1 ORDER BY g.lsn";
+        let graded = |cells: &Cells<'_>| {
+            let limits = cells.opt_yen(2)?.zip(cells.opt_yen(3)?);
+            let limits = limits.map(|(total, in_store)| Limits { total, in_store });
+            Ok((cells.millis(0)?, Graded { rung: cells.num(1)?, limits }))
+        };
+        self.ask(|db| all(db, sql, [customer.as_str()], graded))
+    }
+
+    fn policies(&self, from: Millis, to: Millis) -> Result<Vec<(Millis, String)>, LedgerError> {
+        let sql = "SELECT set_at, text FROM policy WHERE set_at < ?2
+            AND lsn >= (SELECT ifnull(max(lsn), 0) FROM policy WHERE set_at <= ?1) ORDER BY lsn";
+        let policy = |cells: &Cells<'_>| Ok((cells.millis(0)?, cells.text(1, |text| Some(text.to_owned()))?));
+        self.ask(|db| all(db, sql, [from.0, to.0], policy))
     }
 
     fn payouts_due(&self, after: Option<&CustomerId>, most: usize) -> Result<Vec<OwedInCash>, LedgerError> {
@@ -233,12 +266,16 @@ impl Books for SqliteBooks {
         Ok(rows.unsigned_abs())
     }
 
-    fn exposure_sums(&self, upto: Lsn) -> Result<Vec<(CustomerId, i64)>, LedgerError> {
-        let sums = "SELECT a.customer_id, sum(e.amount) FROM entry e JOIN account a ON a.customer = e.customer
-            WHERE e.account = ?1 AND e.lsn <= ?2 GROUP BY e.customer";
-        let of = params![Book::Exposure as u8, upto.0.cast_signed()];
-        let sum = |cells: &Cells<'_>| Ok((cells.text(0, |text| CustomerId::new(text).ok())?, cells.int(1)?));
-        self.ask(|db| all(db, sums, of, sum))
+    fn totals(&self, upto: Lsn) -> Result<Vec<(Book, Book, i64)>, LedgerError> {
+        self.ask(|db| audit::totals(db, upto))
+    }
+
+    fn sums(&self, upto: Lsn, each: &mut dyn FnMut(CustomerSums)) -> Result<(), LedgerError> {
+        self.ask(|db| audit::sums(db, upto, each))
+    }
+
+    fn unclear(&self, upto: Lsn) -> Result<Vec<Lsn>, LedgerError> {
+        self.ask(|db| audit::unclear(db, upto))
     }
 }
 
@@ -277,6 +314,11 @@ fn in_suspense(cells: &Cells<'_>) -> Result<InSuspense, LedgerError> {
 }
 
 fn entry(cells: &Cells<'_>) -> Result<Entry, LedgerError> {
+    let value_at = cells.opt(14)?.map(Millis);
+    // A row from before the value was kept names a channel only where it names a purchase.
+    let is_told =
+        cells.num::<u8>(8)? != NO_CHANNEL && (value_at.is_some() || cells.opt_text(6, |_| Some(()))?.is_some());
+    let channel = if is_told { Some(cells.channel(8)?) } else { None };
     let purchase = match cells.opt_text(6, AuthorizationId::parse)? {
         None => None,
         Some(authorization) => {
@@ -288,9 +330,12 @@ fn entry(cells: &Cells<'_>) -> Result<Entry, LedgerError> {
         lsn: cells.lsn(0)?,
         kind: cells.one_of(1, EntryKind::ALL, |kind| kind as u8)?,
         account: cells.one_of(2, Book::ALL, |book| book as u8)?,
+        counter: cells.one_of(13, Book::ALL, |book| book as u8)?,
         amount: cells.int(3)?,
         month: cells.opt_made(4, Month::from_number)?,
         recorded_at: cells.millis(5)?,
+        value_at,
+        channel,
         purchase,
         moved: moved(cells)?,
     })

@@ -1,6 +1,7 @@
 //! The ledger in SQLite: one file beside the journal, nothing to install.
 
 pub(crate) mod accounts;
+mod audit;
 pub(crate) mod books;
 pub(crate) mod codes;
 mod error;
@@ -12,6 +13,8 @@ pub(crate) mod parallel;
 pub(crate) mod read;
 pub(crate) mod rows;
 pub(crate) mod schema;
+#[cfg(test)]
+mod sides_tests;
 pub(crate) mod stories;
 #[cfg(test)]
 mod stories_tests;

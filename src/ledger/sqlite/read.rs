@@ -41,6 +41,9 @@ pub(crate) mod far_end {
     pub const REVERSED: u8 = 8;
 }
 
+/// `movement.channel` of what is about none: fees of a month's bill, credit.
+pub(crate) const NO_CHANNEL: u8 = 0;
+
 /// The columns that [`order`] reads; `f` is the earlier sale that a denial points to.
 const ORDER: &str =
     "SELECT d.lsn, d.authorization_id, d.merchant_id, d.order_id, coalesce(d.customer, d.charged), d.channel,

@@ -22,8 +22,8 @@ use crate::journal::TooLarge;
 use crate::journal::codec::{self, applied_to_bytes};
 use crate::ledger::movements::{About, Movement};
 use crate::ledger::posting::{At, Change, OrderChange, Rows};
-use crate::ledger::sqlite::read::{far_end, order_state};
-use crate::ledger::{Book, EntryKind, Far, LedgerError};
+use crate::ledger::sqlite::read::{NO_CHANNEL, far_end, order_state};
+use crate::ledger::{Book, EntryKind, Far, Graded, LedgerError};
 
 const DECISION: &str = "INSERT INTO decision (lsn, authorization_id, merchant_id, order_id, key_hash, store_id,
     terminal_id, customer, channel, handle, trial, amount, fingerprint, policy, decided_at, state, reason,
@@ -35,7 +35,7 @@ const TOMBSTONE: &str = "INSERT INTO decision (lsn, authorization_id, merchant_i
     fingerprint, decided_at, state, month, due, points, room) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9, ?10, 0, 0)";
 
 const MOVEMENT: &str =
-    "INSERT INTO movement VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    "INSERT INTO movement VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 /// A number without a sign, bit for bit.
 pub(crate) fn bits(number: u64) -> i64 {
@@ -330,10 +330,10 @@ impl Rows for SqliteRows<'_> {
 
     fn movement(&mut self, at: At, movement: &Movement) -> Result<(), LedgerError> {
         let (month, channel, order) = match movement.about {
-            About::Purchase { order, channel, month } => (month.map(Month::to_number), channel, bits(order.0)),
-            About::Bill(BillKey::Month(month)) => (Some(month.to_number()), Channel::InStore, 0),
-            About::Bill(BillKey::Np(order)) => (self.billed_in(order)?, Channel::NpAtobarai, bits(order.0)),
-            About::Nothing => (None, Channel::InStore, 0),
+            About::Purchase { order, channel, month } => (month.map(Month::to_number), Some(channel), bits(order.0)),
+            About::Bill(BillKey::Month(month), channel) => (Some(month.to_number()), channel, 0),
+            About::Bill(BillKey::Np(order), _) => (self.billed_in(order)?, Some(Channel::NpAtobarai), bits(order.0)),
+            About::Nothing => (None, None, 0),
         };
         let money = movement.moved.map(|(money, _)| money.recorded(at.lsn));
         let far = movement.moved.map(|(_, far)| far_columns(far));
@@ -345,13 +345,14 @@ impl Rows for SqliteRows<'_> {
             movement.counter as u8,
             movement.amount,
             month,
-            channel as u8,
+            channel.map_or(NO_CHANNEL, |channel| channel as u8),
             order,
             at.now.at.0,
             money.map(|money| bits(money.fact.0)),
             money.map(|money| money.day.0),
             far.map(|(number, _)| number),
             far.and_then(|(_, bill)| bill),
+            movement.value_at.0,
         ];
         self.run(MOVEMENT, row).map(drop)
     }
@@ -367,6 +368,17 @@ impl Rows for SqliteRows<'_> {
         let (lsn, recorded_at) = (bits(at.lsn.0), at.now.at.0);
         let row = params![lsn, customer.0, step.from, step.to, step.why as u8, step.policy, recorded_at];
         self.run("INSERT INTO ladder_step VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", row).map(drop)
+    }
+
+    fn graded(&mut self, at: At, customer: CustomerIx, now: &Graded) -> Result<(), LedgerError> {
+        let (total, in_store) = now.limits.map(|limits| (yen(limits.total), yen(limits.in_store))).unzip();
+        let row = params![customer.0, bits(at.lsn.0), at.now.at.0, now.rung, total, in_store];
+        self.run(
+            "INSERT INTO grade
+            SELECT ?1, ?2, ?3, ?4, ?5, ?6, NOT EXISTS (SELECT 1 FROM grade WHERE customer = ?1)",
+            row,
+        )
+        .map(drop)
     }
 
     fn receipt(&mut self, at: At, event: &Event) -> Result<(), LedgerError> {

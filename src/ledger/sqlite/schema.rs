@@ -13,6 +13,7 @@ use crate::domain::model::order::Destination;
 use crate::domain::model::payment::PaymentMethod;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::Millis;
+use crate::domain::state::receipts::ReceiptKind;
 use crate::ledger::{Book, EntryKind, LedgerError};
 
 struct Migration {
@@ -39,10 +40,11 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 14, name: "corrections", sql: include_str!("schema/0014_corrections.sql") },
     Migration { version: 15, name: "past stories", sql: include_str!("schema/0015_past_stories.sql") },
     Migration { version: 16, name: "notices", sql: include_str!("schema/0016_notices.sql") },
+    Migration { version: 17, name: "both sides", sql: include_str!("schema/0017_sides.sql") },
 ];
 
 /// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.
-const POSTED_ANEW: i64 = 14;
+const POSTED_ANEW: i64 = 17;
 
 /// The schema this program was written for.
 pub(crate) const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -71,7 +73,13 @@ pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerErro
             return Err(LedgerError::OlderSchema { found: applied, oldest: POSTED_ANEW, posted });
         }
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > applied) {
+    apply(db, applied, KNOWN, now)?;
+    name_numbers(db)
+}
+
+/// Applies the files from behind one version to another.
+fn apply(db: &mut Connection, after: i64, upto: i64, now: Millis) -> Result<(), LedgerError> {
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > after && migration.version <= upto) {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(migration.sql)?;
         tx.execute(
@@ -80,7 +88,7 @@ pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerErro
         )?;
         tx.commit()?;
     }
-    name_numbers(db)
+    Ok(())
 }
 
 /// The version of the tables, once it is sure that they are ours and not newer than we are.
@@ -115,6 +123,9 @@ fn name_numbers(db: &mut Connection) -> Result<(), LedgerError> {
     words.extend(StepReason::ALL.map(|x| ("step", x as u8, x.name())));
     words.extend(EntryKind::ALL.iter().map(|&x| ("kind", x as u8, x.name())));
     words.extend(Book::ALL.iter().map(|&x| ("account", x as u8, x.name())));
+    words.extend(Book::ALL.iter().map(|&x| ("side", x as u8, if x.is_debit() { "debit" } else { "credit" })));
+    words.extend(Book::ALL.iter().map(|&x| ("unit", x as u8, x.unit())));
+    words.extend(ReceiptKind::ALL.map(|x| ("receipt", x as u8, x.name())));
     let tx = db.transaction()?;
     for (list, number, word) in words {
         let known: Option<String> = tx

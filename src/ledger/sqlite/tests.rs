@@ -19,12 +19,12 @@ use crate::ledger::contract_tests::{Made, loaded, postings};
 use crate::ledger::{Books, Checkpoint, LedgerError, Snapshot, contract_tests as contract};
 
 /// A ledger with the directory that goes with it.
-struct Temporary {
-    ledger: SqliteLedger,
-    dir: TempDir,
+pub(super) struct Temporary {
+    pub(super) ledger: SqliteLedger,
+    pub(super) dir: TempDir,
 }
 
-fn temporary() -> Temporary {
+pub(super) fn temporary() -> Temporary {
     let dir = tempfile::tempdir().unwrap();
     Temporary { ledger: open(dir.path()).unwrap(), dir }
 }
@@ -81,6 +81,11 @@ fn payouts_and_steps_are_found() {
 }
 
 #[test]
+fn names_and_grades_are_found() {
+    contract::names_and_grades_are_found(made);
+}
+
+#[test]
 fn the_views_have_the_columns_of_the_contract() {
     let Temporary { ledger, dir: _dir } = temporary();
     let columns = |view: &str| {
@@ -92,19 +97,28 @@ fn the_views_have_the_columns_of_the_contract() {
         "authorization_id order_id merchant_id store_id terminal_id customer_id channel amount decision reason \
          decided_at statement_month lsn"
     );
-    assert_eq!(columns("entries"), "lsn customer_id kind account amount statement_month authorization_id recorded_at");
+    assert_eq!(
+        columns("entries"),
+        "lsn customer_id kind account amount statement_month authorization_id recorded_at repayment_id refund_id channel \
+         value_at counter_account bill cause cause_id money_day merchant_id"
+    );
+    assert_eq!(
+        columns("postings"),
+        "lsn customer_id kind account counter_account unit amount change statement_month bill channel authorization_id \
+         repayment_id refund_id cause cause_id merchant_id recorded_at value_at money_day"
+    );
     assert_eq!(columns("ledger_position"), "lsn");
     assert!(columns("statements").starts_with("customer_id month "));
     assert!(columns("customers").starts_with("customer_id "));
 }
 
-fn text(db: &Connection, sql: &str) -> Vec<String> {
+pub(super) fn text(db: &Connection, sql: &str) -> Vec<String> {
     let mut query = db.prepare(sql).unwrap();
     let rows = query.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
     rows.map(|cell| cell.unwrap().unwrap_or_default()).collect()
 }
 
-fn number(db: &Connection, sql: &str) -> i64 {
+pub(super) fn number(db: &Connection, sql: &str) -> i64 {
     db.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
