@@ -113,6 +113,14 @@ fn a_bill_that_was_let_go_is_put_right_when_its_payment_was_in_time() {
     let replayed = news(&mut house, "IN-TIME", 30_209, "2021-07-10").json();
     assert_eq!((&replayed["replayed"], &replayed["applied"]), (&json!(true), &answer["applied"]));
     assert_eq!(told(&mut house, "stories_recalled"), 1, "a replay needs nothing");
+    // Without the ledger the journal says all of it.
+    house.server.kill();
+    for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        drop(std::fs::remove_file(house.server.data.join(name)));
+    }
+    house.server.start_again();
+    house.client = house.server.client();
+    check(&mut house);
     verifies(&house);
 }
 
