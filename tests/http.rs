@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use http_support::{Client, House, Looks, Plan, purchase, request};
 use serde_json::{Value, json};
 use sokketsu::code::{Aid, Application, Form, Issuers, Label, Prefix};
-use sokketsu::domain::model::ids::{CustomerIx, Handle, Lsn};
+use sokketsu::domain::billing::notes::Note;
+use sokketsu::domain::model::ids::{CustomerIx, Handle, Lsn, OfficeId};
 use sokketsu::domain::model::time::Millis;
 use sokketsu::domain::state::event::{CodeIssued, Event};
 use sokketsu::engine::queues::Bounds;
@@ -925,6 +926,12 @@ async fn events_are_listed_and_followed() {
     add(4, Event::Opened { sandbox: false });
     let news = String::from_utf8(client.until(b"\n\n").await).unwrap();
     assert!(news.contains("id: 4\n") && news.contains("\"kind\":\"opened\""), "{news}");
+    // A record of two lines has its position on the last one: whoever hears only the first hears both again.
+    add(5, Event::Noted { customer: CustomerIx(0), note: Note::Frozen { id: OfficeId::new("Z-1").unwrap() } });
+    let first = String::from_utf8(client.until(b"\n\n").await).unwrap();
+    assert!(!first.contains("id: ") && first.contains("\"kind\":\"frozen\""), "{first}");
+    let last = String::from_utf8(client.until(b"\n\n").await).unwrap();
+    assert!(last.contains("id: 5\n") && last.contains("\"kind\":\"blocked\""), "{last}");
 }
 
 /// Readers of a feed, as many as may be, of which nobody hears anything: nothing happens.
