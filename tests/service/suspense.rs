@@ -186,3 +186,32 @@ fn suspense_is_settled_at_any_age() {
 
     network.books_agree();
 }
+
+#[test]
+fn what_names_nobody_is_charged_to_whom_the_office_names_and_foreign_money_to_none() {
+    let mut network = Network::new();
+    let unknown = sale(1, "000000000000000000000000", 700).with(&[(48, "R91011")]).as_type("0220");
+    assert_eq!(network.peer.ask(&unknown).code(), "00");
+    let code = network.client.send("wallet", "POST", "/v1/codes", &json!({"customer_id": "2001"})).json();
+    let dollars = sale(2, text(&code["barcode"]), 500).with(&[(48, "R91011"), (49, "840")]).as_type("0220");
+    assert_eq!(network.peer.ask(&dollars).code(), "00");
+    let all = network.list("");
+    assert_eq!(sales(&all), ["null 700 code_not_verified", "2001 500 currency_not_supported"]);
+    let [unknown, dollars] = [0, 1].map(|at| text(&all["suspense"][at]["authorization_id"]).to_owned());
+    let body = |action: &str, customer: &str| {
+        json!({"settlement_id": "S-1", "action": action, "customer_id": customer,
+        "by": "tanaka", "reason": "receipt"})
+    };
+    let mut settle = |body: &Value| {
+        network.client.send("office", "POST", &format!("/v1/suspense/{unknown}/settlement"), body).json()
+    };
+    assert_eq!(settle(&body("loss", "2002"))["errors"][0]["pointer"], "/customer_id");
+    assert_eq!(settle(&body("charge", "nobody"))["reason"], "customer_unknown");
+    let charged = settle(&body("charge", "2002"));
+    assert_eq!((&charged["customer_id"], &charged["replayed"]), (&json!("2002"), &json!(false)), "{charged}");
+    assert_eq!(settle(&body("charge", "2003"))["reason"], "id_reused");
+    assert_eq!(settle(&body("charge", "2002"))["replayed"], true);
+    assert_eq!(network.settle(&dollars, "S-2", "charge")["reason"], "not_chargeable");
+    assert_eq!(network.settle(&dollars, "S-2", "return")["action"], "return");
+    assert_eq!(network.yen(), "0");
+}
