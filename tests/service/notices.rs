@@ -184,3 +184,21 @@ fn other_methods_invoices_credit_and_blocks() {
     assert_eq!((&page[0]["kind"], &page[1]["kind"]), (&json!("noticed"), &json!("bill_fixed")));
     assert_eq!((page.len(), &page[2]["end"]["after"]), (3, &json!(before + 1)));
 }
+
+#[test]
+fn a_payment_that_is_taken_back_leaves_the_bill_overdue_again() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    let who = "2000";
+    house.bought(who, "online", 3_000);
+    house.at("2021-07-11T01:00:00.000");
+    let mut kinds = vec!["bill_fixed", "fell_overdue", "blocked"];
+    house.hears(who, &kinds);
+    house.repay(who, "R-1", 3_209);
+    kinds.extend(["money_arrived", "overdue_ended", "block_lifted"]);
+    house.hears(who, &kinds);
+    let staff = json!({"by": "tanaka", "reason": "of another customer"});
+    assert_eq!(house.office(who, "repayments/R-1/reversal", &staff).status, 200);
+    kinds.extend(["fell_overdue", "blocked"]);
+    let told = house.hears(who, &kinds);
+    assert_eq!(part(&told[6], &["bill", "total_due"]), json!({"bill": "2021-06", "total_due": 3_209}));
+}

@@ -422,7 +422,7 @@ fn each_fee_says_its_tax_and_the_registration_number() {
     let expected = ["fee_2021-06 209 19", "fee_2021-06_2021-08-10 100 9", "fee_2021-06_2021-08-25 100 9"];
     assert_eq!(fees(&bill), expected);
     let first = json!({"fee_id": "fee_2021-06", "fee": "bill_fee", "date": "2021-07-01", "amount": 209, "tax": 19,
-        "tax_percent": 10, "registration_number": "T9876543210123"});
+        "tax_percent": 10, "registration_number": "T9876543210123", "waived": false});
     assert_eq!(bill["fees"][0], first);
     let late = house.statement(WHO, &np);
     assert_eq!(fees(&late)[0], format!("fee_{np}_2021-07-10 55 5"), "{late}");

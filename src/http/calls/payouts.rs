@@ -93,7 +93,9 @@ async fn show_bounced(asked: &Asked, booked: &Booked) -> Result<Answer, Problem>
     else {
         return Err(Problem::internal());
     };
-    let came_back = || books.transfers.iter().filter(|transfer| matches!(transfer.from, Place::PaidOut { .. }));
+    let came_back = || {
+        books.transfers.iter().filter(|transfer| matches!(transfer.from, Place::PaidOut { .. } | Place::Bounced { .. }))
+    };
     let names = bill_names(&asked.edge, books.bills()).await?;
     Answer::ok(&BouncedShown {
         payout_id: *payout,
