@@ -60,6 +60,33 @@ fn was_paid_out(client: &mut Client, customer: &str) -> Value {
     ok(client, "office", &format!("/v1/customers/{customer}/payouts"), &body)
 }
 
+fn owes_an_invoice(client: &mut Client, customer: &str) -> Value {
+    let body = json!({"order_id": format!("NP-{customer}"), "customer_id": customer, "channel": "np_atobarai",
+        "amount": 700, "merchant": {"id": "mrc_konbini"}});
+    ok(client, "register", "/v1/authorizations", &body)["authorization_id"].clone()
+}
+
+fn was_given_up(client: &mut Client, customer: &str) -> Value {
+    let bill = owes_an_invoice(client, customer);
+    let body = json!({"write_off_id": format!("off-{customer}"), "bill": bill, "by": "tanaka", "reason": "bankrupt"});
+    ok(client, "office", &format!("/v1/customers/{customer}/write-offs"), &body)
+}
+
+fn has_credit_and_usage(client: &mut Client, customer: &str) -> Value {
+    has_credit(client, customer);
+    captures(client, customer)["statement"]["month"].clone()
+}
+
+/// The month of the bill that 1004 has not paid.
+fn overdue_month(client: &mut Client) -> Value {
+    client.get("office", "/v1/customers/1004").json()["next_bill"]["month"].clone()
+}
+
+fn has_damages(client: &mut Client, customer: &str) -> Value {
+    let body = json!({"posting_id": format!("dmg-{customer}"), "month": overdue_month(client), "amount": 1});
+    ok(client, "office", "/v1/customers/1004/damages", &body)
+}
+
 fn is_told_of_money(client: &mut Client, customer: &str) -> Value {
     let body =
         json!({"payment_id": format!("pay-{customer}"), "amount": 500, "expires_at": "2099-01-01T00:00:00+09:00"});
@@ -120,7 +147,7 @@ const CHANGING: &[Changing] = &[
     },
     Changing {
         call: Call::PostDamages,
-        prepare: |client, _| client.get("office", "/v1/customers/1004").json()["next_bill"]["month"].clone(),
+        prepare: |client, _| overdue_month(client),
         request: |customer, month| {
             let body = json!({"posting_id": format!("dam-{customer}"), "month": month, "amount": 1});
             ("/v1/customers/1004/damages".to_owned(), body)
@@ -178,6 +205,61 @@ const CHANGING: &[Changing] = &[
             (format!("/v1/customers/{customer}/payouts/back-{customer}/bounced"), body)
         },
         told: |customer, _| ("payout_bounced", format!("back-{customer}")),
+    },
+    Changing {
+        call: Call::ReverseRepayment,
+        prepare: has_credit,
+        request: |customer, _| {
+            let body = json!({"by": "tanaka", "reason": "twice"});
+            (format!("/v1/customers/{customer}/repayments/before-{customer}/reversal"), body)
+        },
+        told: |customer, _| ("repayment_reversed", format!("before-{customer}")),
+    },
+    Changing {
+        call: Call::WaiveFee,
+        prepare: |client, _| overdue_month(client),
+        request: |_, month| {
+            let month = month.as_str().expect("a month");
+            (format!("/v1/customers/1004/fees/fee_{month}/waiver"), json!({"by": "tanaka", "reason": "our fault"}))
+        },
+        told: |_, month| ("fee_waived", month.to_string()),
+    },
+    Changing {
+        call: Call::ReverseDamages,
+        prepare: has_damages,
+        request: |customer, _| {
+            let body = json!({"by": "tanaka", "reason": "our fault"});
+            (format!("/v1/customers/1004/damages/dmg-{customer}/reversal"), body)
+        },
+        told: |customer, _| ("damages_reversed", format!("dmg-{customer}")),
+    },
+    Changing {
+        call: Call::WriteOff,
+        prepare: owes_an_invoice,
+        request: |customer, bill| {
+            let id = format!("w-{customer}");
+            let body = json!({"write_off_id": id, "bill": bill, "by": "tanaka", "reason": "bankrupt"});
+            (format!("/v1/customers/{customer}/write-offs"), body)
+        },
+        told: |customer, _| ("written_off", format!("w-{customer}")),
+    },
+    Changing {
+        call: Call::ReleaseWriteOff,
+        prepare: was_given_up,
+        request: |customer, _| {
+            let body = json!({"by": "tanaka", "reason": "discharged"});
+            (format!("/v1/customers/{customer}/write-offs/off-{customer}/release"), body)
+        },
+        told: |customer, _| ("write_off_released", format!("off-{customer}")),
+    },
+    Changing {
+        call: Call::ApplyCredit,
+        prepare: has_credit_and_usage,
+        request: |customer, month| {
+            let body = json!({"application_id": format!("app-{customer}"), "amount": 200, "bill": month});
+            (format!("/v1/customers/{customer}/credit/applications"), body)
+        },
+        told: |customer, _| ("credit_applied", format!("app-{customer}")),
     },
     Changing {
         call: Call::ExpectPayment,

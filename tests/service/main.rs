@@ -4,6 +4,7 @@
 
 mod account;
 mod bounds;
+mod corrections;
 mod crash;
 mod damage;
 mod descriptors;

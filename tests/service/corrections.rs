@@ -1,0 +1,207 @@
+//! What staff corrects, by HTTP on the real binary: a repayment booked by mistake, fees and damages that are not to be paid,
+//! bills given up, credit put on a month that is still open. Each figure follows from the rules, none from the server.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::money::{House, number, text};
+use super::server::{Answer, BINARY};
+
+impl House {
+    fn corrects(&mut self, customer: &str, call: &str, more: &Value) -> Answer {
+        let mut body = json!({"by": "tanaka", "reason": "二重入金のため"});
+        more.as_object().expect("fields").iter().for_each(|(name, value)| body[name] = value.clone());
+        self.office(customer, call, &body)
+    }
+
+    fn corrected(&mut self, customer: &str, call: &str, more: &Value) -> Value {
+        let answer = self.corrects(customer, call, more);
+        assert_eq!(answer.status, 200, "{call}: {answer:?}");
+        answer.json()
+    }
+
+    fn refused(&mut self, customer: &str, call: &str, more: &Value) -> (u16, String, Value) {
+        let answer = self.corrects(customer, call, more);
+        let problem = answer.json();
+        (answer.status, text(&problem["reason"]).to_owned(), problem)
+    }
+
+    /// Status, principal, bill fee, late fees, posted damages, paid, written off and what is due.
+    fn bill(&mut self, customer: &str) -> (String, [u64; 7]) {
+        let bill = self.statement(customer, "2021-06");
+        let names = ["principal", "bill_fee", "late_fees", "damages_posted", "paid", "written_off", "total_due"];
+        let sums = names.map(|name| number(&bill[name]));
+        let [principal, bill_fee, late_fees, damages, paid, written_off, due] = sums;
+        assert_eq!(principal + bill_fee + late_fees + damages, paid + written_off + due, "{bill}");
+        let rows = bill["payments"].as_array().expect("rows").iter();
+        let rows: i64 = rows.map(|row| row["amount"].as_i64().expect("an amount")).sum();
+        assert_eq!(rows, i64::try_from(paid).expect("yen"), "{bill}");
+        (text(&bill["status"]).to_owned(), sums)
+    }
+
+    fn exposure(&mut self, customer: &str) -> [u64; 4] {
+        let standing = self.standing(customer);
+        ["total", "unbilled", "billed", "written_off"].map(|name| number(&standing["exposure"][name]))
+    }
+}
+
+/// The ledger agrees with the journal, sum by sum.
+fn agrees(house: &House) {
+    let verify = Command::new(BINARY).args(["verify", "--sandbox", "--data"]).arg(&house.server.data).output();
+    let verify = verify.expect("verify runs");
+    assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stdout));
+}
+
+fn shown(status: &str, sums: [u64; 7]) -> (String, [u64; 7]) {
+    (status.to_owned(), sums)
+}
+
+/// 30,000 yen of June: 30,209 are due on July 10.
+fn with_a_june_bill() -> House {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    house.buy("2000", "online", 30_000);
+    house.at("2021-07-05");
+    house
+}
+
+#[test]
+fn a_repayment_booked_by_mistake_is_taken_back_from_now_on() {
+    let mut house = with_a_june_bill();
+    house.repay("2000", "P-1", 30_209);
+    assert_eq!(house.bill("2000"), shown("paid", [30_000, 209, 0, 0, 30_209, 0, 0]));
+    house.at("2021-07-20");
+    let unknown = house.refused("2000", "repayments/P-9/reversal", &json!({}));
+    assert_eq!((unknown.0, unknown.1.as_str()), (404, "payment_unknown"));
+    let too_much = house.refused("2000", "repayments/P-1/reversal", &json!({"amount": 30_210}));
+    assert_eq!((too_much.0, too_much.1.as_str()), (422, "over_repayment"));
+    let nameless = house.office("2000", "repayments/P-1/reversal", &json!({"reason": "x"}));
+    assert_eq!((nameless.status, &nameless.json()["errors"][0]["pointer"]), (422, &json!("/by")), "{nameless:?}");
+
+    let back = house.corrected("2000", "repayments/P-1/reversal", &json!({}));
+    assert_eq!(back["moved"], json!([{"from": "2021-06", "to": "reversal", "amount": 30_209}]));
+    assert_eq!((&back["amount"], &back["blocked_by"]), (&json!(30_209), &json!("overdue")), "{back}");
+    assert_eq!((&back["by"], &back["key"]), (&json!("tanaka"), &json!("sandbox-office")));
+    assert_eq!(house.bill("2000"), shown("overdue", [30_000, 209, 0, 0, 0, 0, 30_209]));
+    assert_eq!(house.statement("2000", "2021-06")["damages"], 0, "until now it counted as paid");
+    house.at("2021-07-21");
+    assert_eq!(house.statement("2000", "2021-06")["damages"], 12, "a day of 30,000");
+    house.again();
+    assert_eq!(house.corrected("2000", "repayments/P-1/reversal", &json!({}))["replayed"], true);
+    let other = house.refused("2000", "repayments/P-1/reversal", &json!({"amount": 5}));
+    assert_eq!((other.0, other.1.as_str()), (409, "id_reused"));
+    let repayments = house.read("2000", "repayments");
+    let lies = &repayments["repayments"][0]["lies"];
+    assert_eq!((&lies["reversed"], &lies["settled"]), (&json!(30_209), &json!(0)), "{repayments}");
+    agrees(&house);
+}
+
+#[test]
+fn what_went_back_to_the_customer_is_not_taken_back() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    house.repay("2001", "Q-1", 1_000);
+    let paid = house.office("2001", "payouts", &json!({"payout_id": "O-1", "amount": 600}));
+    assert_eq!(paid.status, 200, "{paid:?}");
+    let (status, reason, problem) = house.refused("2001", "repayments/Q-1/reversal", &json!({}));
+    assert_eq!((status, reason.as_str()), (409, "already_paid_out"), "{problem}");
+    assert_eq!((&problem["already_paid_out"], &problem["reversible"]), (&json!(600), &json!(400)));
+    let back = house.corrected("2001", "repayments/Q-1/reversal", &json!({"amount": 400}));
+    assert_eq!((&back["credit"], &back["payout_due"]), (&json!(0), &json!(0)));
+    assert_eq!(back["moved"], json!([{"from": "credit", "to": "reversal", "amount": 400}]));
+    agrees(&house);
+}
+
+#[test]
+fn fees_are_waived_damages_reversed_and_a_bill_is_given_up_and_released() {
+    let mut house = with_a_june_bill();
+    house.at("2021-08-10");
+    let fee = "fees/fee_2021-06_2021-08-10/waiver";
+    assert_eq!(house.bill("2000"), shown("overdue", [30_000, 209, 100, 0, 0, 0, 30_309]));
+    for (wrong, status, reason) in [
+        ("fees/fee_2021-06_2021-08-25/waiver", 404, "fee_unknown"),
+        ("fees/fee_2021-05/waiver", 404, "bill_unknown"),
+        ("fees/late/waiver", 400, "malformed"),
+        ("damages/D-1/reversal", 404, "posting_unknown"),
+        ("write-offs/W-1/release", 404, "write_off_unknown"),
+    ] {
+        let refused = house.refused("2000", wrong, &json!({}));
+        assert_eq!((refused.0, refused.1.as_str()), (status, reason), "{wrong}");
+    }
+    let waived = house.corrected("2000", fee, &json!({}));
+    assert_eq!((&waived["fee_id"], &waived["amount"]), (&json!("fee_2021-06_2021-08-10"), &json!(100)));
+    assert_eq!((&waived["bill"], &waived["replayed"]), (&json!("2021-06"), &json!(false)));
+    assert_eq!(house.corrected("2000", fee, &json!({}))["replayed"], true);
+    assert_eq!(house.bill("2000"), shown("overdue", [30_000, 209, 0, 0, 0, 0, 30_209]));
+    house.corrected("2000", "fees/fee_2021-06/waiver", &json!({}));
+    house.at("2021-08-25");
+    assert_eq!(
+        house.bill("2000"),
+        shown("overdue", [30_000, 0, 100, 0, 0, 0, 30_100]),
+        "a waived fee never comes back"
+    );
+    let fees = house.statement("2000", "2021-06")["fees"].clone();
+    let fees = fees.as_array().expect("rows").iter().map(|fee| (text(&fee["fee_id"]), fee["waived"] == true));
+    let listed: Vec<_> = fees.collect();
+    let expected = [("fee_2021-06_2021-08-25", false), ("fee_2021-06_2021-08-10", true), ("fee_2021-06", true)];
+    assert!(listed.len() == 3 && expected.iter().all(|fee| listed.contains(fee)), "{listed:?}");
+
+    // 46 days of 30,000 yen.
+    let posted = house.office("2000", "damages", &json!({"posting_id": "D-1", "bill": "2021-06", "amount": 552}));
+    assert_eq!(posted.status, 200, "{posted:?}");
+    assert_eq!(house.bill("2000").1[3..], [552, 0, 0, 30_652]);
+    let reversed = house.corrected("2000", "damages/D-1/reversal", &json!({}));
+    assert_eq!((&reversed["amount"], &reversed["posting_id"]), (&json!(552), &json!("D-1")));
+    assert_eq!(house.bill("2000").1[3..], [0, 0, 0, 30_100]);
+
+    let given_up = house.corrected("2000", "write-offs", &json!({"write_off_id": "W-1", "bill": "2021-06"}));
+    assert_eq!((&given_up["amount"], &given_up["blocked_by"]), (&json!(30_100), &json!("overdue")), "{given_up}");
+    let twice = house.refused("2000", "write-offs", &json!({"write_off_id": "W-2", "bill": "2021-06"}));
+    assert_eq!((twice.0, twice.1.as_str()), (409, "already_written_off"));
+    house.at("2021-10-10");
+    assert_eq!(house.bill("2000"), shown("written_off", [30_000, 0, 100, 0, 0, 30_100, 0]), "no fee since");
+    assert_eq!(house.statement("2000", "2021-06")["damages"], 552, "nor damages");
+    assert_eq!(house.exposure("2000"), [30_000, 0, 0, 30_000]);
+    house.repay("2000", "P-1", 10_100);
+    assert_eq!(house.bill("2000"), shown("written_off", [30_000, 0, 100, 0, 10_100, 20_000, 0]));
+    assert_eq!(house.exposure("2000"), [20_000, 0, 0, 20_000]);
+    house.again();
+    let released = house.corrected("2000", "write-offs/W-1/release", &json!({}));
+    assert_eq!((&released["amount"], &released["blocked_by"]), (&json!(20_000), &json!(null)), "{released}");
+    assert_eq!(house.exposure("2000"), [0, 0, 0, 0]);
+    assert_eq!(house.bill("2000"), shown("written_off", [30_000, 0, 100, 0, 10_100, 20_000, 0]));
+    // Money that comes now is credit.
+    let credit = house.repay("2000", "P-2", 500);
+    assert_eq!(credit["credit"], 500, "{credit}");
+    // The news is from before the release: it pays the bill first, and less was released.
+    let told = json!({"repayment_id": "P-3", "amount": 5_000, "paid_at": "2021-10-09T12:00:00+09:00"});
+    let late = house.office("2000", "repayments", &told).json();
+    assert_eq!(late["applied"][0]["principal"], 5_000, "{late}");
+    assert_eq!(house.bill("2000"), shown("written_off", [30_000, 0, 100, 0, 15_100, 15_000, 0]));
+    assert_eq!(house.exposure("2000"), [0, 0, 0, 0]);
+    agrees(&house);
+}
+
+#[test]
+fn credit_on_an_open_month_lowers_exposure_at_once_and_comes_back() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    house.repay("2000", "C-1", 5_000);
+    let sale = house.buy("2000", "online", 3_000);
+    assert_eq!(house.exposure("2000"), [3_000, 3_000, 0, 0], "credit gives no room by itself");
+    let apply = |id: &str, amount: u64| json!({"application_id": id, "amount": amount, "bill": "2021-06"});
+    let done = house.office("2000", "credit/applications", &apply("A-1", 2_000)).json();
+    assert_eq!((&done["credit"], &done["spendable"]["online"]), (&json!(3_000), &json!(49_000)), "{done}");
+    assert_eq!(house.exposure("2000"), [1_000, 1_000, 0, 0]);
+    for (amount, reason) in [(3_001, "over_credit"), (1_001, "over_usage")] {
+        let refused = house.office("2000", "credit/applications", &apply("A-2", amount)).json();
+        assert_eq!(refused["reason"], reason, "{amount}");
+    }
+    let cancel = json!({"merchant_id": "mrc_konbini", "order_id": sale["order_id"]});
+    let undone = house.client.send("register", "POST", "/v1/cancellations", &cancel).json();
+    assert_eq!(undone["action"], "reversed", "{undone}");
+    assert_eq!(house.exposure("2000"), [0, 0, 0, 0]);
+    assert_eq!(house.read("2000", "credit")["credit"], 5_000);
+    house.at("2021-07-02");
+    let closed = house.office("2000", "credit/applications", &apply("A-3", 1)).json();
+    assert_eq!(closed["reason"], "not_an_open_month", "{closed}");
+    agrees(&house);
+}
