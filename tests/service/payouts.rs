@@ -97,7 +97,7 @@ fn what_is_owed_in_cash_is_listed_with_its_cause_and_paid_once() {
     let told = json!({"payout_id": "O-1", "amount": 2_000, "bank_reference": "T/2021 09"});
     let paid = house.office("2000", "payouts", &told).json();
     let shown = json!({"payout_id": "O-1", "amount": 2_000, "bank_reference": "T/2021 09", "payout_due": 1_000,
-        "credit": 0, "replayed": false});
+        "credit": 0, "bounced_at": null, "replayed": false});
     assert_eq!(paid, shown);
     assert_eq!(house.free("2000"), (0, 1_000));
     let again = house.pays_out("2000", "O-1", 2_000);
@@ -152,6 +152,8 @@ fn a_payout_that_came_back_meets_what_is_owed_by_then() {
         (text(&back["by"]), text(&back["key"]), text(&back["reason"])),
         ("tanaka", "sandbox-office", "no such account")
     );
+    let again = house.pays_out("2001", "O-2", 300);
+    assert!(again["replayed"] == true && text(&again["bounced_at"]).starts_with("2021-09-15T00:30"), "{again}");
     let sum = &house.payouts("status=due&after=2000")["payouts"][0];
     assert_eq!((number(&sum["amount"]), text(&sum["own_day"])), (500, "2021-06-15T00:00:00.000+09:00"));
     assert_eq!(known(&mut house, "O-2", "another reason"), (409, json!("id_reused")));

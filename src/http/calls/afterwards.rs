@@ -71,13 +71,13 @@ pub(crate) fn applied(made: &RefundMade, names: &BillNames) -> Result<Vec<Applie
     parts.map(|part| Ok(Applied { to: applied_to(names, part.to)?, amount: part.amount })).collect()
 }
 
-/// A month, the authorization id of an NP Atobarai purchase, `credit` or `payout`; `fee_` and a month is the bill fee that
+/// A month, the authorization id of an NP Atobarai purchase, `credit` or `payout_due`; `fee_` and a month is the bill fee that
 /// was waived, whose money, as far as it had been paid, went where the rest stands.
 fn applied_to(names: &BillNames, to: AppliedTo) -> Result<String, Problem> {
     match to {
         AppliedTo::Bill(bill) => names.of(bill).ok_or_else(Problem::internal),
         AppliedTo::Credit => Ok("credit".to_owned()),
-        AppliedTo::Payout => Ok("payout".to_owned()),
+        AppliedTo::Payout => Ok("payout_due".to_owned()),
         AppliedTo::WaivedFee(month) => Ok(format!("fee_{month}")),
     }
 }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::office::{Booked, StaffBody, instruct, office_id};
 use super::payments::{Applied, applied, came_to};
+use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::Cause;
+use crate::domain::billing::outflows::Why;
 use crate::domain::billing::settlement::Place;
 use crate::domain::billing::standing::Spendable;
 use crate::domain::billing::sums::Sum;
@@ -41,6 +43,8 @@ struct PayoutShown<'a> {
     /// What is left.
     payout_due: Yen,
     credit: Yen,
+    /// The bank sent it back then; null where it did not, or long ago.
+    bounced_at: Option<Millis>,
     replayed: bool,
 }
 
@@ -60,8 +64,14 @@ pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
         bank_reference,
         payout_due: booked.account.payout_due(),
         credit: booked.account.credit(),
+        bounced_at: bounced_at(&booked.account, booked.receipt.lsn),
         replayed: booked.replayed,
     })
+}
+
+fn bounced_at(account: &Account, payout: Lsn) -> Option<Millis> {
+    let mut outflows = account.debt.iter().flat_map(|debt| &debt.outflows);
+    outflows.find(|outflow| outflow.why == Why::Bounced(payout)).map(|outflow| outflow.at)
 }
 
 #[derive(Serialize)]
