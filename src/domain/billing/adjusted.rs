@@ -46,6 +46,15 @@ impl Bill {
         self.adjusted(at, |of| (of.what == Adjusted::WrittenOff).then_some(of.at))
     }
 
+    /// Credit that was put on the month while it was open covers no more than is left of its purchases, also of those that
+    /// come later: what was put on last is credit again.
+    pub(super) fn limit_applied_credit(&mut self) {
+        let mut left = self.principal_at_issue();
+        if let Some(adjustments) = &mut self.adjustments {
+            adjustments.limit_applied_credit(&mut left);
+        }
+    }
+
     /// When a refund or staff last lowered what is charged.
     pub(super) fn latest_charged_less(&self) -> Option<Millis> {
         let refunds = self.changes.iter().filter(|change| change.kind == ChangeKind::Refunded).map(|change| change.at);

@@ -203,7 +203,7 @@ pub(super) fn refund_part(
     Ok(Event::Refunded(refunded))
 }
 
-/// What the money of a refund does: nothing more while the month is open, where the usage only shrinks.
+/// What the money of a refund does: nothing while no money was put on its month, where the usage only shrinks.
 fn refund_books(
     state: &State,
     customer: CustomerIx,
@@ -213,7 +213,7 @@ fn refund_books(
 ) -> Option<(Settlement, Account)> {
     let mut draft = state.draft(customer, now)?;
     draft.catch_up();
-    if purchase.bill() != BillKey::Month(now.month) {
+    if !draft.account.is_mere_usage(purchase.bill(), now) {
         draft.refund(purchase, at);
     }
     Some(draft.finish())
