@@ -16,7 +16,7 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::order::Sequence;
 use crate::domain::model::payment::{BillKey, PaymentMethod};
 use crate::domain::model::purchase::{Channel, Purchase};
-use crate::domain::model::time::{Date, Millis, Month};
+use crate::domain::model::time::{Date, Millis, Month, Now};
 
 /// Room set aside for a purchase that is authorized and not yet captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,8 +203,15 @@ impl Account {
         if let Some(open) = self.open_month_of(purchase) {
             open.amount -= amount;
         } else if self.place(purchase.bill()).is_ok() {
-            self.bill_mut(purchase.bill()).uncharge(channel, at, amount);
+            let bill = self.bill_mut(purchase.bill());
+            bill.uncharge(channel, at, amount);
+            bill.limit_applied_credit();
         }
+    }
+
+    /// A month that is still open, and that no credit was put on: what goes back of it lowers the usage alone.
+    pub fn is_mere_usage(&self, bill: BillKey, now: &Now) -> bool {
+        bill == BillKey::Month(now.month) && self.listed_bill(bill).is_none_or(|bill| bill.changes.is_empty())
     }
 
     fn open_month_of(&mut self, purchase: &Purchase) -> Option<&mut OpenMonth> {

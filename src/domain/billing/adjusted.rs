@@ -1,7 +1,7 @@
 //! A bill as staff has changed it.
 
 use super::adjustments::{Adjusted, Adjustment, Adjustments};
-use super::bill::Bill;
+use super::bill::{Bill, ChangeKind};
 use super::posted::{LateFee, Posted};
 use crate::domain::model::time::{Date, Millis};
 
@@ -46,7 +46,22 @@ impl Bill {
         self.adjusted(at, |of| (of.what == Adjusted::WrittenOff).then_some(of.at))
     }
 
-    pub fn is_released(&self) -> bool {
-        self.adjustments().iter().any(|of| of.what == Adjusted::Released)
+    /// Credit that was put on the month while it was open covers no more than is left of its purchases, also of those that
+    /// come later: what was put on last is credit again.
+    pub(super) fn limit_applied_credit(&mut self) {
+        let mut left = self.principal_at_issue();
+        if let Some(adjustments) = &mut self.adjustments {
+            adjustments.limit_applied_credit(&mut left);
+        }
+    }
+
+    /// When a refund or staff last lowered what is charged.
+    pub(super) fn latest_charged_less(&self) -> Option<Millis> {
+        let refunds = self.changes.iter().filter(|change| change.kind == ChangeKind::Refunded).map(|change| change.at);
+        refunds.chain(self.adjustments().iter().map(|adjustment| adjustment.at)).max()
+    }
+
+    pub(super) fn released_at(&self) -> Option<Millis> {
+        self.adjustments().iter().find(|of| of.what == Adjusted::Released).map(|of| of.at)
     }
 }

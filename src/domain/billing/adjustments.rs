@@ -43,6 +43,15 @@ impl Adjustments {
         self.0.push(adjustment);
     }
 
+    pub(super) fn limit_applied_credit(&mut self, left: &mut Yen) {
+        for adjustment in &mut self.0 {
+            if let Adjusted::CreditApplied(amount) = &mut adjustment.what {
+                *amount = (*amount).min(*left);
+                *left -= *amount;
+            }
+        }
+    }
+
     /// Takes those off that were made later than `from`.
     pub(super) fn take_later(&mut self, from: Millis) -> Vec<Adjustment> {
         let (later, kept): (Vec<_>, Vec<_>) = self.0.iter().partition(|adjustment| adjustment.at > from);

@@ -163,6 +163,8 @@ impl Bill {
         if self.is_issued() {
             let lines = Lines::of(Line::Principal, amount);
             self.changes.add(Change { at: money.day, kind: ChangeKind::Refunded, money, lines });
+        } else {
+            self.limit_applied_credit();
         }
     }
 

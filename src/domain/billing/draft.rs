@@ -92,10 +92,11 @@ impl<'a> Draft<'a> {
         self.account.take_back(back, Money::OWN);
         self.back = Some(back);
         let (Back::Refunded(purchase, _) | Back::Cancelled(purchase)) = back;
-        // Credit that was put on a month which is still open covers what is left of it.
-        let open = self.account.listed_bill(purchase.bill()).filter(|bill| !bill.is_issued());
-        let applied = open.and_then(|bill| bill.changes.as_slice().first()).map(|first| first.at.plus(-1));
-        let since = applied.unwrap_or(since).min(self.now.at);
+        // Credit that was put on the month while it was open covers what is left of it.
+        let is_cancel = matches!(back, Back::Cancelled(_));
+        let whole = self.account.listed_bill(purchase.bill()).filter(|bill| is_cancel || !bill.is_issued());
+        let applied = whole.and_then(|bill| bill.changes.as_slice().first()).map(|first| first.at.plus(-1));
+        let since = applied.map_or(since, |applied| applied.min(since)).min(self.now.at);
         self.fold(News { since: Some(since), ..News::default() });
     }
 

@@ -183,7 +183,17 @@ impl<'a> Fold<'a> {
             let differs = differ.chain(posted.iter().filter(|late| !due.contains(late)));
             differs.for_each(|late| from(late.date.start().plus(-1)));
         }
-        since
+        if since < self.now.at { self.with_releases(since) } else { since }
+    }
+
+    /// What a release released is known at its own moment alone: refunds and waivers lower it later. So where one of them is
+    /// played again, the release is too.
+    fn with_releases(&self, since: Millis) -> Millis {
+        let released = |bill: &Arc<Bill>| Some((bill.released_at()?, bill.latest_charged_less()?));
+        let mut all: Vec<_> = self.account.listed_bills().iter().filter_map(released).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.into_iter()
+            .fold(since, |since, (release, less)| if less > since { since.min(release.plus(-1)) } else { since })
     }
 
     /// The bills on which late fees are due or were posted, with those that are due.

@@ -210,11 +210,22 @@ impl Fold<'_> {
     }
 
     pub(super) fn take_off(&mut self, key: BillKey, money: Money, lines: Lines, then: &Then) {
+        let lines = self.release_less(key, lines);
         if lines != Lines::default() {
             let change = Change { at: then.now.at, kind: ChangeKind::Freed, money, lines };
             self.account.bill_mut(key).changes.add(change);
             self.place(money, lines.total(), then);
         }
+    }
+
+    /// What was released and is charged no longer was never paid, so nothing of it is free. Gives back the rest.
+    fn release_less(&mut self, key: BillKey, lines: Lines) -> Lines {
+        let release = self.account.listed_bill(key).and_then(|bill| bill.changes.released().next().copied());
+        let Some(release) = release.filter(|_| lines != Lines::default()) else { return lines };
+        let less = lines.at_most(&release.lines);
+        let lines_left = release.lines.minus_or_zero(&less);
+        self.account.bill_mut(key).changes.set_released(Change { lines: lines_left, ..release });
+        lines.minus_or_zero(&less)
     }
 
     /// Damages are posted at most as far as they had accrued. Afterwards money may be owed again on a bill that was paid.

@@ -1,5 +1,7 @@
 //! Taking back money that was booked by mistake. It counts from its own moment: until then the money had been there.
 
+use std::collections::BTreeSet;
+
 use super::account::Account;
 use super::bill::{Bill, Change, ChangeKind};
 use super::fold::Fold;
@@ -11,9 +13,9 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{Line, Lines};
 
 impl Bill {
-    /// What of the money of a record lies on it.
-    pub fn lies(&self, of: Lsn) -> Lines {
-        let own = self.changes.iter().filter(|change| change.kind == ChangeKind::Paid && change.money.fact == of);
+    /// What of the money of these records lies on it.
+    pub fn lies(&self, of: impl Fn(Lsn) -> bool) -> Lines {
+        let own = self.changes.iter().filter(|change| change.kind == ChangeKind::Paid && of(change.money.fact));
         let put_on = own.fold(Lines::default(), |mut sum, change| {
             sum += change.lines;
             sum
@@ -33,18 +35,15 @@ impl Account {
     /// How much of the money of a record can be taken back: it lies on bills, is credit or is owed in cash; the rest was
     /// paid out.
     pub fn reversible(&self, of: Lsn) -> Yen {
-        let sum =
-            |fact: Lsn| self.sums().iter().filter(|sum| sum.money.fact == fact).map(|sum| sum.amount).sum::<Yen>();
-        let mut all = sum(of);
-        let mut freed: Vec<Lsn> = Vec::new();
-        for bill in self.listed_bills() {
-            all += bill.lies(of).total();
-            freed.extend(bill.freed_beside(of).map(|money| money.fact));
-        }
-        freed.sort_unstable();
-        freed.dedup();
-        freed.retain(|fact| *fact != of);
-        all + freed.into_iter().map(sum).sum()
+        let freed = self.freed_beside(of);
+        let is_it = |fact: Lsn| fact == of || freed.contains(&fact);
+        let free = self.sums().iter().filter(|sum| is_it(sum.money.fact)).map(|sum| sum.amount);
+        free.sum::<Yen>() + self.listed_bills().iter().map(|bill| bill.lies(is_it).total()).sum()
+    }
+
+    /// The records that set money free on bills where money of this one had been put.
+    fn freed_beside(&self, of: Lsn) -> BTreeSet<Lsn> {
+        self.listed_bills().iter().flat_map(|bill| bill.freed_beside(of)).map(|money| money.fact).collect()
     }
 }
 
@@ -55,12 +54,13 @@ impl Fold<'_> {
         let mut left = amount;
         let out =
             |money, amount| Outflow { money, amount, due: Yen::ZERO, at: then.now.at, fact, why: Why::Reversed(of) };
-        let freed: Vec<Lsn> =
-            self.account.listed_bills().iter().flat_map(|bill| bill.freed_beside(of)).map(|m| m.fact).collect();
+        let freed = self.account.freed_beside(of);
+        let is_freed = |fact: Lsn| freed.contains(&fact);
         let own = Money { fact, ..Money::own(then.now.at) };
         self.take_sums(&mut left, &out, |sum| sum == of);
-        self.take_lines(&mut left, (own, &out), |bill| bill.lies(of), then);
-        self.take_sums(&mut left, &out, |sum| freed.contains(&sum));
+        self.take_lines(&mut left, (own, &out), |bill| bill.lies(|fact| fact == of), then);
+        self.take_sums(&mut left, &out, is_freed);
+        self.take_lines(&mut left, (own, &out), |bill| bill.lies(is_freed), then);
         self.take_sums(&mut left, &out, |_| true);
         self.take_lines(&mut left, (own, &out), Bill::paid, then);
         // What is owed again meets what is free.

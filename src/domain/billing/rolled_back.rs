@@ -82,8 +82,6 @@ impl RolledBack {
                 }
             };
             match why {
-                // Of a payout that is played again the money is in hand.
-                Why::Bounced(payout) if later.iter().any(|outflow| outflow.fact == payout) => {}
                 Why::Bounced(_) => self.away.extend(parts.iter().map(|part| (part.money.fact, part.amount))),
                 Why::PaidOut | Why::Reversed(_) => parts.iter().for_each(|part| self.put(part.money, part.amount)),
             }

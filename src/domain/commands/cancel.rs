@@ -8,7 +8,6 @@ use crate::domain::commands::reply::CancelAction;
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, OrderState};
-use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::{Cancel, OrderKey};
 use crate::domain::model::time::{Now, void_window_end};
 use crate::domain::state::State;
@@ -132,12 +131,12 @@ fn may_take_back(request: &Cancel, seen: Seen<'_>) -> bool {
     request.terminals.as_ref().is_none_or(|own| seen.terminal().is_some_and(|terminal| own.contains(&terminal)))
 }
 
-/// A sale on a bill that money has met takes its money with it; else only the usage shrinks.
+/// A sale on a bill that was issued, or on a month that credit was put on, takes its money with it; else only the usage
+/// shrinks.
 fn cancelled_event(state: &State, undone: Undone, now: &Now) -> Event {
     let bill = undone.purchase().bill();
-    let account = state.account(undone.customer);
-    let has_money = account.and_then(|account| account.listed_bill(bill)).is_some_and(|bill| !bill.changes.is_empty());
-    if undone.was_hold || bill == BillKey::Month(now.month) && !has_money {
+    let is_mere_usage = state.account(undone.customer).is_none_or(|account| account.is_mere_usage(bill, now));
+    if undone.was_hold || is_mere_usage {
         return Event::Cancelled(undone);
     }
     let Some(mut draft) = state.draft(undone.customer, now) else { return Event::Cancelled(undone) };

@@ -203,8 +203,7 @@ pub(super) fn refund_part(
     Ok(Event::Refunded(refunded))
 }
 
-/// What the money of a refund does: nothing more while the month is open and no money has met it, where the usage only
-/// shrinks.
+/// What the money of a refund does: nothing while no money was put on its month, where the usage only shrinks.
 fn refund_books(
     state: &State,
     customer: CustomerIx,
@@ -214,8 +213,7 @@ fn refund_books(
 ) -> Option<(Settlement, Account)> {
     let mut draft = state.draft(customer, now)?;
     draft.catch_up();
-    let has_money = draft.account.listed_bill(purchase.bill()).is_some_and(|bill| !bill.changes.is_empty());
-    if purchase.bill() != BillKey::Month(now.month) || has_money {
+    if !draft.account.is_mere_usage(purchase.bill(), now) {
         draft.refund(purchase, at);
     }
     Some(draft.finish())

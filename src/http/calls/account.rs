@@ -139,7 +139,7 @@ fn lying(account: &Account, fact: Lsn) -> impl Iterator<Item = Transfer> {
     let is_it = move |money: Money| money.fact == fact;
     let to = |money: Money, to: Place, amount: Yen| Transfer { money, from: Place::Received, to, amount };
     let on_bills = account.listed_bills().iter().flat_map(move |bill| {
-        let lies = bill.lies(fact);
+        let lies = bill.lies(|of| of == fact);
         let place = move |line| Place::Line { bill: bill.key, line, at: Millis(0) };
         let money = Money { fact, ..Money::own(Millis(0)) };
         let parts = Line::ALL.into_iter().map(move |line| to(money, place(line), lies.get(line)));
