@@ -163,6 +163,25 @@ impl Purse {
         self.owed -= paid.total();
     }
 
+    /// Money that was credit had not been the customer's.
+    pub fn is_reversed(&mut self, amount: u64) {
+        self.credit -= amount;
+        self.paid_in -= amount;
+    }
+
+    /// The bank sent a payout back.
+    pub fn came_back(&mut self, amount: u64) {
+        self.credit += amount;
+        self.paid_out -= amount;
+    }
+
+    /// Credit pays for purchases in store of the month that has not ended.
+    pub fn applies(&mut self, amount: u64) {
+        self.in_store -= amount;
+        self.open -= amount;
+        self.credit -= amount;
+    }
+
     pub fn is_paid_out(&mut self, amount: u64) {
         self.credit -= amount;
         self.paid_out += amount;

@@ -27,6 +27,7 @@ pub fn play(diary: &mut Diary) -> Result<()> {
     refunds_after_payment(diary, &december_online, &december_store)?;
     fails_to_pay(diary)?;
     leaves_with_cash(diary)?;
+    staff_corrects(diary)?;
     diary.end_of_day()
 }
 
@@ -314,4 +315,46 @@ fn leaves_with_cash(diary: &mut Diary) -> Result<()> {
         diary.says("payout", &out, 200, json!({"amount": 1_200, "credit": 800, "replayed": replayed}));
     }
     diary.tell("asks for her credit in cash", 1_200)
+}
+
+/// Each once more, which changes nothing.
+fn staff_corrects(diary: &mut Diary) -> Result<()> {
+    let staff = json!({"by": "tanaka", "reason": "booked twice"});
+    diary.at("2022-04-30T11:00")?;
+    diary.purse.pays(Paid::default(), 300);
+    let wrong = diary.office("repayments", &json!({"repayment_id": "R-wrong", "amount": 300}))?;
+    diary.says("a payment that is not hers", &wrong, 200, json!({"applied": [], "credit": 300}));
+    diary.tell("a payment of somebody else's is booked: 300 of credit", -300)?;
+    diary.at("2022-04-30T11:05")?;
+    diary.purse.is_reversed(300);
+    for replayed in [false, true] {
+        let back = diary.office("repayments/R-wrong/reversal", &staff)?;
+        let moved = json!([{"from": "credit", "to": "reversal", "amount": 300}]);
+        diary.says("reversal", &back, 200, json!({"amount": 300, "moved": moved, "credit": 800, "replayed": replayed}));
+    }
+    diary.tell("staff takes it back", 300)?;
+    diary.at("2022-04-30T11:10")?;
+    diary.purse.came_back(1_200);
+    for replayed in [false, true] {
+        let back = diary.office("payouts/O-1/bounced", &staff)?;
+        diary.says("bounced", &back, 200, json!({"amount": 1_200, "credit": 1_200, "replayed": replayed}));
+    }
+    diary.tell("the bank could not pay her: it is credit again", -1_200)?;
+    diary.at("2022-04-30T11:15")?;
+    diary.purse.applies(800);
+    let room = diary.purse.figures();
+    let spendable = json!({"in_store": room.in_store, "online": room.online});
+    let application = json!({"application_id": "A-apr", "amount": 800, "bill": "2022-04"});
+    for replayed in [false, true] {
+        let applied = diary.office("credit/applications", &application)?;
+        let members = json!({"amount": 800, "credit": 1_200, "spendable": spendable, "replayed": replayed});
+        diary.says("application", &applied, 200, members);
+    }
+    let shown = json!({"status": "open", "principal": 800, "paid": 800, "total_due": 0});
+    diary.reads("of her credit 800 pay what April has used: there is room at once", "2022-04", shown)?;
+    diary.at("2022-04-30T11:20")?;
+    diary.purse.is_paid_out(1_200);
+    let out = diary.office("payouts", &json!({"payout_id": "O-2", "amount": 1_200}))?;
+    diary.says("payout", &out, 200, json!({"amount": 1_200, "credit": 0, "payout_due": 0}));
+    diary.tell("the rest is paid out to another account", 1_200)
 }
