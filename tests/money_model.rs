@@ -9,11 +9,14 @@
 
 mod money;
 
+use std::cell::RefCell;
+
 use money::act::{Act, Part, Until};
 use money::books::{Method, Way};
-use money::calendar::{DAY, HOUR, MINUTE, date, start_of};
-use money::play::{LIMITS, Play};
+use money::calendar::{DAY, HOUR, MINUTE, MonthNo, date, start_of};
+use money::play::{Done, LIMITS, Play};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 const AMOUNTS: [u64; 8] = [1, 150, 500, 1_000, 2_000, 3_125, 7_000, 15_000];
 
@@ -60,6 +63,13 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (who(), method).prop_map(|(who, method)| Act::SetMethod { who, method }),
         2 => (who(), pick(), part()).prop_map(|(who, pick, part)| Act::PostDamages { who, pick, part }),
         2 => (who(), part()).prop_map(|(who, part)| Act::PayOut { who, part }),
+        1 => (who(), pick()).prop_map(|(who, pick)| Act::Bounce { who, pick }),
+        2 => (who(), pick(), part()).prop_map(|(who, pick, part)| Act::Reverse { who, pick, part }),
+        2 => (who(), pick()).prop_map(|(who, pick)| Act::Waive { who, pick }),
+        1 => (who(), pick()).prop_map(|(who, pick)| Act::ReverseDamages { who, pick }),
+        2 => (who(), pick()).prop_map(|(who, pick)| Act::WriteOff { who, pick }),
+        1 => (who(), pick()).prop_map(|(who, pick)| Act::Release { who, pick }),
+        2 => (who(), part()).prop_map(|(who, part)| Act::ApplyCredit { who, part }),
         1 => (who(), prop::bool::weighted(0.4)).prop_map(|(who, closed)| Act::SetClosed { who, closed }),
         12 => until().prop_map(Act::Wait),
         4 => who().prop_map(|who| Act::Sweep { who }),
@@ -67,21 +77,63 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 4_000, ..ProptestConfig::default() })]
+#[derive(Clone, Debug)]
+struct History {
+    month: MonthNo,
+    old_credit: bool,
+    acts: Vec<Act>,
+}
 
-    /// From June 2021, the month of the worked numbers, and from before a year's end and a leap day.
+impl History {
+    /// The history as it was played, or where the two sides first differ.
+    fn play(&self) -> Result<Play, TestCaseError> {
+        let mut play = Play::new(start_of(date(self.month, 20)) + 10 * HOUR);
+        let before = if self.old_credit { credit_of_ninety_days() } else { Vec::new() };
+        before.iter().chain(&self.acts).try_for_each(|act| play.step(act)).map_err(TestCaseError::fail)?;
+        Ok(play)
+    }
+}
+
+/// From June 2021, the month of the worked numbers, and from before a year's end and a leap day.
+fn history() -> impl Strategy<Value = History> {
+    let month = prop::sample::select(vec![2_021 * 12 + 5, 2_023 * 12 + 11, 2_024 * 12 + 1]);
+    let acts = prop::collection::vec(act(), 1..60);
+    (month, prop::bool::weighted(0.3), acts).prop_map(|(month, old_credit, acts)| History { month, old_credit, acts })
+}
+
+const MOST_SHRINKS: u32 = 4_000;
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: MOST_SHRINKS, ..ProptestConfig::default() })]
+
     #[test]
-    fn every_figure_agrees_with_the_model(
-        month in prop::sample::select(vec![2_021 * 12 + 5, 2_023 * 12 + 11, 2_024 * 12 + 1]),
-        old_credit in prop::bool::weighted(0.3),
-        acts in prop::collection::vec(act(), 1..60),
-    ) {
-        let mut play = Play::new(start_of(date(month, 20)) + 10 * HOUR);
-        let before = if old_credit { credit_of_ninety_days() } else { Vec::new() };
-        for act in before.iter().chain(&acts) {
-            play.step(act).map_err(TestCaseError::fail)?;
-        }
+    fn every_figure_agrees_with_the_model(history in history()) {
+        history.play()?;
+    }
+}
+
+/// See README.md for the command; `MONEY_MODEL_OPERATIONS` says how many, a million if nothing is said.
+#[test]
+#[ignore = "a million operations take minutes"]
+fn long() {
+    const HISTORIES: u32 = 1_000;
+    let wanted = std::env::var("MONEY_MODEL_OPERATIONS").map_or(1_000_000, |text| text.parse::<usize>().unwrap());
+    let config = ProptestConfig {
+        cases: HISTORIES,
+        max_shrink_iters: MOST_SHRINKS,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let (mut histories, total) = (0, RefCell::new(Done::default()));
+    while total.borrow().operations < wanted {
+        let played = TestRunner::new(config.clone()).run(&history(), |history| {
+            *total.borrow_mut() += history.play()?.done;
+            Ok(())
+        });
+        played.unwrap_or_else(|difference| panic!("{difference}"));
+        histories += HISTORIES;
+        let done = total.borrow();
+        println!("{} operations of {wanted} in {histories} histories agree: {:?}", done.operations, done.by_name);
     }
 }
 
@@ -118,4 +170,59 @@ fn what_was_refunded_in_part_is_refunded_further() {
     let buy = Act::Buy { who: 0, way: Way::Online, amount: 1_000, hold: false };
     let refund = |part| Act::Refund { pick: 0, part };
     play(&[buy, refund(Part::Half), Act::Cancel { pick: 0 }, refund(Part::All)]).unwrap();
+}
+
+/// Found by the property: the money of the payout was there twice.
+#[test]
+fn news_of_before_a_payout_that_came_back() {
+    let pay = |part, late| Act::Pay { who: 0, part, late, slip: false };
+    let wait = || Act::Wait(Until::Later(DAY));
+    let pay_out = Act::PayOut { who: 0, part: Part::Yen(2_000) };
+    let bounce = Act::Bounce { who: 0, pick: 0 };
+    play(&[pay(Part::Yen(3_000), 0), wait(), pay_out, wait(), bounce, wait(), pay(Part::Yen(1), 3 * DAY - HOUR)])
+        .unwrap();
+}
+
+/// Found by the property: what a refund had moved to a late fee was taken for paid out.
+#[test]
+fn a_repayment_is_taken_back_from_where_a_refund_has_moved_it() {
+    let buy = Act::Buy { who: 0, way: Way::InStore, amount: 500, hold: false };
+    let to = |day| Act::Wait(Until::DayOfMonth(day, 0));
+    let pay = Act::Pay { who: 0, part: Part::Half, late: 0, slip: false };
+    let refund = Act::Refund { pick: 0, part: Part::AllButOne };
+    let reverse = Act::Reverse { who: 0, pick: 0, part: Part::All };
+    play(&[buy, to(10), pay, to(25), to(10), refund, reverse, to(25)]).unwrap();
+}
+
+/// Found by the property: what had been released became credit.
+#[test]
+fn what_was_released_is_no_money() {
+    let buy = || Act::Buy { who: 0, way: Way::Online, amount: 15_000, hold: false };
+    let wait = || Act::Wait(Until::Later(35 * DAY));
+    let post = Act::PostDamages { who: 0, pick: 0, part: Part::All };
+    let (give_up, release) = (Act::WriteOff { who: 0, pick: 0 }, Act::Release { who: 0, pick: 0 });
+    let reverse = Act::ReverseDamages { who: 0, pick: 0 };
+    let refund = |part| Act::Refund { pick: 0, part };
+    let news = |amount| Act::Pay { who: 0, part: Part::Yen(amount), late: 20 * DAY, slip: false };
+    let mut acts = vec![buy(), wait(), wait(), post, news(1_000), give_up, release, reverse, refund(Part::Half)];
+    acts.extend([wait(), news(500), Act::Wait(Until::Later(1)), refund(Part::All), news(20_000)]);
+    play(&acts).unwrap();
+}
+
+/// Found by the property: the credit was lost, or covered the next purchase.
+#[test]
+fn credit_on_an_open_month_is_credit_again_when_its_purchases_go_back() {
+    let pay = || Act::Pay { who: 0, part: Part::Yen(2_000), late: 0, slip: false };
+    let buy = || Act::Buy { who: 0, way: Way::Online, amount: 1_000, hold: false };
+    let apply = || Act::ApplyCredit { who: 0, part: Part::Yen(700) };
+    let wait = |ms| Act::Wait(Until::Later(ms));
+    let back = [Act::Cancel { pick: 0 }, Act::Refund { pick: 0, part: Part::Half }];
+    for back in back {
+        let news = Act::Pay { who: 0, part: Part::Yen(1), late: HOUR, slip: false };
+        let acts = [pay(), buy(), wait(MINUTE), apply(), wait(MINUTE), back, buy(), wait(MINUTE), news, wait(35 * DAY)];
+        play(&acts).unwrap();
+    }
+    // Just after midnight, when the month has its bill already.
+    let midnight = Act::Wait(Until::DayOfMonth(1, -MINUTE));
+    play(&[pay(), midnight, buy(), buy(), apply(), wait(2 * MINUTE), Act::Cancel { pick: 0 }, wait(DAY)]).unwrap();
 }

@@ -1,8 +1,9 @@
 //! Worked examples of the model alone: what the rules of the service say in figures.
 
 use super::bill::{Bill, Key, Lines};
-use super::books::{Books, Customer, Fact, Pending, Sale, Way};
+use super::books::{Customer, Fact, Pending, Sale, Way};
 use super::calendar::{Banks, DAY, HOUR, MINUTE, date, start_of};
+use super::fold::Books;
 
 const JUNE: i64 = 2_021 * 12 + 5;
 
@@ -38,24 +39,25 @@ impl Story {
         story
     }
 
-    fn hear(&mut self, at: i64, fact: Fact, now: i64) {
-        self.customer.hear(at, fact, now, &self.banks);
+    /// Gives the number of the fact.
+    fn hear(&mut self, at: i64, fact: Fact, now: i64) -> usize {
+        self.customer.hear(at, fact, now, &self.banks)
     }
 
-    fn pay(&mut self, amount: u64, paid_at: i64, heard: i64) {
-        self.hear(paid_at, Fact::Paid { amount, principal_first: false }, heard);
+    fn pay(&mut self, amount: u64, paid_at: i64, heard: i64) -> usize {
+        self.hear(paid_at, Fact::Paid { amount, principal_first: false }, heard)
     }
 
     fn refund(&mut self, sale: usize, amount: u64, at: i64) {
         self.hear(at, Fact::Refunded { sale, amount }, at);
     }
 
-    fn post_damages(&mut self, amount: u64, at: i64) {
-        self.hear(at, Fact::DamagesPosted { bill: Key::Month(JUNE), amount }, at);
+    fn post_damages(&mut self, amount: u64, at: i64) -> usize {
+        self.hear(at, Fact::DamagesPosted { bill: Key::Month(JUNE), amount }, at)
     }
 
-    fn pay_out(&mut self, amount: u64, at: i64) {
-        self.hear(at, Fact::PaidOut { amount }, at);
+    fn pay_out(&mut self, amount: u64, at: i64) -> usize {
+        self.hear(at, Fact::PaidOut { amount }, at)
     }
 
     fn cancel(&mut self, sale: usize, at: i64) {
@@ -80,7 +82,7 @@ impl Story {
 
     /// Own day, yen and yen due for payout of the free sums.
     fn free(&self, now: i64) -> Vec<(i64, u64, u64)> {
-        self.books(now).free.iter().map(|sum| (sum.day, sum.amount, sum.due)).collect()
+        self.books(now).free.iter().map(|sum| (sum.money.day, sum.amount, sum.due)).collect()
     }
 }
 
@@ -132,7 +134,7 @@ fn a_month_is_issued_at_midnight_and_credit_meets_it_oldest_first() {
     story.pay(800, noon(6, 21), noon(6, 24));
     let july = start_of(date(JUNE + 1, 1));
     assert_eq!(story.free(july - 1), [(noon(6, 21), 800, 0), (noon(6, 22), 500, 0)]);
-    assert_eq!(story.books(july - 1).exposure(&story.customer, july - 1), (1_000, 1_000));
+    assert_eq!(story.books(july - 1).exposure(&story.customer, july - 1).in_store, 1_000);
     assert_eq!((story.june(july).owed(), story.free(july)), (0, vec![(noon(6, 22), 91, 0)]));
     story.pay(10, july, july);
     assert_eq!(story.free(july), [(noon(6, 22), 91, 0), (july, 10, 0)]);
@@ -305,7 +307,7 @@ fn news_lifts_overdue_and_fees_but_gives_no_room() {
     story.customer.pending.push(news);
     let (books, as_if) = story.customer.books(heard, &story.banks);
     assert_eq!((books.bills[0].owed(), as_if.bills[0].owed()), (30_000, 0));
-    assert_eq!(books.exposure(&story.customer, heard).0, 30_000);
+    assert_eq!(books.exposure(&story.customer, heard).total, 30_000);
     assert_eq!(story.owed(expires_at), 30_100);
     assert!(story.june(expires_at + DAY).is_overdue(date(JUNE + 2, 14)));
 }
