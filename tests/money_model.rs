@@ -61,15 +61,15 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (who(), part(), late(), life).prop_map(|(who, part, late, life)| Act::News { who, part, late, life }),
         2 => (who(), any::<bool>()).prop_map(|(who, came)| Act::EndNews { who, came }),
         1 => (who(), method).prop_map(|(who, method)| Act::SetMethod { who, method }),
-        2 => (who(), pick(), part()).prop_map(|(who, pick, part)| Act::PostDamages { who, pick, part }),
+        3 => (who(), pick(), part()).prop_map(|(who, pick, part)| Act::PostDamages { who, pick, part }),
         2 => (who(), part()).prop_map(|(who, part)| Act::PayOut { who, part }),
-        1 => (who(), pick()).prop_map(|(who, pick)| Act::Bounce { who, pick }),
+        2 => (who(), pick()).prop_map(|(who, pick)| Act::Bounce { who, pick }),
         2 => (who(), pick(), part()).prop_map(|(who, pick, part)| Act::Reverse { who, pick, part }),
         2 => (who(), pick()).prop_map(|(who, pick)| Act::Waive { who, pick }),
-        1 => (who(), pick()).prop_map(|(who, pick)| Act::ReverseDamages { who, pick }),
-        2 => (who(), pick()).prop_map(|(who, pick)| Act::WriteOff { who, pick }),
-        1 => (who(), pick()).prop_map(|(who, pick)| Act::Release { who, pick }),
-        2 => (who(), part()).prop_map(|(who, part)| Act::ApplyCredit { who, part }),
+        3 => (who(), pick()).prop_map(|(who, pick)| Act::ReverseDamages { who, pick }),
+        3 => (who(), pick()).prop_map(|(who, pick)| Act::WriteOff { who, pick }),
+        4 => (who(), pick()).prop_map(|(who, pick)| Act::Release { who, pick }),
+        4 => (who(), part()).prop_map(|(who, part)| Act::ApplyCredit { who, part }),
         1 => (who(), prop::bool::weighted(0.4)).prop_map(|(who, closed)| Act::SetClosed { who, closed }),
         12 => until().prop_map(Act::Wait),
         4 => who().prop_map(|who| Act::Sweep { who }),
@@ -80,7 +80,7 @@ fn act() -> impl Strategy<Value = Act> {
 #[derive(Clone, Debug)]
 struct History {
     month: MonthNo,
-    old_credit: bool,
+    before: Before,
     acts: Vec<Act>,
 }
 
@@ -88,7 +88,7 @@ impl History {
     /// The history as it was played, or where the two sides first differ.
     fn play(&self) -> Result<Play, TestCaseError> {
         let mut play = Play::new(start_of(date(self.month, 20)) + 10 * HOUR);
-        let before = if self.old_credit { credit_of_ninety_days() } else { Vec::new() };
+        let before = self.before.acts();
         before.iter().chain(&self.acts).try_for_each(|act| play.step(act)).map_err(TestCaseError::fail)?;
         Ok(play)
     }
@@ -98,7 +98,8 @@ impl History {
 fn history() -> impl Strategy<Value = History> {
     let month = prop::sample::select(vec![2_021 * 12 + 5, 2_023 * 12 + 11, 2_024 * 12 + 1]);
     let acts = prop::collection::vec(act(), 1..60);
-    (month, prop::bool::weighted(0.3), acts).prop_map(|(month, old_credit, acts)| History { month, old_credit, acts })
+    let before = prop_oneof![4 => Just(Before::Nothing), 2 => Just(Before::OldCredit), 3 => Just(Before::OldDebts)];
+    (month, before, acts).prop_map(|(month, before, acts)| History { month, before, acts })
 }
 
 const MOST_SHRINKS: u32 = 4_000;
@@ -137,10 +138,28 @@ fn long() {
     }
 }
 
-/// Everybody's: it soon becomes due, but for what usage and holds keep back.
-fn credit_of_ninety_days() -> Vec<Act> {
-    let pay = |who| Act::Pay { who, part: Part::Yen(3_000), late: 0, slip: false };
-    (0..LIMITS.len()).map(pay).chain([Act::Wait(Until::Later(90 * DAY))]).collect()
+/// What everybody's books begin with.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Nothing,
+    /// Of ninety days: it soon becomes due, but for what usage and holds keep back.
+    OldCredit,
+    /// Bills and invoices that have been late for weeks, with damages and late fees.
+    OldDebts,
+}
+
+impl Before {
+    fn acts(self) -> Vec<Act> {
+        let all = || 0..LIMITS.len();
+        let pay = |who| Act::Pay { who, part: Part::Yen(3_000), late: 0, slip: false };
+        let buy = |way| move |who| Act::Buy { who, way, amount: 1_400, hold: false };
+        let wait = |days| Act::Wait(Until::Later(days * DAY));
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::OldCredit => all().map(pay).chain([wait(90)]).collect(),
+            Self::OldDebts => all().map(buy(Way::InStore)).chain(all().map(buy(Way::Np))).chain([wait(80)]).collect(),
+        }
+    }
 }
 
 fn play(acts: &[Act]) -> Result<(), String> {
