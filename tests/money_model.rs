@@ -3,7 +3,7 @@
 //!
 //! The model (`money/books.rs`) is written from the rules of the service and shares no arithmetic with the product:
 //! not its calendar, not its allocation, not its lateness. `PROPTEST_CASES` sets how many histories are played:
-//! `PROPTEST_CASES=6000 cargo test --test money_model` takes some two minutes.
+//! `PROPTEST_CASES=6000 cargo test --test money_model` takes some two minutes; README.md has the command of a long run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
@@ -113,7 +113,7 @@ proptest! {
     }
 }
 
-/// See README.md for the command; `MONEY_MODEL_OPERATIONS` says how many, a million if nothing is said.
+/// `MONEY_MODEL_OPERATIONS` says how many, a million if nothing is said.
 #[test]
 #[ignore = "a million operations take minutes"]
 fn long() {

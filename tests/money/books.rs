@@ -20,6 +20,23 @@
 //!   not for a closed customer.
 //! - While there is news of a payment, overdue and shown damages are judged as if its money had come, and a late fee
 //!   stands only if it stands with that money and without.
+//!
+//! Of what staff corrects, each from its own moment on, and played again in its place when earlier news comes:
+//! - A payout that bounces puts each sum back with its old day, and what of it was due is due again; in between the money
+//!   was away.
+//! - A repayment is taken back from what is free of it, then from its bills, the latest due date first, inside a bill
+//!   principal, damages, bill fee, late fees; then from what refunds, waivers and reversals set free on bills that it had
+//!   met; and where news has moved all that, from any other money, the newest free sum first. More than lies in the first
+//!   two is refused. Of a payment lies on a line what was put there, at most what is still paid of it: what goes from a
+//!   line is first that of others.
+//! - A fee that is waived and damages that are taken back are off their line. What had been paid of them is one new sum of
+//!   that moment. A waived late fee is not charged again, and damages may be posted again up to what accrued.
+//! - A bill is given up once, while something of it is owed: it accrues nothing from then on, stays overdue, and money
+//!   meets it in its place. Its release, once too, forgives each line as far as it is open at that moment. That is no
+//!   money: what is charged less afterwards lowers it first, and only what had been paid is free.
+//! - Credit pays a month that is still open, at most what the month has used, and the bill takes it over. When purchases of
+//!   the month go back, what is more than the rest is credit again in its own sums, what was put on last before the rest,
+//!   and does not meet a later purchase by itself.
 
 use std::collections::BTreeMap;
 
