@@ -245,3 +245,16 @@ fn credit_on_an_open_month_is_credit_again_when_its_purchases_go_back() {
     let midnight = Act::Wait(Until::DayOfMonth(1, -MINUTE));
     play(&[pay(), midnight, buy(), buy(), apply(), wait(2 * MINUTE), Act::Cancel { pick: 0 }, wait(DAY)]).unwrap();
 }
+
+/// Found by the property: the bill was let go although damages had just been taken back, so news of the hour before did not
+/// meet them.
+#[test]
+fn news_of_before_a_correction_of_an_old_bill() {
+    let buy = Act::Buy { who: 0, way: Way::Np, amount: 15_000, hold: false };
+    let wait = || Act::Wait(Until::Later(100 * DAY));
+    let pay = |late| Act::Pay { who: 0, part: Part::All, late, slip: false };
+    let post = Act::PostDamages { who: 0, pick: 0, part: Part::All };
+    let reverse = Act::ReverseDamages { who: 0, pick: 0 };
+    let news = Act::News { who: 0, part: Part::Yen(36), late: HOUR, life: HOUR };
+    play(&[buy, wait(), pay(0), post, wait(), news, reverse, Act::EndNews { who: 0, came: true }]).unwrap();
+}
