@@ -6,6 +6,11 @@
 //! `PROPTEST_CASES=6000 cargo test --test money_model` takes some two minutes; README.md has the command of a long run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "the long run is told how long, and shows how far it is"
+)]
 
 mod money;
 
@@ -116,6 +121,7 @@ proptest! {
 /// `MONEY_MODEL_OPERATIONS` says how many, a million if nothing is said.
 #[test]
 #[ignore = "a million operations take minutes"]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it is told how long, and shows how far it is")]
 fn long() {
     const HISTORIES: u32 = 1_000;
     let wanted = std::env::var("MONEY_MODEL_OPERATIONS").map_or(1_000_000, |text| text.parse::<usize>().unwrap());
@@ -257,4 +263,14 @@ fn news_of_before_a_correction_of_an_old_bill() {
     let reverse = Act::ReverseDamages { who: 0, pick: 0 };
     let news = Act::News { who: 0, part: Part::Yen(36), late: HOUR, life: HOUR };
     play(&[buy, wait(), pay(0), post, wait(), news, reverse, Act::EndNews { who: 0, came: true }]).unwrap();
+}
+
+/// Found by the property: a release named the late fees that provisional news holds up.
+#[test]
+fn a_release_while_news_holds_late_fees_up() {
+    let buy = Act::Buy { who: 0, way: Way::Online, amount: 1_000, hold: false };
+    let news = Act::News { who: 0, part: Part::All, late: 20 * DAY, life: HOUR };
+    let (give_up, release) = (Act::WriteOff { who: 0, pick: 0 }, Act::Release { who: 0, pick: 0 });
+    let pay = Act::Pay { who: 0, part: Part::All, late: 0, slip: false };
+    play(&[buy, Act::Wait(Until::Later(80 * DAY)), news, give_up, pay, release]).unwrap();
 }
