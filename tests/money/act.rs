@@ -31,7 +31,7 @@ pub enum Until {
     DayOfMonth(i64, i64),
 }
 
-/// `pick` chooses among the sales or bills that there are.
+/// `pick` chooses among the sales, bills, fees or facts that there are.
 #[derive(Clone, Debug)]
 pub enum Act {
     Buy {
@@ -81,6 +81,36 @@ pub enum Act {
         part: Part,
     },
     PayOut {
+        who: usize,
+        part: Part,
+    },
+    /// The bank sends a payout back.
+    Bounce {
+        who: usize,
+        pick: usize,
+    },
+    Reverse {
+        who: usize,
+        pick: usize,
+        part: Part,
+    },
+    Waive {
+        who: usize,
+        pick: usize,
+    },
+    ReverseDamages {
+        who: usize,
+        pick: usize,
+    },
+    WriteOff {
+        who: usize,
+        pick: usize,
+    },
+    Release {
+        who: usize,
+        pick: usize,
+    },
+    ApplyCredit {
         who: usize,
         part: Part,
     },

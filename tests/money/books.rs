@@ -20,9 +20,29 @@
 //!   not for a closed customer.
 //! - While there is news of a payment, overdue and shown damages are judged as if its money had come, and a late fee
 //!   stands only if it stands with that money and without.
+//!
+//! Of what staff corrects, each from its own moment on, and played again in its place when earlier news comes:
+//! - A payout that bounces puts each sum back with its old day, and what of it was due is due again; in between the money
+//!   was away.
+//! - A repayment is taken back from what is free of it, then from its bills, the latest due date first, inside a bill
+//!   principal, damages, bill fee, late fees; then from what refunds, waivers and reversals set free on bills that it had
+//!   met; and where news has moved all that, from any other money, the newest free sum first. More than lies in the first
+//!   two is refused. Of a payment lies on a line what was put there, at most what is still paid of it: what goes from a
+//!   line is first that of others.
+//! - A fee that is waived and damages that are taken back are off their line. What had been paid of them is one new sum of
+//!   that moment. A waived late fee is not charged again, and damages may be posted again up to what accrued.
+//! - A bill is given up once, while something of it is owed: it accrues nothing from then on, stays overdue, and money
+//!   meets it in its place. Its release, once too, forgives each line as far as it is open at that moment. That is no
+//!   money: what is charged less afterwards lowers it first, and only what had been paid is free.
+//! - Credit pays a month that is still open, at most what the month has used, and the bill takes it over. When purchases of
+//!   the month go back, what is more than the rest is credit again in its own sums, what was put on last before the rest,
+//!   and does not meet a later purchase by itself.
+
+use std::collections::BTreeMap;
 
 use super::bill::{Bill, Key, Lines};
 use super::calendar::{Banks, Day, MonthNo, civil, date, day_of, first_of, start_of};
+use super::fold::Books;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -85,6 +105,35 @@ pub enum Fact {
     PaidOut {
         amount: u64,
     },
+    /// The bank sent the payout of that fact back.
+    Bounced {
+        payout: usize,
+    },
+    /// So much of the payment of that fact had been booked by mistake.
+    Reversed {
+        of: usize,
+        amount: u64,
+    },
+    /// The bill fee, or the late fee of a day.
+    Waived {
+        bill: Key,
+        late: Option<Day>,
+    },
+    /// Damages that the fact posted are taken back.
+    DamagesReversed {
+        bill: Key,
+        posting: usize,
+    },
+    WrittenOff {
+        bill: Key,
+    },
+    Released {
+        bill: Key,
+    },
+    /// Credit was put on the month that is open.
+    Applied {
+        amount: u64,
+    },
     /// So much of the sum that this fact made became due for payout.
     MadeDue {
         of: usize,
@@ -126,31 +175,6 @@ pub struct Customer {
     pub is_closed: bool,
 }
 
-/// Money that no debt has met.
-#[derive(Clone, Debug)]
-pub struct Sum {
-    /// The fact that it came with.
-    pub from: usize,
-    /// Its own day, as a moment.
-    pub day: i64,
-    pub amount: u64,
-    /// What of it is due for payout.
-    pub due: u64,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Books {
-    /// Issued bills, oldest due date first.
-    pub bills: Vec<Bill>,
-    /// Oldest own day first.
-    pub free: Vec<Sum>,
-    pub paid_out: u64,
-    /// Captured sales, in order.
-    bought: Vec<usize>,
-    /// What each sale still counts for, refunds taken off.
-    net: Vec<u64>,
-}
-
 impl Customer {
     fn method_at(&self, moment: i64) -> Method {
         let before = self.methods.iter().rev().find(|(at, _)| *at < moment);
@@ -158,7 +182,7 @@ impl Customer {
     }
 
     /// The month's bill as it is issued on the 1st of the next one; none if nothing is left of its purchases.
-    fn issue(&self, month: MonthNo, books: &Books, banks: &Banks) -> Option<Bill> {
+    pub fn issue(&self, month: MonthNo, books: &Books, banks: &Banks) -> Option<Bill> {
         let sales: Vec<_> = books.unbilled(month, self).collect();
         let method = self.method_at(start_of(first_of(month + 1)));
         let (due, bill_fee) = match method {
@@ -166,7 +190,7 @@ impl Customer {
             Method::Postcard => (date(month + 1, 20), 209),
             Method::Debit => (banks.open_from(date(month + 1, 27)), 0),
         };
-        let principal = sales.iter().map(|sale| books.net[*sale]).sum();
+        let principal = sales.iter().map(|sale| books.net(*sale)).sum();
         let charged = Lines { principal, bill_fee, ..Lines::default() };
         (principal > 0).then(|| Bill::new(Key::Month(month), due, sales, charged))
     }
@@ -196,30 +220,62 @@ impl Customer {
         Books::run(self, Vec::new(), now, banks, None)
     }
 
-    /// We hear at `now` of something that counts from `at`.
-    pub fn hear(&mut self, at: i64, fact: Fact, now: i64, banks: &Banks) {
+    /// We hear at `now` of something that counts from `at`; gives its number.
+    pub fn hear(&mut self, at: i64, fact: Fact, now: i64, banks: &Banks) -> usize {
         let is_in_month = matches!(fact, Fact::Bought { sale } if self.sales[sale].way != Way::Np);
-        let before = self.books(now, banks).0;
+        let mut before = self.books(now, banks).0;
+        if let Fact::Bounced { payout } = fact {
+            // What was due is due again.
+            before.put_back(payout);
+        }
+        let number = self.facts.len();
         self.facts.push((at, fact));
+        self.limit_applied_credit();
         self.due_at_most_as(&before, now);
         if self.is_closed && !is_in_month {
             self.sweep(now, banks);
         }
+        number
     }
 
     /// A captured purchase is cancelled.
     pub fn cancel(&mut self, sale: usize, now: i64, banks: &Banks) {
         let before = self.books(now, banks).0;
         self.sales[sale].cancelled = true;
+        self.limit_applied_credit();
         self.due_at_most_as(&before, now);
         if self.is_closed {
             self.sweep(now, banks);
         }
     }
 
+    /// What was put on a month that is open is credit again as far as it is more than is left of the month's purchases,
+    /// what was put on last before the rest.
+    fn limit_applied_credit(&mut self) {
+        let month_of = |at: i64| civil(day_of(at)).0;
+        let mut left: BTreeMap<MonthNo, u64> = BTreeMap::new();
+        for sale in self.sales.iter().filter(|sale| sale.way != Way::Np && !sale.cancelled) {
+            sale.captured.iter().for_each(|(amount, at)| *left.entry(month_of(*at)).or_default() += amount);
+        }
+        for (at, fact) in &self.facts {
+            let Fact::Refunded { sale, amount } = *fact else { continue };
+            let bought = &self.sales[sale];
+            if bought.way != Way::Np && bought.captured.is_some_and(|(_, bought)| month_of(bought) == month_of(*at)) {
+                *left.entry(month_of(*at)).or_default() -= amount;
+            }
+        }
+        for (at, fact) in &mut self.facts {
+            if let Fact::Applied { amount } = fact {
+                let left = left.entry(month_of(*at)).or_default();
+                *amount = (*amount).min(*left);
+                *left -= *amount;
+            }
+        }
+    }
+
     /// Money that comes back to a sum is not due, whatever it was before.
     fn due_at_most_as(&mut self, before: &Books, now: i64) {
-        let due = |of| before.free.iter().find(|sum| sum.from == of).map_or(0, |sum| sum.due);
+        let due = |of| before.free.iter().find(|sum| sum.money.from == of).map_or(0, |sum| sum.due);
         let made_due: Vec<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
         self.facts.extend(made_due.into_iter().map(|of| (now, Fact::DueAtMost { of, amount: due(of) })));
     }
@@ -236,191 +292,12 @@ impl Customer {
         let books = self.books_by_facts(now, banks).0;
         let mut most = if self.is_closed { books.credit() } else { books.credit_to_spare(self, now) };
         for sum in &books.free {
-            let (month, day) = civil(day_of(sum.day));
+            let (month, day) = civil(day_of(sum.money.day));
             if self.is_closed || date(month + 3, day) <= day_of(now) {
                 let amount = most.min(sum.amount - sum.due);
                 most -= amount;
-                self.facts.push((now, Fact::MadeDue { of: sum.from, amount }));
+                self.facts.push((now, Fact::MadeDue { of: sum.money.from, amount }));
             }
         }
-    }
-}
-
-impl Books {
-    fn run(customer: &Customer, news: Vec<(i64, Fact)>, now: i64, banks: &Banks, as_if: Option<&Self>) -> Self {
-        let mut facts: Vec<_> = customer.facts.iter().chain(&news).enumerate().collect();
-        facts.sort_by_key(|(_, (at, _))| *at);
-        let mut books = Self { net: vec![0; customer.sales.len()], ..Self::default() };
-        let Some(first) = facts.first().map(|(_, (at, _))| day_of(*at)) else { return books };
-        let mut facts = facts.into_iter().peekable();
-        for day in first..=day_of(now) {
-            books.midnight(day, as_if);
-            let (month, day_of_month) = civil(day);
-            if day_of_month == 1 {
-                books.add(customer.issue(month - 1, &books, banks));
-            }
-            while let Some((heard, (at, fact))) = facts.next_if(|(_, (at, _))| day_of(*at) == day) {
-                books.post(heard, *at, fact, customer);
-            }
-        }
-        books
-    }
-
-    /// A day begins: another day of damages, and on fee days the late fee.
-    fn midnight(&mut self, day: Day, as_if: Option<&Self>) {
-        let (month, day_of_month) = civil(day);
-        for bill in self.bills.iter_mut().filter(|bill| bill.is_overdue(day)) {
-            bill.yen_days += bill.open();
-            let is_fee_day = [10, 25].contains(&day_of_month) && month > civil(bill.due).0;
-            let stands =
-                as_if.is_none_or(|other| other.bill(bill.key).is_some_and(|twin| twin.fee_days.contains(&day)));
-            if matches!(bill.key, Key::Month(_)) && is_fee_day && stands {
-                bill.fee_days.push(day);
-                bill.charged.late_fees += 100;
-            }
-        }
-    }
-
-    /// A bill is issued.
-    fn add(&mut self, bill: Option<Bill>) {
-        self.bills.extend(bill);
-        self.bills.sort_by_key(|bill| (bill.due, bill.key));
-        self.meet(false);
-    }
-
-    pub fn bill(&self, key: Key) -> Option<&Bill> {
-        self.bills.iter().find(|bill| bill.key == key)
-    }
-
-    fn post(&mut self, heard: usize, at: i64, fact: &Fact, customer: &Customer) {
-        let day = day_of(at);
-        match *fact {
-            Fact::Bought { sale } if customer.sales[sale].cancelled => {}
-            Fact::Bought { sale } => {
-                let bought = &customer.sales[sale];
-                let (amount, _) = bought.captured.unwrap();
-                self.net[sale] = amount;
-                self.bought.push(sale);
-                if bought.way == Way::Np {
-                    let charged = Lines { principal: amount, ..Lines::default() };
-                    self.add(Some(Bill::new(Key::Np(sale), day + 14, vec![sale], charged)));
-                }
-            }
-            Fact::Refunded { sale, amount } => {
-                self.net[sale] -= amount;
-                let bill = self.bills.iter_mut().find(|bill| bill.sales.contains(&sale));
-                let freed = bill.map_or(0, |bill| bill.shrink(amount, day));
-                self.receive(Sum { from: heard, day: at, amount: freed, due: 0 }, false);
-            }
-            Fact::Paid { amount, principal_first } => {
-                self.receive(Sum { from: heard, day: at, amount, due: 0 }, principal_first);
-            }
-            Fact::DamagesPosted { bill, amount } => {
-                let bill = self.bills.iter_mut().find(|one| one.key == bill).unwrap();
-                bill.charged.damages += amount.min(bill.accrued().saturating_sub(bill.charged.damages));
-                self.meet(false);
-            }
-            Fact::PaidOut { amount } => self.pay_out(amount),
-            Fact::DueAtMost { of, amount } => {
-                if let Some(sum) = self.free.iter_mut().find(|sum| sum.from == of) {
-                    sum.due = sum.due.min(amount);
-                }
-            }
-            Fact::MadeDue { of, amount } => {
-                if let Some(sum) = self.free.iter_mut().find(|sum| sum.from == of) {
-                    sum.due = (sum.due + amount).min(sum.amount);
-                }
-            }
-        }
-    }
-
-    /// Where a bill stands open nothing else is free, so it is this money that goes to principal first.
-    fn receive(&mut self, sum: Sum, principal_first: bool) {
-        self.free.push(sum);
-        self.free.sort_by_key(|sum| (sum.day, sum.from));
-        self.meet(principal_first);
-    }
-
-    /// Free money meets the oldest bill first; what no bill takes stays free.
-    fn meet(&mut self, principal_first: bool) {
-        for bill in &mut self.bills {
-            for sum in &mut self.free {
-                let left = bill.take(sum.amount, principal_first);
-                sum.due = sum.due.saturating_sub(sum.amount - left);
-                sum.amount = left;
-            }
-        }
-        self.free.retain(|sum| sum.amount > 0);
-    }
-
-    /// What is due goes first, then credit, of each the oldest first.
-    fn pay_out(&mut self, amount: u64) {
-        let mut left = amount;
-        for is_due in [true, false] {
-            for sum in &mut self.free {
-                let part = left.min(if is_due { sum.due } else { sum.amount });
-                left -= part;
-                sum.amount -= part;
-                sum.due = sum.due.saturating_sub(part);
-            }
-        }
-        assert_eq!(left, 0, "a payout was made of money that is not there: {self:?}");
-        self.paid_out += amount;
-        self.free.retain(|sum| sum.amount > 0);
-    }
-
-    pub fn payout_due(&self) -> u64 {
-        self.free.iter().map(|sum| sum.due).sum()
-    }
-
-    /// Free money that is not due for payout.
-    pub fn credit(&self) -> u64 {
-        self.free.iter().map(|sum| sum.amount - sum.due).sum()
-    }
-
-    /// Credit above what is kept back.
-    pub fn credit_to_spare(&self, customer: &Customer, now: i64) -> u64 {
-        self.credit().saturating_sub(self.kept_back(customer, now))
-    }
-
-    /// What can be paid out on request.
-    pub fn payable(&self, customer: &Customer, now: i64) -> u64 {
-        (self.payout_due() + self.credit()).saturating_sub(self.kept_back(customer, now))
-    }
-
-    /// Usage without a bill and open holds.
-    fn kept_back(&self, customer: &Customer, now: i64) -> u64 {
-        let unbilled: u64 = self.unbilled(civil(day_of(now)).0, customer).map(|sale| self.net[sale]).sum();
-        let held: u64 = customer.sales.iter().filter(|sale| sale.is_held(now)).map(|sale| sale.amount).sum();
-        unbilled + held
-    }
-
-    /// The sales for the month's bill, in order.
-    fn unbilled(&self, month: MonthNo, customer: &Customer) -> impl Iterator<Item = usize> {
-        let is_of_month = move |sale: &usize| {
-            let of = &customer.sales[*sale];
-            of.way != Way::Np && of.captured.is_some_and(|(_, at)| civil(day_of(at)).0 == month)
-        };
-        self.bought.iter().copied().filter(is_of_month).filter(|sale| self.net[*sale] > 0)
-    }
-
-    /// Total and in-store exposure: open holds and unpaid principal. Money settles purchases oldest first.
-    pub fn exposure(&self, customer: &Customer, now: i64) -> (u64, u64) {
-        let mut open = self.net.clone();
-        for bill in &self.bills {
-            let mut paid = bill.paid.principal;
-            for sale in &bill.sales {
-                let part = paid.min(open[*sale]);
-                open[*sale] -= part;
-                paid -= part;
-            }
-        }
-        for (sale, open) in customer.sales.iter().zip(&mut open) {
-            if sale.is_held(now) {
-                *open = sale.amount;
-            }
-        }
-        let in_store = customer.sales.iter().zip(&open).filter(|(sale, _)| sale.way == Way::InStore);
-        (open.iter().sum(), in_store.map(|(_, open)| open).sum())
     }
 }

@@ -1,11 +1,13 @@
 //! Every figure of one customer, by the product and by the model.
 
 use super::bill::Bill;
-use super::books::{Books, Fact};
+use super::books::Fact;
 use super::calendar::{Day, date, day_of};
+use super::fold::Books;
 use super::play::{Checked, LIMITS, Play, check};
 use super::product::{Standing, Sums, lines};
 use sokketsu::domain::model::denial::Reason;
+use sokketsu::domain::model::time::Millis;
 
 /// Of the product's date, by what it prints.
 fn days(date_text: &str) -> Day {
@@ -19,7 +21,7 @@ fn sums(books: &Books) -> Sums {
     for sum in &books.free {
         for (is_due, amount) in [(true, sum.due), (false, sum.amount - sum.due)] {
             if amount > 0 {
-                *sums.entry((sum.day, is_due)).or_default() += amount;
+                *sums.entry((sum.money.day, is_due)).or_default() += amount;
             }
         }
     }
@@ -34,10 +36,14 @@ impl Play {
         let same = |what: &str, product: (u64, u64), model: (u64, u64)| {
             check(product == model, || format!("C{who}: {what} is {product:?}, by the model {model:?}"))
         };
-        let (total, in_store) = books.exposure(customer, self.now);
-        let online = LIMITS[who].0.saturating_sub(total);
-        let room = LIMITS[who].1.saturating_sub(in_store).min(online);
-        same("exposure", standing.exposure, (total, in_store))?;
+        let exposure = books.exposure(customer, self.now);
+        let online = LIMITS[who].0.saturating_sub(exposure.total);
+        let room = LIMITS[who].1.saturating_sub(exposure.in_store).min(online);
+        check(standing.exposure == exposure, || {
+            format!("C{who}: exposure is {:?}, by the model {exposure:?}", standing.exposure)
+        })?;
+        let parts = exposure.held + exposure.unbilled + exposure.billed + exposure.written_off;
+        assert_eq!(exposure.total, parts, "the model's exposure");
         same("spendable", standing.spendable, (room, online))?;
         same("credit and what is due", (standing.credit, standing.payout_due), (books.credit(), books.payout_due()))?;
         let (by_product, by_model) = (&standing.sums, sums(&books));
@@ -71,12 +77,14 @@ impl Play {
                 lines(&twin.charged),
                 lines(&twin.bill.paid()),
                 twin.owed.total().get(),
+                twin.bill.written_off_at(Millis(self.now)).is_some(),
                 (days(&twin.due.to_string()), twin.is_overdue, twin.accrued.get()),
             );
             let model = (
                 bill.charged,
                 bill.paid,
                 bill.owed(),
+                bill.is_written_off,
                 (bill.due, judged.is_overdue(day_of(self.now)), judged.accrued()),
             );
             check(product == model, || format!("C{who}: {key:?} is\n{product:?}, by the model\n{model:?}"))?;
@@ -87,19 +95,19 @@ impl Play {
 
     /// What the customer paid is on lines, is free, or was paid out; and nothing is free beside an unpaid bill.
     fn compare_money(&self, who: usize, books: &Books, standing: &Standing) -> Checked {
-        let (received, paid_out) = self.product.money(who);
+        let product = self.product.money(who);
         let paid = self.customers[who].facts.iter().map(|(_, fact)| match fact {
             Fact::Paid { amount, .. } => *amount,
             _ => 0,
         });
-        let on_lines = books.bills.iter().map(|bill| bill.paid.total()).sum::<u64>();
+        let on_lines = books.all_bills().map(|bill| bill.paid.total()).sum::<u64>();
         let free = books.credit() + books.payout_due();
-        let model = (paid.sum(), books.paid_out);
-        assert_eq!(model.0, on_lines + free + books.paid_out, "the model loses money");
+        let model = (paid.sum(), books.paid_out, books.reversed);
+        assert_eq!(model.0, on_lines + free + model.1 + model.2, "the model loses money");
         assert!(free == 0 || books.bills.iter().all(|bill| bill.owed() == 0), "free beside an unpaid bill: {books:?}");
         let is_owed = standing.bills.iter().any(|twin| twin.bill.is_issued() && twin.owed.total().get() > 0);
         let is_free = standing.credit + standing.payout_due > 0;
         check(!(is_owed && is_free), || format!("C{who}: credit beside an unpaid bill: {:?}", standing.bills))?;
-        check((received, paid_out) == model, || format!("C{who}: {received} came, {paid_out} went, not {model:?}"))
+        check(product == model, || format!("C{who}: came, went, taken back are {product:?}, by the model {model:?}"))
     }
 }

@@ -1,8 +1,9 @@
 //! Worked examples of the model alone: what the rules of the service say in figures.
 
 use super::bill::{Bill, Key, Lines};
-use super::books::{Books, Customer, Fact, Pending, Sale, Way};
+use super::books::{Customer, Fact, Pending, Sale, Way};
 use super::calendar::{Banks, DAY, HOUR, MINUTE, date, start_of};
+use super::fold::Books;
 
 const JUNE: i64 = 2_021 * 12 + 5;
 
@@ -38,24 +39,25 @@ impl Story {
         story
     }
 
-    fn hear(&mut self, at: i64, fact: Fact, now: i64) {
-        self.customer.hear(at, fact, now, &self.banks);
+    /// Gives the number of the fact.
+    fn hear(&mut self, at: i64, fact: Fact, now: i64) -> usize {
+        self.customer.hear(at, fact, now, &self.banks)
     }
 
-    fn pay(&mut self, amount: u64, paid_at: i64, heard: i64) {
-        self.hear(paid_at, Fact::Paid { amount, principal_first: false }, heard);
+    fn pay(&mut self, amount: u64, paid_at: i64, heard: i64) -> usize {
+        self.hear(paid_at, Fact::Paid { amount, principal_first: false }, heard)
     }
 
     fn refund(&mut self, sale: usize, amount: u64, at: i64) {
         self.hear(at, Fact::Refunded { sale, amount }, at);
     }
 
-    fn post_damages(&mut self, amount: u64, at: i64) {
-        self.hear(at, Fact::DamagesPosted { bill: Key::Month(JUNE), amount }, at);
+    fn post_damages(&mut self, amount: u64, at: i64) -> usize {
+        self.hear(at, Fact::DamagesPosted { bill: Key::Month(JUNE), amount }, at)
     }
 
-    fn pay_out(&mut self, amount: u64, at: i64) {
-        self.hear(at, Fact::PaidOut { amount }, at);
+    fn pay_out(&mut self, amount: u64, at: i64) -> usize {
+        self.hear(at, Fact::PaidOut { amount }, at)
     }
 
     fn cancel(&mut self, sale: usize, at: i64) {
@@ -80,7 +82,7 @@ impl Story {
 
     /// Own day, yen and yen due for payout of the free sums.
     fn free(&self, now: i64) -> Vec<(i64, u64, u64)> {
-        self.books(now).free.iter().map(|sum| (sum.day, sum.amount, sum.due)).collect()
+        self.books(now).free.iter().map(|sum| (sum.money.day, sum.amount, sum.due)).collect()
     }
 }
 
@@ -132,7 +134,7 @@ fn a_month_is_issued_at_midnight_and_credit_meets_it_oldest_first() {
     story.pay(800, noon(6, 21), noon(6, 24));
     let july = start_of(date(JUNE + 1, 1));
     assert_eq!(story.free(july - 1), [(noon(6, 21), 800, 0), (noon(6, 22), 500, 0)]);
-    assert_eq!(story.books(july - 1).exposure(&story.customer, july - 1), (1_000, 1_000));
+    assert_eq!(story.books(july - 1).exposure(&story.customer, july - 1).in_store, 1_000);
     assert_eq!((story.june(july).owed(), story.free(july)), (0, vec![(noon(6, 22), 91, 0)]));
     story.pay(10, july, july);
     assert_eq!(story.free(july), [(noon(6, 22), 91, 0), (july, 10, 0)]);
@@ -305,7 +307,155 @@ fn news_lifts_overdue_and_fees_but_gives_no_room() {
     story.customer.pending.push(news);
     let (books, as_if) = story.customer.books(heard, &story.banks);
     assert_eq!((books.bills[0].owed(), as_if.bills[0].owed()), (30_000, 0));
-    assert_eq!(books.exposure(&story.customer, heard).0, 30_000);
+    assert_eq!(books.exposure(&story.customer, heard).total, 30_000);
     assert_eq!(story.owed(expires_at), 30_100);
     assert!(story.june(expires_at + DAY).is_overdue(date(JUNE + 2, 14)));
+}
+
+#[test]
+fn a_payout_that_bounces_was_away_in_between() {
+    let mut story = Story::new();
+    story.pay(1_000, noon(3, 1), noon(3, 1));
+    story.sweep(noon(6, 1));
+    story.pay(200, noon(6, 2), noon(6, 2));
+    let payout = story.pay_out(1_100, noon(6, 3));
+    story.buy(Way::Np, 500, noon(6, 4));
+    story.hear(noon(6, 25), Fact::Bounced { payout }, noon(6, 25));
+    // The 100 that were there met the invoice at once; of what came back the oldest sum does, and of it what was due.
+    assert_eq!((story.owed(noon(6, 20)), story.owed(noon(6, 25))), (400, 0));
+    assert_eq!(story.free(noon(6, 25)), [(noon(3, 1), 600, 600), (noon(6, 2), 100, 0)]);
+    assert_eq!(story.books(noon(6, 25)).paid_out, 0);
+    // Due on the 18th: the 400 were late from the 19th to the 25th, and are so still after news of another payment.
+    let np = Key::Np(0);
+    assert_eq!(story.books(noon(6, 25)).bill(np).unwrap().yen_days, 7 * 400);
+    story.pay(100, noon(6, 10), noon(6, 26));
+    assert_eq!(story.books(noon(6, 26)).bill(np).unwrap().yen_days, 7 * 300);
+}
+
+#[test]
+fn a_reversal_counts_from_its_own_moment() {
+    let mut story = Story::with_june_bill();
+    let of = story.pay(30_500, noon(7, 9), noon(7, 9));
+    story.hear(noon(8, 20), Fact::Reversed { of, amount: 20_500 }, noon(8, 20));
+    // The 500 of credit, then principal; the fee of August 10th and the damages until the 20th are not charged.
+    let bill = story.june(noon(8, 20));
+    assert_eq!((bill.open(), bill.owed(), bill.yen_days), (20_000, 20_000, 0));
+    assert!(bill.is_overdue(date(JUNE + 2, 20)));
+    assert_eq!(story.june(noon(8, 25)).charged.late_fees, 100);
+    assert_eq!(story.june(noon(8, 25)).yen_days, 5 * 20_000);
+    assert_eq!((story.free(noon(8, 20)), story.books(noon(8, 20)).reversed), (vec![], 20_500));
+}
+
+#[test]
+fn what_was_paid_out_is_not_taken_back() {
+    let mut story = Story::new();
+    let first = story.pay(300, noon(6, 1), noon(6, 1));
+    let second = story.pay(400, noon(6, 2), noon(6, 2));
+    story.pay_out(500, noon(6, 3));
+    let books = story.books(noon(6, 3));
+    assert_eq!((books.reversible(first), books.reversible(second)), (0, 200));
+    story.hear(noon(6, 4), Fact::Reversed { of: second, amount: 200 }, noon(6, 4));
+    // Older money comes to be what was paid out, and what is taken back stays taken back.
+    story.pay(1_000, noon(5, 1), noon(6, 5));
+    assert_eq!(story.free(noon(6, 5)), [(noon(5, 1), 500, 0), (noon(6, 1), 300, 0), (noon(6, 2), 200, 0)]);
+}
+
+#[test]
+fn a_reversal_follows_what_a_refund_set_free() {
+    let mut story = Story::new();
+    let sale = story.buy(Way::Np, 3_000, noon(6, 1));
+    let of = story.pay(3_000, noon(6, 2), noon(6, 2));
+    let other = story.buy(Way::Np, 500, noon(6, 3));
+    story.refund(sale, 600, noon(6, 4));
+    assert_eq!(story.books(noon(6, 4)).reversible(of), 3_000);
+    story.hear(noon(6, 5), Fact::Reversed { of, amount: 3_000 }, noon(6, 5));
+    let books = story.books(noon(6, 5));
+    assert_eq!((books.bill(Key::Np(sale)).unwrap().owed(), books.bill(Key::Np(other)).unwrap().owed()), (2_400, 500));
+    assert_eq!(story.free(noon(6, 5)), []);
+}
+
+#[test]
+fn waived_fees_meet_other_debts_and_are_charged_never_again() {
+    let mut story = Story::with_june_bill();
+    let june = Key::Month(JUNE);
+    story.hear(noon(7, 5), Fact::Waived { bill: june, late: None }, noon(7, 5));
+    let bill = story.june(noon(7, 5));
+    assert_eq!((bill.charged.bill_fee, bill.paid.principal, bill.owed()), (0, 209, 29_791));
+    let late = Some(date(JUNE + 2, 10));
+    story.hear(noon(8, 11), Fact::Waived { bill: june, late }, noon(8, 11));
+    assert_eq!((story.june(noon(8, 11)).charged.late_fees, story.june(noon(8, 25)).charged.late_fees), (0, 100));
+    story.pay(1_000, noon(7, 30), noon(8, 26));
+    assert_eq!(story.june(noon(8, 26)).charged.late_fees, 100);
+}
+
+#[test]
+fn a_waived_fee_that_was_paid_is_a_sum_of_that_day() {
+    let mut story = Story::with_june_bill();
+    story.pay(30_000, noon(7, 2), noon(7, 2));
+    story.hear(noon(7, 5), Fact::Waived { bill: Key::Month(JUNE), late: None }, noon(7, 5));
+    assert_eq!(story.free(noon(7, 5)), [(noon(7, 5), 209, 0)]);
+}
+
+#[test]
+fn damages_that_were_taken_back_can_be_posted_again() {
+    let mut story = Story::with_june_bill();
+    let posting = story.post_damages(200, noon(7, 27));
+    story.pay(30_200, noon(7, 28), noon(7, 28));
+    let back = Fact::DamagesReversed { bill: Key::Month(JUNE), posting };
+    story.hear(noon(7, 30), back, noon(7, 30));
+    assert_eq!((story.june(noon(7, 30)).charged.damages, story.free(noon(7, 30))), (0, vec![(noon(7, 30), 200, 0)]));
+    // 18 days until the 28th came to 216; more is never posted.
+    story.post_damages(500, noon(8, 1));
+    assert_eq!((story.june(noon(8, 1)).charged.damages, story.owed(noon(8, 1))), (216, 16));
+}
+
+#[test]
+fn a_bill_that_was_given_up_accrues_nothing_and_stays_overdue_until_it_is_released() {
+    let mut story = Story::with_june_bill();
+    let june = Key::Month(JUNE);
+    story.hear(noon(7, 20), Fact::WrittenOff { bill: june }, noon(7, 20));
+    let bill = story.june(noon(9, 1));
+    assert_eq!((bill.yen_days, bill.charged.late_fees), (10 * 30_000, 0));
+    assert!(bill.is_overdue(date(JUNE + 3, 1)));
+    let exposure = |story: &Story, now| {
+        let exposure = story.books(now).exposure(&story.customer, now);
+        (exposure.total, exposure.billed, exposure.written_off)
+    };
+    assert_eq!(exposure(&story, noon(9, 1)), (30_000, 0, 30_000));
+    // Recovered, before and after the release.
+    story.pay(4_000, noon(9, 2), noon(9, 2));
+    assert_eq!(exposure(&story, noon(9, 2)), (26_000, 0, 26_000));
+    story.hear(noon(9, 3), Fact::Released { bill: june }, noon(9, 3));
+    assert_eq!((exposure(&story, noon(9, 3)), story.owed(noon(9, 3))), ((0, 0, 0), 0));
+    assert!(!story.june(noon(9, 3)).is_overdue(date(JUNE + 3, 3)));
+    story.pay(1_000, noon(9, 1), noon(9, 4));
+    assert_eq!((story.june(noon(9, 4)).paid.principal, story.free(noon(9, 4))), (5_000, vec![]));
+    story.pay(700, noon(9, 4), noon(9, 5));
+    assert_eq!(story.free(noon(9, 5)), [(noon(9, 4), 700, 0)]);
+    // A refund takes from what was released; only then is it money.
+    story.refund(0, 25_000, noon(9, 6));
+    assert_eq!(story.free(noon(9, 6)), [(noon(9, 4), 700, 0)]);
+    story.refund(0, 1_000, noon(9, 7));
+    assert_eq!(story.free(noon(9, 7)), [(noon(9, 4), 700, 0), (noon(9, 7), 1_000, 0)]);
+}
+
+#[test]
+fn credit_on_an_open_month_lowers_exposure_and_its_bill() {
+    let mut story = Story::new();
+    story.pay(1_500, noon(6, 1), noon(6, 1));
+    let first = story.buy(Way::InStore, 1_000, noon(6, 10));
+    story.buy(Way::Online, 500, noon(6, 11));
+    story.hear(noon(6, 12), Fact::Applied { amount: 1_200 }, noon(6, 12));
+    let exposure = story.books(noon(6, 12)).exposure(&story.customer, noon(6, 12));
+    assert_eq!((exposure.total, exposure.in_store, exposure.unbilled), (300, 0, 300));
+    assert_eq!(story.free(noon(6, 12)), [(noon(6, 1), 300, 0)]);
+    // 800 are left of the month.
+    story.refund(first, 700, noon(6, 13));
+    assert_eq!(story.free(noon(6, 13)), [(noon(6, 1), 700, 0)]);
+    assert_eq!(story.books(noon(6, 13)).exposure(&story.customer, noon(6, 13)).total, 0);
+    story.buy(Way::Online, 50, noon(6, 14));
+    assert_eq!(story.books(noon(6, 14)).exposure(&story.customer, noon(6, 14)).total, 50);
+    let july = start_of(date(JUNE + 1, 1));
+    assert_eq!((story.june(july).paid.principal, story.owed(july)), (850, 0));
+    assert_eq!(story.free(july), [(noon(6, 1), 700 - 50 - 209, 0)]);
 }

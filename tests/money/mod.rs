@@ -6,6 +6,8 @@ mod bill;
 pub mod books;
 pub mod calendar;
 mod compare;
+mod correct;
 mod examples;
+mod fold;
 pub mod play;
 mod product;

@@ -1,9 +1,13 @@
 //! Plays a history on both sides and compares every figure after every step.
 
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
 use super::act::{Act, Part, Until};
-use super::bill::Bill;
-use super::books::{Books, Customer, Fact, Pending, Sale, Way};
+use super::bill::{Bill, Key};
+use super::books::{Customer, Fact, Pending, Sale, Way};
 use super::calendar::{Banks, DAY, MINUTE, civil, day_of, first_of, start_of};
+use super::fold::Books;
 use super::product::{HOLIDAYS, Product};
 use sokketsu::domain::commands::refusal::Refusal;
 use sokketsu::domain::model::denial::Reason;
@@ -17,7 +21,38 @@ struct Slip {
     expires_at: i64,
 }
 
+pub(super) struct Payment {
+    pub fact: usize,
+    pub id: usize,
+    pub amount: u64,
+}
+
+/// What staff may still correct: numbers of facts with the ids that the office gave.
+#[derive(Default)]
+pub(super) struct Told {
+    pub payments: Vec<Payment>,
+    pub payouts: Vec<(usize, usize)>,
+    pub postings: Vec<(usize, usize, Key)>,
+    /// By id.
+    pub write_offs: Vec<(usize, Key)>,
+}
+
+/// What was played, refused or not; and of what staff corrected, how often it was done.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    pub operations: usize,
+    pub by_name: BTreeMap<&'static str, usize>,
+}
+
+impl AddAssign for Done {
+    fn add_assign(&mut self, other: Self) {
+        self.operations += other.operations;
+        other.by_name.into_iter().for_each(|(name, times)| *self.by_name.entry(name).or_default() += times);
+    }
+}
+
 pub struct Play {
+    pub done: Done,
     pub(super) now: i64,
     banks: Banks,
     pub(super) product: Product,
@@ -25,6 +60,7 @@ pub struct Play {
     /// All sales in order: whose, and the number among their own.
     sales: Vec<(usize, usize)>,
     slips: Vec<Option<Slip>>,
+    pub(super) told: Vec<Told>,
     /// Ids given out.
     ids: usize,
 }
@@ -38,18 +74,21 @@ pub fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {
 impl Play {
     pub fn new(now: i64) -> Self {
         Self {
+            done: Done::default(),
             now,
             banks: Banks::read(HOLIDAYS),
             product: Product::new(&LIMITS, now),
             customers: vec![Customer::default(); LIMITS.len()],
             sales: Vec::new(),
             slips: LIMITS.iter().map(|_| None).collect(),
+            told: LIMITS.iter().map(|_| Told::default()).collect(),
             ids: 0,
         }
     }
 
     /// One step on both sides; then every figure is compared.
     pub fn step(&mut self, act: &Act) -> Checked {
+        self.done.operations += 1;
         match *act {
             Act::Buy { who, way, amount, hold } => self.buy(who, way, amount, hold)?,
             Act::Capture { pick, part } => self.capture(pick, part),
@@ -65,6 +104,13 @@ impl Play {
             }
             Act::PostDamages { who, pick, part } => self.post_damages(who, pick, part),
             Act::PayOut { who, part } => self.pay_out(who, part)?,
+            Act::Bounce { who, pick } => self.bounce(who, pick),
+            Act::Reverse { who, pick, part } => self.reverse(who, pick, part)?,
+            Act::Waive { who, pick } => self.waive(who, pick),
+            Act::ReverseDamages { who, pick } => self.reverse_damages(who, pick)?,
+            Act::WriteOff { who, pick } => self.write_off(who, pick)?,
+            Act::Release { who, pick } => self.release(who, pick)?,
+            Act::ApplyCredit { who, part } => self.apply_credit(who, part)?,
             Act::SetClosed { who, closed } => {
                 self.customers[who].set_closed(closed, self.now, &self.banks);
                 self.product.set_closed(who, closed, self.now);
@@ -97,6 +143,13 @@ impl Play {
             | Act::SetMethod { who, .. }
             | Act::PostDamages { who, .. }
             | Act::PayOut { who, .. }
+            | Act::Bounce { who, .. }
+            | Act::Reverse { who, .. }
+            | Act::Waive { who, .. }
+            | Act::ReverseDamages { who, .. }
+            | Act::WriteOff { who, .. }
+            | Act::Release { who, .. }
+            | Act::ApplyCredit { who, .. }
             | Act::SetClosed { who, .. }
             | Act::Sweep { who } => Some(who),
         }
@@ -106,12 +159,12 @@ impl Play {
         self.customers[who].books(self.now, &self.banks)
     }
 
-    /// The customer's side of what counts from `at`.
-    fn hear(&mut self, who: usize, at: i64, fact: Fact) {
-        self.customers[who].hear(at, fact, self.now, &self.banks);
+    /// The customer's side of what counts from `at`; gives the number of the fact.
+    pub(super) fn hear(&mut self, who: usize, at: i64, fact: Fact) -> usize {
+        self.customers[who].hear(at, fact, self.now, &self.banks)
     }
 
-    fn id(&mut self) -> usize {
+    pub(super) fn id(&mut self) -> usize {
         self.ids += 1;
         self.ids
     }
@@ -131,14 +184,14 @@ impl Play {
     fn buy(&mut self, who: usize, way: Way, amount: u64, hold: bool) -> Checked {
         self.let_pass_a_moment(who);
         let (books, as_if) = self.books(who);
-        let ((total, in_store), (most, most_in_store)) = (books.exposure(&self.customers[who], self.now), LIMITS[who]);
+        let (exposure, (most, most_in_store)) = (books.exposure(&self.customers[who], self.now), LIMITS[who]);
         let expected = if self.customers[who].is_closed {
             Err(Reason::Closed)
         } else if self.is_overdue(&as_if) {
             Err(Reason::Overdue)
-        } else if way == Way::InStore && in_store + amount > most_in_store {
+        } else if way == Way::InStore && exposure.in_store + amount > most_in_store {
             Err(Reason::OverInStoreLimit)
-        } else if total + amount > most {
+        } else if exposure.total + amount > most {
             Err(Reason::OverTotalLimit)
         } else {
             Ok(())
@@ -225,7 +278,8 @@ impl Play {
         let slip = self.slips[who].as_ref().filter(|_| slip);
         let principal_first = slip.is_some_and(|slip| slip.expires_at <= paid_at);
         self.product.repay(who, id, amount, paid_at, slip.map(|slip| slip.number), self.now);
-        self.hear(who, paid_at, Fact::Paid { amount, principal_first });
+        let fact = self.hear(who, paid_at, Fact::Paid { amount, principal_first });
+        self.told[who].payments.push(Payment { fact, id, amount });
     }
 
     /// Good for what is owed now, until the day before the next late fee.
@@ -261,7 +315,8 @@ impl Play {
         let Pending { id, amount, paid_at, .. } = *news;
         self.product.end_news(who, id, came, self.now);
         if came {
-            self.hear(who, paid_at, Fact::Paid { amount, principal_first: false });
+            let fact = self.hear(who, paid_at, Fact::Paid { amount, principal_first: false });
+            self.told[who].payments.push(Payment { fact, id, amount });
         }
     }
 
@@ -274,7 +329,8 @@ impl Play {
         let (bill, left) = (bills[at].key, left(bills[at]));
         let (amount, id) = (part.of(left).clamp(1, left), self.id());
         self.product.post_damages(who, id, self.name(who, bills[at]), amount, self.now);
-        self.hear(who, self.now, Fact::DamagesPosted { bill, amount });
+        let fact = self.hear(who, self.now, Fact::DamagesPosted { bill, amount });
+        self.told[who].postings.push((fact, id, bill));
     }
 
     /// The product's name of a bill.
@@ -292,7 +348,8 @@ impl Play {
         let answer = self.product.pay_out(who, id, amount, self.now);
         check(answer.is_ok() == (amount <= most), || format!("a payout of {amount} of {most} yen is {answer:?}"))?;
         if answer.is_ok() {
-            self.hear(who, self.now, Fact::PaidOut { amount });
+            let fact = self.hear(who, self.now, Fact::PaidOut { amount });
+            self.told[who].payouts.push((fact, id));
         }
         Ok(())
     }

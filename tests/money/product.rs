@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sokketsu::domain::billing::account::Account;
 use sokketsu::domain::billing::moment::BillAt;
 use sokketsu::domain::billing::notes::{Note, SlipIssued};
-use sokketsu::domain::billing::settlement::Place;
+use sokketsu::domain::billing::settlement::{Place, Transfer};
 use sokketsu::domain::commands::office::calendar;
 use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::refusal::Refusal;
@@ -15,6 +15,7 @@ use sokketsu::domain::commands::reply::Reply;
 use sokketsu::domain::commands::request::{OnOrder, Request};
 use sokketsu::domain::commands::{MOST_STEPS, Ruling, dispatch};
 use sokketsu::domain::model::code::Form;
+use sokketsu::domain::model::correction::{Correction, Fee};
 use sokketsu::domain::model::customer::{Identity, Limits, Status};
 use sokketsu::domain::model::denial::Reason;
 use sokketsu::domain::model::ids::{CustomerId, CustomerIx, MerchantId, OfficeId, OrderId, RefundId};
@@ -24,7 +25,7 @@ use sokketsu::domain::model::order::{Order, OrderState};
 use sokketsu::domain::model::payment::{BillKey, PaymentMethod, SlipKind};
 use sokketsu::domain::model::purchase::Channel;
 use sokketsu::domain::model::request::{
-    Authorize, Cancel, Capture, CustomerChange, Instruction, OrderKey, Payer, Proof, Refund, Said, Scanned,
+    Authorize, Cancel, Capture, CustomerChange, Instruction, OrderKey, Payer, Proof, Refund, Said, Scanned, Staff,
 };
 use sokketsu::domain::model::settings::Settings;
 use sokketsu::domain::model::time::{Date, Millis, Month, Now};
@@ -35,6 +36,8 @@ use sokketsu::domain::state::receipts::Known;
 use super::archive::Archive;
 use super::bill::{Key, Lines};
 use super::books::{Method, Way};
+use super::calendar::{Day, MonthNo, start_of};
+use super::fold::Exposure;
 
 const POLICY: &str = include_str!("../../config/policy.toml");
 pub const HOLIDAYS: &str = include_str!("../../config/holidays.csv");
@@ -52,7 +55,7 @@ pub struct Product {
 
 /// One customer at one moment.
 pub struct Standing {
-    pub exposure: (u64, u64),
+    pub exposure: Exposure,
     pub spendable: (u64, u64),
     pub credit: u64,
     pub payout_due: u64,
@@ -81,6 +84,10 @@ fn office(number: usize) -> OfficeId {
     OfficeId::new(&format!("F-{number}")).unwrap()
 }
 
+fn staff() -> Staff {
+    Staff { by: "tanaka".into(), key: "office".into(), reason: "by mistake".into() }
+}
+
 fn method(method: Method) -> PaymentMethod {
     match method {
         Method::Konbini => PaymentMethod::Konbini,
@@ -100,6 +107,20 @@ pub fn lines(lines: &sokketsu::domain::model::payment::Lines) -> Lines {
 
 fn month(number: i64) -> Month {
     Month::parse(&format!("{:04}-{:02}", number / 12, number % 12 + 1)).unwrap()
+}
+
+/// Yen that came to a place and left it.
+#[derive(Default)]
+struct Flow {
+    to: u64,
+    from: u64,
+}
+
+impl Flow {
+    fn count(&mut self, transfer: &Transfer, is_there: impl Fn(Place) -> bool) {
+        self.to += if is_there(transfer.to) { transfer.amount.get() } else { 0 };
+        self.from += if is_there(transfer.from) { transfer.amount.get() } else { 0 };
+    }
 }
 
 impl Product {
@@ -313,6 +334,50 @@ impl Product {
         .map(|_| ())
     }
 
+    pub fn correct(&mut self, who: usize, correction: Correction, now: i64) -> Result<(), Refusal> {
+        self.try_instruct(who, Instruction::Correct { correction, staff: staff() }, now).map(drop)
+    }
+
+    pub fn reverse(&mut self, who: usize, number: usize, amount: Option<u64>, now: i64) -> Result<(), Refusal> {
+        let correction = Correction::ReverseRepayment { repayment: office(number), amount: amount.map(Yen::new) };
+        self.correct(who, correction, now)
+    }
+
+    pub fn waive(&mut self, who: usize, bill: BillKey, late: Option<Day>, now: i64) {
+        let late = late.map(|day| Millis(start_of(day)).date());
+        let fee = Fee { bill, late };
+        let id = fee.waiver_of(customer(who)).unwrap();
+        self.correct(who, Correction::WaiveFee { id, fee }, now).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    }
+
+    pub fn reverse_damages(&mut self, who: usize, number: usize, now: i64) -> Result<(), Refusal> {
+        self.correct(who, Correction::ReverseDamages { posting: office(number) }, now)
+    }
+
+    pub fn write_off(&mut self, who: usize, number: usize, bill: BillKey, now: i64) -> Result<(), Refusal> {
+        self.correct(who, Correction::WriteOff { id: office(number), bill }, now)
+    }
+
+    pub fn release(&mut self, who: usize, number: usize, now: i64) -> Result<(), Refusal> {
+        self.correct(who, Correction::ReleaseWriteOff { id: office(number) }, now)
+    }
+
+    /// To a month that is still open.
+    pub fn apply_credit(
+        &mut self,
+        who: usize,
+        number: usize,
+        (month_no, amount): (MonthNo, u64),
+        now: i64,
+    ) -> Result<(), Refusal> {
+        let (id, amount, bill) = (office(number), Yen::new(amount), BillKey::Month(month(month_no)));
+        self.correct(who, Correction::ApplyCredit { id, amount, bill }, now)
+    }
+
+    pub fn bounce(&mut self, who: usize, payout: usize, now: i64) {
+        self.instruct(who, Instruction::Bounce { payout: office(payout), staff: staff() }, now);
+    }
+
     pub fn issue_slip(&mut self, who: usize, now: i64) -> SlipIssued {
         let instruction = Instruction::IssueSlip { kind: SlipKind::TerminalNumber };
         match self.instruct(who, instruction, now) {
@@ -328,7 +393,14 @@ impl Product {
         let blocked = account.blocked_by(Channel::Online, now, rules);
         let (credit, payout_due, sums) = self.free(who, now);
         Standing {
-            exposure: (exposure.total.get(), exposure.in_store.get()),
+            exposure: Exposure {
+                total: exposure.total.get(),
+                in_store: exposure.in_store.get(),
+                held: exposure.held.get(),
+                unbilled: exposure.unbilled.get(),
+                billed: exposure.billed.get(),
+                written_off: exposure.written_off.get(),
+            },
             spendable: (spendable.in_store.get(), spendable.online.get()),
             credit,
             payout_due,
@@ -373,9 +445,9 @@ impl Product {
         }
     }
 
-    /// What the customer paid and what was paid out, by the journal.
-    pub fn money(&self, who: usize) -> (u64, u64) {
-        let (mut received, mut paid_out, mut back) = (0, 0, 0);
+    /// What the customer paid, what was paid out and did not come back, and what was taken back, by the journal.
+    pub fn money(&self, who: usize) -> (u64, u64, u64) {
+        let (mut received, mut paid_out, mut reversed) = (Flow::default(), Flow::default(), Flow::default());
         for (_, event) in &self.history {
             let books = match event {
                 Event::Settled { books, .. } => books,
@@ -384,13 +456,12 @@ impl Product {
                 _ => continue,
             };
             for transfer in books.transfers.iter().filter(|_| books.customer == ix(who)) {
-                let is_paid_out = |place| matches!(place, Place::PaidOut { .. });
-                received += if transfer.from == Place::Received { transfer.amount.get() } else { 0 };
-                // A payout may come to be of another sum than before.
-                paid_out += if is_paid_out(transfer.to) { transfer.amount.get() } else { 0 };
-                back += if is_paid_out(transfer.from) { transfer.amount.get() } else { 0 };
+                received.count(transfer, |place| place == Place::Received);
+                // A payout or a reversal may come to be of another sum than before.
+                paid_out.count(transfer, |place| matches!(place, Place::PaidOut { .. } | Place::Bounced { .. }));
+                reversed.count(transfer, |place| matches!(place, Place::Reversed { .. }));
             }
         }
-        (received, paid_out - back)
+        (received.from - received.to, paid_out.to - paid_out.from, reversed.to - reversed.from)
     }
 }

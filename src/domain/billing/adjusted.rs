@@ -55,6 +55,12 @@ impl Bill {
         }
     }
 
+    /// When money, a refund or staff last changed it.
+    pub(super) fn latest(&self) -> Option<Millis> {
+        let changed = self.changes.as_slice().last().map(|change| change.at);
+        changed.max(self.adjustments().last().map(|adjustment| adjustment.at))
+    }
+
     /// When a refund or staff last lowered what is charged.
     pub(super) fn latest_charged_less(&self) -> Option<Millis> {
         let refunds = self.changes.iter().filter(|change| change.kind == ChangeKind::Refunded).map(|change| change.at);

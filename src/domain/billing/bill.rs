@@ -275,7 +275,7 @@ impl Bill {
             return self.principal_at_issue().is_zero();
         }
         // A thousand paid bills may be asked: first what costs least, in whole days and milliseconds rather than dates.
-        let latest = self.changes.as_slice().last().map(|latest| latest.at);
+        let latest = self.latest();
         if latest.is_some_and(|latest| today.day() - latest.day() <= i64::from(Self::KEPT)) {
             return false;
         }

@@ -85,7 +85,7 @@ impl Story {
     /// The day of the last that happened in it.
     fn last_day(&self) -> Date {
         let last = match self {
-            Self::Bill(bill) => bill.changes.as_slice().last().map(|change| change.at),
+            Self::Bill(bill) => bill.latest(),
             Self::Outflow(parts) => parts.first().map(|part| part.at),
         };
         last.map_or(Date::MIN, Millis::date)
@@ -206,9 +206,7 @@ impl Account {
             return false;
         }
         let is_later = |at: Millis| since <= at.date();
-        let is_over = |bill: &Bill| {
-            bill.changes.as_slice().last().is_some_and(|last| is_later(last.at)) && bill.is_over(today, keeps_from)
-        };
+        let is_over = |bill: &Bill| bill.latest().is_some_and(is_later) && bill.is_over(today, keeps_from);
         let outflows = self.debt.iter().flat_map(|debt| &debt.outflows);
         since <= self.let_go
             || self.listed_bills().iter().any(|bill| is_over(bill))

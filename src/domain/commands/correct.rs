@@ -37,7 +37,7 @@ impl Office<'_> {
         if bill.written_off_at(self.now.at).is_some() {
             return Err(Refusal::WrittenOffAlready);
         }
-        let owed = bill.owed(&draft.account.bill_rules(self.rules), self.now).total();
+        let owed = bill.open_as_posted();
         drop(bill);
         if owed.is_zero() {
             return Err(Refusal::NothingOwed);
@@ -54,7 +54,7 @@ impl Office<'_> {
             return Err(Refusal::WriteOffUnknown);
         };
         let bill = draft.account.bill(key).ok_or(Refusal::NothingOwed)?;
-        let owed = bill.owed(&draft.account.bill_rules(self.rules), self.now).total();
+        let owed = bill.open_as_posted();
         drop(bill);
         if owed.is_zero() {
             return Err(Refusal::NothingOwed);
