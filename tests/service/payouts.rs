@@ -161,6 +161,7 @@ fn a_payout_that_came_back_meets_what_is_owed_by_then() {
     // What was owed in cash meets the bill when it is issued; the payout is away until it comes back.
     house.bought("2000", "online", 4_000);
     house.bought("2000", "np_atobarai", 600);
+    assert_eq!(house.free("2000"), (0, 400), "the list says at once that the invoice has met it");
     house.at("2021-10-05");
     assert_eq!(number(&house.statement("2000", "2021-09")["total_due"]), 4_000 + 209 - 400);
     let back = house.bounce("2000", "O-1");

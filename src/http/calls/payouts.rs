@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::office::{Booked, StaffBody, instruct, office_id};
 use super::payments::{Applied, applied, came_to};
+use super::statements::account_now;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::Cause;
 use crate::domain::billing::outflows::Why;
@@ -14,7 +15,7 @@ use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{CustomerId, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::request::Instruction;
-use crate::domain::model::time::{Date, Millis, Now};
+use crate::domain::model::time::{Date, Millis};
 use crate::domain::state::event::Event;
 use crate::http::answer::Answer;
 use crate::http::asked::Asked;
@@ -225,13 +226,17 @@ async fn due(asked: &Asked, after: Option<CustomerId>, limit: usize) -> Result<A
     let found = asked.edge.client.ledger.ask(move |books| books.payouts_due(after.as_ref(), limit + 1)).await?;
     let (found, more) = page(found.unwrap_or_default(), limit);
     let after = found.last().map(|owed| owed.customer.to_string());
-    let today = Now::at(asked.edge.client.now()).date;
-    let months = asked.edge.rules()?.terms.on(today).payout_after_months;
-    let shown = |OwedInCash { customer, status, sums }: OwedInCash| {
-        let due = sums.into_iter().filter(|sum| !sum.due.is_zero());
-        due.map(move |sum| DueShown::of(customer, status, &sum, months, today))
-    };
-    Answer::ok(&Page { payouts: found.into_iter().flat_map(shown).collect(), end: End { after, more } })
+    let rules = asked.edge.rules()?;
+    let mut payouts = Vec::new();
+    for OwedInCash { customer, .. } in found {
+        // A debt may have met some of it since the last round of the day, which records that.
+        let (account, now) = account_now(asked, customer).await?;
+        let months = rules.terms.on(now.date).payout_after_months;
+        let present = account.as_of(&now, rules.by());
+        let due = present.sums().iter().filter(|sum| !sum.due.is_zero());
+        payouts.extend(due.map(|sum| DueShown::of(customer, account.profile.status, sum, months, now.date)));
+    }
+    Answer::ok(&Page { payouts, end: End { after, more } })
 }
 
 async fn made(asked: &Asked, after: Lsn, limit: usize) -> Result<Answer, Problem> {

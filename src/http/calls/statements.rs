@@ -135,7 +135,7 @@ pub(crate) async fn both(asked: &Asked, id: CustomerId) -> Result<(Box<Account>,
     Err(Problem::not_ready())
 }
 
-async fn account_now(asked: &Asked, id: CustomerId) -> Result<(Box<Account>, Now), Problem> {
+pub(crate) async fn account_now(asked: &Asked, id: CustomerId) -> Result<(Box<Account>, Now), Problem> {
     let answered = asked.edge.client.ask(Request::FindCustomer(id), None).await?;
     match answered.reply {
         Reply::Customer { account, .. } => Ok((account, answered.now)),
