@@ -120,7 +120,7 @@ impl Play {
                 self.customers[who].sweep(self.now, &self.banks);
                 self.product.sweep(who, self.now);
             }
-            Act::Restart => self.product.restart()?,
+            Act::Restart => self.product.restart(self.now)?,
         }
         match self.customer_of(act) {
             Some(who) => self.compare(who),
