@@ -271,6 +271,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::domain::billing::stories::Kept;
     use crate::domain::commands::office::judge;
     use crate::domain::commands::past::{Past, Turn};
     use crate::domain::commands::refusal::{Step, Stop};
@@ -344,7 +345,7 @@ mod tests {
             let turn = Turn {
                 state: &self.state,
                 past: &Past::NotAsked,
-                kept: None,
+                kept: Some(&Kept::nothing()),
                 now: &self.now,
                 in_force: self.state.policy.as_ref().unwrap(),
                 steps: 0,
