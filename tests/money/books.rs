@@ -229,8 +229,11 @@ impl Customer {
             before.put_back(payout);
         }
         let number = self.facts.len();
+        let is_refund = matches!(fact, Fact::Refunded { .. });
         self.facts.push((at, fact));
-        self.limit_applied_credit();
+        if is_refund {
+            self.limit_applied_credit();
+        }
         self.due_at_most_as(&before, now);
         if self.is_closed && !is_in_month {
             self.sweep(now, banks);

@@ -49,7 +49,10 @@ impl Play {
         Ok(())
     }
 
+    /// While there is news of a payment, the product takes a late fee that is waived for waived from the first fact of that
+    /// millisecond on.
     pub(super) fn waive(&mut self, who: usize, pick: usize) {
+        self.now += 1;
         let books = self.books(who).0;
         let fees_of = |bill: &Bill| {
             let late = bill.fee_days.iter().filter(|day| !bill.waived_days.contains(day)).map(|day| Some(*day));

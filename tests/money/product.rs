@@ -185,7 +185,7 @@ impl Product {
     }
 
     /// Comes back from its journal, the same as it was.
-    pub fn restart(&mut self) -> Result<(), String> {
+    pub fn restart(&mut self, now: i64) -> Result<(), String> {
         let mut state = State::new(Settings::default());
         for (at, event) in &self.history {
             state.apply(event, &Now::at(*at));
@@ -193,7 +193,7 @@ impl Product {
         // What is over is over, whether it was freed before or not.
         let tidied = |state: &State| -> Vec<Account> {
             let mut accounts: Vec<Account> = state.accounts().cloned().collect();
-            accounts.iter_mut().for_each(|account| drop(account.tidy(state.time.date())));
+            accounts.iter_mut().for_each(|account| drop(account.tidy(Millis(now).date())));
             accounts
         };
         let accounts = tidied(&self.state).into_iter().zip(tidied(&state));
