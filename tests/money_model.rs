@@ -288,3 +288,14 @@ fn a_release_while_news_holds_late_fees_up() {
     let pay = Act::Pay { who: 0, part: Part::All, late: 0, slip: false };
     play(&[buy, Act::Wait(Until::Later(80 * DAY)), news, give_up, pay, release]).unwrap();
 }
+
+/// Found by the property: what a refund took away later was taken for not bought yet, so the credit was not put on it again.
+#[test]
+fn news_of_before_credit_was_put_on_a_month_that_was_refunded_since() {
+    let pay = |amount, late| Act::Pay { who: 0, part: Part::Yen(amount), late, slip: false };
+    let buy = Act::Buy { who: 0, way: Way::InStore, amount: 3_125, hold: false };
+    let apply = Act::ApplyCredit { who: 0, part: Part::All };
+    let refund = Act::Refund { pick: 0, part: Part::All };
+    let wait = |days| Act::Wait(Until::Later(days * DAY));
+    play(&[pay(3_000, 0), wait(90), buy, apply, wait(35), refund, pay(209, 60 * DAY)]).unwrap();
+}

@@ -115,3 +115,15 @@ fn problems_have_the_members_that_are_described() {
         is_as_described(&shown(Problem::code_refused(reason, &Circumstances::default())));
     }
 }
+
+#[test]
+fn a_reason_leads_to_each_error_of_an_answer() {
+    let file: Value = serde_json::from_str(OPENAPI).unwrap();
+    for (name, response) in file["components"]["responses"].as_object().unwrap() {
+        let schema = &response["content"]["application/problem+json"]["schema"];
+        let Some(one_of) = schema["oneOf"].as_array() else { continue };
+        let listed: BTreeSet<_> = one_of.iter().map(|one| one["$ref"].as_str()).collect();
+        let mapping = schema["discriminator"]["mapping"].as_object().unwrap();
+        assert_eq!(mapping.values().map(Value::as_str).collect::<BTreeSet<_>>(), listed, "{name}");
+    }
+}

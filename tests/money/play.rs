@@ -272,17 +272,9 @@ impl Play {
         self.hear(who, self.now, Fact::Refunded { sale, amount });
     }
 
-    /// Left out: news of before a reversal that is older than a month. The bills that the repayment had met may have been let
-    /// go, and are not brought back for it, so the reversal may then take other money than by the rules.
-    fn paid_at(&self, who: usize, late: i64) -> i64 {
-        let is_reversal = |(at, fact): &&(i64, Fact)| matches!(fact, Fact::Reversed { .. }) && self.now - at > 30 * DAY;
-        let latest = self.customers[who].facts.iter().filter(is_reversal).map(|(at, _)| at + 1).max();
-        (self.now - late).max(latest.unwrap_or(i64::MIN))
-    }
-
     fn pay(&mut self, who: usize, part: Part, late: i64, slip: bool) {
         let owed = self.books(who).0.bills.iter().map(Bill::owed).sum();
-        let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.paid_at(who, late));
+        let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.now - late);
         let slip = self.slips[who].as_ref().filter(|_| slip);
         let principal_first = slip.is_some_and(|slip| slip.expires_at <= paid_at);
         self.product.repay(who, id, amount, paid_at, slip.map(|slip| slip.number), self.now);
@@ -311,7 +303,7 @@ impl Play {
 
     fn news(&mut self, who: usize, part: Part, late: i64, life: i64) {
         let owed = self.books(who).0.bills.iter().map(Bill::owed).sum();
-        let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.paid_at(who, late));
+        let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.now - late);
         let expires_at = self.now + life;
         self.product.expect(who, id, amount, (paid_at, expires_at), self.now);
         self.customers[who].pending.push(Pending { id, amount, paid_at, expires_at, settled: false });

@@ -107,7 +107,13 @@ impl Fold<'_> {
     /// Credit lowers what a month that is still open will bill, the oldest first.
     fn apply_credit(&mut self, key: BillKey, most: Yen, then: &Then) {
         let bill = self.account.bill_mut(key);
-        let mut left = bill.unpaid().min(most);
+        // What an older version's credit was put there stays: it is not taken off to be played again.
+        let stays = |change: &&Change| change.at == then.now.at && !change.money.is_known();
+        let there: Yen = bill.changes.iter().filter(stays).map(|change| change.lines.principal).sum();
+        // What was refunded since had been bought by then.
+        let bought = bill.net() + bill.changes.refunded_after(then.now.at, then.upto);
+        let covered = bill.changes.covered_of(Line::Principal);
+        let mut left = bought.minus_or_zero(covered).min(most.minus_or_zero(there));
         let sums: Vec<Sum> = self.account.sums().to_vec();
         for Sum { money, amount, .. } in sums {
             let part = amount.min(left);

@@ -7,7 +7,7 @@ use super::account::{Account, Debt};
 use super::bill::Bill;
 use super::fold::MOST_MOMENTS;
 use super::notes::Notes;
-use super::outflows::Outflow;
+use super::outflows::{Outflow, Why};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::time::{DAY, Date, Millis};
@@ -189,6 +189,15 @@ impl Account {
             self.debt = None;
         }
         gone
+    }
+
+    /// How far back a request reaches, with what it plays again: a repayment that was taken back since may then be taken from
+    /// other bills that it had met.
+    pub(crate) fn widened(&self, reach: Reach) -> Reach {
+        let is_again = |outflow: &&Outflow| matches!(outflow.why, Why::Reversed(_)) && outflow.at >= reach.since;
+        let outflows = self.debt.iter().flat_map(|debt| &debt.outflows);
+        let days = outflows.filter(is_again).map(|outflow| outflow.money.day);
+        Reach { since: days.fold(reach.since, Millis::min), ..reach }
     }
 
     /// Whether a request needs what was let go, or is over and may be let go at any time.

@@ -172,6 +172,7 @@ impl<'a> Turn<'a> {
     /// What is to be taken back into memory before a request that reaches so far back; none where memory has all that there
     /// is. What was read before the account last changed may lack something.
     pub fn recall(&self, customer: CustomerIx, account: &Account, reach: &Reach) -> Result<Option<Event>, Stop> {
+        let reach = &account.widened(*reach);
         if !account.is_reached_past_memory(reach, self.now.date) {
             return Ok(None);
         }
