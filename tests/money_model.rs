@@ -292,10 +292,11 @@ fn a_release_while_news_holds_late_fees_up() {
 /// Found by the property: what a refund took away later was taken for not bought yet, so the credit was not put on it again.
 #[test]
 fn news_of_before_credit_was_put_on_a_month_that_was_refunded_since() {
-    let pay = |amount, late| Act::Pay { who: 0, part: Part::Yen(amount), late, slip: false };
-    let buy = Act::Buy { who: 0, way: Way::InStore, amount: 3_125, hold: false };
-    let apply = Act::ApplyCredit { who: 0, part: Part::All };
+    let who = 1;
+    let buy = Act::Buy { who, way: Way::InStore, amount: 3_125, hold: false };
+    let apply = Act::ApplyCredit { who, part: Part::All };
     let refund = Act::Refund { pick: 0, part: Part::All };
-    let wait = |days| Act::Wait(Until::Later(days * DAY));
-    play(&[pay(3_000, 0), wait(90), buy, apply, wait(35), refund, pay(209, 60 * DAY)]).unwrap();
+    let news = Act::Pay { who, part: Part::All, late: 60 * DAY, slip: false };
+    let acts = vec![buy, apply, Act::Wait(Until::Later(35 * DAY)), refund, news];
+    History { month: 24_287, before: Before::OldCredit, acts }.play().unwrap();
 }

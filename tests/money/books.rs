@@ -18,7 +18,8 @@
 //! - What became due of a sum is a fact of its own: when the calendar ran, of sums of three months; for a closed
 //!   customer of all sums, at once. What usage without a bill and open holds come to is kept back, but
 //!   not for a closed customer.
-//! - While there is news of a payment, overdue and shown damages are judged as if its money had come, and a late fee
+//! - While there is news of a payment, who is overdue is overdue with its money and without; shown damages are judged as
+//!   if it had come, and a late fee
 //!   stands only if it stands with that money and without.
 //!
 //! Of what staff corrects, each from its own moment on, and played again in its place when earlier news comes:

@@ -50,7 +50,7 @@ impl Play {
         check(*by_product == by_model, || format!("C{who}: free are {by_product:?}, by the model {by_model:?}"))?;
         let blocked = match customer.is_closed {
             true => Some(Reason::Closed),
-            false => self.is_overdue(&as_if).then_some(Reason::Overdue),
+            false => self.is_overdue(&books, &as_if).then_some(Reason::Overdue),
         };
         check(standing.blocked == blocked, || format!("C{who} is blocked: {:?}, not {blocked:?}", standing.blocked))?;
         self.compare_bills(who, &books, &as_if, &standing)?;
@@ -72,6 +72,7 @@ impl Play {
                 })?;
                 continue;
             };
+            let today = day_of(self.now);
             let judged = as_if.bill(bill.key).ok_or("a bill that is there only without the news")?;
             let product = (
                 lines(&twin.charged),
@@ -85,7 +86,7 @@ impl Play {
                 bill.paid,
                 bill.owed(),
                 bill.is_written_off,
-                (bill.due, judged.is_overdue(day_of(self.now)), judged.accrued()),
+                (bill.due, bill.is_overdue(today) && judged.is_overdue(today), judged.accrued()),
             );
             check(product == model, || format!("C{who}: {key:?} is\n{product:?}, by the model\n{model:?}"))?;
         }

@@ -169,8 +169,9 @@ impl Play {
         self.ids
     }
 
-    pub(super) fn is_overdue(&self, as_if: &Books) -> bool {
-        as_if.bills.iter().any(|bill| bill.is_overdue(day_of(self.now)))
+    pub(super) fn is_overdue(&self, books: &Books, as_if: &Books) -> bool {
+        let today = day_of(self.now);
+        [books, as_if].iter().all(|books| books.bills.iter().any(|bill| bill.is_overdue(today)))
     }
 
     /// Two purchases of one customer in one millisecond are told apart by their channel alone: each has its own.
@@ -187,7 +188,7 @@ impl Play {
         let (exposure, (most, most_in_store)) = (books.exposure(&self.customers[who], self.now), LIMITS[who]);
         let expected = if self.customers[who].is_closed {
             Err(Reason::Closed)
-        } else if self.is_overdue(&as_if) {
+        } else if self.is_overdue(&books, &as_if) {
             Err(Reason::Overdue)
         } else if way == Way::InStore && exposure.in_store + amount > most_in_store {
             Err(Reason::OverInStoreLimit)
@@ -276,7 +277,9 @@ impl Play {
         let owed = self.books(who).0.bills.iter().map(Bill::owed).sum();
         let (amount, id, paid_at) = (part.of(owed).max(1), self.id(), self.now - late);
         let slip = self.slips[who].as_ref().filter(|_| slip);
-        let principal_first = slip.is_some_and(|slip| slip.expires_at <= paid_at);
+        // A slip is forgotten 92 days after it has expired, and counts as expired whenever it was paid.
+        let is_forgotten = |slip: &Slip| day_of(slip.expires_at) + 92 < day_of(self.now);
+        let principal_first = slip.is_some_and(|slip| slip.expires_at <= paid_at || is_forgotten(slip));
         self.product.repay(who, id, amount, paid_at, slip.map(|slip| slip.number), self.now);
         let fact = self.hear(who, paid_at, Fact::Paid { amount, principal_first });
         self.told[who].payments.push(Payment { fact, id, amount });

@@ -20,7 +20,7 @@ use super::steps::{Moment, Payout, Then, What};
 use super::sums::{Money, Sum};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::BillKey;
+use crate::domain::model::payment::{BillKey, Line};
 use crate::domain::model::time::{Date, Millis, Now};
 
 /// A fold meets at most so many moments; news that would need more counts from later on.
@@ -232,12 +232,13 @@ impl<'a> Fold<'a> {
             self.account.close_month();
         }
         let mut back = RolledBack::default();
+        let by = self.by();
         for bill in self.account.debt.iter_mut().flat_map(|debt| &mut debt.bills) {
             let is_new = bill.issued_at > from || !bill.is_issued();
             if is_new && bill.issued_at <= now && !bill.principal_at_issue().is_zero() {
                 back.moments.push(Moment { at: bill.issued_at, what: What::Issued(bill.key, bill.issued_by) });
             }
-            back.charges(bill, from);
+            back.charges(bill, from, &by);
             back.changes(bill, from);
         }
         if let Some(debt) = &mut self.account.debt {
@@ -275,7 +276,7 @@ impl<'a> Fold<'a> {
     /// Beside what is free nothing is owed, unless an older version left it so, or money counts from later than its own day.
     pub(super) fn place_again(&mut self, then: &Then) {
         let sums = self.account.debt.as_mut().map(|debt| std::mem::take(&mut debt.sums)).unwrap_or_default();
-        sums.as_slice().iter().for_each(|sum| self.place(sum.money, sum.amount, then));
+        sums.as_slice().iter().for_each(|sum| self.place((sum.money, sum.amount), Line::FEES_FIRST, then));
     }
 
     /// Late fees as they are due by now, and bill fees that refunds or cancels took away.

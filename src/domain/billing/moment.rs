@@ -121,7 +121,8 @@ impl Account {
             let late_fees = late_fees(&bill, &judged, &by, now);
             let charged = charged(&bill, &late_fees, &by, now);
             let accrued = judged.damages_accrued(&by, now);
-            let is_overdue = judged.is_overdue(&by, now);
+            // News lifts a block and never makes one.
+            let is_overdue = bill.is_overdue(&by, now) && judged.is_overdue(&by, now);
             let due = bill.due(&by);
             let method = bill.method(&by);
             let owed = charged.minus_or_zero(&bill.covered());

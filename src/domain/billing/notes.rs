@@ -22,9 +22,7 @@ pub struct Notes {
 impl Notes {
     /// Lets go of slips that nobody pays with any more; one that is not known counts as expired too.
     pub fn forget_slips(&mut self, today: Date) {
-        /// After its expiry, days.
-        const KEPT: i32 = 92;
-        self.slips.retain(|slip| slip.expires_at.date().plus_days(KEPT) >= today);
+        self.slips.retain(|slip| !slip.is_forgotten(today));
     }
 
     /// From when the oldest provisional news counts, run out or not: it may still turn out final.
@@ -52,6 +50,15 @@ pub struct Slip {
     pub amount: Yen,
     /// Money that was paid on it later settles principal first.
     pub expires_at: Millis,
+}
+
+impl Slip {
+    /// Whether it says nothing any more, long after its expiry.
+    pub fn is_forgotten(&self, today: Date) -> bool {
+        /// Days.
+        const KEPT: i32 = 92;
+        self.expires_at.date().plus_days(KEPT) < today
+    }
 }
 
 /// Why money met bills.

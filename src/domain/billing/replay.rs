@@ -28,7 +28,11 @@ impl Fold<'_> {
                 self.issue(key, &then);
                 self.meet(key, &then);
             }
-            What::Came(money, amount) => self.place(money, amount, &then),
+            What::Came(money, amount) => {
+                // Later, as credit, it is like any other.
+                let lines = if money.on_old_slip { Line::PRINCIPAL_FIRST } else { Line::FEES_FIRST };
+                self.place((money, amount), lines, &then);
+            }
             What::Refunded(key, money) => self.free(key, money, &then),
             What::Damages(key, posted) => {
                 self.post_damages(key, posted, &then);
@@ -67,7 +71,7 @@ impl Fold<'_> {
             let money = part.money.or_named(fact);
             let back = Outflow { money, due: Yen::ZERO, at: then.now.at, fact, why: Why::Bounced(payout), ..part };
             self.account.debt_mut().add_outflow(back);
-            self.place(money, part.amount, then);
+            self.place((money, part.amount), Line::FEES_FIRST, then);
         }
     }
 
@@ -153,9 +157,7 @@ impl Fold<'_> {
     }
 
     /// Money meets the bills that stand, the oldest due date first; the rest is free.
-    pub(super) fn place(&mut self, money: Money, amount: Yen, then: &Then) {
-        // Later, as credit, it is like any other.
-        let lines = if money.on_old_slip { Line::PRINCIPAL_FIRST } else { Line::FEES_FIRST };
+    pub(super) fn place(&mut self, (money, amount): (Money, Yen), lines: [Line; 4], then: &Then) {
         let mut left = amount;
         for place in self.covered..self.order.len() {
             let Some((_, _, bill)) = self.order.get(place).copied().filter(|_| !left.is_zero()) else { break };
@@ -220,7 +222,7 @@ impl Fold<'_> {
         if lines != Lines::default() {
             let change = Change { at: then.now.at, kind: ChangeKind::Freed, money, lines };
             self.account.bill_mut(key).changes.add(change);
-            self.place(money, lines.total(), then);
+            self.place((money, lines.total()), Line::FEES_FIRST, then);
         }
     }
 

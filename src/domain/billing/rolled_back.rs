@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::adjustments::Adjusted;
 use super::bill::{Bill, Change, ChangeKind, Posted};
+use super::lateness::BillRules;
 use super::outflows::{Outflow, Why};
 use super::steps::{Moment, Payout, What};
 use super::sums::{Money, Sums};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
-use crate::domain::model::time::Millis;
+use crate::domain::model::time::{Millis, Now};
 
 #[derive(Default)]
 pub(super) struct RolledBack {
@@ -29,15 +30,14 @@ impl RolledBack {
     }
 
     /// Takes off what staff did to a bill later than `from`, and the damages that were posted.
-    pub fn charges(&mut self, bill: &mut Arc<Bill>, from: Millis) {
+    pub fn charges(&mut self, bill: &mut Arc<Bill>, from: Millis, by: &BillRules<'_>) {
         let key = bill.key;
         if bill.adjustments().iter().any(|adjustment| adjustment.at > from) {
             let bill = Arc::make_mut(bill);
             for adjustment in bill.take_adjustments_off(from) {
                 self.freed.insert(adjustment.fact);
                 if let Adjusted::DamagesReversed(posted) = adjustment.what {
-                    bill.damages.push(posted);
-                    bill.damages.sort_by_key(|posted| (posted.at, posted.fact));
+                    post_again(bill, posted, from, by);
                 }
                 self.moments.push(Moment { at: adjustment.at, what: What::Adjusted(key, adjustment) });
             }
@@ -108,5 +108,18 @@ impl RolledBack {
             }
         }
         sums
+    }
+}
+
+/// Damages that were taken back stand again, as far as they had accrued by their posting: news may have come since.
+fn post_again(bill: &mut Bill, posted: Posted, from: Millis, by: &BillRules<'_>) {
+    let before = bill.damages.iter().filter(|other| (other.at, other.fact) < (posted.at, posted.fact));
+    let before: Yen = before.map(|other| other.amount).sum();
+    let most = bill.damages_accrued(by, &Now::at(posted.at)).minus_or_zero(before);
+    // A posting of later than `from` is played again, and is judged then.
+    let amount = if posted.at > from { posted.amount } else { posted.amount.min(most) };
+    if !amount.is_zero() {
+        bill.damages.push(Posted { amount, ..posted });
+        bill.damages.sort_by_key(|posted| (posted.at, posted.fact));
     }
 }

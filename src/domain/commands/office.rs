@@ -244,7 +244,7 @@ impl<'a> Office<'a> {
     /// A slip that had expired when it was paid; one we do not know any more has.
     fn is_old(&self, number: u64, paid_at: Millis) -> bool {
         let slip = self.account.notes().and_then(|notes| notes.slips.iter().find(|slip| slip.number == number));
-        slip.is_none_or(|slip| slip.expires_at <= paid_at)
+        slip.is_none_or(|slip| slip.expires_at <= paid_at || slip.is_forgotten(self.now.date))
     }
 
     fn damages(&self, id: OfficeId, bill: BillKey, amount: Yen) -> Result<Event, Refusal> {
