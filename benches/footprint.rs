@@ -11,6 +11,7 @@ mod shop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sokketsu::domain::billing::bill::Bill;
 use sokketsu::domain::commands::request::Request;
 use sokketsu::domain::commands::{Ruling, dispatch};
 use sokketsu::domain::model::customer::{Limits, Profile};
@@ -66,6 +67,7 @@ fn grow(state: &mut State, what: &str, many: u32, make: impl Fn(u32) -> Event) {
         single.time(|| state.apply(&event, &now));
     }
     let each = resident().saturating_sub(before) / u64::from(many);
+    println!("a paid bill that is kept: {} B, of an invoice or a month of one channel", size_of::<Bill>() + 16);
     println!(
         "{many} {what}: {each} bytes each; slowest insert {:?} ({} above 0.3 ms), slowest make_room {:?} ({})",
         single.worst, single.slow, room.worst, room.slow

@@ -5,6 +5,7 @@
 //! lateness costs stands in [`lateness`](super::lateness).
 
 use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use super::adjustments::Adjustments;
 pub use super::changes::{Change, ChangeKind, Changes};
@@ -53,7 +54,7 @@ pub struct Lost {
     pub after: Record,
 }
 
-/// A bill with its story.
+/// A bill with its story. Few have late fees or damages, so that these take eight bytes each while there are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bill {
     pub key: BillKey,
@@ -75,9 +76,9 @@ pub struct Bill {
     /// Since it was issued.
     pub changes: Changes,
     /// Posted and not taken back, in order of their dates.
-    pub late_fees: Vec<LateFee>,
+    pub late_fees: ThinVec<LateFee>,
     /// As posted by staff and not taken back, in order of their posting.
-    pub damages: Vec<Posted>,
+    pub damages: ThinVec<Posted>,
     /// Whether the ladder has taken notice of how it was paid.
     pub counted: bool,
     pub lost: Option<Box<Lost>>,
@@ -85,6 +86,9 @@ pub struct Bill {
     /// What its customer was told of it.
     pub told: Told,
 }
+
+/// A paid one is kept for weeks: with the counters of its `Arc` it is to take no more than 300 bytes.
+const _: () = assert!(size_of::<Bill>() + 16 <= 300);
 
 impl Bill {
     /// So many days a bill is kept after it was paid, and one that was late.
@@ -103,8 +107,8 @@ impl Bill {
             issued_by,
             purchases: SmallVec::new(),
             changes: Changes::default(),
-            late_fees: Vec::new(),
-            damages: Vec::new(),
+            late_fees: ThinVec::new(),
+            damages: ThinVec::new(),
             counted: false,
             lost: None,
             adjustments: None,

@@ -283,7 +283,7 @@ impl<'a> Fold<'a> {
     fn post_fees(&mut self) {
         for (key, due) in self.late_bills() {
             if self.account.listed_bill(key).is_some_and(|bill| bill.late_fees != due) {
-                self.account.bill_mut(key).late_fees = due;
+                self.account.bill_mut(key).late_fees = due.into();
             }
         }
         let by = self.by();

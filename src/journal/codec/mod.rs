@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use super::batch::TooLarge;
 use crate::domain::model::advice::Booked;
@@ -179,6 +180,15 @@ fn put_list<T: Field>(list: &[T], out: &mut Out<'_>) {
 }
 
 impl<T: Field> Field for Vec<T> {
+    fn put(&self, out: &mut Out<'_>) {
+        put_list(self, out);
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        (0..u16::get(input)?).map(|_| T::get(input)).collect()
+    }
+}
+
+impl<T: Field> Field for ThinVec<T> {
     fn put(&self, out: &mut Out<'_>) {
         put_list(self, out);
     }
