@@ -67,7 +67,6 @@ fn grow(state: &mut State, what: &str, many: u32, make: impl Fn(u32) -> Event) {
         single.time(|| state.apply(&event, &now));
     }
     let each = resident().saturating_sub(before) / u64::from(many);
-    println!("a paid bill that is kept: {} B, of an invoice or a month of one channel", size_of::<Bill>() + 16);
     println!(
         "{many} {what}: {each} bytes each; slowest insert {:?} ({} above 0.3 ms), slowest make_room {:?} ({})",
         single.worst, single.slow, room.worst, room.slow
@@ -112,6 +111,7 @@ fn main() {
         let limits = Limits { total: Yen::new(50_000), in_store: Yen::new(15_000) };
         customer(n, Profile { limits: (n % 2 == 0).then(|| Box::new(limits)), ..verified() })
     });
+    println!("a paid bill that is kept: {} B, of an invoice or a month of one channel", size_of::<Bill>() + 16);
     println!("{} bytes of the whole process a customer", resident() / u64::from(customers));
     grow(&mut state, "codes", customers, |n| Event::CodeIssued(issued(n)));
     sell(&mut state, customers, sales);
