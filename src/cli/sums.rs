@@ -109,6 +109,8 @@ pub(crate) fn check(
         let account = at.customer_ix(&found.customer).and_then(|ix| at.account(ix));
         match account.map(CustomerSums::of) {
             Some(wanted) => compare(&found, &wanted, note),
+            // A service that runs may have posted one since: of a later record there are no rows up to here.
+            None if found.row.is_none() && found.on.iter().all(|sum| *sum == 0) => {}
             None => note("the ledger has a customer of whom the state knows nothing".to_owned()),
         }
     })

@@ -148,7 +148,8 @@ pub trait Books: Snapshot + Send + Sync {
         let captured = |entry: &&Entry| matches!(entry.kind, EntryKind::Purchase | EntryKind::Capture);
         let ids = entries.iter().filter(captured).filter_map(|entry| Some(entry.purchase?.authorization));
         let orders = ids.map(|id| self.past_order(id)).filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        let payments = self.receipts(customer, &[ReceiptKind::Repayment, ReceiptKind::Ending])?;
+        let payments =
+            self.receipts(customer, &[ReceiptKind::Repayment, ReceiptKind::Ending, ReceiptKind::Reversal])?;
         let (issued, stories) = (self.issued(customer)?, self.kept(customer)?.stories);
         Ok(CustomerPast { entries, orders, payments, issued, stories })
     }
@@ -160,7 +161,7 @@ pub struct CustomerPast {
     pub entries: Vec<Entry>,
     /// The captured purchases among them, as they are now.
     pub orders: Vec<Order>,
-    /// Repayments and provisional payments that became final.
+    /// Repayments, provisional payments that became final, and those that were taken back.
     pub payments: Vec<Receipt>,
     pub issued: Vec<Issued>,
     /// With those that memory has let go of.

@@ -206,3 +206,23 @@ fn credit_on_an_open_month_lowers_exposure_at_once_and_comes_back() {
     assert_eq!(closed["reason"], "not_an_open_month", "{closed}");
     agrees(&house);
 }
+
+#[test]
+fn what_was_taken_back_lies_nowhere_any_more() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    let invoice = house.buy("2001", "np_atobarai", 2_000)["authorization_id"].clone();
+    house.repay("2001", "Z-1", 800);
+    house.repay("2001", "Z-2", 1_200);
+    house.corrected("2001", "repayments/Z-2/reversal", &json!({}));
+    for day in ["2021-06-15T01:00:00.000", "2022-01-15"] {
+        house.at(day);
+        let shown = house.read("2001", "repayments");
+        let lies = |at: usize| &shown["repayments"][at]["lies"];
+        assert_eq!((&lies(0)["on_bills"], &lies(0)["reversed"]), (&json!([]), &json!(1_200)), "{shown}");
+        assert_eq!((&lies(0)["settled"], &lies(1)["on_bills"][0]["principal"]), (&json!(0), &json!(800)), "{shown}");
+    }
+    let bill = house.statement("2001", text(&invoice));
+    let rows = bill["payments"].as_array().expect("rows").iter();
+    let back = rows.filter(|row| row["moved_to"] == "reversal").map(|row| (&row["repayment_id"], &row["amount"]));
+    assert_eq!(back.collect::<Vec<_>>(), [(&json!("Z-2"), &json!(-1_200))], "{bill}");
+}

@@ -15,12 +15,20 @@ use crate::domain::model::payment::{Line, Lines};
 impl Bill {
     /// What of the money of these records lies on it.
     pub fn lies(&self, of: impl Fn(Lsn) -> bool) -> Lines {
-        let own = self.changes.iter().filter(|change| change.kind == ChangeKind::Paid && of(change.money.fact));
-        let put_on = own.fold(Lines::default(), |mut sum, change| {
-            sum += change.lines;
-            sum
-        });
-        put_on.at_most(&self.paid())
+        self.lies_but(of, |_| false)
+    }
+
+    /// The same without what the reversals of some records have taken back from here.
+    pub fn lies_but(&self, of: impl Fn(Lsn) -> bool, reversals: impl Fn(Lsn) -> bool) -> Lines {
+        let (mut put_on, mut gone) = (Lines::default(), Lines::default());
+        for change in self.changes.iter() {
+            match change.kind {
+                ChangeKind::Paid if of(change.money.fact) => put_on += change.lines,
+                ChangeKind::Freed if reversals(change.money.fact) => gone += change.lines,
+                _ => {}
+            }
+        }
+        put_on.minus_or_zero(&gone).at_most(&self.paid())
     }
 
     /// Money that refunds and waivers set free on it, if the money of the record had been put there.

@@ -13,6 +13,7 @@ use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::sums::Money;
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
+use crate::domain::model::correction::Correction;
 use crate::domain::model::customer::Limits;
 use crate::domain::model::ids::{CustomerId, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
@@ -83,14 +84,14 @@ struct Repayments {
 
 /// `GET /v1/customers/{customer_id}/repayments`
 pub(crate) async fn repayments(asked: &Asked) -> Result<Answer, Problem> {
-    let kinds = [ReceiptKind::Repayment, ReceiptKind::Ending];
+    let kinds = [ReceiptKind::Repayment, ReceiptKind::Ending, ReceiptKind::Reversal];
     let (account, _) = account(asked).await?;
     let receipts = past(asked, move |books, customer| books.receipts(customer, &kinds)).await?;
     let payments: Vec<_> = receipts.iter().rev().filter_map(paid).collect();
     let there = account.listed_bills().iter().map(|bill| bill.key);
     let bills = payments.iter().flat_map(|(_, _, books)| books.bills()).chain(there).collect::<Vec<_>>();
     let names = bill_names(&asked.edge, bills).await?;
-    let repayments = payments.into_iter().map(|payment| repayment(payment, &account, &names));
+    let repayments = payments.into_iter().map(|payment| repayment(payment, (&account, &receipts), &names));
     Answer::ok(&Repayments { repayments: repayments.collect::<Result<_, _>>()? })
 }
 
@@ -106,11 +107,12 @@ fn paid(receipt: &Receipt) -> Option<(&Receipt, &Payment, &Settlement)> {
 
 fn repayment(
     (receipt, payment, books): (&Receipt, &Payment, &Settlement),
-    account: &Account,
+    (account, receipts): (&Account, &[Receipt]),
     names: &BillNames,
 ) -> Result<RepaymentShown, Problem> {
-    let own: Vec<Transfer> = lying(account, receipt.lsn).collect();
-    let reversed = outside(account, |why, _| why == Why::Reversed(receipt.lsn));
+    let reversal = receipts.iter().find_map(|receipt| reversed(receipt).filter(|(of, ..)| *of == payment.id));
+    let reversed = reversal.map_or(Yen::ZERO, |(_, amount, _)| amount);
+    let own: Vec<Transfer> = lying(account, receipt.lsn, reversal.map(|(.., fact)| fact)).collect();
     let came_back = outside(account, |why, money| matches!(why, Why::Bounced(_)) && money == receipt.lsn);
     let paid_out = outside(account, |why, money| why == Why::PaidOut && money == receipt.lsn).minus_or_zero(came_back);
     let there = own.iter().map(|transfer| transfer.amount).sum::<Yen>() + paid_out + reversed;
@@ -134,12 +136,23 @@ fn repayment(
     })
 }
 
-/// Where the money of a record lies in the account, as if it had come there at once.
-fn lying(account: &Account, fact: Lsn) -> impl Iterator<Item = Transfer> {
+/// The repayment that was taken back, how much of it, and by which record.
+fn reversed(receipt: &Receipt) -> Option<(OfficeId, Yen, Lsn)> {
+    match receipt.event.as_ref() {
+        Event::Settled {
+            cause: Cause::Corrected { correction: Correction::ReverseRepayment { repayment, .. }, amount, .. },
+            ..
+        } => Some((*repayment, *amount, receipt.lsn)),
+        _ => None,
+    }
+}
+
+/// Where the money of a record lies in the account, as if it had come there at once; `reversal` has taken it back.
+fn lying(account: &Account, fact: Lsn, reversal: Option<Lsn>) -> impl Iterator<Item = Transfer> {
     let is_it = move |money: Money| money.fact == fact;
     let to = |money: Money, to: Place, amount: Yen| Transfer { money, from: Place::Received, to, amount };
     let on_bills = account.listed_bills().iter().flat_map(move |bill| {
-        let lies = bill.lies(|of| of == fact);
+        let lies = bill.lies_but(|of| of == fact, |freed| reversal == Some(freed));
         let place = move |line| Place::Line { bill: bill.key, line, at: Millis(0) };
         let money = Money { fact, ..Money::own(Millis(0)) };
         let parts = Line::ALL.into_iter().map(move |line| to(money, place(line), lies.get(line)));

@@ -2,6 +2,7 @@
 
 use crate::domain::billing::notes::Cause;
 use crate::domain::billing::settlement::Transfer;
+use crate::domain::model::correction::Correction;
 use crate::domain::model::ids::{Lsn, OfficeId};
 use crate::domain::model::payment::{BillKey, Lines};
 use crate::domain::model::time::Millis;
@@ -116,6 +117,10 @@ impl Move {
         let receipt = past.payments.iter().find(|receipt| receipt.lsn == fact)?;
         match receipt.event.as_ref() {
             Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. } => Some(payment.id),
+            Event::Settled {
+                cause: Cause::Corrected { correction: Correction::ReverseRepayment { repayment, .. }, .. },
+                ..
+            } => Some(*repayment),
             _ => None,
         }
     }

@@ -70,7 +70,7 @@ SELECT
   d.authorization_id,
   strftime('%Y-%m-%dT%H:%M:%S', e.recorded_at / 1000 + 32400, 'unixepoch')
     || printf('.%03d+09:00', e.recorded_at % 1000) AS recorded_at,
-  (SELECT id FROM receipt WHERE lsn = iif(e.money <> 0, e.money, iif(e.far = 1, e.lsn, NULL)) AND kind IN (1, 5))
+  (SELECT id FROM receipt WHERE lsn = iif(e.money <> 0, e.money, iif(e.far = 1, e.lsn, NULL)) AND kind IN (1, 5, 9))
     AS repayment_id,
   coalesce((SELECT refund_id FROM refund WHERE lsn = e.lsn), (SELECT refund_id FROM refund WHERE lsn = e.money))
     AS refund_id,
