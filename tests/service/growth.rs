@@ -16,7 +16,7 @@ use super::grown::{Buyer, LISTS, List, grow, name};
 use super::server::{How, Server};
 
 /// What one call may cost everybody else, some 1 ms. It was 3 million until each part of a payment said which money it is: a
-/// repayment that pays 700 invoices takes 2.97 million, in two turns of the owner, of which one only names the invoices
+/// repayment that pays 700 invoices takes 3.07 million, in two turns of the owner, of which one only names the invoices
 /// (`docs/decisions/0019-money-is-folded-by-its-day-of-value.md`).
 const MOST_INSTRUCTIONS: u64 = 3_200_000;
 /// Instructions of the owner's thread for a request, and for the calendar's steps.
