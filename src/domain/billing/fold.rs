@@ -288,13 +288,13 @@ impl<'a> Fold<'a> {
         }
         let by = self.by();
         let is_waived = |bill: &Arc<Bill>| {
-            let has_fee = bill.fee.is_some_and(|fee| !fee.is_zero()) && !bill.is_fee_waived;
+            let has_fee = bill.fee.is_some_and(|fee| !fee.is_zero()) && !bill.is_fee_waived();
             has_fee && bill.net().is_zero() && bill.bill_fee(&by, self.now).is_zero()
         };
         let waived: Vec<_> =
             self.account.listed_bills().iter().filter(|bill| is_waived(bill)).map(|bill| bill.key).collect();
         for key in waived {
-            self.account.bill_mut(key).is_fee_waived = true;
+            self.account.bill_mut(key).is_fee_refunded = true;
         }
     }
 

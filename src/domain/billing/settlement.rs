@@ -335,7 +335,7 @@ impl Account {
             Charge::Issued { method, due, fee, .. } => {
                 (bill.billed_by, bill.due, bill.fee) = (Some(method), Some(due), Some(fee));
             }
-            Charge::BillFeeWaived { .. } => bill.is_fee_waived = true,
+            Charge::BillFeeWaived { .. } => bill.is_fee_refunded = true,
             Charge::LateFee { date, amount, .. } => bill.add_late_fee(LateFee { date, amount }),
             Charge::LateFeeTakenBack { date, amount, .. } => bill.take_late_fee_back(LateFee { date, amount }),
             Charge::Damages { amount, .. } => bill.damages.push(Posted { fact: lsn, at, amount }),

@@ -171,7 +171,7 @@ records! {
     Posted { fact, at, amount }
     Lost { at, from, to, before, after }
     Bill {
-        key, billed_by, due, fee, is_fee_waived, issued_at, issued_by, purchases, late_fees, damages, counted, lost, told,
+        key, billed_by, due, fee, is_fee_refunded, issued_at, issued_by, purchases, late_fees, damages, counted, lost, told,
         adjustments,
     } - { changes }
     Sum { money, amount, due }
