@@ -271,7 +271,8 @@ impl Bill {
     /// expected that would have met it; `news_from` is from when provisional news counts.
     pub fn is_over(&self, today: Date, news_from: Option<Millis>) -> bool {
         let Some(due) = self.due.filter(|_| self.fee.is_some()) else { return self.net().is_zero() };
-        if self.is_open() {
+        // Its customer is to hear first that it is overdue no more.
+        if self.is_open() || self.told.has(Told::OVERDUE) {
             return false;
         }
         // What was cancelled has never been.
