@@ -23,6 +23,9 @@ pub struct Settlement {
     pub steps: Vec<LadderStep>,
     /// What the ladder counts from here on, if that changed.
     pub record: Option<Record>,
+    /// The moment from which the books were worked out anew, where what is new counts from before it: more moments than can
+    /// be played again lay between.
+    pub counts_from: Option<Millis>,
 }
 
 /// What is owed more, or less, than before.
@@ -249,6 +252,7 @@ impl Settlement {
             counted: Vec::new(),
             steps: Vec::new(),
             record: None,
+            counts_from: None,
         }
     }
 
