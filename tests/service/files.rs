@@ -19,7 +19,7 @@ fn import(client: &mut Client, lines: &[&str]) -> Value {
     client.import("office", &file).json()
 }
 
-fn metric(client: &mut Client, name: &str) -> f64 {
+pub fn metric(client: &mut Client, name: &str) -> f64 {
     let text = client.get("ops", "/metrics").text;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
