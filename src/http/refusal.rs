@@ -91,6 +91,9 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
         Refusal::PaidTooLongAgo { oldest } => {
             Problem::field("/paid_at", "must be a day of the last 400").with("oldest", oldest.to_string())
         }
+        Refusal::RefundedBeforeCapture => {
+            Problem::field("/paid_at", "must not be earlier than the capture of the purchase")
+        }
         Refusal::ExpiryPassed => Problem::field("/expires_at", "must be later than now"),
         Refusal::PaymentUnknown => Problem::new(&PAYMENT_UNKNOWN, "Check the id, or tell `amount` and `paid_at`."),
         Refusal::PaymentFinal => Problem::new(&PAYMENT_FINAL, "The money came. Pay it out if it has to go back."),
@@ -194,6 +197,7 @@ mod tests {
             (Refusal::IdReused { amount: Some(yen) }, 409, "id_reused"),
             (Refusal::PaidInFuture { now: Millis(0) }, 422, "invalid_field"),
             (Refusal::PaidTooLongAgo { oldest: Date::MAX }, 422, "invalid_field"),
+            (Refusal::RefundedBeforeCapture, 422, "invalid_field"),
             (Refusal::ExpiryPassed, 422, "invalid_field"),
             (Refusal::PaymentUnknown, 404, "payment_unknown"),
             (Refusal::PaymentFinal, 409, "payment_final"),

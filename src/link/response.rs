@@ -120,6 +120,7 @@ impl Response {
             | Refusal::OtherCustomer
             | Refusal::PaidInFuture { .. }
             | Refusal::PaidTooLongAgo { .. }
+            | Refusal::RefundedBeforeCapture
             | Refusal::CustomerUnknown
             | Refusal::IdReused { .. }
             | Refusal::ExpiryPassed

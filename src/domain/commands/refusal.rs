@@ -61,6 +61,8 @@ pub enum Refusal {
     PaidTooLongAgo {
         oldest: Date,
     },
+    /// Nothing is given back of a purchase before it was captured.
+    RefundedBeforeCapture,
     ExpiryPassed,
     PaymentUnknown,
     PaymentFinal,
