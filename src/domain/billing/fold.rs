@@ -288,7 +288,7 @@ impl<'a> Fold<'a> {
         }
         let by = self.by();
         let is_waived = |bill: &Arc<Bill>| {
-            let has_fee = bill.fee.is_some_and(|fee| !fee.is_zero()) && !bill.is_fee_waived;
+            let has_fee = bill.fee.is_some_and(|fee| !fee.is_zero()) && !bill.is_fee_waived();
             has_fee && bill.net().is_zero() && bill.bill_fee(&by, self.now).is_zero()
         };
         let waived: Vec<_> =
