@@ -226,3 +226,59 @@ fn what_was_taken_back_lies_nowhere_any_more() {
     let back = rows.filter(|row| row["moved_to"] == "reversal").map(|row| (&row["repayment_id"], &row["amount"]));
     assert_eq!(back.collect::<Vec<_>>(), [(&json!("Z-2"), &json!(-1_200))], "{bill}");
 }
+
+#[test]
+fn what_cannot_be_corrected_says_why() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    for who in ["2000", "2001", "2002"] {
+        house.bought(who, "online", 3_000);
+    }
+    let sale = house.bought("2003", "online", 3_000);
+    house.at("2021-07-05");
+    house.repay("2000", "P-1", 3_209);
+    let body = json!({"refund_id": "F-1", "amount": 3_000});
+    let path = format!("/v1/authorizations/{}/refunds", text(&sale["authorization_id"]));
+    assert_eq!(house.client.send("office", "POST", &path, &body).status, 200);
+    house.bought("2000", "online", 1_000);
+    let write_off = |bill: &str| json!({"write_off_id": "W-1", "bill": bill});
+    for (who, call, more, status, reason, words) in [
+        ("2000", "fees/fee_2021-07/waiver", json!({}), 404, "bill_unknown", "not billed yet"),
+        ("2000", "fees/fee_2021-05/waiver", json!({}), 404, "bill_unknown", "nothing was bought"),
+        ("2000", "fees/fee_2021-06_2021-08-10/waiver", json!({}), 404, "fee_unknown", "No such fee"),
+        ("2003", "fees/fee_2021-06/waiver", json!({}), 409, "already_waived", "charged no longer"),
+        ("2000", "write-offs", write_off("2021-07"), 404, "bill_unknown", "not billed yet"),
+        ("2000", "write-offs", write_off("2021-06"), 409, "nothing_owed", "it is paid"),
+    ] {
+        let refused = house.refused(who, call, &more);
+        assert_eq!((refused.0, refused.1.as_str()), (status, reason), "{who} {call}: {}", refused.2);
+        assert!(text(&refused.2["detail"]).contains(words), "{who} {call}: {}", refused.2);
+    }
+    // A fee of a bill that is paid is waived like any other; once.
+    let waived = house.corrected("2000", "fees/fee_2021-06/waiver", &json!({}));
+    assert_eq!(waived["moved"], json!([{"from": "2021-06", "to": "credit", "amount": 209}]));
+    let (status, reason, problem) = house.refused("2000", "fees/fee_2021-06/waiver", &json!({"reason": "another"}));
+    assert_eq!((status, reason.as_str()), (409, "id_reused"));
+    assert!(text(&problem["detail"]).starts_with("The fee was waived before"), "{problem}");
+    // Also long after memory has let its bill go.
+    house.at("2021-10-01");
+    house.again();
+    let refused = house.refused("2000", "write-offs", &write_off("2021-06"));
+    assert_eq!((refused.0, refused.1.as_str()), (409, "nothing_owed"), "{}", refused.2);
+    agrees(&house);
+}
+
+#[test]
+fn money_that_a_waived_fee_sets_free_is_shown_on_the_lines_that_it_meets() {
+    let mut house = with_a_june_bill();
+    house.at("2021-08-20");
+    house.repay("2000", "P-1", 309);
+    let posted = house.office("2000", "damages", &json!({"posting_id": "D-1", "bill": "2021-06", "amount": 150}));
+    assert_eq!(posted.status, 200, "{posted:?}");
+    let waived = house.corrected("2000", "fees/fee_2021-06/waiver", &json!({}));
+    let row = |to: &str, amount: u64| json!({"from": "2021-06", "to": "2021-06", "from_line": "bill_fee", "to_line": to, "amount": amount});
+    assert_eq!(waived["moved"], json!([row("principal", 59), row("damages", 150)]), "{waived}");
+    assert_eq!(house.bill("2000"), shown("overdue", [30_000, 0, 100, 150, 309, 0, 29_941]));
+    let again = house.corrected("2000", "fees/fee_2021-06/waiver", &json!({}));
+    assert_eq!((&again["moved"], &again["replayed"]), (&waived["moved"], &json!(true)));
+    agrees(&house);
+}

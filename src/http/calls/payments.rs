@@ -99,19 +99,42 @@ pub(super) struct Moved {
     /// A bill, `credit` or `payout_due`.
     from: Cow<'static, str>,
     to: Cow<'static, str>,
+    /// Where both are one bill, which line of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_line: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_line: Option<&'static str>,
     amount: Yen,
+}
+
+impl Moved {
+    fn of(transfer: &Transfer, names: &BillNames) -> Result<Self, Problem> {
+        let name = |place: Place| names.end(place.into()).ok_or_else(Problem::internal);
+        let Transfer { from, to, amount, .. } = *transfer;
+        let within = from.bill().is_some_and(|bill| to.bill() == Some(bill));
+        let line = |place: Place| place.line().filter(|_| within).map(|(_, line)| line.name());
+        Ok(Self { from: name(from)?, to: name(to)?, from_line: line(from), to_line: line(to), amount })
+    }
+
+    fn is_with(&self, other: &Self) -> bool {
+        (&self.from, self.from_line, &self.to, self.to_line) == (&other.from, other.from_line, &other.to, other.to_line)
+    }
+
+    /// From credit to credit, say, or from a line to the same line: nothing has moved.
+    fn is_idle(&self) -> bool {
+        self.from == self.to && self.from_line == self.to_line
+    }
 }
 
 /// What money went where, place by place.
 pub(super) fn moved(beside: &[Transfer], names: &BillNames) -> Result<Vec<Moved>, Problem> {
-    let name = |place: Place| names.end(place.into()).ok_or_else(Problem::internal);
     let mut moved: Vec<Moved> = Vec::new();
     for transfer in beside {
-        let (from, to, amount) = (name(transfer.from)?, name(transfer.to)?, transfer.amount);
-        match moved.iter_mut().find(|known| known.from == from && known.to == to) {
-            Some(known) => known.amount += amount,
-            None if from == to => {}
-            None => moved.push(Moved { from, to, amount }),
+        let new = Moved::of(transfer, names)?;
+        match moved.iter_mut().find(|known| known.is_with(&new)) {
+            Some(known) => known.amount += new.amount,
+            None if new.is_idle() => {}
+            None => moved.push(new),
         }
     }
     Ok(moved)
