@@ -315,20 +315,20 @@ impl Product {
         let told = if came {
             Instruction::Confirm { id, said: Said::default() }
         } else {
-            Instruction::Withdraw { id, said: Said::default() }
+            Instruction::Withdraw { id, said: Said::default(), staff: None }
         };
         self.instruct(who, told, now);
     }
 
     pub fn post_damages(&mut self, who: usize, number: usize, bill: BillKey, amount: u64, now: i64) {
         let (id, amount) = (office(number), Yen::new(amount));
-        self.instruct(who, Instruction::PostDamages { id, bill, amount }, now);
+        self.instruct(who, Instruction::PostDamages { id, bill, amount, staff: None }, now);
     }
 
     pub fn pay_out(&mut self, who: usize, number: usize, amount: u64, now: i64) -> Result<(), Refusal> {
         self.try_instruct(
             who,
-            Instruction::PayOut { id: office(number), amount: Yen::new(amount), bank_reference: None },
+            Instruction::PayOut { id: office(number), amount: Yen::new(amount), bank_reference: None, staff: None },
             now,
         )
         .map(|_| ())

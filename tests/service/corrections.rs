@@ -282,3 +282,48 @@ fn money_that_a_waived_fee_sets_free_is_shown_on_the_lines_that_it_meets() {
     assert_eq!((&again["moved"], &again["replayed"]), (&waived["moved"], &json!(true)));
     agrees(&house);
 }
+
+#[test]
+fn whoever_of_the_staff_tells_of_a_block_damages_a_payout_or_a_withdrawal_is_recorded() {
+    let mut house = with_a_june_bill();
+    house.at("2021-08-10");
+    house.repay("2001", "C-1", 1_000);
+    let block = json!({"block_id": "B-1", "reason": "電話番号", "by": "tanaka"});
+    assert_eq!(house.office("2000", "blocks", &block).status, 200);
+    let listed = house.read("2000", "blocks")["blocks"][0].clone();
+    assert_eq!((&listed["by"], &listed["key"]), (&json!("tanaka"), &json!("sandbox-office")), "{listed}");
+    let expires_at = "2021-09-01T00:00:00+09:00";
+    let pending = json!({"payment_id": "W-1", "amount": 500, "expires_at": expires_at});
+    assert_eq!(house.office("2000", "payments-pending", &pending).status, 200);
+    let damages = json!({"posting_id": "D-1", "bill": "2021-06", "amount": 10});
+    let payout = json!({"payout_id": "O-1", "amount": 100});
+    let kinds = ["block_released", "payment_withdrawn", "damages_posted", "paid_out"];
+    for (who, call, more, kind) in [
+        ("2000", "blocks/B-1/release", json!({}), kinds[0]),
+        ("2000", "payments-pending/W-1/withdrawn", json!({}), kinds[1]),
+        ("2000", "damages", damages.clone(), kinds[2]),
+        ("2001", "payouts", payout, kinds[3]),
+    ] {
+        for replayed in [false, true] {
+            let told = house.corrected(who, call, &more);
+            assert_eq!((&told["by"], &told["reason"]), (&json!("tanaka"), &json!("二重入金のため")), "{told}");
+            assert_eq!((&told["key"], &told["replayed"]), (&json!("sandbox-office"), &json!(replayed)), "{told}");
+            house.again();
+        }
+        // What is not said is not compared.
+        assert_eq!(house.office(who, call, &more).json()["replayed"], true, "{call}");
+        let mut other = more.clone();
+        other["reason"] = json!("another");
+        let refused = house.refused(who, call, &other);
+        assert_eq!((refused.0, refused.1.as_str()), (409, "id_reused"), "{call}");
+        let page = house.client.get("ops", "/v1/events?after=1000&limit=1000").text;
+        let event = page.lines().find(|line| line.contains(&format!("\"kind\":\"{kind}\""))).expect("its event");
+        let event: Value = serde_json::from_str(event).expect("JSON");
+        assert_eq!((&event["by"], &event["key"]), (&json!("tanaka"), &json!("sandbox-office")), "{event}");
+    }
+    // Nobody need be named.
+    let plain = json!({"posting_id": "D-2", "bill": "2021-06", "amount": 10});
+    let told = house.office("2000", "damages", &plain).json();
+    assert_eq!((&told["replayed"], told.get("by")), (&json!(false), None), "{told}");
+    agrees(&house);
+}

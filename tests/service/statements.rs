@@ -377,8 +377,8 @@ impl Walk {
     /// The last fee that is not waived yet.
     fn waive(&mut self) {
         let bills = all_add_up(&mut self.house);
-        let fees = bills.iter().flat_map(|bill| bill["fees"].as_array().expect("rows"));
-        let Some(fee) = fees.filter(|fee| fee["waived"] == false).next_back() else { return };
+        let mut fees = bills.iter().flat_map(|bill| bill["fees"].as_array().expect("rows"));
+        let Some(fee) = fees.rfind(|fee| fee["waived"] == false) else { return };
         let path = format!("fees/{}/waiver", text(&fee["fee_id"]));
         self.office(&path, &json!({"by": "tanaka", "reason": "at random"}), &[200]);
     }

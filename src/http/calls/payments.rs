@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::office::{Booked, instruct, office_id};
+use super::office::{Booked, MaybeStaffBody, instruct, office_id};
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::standing::Spendable;
@@ -13,7 +13,7 @@ use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::OfficeId;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines};
-use crate::domain::model::request::{Instruction, Said};
+use crate::domain::model::request::{Instruction, Said, Staff};
 use crate::domain::model::time::{Millis, Month};
 use crate::domain::state::event::Event;
 use crate::http::answer::Answer;
@@ -292,7 +292,7 @@ struct FinalBody {
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
 pub(crate) async fn confirm(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
-    let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(&asked.body)? };
+    let body: FinalBody = fields::read_if_any(&asked.body)?;
     let amount = body.amount.map(|amount| Yen::new(amount.0));
     let paid_at = body.paid_at.map(|at| at.0);
     let said = Said { amount, paid_at, ..Said::default() };
@@ -301,22 +301,25 @@ pub(crate) async fn confirm(asked: &Asked) -> Result<Answer, Problem> {
 }
 
 #[derive(Serialize)]
-struct WithdrawnShown {
+struct WithdrawnShown<'a> {
     payment_id: OfficeId,
     status: &'static str,
     blocked_by: Option<Reason>,
+    #[serde(flatten)]
+    staff: Option<&'a Staff>,
     replayed: bool,
 }
 
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn`
 pub(crate) async fn withdraw(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
-    fields::read_none(&asked.body)?;
-    let booked = instruct(asked, asked.customer()?, Instruction::Withdraw { id, said: Said::default() }).await?;
+    let staff = MaybeStaffBody::read(asked)?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Withdraw { id, said: Said::default(), staff }).await?;
     Answer::ok(&WithdrawnShown {
         payment_id: id,
         status: "withdrawn",
         blocked_by: booked.blocked_by(asked)?,
+        staff: booked.receipt.event.staff(),
         replayed: booked.replayed,
     })
 }
