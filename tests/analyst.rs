@@ -191,7 +191,7 @@ fn demo() -> Demo {
     // Paid before the late fee of the 10th, and heard after it.
     demo.on("2026-03-12").pays("B", "R-4", 8_209, "2026-03-08");
     let january = BillKey::Month(Month::parse("2026-01").unwrap());
-    let posted = Instruction::PostDamages { id: office_id("D-1"), bill: january, amount: Yen::new(40) };
+    let posted = Instruction::PostDamages { id: office_id("D-1"), bill: january, amount: Yen::new(40), staff: None };
     demo.on("2026-03-20").office("A", posted);
     demo.on("2026-04-01").joins("E");
     demo.on("2026-04-02").refunds("E-3", "F-1", 1_000);
@@ -202,7 +202,8 @@ fn demo() -> Demo {
     demo.buys("E", "E-4", NpAtobarai, 2_000);
     demo.on("2026-05-20").buys("C", "E-5", Online, 400);
     let id = office_id("O-1");
-    let paid_out = Instruction::PayOut { id, amount: Yen::new(300), bank_reference: Some("T/0610".into()) };
+    let paid_out =
+        Instruction::PayOut { id, amount: Yen::new(300), bank_reference: Some("T/0610".into()), staff: None };
     demo.on("2026-06-10").office("C", paid_out.clone());
     let staff = Staff { by: "u-7".into(), key: "office".into(), reason: "no such account".into() };
     demo.on("2026-06-11").office("C", Instruction::Bounce { payout: id, staff });

@@ -1,7 +1,7 @@
 //! The way into the engine: a request goes into one of three bounded queues, by its rank.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam::channel::{Sender, TrySendError};
@@ -29,6 +29,7 @@ pub struct Inbox {
     pub(super) codes: Sender<Ticket>,
     pub(super) wake: Arc<Notify>,
     pub(super) is_full: Arc<AtomicBool>,
+    pub(super) parked: Arc<AtomicUsize>,
 }
 
 impl Inbox {
@@ -68,7 +69,8 @@ impl Inbox {
         }
     }
 
+    /// Requests waiting to be judged.
     pub fn depth(&self) -> usize {
-        self.urgent.len() + self.sales.len() + self.codes.len()
+        self.urgent.len() + self.sales.len() + self.codes.len() + self.parked.load(Ordering::Relaxed)
     }
 }

@@ -1,7 +1,7 @@
 //! The queues between the front end and the engine, as the engine sees them: three, one for each rank of request.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, bounded};
@@ -19,6 +19,8 @@ pub struct Queues {
     /// The open group is full: no request wakes the owner until it is taken away. Woken all the same, the owner would wait
     /// its turn behind every request that is being read, and the disk would wait for it.
     pub(super) is_full: Arc<AtomicBool>,
+    /// So many were taken from the queues and wait to be judged.
+    pub(super) parked: Arc<AtomicUsize>,
     /// The process is about to end: the calendar makes no more documents.
     pub is_stopping: Arc<AtomicBool>,
     /// The journal is damaged: nothing more is judged or answered, the process is ending.
@@ -51,12 +53,14 @@ pub fn queues(bounds: Bounds, longest_gap: Duration) -> (Inbox, Queues) {
     let (codes, codes_out) = bounded(bounds.normal);
     let wake = Arc::new(Notify::new());
     let is_full = Arc::new(AtomicBool::new(false));
+    let parked = Arc::new(AtomicUsize::new(0));
     let queues = Queues {
         urgent: urgent_out,
         sales: sales_out,
         codes: codes_out,
         wake: Arc::clone(&wake),
         is_full: Arc::clone(&is_full),
+        parked: Arc::clone(&parked),
         is_stopping: Arc::default(),
         is_halted: Arc::default(),
         most: bounds.batch,
@@ -64,7 +68,7 @@ pub fn queues(bounds: Bounds, longest_gap: Duration) -> (Inbox, Queues) {
         target: bounds.target,
         longest_gap,
     };
-    (Inbox { urgent, sales, codes, wake, is_full }, queues)
+    (Inbox { urgent, sales, codes, wake, is_full, parked }, queues)
 }
 
 impl Queues {

@@ -11,7 +11,6 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::Clock;
 use crate::domain::commands::request::Request;
 use crate::journal::JournalError;
-use crate::metrics::{gauge_value, metrics};
 
 use super::Engine;
 use super::backlog::Backlog;
@@ -148,7 +147,7 @@ impl Service {
         }
         drop(groups);
         self.owner.set_gauges();
-        metrics().inbox_depth.set(gauge_value(self.depth()));
+        self.queues.parked.store(self.backlog.len(), Ordering::Relaxed);
         Ok(())
     }
 

@@ -53,6 +53,7 @@ kinds! {
     BODY_TIMEOUT = 408 "body_timeout" "The body did not come in time";
     ORDER_ID_REUSED = 409 "order_id_reused" "The order id was used with other content";
     ALREADY_PAID_OUT = 409 "already_paid_out" "The money went back to the customer";
+    ALREADY_WAIVED = 409 "already_waived" "The fee was waived before";
     ALREADY_WRITTEN_OFF = 409 "already_written_off" "The bill was given up before";
     NOT_AN_OPEN_MONTH = 409 "not_an_open_month" "The month is not open";
     USE_REFUND = 409 "use_refund" "The sale can no longer be cancelled";

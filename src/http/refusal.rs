@@ -2,11 +2,11 @@
 
 use super::past::{other_terminal, unknown};
 use super::problem::{
-    ALREADY_PAID_OUT, ALREADY_WRITTEN_OFF, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE, FEE_UNKNOWN,
-    FREEZE_UNKNOWN, ID_REUSED, NOT_AN_OPEN_MONTH, NOT_CAPTURED, NOT_CHARGEABLE, NOT_IN_SUSPENSE, NOT_STANDING,
-    NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, OVER_REPAYMENT, OVER_USAGE, PAYMENT_FINAL,
-    PAYMENT_UNKNOWN, PAYMENT_WITHDRAWN, PAYOUT_UNKNOWN, POSTING_UNKNOWN, Problem, REFUND_ID_REUSED, SLIP_TOO_LARGE,
-    SLIP_TOO_LATE, SUSPENSE_OF_NOBODY, TOO_MANY_OPEN, TOO_MANY_REFUNDS, USE_REFUND, WRITE_OFF_UNKNOWN,
+    ALREADY_PAID_OUT, ALREADY_WAIVED, ALREADY_WRITTEN_OFF, BILL_UNKNOWN, BLOCK_UNKNOWN, CAPTURED_OTHERWISE,
+    FEE_UNKNOWN, FREEZE_UNKNOWN, ID_REUSED, NOT_AN_OPEN_MONTH, NOT_CAPTURED, NOT_CHARGEABLE, NOT_IN_SUSPENSE,
+    NOT_STANDING, NOTHING_OWED, OVER_CREDIT, OVER_DAMAGES, OVER_HOLD, OVER_REFUNDABLE, OVER_REPAYMENT, OVER_USAGE,
+    PAYMENT_FINAL, PAYMENT_UNKNOWN, PAYMENT_WITHDRAWN, PAYOUT_UNKNOWN, POSTING_UNKNOWN, Problem, REFUND_ID_REUSED,
+    SLIP_TOO_LARGE, SLIP_TOO_LATE, SUSPENSE_OF_NOBODY, TOO_MANY_OPEN, TOO_MANY_REFUNDS, USE_REFUND, WRITE_OFF_UNKNOWN,
 };
 use crate::domain::commands::refusal::Refusal;
 use crate::engine::client::NoAnswer;
@@ -91,6 +91,9 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
         Refusal::PaidTooLongAgo { oldest } => {
             Problem::field("/paid_at", "must be a day of the last 400").with("oldest", oldest.to_string())
         }
+        Refusal::RefundedBeforeCapture => {
+            Problem::field("/paid_at", "must not be earlier than the capture of the purchase")
+        }
         Refusal::ExpiryPassed => Problem::field("/expires_at", "must be later than now"),
         Refusal::PaymentUnknown => Problem::new(&PAYMENT_UNKNOWN, "Check the id, or tell `amount` and `paid_at`."),
         Refusal::PaymentFinal => Problem::new(&PAYMENT_FINAL, "The money came. Pay it out if it has to go back."),
@@ -109,7 +112,9 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
             Problem::new(&PAYOUT_UNKNOWN, "Check the id: this customer was paid nothing out under it.")
         }
         Refusal::BillUnknown => {
-            Problem::new(&BILL_UNKNOWN, "There is no unpaid bill of this month. Take one from the list of statements.")
+            let why = "This customer has no such bill: the month is not billed yet, nothing was bought, or its bill was \
+                       settled more than 400 days ago.";
+            Problem::new(&BILL_UNKNOWN, format!("{why} Take one from the list of statements."))
         }
         Refusal::OverDamages { left } => Problem::new(&OVER_DAMAGES, "")
             .with_field("/amount", "must not be more than has accrued and is not posted")
@@ -126,9 +131,14 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
                 .with("already_paid_out", paid_out.get())
                 .with("reversible", left.get())
         }
-        Refusal::FeeUnknown => {
-            Problem::new(&FEE_UNKNOWN, "Take one of `fees` of the statement that is not waived; nothing was done.")
-        }
+        Refusal::FeeUnknown => Problem::new(
+            &FEE_UNKNOWN,
+            "No such fee is charged on this bill. Take a `fee_id` of its statement's `fees`.",
+        ),
+        Refusal::FeeWaivedAlready => Problem::new(
+            &ALREADY_WAIVED,
+            "It is charged no longer, and nothing was done. Take a fee of the statement that is not `waived`.",
+        ),
         Refusal::PostingUnknown => {
             Problem::new(&POSTING_UNKNOWN, "Check the id: no damages stand under it for this customer.")
         }
@@ -145,6 +155,10 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
         Refusal::NothingOwed => Problem::new(
             &NOTHING_OWED,
             "No bill is unpaid. Ask again when one is: a month's new bill can be paid from 00:00 on the 1st.",
+        ),
+        Refusal::BillPaid => Problem::new(
+            &NOTHING_OWED,
+            "Nothing of this bill is open: it is paid. Take one from the list of statements whose `status` is another.",
         ),
         Refusal::SlipTooLate { last_day } => {
             Problem::new(&SLIP_TOO_LATE, "Take the money by repayment.").with("last_day", last_day.to_string())
@@ -194,6 +208,7 @@ mod tests {
             (Refusal::IdReused { amount: Some(yen) }, 409, "id_reused"),
             (Refusal::PaidInFuture { now: Millis(0) }, 422, "invalid_field"),
             (Refusal::PaidTooLongAgo { oldest: Date::MAX }, 422, "invalid_field"),
+            (Refusal::RefundedBeforeCapture, 422, "invalid_field"),
             (Refusal::ExpiryPassed, 422, "invalid_field"),
             (Refusal::PaymentUnknown, 404, "payment_unknown"),
             (Refusal::PaymentFinal, 409, "payment_final"),
@@ -210,6 +225,8 @@ mod tests {
             (Refusal::OverRepayment { amount: yen }, 422, "over_repayment"),
             (Refusal::AlreadyPaidOut { left: yen, paid_out: yen }, 409, "already_paid_out"),
             (Refusal::FeeUnknown, 404, "fee_unknown"),
+            (Refusal::FeeWaivedAlready, 409, "already_waived"),
+            (Refusal::BillPaid, 409, "nothing_owed"),
             (Refusal::PostingUnknown, 404, "posting_unknown"),
             (Refusal::WriteOffUnknown, 404, "write_off_unknown"),
             (Refusal::WrittenOffAlready, 409, "already_written_off"),

@@ -148,10 +148,10 @@ pub trait Books: Snapshot + Send + Sync {
         let captured = |entry: &&Entry| matches!(entry.kind, EntryKind::Purchase | EntryKind::Capture);
         let ids = entries.iter().filter(captured).filter_map(|entry| Some(entry.purchase?.authorization));
         let orders = ids.map(|id| self.past_order(id)).filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        let payments =
-            self.receipts(customer, &[ReceiptKind::Repayment, ReceiptKind::Ending, ReceiptKind::Reversal])?;
+        let kinds = [ReceiptKind::Repayment, ReceiptKind::Ending, ReceiptKind::Reversal, ReceiptKind::Waiver];
+        let receipts = self.receipts(customer, &kinds)?;
         let (issued, stories) = (self.issued(customer)?, self.kept(customer)?.stories);
-        Ok(CustomerPast { entries, orders, payments, issued, stories })
+        Ok(CustomerPast { entries, orders, receipts, issued, stories })
     }
 }
 
@@ -161,8 +161,8 @@ pub struct CustomerPast {
     pub entries: Vec<Entry>,
     /// The captured purchases among them, as they are now.
     pub orders: Vec<Order>,
-    /// Repayments, provisional payments that became final, and those that were taken back.
-    pub payments: Vec<Receipt>,
+    /// Repayments, provisional payments that became final, those that were taken back, and waivers of fees.
+    pub receipts: Vec<Receipt>,
     pub issued: Vec<Issued>,
     /// With those that memory has let go of.
     pub stories: Vec<Story>,

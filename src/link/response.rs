@@ -120,6 +120,7 @@ impl Response {
             | Refusal::OtherCustomer
             | Refusal::PaidInFuture { .. }
             | Refusal::PaidTooLongAgo { .. }
+            | Refusal::RefundedBeforeCapture
             | Refusal::CustomerUnknown
             | Refusal::IdReused { .. }
             | Refusal::ExpiryPassed
@@ -138,12 +139,14 @@ impl Response {
             | Refusal::OverRepayment { .. }
             | Refusal::AlreadyPaidOut { .. }
             | Refusal::FeeUnknown
+            | Refusal::FeeWaivedAlready
             | Refusal::PostingUnknown
             | Refusal::WriteOffUnknown
             | Refusal::WrittenOffAlready
             | Refusal::NotAnOpenMonth
             | Refusal::OverUsage { .. }
             | Refusal::NothingOwed
+            | Refusal::BillPaid
             | Refusal::SlipTooLate { .. }
             | Refusal::SlipTooLarge { .. } => "1200",
         };

@@ -315,7 +315,7 @@ impl Product {
         let told = if came {
             Instruction::Confirm { id, said: Said::default() }
         } else {
-            Instruction::Withdraw { id, said: Said::default() }
+            Instruction::Withdraw { id, said: Said::default(), staff: None }
         };
         self.instruct(who, told, now);
     }
@@ -329,13 +329,13 @@ impl Product {
         now: i64,
     ) -> Result<(), Refusal> {
         let (id, amount) = (office(number), Yen::new(amount));
-        self.try_instruct(who, Instruction::PostDamages { id, bill, amount }, now).map(drop)
+        self.try_instruct(who, Instruction::PostDamages { id, bill, amount, staff: None }, now).map(drop)
     }
 
     pub fn pay_out(&mut self, who: usize, number: usize, amount: u64, now: i64) -> Result<(), Refusal> {
         self.try_instruct(
             who,
-            Instruction::PayOut { id: office(number), amount: Yen::new(amount), bank_reference: None },
+            Instruction::PayOut { id: office(number), amount: Yen::new(amount), bank_reference: None, staff: None },
             now,
         )
         .map(|_| ())

@@ -213,7 +213,8 @@ fn yen_taken_back_or_paid_are_at_risk_too() {
         let amount = Yen::new(yen);
         let repayment =
             Instruction::Repay { id: OfficeId::new(&order("P")).unwrap(), amount, paid_at: None, slip: None };
-        let payout = Instruction::PayOut { id: OfficeId::new(&order("O")).unwrap(), amount, bank_reference: None };
+        let payout =
+            Instruction::PayOut { id: OfficeId::new(&order("O")).unwrap(), amount, bank_reference: None, staff: None };
         let requests = [
             ("cancel", cancel(&order("C"))),
             ("capture", on_order(OnOrder::Capture(Capture { authorization: held, amount }))),

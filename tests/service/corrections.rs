@@ -257,7 +257,7 @@ fn a_bill_fee_that_staff_waived_is_not_waived_again_by_a_refund() {
         } else if story.starts_with("refunded") {
             refund(&mut house, order);
             let refused = house.refused("2000", "fees/fee_2021-06/waiver", &json!({}));
-            assert_eq!((refused.0, refused.1.as_str()), (404, "fee_unknown"), "{story}");
+            assert_eq!((refused.0, refused.1.as_str()), (409, "already_waived"), "{story}");
         } else {
             waive(&mut house);
             refund(&mut house, order);
@@ -278,5 +278,106 @@ fn no_damages_are_posted_on_a_bill_that_was_given_up() {
     let posting = json!({"posting_id": "D-1", "bill": "2021-06", "amount": 10});
     let refused = house.office("2000", "damages", &posting);
     assert_eq!((refused.status, &refused.json()["reason"]), (409, &json!("already_written_off")), "{refused:?}");
+    agrees(&house);
+}
+
+#[test]
+fn what_cannot_be_corrected_says_why() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    for who in ["2000", "2001", "2002"] {
+        house.bought(who, "online", 3_000);
+    }
+    let sale = house.bought("2003", "online", 3_000);
+    house.at("2021-07-05");
+    house.repay("2000", "P-1", 3_209);
+    let body = json!({"refund_id": "F-1", "amount": 3_000});
+    let path = format!("/v1/authorizations/{}/refunds", text(&sale["authorization_id"]));
+    assert_eq!(house.client.send("office", "POST", &path, &body).status, 200);
+    house.bought("2000", "online", 1_000);
+    let write_off = |bill: &str| json!({"write_off_id": "W-1", "bill": bill});
+    for (who, call, more, status, reason, words) in [
+        ("2000", "fees/fee_2021-07/waiver", json!({}), 404, "bill_unknown", "not billed yet"),
+        ("2000", "fees/fee_2021-05/waiver", json!({}), 404, "bill_unknown", "nothing was bought"),
+        ("2000", "fees/fee_2021-06_2021-08-10/waiver", json!({}), 404, "fee_unknown", "No such fee"),
+        ("2003", "fees/fee_2021-06/waiver", json!({}), 409, "already_waived", "charged no longer"),
+        ("2000", "write-offs", write_off("2021-07"), 404, "bill_unknown", "not billed yet"),
+        ("2000", "write-offs", write_off("2021-06"), 409, "nothing_owed", "it is paid"),
+    ] {
+        let refused = house.refused(who, call, &more);
+        assert_eq!((refused.0, refused.1.as_str()), (status, reason), "{who} {call}: {}", refused.2);
+        assert!(text(&refused.2["detail"]).contains(words), "{who} {call}: {}", refused.2);
+    }
+    // A fee of a bill that is paid is waived like any other; once.
+    let waived = house.corrected("2000", "fees/fee_2021-06/waiver", &json!({}));
+    assert_eq!(waived["moved"], json!([{"from": "2021-06", "to": "credit", "amount": 209}]));
+    let (status, reason, problem) = house.refused("2000", "fees/fee_2021-06/waiver", &json!({"reason": "another"}));
+    assert_eq!((status, reason.as_str()), (409, "id_reused"));
+    assert!(text(&problem["detail"]).starts_with("The fee was waived before"), "{problem}");
+    // Also long after memory has let its bill go.
+    house.at("2021-10-01");
+    house.again();
+    let refused = house.refused("2000", "write-offs", &write_off("2021-06"));
+    assert_eq!((refused.0, refused.1.as_str()), (409, "nothing_owed"), "{}", refused.2);
+    agrees(&house);
+}
+
+#[test]
+fn money_that_a_waived_fee_sets_free_is_shown_on_the_lines_that_it_meets() {
+    let mut house = with_a_june_bill();
+    house.at("2021-08-20");
+    house.repay("2000", "P-1", 309);
+    let posted = house.office("2000", "damages", &json!({"posting_id": "D-1", "bill": "2021-06", "amount": 150}));
+    assert_eq!(posted.status, 200, "{posted:?}");
+    let waived = house.corrected("2000", "fees/fee_2021-06/waiver", &json!({}));
+    let row = |to: &str, amount: u64| json!({"from": "2021-06", "to": "2021-06", "from_line": "bill_fee", "to_line": to, "amount": amount});
+    assert_eq!(waived["moved"], json!([row("principal", 59), row("damages", 150)]), "{waived}");
+    assert_eq!(house.bill("2000"), shown("overdue", [30_000, 0, 100, 150, 309, 0, 29_941]));
+    let again = house.corrected("2000", "fees/fee_2021-06/waiver", &json!({}));
+    assert_eq!((&again["moved"], &again["replayed"]), (&waived["moved"], &json!(true)));
+    agrees(&house);
+}
+
+#[test]
+fn whoever_of_the_staff_tells_of_a_block_damages_a_payout_or_a_withdrawal_is_recorded() {
+    let mut house = with_a_june_bill();
+    house.at("2021-08-10");
+    house.repay("2001", "C-1", 1_000);
+    let block = json!({"block_id": "B-1", "reason": "電話番号", "by": "tanaka"});
+    assert_eq!(house.office("2000", "blocks", &block).status, 200);
+    let listed = house.read("2000", "blocks")["blocks"][0].clone();
+    assert_eq!((&listed["by"], &listed["key"]), (&json!("tanaka"), &json!("sandbox-office")), "{listed}");
+    let expires_at = "2021-09-01T00:00:00+09:00";
+    let pending = json!({"payment_id": "W-1", "amount": 500, "expires_at": expires_at});
+    assert_eq!(house.office("2000", "payments-pending", &pending).status, 200);
+    let damages = json!({"posting_id": "D-1", "bill": "2021-06", "amount": 10});
+    let payout = json!({"payout_id": "O-1", "amount": 100});
+    let kinds = ["block_released", "payment_withdrawn", "damages_posted", "paid_out"];
+    for (who, call, more, kind) in [
+        ("2000", "blocks/B-1/release", json!({}), kinds[0]),
+        ("2000", "payments-pending/W-1/withdrawn", json!({}), kinds[1]),
+        ("2000", "damages", damages.clone(), kinds[2]),
+        ("2001", "payouts", payout, kinds[3]),
+    ] {
+        for replayed in [false, true] {
+            let told = house.corrected(who, call, &more);
+            assert_eq!((&told["by"], &told["reason"]), (&json!("tanaka"), &json!("二重入金のため")), "{told}");
+            assert_eq!((&told["key"], &told["replayed"]), (&json!("sandbox-office"), &json!(replayed)), "{told}");
+            house.again();
+        }
+        // What is not said is not compared.
+        assert_eq!(house.office(who, call, &more).json()["replayed"], true, "{call}");
+        let mut other = more.clone();
+        other["reason"] = json!("another");
+        let refused = house.refused(who, call, &other);
+        assert_eq!((refused.0, refused.1.as_str()), (409, "id_reused"), "{call}");
+        let page = house.client.get("ops", "/v1/events?after=1000&limit=1000").text;
+        let event = page.lines().find(|line| line.contains(&format!("\"kind\":\"{kind}\""))).expect("its event");
+        let event: Value = serde_json::from_str(event).expect("JSON");
+        assert_eq!((&event["by"], &event["key"]), (&json!("tanaka"), &json!("sandbox-office")), "{event}");
+    }
+    // Nobody need be named.
+    let plain = json!({"posting_id": "D-2", "bill": "2021-06", "amount": 10});
+    let told = house.office("2000", "damages", &plain).json();
+    assert_eq!((&told["replayed"], told.get("by")), (&json!(false), None), "{told}");
     agrees(&house);
 }

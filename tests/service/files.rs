@@ -19,7 +19,7 @@ fn import(client: &mut Client, lines: &[&str]) -> Value {
     client.import("office", &file).json()
 }
 
-fn metric(client: &mut Client, name: &str) -> f64 {
+pub fn metric(client: &mut Client, name: &str) -> f64 {
     let text = client.get("ops", "/metrics").text;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
@@ -241,12 +241,14 @@ fn one_line(client: &mut Client, columns: &str, line: &str) -> (String, String) 
 #[test]
 fn a_refund_line_is_of_its_customer_and_of_a_time_that_can_be() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut server = Server::sandbox(folder.path(), &["--sandbox-start", "2026-11-24T00:00:00+09:00"]);
+    let mut server = Server::sandbox(folder.path(), &["--sandbox-start", "2026-11-20T09:00:00+09:00"]);
     let mut client = server.client();
     let body = json!({"order_id": "R-1", "customer_id": "2001", "channel": "online", "amount": 3_000,
         "merchant": {"id": "mrc_konbini"}});
     let sale = client.send("register", "POST", "/v1/authorizations", &body).json();
     let order = sale["authorization_id"].as_str().unwrap_or_else(|| panic!("{sale}")).to_owned();
+    let day = json!({"now": "2026-11-24T00:00:00+09:00"});
+    assert_eq!(client.send("ops", "POST", "/sandbox/clock", &day).status, 200);
     let refunded = |client: &mut Client| {
         count(&client.get("office", &format!("/v1/authorizations/{order}")).json(), "refunded_amount")
     };
@@ -263,6 +265,8 @@ fn a_refund_line_is_of_its_customer_and_of_a_time_that_can_be() {
             ("nobody", "", "`/customer_id`"),
             ("2001", "2027-01-01T00:00:00+09:00", "`/paid_at`"),
             ("2001", "2024-11-22T00:00:00+09:00", "`/paid_at`"),
+            // Before the purchase was captured.
+            ("2001", "2026-11-20T08:59:59+09:00", "`/paid_at`"),
             ("2001", "yesterday", "`/paid_at`"),
         ] {
             let (reason, detail) = told(&mut client, &id("A"), who, paid_at);

@@ -221,7 +221,7 @@ fn staff_reads_where_the_money_of_a_customer_lies() {
     house.office("2000", "blocks", &json!({"block_id": "B-2", "reason": "x"}));
     house.office("2000", "blocks/B-2/release", &json!({}));
     let at = "2021-07-05T00:00:00.000+09:00";
-    let stands = json!({"block_id": "B-1", "reason": block["reason"], "recorded_at": at});
+    let stands = json!({"block_id": "B-1", "reason": block["reason"], "by": null, "key": null, "recorded_at": at});
     assert_eq!(house.read("2000", "blocks"), json!({"blocks": [stands], "freezes": []}));
 
     for (id, expires_at) in [("P-1", "2021-07-06T00:00:00+09:00"), ("P-2", "2021-07-20T00:00:00+09:00")] {

@@ -29,7 +29,9 @@ fn adds_up(bill: &Value) {
     let charged = figure("principal") + figure("bill_fee") + figure("late_fees") + figure("damages_posted");
     assert_eq!(charged - figure("paid") - figure("written_off"), figure("total_due"), "{bill}");
     assert_eq!(sum(&bill["payments"], "amount"), figure("paid"), "{bill}");
-    assert_eq!(sum(&bill["fees"], "amount"), figure("bill_fee") + figure("late_fees"), "{bill}");
+    let is_charged = |fee: &&Value| fee["waived"] == false;
+    let fees: Vec<&Value> = bill["fees"].as_array().expect("rows").iter().filter(is_charged).collect();
+    assert_eq!(sum(&json!(fees), "amount"), figure("bill_fee") + figure("late_fees"), "{bill}");
     assert_eq!(sum(&bill["purchases"], "points"), figure("points"), "{bill}");
     let is_invoice = bill["month"].is_null();
     for purchase in bill["purchases"].as_array().expect("rows") {
@@ -225,6 +227,9 @@ fn a_refund_of_all_in_time_names_the_fee_that_it_waives() {
         let bills = all_add_up(&mut house);
         let [june] = bills.as_slice() else { panic!("one bill: {bills:?}") };
         assert_eq!(["principal", "bill_fee", "paid"].map(|member| number(&june[member])), [0; 3], "{june}");
+        let fee = &june["fees"][0];
+        let told = ["fee_id", "amount", "waived", "waived_by"].map(|member| fee[member].clone());
+        assert_eq!(told, [json!("fee_2021-06"), json!(209), json!(true), json!("refund")], "{june}");
         assert_eq!(june["refunds"][0]["applied"], applied);
     }
 }
@@ -284,7 +289,7 @@ impl Walk {
     }
 
     fn step(&mut self) {
-        match self.below(15) {
+        match self.below(16) {
             0..4 => self.buy(),
             4..6 => self.wait(),
             6..9 => self.repay(),
@@ -293,6 +298,7 @@ impl Walk {
             11 => self.expect(),
             12 => self.end_news(),
             13 => self.pay_out(),
+            14 => self.waive(),
             _ => self.post_damages(),
         }
     }
@@ -368,6 +374,15 @@ impl Walk {
         self.office("payouts", &body, &[200, 422]);
     }
 
+    /// The last fee that is not waived yet.
+    fn waive(&mut self) {
+        let bills = all_add_up(&mut self.house);
+        let mut fees = bills.iter().flat_map(|bill| bill["fees"].as_array().expect("rows"));
+        let Some(fee) = fees.rfind(|fee| fee["waived"] == false) else { return };
+        let path = format!("fees/{}/waiver", text(&fee["fee_id"]));
+        self.office(&path, &json!({"by": "tanaka", "reason": "at random"}), &[200]);
+    }
+
     /// All that has accrued on the first bill that has any.
     fn post_damages(&mut self) {
         let left = |bill: &Value| figure(bill, "damages") - figure(bill, "damages_posted");
@@ -422,16 +437,87 @@ fn each_fee_says_its_tax_and_the_registration_number() {
     let expected = ["fee_2021-06 209 19", "fee_2021-06_2021-08-10 100 9", "fee_2021-06_2021-08-25 100 9"];
     assert_eq!(fees(&bill), expected);
     let first = json!({"fee_id": "fee_2021-06", "fee": "bill_fee", "date": "2021-07-01", "amount": 209, "tax": 19,
-        "tax_percent": 10, "registration_number": "T9876543210123", "waived": false});
+        "tax_percent": 10, "registration_number": "T9876543210123", "waived": false, "waived_by": null});
     assert_eq!(bill["fees"][0], first);
     let late = house.statement(WHO, &np);
     assert_eq!(fees(&late)[0], format!("fee_{np}_2021-07-10 55 5"), "{late}");
     adds_up(&late);
 
-    // Paid, and long ago: only the ledger knows them.
+    // Paid, and long ago: only the ledger knows them, and in the end not even the story of a bill that was paid in time.
+    let all = |house: &mut House| [&np, "2021-06"].map(|name| house.statement(WHO, name)["fees"].clone());
+    let of_invoice = format!("fees/fee_{np}_2021-08-10/waiver");
+    for waived in ["fees/fee_2021-06/waiver", "fees/fee_2021-06_2021-08-10/waiver", &of_invoice] {
+        let answer = house.office(WHO, waived, &json!({"by": "tanaka", "reason": "our fault"}));
+        assert_eq!(answer.status, 200, "{waived}: {answer:?}");
+    }
     house.repay(WHO, "R-1", 50_000);
-    house.at("2022-02-01");
-    let old = house.statement(WHO, "2021-06");
-    assert_eq!(fees(&old), ["fee_2021-06 209 19", "null 100 9", "null 100 9"]);
-    adds_up(&old);
+    let known = all(&mut house);
+    let is_waived = |fees: &Value| fees.as_array().expect("rows").iter().map(|fee| fee["waived"] == true).collect();
+    let waived: Vec<Vec<bool>> = known.iter().map(is_waived).collect();
+    assert_eq!(waived, [vec![false, false, true, false], vec![true, true, false]], "{known:?}");
+    for day in ["2022-02-01", "2023-06-01"] {
+        house.at(day);
+        house.again();
+        assert_eq!(all(&mut house), known, "{day}");
+        all_add_up(&mut house);
+    }
+}
+
+#[test]
+fn a_waived_fee_is_listed_when_even_the_story_of_its_bill_is_gone() {
+    let mut house = House::born("2021-06-15T12:00:00+09:00");
+    let sale = house.bought(WHO, "online", 3_000);
+    house.bought("2001", "online", 3_000);
+    let other = house.bought("2002", "online", 3_000);
+    house.at("2021-07-05");
+    house.repay("2001", "R-1", 3_209);
+    for who in ["2001", "2002"] {
+        house.office(who, "fees/fee_2021-06/waiver", &json!({"by": "tanaka", "reason": "our fault"}));
+    }
+    refund(&mut house, &sale, "F-1", 3_000);
+    // Staff has waived its fee before.
+    refund(&mut house, &other, "F-2", 3_000);
+    let all = |house: &mut House| [WHO, "2001", "2002"].map(|who| house.statement(who, "2021-06")["fees"].clone());
+    let known = all(&mut house);
+    let by = known.each_ref().map(|fees| format!("{} {}", text(&fees[0]["fee_id"]), text(&fees[0]["waived_by"])));
+    assert_eq!(by, ["fee_2021-06 refund", "fee_2021-06 staff", "fee_2021-06 staff"]);
+    // Each is a day of the calendar, which lets go of what is old.
+    for day in ["2021-09-01", "2022-02-01", "2023-06-01"] {
+        house.at(day);
+        house.again();
+        assert_eq!(all(&mut house), known, "{day}");
+        all_add_up_of("2001", &mut house);
+    }
+}
+
+#[test]
+fn the_list_of_statements_names_the_invoices_of_each_month() {
+    let mut house = House::born("2021-06-20T12:00:00+09:00");
+    let june = house.bought(WHO, "np_atobarai", 2_000);
+    house.bought(WHO, "online", 500);
+    let paid = house.bought(WHO, "np_atobarai", 300);
+    refund(&mut house, &paid, "F-1", 300);
+    house.at("2021-07-02");
+    let july = house.bought(WHO, "np_atobarai", 700);
+    house.at("2021-07-05");
+    let list = house.client.get("wallet", &format!("/v1/customers/{WHO}/statements")).json();
+    let rows: Vec<(String, Vec<Value>)> = list["statements"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|month| (text(&month["bill"]).to_owned(), month["np_purchases"].as_array().expect("rows").clone()))
+        .collect();
+    let short = |row: &Value| format!("{} {} {} {}", row["bill"], row["due"], row["status"], row["total_due"]);
+    let told: Vec<(&str, Vec<String>)> =
+        rows.iter().map(|(month, rows)| (month.as_str(), rows.iter().map(short).collect())).collect();
+    let row = |sale: &Value, rest: &str| format!("{} {rest}", sale["authorization_id"]);
+    let expected = [
+        ("2021-07", vec![row(&july, "\"2021-07-16\" \"billed\" 700")]),
+        ("2021-06", vec![row(&june, "\"2021-07-04\" \"overdue\" 2000"), row(&paid, "\"2021-07-04\" \"paid\" 0")]),
+    ];
+    assert_eq!(told, expected);
+    // The row is that of the month's statement, and its name is that of a statement.
+    all_add_up(&mut house);
+    assert_eq!(house.statement(WHO, text(&rows[0].1[0]["bill"]))["total_due"], 700);
+    assert_eq!(number(&list["statements"][1]["total_due"]), 709, "no row of an invoice is in the month's sums");
 }

@@ -10,28 +10,37 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::damage::{buy, house};
+use super::files::metric;
 use super::server::{Client, How, Server, wait_until};
 
 /// The contract's.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Half a minute's work for the disk of [`on_a_slow_disk`]. They are cancels, which are never turned away.
-const CANCELS: usize = 300;
+/// Half a minute's work for the disk of [`on_a_slow_disk`]. They are new customers, who are never turned away and wait for
+/// nothing but the engine.
+const CUSTOMERS: usize = 300;
 
-/// Sends them, and waits for none of the answers.
+/// So many of them take the disk twice as long as a stop may take.
+const TOO_MANY: f64 = 100.0;
+
+/// Sends them, and waits for none of the answers, but until too many of them wait for their turn.
 fn keep_busy(server: &Server) -> Vec<TcpStream> {
     let send = |n| {
         let mut stream = TcpStream::connect(server.http).expect("it listens");
-        let body = json!({"order_id": format!("S-{n}"), "merchant_id": "mrc_konbini"}).to_string();
-        let head = "POST /v1/cancellations HTTP/1.1\r\nhost: sokketsu\r\nauthorization: Bearer sandbox-register\r\n";
+        let body = json!({"identity": "verified"}).to_string();
+        let head = format!(
+            "PUT /v1/customers/slow-{n} HTTP/1.1\r\nhost: sokketsu\r\nauthorization: Bearer sandbox-office\r\n"
+        );
         let head = format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes()).expect("sent");
         stream
     };
-    let mut streams: Vec<_> = (0..CANCELS).map(send).collect();
-    // By then the others are read too, and wait for their turn.
-    let first = streams.first_mut().expect("some were sent");
-    first.read_exact(&mut [0; 12]).expect("an answer");
+    let streams: Vec<_> = (0..CUSTOMERS).map(send).collect();
+    let mut client = server.client();
+    // Those that are still to be read when the signal comes are nobody's work.
+    wait_until("work for longer than a stop", Duration::from_secs(60), || {
+        metric(&mut client, "sokketsu_inbox_depth") > TOO_MANY
+    });
     streams
 }
 

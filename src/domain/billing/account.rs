@@ -254,9 +254,9 @@ impl Account {
                 let pending = Pending { id: *id, amount: *amount, paid_at: *paid_at, expires_at: *expires_at };
                 notes.pending.push(pending);
             }
-            Note::Withdrawn { id } => self.forget_pending(*id),
-            Note::Blocked { id, reason: _ } => notes.blocks.push(*id),
-            Note::Released { id } => notes.blocks.retain(|block| block != id),
+            Note::Withdrawn { id, staff: _ } => self.forget_pending(*id),
+            Note::Blocked { id, .. } => notes.blocks.push(*id),
+            Note::Released { id, staff: _ } => notes.blocks.retain(|block| block != id),
             Note::Frozen { id } => notes.freezes.push(*id),
             Note::Unfrozen { id, staff: _ } => notes.freezes.retain(|freeze| freeze != id),
             Note::SlipIssued(issued) => {
@@ -275,7 +275,7 @@ impl Account {
 
     /// Money came: provisional news of it has ended, and the slip it was paid on is not given again.
     pub fn end_news(&mut self, cause: &Cause) {
-        if let Cause::Final(Payment { id, .. }) | Cause::Withdrawn { id } = cause {
+        if let Cause::Final(Payment { id, .. }) | Cause::Withdrawn { id, .. } = cause {
             self.forget_pending(*id);
             self.drop_empty_notes();
         }

@@ -61,7 +61,7 @@ impl Slip {
     }
 }
 
-/// Why money met bills.
+/// Why money met bills. Who of the staff told of it, and why, is kept where they said so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// Time passed: bills were issued, fees fell due, credit is to be paid out.
@@ -72,12 +72,14 @@ pub enum Cause {
         id: OfficeId,
         month: Month,
         amount: Yen,
+        staff: Option<Box<Staff>>,
     },
     /// Staff posts damages on the invoice of the NP Atobarai purchase of this record.
     NpDamages {
         id: OfficeId,
         order: Lsn,
         amount: Yen,
+        staff: Option<Box<Staff>>,
     },
     /// Money was transferred to the customer.
     Payout {
@@ -85,12 +87,14 @@ pub enum Cause {
         amount: Yen,
         /// The bank's name of the transfer, where it was told.
         bank_reference: Option<Box<str>>,
+        staff: Option<Box<Staff>>,
     },
     /// Provisional news of a payment became final; its id is that of the news.
     Final(Payment),
     /// It did not come, and what the news had held up is charged. Where nothing was, it is a [`Note::Withdrawn`].
     Withdrawn {
         id: OfficeId,
+        staff: Option<Box<Staff>>,
     },
     /// The bank sent a payout back.
     Bounced {
@@ -109,10 +113,10 @@ pub enum Cause {
 
 impl Cause {
     /// Staff posts damages on a bill.
-    pub const fn damages(id: OfficeId, bill: BillKey, amount: Yen) -> Self {
+    pub const fn damages(id: OfficeId, (bill, amount): (BillKey, Yen), staff: Option<Box<Staff>>) -> Self {
         match bill {
-            BillKey::Month(month) => Self::Damages { id, month, amount },
-            BillKey::Np(order) => Self::NpDamages { id, order, amount },
+            BillKey::Month(month) => Self::Damages { id, month, amount, staff },
+            BillKey::Np(order) => Self::NpDamages { id, order, amount, staff },
         }
     }
 
@@ -149,13 +153,18 @@ pub enum Note {
     /// It did not come.
     Withdrawn {
         id: OfficeId,
+        staff: Option<Box<Staff>>,
     },
     Blocked {
         id: OfficeId,
         reason: Box<str>,
+        /// Who of the staff, and the name of the key.
+        by: Option<Box<str>>,
+        key: Option<Box<str>>,
     },
     Released {
         id: OfficeId,
+        staff: Option<Box<Staff>>,
     },
     SlipIssued(SlipIssued),
     /// A phone was lost: nothing is paid with codes until it is lifted. The live code was voided by a record of its own.

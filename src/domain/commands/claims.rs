@@ -8,7 +8,7 @@ use crate::domain::billing::notes::{Cause, Note, Payment, Pending};
 use crate::domain::model::correction::Correction;
 use crate::domain::model::ids::{CustomerIx, OfficeId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::request::{Instruction, Said};
+use crate::domain::model::request::{Instruction, Said, Staff};
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
@@ -135,7 +135,8 @@ impl<'a> Found<'a> {
         match (told, came, withdrawn, expected) {
             (Instruction::Withdraw { .. }, Some(_), ..) => Err(Refusal::PaymentFinal),
             (Instruction::Withdraw { .. }, None, Some(known), expected) => {
-                expected.map_or(Ok(()), |expected| same_news(&expected.event, told)).map(|()| Claim::Known(known))
+                expected.map_or(Ok(()), |expected| same_news(&expected.event, told))?;
+                same_other(&known.event, told).map(|()| Claim::Known(known))
             }
             // What was told as provisional was answered then, and is answered so again.
             (Instruction::Expect { .. }, _, _, Some(known)) => {
@@ -183,11 +184,23 @@ impl Instruction {
             Self::Bounce { payout, .. } => (ReceiptKind::Bounce, *payout),
             Self::Correct { correction, .. } => corrected(correction),
             Self::Block { id, .. } => (ReceiptKind::Block, *id),
-            Self::Release { id } => (ReceiptKind::Release, *id),
+            Self::Release { id, .. } => (ReceiptKind::Release, *id),
             Self::Freeze { id } => (ReceiptKind::Freeze, *id),
             Self::Unfreeze { id, .. } => (ReceiptKind::Unfreeze, *id),
             Self::IssueSlip { .. } => return None,
         })
+    }
+
+    /// Who of the staff wants it, and why, where it says so.
+    fn staff(&self) -> Option<&Staff> {
+        match self {
+            Self::Withdraw { staff, .. }
+            | Self::PostDamages { staff, .. }
+            | Self::PayOut { staff, .. }
+            | Self::Release { staff, .. } => staff.as_deref(),
+            Self::Bounce { staff, .. } | Self::Correct { staff, .. } | Self::Unfreeze { staff, .. } => Some(staff),
+            _ => None,
+        }
     }
 
     /// When a payment that it tells of was made, where it says so.
@@ -242,36 +255,32 @@ fn same_expiry(expected: &Event, told: &Instruction) -> Result<(), Refusal> {
 }
 
 fn same_other(known: &Event, told: &Instruction) -> Result<(), Refusal> {
-    let amount = match (known, told) {
-        (Event::Settled { cause, .. }, Instruction::PostDamages { bill, amount, .. }) => match cause.posted() {
-            Some(posted) if posted != (*bill, *amount) => Some(posted.1),
-            _ => return Ok(()),
-        },
+    let (is_other, amount) = match (known, told) {
+        (Event::Settled { cause, .. }, Instruction::PostDamages { bill, amount, .. }) => {
+            let posted = cause.posted();
+            (posted.is_some_and(|posted| posted != (*bill, *amount)), posted.map(|(_, amount)| amount))
+        }
         (
             Event::Settled { cause: Cause::Payout { amount, bank_reference, .. }, .. },
             Instruction::PayOut { amount: told, bank_reference: told_reference, .. },
-        ) if amount != told || told_reference.is_some() && told_reference != bank_reference => Some(*amount),
+        ) => (amount != told || told_reference.is_some() && told_reference != bank_reference, Some(*amount)),
+        (Event::Settled { cause: Cause::Bounced { amount, .. }, .. }, _) => (false, Some(*amount)),
         (
-            Event::Settled { cause: Cause::Bounced { amount, staff, .. }, .. },
-            Instruction::Bounce { staff: told, .. },
-        ) if staff.reason != told.reason => Some(*amount),
-        (
-            Event::Settled { cause: Cause::Corrected { correction, amount, staff }, .. },
-            Instruction::Correct { correction: told, staff: told_staff },
-        ) if !is_same_correction(correction, told, *amount) || staff.reason != told_staff.reason => Some(*amount),
-        (Event::Noted { note: Note::Unfrozen { staff, .. }, .. }, Instruction::Unfreeze { staff: told, .. })
-            if staff.reason != told.reason =>
-        {
-            None
+            Event::Settled { cause: Cause::Corrected { correction, amount, .. }, .. },
+            Instruction::Correct { correction: told, .. },
+        ) => (!is_same_correction(correction, told, *amount), Some(*amount)),
+        (Event::Noted { note: Note::Blocked { reason, .. }, .. }, Instruction::Block { reason: told, .. }) => {
+            (reason != told, None)
         }
-        (Event::Noted { note: Note::Blocked { reason, .. }, .. }, Instruction::Block { reason: told, .. })
-            if reason != told =>
-        {
-            None
-        }
-        _ => return Ok(()),
+        _ => (false, None),
     };
-    Err(Refusal::IdReused { amount })
+    if is_other || is_other_reason(known, told) { Err(Refusal::IdReused { amount }) } else { Ok(()) }
+}
+
+/// Where only one of them says why, it is the same.
+fn is_other_reason(known: &Event, told: &Instruction) -> bool {
+    let reason = |staff: Option<&Staff>| staff.map(|staff| staff.reason.clone()).filter(|reason| !reason.is_empty());
+    reason(known.staff()).zip(reason(told.staff())).is_some_and(|(known, told)| known != told)
 }
 
 /// `amount` is what the correction came to. One that does not say how much of a repayment says the same of any.
@@ -354,7 +363,7 @@ mod tests {
                 Pending => Instruction::Expect { id, amount, paid_at, expires_at: self.now.at.plus(60_000) },
                 Final => Instruction::Confirm { id, said: Said { amount: Some(amount), paid_at, ..Said::default() } },
                 FinalWithout => Instruction::Confirm { id, said: Said::default() },
-                Withdrawn => Instruction::Withdraw { id, said: Said::default() },
+                Withdrawn => Instruction::Withdraw { id, said: Said::default(), staff: None },
                 Repayment => Instruction::Repay { id, amount, paid_at, slip: None },
             }
         }
@@ -572,7 +581,7 @@ mod tests {
                 let same = Said { amount: Some(AMOUNT), paid_at: Some(at), expires_at: Some(until), slip: None };
                 let told = |said| match end {
                     Final => Instruction::Confirm { id: id("X-1"), said },
-                    _ => Instruction::Withdraw { id: id("X-1"), said },
+                    _ => Instruction::Withdraw { id: id("X-1"), said, staff: None },
                 };
                 for other in [
                     Said { amount: Some(Yen::new(501)), ..same },
@@ -590,7 +599,8 @@ mod tests {
     }
 
     fn pay_out(amount: u64, bank_reference: Option<&str>) -> Instruction {
-        Instruction::PayOut { id: id("X-1"), amount: Yen::new(amount), bank_reference: bank_reference.map(Box::from) }
+        let (id, amount, bank_reference) = (id("X-1"), Yen::new(amount), bank_reference.map(Box::from));
+        Instruction::PayOut { id, amount, bank_reference, staff: None }
     }
 
     fn bounce(payout: &str, reason: &str) -> Instruction {
@@ -648,7 +658,11 @@ mod tests {
         let mut house = House::new();
         let told = house.news(Repayment);
         assert_eq!(house.tell("1001", &told), NEW);
-        let block = |reason: &str| Instruction::Block { id: id("B-1"), reason: Box::from(reason) };
+        let block = |reason: &str| Instruction::Block { id: id("B-1"), reason: Box::from(reason), by: None, key: None };
+        let release = |reason: Option<&str>| {
+            let staff = |reason: &str| Staff { by: "tanaka".into(), key: "office".into(), reason: reason.into() };
+            Instruction::Release { id: id("B-1"), staff: reason.map(staff).map(Box::new) }
+        };
         let payout = |amount| pay_out(amount, None);
         assert_eq!((house.tell("1001", &block("a")), house.tell("1001", &block("a"))), (NEW, AGAIN));
         assert_eq!((house.tell("1001", &payout(3)), house.tell("1001", &payout(3))), (NEW, AGAIN));
@@ -662,12 +676,17 @@ mod tests {
             assert_eq!(tell("1002", block("a")), Err(Refusal::IdReused { amount: None }));
             assert_eq!(tell("1001", payout(4)), Err(Refusal::IdReused { amount: Some(Yen::new(3)) }));
             assert_eq!(tell("1002", payout(3)), Err(Refusal::IdReused { amount: None }));
-            assert_eq!(tell("1002", Instruction::Release { id: id("B-1") }), Err(Refusal::BlockUnknown));
+            assert_eq!(tell("1002", release(None)), Err(Refusal::BlockUnknown));
             assert_eq!(tell("1001", payout(3)), AGAIN);
         }
         let month = Month::parse("2021-06").unwrap();
         let amount = Yen::new(1);
-        let damages = Instruction::PostDamages { id: id("D-1"), bill: BillKey::Month(month), amount };
+        for (reason, expected) in
+            [(Some("a"), NEW), (Some("a"), AGAIN), (None, AGAIN), (Some("b"), Err(Refusal::IdReused { amount: None }))]
+        {
+            assert_eq!(house.tell("1001", &release(reason)), expected, "{reason:?}");
+        }
+        let damages = Instruction::PostDamages { id: id("D-1"), bill: BillKey::Month(month), amount, staff: None };
         assert_eq!(house.tell("1001", &damages), Err(Refusal::BillUnknown), "a kind of its own");
     }
 }

@@ -40,7 +40,7 @@ impl Office<'_> {
         let owed = bill.open_as_posted();
         drop(bill);
         if owed.is_zero() {
-            return Err(Refusal::NothingOwed);
+            return Err(Refusal::BillPaid);
         }
         draft.adjust(key, Adjusted::WrittenOff);
         Ok(owed)
@@ -53,11 +53,11 @@ impl Office<'_> {
         else {
             return Err(Refusal::WriteOffUnknown);
         };
-        let bill = draft.account.bill(key).ok_or(Refusal::NothingOwed)?;
+        let bill = draft.account.bill(key).ok_or(Refusal::BillPaid)?;
         let owed = bill.open_as_posted();
         drop(bill);
         if owed.is_zero() {
-            return Err(Refusal::NothingOwed);
+            return Err(Refusal::BillPaid);
         }
         draft.adjust(key, Adjusted::Released);
         Ok(owed)
@@ -86,7 +86,10 @@ fn waive(draft: &mut Draft<'_>, Fee { bill: key, late }: Fee) -> Result<Yen, Ref
     let bill = draft.account.bill(key).filter(|bill| bill.is_issued()).ok_or(Refusal::BillUnknown)?;
     let (what, amount) = match late {
         None => {
-            let fee = bill.fee.filter(|fee| !fee.is_zero() && !bill.is_fee_waived()).ok_or(Refusal::FeeUnknown)?;
+            let fee = bill.fee.filter(|fee| !fee.is_zero()).ok_or(Refusal::FeeUnknown)?;
+            if bill.is_fee_waived() {
+                return Err(Refusal::FeeWaivedAlready);
+            }
             (Adjusted::BillFeeWaived(fee), fee)
         }
         Some(date) => {

@@ -689,6 +689,18 @@ fn an_old_sale_is_recalled_and_refunded_whether_it_was_freed_or_not() {
 }
 
 #[test]
+fn nothing_is_given_back_before_it_was_captured() {
+    let (mut history, id) = one_sale(true);
+    let captured_at = history.now;
+    history.now = history.now.plus(HOUR);
+    for (ms, refunded) in [(-1, None), (0, Some(&1))] {
+        let refund = Refund::new(id, RefundId::new("r").unwrap(), Yen::new(400));
+        history.ask_on_order(OnOrder::Refund(Refund { paid_at: Some(captured_at.plus(ms)), ..refund }));
+        assert_eq!(history.kinds.get("Refunded"), refunded, "{ms}");
+    }
+}
+
+#[test]
 fn a_recalled_order_does_not_take_its_key_back() {
     for freed in [false, true] {
         let (mut history, id) = one_sale(false);

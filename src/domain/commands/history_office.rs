@@ -83,22 +83,24 @@ impl History {
         let paid_at = (!self.one_in(3)).then(|| self.now.plus(-days_ago));
         let bill = self.some_bill(&customer);
         let slip = self.one_in(4).then_some(123_456_789_012);
+        let staff = Staff { by: "suzuki".into(), key: "office".into(), reason: "依頼".into() };
+        let staff = slip.map(|_| Box::new(staff));
         let instruction = match self.below(21) {
             16 => return self.bounce(),
             17.. => return self.correct(),
             0..6 => Instruction::Repay { id, amount, paid_at, slip },
             6..8 => Instruction::Expect { id, amount, paid_at, expires_at: self.now.plus(days_ago + 1) },
             8 => Instruction::Confirm { id, said: Said { amount: slip.map(|_| amount), paid_at, ..Said::default() } },
-            9 => Instruction::Withdraw { id, said: Said::default() },
-            10..12 => Instruction::PostDamages { id, bill, amount: Yen::new(1 + self.below(9)) },
-            12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)), bank_reference: None },
+            9 => Instruction::Withdraw { id, said: Said::default(), staff },
+            10..12 => Instruction::PostDamages { id, bill, amount: Yen::new(1 + self.below(9)), staff },
+            12 => Instruction::PayOut { id, amount: Yen::new(1 + self.below(300)), bank_reference: None, staff },
             13 if number.is_multiple_of(2) => Instruction::Freeze { id },
             14 if number.is_multiple_of(2) => {
                 let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "見つかった".into() };
                 Instruction::Unfreeze { id, staff }
             }
-            13 => Instruction::Block { id, reason: Box::from("電話番号") },
-            14 => Instruction::Release { id },
+            13 => Instruction::Block { id, reason: Box::from("電話番号"), by: None, key: None },
+            14 => Instruction::Release { id, staff },
             _ => Instruction::IssueSlip { kind: self.pick(&SlipKind::ALL) },
         };
         self.state.customer_ix(&customer).map(|_| Request::Instruct {

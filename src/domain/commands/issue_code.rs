@@ -201,9 +201,9 @@ mod tests {
         let (blocked, words) = note(Note::Frozen { id: id("Z-1") });
         assert_eq!(blocked, [true, false, false], "also of a code that is alive");
         assert!(words.contains("lost phone"), "{words}");
-        let (blocked, words) = note(Note::Blocked { id: id("B-1"), reason: "x".into() });
+        let (blocked, words) = note(Note::Blocked { id: id("B-1"), reason: "x".into(), by: None, key: None });
         assert_eq!((blocked, words), ([true; 3], Reason::Suspended.row().customer.en));
-        let (_, words) = note(Note::Released { id: id("B-1") });
+        let (_, words) = note(Note::Released { id: id("B-1"), staff: None });
         assert!(words.contains("lost phone"), "{words}");
     }
 }

@@ -206,7 +206,7 @@ mod tests {
         // Each time anew.
         assert_eq!(house.expect("P-2", 709, "2021-08-20"), "ended, lifted");
         let said = Said::default();
-        assert_eq!(house.says(&Instruction::Withdraw { id: id("P-2"), said }), "overdue 709, blocked");
+        assert_eq!(house.says(&Instruction::Withdraw { id: id("P-2"), said, staff: None }), "overdue 709, blocked");
         assert_eq!(house.says(&Instruction::Confirm { id: id("P-1"), said }), "ended, lifted");
     }
 

@@ -153,25 +153,27 @@ impl<'a> Office<'a> {
                 self.note(Note::Pending { id, amount, paid_at, expires_at })
             }
             // Also where nothing was heard before: the news may come in any order.
-            Instruction::Withdraw { id, .. } => self.withdrawn(id)?,
-            Instruction::PostDamages { id, bill, amount } => self.damages(id, bill, amount)?,
-            Instruction::PayOut { id, amount, ref bank_reference } => self.payout(id, amount, bank_reference)?,
+            Instruction::Withdraw { id, ref staff, .. } => self.withdrawn(id, staff)?,
+            Instruction::PostDamages { id, bill, amount, ref staff } => self.damages(id, (bill, amount), staff)?,
+            Instruction::PayOut { id, amount, ref bank_reference, ref staff } => self.payout(amount, || {
+                Cause::Payout { id, amount, bank_reference: bank_reference.clone(), staff: staff.clone() }
+            })?,
             Instruction::Bounce { ref staff, .. } => {
                 let Claim::About(payout) = claim else { return Err(Refusal::PayoutUnknown) };
                 self.bounced(payout, staff)?
             }
             Instruction::Correct { correction, ref staff } => self.correct(&correction, staff, claim)?,
-            Instruction::Block { id, ref reason } => {
+            Instruction::Block { id, ref reason, ref by, ref key } => {
                 let blocks = self.account.notes().map_or(0, |notes| notes.blocks.len());
                 has_room("blocks", blocks, bounds.blocks)?;
-                self.note(Note::Blocked { id, reason: reason.clone() })
+                self.note(Note::Blocked { id, reason: reason.clone(), by: by.clone(), key: key.clone() })
             }
-            Instruction::Release { id } => {
+            Instruction::Release { id, ref staff } => {
                 let is_there = self.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
                 if !is_there {
                     return Err(Refusal::BlockUnknown);
                 }
-                self.note(Note::Released { id })
+                self.note(Note::Released { id, staff: staff.clone() })
             }
             Instruction::Freeze { id } => {
                 let freezes = self.account.notes().map_or(0, |notes| notes.freezes.len());
@@ -222,15 +224,15 @@ impl<'a> Office<'a> {
         self.settled(draft, cause)
     }
 
-    fn withdrawn(&self, id: OfficeId) -> Result<Event, Refusal> {
+    fn withdrawn(&self, id: OfficeId, staff: &Option<Box<Staff>>) -> Result<Event, Refusal> {
         let mut draft = self.state.draft(self.ix, self.now).ok_or(Refusal::CustomerUnknown)?;
         draft.forget_pending(id);
         draft.catch_up();
         let (books, _) = draft.finish();
         if books.is_empty() {
-            return Ok(self.note(Note::Withdrawn { id }));
+            return Ok(self.note(Note::Withdrawn { id, staff: staff.clone() }));
         }
-        Ok(Event::Settled { cause: Cause::Withdrawn { id }, books: Box::new(books) })
+        Ok(Event::Settled { cause: Cause::Withdrawn { id, staff: staff.clone() }, books: Box::new(books) })
     }
 
     pub fn settled(&self, draft: Draft<'_>, cause: Cause) -> Result<Event, Refusal> {
@@ -248,7 +250,12 @@ impl<'a> Office<'a> {
         slip.is_none_or(|slip| slip.expires_at <= paid_at || slip.is_forgotten(self.now.date))
     }
 
-    fn damages(&self, id: OfficeId, bill: BillKey, amount: Yen) -> Result<Event, Refusal> {
+    fn damages(
+        &self,
+        id: OfficeId,
+        (bill, amount): (BillKey, Yen),
+        staff: &Option<Box<Staff>>,
+    ) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
         let known = draft.account.bill(bill).filter(|known| known.is_issued()).ok_or(Refusal::BillUnknown)?;
         if known.written_off_at(self.now.at).is_some() {
@@ -261,17 +268,17 @@ impl<'a> Office<'a> {
             return Err(Refusal::OverDamages { left });
         }
         draft.post_damages(bill, amount);
-        self.settled(draft, Cause::damages(id, bill, amount))
+        self.settled(draft, Cause::damages(id, (bill, amount), staff.clone()))
     }
 
-    fn payout(&self, id: OfficeId, amount: Yen, bank_reference: &Option<Box<str>>) -> Result<Event, Refusal> {
+    fn payout(&self, amount: Yen, cause: impl FnOnce() -> Cause) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
         let payable = draft.payable();
         if amount > payable {
             return Err(Refusal::OverCredit { credit: payable });
         }
         draft.pay_out(amount);
-        self.settled(draft, Cause::Payout { id, amount, bank_reference: bank_reference.clone() })
+        self.settled(draft, cause())
     }
 
     fn bounced(&self, payout: &Receipt, staff: &Staff) -> Result<Event, Refusal> {

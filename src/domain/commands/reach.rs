@@ -4,7 +4,7 @@ use super::claims::Claim;
 use super::refusal::Refusal;
 use crate::domain::billing::notes::Cause;
 use crate::domain::billing::stories::Reach;
-use crate::domain::model::correction::Correction;
+use crate::domain::model::correction::{Correction, Fee};
 use crate::domain::model::request::Instruction;
 use crate::domain::model::time::{Millis, Now};
 use crate::domain::state::event::Event;
@@ -30,7 +30,9 @@ pub(super) fn reach(instruction: &Instruction, claim: &Claim<'_>, now: &Now) -> 
 fn of_correction(correction: &Correction, claim: &Claim<'_>, now: &Now) -> Option<Reach> {
     let about = if let Claim::About(receipt) = claim { Some(receipt.event.as_ref()) } else { None };
     match (correction, about) {
-        (Correction::WaiveFee { fee, .. }, _) => Some(Reach { since: now.at, bill: Some(fee.bill) }),
+        (Correction::WaiveFee { fee: Fee { bill, .. }, .. } | Correction::WriteOff { bill, .. }, _) => {
+            Some(Reach { since: now.at, bill: Some(*bill) })
+        }
         (_, Some(Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. })) => {
             Some(Reach { since: payment.paid_at, bill: None })
         }

@@ -80,6 +80,10 @@ pub(super) fn refund(turn: &Turn<'_>, request: &Refund) -> Result<Ruling, Stop> 
     if sale.is_none() && beyond.is_none() {
         return Err(not_captured(turn, family).into());
     }
+    let is_before = |part: Captured<'_>| request.paid_at.is_some_and(|paid_at| paid_at < part.seen.order.terms().at);
+    if sale.or(beyond).is_some_and(is_before) {
+        return Err(Refusal::RefundedBeforeCapture.into());
+    }
     let at_sale = left_of(sale);
     let at_beyond = left_of(beyond);
     let rest = request.amount.minus_or_zero(made);

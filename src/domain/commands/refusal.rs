@@ -61,6 +61,8 @@ pub enum Refusal {
     PaidTooLongAgo {
         oldest: Date,
     },
+    /// Nothing is given back of a purchase before it was captured.
+    RefundedBeforeCapture,
     ExpiryPassed,
     PaymentUnknown,
     PaymentFinal,
@@ -96,6 +98,8 @@ pub enum Refusal {
     },
     /// No such fee is charged on this bill.
     FeeUnknown,
+    /// By staff, or by a refund of all in time.
+    FeeWaivedAlready,
     /// No such damages are posted.
     PostingUnknown,
     WriteOffUnknown,
@@ -107,6 +111,8 @@ pub enum Refusal {
         open: Yen,
     },
     NothingOwed,
+    /// Nothing is open of this bill.
+    BillPaid,
     SlipTooLate {
         last_day: Date,
     },

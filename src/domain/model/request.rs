@@ -391,17 +391,20 @@ pub enum Instruction {
     Withdraw {
         id: OfficeId,
         said: Said,
+        staff: Option<Box<Staff>>,
     },
     PostDamages {
         id: OfficeId,
         bill: BillKey,
         amount: Yen,
+        staff: Option<Box<Staff>>,
     },
     /// Money was transferred to the customer.
     PayOut {
         id: OfficeId,
         amount: Yen,
         bank_reference: Option<Box<str>>,
+        staff: Option<Box<Staff>>,
     },
     /// The bank sent a payout back.
     Bounce {
@@ -416,9 +419,13 @@ pub enum Instruction {
     Block {
         id: OfficeId,
         reason: Box<str>,
+        by: Option<Box<str>>,
+        /// Of the call, where it said who.
+        key: Option<Box<str>>,
     },
     Release {
         id: OfficeId,
+        staff: Option<Box<Staff>>,
     },
     /// A phone was lost.
     Freeze {

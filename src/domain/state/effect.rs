@@ -262,6 +262,15 @@ mod tests {
             ("release of a write-off", 700),
             ("application of credit", 700),
             ("repayment that counts from later", paid.unwrap()),
+            ("damages by staff", 700),
+            ("payout by staff", 700),
+            ("withdrawn by staff", 0),
+            ("damages on an invoice by staff", 700),
+            ("withdrawn in a note by staff", 0),
+            ("blocked by staff", 0),
+            ("released by staff", 0),
+            ("blocked", 0),
+            ("released", 0),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {
@@ -285,11 +294,11 @@ mod tests {
             (Cause::Calendar, 0),
             (Cause::Repayment(payment), 700),
             (Cause::Final(payment), 700),
-            (Cause::Withdrawn { id }, 0),
-            (Cause::Payout { id, amount, bank_reference: None }, 700),
+            (Cause::Withdrawn { id, staff: None }, 0),
+            (Cause::Payout { id, amount, bank_reference: None, staff: None }, 700),
             (Cause::Bounced { payout: id, amount, staff: Box::new(staff) }, 700),
-            (Cause::Damages { id, month, amount }, 700),
-            (Cause::NpDamages { id, order: Lsn(5), amount }, 700),
+            (Cause::Damages { id, month, amount, staff: None }, 700),
+            (Cause::NpDamages { id, order: Lsn(5), amount, staff: None }, 700),
         ] {
             assert_eq!(Event::Settled { cause, books: books.clone() }.effect().at_risk, yen);
         }

@@ -117,6 +117,23 @@ impl Event {
         Self::Recalled { order: Box::new(order), refunds_made: u16::try_from(made).unwrap_or(u16::MAX) }
     }
 
+    /// Who of the staff told of it, and why, where that was said.
+    pub fn staff(&self) -> Option<&Staff> {
+        match self {
+            Self::Settled { cause, .. } => match cause {
+                Cause::Damages { staff, .. }
+                | Cause::NpDamages { staff, .. }
+                | Cause::Payout { staff, .. }
+                | Cause::Withdrawn { staff, .. } => staff.as_deref(),
+                Cause::Bounced { staff, .. } | Cause::Corrected { staff, .. } => Some(staff),
+                Cause::Calendar | Cause::Repayment(_) | Cause::Final(_) => None,
+            },
+            Self::Noted { note: Note::Withdrawn { staff, .. } | Note::Released { staff, .. }, .. } => staff.as_deref(),
+            Self::Noted { note: Note::Unfrozen { staff, .. }, .. } => Some(staff),
+            _ => None,
+        }
+    }
+
     pub const fn issued(form: Form, issued: CodeIssued) -> Self {
         match form {
             Form::L24 => Self::CodeIssued(issued),

@@ -135,7 +135,7 @@ impl Event {
                 Cause::Damages { id, .. } | Cause::NpDamages { id, .. } => (books.customer, ReceiptKind::Damages, *id),
                 Cause::Payout { id, .. } => (books.customer, ReceiptKind::Payout, *id),
                 Cause::Final(payment) => (books.customer, ReceiptKind::Ending, payment.id),
-                Cause::Withdrawn { id } => (books.customer, ReceiptKind::Ending, *id),
+                Cause::Withdrawn { id, .. } => (books.customer, ReceiptKind::Ending, *id),
                 Cause::Bounced { payout, .. } => (books.customer, ReceiptKind::Bounce, *payout),
                 Cause::Corrected { correction, .. } => {
                     let (kind, id) = corrected(correction);
@@ -144,9 +144,9 @@ impl Event {
             },
             Self::Noted { customer, note } => match note {
                 Note::Pending { id, .. } => (*customer, ReceiptKind::Pending, *id),
-                Note::Withdrawn { id } => (*customer, ReceiptKind::Ending, *id),
+                Note::Withdrawn { id, .. } => (*customer, ReceiptKind::Ending, *id),
                 Note::Blocked { id, .. } => (*customer, ReceiptKind::Block, *id),
-                Note::Released { id } => (*customer, ReceiptKind::Release, *id),
+                Note::Released { id, .. } => (*customer, ReceiptKind::Release, *id),
                 Note::Frozen { id } => (*customer, ReceiptKind::Freeze, *id),
                 Note::Unfrozen { id, .. } => (*customer, ReceiptKind::Unfreeze, *id),
                 Note::SlipIssued(_) => return None,

@@ -205,6 +205,9 @@ struct BlockShown<'a> {
     block_id: OfficeId,
     /// Null where the ledger does not know it.
     reason: Option<&'a str>,
+    /// Null where nobody said.
+    by: Option<&'a str>,
+    key: Option<&'a str>,
     recorded_at: Option<Millis>,
 }
 
@@ -230,16 +233,22 @@ pub(crate) async fn blocks(asked: &Asked) -> Result<Answer, Problem> {
         past(asked, |books, customer| books.receipts(customer, &[ReceiptKind::Block, ReceiptKind::Freeze])).await?;
     let said = |id: OfficeId| {
         receipts.iter().find_map(|receipt| match receipt.event.as_ref() {
-            Event::Noted { note: Note::Blocked { id: other, reason }, .. } if *other == id => {
-                Some((reason.as_ref(), receipt.at))
+            Event::Noted { note: Note::Blocked { id: other, reason, by, key }, .. } if *other == id => {
+                Some((reason.as_ref(), by.as_deref(), key.as_deref(), receipt.at))
             }
             _ => None,
         })
     };
     let standing = account.notes().map_or(&[][..], |notes| &notes.blocks);
     let blocks = standing.iter().map(|id| {
-        let (reason, recorded_at) = said(*id).unzip();
-        BlockShown { block_id: *id, reason, recorded_at }
+        let told = said(*id);
+        BlockShown {
+            block_id: *id,
+            reason: told.map(|(reason, ..)| reason),
+            by: told.and_then(|(_, by, ..)| by),
+            key: told.and_then(|(_, _, key, _)| key),
+            recorded_at: told.map(|(.., at)| at),
+        }
     });
     let key = |receipt: &Receipt, id| {
         receipt.event.receipt_key().is_some_and(|key| (key.kind, key.id) == (ReceiptKind::Freeze, id))

@@ -16,17 +16,15 @@ pub(crate) struct Posted {
     /// Was given up, and is owed no longer.
     pub(crate) released: Lines,
     pub(crate) points: i64,
-    pub(crate) is_there: bool,
 }
 
 impl Posted {
-    pub(crate) fn of(entries: &[Entry], bill: BillKey) -> Self {
+    pub(crate) fn of(entries: &[&Entry]) -> Self {
         let mut posted = Self::default();
         let mut sums = [0_i64; 4];
         let mut released = [0_i64; 4];
-        for entry in entries.iter().filter(|entry| entry.bill() == Some(bill)) {
+        for entry in entries {
             use EntryKind as Kind;
-            posted.is_there = true;
             match (entry.account, entry.kind) {
                 (Book::Points, _) => posted.points += entry.amount,
                 (Book::Exposure, Kind::Purchase | Kind::Capture | Kind::Cancel | Kind::Refund) => {
@@ -114,7 +112,7 @@ impl Move {
     /// The repayment that brought the money. Of money that an older version moved only that is known which came in.
     pub(crate) fn repayment(&self, past: &CustomerPast) -> Option<OfficeId> {
         let fact = if self.money == Lsn(0) && self.far == Far::Received { self.record? } else { self.money };
-        let receipt = past.payments.iter().find(|receipt| receipt.lsn == fact)?;
+        let receipt = past.receipts.iter().find(|receipt| receipt.lsn == fact)?;
         match receipt.event.as_ref() {
             Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. } => Some(payment.id),
             Event::Settled {

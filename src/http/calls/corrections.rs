@@ -23,7 +23,7 @@ use crate::http::fields;
 use crate::http::fields::{Amount, Text, Words};
 use crate::http::past::{BillName, bill_names};
 use crate::http::problem::Problem;
-use crate::http::refusal::NotDone;
+use crate::http::refusal::{NotDone, refused};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,7 +174,14 @@ pub(crate) async fn apply_credit(asked: &Asked) -> Result<Answer, Problem> {
 }
 
 async fn correct(asked: &Asked, name: Name, correction: Correction, staff: Staff) -> Result<Answer, Problem> {
-    let booked = instruct(asked, asked.customer()?, Instruction::Correct { correction, staff }).await?;
+    let told = instruct(asked, asked.customer()?, Instruction::Correct { correction, staff }).await;
+    let booked = told.map_err(|why| match (&name, why) {
+        // The id is the fee's own, so there is no other to take.
+        (Name::Fee(_), NotDone::Refused(reused @ Refusal::IdReused { .. })) => refused(reused).with_detail(
+            "The fee was waived before, for another `reason`; nothing was done. Send that reason to see it.".to_owned(),
+        ),
+        (_, why) => why.into(),
+    })?;
     show(asked, name, &booked).await
 }
 

@@ -403,24 +403,25 @@ fn settled_json(cause: &Cause, books: &Settlement, name: Namer<'_>) -> (&'static
         Cause::Calendar => ("calendar", json!({})),
         Cause::Repayment(payment) => ("repaid", payment_json(payment)),
         Cause::Final(payment) => ("payment_final", payment_json(payment)),
-        Cause::Damages { id, month, amount } => {
+        Cause::Damages { id, month, amount, staff } => {
             let facts = json!({ "posting_id": id, "bill": month, "month": month, "amount": amount });
-            ("damages_posted", facts)
+            ("damages_posted", merged(facts, json!(staff)))
         }
-        Cause::NpDamages { id, order, amount } => {
+        Cause::NpDamages { id, order, amount, staff } => {
             let bill = name.bills.of(BillKey::Np(*order));
-            ("damages_posted", json!({ "posting_id": id, "bill": bill, "month": null, "amount": amount }))
+            let facts = json!({ "posting_id": id, "bill": bill, "month": null, "amount": amount });
+            ("damages_posted", merged(facts, json!(staff)))
         }
-        Cause::Payout { id, amount, bank_reference } => {
+        Cause::Payout { id, amount, bank_reference, staff } => {
             let facts = json!({ "payout_id": id, "amount": amount, "bank_reference": bank_reference });
-            ("paid_out", facts)
+            ("paid_out", merged(facts, json!(staff)))
         }
         Cause::Bounced { payout, amount, staff } => {
             let Staff { by, key, reason } = staff.as_ref();
             let facts = json!({ "payout_id": payout, "amount": amount, "by": by, "key": key, "reason": reason });
             ("payout_bounced", facts)
         }
-        Cause::Withdrawn { id } => ("payment_withdrawn", json!({ "payment_id": id })),
+        Cause::Withdrawn { id, staff } => ("payment_withdrawn", merged(json!({ "payment_id": id }), json!(staff))),
         Cause::Corrected { correction, amount, staff } => corrected_json(correction, *amount, staff, name.bills),
     };
     let books = json!({ "customer_id": name.customer(books.customer), "books": books_json(books, name.bills) });
@@ -455,9 +456,13 @@ fn noted_json(note: &Note, ix: CustomerIx, name: Namer<'_>) -> (&'static str, Va
             });
             ("payment_pending", facts)
         }
-        Note::Withdrawn { id } => ("payment_withdrawn", json!({ "payment_id": id })),
-        Note::Blocked { id, reason } => ("blocked", json!({ "block_id": id, "reason": reason, "cause": "staff" })),
-        Note::Released { id } => ("block_released", json!({ "block_id": id })),
+        Note::Withdrawn { id, staff } => ("payment_withdrawn", merged(json!({ "payment_id": id }), json!(staff))),
+        Note::Blocked { id, reason, by, key } => {
+            let facts = json!({ "block_id": id, "reason": reason, "cause": "staff" });
+            let told = by.as_ref().map(|by| json!({ "by": by, "key": key }));
+            ("blocked", merged(facts, json!(told)))
+        }
+        Note::Released { id, staff } => ("block_released", merged(json!({ "block_id": id }), json!(staff))),
         Note::Frozen { id } => ("frozen", json!({ "freeze_id": id })),
         Note::Unfrozen { id, staff } => ("freeze_released", merged(json!(staff), json!({ "freeze_id": id }))),
         Note::SlipIssued(slip) => {

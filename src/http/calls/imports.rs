@@ -332,7 +332,7 @@ fn read(row: Row<'_>) -> Result<Posting, Problem> {
         }
         "withdrawn" | "debit_failed" => {
             says_nothing(&row, &[authorization])?;
-            Posting::Office(customer()?, Instruction::Withdraw { id: id()?, said: said()? })
+            Posting::Office(customer()?, Instruction::Withdraw { id: id()?, said: said()?, staff: None })
         }
         "refund" => {
             says_nothing(&row, &[expiry])?;

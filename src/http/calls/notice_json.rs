@@ -99,7 +99,7 @@ fn money(cause: &Cause, books: &Settlement, name: Namer<'_>) -> Option<Line> {
             });
             Some(("money_arrived", facts))
         }
-        Cause::Payout { id, amount, bank_reference } => {
+        Cause::Payout { id, amount, bank_reference, staff: _ } => {
             Some(("payout_made", json!({ "payout_id": id, "amount": amount, "bank_reference": bank_reference })))
         }
         _ => None,
@@ -127,7 +127,7 @@ fn fees<'b>(books: &'b Settlement, name: Namer<'b>) -> impl Iterator<Item = Line
 /// By staff, or for a lost phone. A block by staff is an event of this name itself.
 fn block(note: &Note) -> Option<Line> {
     Some(match note {
-        Note::Released { id } => ("block_lifted", json!({ "cause": "staff", "block_id": id })),
+        Note::Released { id, .. } => ("block_lifted", json!({ "cause": "staff", "block_id": id })),
         Note::Frozen { id } => ("blocked", json!({ "cause": "lost_phone", "freeze_id": id })),
         Note::Unfrozen { id, .. } => ("block_lifted", json!({ "cause": "lost_phone", "freeze_id": id })),
         Note::Blocked { .. } | Note::Pending { .. } | Note::Withdrawn { .. } | Note::SlipIssued(_) => return None,
@@ -182,7 +182,7 @@ mod tests {
             seen.insert(kind.to_owned());
             let members: BTreeSet<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
             let own: BTreeSet<&str> = ["lsn", "recorded_at", "kind", "customer_id"].into();
-            let by_cause: BTreeSet<&str> = ["block_id", "freeze_id", "reason"].into();
+            let by_cause: BTreeSet<&str> = ["block_id", "freeze_id", "reason", "by", "key"].into();
             let told: BTreeSet<&str> = members.iter().filter(|name| !own.contains(*name)).copied().collect();
             let without: BTreeSet<&str> = told.difference(&by_cause).copied().collect();
             assert_eq!(if fields.contains("cause") { &without } else { &told }, fields, "{kind}");

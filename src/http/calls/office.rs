@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::billing::account::Account;
-use crate::domain::billing::notes::Note;
 use crate::domain::billing::standing::Spendable;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::commands::reply::Reply;
@@ -15,7 +14,6 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Instruction, Staff};
 use crate::domain::model::time::{Month, Now};
-use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Known, Receipt};
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
@@ -83,10 +81,12 @@ struct DamagesBody {
     /// A month's bill, in place of `bill`.
     month: Option<Text<Month>>,
     amount: Amount,
+    by: Option<Text<Words<64>>>,
+    reason: Option<Text<Words<200>>>,
 }
 
 #[derive(Serialize)]
-struct DamagesShown {
+struct DamagesShown<'a> {
     posting_id: OfficeId,
     bill: String,
     /// Of a month's bill.
@@ -94,6 +94,8 @@ struct DamagesShown {
     amount: Yen,
     /// What is owed on this bill now.
     total_due: Yen,
+    #[serde(flatten)]
+    staff: Option<&'a Staff>,
     replayed: bool,
 }
 
@@ -109,7 +111,8 @@ pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
     let amount = Yen::new(body.amount.0);
     let customer = asked.customer()?;
     let bill = name.key(&asked.edge).await?.ok_or(NotDone::Refused(Refusal::BillUnknown))?;
-    let booked = instruct(asked, customer, Instruction::PostDamages { id, bill, amount }).await?;
+    let staff = staff_if_told(asked, body.by, body.reason)?;
+    let booked = instruct(asked, customer, Instruction::PostDamages { id, bill, amount, staff }).await?;
     let bills = booked.account.bills_at(&booked.now, asked.edge.rules()?.by());
     let owed = bills.iter().find(|at| at.bill.key == bill).map(|at| at.owed.total());
     Answer::ok(&DamagesShown {
@@ -118,6 +121,7 @@ pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
         month: bill.month(),
         amount,
         total_due: owed.unwrap_or_default(),
+        staff: booked.receipt.event.staff(),
         replayed: booked.replayed,
     })
 }
@@ -127,13 +131,46 @@ pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
 struct BlockBody {
     block_id: Text<OfficeId>,
     reason: Text<Words<200>>,
+    by: Option<Text<Words<64>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MaybeStaffBody {
+    by: Option<Text<Words<64>>>,
+    reason: Option<Text<Words<200>>>,
+}
+
+impl MaybeStaffBody {
+    /// Of a call that may say nothing, so its body may be absent.
+    pub(super) fn read(asked: &Asked) -> Result<Option<Box<Staff>>, Problem> {
+        let body: Self = fields::read_if_any(&asked.body)?;
+        staff_if_told(asked, body.by, body.reason)
+    }
+}
+
+/// Who of the staff, and why, where a call says one of them.
+pub(super) fn staff_if_told(
+    asked: &Asked,
+    by: Option<Text<Words<64>>>,
+    reason: Option<Text<Words<200>>>,
+) -> Result<Option<Box<Staff>>, Problem> {
+    if by.is_none() && reason.is_none() {
+        return Ok(None);
+    }
+    let by = by.map(|by| by.0.0).unwrap_or_default();
+    let reason = reason.map(|reason| reason.0.0).unwrap_or_default();
+    Ok(Some(Box::new(Staff { by, key: asked.known()?.caller.name.clone(), reason })))
 }
 
 #[derive(Serialize)]
-struct BlockShown {
+struct BlockShown<'a> {
     block_id: OfficeId,
     status: &'static str,
     blocked_by: Option<Reason>,
+    /// Of a release: who told of it first, by which key, and why.
+    #[serde(flatten)]
+    staff: Option<&'a Staff>,
     replayed: bool,
 }
 
@@ -142,7 +179,9 @@ pub(crate) async fn block(asked: &Asked) -> Result<Answer, Problem> {
     let body: BlockBody = fields::read(&asked.body)?;
     let id = body.block_id.0;
     let reason = body.reason.0.0;
-    let booked = instruct(asked, asked.customer()?, Instruction::Block { id, reason }).await?;
+    let by = body.by.map(|by| by.0.0);
+    let key = by.is_some().then(|| asked.known().map(|known| known.caller.name.clone())).transpose()?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Block { id, reason, by, key }).await?;
     // A repeated call may come after the release.
     let stands = booked.account.notes().is_some_and(|notes| notes.blocks.contains(&id));
     show_block(asked, &booked, id, if stands { "blocked" } else { "released" })
@@ -151,14 +190,15 @@ pub(crate) async fn block(asked: &Asked) -> Result<Answer, Problem> {
 /// `POST /v1/customers/{customer_id}/blocks/{block_id}/release`
 pub(crate) async fn release(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "block_id")?;
-    fields::read_none(&asked.body)?;
-    let booked = instruct(asked, asked.customer()?, Instruction::Release { id }).await?;
+    let staff = MaybeStaffBody::read(asked)?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Release { id, staff }).await?;
     show_block(asked, &booked, id, "released")
 }
 
 fn show_block(asked: &Asked, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
     let blocked_by = booked.blocked_by(asked)?;
-    Answer::ok(&BlockShown { block_id: id, status, blocked_by, replayed: booked.replayed })
+    let staff = booked.receipt.event.staff();
+    Answer::ok(&BlockShown { block_id: id, status, blocked_by, staff, replayed: booked.replayed })
 }
 
 /// Who of the staff wants something, and why.
@@ -212,9 +252,6 @@ pub(crate) async fn unfreeze(asked: &Asked) -> Result<Answer, Problem> {
 
 fn show_freeze(asked: &Asked, booked: &Booked, id: OfficeId, status: &'static str) -> Result<Answer, Problem> {
     let blocked_by = booked.blocked_by(asked)?;
-    let staff = match booked.receipt.event.as_ref() {
-        Event::Noted { note: Note::Unfrozen { staff, .. }, .. } => Some(staff.as_ref()),
-        _ => None,
-    };
+    let staff = booked.receipt.event.staff();
     Answer::ok(&FreezeShown { freeze_id: id, status, blocked_by, staff, replayed: booked.replayed })
 }

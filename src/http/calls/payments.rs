@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::office::{Booked, instruct, office_id};
+use super::office::{Booked, MaybeStaffBody, instruct, office_id};
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::standing::Spendable;
@@ -13,7 +13,7 @@ use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::OfficeId;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines};
-use crate::domain::model::request::{Instruction, Said};
+use crate::domain::model::request::{Instruction, Said, Staff};
 use crate::domain::model::time::{Millis, Month};
 use crate::domain::state::event::Event;
 use crate::http::answer::Answer;
@@ -99,19 +99,42 @@ pub(super) struct Moved {
     /// A bill, `credit` or `payout_due`.
     from: Cow<'static, str>,
     to: Cow<'static, str>,
+    /// Where both are one bill, which line of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_line: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_line: Option<&'static str>,
     amount: Yen,
+}
+
+impl Moved {
+    fn of(transfer: &Transfer, names: &BillNames) -> Result<Self, Problem> {
+        let name = |place: Place| names.end(place.into()).ok_or_else(Problem::internal);
+        let Transfer { from, to, amount, .. } = *transfer;
+        let within = from.bill().is_some_and(|bill| to.bill() == Some(bill));
+        let line = |place: Place| place.line().filter(|_| within).map(|(_, line)| line.name());
+        Ok(Self { from: name(from)?, to: name(to)?, from_line: line(from), to_line: line(to), amount })
+    }
+
+    fn is_with(&self, other: &Self) -> bool {
+        (&self.from, self.from_line, &self.to, self.to_line) == (&other.from, other.from_line, &other.to, other.to_line)
+    }
+
+    /// From credit to credit, say, or from a line to the same line: nothing has moved.
+    fn is_idle(&self) -> bool {
+        self.from == self.to && self.from_line == self.to_line
+    }
 }
 
 /// What money went where, place by place.
 pub(super) fn moved(beside: &[Transfer], names: &BillNames) -> Result<Vec<Moved>, Problem> {
-    let name = |place: Place| names.end(place.into()).ok_or_else(Problem::internal);
     let mut moved: Vec<Moved> = Vec::new();
     for transfer in beside {
-        let (from, to, amount) = (name(transfer.from)?, name(transfer.to)?, transfer.amount);
-        match moved.iter_mut().find(|known| known.from == from && known.to == to) {
-            Some(known) => known.amount += amount,
-            None if from == to => {}
-            None => moved.push(Moved { from, to, amount }),
+        let new = Moved::of(transfer, names)?;
+        match moved.iter_mut().find(|known| known.is_with(&new)) {
+            Some(known) => known.amount += new.amount,
+            None if new.is_idle() => {}
+            None => moved.push(new),
         }
     }
     Ok(moved)
@@ -272,7 +295,7 @@ struct FinalBody {
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/final`
 pub(crate) async fn confirm(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
-    let body: FinalBody = if asked.body.is_empty() { FinalBody::default() } else { fields::read(&asked.body)? };
+    let body: FinalBody = fields::read_if_any(&asked.body)?;
     let amount = body.amount.map(|amount| Yen::new(amount.0));
     let paid_at = body.paid_at.map(|at| at.0);
     let said = Said { amount, paid_at, ..Said::default() };
@@ -281,22 +304,25 @@ pub(crate) async fn confirm(asked: &Asked) -> Result<Answer, Problem> {
 }
 
 #[derive(Serialize)]
-struct WithdrawnShown {
+struct WithdrawnShown<'a> {
     payment_id: OfficeId,
     status: &'static str,
     blocked_by: Option<Reason>,
+    #[serde(flatten)]
+    staff: Option<&'a Staff>,
     replayed: bool,
 }
 
 /// `POST /v1/customers/{customer_id}/payments-pending/{payment_id}/withdrawn`
 pub(crate) async fn withdraw(asked: &Asked) -> Result<Answer, Problem> {
     let id = office_id(asked, "payment_id")?;
-    fields::read_none(&asked.body)?;
-    let booked = instruct(asked, asked.customer()?, Instruction::Withdraw { id, said: Said::default() }).await?;
+    let staff = MaybeStaffBody::read(asked)?;
+    let booked = instruct(asked, asked.customer()?, Instruction::Withdraw { id, said: Said::default(), staff }).await?;
     Answer::ok(&WithdrawnShown {
         payment_id: id,
         status: "withdrawn",
         blocked_by: booked.blocked_by(asked)?,
+        staff: booked.receipt.event.staff(),
         replayed: booked.replayed,
     })
 }

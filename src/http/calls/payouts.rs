@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::office::{Booked, StaffBody, instruct, office_id};
+use super::office::{Booked, StaffBody, instruct, office_id, staff_if_told};
 use super::payments::{Applied, applied, came_to};
 use super::statements::account_now;
 use crate::domain::billing::account::Account;
@@ -14,13 +14,13 @@ use crate::domain::billing::sums::Sum;
 use crate::domain::model::customer::Status;
 use crate::domain::model::ids::{CustomerId, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::request::Instruction;
+use crate::domain::model::request::{Instruction, Staff};
 use crate::domain::model::time::{Date, Millis};
 use crate::domain::state::event::Event;
 use crate::http::answer::Answer;
 use crate::http::asked::Asked;
 use crate::http::fields;
-use crate::http::fields::{Amount, Printed, Text};
+use crate::http::fields::{Amount, Printed, Text, Words};
 use crate::http::past::{bill_names, caught_up};
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -33,6 +33,8 @@ struct PayoutBody {
     amount: Amount,
     /// The bank's name of the transfer.
     bank_reference: Option<Text<Printed<64>>>,
+    by: Option<Text<Words<64>>>,
+    reason: Option<Text<Words<200>>>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +48,8 @@ struct PayoutShown<'a> {
     credit: Yen,
     /// The bank sent it back then; null where it did not, or long ago.
     bounced_at: Option<Millis>,
+    #[serde(flatten)]
+    staff: Option<&'a Staff>,
     replayed: bool,
 }
 
@@ -55,7 +59,8 @@ pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
     let id = body.payout_id.0;
     let amount = Yen::new(body.amount.0);
     let bank_reference = body.bank_reference.map(|reference| reference.0.0);
-    let booked = instruct(asked, asked.customer()?, Instruction::PayOut { id, amount, bank_reference }).await?;
+    let staff = staff_if_told(asked, body.by, body.reason)?;
+    let booked = instruct(asked, asked.customer()?, Instruction::PayOut { id, amount, bank_reference, staff }).await?;
     let Event::Settled { cause: Cause::Payout { bank_reference, .. }, .. } = booked.receipt.event.as_ref() else {
         return Err(Problem::internal());
     };
@@ -66,6 +71,7 @@ pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
         payout_due: booked.account.payout_due(),
         credit: booked.account.credit(),
         bounced_at: bounced_at(&booked.account, booked.receipt.lsn),
+        staff: booked.receipt.event.staff(),
         replayed: booked.replayed,
     })
 }
@@ -172,7 +178,7 @@ impl MadeShown {
     fn of(paid: PaidOut) -> Option<Self> {
         let PaidOut { customer, receipt, bounced_at } = paid;
         match receipt.event.as_ref() {
-            Event::Settled { cause: Cause::Payout { id, amount, bank_reference }, .. } => Some(Self {
+            Event::Settled { cause: Cause::Payout { id, amount, bank_reference, .. }, .. } => Some(Self {
                 customer_id: customer,
                 payout_id: *id,
                 amount: *amount,

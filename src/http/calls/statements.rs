@@ -1,6 +1,7 @@
 //! Bills for people: the engine says what is owed now, the ledger what happened.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,6 +11,7 @@ use super::bill_fees::{FeeShown, fees};
 use super::bill_moves::{Move, Posted};
 use super::customers::unknown;
 use crate::domain::billing::account::Account;
+use crate::domain::billing::bill::Bill;
 use crate::domain::billing::moment::BillAt;
 use crate::domain::billing::stories::Story;
 use crate::domain::commands::reply::Reply;
@@ -71,6 +73,8 @@ struct PaymentShown {
 
 #[derive(Serialize)]
 struct NpShown {
+    /// The name of its own statement: its authorization id.
+    bill: String,
     authorization_id: AuthorizationId,
     merchant_id: MerchantId,
     amount: Yen,
@@ -105,6 +109,8 @@ struct Summary {
     due: Date,
     #[serde(flatten)]
     sums: Sums,
+    /// Of the month: each has a statement of its own.
+    np_purchases: Vec<NpShown>,
 }
 
 #[derive(Serialize)]
@@ -116,7 +122,6 @@ struct Statement {
     purchases: Vec<PurchaseShown>,
     refunds: Vec<RefundShown>,
     payments: Vec<PaymentShown>,
-    np_purchases: Vec<NpShown>,
 }
 
 /// The customer now, and everything the ledger has of it up to now.
@@ -144,55 +149,76 @@ pub(crate) async fn account_now(asked: &Asked, id: CustomerId) -> Result<(Box<Ac
     }
 }
 
+/// What there is of one bill.
+#[derive(Default)]
+struct OfBill<'a> {
+    /// From the engine, while it knows the bill.
+    at: Option<BillAt>,
+    entries: Vec<&'a Entry>,
+    moves: Vec<Move>,
+    /// Purchases that stand, refunded or not: one that was cancelled has never been.
+    purchases: Vec<&'a Order>,
+    story: Option<&'a Bill>,
+}
+
 /// All that the statements of a customer are made of.
 struct Seen<'a> {
     account: &'a Account,
     now: Now,
     past: &'a CustomerPast,
-    bills: Vec<BillAt>,
-    moves: Vec<Move>,
+    bills: HashMap<BillKey, OfBill<'a>>,
+    /// The NP Atobarai purchases of each month, and each month that has a bill.
+    months: BTreeMap<Month, Vec<&'a Order>>,
     rules: Arc<Rules>,
 }
 
 impl<'a> Seen<'a> {
     fn new(account: &'a Account, now: Now, past: &'a CustomerPast, rules: Arc<Rules>) -> Self {
-        let bills = account.bills_at(&now, rules.by());
-        let recorded = past.entries.iter().filter_map(Move::recorded);
+        let mut bills: HashMap<BillKey, OfBill<'a>> = HashMap::new();
+        for at in account.bills_at(&now, rules.by()) {
+            let key = at.bill.key;
+            bills.entry(key).or_default().at = Some(at);
+        }
+        let mut months: BTreeMap<Month, Vec<&Order>> = BTreeMap::new();
+        for entry in &past.entries {
+            let (Some(bill), Some(month)) = (entry.bill(), entry.month) else { continue };
+            bills.entry(bill).or_default().entries.push(entry);
+            months.entry(month).or_default();
+        }
         let of_time = account.moved_by(&now, rules.by());
         let by_now = of_time.iter().flat_map(|transfer| Move::of(transfer, now.at));
-        let moves = recorded.chain(by_now).collect();
-        Self { account, now, past, bills, moves, rules }
-    }
-
-    fn moves_of(&self, bill: BillKey) -> impl Iterator<Item = &Move> {
-        self.moves.iter().filter(move |moved| moved.bill == bill)
-    }
-
-    /// Purchases that stand, refunded or not: one that was cancelled has never been.
-    fn captured(&self) -> impl Iterator<Item = &'a Order> {
-        self.past.orders.iter().filter(|order| matches!(order.state, OrderState::Captured { .. }))
-    }
-
-    fn purchases_of(&self, bill: BillKey) -> Vec<&'a Order> {
-        self.captured().filter(|order| bill_of(order) == bill).collect()
-    }
-
-    /// The NP Atobarai purchases of a month.
-    fn invoices_of(&self, month: Month) -> Vec<&'a Order> {
-        let is_np = |order: &&Order| order.channel == Channel::NpAtobarai && order.terms().month == month;
-        self.captured().filter(is_np).collect()
+        for moved in past.entries.iter().filter_map(Move::recorded).chain(by_now) {
+            bills.entry(moved.bill).or_default().moves.push(moved);
+        }
+        for order in past.orders.iter().filter(|order| matches!(order.state, OrderState::Captured { .. })) {
+            bills.entry(bill_of(order)).or_default().purchases.push(order);
+            let invoices = months.entry(order.terms().month).or_default();
+            invoices.extend((order.channel == Channel::NpAtobarai).then_some(order));
+        }
+        for story in &past.stories {
+            if let Story::Bill(bill) = story {
+                bills.entry(bill.key).or_default().story = Some(bill);
+            }
+        }
+        for month in bills.keys().filter_map(|bill| bill.month()) {
+            months.entry(month).or_default();
+        }
+        Self { account, now, past, bills, months, rules }
     }
 
     /// From the engine while it knows the bill and else from the ledger; nothing where neither does.
     fn sums(&self, bill: BillKey) -> Option<(Sums, Option<&BillAt>)> {
-        let posted = Posted::of(&self.past.entries, bill);
-        let at = self.bills.iter().find(|at| at.bill.key == bill);
-        if at.is_none() && !posted.is_there {
+        let of_bill = self.bills.get(&bill)?;
+        let at = of_bill.at.as_ref();
+        let posted = Posted::of(&of_bill.entries);
+        if at.is_none() && of_bill.entries.is_empty() {
             return None;
         }
         let charged = at.map_or(posted.charged, |at| at.charged);
-        let accrued = at.map_or_else(|| self.accrued_long_ago(bill), |at| at.accrued);
-        let moved: i64 = self.moves_of(bill).map(|moved| moved.amount).sum();
+        // Damages on a bill that the engine has let go because it is paid.
+        let long_ago = || of_bill.story.map(|bill| self.account.accrued_on(bill, &self.now, self.rules.by()));
+        let accrued = at.map_or_else(|| long_ago().unwrap_or_default(), |at| at.accrued);
+        let moved: i64 = of_bill.moves.iter().map(|moved| moved.amount).sum();
         let paid = at.map_or_else(|| Yen::new(u64::try_from(moved).unwrap_or(0)), |at| at.bill.paid().total());
         let released = at
             .map_or(posted.released.total(), |at| at.bill.changes.released().map(|change| change.lines.total()).sum());
@@ -203,7 +229,7 @@ impl<'a> Seen<'a> {
             // Accrued damages are shown whether posted or not; only the posted ones are owed.
             lines: Lines { damages: accrued.max(charged.damages), ..charged },
             damages_posted: charged.damages,
-            refunded: self.purchases_of(bill).into_iter().map(|order| purchased(order).1).sum(),
+            refunded: of_bill.purchases.iter().map(|order| purchased(order).1).sum(),
             total_due,
             paid,
             written_off: given_up + released,
@@ -212,19 +238,11 @@ impl<'a> Seen<'a> {
         Some((sums, at))
     }
 
-    /// Damages on a bill that the engine has let go because it is paid.
-    fn accrued_long_ago(&self, bill: BillKey) -> Yen {
-        let is_it = |story: &&Story| story.bill() == Some(bill);
-        match self.past.stories.iter().find(is_it) {
-            Some(Story::Bill(bill)) => self.account.accrued_on(bill, &self.now, self.rules.by()),
-            Some(Story::Outflow(_)) | None => Yen::ZERO,
-        }
-    }
-
     /// A month's bill; where only NP Atobarai purchases were made, with nothing on its lines.
     fn of_month(&self, month: Month) -> Option<Summary> {
         let own = self.sums(BillKey::Month(month));
-        if own.is_none() && self.invoices_of(month).is_empty() {
+        let invoices = self.months.get(&month).map_or(&[][..], Vec::as_slice);
+        if own.is_none() && invoices.is_empty() {
             return None;
         }
         let (sums, at) = own.unwrap_or_default();
@@ -234,6 +252,7 @@ impl<'a> Seen<'a> {
             let method = self.account.profile.payment_method;
             (method, self.rules.policy.terms.billing.due(method, month, &self.rules.calendar))
         });
+        let np_purchase = |order: &&Order| Some(NpShown::of(order, self.of_invoice(order)?));
         Some(Summary {
             bill: month.to_string(),
             month: Some(month),
@@ -241,6 +260,7 @@ impl<'a> Seen<'a> {
             payment_method: Some(method),
             due,
             sums,
+            np_purchases: invoices.iter().filter_map(np_purchase).collect(),
         })
     }
 
@@ -253,7 +273,16 @@ impl<'a> Seen<'a> {
             payment_method: None,
             due: order.terms().due,
             sums,
+            np_purchases: Vec::new(),
         })
+    }
+}
+
+impl NpShown {
+    fn of(order: &Order, invoice: Summary) -> Self {
+        let Summary { bill, due, status, sums, .. } = invoice;
+        let amount = purchased(order).0;
+        Self { bill, authorization_id: order.id, merchant_id: order.key.merchant, amount, due, status, sums }
     }
 }
 
@@ -280,11 +309,8 @@ struct List {
 pub(crate) async fn list(asked: &Asked) -> Result<Answer, Problem> {
     let (account, now, past) = both(asked, asked.customer()?).await?;
     let seen = Seen::new(&account, now, &past, asked.edge.rules()?);
-    let mut months: Vec<Month> = past.entries.iter().filter_map(|entry| entry.month).collect();
-    months.extend(seen.bills.iter().filter_map(|at| at.bill.key.month()));
-    months.sort_unstable_by(|a, b| b.cmp(a));
-    months.dedup();
-    Answer::ok(&List { statements: months.into_iter().filter_map(|month| seen.of_month(month)).collect() })
+    let newest_first = seen.months.keys().rev();
+    Answer::ok(&List { statements: newest_first.filter_map(|month| seen.of_month(*month)).collect() })
 }
 
 /// `GET /v1/customers/{customer_id}/statements/{bill}`
@@ -293,46 +319,39 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     let (account, now, past) = both(asked, asked.customer()?).await?;
     let seen = Seen::new(&account, now, &past, asked.edge.rules()?);
     let found = match name {
-        BillName::Month(month) => {
-            seen.of_month(month).map(|summary| (BillKey::Month(month), summary, seen.invoices_of(month)))
-        }
+        BillName::Month(month) => seen.of_month(month).map(|summary| (BillKey::Month(month), summary)),
         BillName::Np(id) => {
             // Also of one that was cancelled: money may have come from elsewhere and gone on.
             let order = past.orders.iter().find(|order| order.id == id && order.channel == Channel::NpAtobarai);
-            order.and_then(|order| Some((bill_of(order), seen.of_invoice(order)?, Vec::new())))
+            order.and_then(|order| Some((bill_of(order), seen.of_invoice(order)?)))
         }
     };
-    let (bill, summary, invoices) = found.ok_or_else(|| {
+    let (bill, summary) = found.ok_or_else(|| {
         Problem::new(&STATEMENT_UNKNOWN, "Nothing was bought in this month, or this is no NP Atobarai purchase of this customer. Take one from the list of statements.")
     })?;
-    let purchases = seen.purchases_of(bill);
-    let names = names(asked, &seen, bill, &purchases).await?;
-    let np_purchase = |order: &Order| {
-        let Summary { due, status, sums, .. } = seen.of_invoice(order)?;
-        let amount = purchased(order).0;
-        Some(NpShown { authorization_id: order.id, merchant_id: order.key.merchant, amount, due, status, sums })
-    };
-    let at = seen.bills.iter().find(|at| at.bill.key == bill);
-    let fees = fees(at, &past.entries, bill, &summary.bill, &seen.rules.terms);
+    let none = OfBill::default();
+    let of_bill = seen.bills.get(&bill).unwrap_or(&none);
+    let names = names(asked, &seen, of_bill).await?;
+    let entries = of_bill.entries.iter().copied();
+    let fees = fees(of_bill.at.as_ref(), entries, &past.receipts, (bill, &summary.bill), &seen.rules.terms);
     Answer::ok(&Statement {
         summary,
         fees,
-        purchases: purchases.iter().map(|order| purchase(order, &seen)).collect(),
-        refunds: refunds(&purchases, &names)?,
-        payments: payments(&seen, bill, &names)?,
-        np_purchases: invoices.into_iter().filter_map(np_purchase).collect(),
+        purchases: of_bill.purchases.iter().map(|order| purchase(order, of_bill, seen.now)).collect(),
+        refunds: refunds(&of_bill.purchases, &names)?,
+        payments: payments(&seen, (bill, of_bill), &names)?,
     })
 }
 
 /// The names of the bills that the rows of a statement speak of.
-async fn names(asked: &Asked, seen: &Seen<'_>, bill: BillKey, purchases: &[&Order]) -> Result<BillNames, Problem> {
+async fn names(asked: &Asked, seen: &Seen<'_>, of_bill: &OfBill<'_>) -> Result<BillNames, Problem> {
     let mut names = BillNames::default();
     names.add(seen.past.orders.iter().map(|order| order.id));
-    let ends = seen.moves_of(bill).filter_map(|moved| match moved.far {
+    let ends = of_bill.moves.iter().filter_map(|moved| match moved.far {
         Far::Bill(bill) => Some(bill),
         _ => None,
     });
-    let made = purchases.iter().flat_map(|order| order.refunds());
+    let made = of_bill.purchases.iter().flat_map(|order| order.refunds());
     let refunded = made.flat_map(|made| made.applied.iter().filter_map(|part| part.to.bill()));
     names.learn(&asked.edge, invoices(ends.chain(refunded))).await?;
     Ok(names)
@@ -346,12 +365,12 @@ fn purchased(order: &Order) -> (Yen, Yen) {
     }
 }
 
-fn purchase(order: &Order, seen: &Seen<'_>) -> PurchaseShown {
+fn purchase(order: &Order, of_bill: &OfBill<'_>, now: Now) -> PurchaseShown {
     let (amount, refunded) = purchased(order);
-    let is_its = |entry: &&Entry| {
+    let is_its = |entry: &&&Entry| {
         entry.account == Book::Points && entry.purchase.is_some_and(|purchase| purchase.authorization == order.id)
     };
-    let points: i64 = seen.past.entries.iter().filter(is_its).map(|entry| entry.amount).sum();
+    let points: i64 = of_bill.entries.iter().filter(is_its).map(|entry| entry.amount).sum();
     PurchaseShown {
         authorization_id: order.id,
         merchant_id: order.key.merchant,
@@ -359,7 +378,7 @@ fn purchase(order: &Order, seen: &Seen<'_>) -> PurchaseShown {
         channel: order.channel,
         amount,
         refunded,
-        status: order.status(seen.now.at),
+        status: order.status(now.at),
         purchased_at: order.terms().at,
         points: u64::try_from(points).unwrap_or(0),
     }
@@ -380,10 +399,14 @@ fn refunds(purchases: &[&Order], names: &BillNames) -> Result<Vec<RefundShown>, 
 }
 
 /// What came on a bill and what left it, record by record.
-fn payments(seen: &Seen<'_>, bill: BillKey, names: &BillNames) -> Result<Vec<PaymentShown>, Problem> {
+fn payments(
+    seen: &Seen<'_>,
+    (bill, of_bill): (BillKey, &OfBill<'_>),
+    names: &BillNames,
+) -> Result<Vec<PaymentShown>, Problem> {
     let mut rows: Vec<Move> = Vec::new();
     // From line to line of the same bill nothing comes and nothing leaves.
-    for moved in seen.moves_of(bill).filter(|moved| moved.far != Far::Bill(bill)) {
+    for moved in of_bill.moves.iter().filter(|moved| moved.far != Far::Bill(bill)) {
         match rows.iter_mut().find(|row| row.is_with(moved)) {
             Some(row) => row.amount += moved.amount,
             None => rows.push(*moved),

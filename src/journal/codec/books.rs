@@ -278,14 +278,18 @@ choices! {
     Cause {
         1 = Calendar,
         2 = Repayment(payment),
-        3 = Damages { id, month, amount },
-        4 = Payout { id, amount } with { bank_reference = None },
+        3 = Damages { id, month, amount } with { staff = None },
+        4 = Payout { id, amount } with { bank_reference = None, staff = None },
         5 = Final(payment),
-        6 = Withdrawn { id },
-        7 = Payout { id, amount, bank_reference },
+        6 = Withdrawn { id } with { staff = None },
+        7 = Payout { id, amount, bank_reference } with { staff = None },
         8 = Bounced { payout, amount, staff },
-        9 = NpDamages { id, order, amount },
+        9 = NpDamages { id, order, amount } with { staff = None },
         10 = Corrected { correction, amount, staff },
+        11 = Damages { id, month, amount, staff },
+        12 = Payout { id, amount, bank_reference, staff },
+        13 = Withdrawn { id, staff },
+        14 = NpDamages { id, order, amount, staff },
     }
     Correction {
         1 = ReverseRepayment { repayment, amount },
@@ -297,12 +301,15 @@ choices! {
     }
     Note {
         1 = Pending { id, amount, paid_at, expires_at },
-        2 = Withdrawn { id },
-        3 = Blocked { id, reason },
-        4 = Released { id },
+        2 = Withdrawn { id } with { staff = None },
+        3 = Blocked { id, reason } with { by = None, key = None },
+        4 = Released { id } with { staff = None },
         5 = SlipIssued(issued),
         6 = Frozen { id },
         7 = Unfrozen { id, staff },
+        8 = Withdrawn { id, staff },
+        9 = Blocked { id, reason, by, key },
+        10 = Released { id, staff },
     }
     Notice {
         1 = BillFixed { month, method, due, charged, owed, slip },
@@ -389,7 +396,7 @@ pub(crate) fn payment() -> Payment {
 #[cfg(test)]
 pub(crate) fn payout() -> Cause {
     let id = OfficeId::new("O-1").unwrap();
-    Cause::Payout { id, amount: 700.into(), bank_reference: Some("2026-11/0042".into()) }
+    Cause::Payout { id, amount: 700.into(), bank_reference: Some("2026-11/0042".into()), staff: None }
 }
 
 #[cfg(test)]
@@ -432,6 +439,33 @@ pub(crate) fn frozen() -> Note {
 pub(crate) fn unfrozen() -> Note {
     let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "見つかった".into() };
     Note::Unfrozen { id: OfficeId::new("Z-1").unwrap(), staff: Box::new(staff) }
+}
+
+/// What the office told from its beginning on, with who told it and why.
+#[cfg(test)]
+pub(crate) fn told_by_staff(
+    customer: crate::domain::model::ids::CustomerIx,
+) -> Vec<crate::domain::state::event::Event> {
+    use crate::domain::model::time::Month;
+    use crate::domain::state::event::Event;
+    let (id, amount, month) = (payment().id, 700.into(), Month::parse("2026-11").unwrap());
+    let staff = || Some(Box::new(staff()));
+    let causes = [
+        Cause::Damages { id, month, amount, staff: staff() },
+        Cause::Payout { id, amount, bank_reference: None, staff: staff() },
+        Cause::Withdrawn { id, staff: staff() },
+        Cause::NpDamages { id, order: Lsn(9), amount, staff: staff() },
+    ];
+    let notes = [
+        Note::Withdrawn { id, staff: staff() },
+        Note::Blocked { id, reason: "電話番号".into(), by: Some("tanaka".into()), key: Some("office".into()) },
+        Note::Released { id, staff: staff() },
+        Note::Blocked { id, reason: "電話番号".into(), by: None, key: None },
+        Note::Released { id, staff: None },
+    ];
+    let books = || Box::new(Settlement::nothing(customer));
+    let settled = causes.into_iter().map(|cause| Event::Settled { cause, books: books() });
+    settled.chain(notes.into_iter().map(|note| Event::Noted { customer, note })).collect()
 }
 
 /// Each correction once, the first with all that only corrections record.

@@ -649,13 +649,13 @@ mod tests {
             Event::Refunded(Refunded { books: Box::new(books::example(customer)), ..refunded }),
             Event::CancelledPaid { undone, books: Box::new(books::example(customer)) },
             Event::Settled {
-                cause: Cause::Withdrawn { id: books::payment().id },
+                cause: Cause::Withdrawn { id: books::payment().id, staff: None },
                 books: Box::new(books::example(customer)),
             },
             Event::Settled { cause: books::payout(), books: Box::new(old_books::example(customer)) },
             Event::Settled { cause: books::bounced(), books: Box::new(books::example(customer)) },
             Event::Settled {
-                cause: Cause::NpDamages { id: books::payment().id, order: Lsn(9), amount },
+                cause: Cause::NpDamages { id: books::payment().id, order: Lsn(9), amount, staff: None },
                 books: Box::new(Settlement::nothing(customer)),
             },
             Event::StoriesRecalled { customer, recall: books::recall() },
@@ -678,6 +678,7 @@ mod tests {
         .into_iter()
         .chain(books::corrections(customer))
         .chain([books::clamped(customer)])
+        .chain(books::told_by_staff(customer))
         .collect()
     }
 

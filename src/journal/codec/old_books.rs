@@ -105,7 +105,13 @@ pub(super) fn is_old_cause(cause: &Cause) -> bool {
         cause,
         Cause::Withdrawn { .. } | Cause::Bounced { .. } | Cause::NpDamages { .. } | Cause::Corrected { .. }
     );
-    !is_new && !matches!(cause, Cause::Payout { bank_reference: Some(_), .. })
+    let says_more = matches!(
+        cause,
+        Cause::Payout { bank_reference: Some(_), .. }
+            | Cause::Payout { staff: Some(_), .. }
+            | Cause::Damages { staff: Some(_), .. }
+    );
+    !is_new && !says_more
 }
 
 fn put(books: &Settlement, out: &mut Out<'_>) {
