@@ -261,6 +261,7 @@ mod tests {
             ("write-off", 700),
             ("release of a write-off", 700),
             ("application of credit", 700),
+            ("reversal with an id of its own", 700),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {
