@@ -300,3 +300,22 @@ fn news_of_before_credit_was_put_on_a_month_that_was_refunded_since() {
     let acts = vec![buy, apply, Act::Wait(Until::Later(35 * DAY)), refund, news];
     History { month: 24_287, before: Before::OldCredit, acts }.play().unwrap();
 }
+
+/// What was taken back of a bill is not taken from the money that came in its place.
+#[test]
+fn a_second_part_is_taken_of_what_is_left_of_a_repayment() {
+    let buy = Act::Buy { who: 1, way: Way::Np, amount: 6_000, hold: false };
+    let pay = |yen| Act::Pay { who: 1, part: Part::Yen(yen), late: 0, slip: false };
+    let reverse = |part| Act::Reverse { who: 1, pick: 0, part };
+    let pay_out = Act::PayOut { who: 1, part: Part::All };
+    let wait = || Act::Wait(Until::Later(100 * DAY));
+    let parts = [Part::Yen(4_000), Part::Yen(2_000), Part::All, Part::Yen(1_000), Part::All];
+    for is_long_ago in [false, true] {
+        let mut acts = vec![buy.clone(), pay(8_000), pay_out.clone(), reverse(Part::Yen(3_000)), pay(3_000)];
+        for part in parts {
+            acts.extend(is_long_ago.then(wait));
+            acts.push(reverse(part));
+        }
+        play(&acts).unwrap();
+    }
+}

@@ -96,6 +96,9 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
         }
         Refusal::ExpiryPassed => Problem::field("/expires_at", "must be later than now"),
         Refusal::PaymentUnknown => Problem::new(&PAYMENT_UNKNOWN, "Check the id, or tell `amount` and `paid_at`."),
+        Refusal::RepaymentUnknown => {
+            Problem::new(&PAYMENT_UNKNOWN, "Check the id: this customer made no repayment under it; nothing was done.")
+        }
         Refusal::PaymentFinal => Problem::new(&PAYMENT_FINAL, "The money came. Pay it out if it has to go back."),
         Refusal::PaymentWithdrawn => {
             Problem::new(&PAYMENT_WITHDRAWN, "Post it under an id of its own if the money came.")
@@ -125,10 +128,11 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
         Refusal::OverRepayment { amount } => Problem::new(&OVER_REPAYMENT, "")
             .with_field("/amount", "must not be more than the repayment")
             .with("repayment_amount", amount.get()),
-        Refusal::AlreadyPaidOut { left, paid_out } => {
-            let detail = "So much of it was paid out or went back otherwise. Take the rest back by `amount`.";
+        Refusal::AlreadyPaidOut { left, paid_out, taken_back } => {
+            let detail = "Not so much of it is left. Take back no more than `reversible`, by `amount`.";
             Problem::new(&ALREADY_PAID_OUT, detail)
                 .with("already_paid_out", paid_out.get())
+                .with("already_reversed", taken_back.get())
                 .with("reversible", left.get())
         }
         Refusal::FeeUnknown => Problem::new(
@@ -211,6 +215,7 @@ mod tests {
             (Refusal::RefundedBeforeCapture, 422, "invalid_field"),
             (Refusal::ExpiryPassed, 422, "invalid_field"),
             (Refusal::PaymentUnknown, 404, "payment_unknown"),
+            (Refusal::RepaymentUnknown, 404, "payment_unknown"),
             (Refusal::PaymentFinal, 409, "payment_final"),
             (Refusal::PaymentWithdrawn, 409, "payment_withdrawn"),
             (Refusal::BlockUnknown, 404, "block_unknown"),
@@ -223,7 +228,7 @@ mod tests {
             (Refusal::OverDamages { left: yen }, 422, "over_damages"),
             (Refusal::OverCredit { credit: yen }, 422, "over_credit"),
             (Refusal::OverRepayment { amount: yen }, 422, "over_repayment"),
-            (Refusal::AlreadyPaidOut { left: yen, paid_out: yen }, 409, "already_paid_out"),
+            (Refusal::AlreadyPaidOut { left: yen, paid_out: yen, taken_back: yen }, 409, "already_paid_out"),
             (Refusal::FeeUnknown, 404, "fee_unknown"),
             (Refusal::FeeWaivedAlready, 409, "already_waived"),
             (Refusal::BillPaid, 409, "nothing_owed"),

@@ -18,6 +18,7 @@ pub(crate) mod error;
 pub mod movements;
 pub mod posting;
 pub mod sqlite;
+pub(crate) mod whereabouts;
 pub(crate) mod write_loop;
 pub mod writer;
 #[cfg(test)]
@@ -91,7 +92,7 @@ pub trait Books: Snapshot + Send + Sync {
     /// The names of orders by their record, those that there are.
     fn names(&self, orders: &[Lsn]) -> Result<Vec<AuthorizationId>, LedgerError>;
 
-    /// The facts that answer for ids of the office, of any age and of all customers.
+    /// The facts that answer for ids of the office or are about them, of any age and of all customers.
     fn known(&self, ids: &[OfficeId]) -> Result<Known, LedgerError>;
 
     /// A customer's movements recorded from `from` to before `to`, oldest first.

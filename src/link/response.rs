@@ -125,6 +125,7 @@ impl Response {
             | Refusal::IdReused { .. }
             | Refusal::ExpiryPassed
             | Refusal::PaymentUnknown
+            | Refusal::RepaymentUnknown
             | Refusal::PaymentFinal
             | Refusal::PaymentWithdrawn
             | Refusal::BlockUnknown

@@ -68,6 +68,8 @@ pub struct Bill {
     pub paid: Lines,
     /// Whose money was ever put on it; it stays, also when some of what is paid goes again.
     pub puts: Vec<Put>,
+    /// What reversals took off it, by the payment that they were of.
+    pub taken_back: Vec<Put>,
     /// What is owed no longer since the bill, which had been given up, was released.
     pub released: Lines,
     pub is_written_off: bool,
@@ -90,6 +92,7 @@ impl Bill {
             charged,
             paid: Lines::default(),
             puts: Vec::new(),
+            taken_back: Vec::new(),
             released: Lines::default(),
             is_written_off: false,
             fee_days: Vec::new(),
@@ -99,10 +102,14 @@ impl Bill {
         }
     }
 
-    /// What of the money of these facts lies on a line: as much as was put there and is still paid.
-    pub fn lies(&self, line: Line, is_meant: &impl Fn(usize) -> bool) -> u64 {
-        let puts = self.puts.iter().filter(|put| put.line == line && is_meant(put.from));
-        puts.map(|put| put.amount).sum::<u64>().min(self.paid.on(line))
+    /// What of the money of these facts lies on a line: as much as was put there, was not taken back with the payment `of`,
+    /// and is still paid.
+    pub fn lies(&self, line: Line, of: usize, is_meant: &impl Fn(usize) -> bool) -> u64 {
+        let sum = |list: &[Put], is_it: &dyn Fn(usize) -> bool| {
+            list.iter().filter(|put| put.line == line && is_it(put.from)).map(|put| put.amount).sum::<u64>()
+        };
+        let gone = sum(&self.taken_back, &|from| from == of);
+        sum(&self.puts, is_meant).saturating_sub(gone).min(self.paid.on(line))
     }
 
     fn owed_on(&self, line: Line) -> u64 {

@@ -20,21 +20,23 @@ impl Play {
         self.correct(who, "payouts come back", Fact::Bounced { payout });
     }
 
-    /// At most what lies on lines, in credit or is due.
+    /// At most what lies on lines, in credit or is due, part by part; all that is left, if nothing is said.
     pub(super) fn reverse(&mut self, who: usize, pick: usize, part: Part) -> Checked {
         let Some(at) = pick.checked_rem(self.told[who].payments.len()) else { return Ok(()) };
-        let Payment { fact: of, id, amount: whole } = self.told[who].payments[at];
-        let amount = part.of(whole).max(1);
-        let left = self.books(who).0.reversible(of).min(whole);
+        let Payment { fact: of, id, amount: whole, taken_back } = self.told[who].payments[at];
+        let there = whole - taken_back;
+        let amount = if matches!(part, Part::All) { there } else { part.of(whole).max(1) };
+        let left = self.books(who).0.reversible(of).min(there);
         let expected = if amount > whole {
             Err("more than it was".to_owned())
-        } else if amount > left {
+        } else if amount > left || amount == 0 {
             Err(format!("{left} are left"))
         } else {
             Ok(())
         };
         let told = if matches!(part, Part::All) { None } else { Some(amount) };
-        let answer = self.product.reverse(who, id, told, self.now).map_err(|refusal| match refusal {
+        let reversal = self.id();
+        let answer = self.product.reverse(who, (reversal, id), told, self.now).map_err(|refusal| match refusal {
             Refusal::OverRepayment { .. } => "more than it was".to_owned(),
             Refusal::AlreadyPaidOut { left, .. } => format!("{} are left", left.get()),
             other => format!("{other:?}"),
@@ -43,7 +45,7 @@ impl Play {
             format!("C{who}: a reversal of {amount} is {answer:?}, by the model {expected:?}")
         })?;
         if answer.is_ok() {
-            self.told[who].payments.remove(at);
+            self.told[who].payments[at].taken_back += amount;
             self.correct(who, "repayments taken back", Fact::Reversed { of, amount });
         }
         Ok(())

@@ -361,6 +361,18 @@ fn what_was_paid_out_is_not_taken_back() {
 }
 
 #[test]
+fn what_was_taken_back_of_a_bill_is_not_there_to_be_taken_again() {
+    let mut story = Story::new();
+    story.buy(Way::Np, 6_000, noon(6, 1));
+    let of = story.pay(8_000, noon(6, 2), noon(6, 2));
+    story.pay_out(2_000, noon(6, 3));
+    story.hear(noon(6, 4), Fact::Reversed { of, amount: 3_000 }, noon(6, 4));
+    let other = story.pay(3_000, noon(6, 5), noon(6, 5));
+    let books = story.books(noon(6, 5));
+    assert_eq!((books.reversible(of), books.reversible(other)), (3_000, 3_000));
+}
+
+#[test]
 fn a_reversal_follows_what_a_refund_set_free() {
     let mut story = Story::new();
     let sale = story.buy(Way::Np, 3_000, noon(6, 1));

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::bill::{Bill, Key, Line, Lines};
+use super::bill::{Bill, Key, Line, Lines, Put};
 use super::books::{Customer, Fact, Way};
 use super::calendar::{Banks, Day, MonthNo, civil, day_of};
+
+/// No payment.
+const NOBODY: usize = usize::MAX;
 
 /// Money, wherever it lies: the fact that it came with, and its own day, as a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +92,7 @@ impl Books {
         let advance = self.advance.take().filter(|advance| advance.key == Key::Month(month));
         let mut bill = customer.issue(month, self, banks);
         if let (Some(bill), Some(advance)) = (&mut bill, advance) {
-            (bill.paid, bill.puts) = (advance.paid, advance.puts);
+            (bill.paid, bill.puts, bill.taken_back) = (advance.paid, advance.puts, advance.taken_back);
         }
         self.add(bill);
     }
@@ -246,9 +249,9 @@ impl Books {
     /// The payment's own money, then what was set free on bills that it had met, then any other.
     fn reverse(&mut self, of: usize, amount: u64) {
         let derived = self.derived(of);
-        let left = self.take_away(amount, |from| from == of);
-        let left = self.take_away(left, |from| derived.contains(&from));
-        let left = self.take_away(left, |_| true);
+        let left = self.take_away(of, amount, |from| from == of);
+        let left = self.take_away(of, left, |from| from == of || derived.contains(&from));
+        let left = self.take_away(NOBODY, left, |_| true);
         assert_eq!(left, 0, "taken back is money that is not there: {self:?}");
         self.reversed += amount;
         self.meet(false);
@@ -268,7 +271,7 @@ impl Books {
 
     /// From what is free, the newest first, of a sum what is credit first; then from the bill that is due last before the
     /// others, inside it principal first. Gives back how much is missing.
-    fn take_away(&mut self, mut left: u64, is_meant: impl Fn(usize) -> bool) -> u64 {
+    fn take_away(&mut self, of: usize, mut left: u64, is_meant: impl Fn(usize) -> bool) -> u64 {
         for sum in self.free.iter_mut().rev().filter(|sum| is_meant(sum.money.from)) {
             let part = left.min(sum.amount);
             left -= part;
@@ -278,9 +281,10 @@ impl Books {
         self.free.retain(|sum| sum.amount > 0);
         for bill in self.bills.iter_mut().chain(&mut self.advance).rev() {
             for line in [Line::Principal, Line::Damages, Line::BillFee, Line::LateFees] {
-                let part = left.min(bill.lies(line, &is_meant));
+                let part = left.min(bill.lies(line, of, &is_meant));
                 left -= part;
                 *bill.paid.on_mut(line) -= part;
+                bill.taken_back.push(Put { from: of, line, amount: part });
             }
         }
         left
@@ -292,7 +296,7 @@ impl Books {
         let is_meant = |from: usize| from == of || derived.contains(&from);
         let free = self.free.iter().filter(|sum| is_meant(sum.money.from)).map(|sum| sum.amount);
         let lines = [Line::Principal, Line::Damages, Line::BillFee, Line::LateFees];
-        let on_lines = self.all_bills().flat_map(|bill| lines.map(|line| bill.lies(line, &is_meant)));
+        let on_lines = self.all_bills().flat_map(|bill| lines.map(|line| bill.lies(line, of, &is_meant)));
         free.sum::<u64>() + on_lines.sum::<u64>()
     }
 

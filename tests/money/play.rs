@@ -25,6 +25,7 @@ pub(super) struct Payment {
     pub fact: usize,
     pub id: usize,
     pub amount: u64,
+    pub taken_back: u64,
 }
 
 /// What staff may still correct: numbers of facts with the ids that the office gave.
@@ -282,7 +283,7 @@ impl Play {
         let principal_first = slip.is_some_and(|slip| slip.expires_at <= paid_at || is_forgotten(slip));
         self.product.repay(who, id, amount, paid_at, slip.map(|slip| slip.number), self.now);
         let fact = self.hear(who, paid_at, Fact::Paid { amount, principal_first });
-        self.told[who].payments.push(Payment { fact, id, amount });
+        self.told[who].payments.push(Payment { fact, id, amount, taken_back: 0 });
     }
 
     /// Good for what is owed now, until the day before the next late fee; for a month where none is to come.
@@ -328,7 +329,7 @@ impl Play {
         self.product.end_news(who, id, came, self.now);
         if came {
             let fact = self.hear(who, paid_at, Fact::Paid { amount, principal_first: false });
-            self.told[who].payments.push(Payment { fact, id, amount });
+            self.told[who].payments.push(Payment { fact, id, amount, taken_back: 0 });
         }
     }
 

@@ -345,8 +345,18 @@ impl Product {
         self.try_instruct(who, Instruction::Correct { correction, staff: staff() }, now).map(drop)
     }
 
-    pub fn reverse(&mut self, who: usize, number: usize, amount: Option<u64>, now: i64) -> Result<(), Refusal> {
-        let correction = Correction::ReverseRepayment { repayment: office(number), amount: amount.map(Yen::new) };
+    pub fn reverse(
+        &mut self,
+        who: usize,
+        (id, number): (usize, usize),
+        amount: Option<u64>,
+        now: i64,
+    ) -> Result<(), Refusal> {
+        let correction = Correction::ReverseRepayment {
+            reversal: Some(Box::new(office(id))),
+            repayment: office(number),
+            amount: amount.map(Yen::new),
+        };
         self.correct(who, correction, now)
     }
 

@@ -270,6 +270,41 @@ fn a_bill_fee_that_staff_waived_is_not_waived_again_by_a_refund() {
     }
 }
 
+/// A payment, and where it lies: on bills by name; credit, owed in cash, paid out, taken back.
+type Lies = (String, Vec<(String, u64)>, [u64; 4]);
+
+/// All of a customer's, the oldest first.
+fn lies(house: &mut House, customer: &str) -> Vec<Lies> {
+    let shown = house.read(customer, "repayments");
+    let of_one = |paid: &Value| {
+        let lies = &paid["lies"];
+        let rest = ["credit", "payout_due", "paid_out", "reversed"].map(|name| number(&lies[name]));
+        let lines = ["principal", "bill_fee", "late_fees", "damages"];
+        let bills = lies["on_bills"].as_array().expect("bills").iter().map(|bill| {
+            assert_eq!(bill["month"].is_null(), text(&bill["bill"]).starts_with("aut_"), "{shown}");
+            (text(&bill["bill"]).to_owned(), lines.map(|line| number(&bill[line])).iter().sum::<u64>())
+        });
+        let bills: Vec<_> = bills.collect();
+        let on_bills: u64 = bills.iter().map(|(_, amount)| amount).sum();
+        assert_eq!(on_bills + rest.iter().sum::<u64>(), number(&paid["amount"]), "{shown}");
+        assert_eq!(lies["settled"], 0, "{shown}");
+        (text(&paid["repayment_id"]).to_owned(), bills, rest)
+    };
+    shown["repayments"].as_array().expect("repayments").iter().rev().map(of_one).collect()
+}
+
+fn on(bill: &str, amount: u64) -> Vec<(String, u64)> {
+    vec![(bill.to_owned(), amount)]
+}
+
+impl House {
+    fn refund(&mut self, sale: &Value, id: &str, amount: u64) {
+        let path = format!("/v1/authorizations/{}/refunds", text(&sale["authorization_id"]));
+        let answer = self.client.send("office", "POST", &path, &json!({"refund_id": id, "amount": amount}));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
 #[test]
 fn no_damages_are_posted_on_a_bill_that_was_given_up() {
     let mut house = with_a_june_bill();
@@ -379,5 +414,159 @@ fn whoever_of_the_staff_tells_of_a_block_damages_a_payout_or_a_withdrawal_is_rec
     let plain = json!({"posting_id": "D-2", "bill": "2021-06", "amount": 10});
     let told = house.office("2000", "damages", &plain).json();
     assert_eq!((&told["replayed"], told.get("by")), (&json!(false), None), "{told}");
+    agrees(&house);
+}
+
+#[test]
+fn what_a_refund_set_free_and_was_taken_back_is_told_once() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    let sale = house.buy("2000", "online", 8_000);
+    house.at("2021-07-05");
+    house.repay("2000", "2r", 8_000);
+    house.at("2021-07-20");
+    house.repay("2000", "3r", 209);
+    house.refund(&sale, "F-1", 1_106);
+    // The last 209 are too much first, then 897 of the first payment.
+    let (first, second) =
+        (("2r".to_owned(), on("2021-06", 7_103), [897, 0, 0, 0]), ("3r".to_owned(), vec![], [209, 0, 0, 0]));
+    assert_eq!(lies(&mut house, "2000"), [first, second]);
+    house.repay("2000", "4r", 9_000);
+    house.corrected("2000", "repayments/2r/reversal", &json!({}));
+    // 7,103 are owed again, and meet the oldest credit.
+    let told = [
+        ("2r".to_owned(), vec![], [0, 0, 0, 8_000]),
+        ("3r".to_owned(), on("2021-06", 209), [0; 4]),
+        ("4r".to_owned(), on("2021-06", 6_894), [2_106, 0, 0, 0]),
+    ];
+    assert_eq!(lies(&mut house, "2000"), told);
+    for later in ["2021-09-01", "2023-03-01"] {
+        house.at(later);
+        assert_eq!(lies(&mut house, "2000")[..2], told[..2], "{later}");
+        house.again();
+    }
+    agrees(&house);
+}
+
+#[test]
+fn each_payment_names_its_bills_at_any_age_and_what_is_not_there() {
+    let mut house = House::born("2021-06-15T00:00:00+09:00");
+    house.repay("2001", "C-1", 5_000);
+    // It was credit first, and meets an invoice that is paid at once.
+    let sale = house.buy("2001", "np_atobarai", 3_000);
+    let invoice = text(&sale["authorization_id"]).to_owned();
+    assert_eq!(lies(&mut house, "2001"), [("C-1".to_owned(), on(&invoice, 3_000), [2_000, 0, 0, 0])]);
+    house.refund(&sale, "F-1", 500);
+    assert_eq!(lies(&mut house, "2001"), [("C-1".to_owned(), on(&invoice, 2_500), [2_500, 0, 0, 0])]);
+    assert_eq!(house.office("2001", "payouts", &json!({"payout_id": "O-1", "amount": 600})).status, 200);
+    let told = [("C-1".to_owned(), on(&invoice, 2_500), [1_900, 0, 600, 0])];
+    assert_eq!(lies(&mut house, "2001"), told);
+    // Old credit is owed in cash; bills and payouts that memory has let go are named as before.
+    for later in ["2022-06-15", "2024-01-15"] {
+        house.at(later);
+        house.again();
+        let lies = lies(&mut house, "2001");
+        let [credit, due, paid_out, reversed] = lies[0].2;
+        assert_eq!((&lies[0].1, credit + due, paid_out, reversed), (&told[0].1, 1_900, 600, 0), "{later}");
+    }
+    house.office("2001", "payouts/O-1/bounced", &json!({"by": "tanaka", "reason": "no such account"}));
+    let [credit, due, paid_out, _] = lies(&mut house, "2001")[0].2;
+    assert_eq!((credit + due, paid_out), (2_500, 0));
+    agrees(&house);
+}
+
+#[test]
+fn a_repayment_is_taken_back_part_by_part() {
+    let mut house = with_a_june_bill();
+    house.repay("2000", "P-1", 30_209);
+    let call = "repayments/P-1/reversal";
+    let unknown = house.refused("2000", "repayments/P-9/reversal", &json!({}));
+    assert!(text(&unknown.2["detail"]).contains("made no repayment"), "{}", unknown.2);
+    let first = house.corrected("2000", call, &json!({"amount": 1_000}));
+    assert_eq!((&first["repayment_id"], &first["reversal_id"]), (&json!("P-1"), &json!("P-1")), "{first}");
+    assert_eq!(house.corrected("2000", call, &json!({"amount": 1_000}))["replayed"], true);
+    // A whole one after a part is not told as done, and another part has an id of its own.
+    for other in [json!({}), json!({"amount": 30_209}), json!({"amount": 2_000})] {
+        let (status, reason, problem) = house.refused("2000", call, &other);
+        assert_eq!((status, reason.as_str(), &problem["amount"]), (409, "id_reused", &json!(1_000)), "{other}");
+    }
+    let second = house.corrected("2000", call, &json!({"reversal_id": "V-1", "amount": 2_000}));
+    assert_eq!((&second["reversal_id"], &second["replayed"]), (&json!("V-1"), &json!(false)), "{second}");
+    let (status, reason, problem) = house.refused("2000", call, &json!({"reversal_id": "V-2", "amount": 30_209}));
+    assert_eq!((status, reason.as_str()), (409, "already_paid_out"), "{problem}");
+    let sums = ["already_paid_out", "already_reversed", "reversible"].map(|name| number(&problem[name]));
+    assert_eq!(sums, [0, 3_000, 27_209], "{problem}");
+    assert_eq!(lies(&mut house, "2000"), [("P-1".to_owned(), on("2021-06", 27_209), [0, 0, 0, 3_000])]);
+    house.at("2022-01-10");
+    house.again();
+    let rest = house.corrected("2000", call, &json!({"reversal_id": "V-2"}));
+    assert_eq!((&rest["amount"], &rest["replayed"]), (&json!(27_209), &json!(false)), "{rest}");
+    assert_eq!(house.corrected("2000", call, &json!({"reversal_id": "V-2"}))["replayed"], true);
+    let (status, _, problem) = house.refused("2000", call, &json!({"reversal_id": "V-3", "amount": 1}));
+    assert_eq!((status, &problem["reversible"]), (409, &json!(0)), "{problem}");
+    assert_eq!(lies(&mut house, "2000"), [("P-1".to_owned(), vec![], [0, 0, 0, 30_209])]);
+    // Rows and entries name the repayment, whatever its reversal is called.
+    let bill = house.statement("2000", "2021-06");
+    let back = bill["payments"].as_array().expect("rows").iter().filter(|row| row["moved_to"] == "reversal");
+    let back: Vec<_> = back.map(|row| (text(&row["repayment_id"]), row["amount"].as_i64().expect("yen"))).collect();
+    assert_eq!(back, [("P-1", -1_000), ("P-1", -2_000), ("P-1", -27_209)], "{bill}");
+    let ledger = rusqlite::Connection::open(house.server.data.join("ledger.db")).expect("a ledger");
+    let sql = "SELECT sum(amount) FROM entries WHERE kind = 'reversal' AND repayment_id = 'P-1'";
+    assert_eq!(ledger.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a sum"), 30_209);
+    let sql = "SELECT count(DISTINCT cause_id) FROM entries WHERE kind = 'reversal'";
+    assert_eq!(ledger.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count"), 3);
+    agrees(&house);
+}
+
+/// A repeated call is answered as the first time, whatever has happened since; what counts now is not in it.
+#[test]
+fn a_replay_shows_the_first_answer() {
+    let mut house = with_a_june_bill();
+    house.repay("2001", "C-1", 9_000);
+    house.at("2021-08-20");
+    let staff = |more: Value| {
+        let mut body = json!({"by": "tanaka", "reason": "r"});
+        more.as_object().expect("fields").iter().for_each(|(name, value)| body[name] = value.clone());
+        body
+    };
+    house.buy("2001", "online", 1_000);
+    let calls = [
+        ("2000", "damages", json!({"posting_id": "D-1", "bill": "2021-06", "amount": 50})),
+        ("2000", "damages/D-1/reversal", staff(json!({}))),
+        ("2000", "fees/fee_2021-06_2021-08-10/waiver", staff(json!({}))),
+        ("2000", "write-offs", staff(json!({"write_off_id": "W-1", "bill": "2021-06"}))),
+        ("2000", "write-offs/W-1/release", staff(json!({}))),
+        ("2001", "payouts", json!({"payout_id": "O-1", "amount": 2_000})),
+        ("2001", "credit/applications", json!({"application_id": "A-1", "amount": 300, "bill": "2021-08"})),
+        ("2001", "repayments/C-1/reversal", staff(json!({"amount": 400}))),
+        ("2001", "payouts/O-1/bounced", staff(json!({}))),
+    ];
+    let first: Vec<Value> = calls
+        .iter()
+        .map(|(who, call, body)| {
+            let answer = house.office(who, call, body);
+            assert_eq!(answer.status, 200, "{call}: {answer:?}");
+            answer.json()
+        })
+        .collect();
+    assert_eq!(["payout_due", "credit"].map(|name| number(&first[5][name])), [0, 7_000], "{}", first[5]);
+    assert_eq!(number(&first[7]["credit"]), 9_000 - 2_000 - 300 - 400, "{}", first[7]);
+    for round in 0..2 {
+        house.repay("2000", &format!("Z-{round}"), 777);
+        house.repay("2001", &format!("Y-{round}"), 777);
+        for ((who, call, body), first) in calls.iter().zip(&first) {
+            let mut expected = first.clone();
+            expected["replayed"] = json!(true);
+            for now in ["spendable", "blocked_by"] {
+                expected.as_object_mut().expect("members").remove(now);
+            }
+            let mut again = house.office(who, call, body).json();
+            if *call == "payouts" {
+                again["bounced_at"] = json!(null);
+            }
+            assert_eq!(again, expected, "{call}");
+        }
+        house.at("2022-03-20");
+        house.again();
+    }
     agrees(&house);
 }

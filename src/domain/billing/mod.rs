@@ -25,3 +25,4 @@ mod steps;
 pub mod stories;
 pub mod sums;
 pub mod telling;
+pub mod whereabouts;

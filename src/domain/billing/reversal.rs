@@ -13,13 +13,8 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{Line, Lines};
 
 impl Bill {
-    /// What of the money of these records lies on it.
-    pub fn lies(&self, of: impl Fn(Lsn) -> bool) -> Lines {
-        self.lies_but(of, |_| false)
-    }
-
-    /// The same without what the reversals of some records have taken back from here.
-    pub fn lies_but(&self, of: impl Fn(Lsn) -> bool, reversals: impl Fn(Lsn) -> bool) -> Lines {
+    /// What of the money of these records lies on it, less what their reversals have taken back from here.
+    fn lies(&self, of: impl Fn(Lsn) -> bool, reversals: impl Fn(Lsn) -> bool) -> Lines {
         let (mut put_on, mut gone) = (Lines::default(), Lines::default());
         for change in self.changes.iter() {
             match change.kind {
@@ -41,12 +36,19 @@ impl Bill {
 
 impl Account {
     /// How much of the money of a record can be taken back: it lies on bills, is credit or is owed in cash; the rest was
-    /// paid out.
+    /// paid out, or taken back before.
     pub fn reversible(&self, of: Lsn) -> Yen {
         let freed = self.freed_beside(of);
         let is_it = |fact: Lsn| fact == of || freed.contains(&fact);
         let free = self.sums().iter().filter(|sum| is_it(sum.money.fact)).map(|sum| sum.amount);
-        free.sum::<Yen>() + self.listed_bills().iter().map(|bill| bill.lies(is_it).total()).sum()
+        let gone = |fact: Lsn| self.reversals_of(of).any(|part| part.fact == fact);
+        free.sum::<Yen>() + self.listed_bills().iter().map(|bill| bill.lies(is_it, gone).total()).sum()
+    }
+
+    /// What reversals have taken back of the money of a record, as far as it is remembered.
+    pub fn reversals_of(&self, of: Lsn) -> impl Iterator<Item = &Outflow> {
+        let all = self.debt.iter().flat_map(|debt| &debt.outflows);
+        all.filter(move |outflow| outflow.why == Why::Reversed(of))
     }
 
     /// The records that set money free on bills where money of this one had been put.
@@ -65,10 +67,12 @@ impl Fold<'_> {
         let freed = self.account.freed_beside(of);
         let is_freed = |fact: Lsn| freed.contains(&fact);
         let own = Money { fact, ..Money::own(then.now.at) };
+        let earlier: BTreeSet<Lsn> = self.account.reversals_of(of).map(|part| part.fact).collect();
+        let gone = |by: Lsn| by == fact || earlier.contains(&by);
         self.take_sums(&mut left, &out, |sum| sum == of);
-        self.take_lines(&mut left, (own, &out), |bill| bill.lies(|fact| fact == of), then);
+        self.take_lines(&mut left, (own, &out), |bill| bill.lies(|it| it == of, gone), then);
         self.take_sums(&mut left, &out, is_freed);
-        self.take_lines(&mut left, (own, &out), |bill| bill.lies(is_freed), then);
+        self.take_lines(&mut left, (own, &out), |bill| bill.lies(|it| it == of || is_freed(it), gone), then);
         self.take_sums(&mut left, &out, |_| true);
         self.take_lines(&mut left, (own, &out), Bill::paid, then);
         // What is owed again meets what is free.

@@ -261,6 +261,11 @@ impl Settlement {
         self.transfers.iter().filter(|transfer| transfer.money.is_own() || !transfer.money.is_known())
     }
 
+    /// Whether it tells its own money from other: an older version did not.
+    pub fn names_money(&self) -> bool {
+        self.transfers.iter().any(|transfer| transfer.money.is_own())
+    }
+
     /// Of the payout that this is the record of: which money it took.
     pub fn paid_out(&self, lsn: Lsn) -> Vec<Outflow> {
         let of_payout = |transfer: &Transfer| match *transfer {

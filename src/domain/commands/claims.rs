@@ -3,10 +3,12 @@
 //!
 //! A payment has one id for all news of it: provisional, final, withdrawn, or a repayment, which is the same as final.
 
+use std::collections::BTreeMap;
+
 use super::refusal::Refusal;
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending};
 use crate::domain::model::correction::Correction;
-use crate::domain::model::ids::{CustomerIx, OfficeId};
+use crate::domain::model::ids::{CustomerIx, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::request::{Instruction, Said, Staff};
 use crate::domain::model::time::Millis;
@@ -19,10 +21,25 @@ pub(crate) enum Claim<'a> {
     New,
     /// Provisional news of this payment stands.
     Expected(Pending),
-    /// The earlier fact that it is about: a payout that came back, a repayment, damages or a write-off to be corrected.
+    /// The earlier fact that it is about: a payout that came back, damages or a write-off to be corrected.
     About(&'a Receipt),
+    /// The repayment that is to be taken back, and what of it was before.
+    Paid {
+        repayment: &'a Receipt,
+        taken_back: Yen,
+    },
     /// It was told before.
     Known(&'a Receipt),
+}
+
+impl<'a> Claim<'a> {
+    /// The earlier fact that it is about, if it is about one.
+    pub const fn about(&self) -> Option<&'a Receipt> {
+        match self {
+            Self::About(receipt) | Self::Paid { repayment: receipt, .. } => Some(receipt),
+            Self::New | Self::Expected(_) | Self::Known(_) => None,
+        }
+    }
 }
 
 /// Refused where the id stands for something else, or where only the ledger can tell and did not.
@@ -39,7 +56,8 @@ pub(crate) fn claim<'a>(
         return Err(Refusal::LedgerKnows);
     }
     // A block or a freeze is released, and a payout comes back, of its own customer: another's is none.
-    let names_its_own = matches!(kind, ReceiptKind::Release | ReceiptKind::Unfreeze) || about(kind).is_some();
+    let names_its_own =
+        matches!(kind, ReceiptKind::Release | ReceiptKind::Unfreeze | ReceiptKind::Reversal) || about(kind).is_some();
     if found.own.is_empty() && found.is_anothers && !names_its_own {
         return Err(Refusal::IdReused { amount: None });
     }
@@ -59,7 +77,8 @@ pub(crate) fn claim<'a>(
         }
         // Claimed where it is settled: it is no customer's.
         ReceiptKind::Suspense => Ok(Claim::New),
-        ReceiptKind::Bounce | ReceiptKind::Reversal | ReceiptKind::DamagesReversal | ReceiptKind::WriteOffRelease => {
+        ReceiptKind::Reversal => found.reversal(state, customer, instruction, ledger),
+        ReceiptKind::Bounce | ReceiptKind::DamagesReversal | ReceiptKind::WriteOffRelease => {
             let is_told = |event: &Event| event.receipt_key().is_some_and(|key| key.kind == kind);
             match found.find(is_told) {
                 Some(known) => same_other(&known.event, instruction).map(|()| Claim::Known(known)),
@@ -82,7 +101,6 @@ const NEWS: [ReceiptKind; 3] = [ReceiptKind::Repayment, ReceiptKind::Pending, Re
 const fn about(kind: ReceiptKind) -> Option<&'static [ReceiptKind]> {
     Some(match kind {
         ReceiptKind::Bounce => &[ReceiptKind::Payout, ReceiptKind::Bounce],
-        ReceiptKind::Reversal => &[ReceiptKind::Repayment, ReceiptKind::Ending, ReceiptKind::Reversal],
         ReceiptKind::DamagesReversal => &[ReceiptKind::Damages, ReceiptKind::DamagesReversal],
         ReceiptKind::WriteOffRelease => &[ReceiptKind::WriteOff, ReceiptKind::WriteOffRelease],
         _ => return None,
@@ -124,6 +142,27 @@ impl<'a> Found<'a> {
         self.own.iter().copied().find(|receipt| is_it(&receipt.event))
     }
 
+    /// A repayment is taken back part by part, each under an id of its own: by default the repayment's, which is found as
+    /// long as the repayment is.
+    fn reversal(
+        &self,
+        state: &'a State,
+        customer: CustomerIx,
+        told: &Instruction,
+        ledger: Option<&'a Known>,
+    ) -> Result<Claim<'a>, Refusal> {
+        if let Some(known) = self.own.first().copied() {
+            return same_other(&known.event, told).map(|()| Claim::Known(known));
+        }
+        let (Some(id), Some(ledger)) = (told.about(), ledger) else { return Err(Refusal::LedgerKnows) };
+        let paid = Found::of(state, customer, ReceiptKind::Repayment, id, Some(ledger));
+        let repayment = paid.find(is_booked).ok_or(Refusal::RepaymentUnknown)?;
+        if self.is_anothers {
+            return Err(Refusal::IdReused { amount: None });
+        }
+        Ok(Claim::Paid { repayment, taken_back: taken_back(state, customer, (repayment, id), ledger) })
+    }
+
     /// One payment, whatever kind of news of it comes and in whatever order.
     fn news(&self, told: &Instruction) -> Result<Claim<'a>, Refusal> {
         // Of two facts, which an older version let happen, the one that this call made.
@@ -154,6 +193,21 @@ impl<'a> Found<'a> {
             (_, None, None, None) => Ok(Claim::New),
         }
     }
+}
+
+/// What was taken back of a repayment, by what the ledger has, what memory was told since, and what the account remembers.
+fn taken_back(state: &State, customer: CustomerIx, (repayment, id): (&Receipt, OfficeId), ledger: &Known) -> Yen {
+    let mut parts: BTreeMap<Lsn, Yen> = BTreeMap::new();
+    for part in state.account(customer).into_iter().flat_map(|account| account.reversals_of(repayment.lsn)) {
+        *parts.entry(part.fact).or_default() += part.amount;
+    }
+    for receipt in ledger.receipts.iter().chain(state.receipts.later(ledger.as_of)) {
+        let is_its = receipt.event.receipt_key().is_some_and(|key| key.customer == customer);
+        if let Some((_, amount)) = receipt.event.reversal().filter(|(of, _)| is_its && *of == id) {
+            parts.insert(receipt.lsn, amount);
+        }
+    }
+    parts.into_values().sum()
 }
 
 fn is_withdrawn(event: &Event) -> bool {
@@ -199,6 +253,14 @@ impl Instruction {
             | Self::PayOut { staff, .. }
             | Self::Release { staff, .. } => staff.as_deref(),
             Self::Bounce { staff, .. } | Self::Correct { staff, .. } | Self::Unfreeze { staff, .. } => Some(staff),
+            _ => None,
+        }
+    }
+
+    /// The id of an earlier fact that it is about, where that is not its own.
+    pub const fn about(&self) -> Option<OfficeId> {
+        match self {
+            Self::Correct { correction: Correction::ReverseRepayment { repayment, .. }, .. } => Some(*repayment),
             _ => None,
         }
     }
@@ -283,10 +345,14 @@ fn is_other_reason(known: &Event, told: &Instruction) -> bool {
     reason(known.staff()).zip(reason(told.staff())).is_some_and(|(known, told)| known != told)
 }
 
-/// `amount` is what the correction came to. One that does not say how much of a repayment says the same of any.
+/// `amount` is what the correction came to. All that is left of a repayment is not the same as a part that was named, so that
+/// nobody is told that all was taken back where only a part was.
 fn is_same_correction(known: &Correction, told: &Correction, amount: Yen) -> bool {
-    match told {
-        Correction::ReverseRepayment { amount: told, .. } => told.is_none_or(|told| told == amount),
+    match (known, told) {
+        (
+            Correction::ReverseRepayment { repayment, amount: known, .. },
+            Correction::ReverseRepayment { repayment: about, amount: told, .. },
+        ) => repayment == about && told.map_or(known.is_none(), |told| told == amount),
         _ => known == told,
     }
 }
@@ -651,6 +717,79 @@ mod tests {
             let sums: Vec<_> = sums.iter().map(|sum| (sum.money.day, sum.amount, sum.due)).collect();
             assert_eq!(sums, [(paid_at, AMOUNT, Yen::ZERO)], "{days} days later");
         }
+    }
+
+    fn reverse(reversal: Option<&str>, repayment: &str, amount: Option<u64>) -> Instruction {
+        let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "r".into() };
+        let (reversal, repayment, amount) = (reversal.map(id).map(Box::new), id(repayment), amount.map(Yen::new));
+        Instruction::Correct { correction: Correction::ReverseRepayment { reversal, repayment, amount }, staff }
+    }
+
+    #[test]
+    fn a_repayment_is_taken_back_part_by_part_and_never_more_than_it_was() {
+        for days in [0, 1, 100, 600] {
+            let mut house = House::new();
+            let told = house.news(Repayment);
+            assert_eq!(house.tell("1001", &told), NEW);
+            let other = Instruction::Repay { id: id("X-2"), amount: AMOUNT, paid_at: None, slip: None };
+            assert_eq!(house.tell("1001", &other), NEW);
+            let reused = |amount| Err(Refusal::IdReused { amount: Some(Yen::new(amount)) });
+            let gone = |left: u64, taken_back: u64| {
+                Err(Refusal::AlreadyPaidOut { left: left.into(), paid_out: 0.into(), taken_back: taken_back.into() })
+            };
+            for (told, expected) in [
+                (reverse(None, "X-9", None), Err(Refusal::RepaymentUnknown)),
+                (reverse(None, "X-1", Some(200)), NEW),
+                (reverse(None, "X-1", Some(200)), AGAIN),
+                (reverse(Some("X-1"), "X-1", Some(200)), AGAIN),
+                (reverse(None, "X-1", None), reused(200)),
+                (reverse(None, "X-1", Some(300)), reused(200)),
+                (reverse(None, "X-1", Some(500)), reused(200)),
+                (reverse(Some("V-1"), "X-1", Some(301)), gone(300, 200)),
+                (reverse(Some("V-1"), "X-1", Some(100)), NEW),
+                (reverse(Some("V-1"), "X-2", Some(100)), reused(100)),
+                (reverse(Some("V-1"), "X-1", None), reused(100)),
+                (reverse(Some("V-2"), "X-1", None), NEW),
+                (reverse(Some("V-2"), "X-1", None), AGAIN),
+                (reverse(Some("V-2"), "X-1", Some(200)), AGAIN),
+                (reverse(Some("V-3"), "X-1", None), gone(0, 500)),
+                (reverse(Some("V-3"), "X-1", Some(1)), gone(0, 500)),
+            ] {
+                // Each part may be told after memory has let go of the one before.
+                house.now = Now::at(house.now.at.plus(days * DAY));
+                let known = house.ledger.clone();
+                if days > 0 {
+                    house.forget();
+                }
+                assert_eq!(house.tell_with("1001", &told, Some(&known)), expected, "{told:?}, {days} days later");
+            }
+            assert_eq!(house.credit(), AMOUNT.get(), "the other stays, {days} days later");
+        }
+    }
+
+    #[test]
+    fn an_id_of_a_reversal_is_one_customers_and_memory_knows_what_a_ledger_does_not_yet() {
+        let mut house = House::new();
+        let told = house.news(Repayment);
+        assert_eq!(house.tell("1001", &told), NEW);
+        let other = Instruction::Repay { id: id("X-2"), amount: AMOUNT, paid_at: None, slip: None };
+        assert_eq!(house.tell("1002", &other), NEW);
+        assert_eq!(house.tell("1001", &reverse(Some("V-1"), "X-1", Some(1))), NEW);
+        assert_eq!(house.tell("1002", &reverse(None, "X-1", None)), Err(Refusal::RepaymentUnknown));
+        assert_eq!(house.tell("1002", &reverse(Some("V-1"), "X-2", None)), Err(Refusal::IdReused { amount: None }));
+        assert_eq!(house.tell_with("1001", &reverse(Some("V-2"), "X-1", None), None), Err(Refusal::LedgerKnows));
+        // Long ago: the account has forgotten a reversal that this ledger does not know yet.
+        house.now = Now::at(house.now.at.plus(200 * DAY));
+        let early = Known { as_of: Lsn(house.state.lsn.0 - 1), ..house.ledger.clone() };
+        let policy = Box::from(include_str!("../../../config/policy.toml"));
+        house.state.apply(&Event::PolicySet { version: 2, text: policy }, &house.now);
+        let known =
+            Known { receipts: early.receipts.iter().filter(|of| of.lsn <= early.as_of).cloned().collect(), ..early };
+        let all = reverse(Some("V-2"), "X-1", Some(AMOUNT.get()));
+        let gone = Refusal::AlreadyPaidOut { left: 499.into(), paid_out: 0.into(), taken_back: 1.into() };
+        assert_eq!(house.tell_with("1001", &all, Some(&known)), Err(gone));
+        assert_eq!(house.tell_with("1001", &reverse(Some("V-2"), "X-1", None), Some(&known)), NEW);
+        assert_eq!(house.credit(), 0);
     }
 
     #[test]

@@ -17,19 +17,17 @@ use crate::domain::state::receipts::Receipt;
 impl Office<'_> {
     /// `claim` has the earlier fact that it corrects, where it corrects one.
     pub(super) fn correct(&self, correction: &Correction, staff: &Staff, claim: &Claim<'_>) -> Result<Event, Refusal> {
-        let about = if let Claim::About(receipt) = claim { Some(*receipt) } else { None };
+        let about = claim.about();
         let mut draft = self.draft()?;
         let amount = match *correction {
-            Correction::ReverseRepayment { amount, .. } => {
-                reverse(&mut draft, about.ok_or(Refusal::PaymentUnknown)?, amount)?
-            }
+            Correction::ReverseRepayment { amount, .. } => reverse(&mut draft, claim, amount)?,
             Correction::WaiveFee { fee, .. } => waive(&mut draft, fee)?,
             Correction::ReverseDamages { .. } => reverse_damages(&mut draft, about.ok_or(Refusal::PostingUnknown)?)?,
             Correction::WriteOff { bill, .. } => self.write_off(&mut draft, bill)?,
             Correction::ReleaseWriteOff { .. } => self.release(&mut draft, about.ok_or(Refusal::WriteOffUnknown)?)?,
             Correction::ApplyCredit { amount, bill, .. } => apply_credit(&mut draft, amount, bill)?,
         };
-        self.settled(draft, Cause::Corrected { correction: *correction, amount, staff: Box::new(staff.clone()) })
+        self.settled(draft, Cause::Corrected { correction: correction.clone(), amount, staff: Box::new(staff.clone()) })
     }
 
     fn write_off(&self, draft: &mut Draft<'_>, key: BillKey) -> Result<Yen, Refusal> {
@@ -64,19 +62,21 @@ impl Office<'_> {
     }
 }
 
-/// All of a repayment, or so much, is taken back. What was paid out of it can't be.
-fn reverse(draft: &mut Draft<'_>, repayment: &Receipt, told: Option<Yen>) -> Result<Yen, Refusal> {
+/// So much of a repayment is taken back, or all that was not before. What was paid out of it can't be.
+fn reverse(draft: &mut Draft<'_>, claim: &Claim<'_>, told: Option<Yen>) -> Result<Yen, Refusal> {
+    let &Claim::Paid { repayment, taken_back } = claim else { return Err(Refusal::RepaymentUnknown) };
     let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. } = repayment.event.as_ref()
     else {
-        return Err(Refusal::PaymentUnknown);
+        return Err(Refusal::RepaymentUnknown);
     };
-    let amount = told.unwrap_or(payment.amount);
+    let there = payment.amount.minus_or_zero(taken_back);
+    let amount = told.unwrap_or(there);
     if amount > payment.amount {
         return Err(Refusal::OverRepayment { amount: payment.amount });
     }
-    let left = draft.account.reversible(repayment.lsn).min(payment.amount);
-    if amount > left {
-        return Err(Refusal::AlreadyPaidOut { left, paid_out: payment.amount - left });
+    let left = draft.account.reversible(repayment.lsn).min(there);
+    if amount > left || amount.is_zero() {
+        return Err(Refusal::AlreadyPaidOut { left, paid_out: there - left, taken_back });
     }
     draft.reverse(repayment.lsn, amount);
     Ok(amount)

@@ -33,7 +33,10 @@ impl History {
         let (ix, correction) = if self.one_in(2) {
             let about = *told.get(usize::try_from(number).unwrap())?;
             let correction = match kind {
-                ReceiptKind::Repayment => Correction::ReverseRepayment { repayment: about.id, amount },
+                ReceiptKind::Repayment => {
+                    let reversal = self.one_in(2).then(|| Box::new(id));
+                    Correction::ReverseRepayment { reversal, repayment: about.id, amount }
+                }
                 ReceiptKind::Damages => Correction::ReverseDamages { posting: about.id },
                 _ => Correction::ReleaseWriteOff { id: about.id },
             };

@@ -162,7 +162,7 @@ impl<'a> Office<'a> {
                 let Claim::About(payout) = claim else { return Err(Refusal::PayoutUnknown) };
                 self.bounced(payout, staff)?
             }
-            Instruction::Correct { correction, ref staff } => self.correct(&correction, staff, claim)?,
+            Instruction::Correct { ref correction, ref staff } => self.correct(correction, staff, claim)?,
             Instruction::Block { id, ref reason, ref by, ref key } => {
                 let blocks = self.account.notes().map_or(0, |notes| notes.blocks.len());
                 has_room("blocks", blocks, bounds.blocks)?;

@@ -28,8 +28,7 @@ pub(super) fn reach(instruction: &Instruction, claim: &Claim<'_>, now: &Now) -> 
 
 /// How far back a correction reaches into the customer's books.
 fn of_correction(correction: &Correction, claim: &Claim<'_>, now: &Now) -> Option<Reach> {
-    let about = if let Claim::About(receipt) = claim { Some(receipt.event.as_ref()) } else { None };
-    match (correction, about) {
+    match (correction, claim.about().map(|receipt| receipt.event.as_ref())) {
         (Correction::WaiveFee { fee: Fee { bill, .. }, .. } | Correction::WriteOff { bill, .. }, _) => {
             Some(Reach { since: now.at, bill: Some(*bill) })
         }

@@ -65,6 +65,8 @@ pub enum Refusal {
     RefundedBeforeCapture,
     ExpiryPassed,
     PaymentUnknown,
+    /// The customer made no repayment under this id.
+    RepaymentUnknown,
     PaymentFinal,
     PaymentWithdrawn,
     BlockUnknown,
@@ -91,10 +93,11 @@ pub enum Refusal {
     OverRepayment {
         amount: Yen,
     },
-    /// Of a repayment so much went back to the customer since.
+    /// Of a repayment so much went back to the customer since, and so much was taken back before.
     AlreadyPaidOut {
         left: Yen,
         paid_out: Yen,
+        taken_back: Yen,
     },
     /// No such fee is charged on this bill.
     FeeUnknown,

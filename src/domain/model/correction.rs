@@ -5,10 +5,13 @@ use super::money::Yen;
 use super::payment::BillKey;
 use super::time::Date;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Correction {
-    /// A repayment was booked by mistake: all of it, or so much.
+    /// A repayment was booked by mistake: so much of it, or all that is left.
     ReverseRepayment {
+        /// What the office calls this reversal; none where it goes by the repayment's own id. Few have one, and every receipt in
+        /// memory would be as large as the two ids.
+        reversal: Option<Box<OfficeId>>,
         repayment: OfficeId,
         amount: Option<Yen>,
     },

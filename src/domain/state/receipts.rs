@@ -10,6 +10,7 @@ use super::event::Event;
 use crate::domain::billing::notes::{Cause, Note};
 use crate::domain::model::correction::Correction;
 use crate::domain::model::ids::{CustomerIx, Lsn, OfficeId};
+use crate::domain::model::money::Yen;
 use crate::domain::model::time::Millis;
 
 /// What an id is of. Ids of different kinds may be equal.
@@ -27,7 +28,7 @@ pub enum ReceiptKind {
     Release,
     /// A payout that came back; its id is that of the payout.
     Bounce,
-    /// A repayment that was booked by mistake; its id is that of the repayment.
+    /// A repayment that was booked by mistake; its id is that of the repayment, unless it has one of its own.
     Reversal,
     /// Of a fee; its id says which.
     Waiver,
@@ -158,10 +159,24 @@ impl Event {
     }
 }
 
+impl Event {
+    /// The repayment that it takes back, and how much of it.
+    pub const fn reversal(&self) -> Option<(OfficeId, Yen)> {
+        match self {
+            Self::Settled {
+                cause: Cause::Corrected { correction: Correction::ReverseRepayment { repayment, .. }, amount, .. },
+                ..
+            } => Some((*repayment, *amount)),
+            _ => None,
+        }
+    }
+}
+
 /// What makes a correction the same as an earlier one.
 pub(crate) const fn corrected(correction: &Correction) -> (ReceiptKind, OfficeId) {
     match correction {
-        Correction::ReverseRepayment { repayment, .. } => (ReceiptKind::Reversal, *repayment),
+        Correction::ReverseRepayment { reversal: Some(id), .. } => (ReceiptKind::Reversal, **id),
+        Correction::ReverseRepayment { reversal: None, repayment, .. } => (ReceiptKind::Reversal, *repayment),
         Correction::WaiveFee { id, .. } => (ReceiptKind::Waiver, *id),
         Correction::ReverseDamages { posting } => (ReceiptKind::DamagesReversal, *posting),
         Correction::WriteOff { id, .. } => (ReceiptKind::WriteOff, *id),
@@ -209,6 +224,12 @@ impl Receipts {
     pub fn push(&mut self, key: ReceiptKey, receipt: Receipt) {
         self.order.push_back((key.kind, key.id, receipt.lsn));
         self.by_id.insert((key.kind, key.id), receipt);
+    }
+
+    /// Those of later records.
+    pub fn later(&self, than: Lsn) -> impl Iterator<Item = &Receipt> {
+        let later = self.order.iter().rev().take_while(move |(.., lsn)| *lsn > than);
+        later.filter_map(|place| self.at(*place))
     }
 
     /// Oldest first.

@@ -6,18 +6,17 @@ use serde::Serialize;
 
 use super::customers::unknown;
 use super::payments::{Applied, Effects, applied, came_to};
+use super::statements::both;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::notes::{Cause, Note, Payment};
-use crate::domain::billing::outflows::Why;
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::sums::Money;
+use crate::domain::billing::whereabouts::{Spot, Whereabouts};
 use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::Request;
-use crate::domain::model::correction::Correction;
 use crate::domain::model::customer::Limits;
-use crate::domain::model::ids::{CustomerId, Lsn, OfficeId};
+use crate::domain::model::ids::{CustomerId, OfficeId};
 use crate::domain::model::money::Yen;
-use crate::domain::model::payment::Line;
 use crate::domain::model::time::{Date, Millis, Month, Now};
 use crate::domain::state::event::Event;
 use crate::domain::state::receipts::{Receipt, ReceiptKind};
@@ -25,6 +24,7 @@ use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
 use crate::http::past::{BillNames, bill_names, caught_up};
 use crate::http::problem::Problem;
+use crate::ledger::whereabouts::whereabouts;
 use crate::ledger::{Book, Books, EntryKind, LedgerError, Stepped};
 
 /// The customer as the engine has it now: what time alone makes true is in it.
@@ -50,7 +50,7 @@ pub(super) async fn past<T: Default + Send + 'static>(
     Ok(asked.edge.client.ledger.ask(move |books| question(books, &customer)).await?.unwrap_or_default())
 }
 
-/// Where the money of a payment lies by now.
+/// Where the money of a payment lies by now: together the amount.
 #[derive(Serialize)]
 struct Lies {
     on_bills: Vec<Applied>,
@@ -59,7 +59,7 @@ struct Lies {
     paid_out: Yen,
     /// It had been booked by mistake, and was taken back.
     reversed: Yen,
-    /// On bills that were settled long ago, or paid out then; all of a payment from before money was told apart.
+    /// Of a payment from before money was told apart: on bills that it settled then, or paid out.
     settled: Yen,
 }
 
@@ -84,14 +84,19 @@ struct Repayments {
 
 /// `GET /v1/customers/{customer_id}/repayments`
 pub(crate) async fn repayments(asked: &Asked) -> Result<Answer, Problem> {
-    let kinds = [ReceiptKind::Repayment, ReceiptKind::Ending, ReceiptKind::Reversal];
-    let (account, _) = account(asked).await?;
-    let receipts = past(asked, move |books, customer| books.receipts(customer, &kinds)).await?;
-    let payments: Vec<_> = receipts.iter().rev().filter_map(paid).collect();
-    let there = account.listed_bills().iter().map(|bill| bill.key);
-    let bills = payments.iter().flat_map(|(_, _, books)| books.bills()).chain(there).collect::<Vec<_>>();
-    let names = bill_names(&asked.edge, bills).await?;
-    let repayments = payments.into_iter().map(|payment| repayment(payment, (&account, &receipts), &names));
+    let (account, now, past) = both(asked, asked.customer()?).await?;
+    let by_now = account.moved_by(&now, asked.edge.rules()?.by());
+    let whereabouts = whereabouts(&past, &by_now);
+    let payments: Vec<_> = past.receipts.iter().rev().filter_map(paid).collect();
+    let first = payments.iter().flat_map(|(_, _, books)| books.bills());
+    let there = payments.iter().flat_map(|(receipt, ..)| whereabouts.of(receipt.lsn));
+    let there = there.filter_map(|(spot, _)| if let Spot::Line(bill, _) = spot { Some(bill) } else { None });
+    let names = bill_names(&asked.edge, first.chain(there).collect::<Vec<_>>()).await?;
+    let repayments = payments.into_iter().map(|payment| {
+        let reversals = past.receipts.iter().filter_map(|receipt| receipt.event.reversal());
+        let reversed = reversals.filter(|(of, _)| *of == payment.1.id).map(|(_, amount)| amount).sum();
+        repayment(payment, reversed, &whereabouts, &names)
+    });
     Answer::ok(&Repayments { repayments: repayments.collect::<Result<_, _>>()? })
 }
 
@@ -107,16 +112,16 @@ fn paid(receipt: &Receipt) -> Option<(&Receipt, &Payment, &Settlement)> {
 
 fn repayment(
     (receipt, payment, books): (&Receipt, &Payment, &Settlement),
-    (account, receipts): (&Account, &[Receipt]),
+    reversed: Yen,
+    whereabouts: &Whereabouts,
     names: &BillNames,
 ) -> Result<RepaymentShown, Problem> {
-    let reversal = receipts.iter().find_map(|receipt| reversed(receipt).filter(|(of, ..)| *of == payment.id));
-    let reversed = reversal.map_or(Yen::ZERO, |(_, amount, _)| amount);
-    let own: Vec<Transfer> = lying(account, receipt.lsn, reversal.map(|(.., fact)| fact)).collect();
-    let came_back = outside(account, |why, money| matches!(why, Why::Bounced(_)) && money == receipt.lsn);
-    let paid_out = outside(account, |why, money| why == Why::PaidOut && money == receipt.lsn).minus_or_zero(came_back);
-    let there = own.iter().map(|transfer| transfer.amount).sum::<Yen>() + paid_out + reversed;
     let effects = Effects::of(books);
+    let at = |wanted: Spot| {
+        whereabouts.of(receipt.lsn).find(|(spot, _)| *spot == wanted).map_or(Yen::ZERO, |(_, there)| there)
+    };
+    let settled = if books.names_money() { Yen::ZERO } else { payment.amount.minus_or_zero(reversed) };
+    let on_lines: Vec<Transfer> = whereabouts.of(receipt.lsn).filter_map(on_line).collect();
     Ok(RepaymentShown {
         repayment_id: payment.id,
         amount: payment.amount,
@@ -126,49 +131,21 @@ fn repayment(
         credit: came_to(&effects.own, Place::Credit),
         payout_due: came_to(&effects.own, Place::PayoutDue),
         lies: Lies {
-            on_bills: applied(&own, names)?,
-            credit: came_to(&own, Place::Credit),
-            payout_due: came_to(&own, Place::PayoutDue),
-            paid_out,
+            on_bills: applied(&on_lines, names)?,
+            credit: at(Spot::Credit),
+            payout_due: at(Spot::PayoutDue),
+            paid_out: at(Spot::PaidOut),
             reversed,
-            settled: payment.amount.minus_or_zero(there),
+            settled,
         },
     })
 }
 
-/// The repayment that was taken back, how much of it, and by which record.
-fn reversed(receipt: &Receipt) -> Option<(OfficeId, Yen, Lsn)> {
-    match receipt.event.as_ref() {
-        Event::Settled {
-            cause: Cause::Corrected { correction: Correction::ReverseRepayment { repayment, .. }, amount, .. },
-            ..
-        } => Some((*repayment, *amount, receipt.lsn)),
-        _ => None,
-    }
-}
-
-/// Where the money of a record lies in the account, as if it had come there at once; `reversal` has taken it back.
-fn lying(account: &Account, fact: Lsn, reversal: Option<Lsn>) -> impl Iterator<Item = Transfer> {
-    let is_it = move |money: Money| money.fact == fact;
-    let to = |money: Money, to: Place, amount: Yen| Transfer { money, from: Place::Received, to, amount };
-    let on_bills = account.listed_bills().iter().flat_map(move |bill| {
-        let lies = bill.lies_but(|of| of == fact, |freed| reversal == Some(freed));
-        let place = move |line| Place::Line { bill: bill.key, line, at: Millis(0) };
-        let money = Money { fact, ..Money::own(Millis(0)) };
-        let parts = Line::ALL.into_iter().map(move |line| to(money, place(line), lies.get(line)));
-        parts.filter(|transfer| !transfer.amount.is_zero())
-    });
-    let free =
-        account.sums().iter().filter(move |sum| is_it(sum.money)).flat_map(move |sum| {
-            [to(sum.money, Place::Credit, sum.credit()), to(sum.money, Place::PayoutDue, sum.due)]
-        });
-    on_bills.chain(free)
-}
-
-/// How much of some money left the books, or came back, for some reason.
-fn outside(account: &Account, is_it: impl Fn(Why, Lsn) -> bool) -> Yen {
-    let all = account.debt.iter().flat_map(|debt| &debt.outflows);
-    all.filter(|outflow| is_it(outflow.why, outflow.money.fact)).map(|outflow| outflow.amount).sum()
+/// What lies on a line, as if it had come there at once.
+fn on_line((spot, amount): (Spot, Yen)) -> Option<Transfer> {
+    let Spot::Line(bill, line) = spot else { return None };
+    let (money, at) = (Money::own(Millis(0)), Millis(0));
+    Some(Transfer { money, from: Place::Received, to: Place::Line { bill, line, at }, amount })
 }
 
 #[derive(Serialize)]

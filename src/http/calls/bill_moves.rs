@@ -2,7 +2,6 @@
 
 use crate::domain::billing::notes::Cause;
 use crate::domain::billing::settlement::Transfer;
-use crate::domain::model::correction::Correction;
 use crate::domain::model::ids::{Lsn, OfficeId};
 use crate::domain::model::payment::{BillKey, Lines};
 use crate::domain::model::time::Millis;
@@ -115,11 +114,7 @@ impl Move {
         let receipt = past.receipts.iter().find(|receipt| receipt.lsn == fact)?;
         match receipt.event.as_ref() {
             Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), .. } => Some(payment.id),
-            Event::Settled {
-                cause: Cause::Corrected { correction: Correction::ReverseRepayment { repayment, .. }, .. },
-                ..
-            } => Some(*repayment),
-            _ => None,
+            other => other.reversal().map(|(repayment, _)| repayment),
         }
     }
 }

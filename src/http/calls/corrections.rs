@@ -3,20 +3,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::office::{Booked, instruct, office_id};
+use super::office::{Booked, Present, instruct, office_id};
 use super::payments::{Moved, moved};
 use crate::domain::billing::notes::Cause;
 use crate::domain::billing::settlement::Charge;
-use crate::domain::billing::standing::Spendable;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::model::correction::{Correction, Fee};
-use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::OfficeId;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::{Instruction, Staff};
 use crate::domain::model::time::{Date, Month};
 use crate::domain::state::event::Event;
+use crate::domain::state::receipts::corrected;
 use crate::http::answer::Answer;
 use crate::http::asked::Asked;
 use crate::http::fields;
@@ -35,7 +34,9 @@ struct StaffBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReversalBody {
-    /// A part of the repayment; all of it, if nothing is said.
+    /// The repayment's own id, if nothing is said.
+    reversal_id: Option<Text<OfficeId>>,
+    /// A part of the repayment; all that is left of it, if nothing is said.
     amount: Option<Amount>,
     by: Text<Words<64>>,
     reason: Text<Words<200>>,
@@ -80,6 +81,9 @@ enum Name {
 struct CorrectedShown<'a> {
     #[serde(flatten)]
     name: Name,
+    /// Of a repayment that was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reversal_id: Option<OfficeId>,
     /// The bill that was changed; null where money was taken back from wherever it lay.
     bill: Option<String>,
     month: Option<Month>,
@@ -87,14 +91,15 @@ struct CorrectedShown<'a> {
     amount: Yen,
     /// What money went where because of it: bills, `credit`, `payout_due`, `reversal`.
     moved: Vec<Moved>,
+    /// What is free with it.
     credit: Yen,
     payout_due: Yen,
     by: &'a str,
     /// The name of the key that told of it first.
     key: &'a str,
     reason: &'a str,
-    spendable: Spendable,
-    blocked_by: Option<Reason>,
+    #[serde(flatten)]
+    present: Option<Present>,
     replayed: bool,
 }
 
@@ -108,7 +113,8 @@ pub(crate) async fn reverse_repayment(asked: &Asked) -> Result<Answer, Problem> 
     let body: ReversalBody = fields::read(&asked.body)?;
     let amount = body.amount.map(|amount| Yen::new(amount.0));
     let staff = staff(asked, body.by.0.0, body.reason.0.0)?;
-    let correction = Correction::ReverseRepayment { repayment, amount };
+    let reversal = body.reversal_id.map(|id| id.0).filter(|id| *id != repayment).map(Box::new);
+    let correction = Correction::ReverseRepayment { reversal, repayment, amount };
     correct(asked, Name::Repayment(repayment), correction, staff).await
 }
 
@@ -192,23 +198,25 @@ async fn show(asked: &Asked, name: Name, booked: &Booked) -> Result<Answer, Prob
     };
     let names = bill_names(&asked.edge, books.bills()).await?;
     let is_reversal = matches!(correction, Correction::ReverseRepayment { .. });
+    let reversal_id = is_reversal.then(|| corrected(correction).1);
     let changed = books.charges.iter().find_map(|charge| match charge {
         Charge::Adjusted { bill, .. } if !is_reversal => Some(*bill),
         _ => None,
     });
+    let [credit, payout_due] = booked.free(asked).await?;
     Answer::ok(&CorrectedShown {
         name,
+        reversal_id,
         bill: changed.and_then(|bill| names.of(bill)),
         month: changed.and_then(BillKey::month),
         amount: *amount,
         moved: moved(&books.transfers, &names)?,
-        credit: booked.account.credit(),
-        payout_due: booked.account.payout_due(),
+        credit,
+        payout_due,
         by: &staff.by,
         key: &staff.key,
         reason: &staff.reason,
-        spendable: booked.spendable(asked)?,
-        blocked_by: booked.blocked_by(asked)?,
+        present: booked.present(asked)?,
         replayed: booked.replayed,
     })
 }

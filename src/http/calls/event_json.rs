@@ -18,6 +18,7 @@ use crate::domain::model::payment::BillKey;
 use crate::domain::model::request::{Payer, Post, Proof, Scanned, Staff};
 use crate::domain::model::time::Millis;
 use crate::domain::state::event::{Advised, Captured, Decided, Event, Outcome, Refunded, SuspenseSettled, Undone};
+use crate::domain::state::receipts::corrected;
 use crate::http::past::BillNames;
 
 /// Names customers by their index and bills by their key, those that can be named.
@@ -430,7 +431,10 @@ fn settled_json(cause: &Cause, books: &Settlement, name: Namer<'_>) -> (&'static
 
 fn corrected_json(correction: &Correction, amount: Yen, staff: &Staff, names: &BillNames) -> (&'static str, Value) {
     let (kind, what) = match *correction {
-        Correction::ReverseRepayment { repayment, .. } => ("repayment_reversed", json!({ "repayment_id": repayment })),
+        Correction::ReverseRepayment { repayment, .. } => {
+            let (_, id) = corrected(correction);
+            ("repayment_reversed", json!({ "repayment_id": repayment, "reversal_id": id }))
+        }
         Correction::WaiveFee { fee: Fee { bill, late }, .. } => {
             ("fee_waived", json!({ "bill": names.of(bill), "date": late }))
         }

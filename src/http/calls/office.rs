@@ -11,17 +11,19 @@ use crate::domain::commands::request::Request;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{CustomerId, OfficeId};
 use crate::domain::model::money::Yen;
+use crate::domain::model::payment::BillKey;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Instruction, Staff};
-use crate::domain::model::time::{Month, Now};
+use crate::domain::model::time::{Millis, Month, Now};
 use crate::domain::state::receipts::{Known, Receipt};
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
 use crate::http::fields::{Amount, Text, Words};
-use crate::http::past::{BillName, known};
+use crate::http::past::{BillName, caught_up, known};
 use crate::http::problem::Problem;
 use crate::http::refusal::NotDone;
 use crate::http::{Edge, fields};
+use crate::ledger::{Book, Books, Entry};
 
 /// What came of an instruction.
 pub(crate) struct Booked {
@@ -34,7 +36,7 @@ pub(crate) struct Booked {
 /// Puts an instruction to the engine, with what the ledger has of its id: the engine judges both as one.
 pub(crate) async fn instruct(asked: &Asked, customer: CustomerId, instruction: Instruction) -> Result<Booked, NotDone> {
     let ledger = match instruction.receipt() {
-        Some((_, id)) => known(&asked.edge, vec![id]).await,
+        Some((_, id)) => known(&asked.edge, instruction.about().into_iter().chain([id]).collect()).await,
         None => None,
     };
     instruct_with(&asked.edge, customer, instruction, ledger).await
@@ -58,9 +60,62 @@ pub(crate) async fn instruct_with(
     }
 }
 
+/// What a customer can do now.
+#[derive(Serialize)]
+pub(super) struct Present {
+    pub spendable: Spendable,
+    blocked_by: Option<Reason>,
+}
+
 impl Booked {
     pub(super) fn spendable(&self, asked: &Asked) -> Result<Spendable, Problem> {
         Ok(self.account.spendable(&self.now, asked.edge.rules()?.by()))
+    }
+
+    /// What the entries of some accounts came to once its fact was recorded, those of a bill alone where one is meant: a
+    /// repeated call is answered as the first time.
+    async fn first<const N: usize>(
+        &self,
+        asked: &Asked,
+        books: [Book; N],
+        bill: Option<BillKey>,
+    ) -> Result<[Yen; N], Problem> {
+        caught_up(&asked.edge).await?;
+        let (customer, lsn) = (self.account.id, self.receipt.lsn);
+        let entries = move |books: &dyn Books| books.entries(&customer, Millis(0), Millis(i64::MAX));
+        let entries = asked.edge.client.ledger.ask(entries).await?.ok_or_else(Problem::not_ready)?;
+        let is_it = |entry: &&Entry| entry.lsn <= lsn && (bill.is_none() || entry.bill() == bill);
+        Ok(books.map(|book| {
+            let of_book = entries.iter().filter(is_it).filter(|entry| entry.account == book);
+            let sum: i64 = of_book.map(|entry| entry.amount).sum();
+            Yen::new(u64::try_from(sum).unwrap_or(0))
+        }))
+    }
+
+    /// Credit, and what is owed to the customer in cash, with its fact.
+    pub(super) async fn free(&self, asked: &Asked) -> Result<[Yen; 2], Problem> {
+        if !self.replayed || self.account.touched.get() == self.receipt.lsn {
+            return Ok([self.account.credit(), self.account.payout_due()]);
+        }
+        self.first(asked, [Book::Credit, Book::PayoutDue], None).await
+    }
+
+    /// What is owed on a bill with its fact.
+    async fn owed_on(&self, asked: &Asked, bill: BillKey) -> Result<Yen, Problem> {
+        if self.replayed {
+            let lines = [Book::Exposure, Book::BillFee, Book::LateFee, Book::Damages];
+            return Ok(self.first(asked, lines, Some(bill)).await?.into_iter().sum());
+        }
+        let bills = self.account.bills_at(&self.now, asked.edge.rules()?.by());
+        Ok(bills.iter().find(|at| at.bill.key == bill).map(|at| at.owed.total()).unwrap_or_default())
+    }
+
+    /// What counts at the moment of an answer; a repeated call leaves it out.
+    pub(super) fn present(&self, asked: &Asked) -> Result<Option<Present>, Problem> {
+        if self.replayed {
+            return Ok(None);
+        }
+        Ok(Some(Present { spendable: self.spendable(asked)?, blocked_by: self.blocked_by(asked)? }))
     }
 
     /// Why a code would be refused now.
@@ -92,7 +147,7 @@ struct DamagesShown<'a> {
     /// Of a month's bill.
     month: Option<Month>,
     amount: Yen,
-    /// What is owed on this bill now.
+    /// What is owed on this bill with it.
     total_due: Yen,
     #[serde(flatten)]
     staff: Option<&'a Staff>,
@@ -113,14 +168,12 @@ pub(crate) async fn damages(asked: &Asked) -> Result<Answer, Problem> {
     let bill = name.key(&asked.edge).await?.ok_or(NotDone::Refused(Refusal::BillUnknown))?;
     let staff = staff_if_told(asked, body.by, body.reason)?;
     let booked = instruct(asked, customer, Instruction::PostDamages { id, bill, amount, staff }).await?;
-    let bills = booked.account.bills_at(&booked.now, asked.edge.rules()?.by());
-    let owed = bills.iter().find(|at| at.bill.key == bill).map(|at| at.owed.total());
     Answer::ok(&DamagesShown {
         posting_id: id,
         bill: name.to_string(),
         month: bill.month(),
         amount,
-        total_due: owed.unwrap_or_default(),
+        total_due: booked.owed_on(asked, bill).await?,
         staff: booked.receipt.event.staff(),
         replayed: booked.replayed,
     })

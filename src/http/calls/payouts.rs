@@ -43,7 +43,7 @@ struct PayoutShown<'a> {
     amount: Yen,
     /// As it was told first.
     bank_reference: &'a Option<Box<str>>,
-    /// What is left.
+    /// What is left with it.
     payout_due: Yen,
     credit: Yen,
     /// The bank sent it back then; null where it did not, or long ago.
@@ -64,12 +64,13 @@ pub(crate) async fn pay_out(asked: &Asked) -> Result<Answer, Problem> {
     let Event::Settled { cause: Cause::Payout { bank_reference, .. }, .. } = booked.receipt.event.as_ref() else {
         return Err(Problem::internal());
     };
+    let [credit, payout_due] = booked.free(asked).await?;
     Answer::ok(&PayoutShown {
         payout_id: id,
         amount,
         bank_reference,
-        payout_due: booked.account.payout_due(),
-        credit: booked.account.credit(),
+        payout_due,
+        credit,
         bounced_at: bounced_at(&booked.account, booked.receipt.lsn),
         staff: booked.receipt.event.staff(),
         replayed: booked.replayed,
@@ -93,7 +94,9 @@ struct BouncedShown<'a> {
     applied: Vec<Applied>,
     credit: Yen,
     payout_due: Yen,
-    spendable: Spendable,
+    /// Now; a repeated call leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spendable: Option<Spendable>,
     replayed: bool,
 }
 
@@ -123,7 +126,7 @@ async fn show_bounced(asked: &Asked, booked: &Booked) -> Result<Answer, Problem>
         applied: applied(came_back(), &names)?,
         credit: came_to(came_back(), Place::Credit),
         payout_due: came_to(came_back(), Place::PayoutDue),
-        spendable: booked.spendable(asked)?,
+        spendable: booked.present(asked)?.map(|present| present.spendable),
         replayed: booked.replayed,
     })
 }

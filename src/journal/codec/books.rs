@@ -292,12 +292,13 @@ choices! {
         14 = NpDamages { id, order, amount, staff },
     }
     Correction {
-        1 = ReverseRepayment { repayment, amount },
+        1 = ReverseRepayment { repayment, amount } with { reversal = None },
         2 = WaiveFee { id, fee },
         3 = ReverseDamages { posting },
         4 = WriteOff { id, bill },
         5 = ReleaseWriteOff { id },
         6 = ApplyCredit { id, amount, bill },
+        7 = ReverseRepayment { reversal, repayment, amount },
     }
     Note {
         1 = Pending { id, amount, paid_at, expires_at },
@@ -502,12 +503,13 @@ pub(crate) fn corrections(customer: crate::domain::model::ids::CustomerIx) -> Ve
         ..Settlement::nothing(customer)
     };
     let corrections = [
-        Correction::ReverseRepayment { repayment: id, amount: Some(amount) },
+        Correction::ReverseRepayment { reversal: None, repayment: id, amount: Some(amount) },
         Correction::WaiveFee { id, fee: Fee { bill, late: Some(date) } },
         Correction::ReverseDamages { posting: id },
         Correction::WriteOff { id, bill },
         Correction::ReleaseWriteOff { id },
         Correction::ApplyCredit { id, amount, bill },
+        Correction::ReverseRepayment { reversal: OfficeId::new("V-2").ok().map(Box::new), repayment: id, amount: None },
     ];
     let staff = Staff { by: "tanaka".into(), key: "office".into(), reason: "二重入金".into() };
     let settled = |(place, correction)| {

@@ -139,7 +139,7 @@ impl Books for SqliteBooks {
 
     /// The position is read first: what is posted after it may be missing from the facts, and never the other way.
     fn known(&self, ids: &[OfficeId]) -> Result<Known, LedgerError> {
-        let sql = "SELECT lsn, recorded_at, event FROM receipt WHERE id = ?1 ORDER BY lsn";
+        let sql = "SELECT lsn, recorded_at, event FROM receipt WHERE id = ?1 OR about = ?1 ORDER BY lsn";
         self.ask(|db| {
             let mut found = Known { as_of: position(db)?, receipts: Vec::new() };
             for id in ids {

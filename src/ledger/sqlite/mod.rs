@@ -20,6 +20,8 @@ pub(crate) mod stories;
 mod stories_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whereabouts_tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

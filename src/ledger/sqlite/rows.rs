@@ -385,8 +385,10 @@ impl Rows for SqliteRows<'_> {
         let Some(key) = event.receipt_key() else { return Ok(()) };
         let mut bytes = Vec::new();
         codec::encode(event, &mut bytes).map_err(too_large)?;
-        let row = params![key.customer.0, key.kind as u8, key.id.as_str(), bits(at.lsn.0), at.now.at.0, bytes];
-        self.run("INSERT OR REPLACE INTO receipt VALUES (?1, ?2, ?3, ?4, ?5, ?6)", row).map(drop)
+        let about = event.reversal().map(|(repayment, _)| repayment).filter(|repayment| *repayment != key.id);
+        let about = about.map(|about| about.to_string());
+        let row = params![key.customer.0, key.kind as u8, key.id.as_str(), bits(at.lsn.0), at.now.at.0, bytes, about];
+        self.run("INSERT OR REPLACE INTO receipt VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", row).map(drop)
     }
 
     fn forget_stories(&mut self, today: Date, most: usize) -> Result<(), LedgerError> {

@@ -41,6 +41,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 15, name: "past stories", sql: include_str!("schema/0015_past_stories.sql") },
     Migration { version: 16, name: "notices", sql: include_str!("schema/0016_notices.sql") },
     Migration { version: 17, name: "both sides", sql: include_str!("schema/0017_sides.sql") },
+    Migration { version: 18, name: "about", sql: include_str!("schema/0018_about.sql") },
 ];
 
 /// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.

@@ -14,7 +14,7 @@ use crate::ledger::Checkpoint;
 use crate::ledger::contract_tests::postings;
 
 /// A random history up to now, and its ledger.
-fn posted(seed: u64) -> (History, Temporary) {
+pub(super) fn posted(seed: u64) -> (History, Temporary) {
     let mut history = History::new(seed, 2_000);
     history.expire_holds();
     history.calendar();
