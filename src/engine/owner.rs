@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::domain::billing::account::Account;
 use crate::domain::commands::cancel::hold_expired;
 use crate::domain::commands::look_ahead::look_ahead;
 use crate::domain::commands::notices::{may_concern, notices};
@@ -61,8 +62,8 @@ pub struct Owner {
     /// Whose standing readers see on the board.
     followed: HashSet<CustomerIx, RandomState>,
     calendar: Calendar,
-    /// Customers of whom a fact may have changed what is overdue: they are told in the next step. Whoever is lost with the
-    /// process is told in the round after its start.
+    /// Customers of whom a fact may have changed what is overdue, or what free money is to meet: it is recorded in the next
+    /// step. Whoever is lost with the process is seen to in the round after its start.
     concerned: BTreeSet<CustomerIx>,
 }
 
@@ -142,21 +143,17 @@ impl Owner {
             && let Some(ix) = self.concerned.pop_first()
         {
             bills += self.bills_of(ix);
-            facts += usize::from(self.tell(ix, false, group));
+            facts += usize::from(self.look_after(ix, false, group));
         }
         for ix in self.calendar.step(&self.now, self.state.next_customer()).map(CustomerIx) {
             if facts == FACTS_A_STEP || bills >= BILLS_A_STEP {
                 return self.calendar.stopped_at(ix);
             }
             bills += self.bills_of(ix);
-            let books = calendar(&self.state, ix, &self.now);
-            books.iter().for_each(|event| self.record_own(event, group));
-            let is_told = self.tell(ix, true, group);
-            if books.is_none() && !is_told {
-                self.state.let_go(ix, self.now.date);
-            } else {
-                // Both together are one document.
+            if self.look_after(ix, true, group) {
                 facts += 1;
+            } else {
+                self.state.let_go(ix, self.now.date);
             }
             // It stops nobody: `verify` finds whose it is.
             if self.state.account(ix).is_some_and(has_credit_beside_debt) {
@@ -170,12 +167,17 @@ impl Owner {
         self.state.account(ix).map_or(0, |account| account.bill_keys().count())
     }
 
-    /// Records what a customer is to be told, if there is something.
-    fn tell(&mut self, ix: CustomerIx, is_round: bool, group: &mut Group) -> bool {
+    /// Records what time has made due in a customer's books and what they are to be told, if there is something: both
+    /// together are one document. Between two rounds only free money and news of money can make something due.
+    fn look_after(&mut self, ix: CustomerIx, is_round: bool, group: &mut Group) -> bool {
+        let has_money = |account: &Account| !account.sums().is_empty() || !account.pending().is_empty();
+        let is_due = is_round || self.state.account(ix).is_some_and(has_money);
+        let books = if is_due { calendar(&self.state, ix, &self.now) } else { None };
+        books.iter().for_each(|event| self.record_own(event, group));
         let random = &mut self.random;
-        let event = notices(&self.state, ix, &self.now, is_round, &mut || random.next_u64());
-        event.iter().for_each(|event| self.record_own(event, group));
-        event.is_some()
+        let told = notices(&self.state, ix, &self.now, is_round, &mut || random.next_u64());
+        told.iter().for_each(|event| self.record_own(event, group));
+        books.is_some() || told.is_some()
     }
 
     /// Whether the calendar's round wants more steps soon, or somebody is to be told of a bill.

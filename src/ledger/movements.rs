@@ -1,6 +1,6 @@
 //! Facts as movements of the books: what each moves, from which account to which.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::{Book, EntryKind, Far};
 use crate::domain::billing::account::{Account, Hold};
@@ -56,14 +56,11 @@ fn yen(amount: Yen) -> i64 {
 /// row of its decision is its movement.
 pub fn movements<'a>(event: &Event, now: &Now, before: impl FnOnce(CustomerIx) -> Option<&'a Account>) -> Movements {
     let mut all = match event {
-        Event::Cancelled(undone) => given_back(undone, now.at, before(undone.customer)),
-        Event::HoldExpired(undone) => ran_out(undone, before(undone.customer)).into_iter().collect(),
-        Event::CancelledPaid { undone, books } => {
-            let then = Then { since: undone.bought_at, ..Then::of(now.at, before(undone.customer)) };
-            let mut all = settled(books, &then);
-            all.extend(given_back(undone, now.at, None));
-            all
+        Event::Cancelled(undone) => {
+            given_back(undone, &Settlement::nothing(undone.customer), now.at, before(undone.customer))
         }
+        Event::HoldExpired(undone) => ran_out(undone, before(undone.customer)).into_iter().collect(),
+        Event::CancelledPaid { undone, books } => given_back(undone, books, now.at, before(undone.customer)),
         Event::Captured(captured) => captured_moves(captured, now.at, before(captured.customer)),
         // Its other half is the suspense's own, which no customer need be known for.
         Event::SuspenseSettled(settled) => {
@@ -87,15 +84,15 @@ struct Then<'a> {
     /// From when the purchase is smaller that comes with it, if one does.
     since: Millis,
     before: Option<&'a Account>,
-    /// The bill whose purchase was refunded, and how much of it.
-    refunded: Option<(BillKey, Yen)>,
+    /// The bill whose purchase goes back, and how much of it.
+    back: Option<(BillKey, Yen)>,
     /// The bank sent a payout back: that counts from now, though the payout stands where it was made.
     has_bounced: bool,
 }
 
 impl<'a> Then<'a> {
     const fn of(now: Millis, before: Option<&'a Account>) -> Self {
-        Self { now, since: now, before, refunded: None, has_bounced: false }
+        Self { now, since: now, before, back: None, has_bounced: false }
     }
 
     /// From when an end of a transfer counts, where it says so itself.
@@ -137,14 +134,18 @@ fn closed(customer: CustomerIx, now: Millis, before: Option<&Account>) -> Moveme
     transfers.flat_map(|transfer| legs(customer, &transfer, &then).into_iter().flatten()).collect()
 }
 
-fn given_back(undone: &Undone, now: Millis, before: Option<&Account>) -> Movements {
+fn given_back(undone: &Undone, books: &Settlement, now: Millis, before: Option<&Account>) -> Movements {
     let &Undone { order, customer, channel, amount, was_hold, month, bought_at, points } = undone;
     if was_hold {
         return released(customer, order, channel, before, |_| now).into_iter().collect();
     }
     // It is as if it had never been bought.
+    let back = Some((undone.purchase().bill(), amount));
+    let mut all = settled(books, &Then { since: bought_at, back, ..Then::of(now, before) });
     let of = |kind, amount| of_purchase(customer, (kind, amount), (order, channel, month), bought_at);
-    smallvec![of(EntryKind::Cancel, -yen(amount)), of(EntryKind::PointsTakenBack, -points.cast_signed()),]
+    all.push(of(EntryKind::Cancel, -yen(amount)));
+    all.push(of(EntryKind::PointsTakenBack, -points.cast_signed()));
+    all
 }
 
 /// The room came back when the hold's time was over, whenever that was recorded.
@@ -187,7 +188,7 @@ fn refunded(refund: &Refunded, now: &Now, before: Option<&Account>) -> Movements
     let since = refund.counts_from(now);
     let mut all = settled(
         &refund.books,
-        &Then { since, refunded: Some((refund.purchase().bill(), amount)), ..Then::of(now.at, before) },
+        &Then { since, back: Some((refund.purchase().bill(), amount)), ..Then::of(now.at, before) },
     );
     let of = |kind, amount| of_purchase(customer, (kind, amount), (order, channel, month), since);
     all.push(of(EntryKind::Refund, -yen(amount)));
@@ -228,7 +229,7 @@ fn given_up(books: &Settlement, all: &[Movement], then: &Then<'_>) -> Movements 
             |charge: &Charge| matches!(charge, Charge::Adjusted { bill, what: Adjusted::WrittenOff } if *bill == key);
         books.charges.iter().any(is_it)
     };
-    let mut keys: Vec<BillKey> = books.bills().into_iter().chain(then.refunded.map(|(bill, _)| bill)).collect();
+    let mut keys: Vec<BillKey> = books.bills().into_iter().chain(then.back.map(|(bill, _)| bill)).collect();
     keys.sort_unstable();
     keys.dedup();
     let of = |kind, (account, counter), amount, key| Movement {
@@ -242,15 +243,16 @@ fn given_up(books: &Settlement, all: &[Movement], then: &Then<'_>) -> Movements 
         moved: None,
     };
     for key in keys {
-        let bill = then.before.and_then(|account| account.listed_bill(key));
-        let was = bill.is_some_and(|bill| bill.written_off_at(Millis(i64::MAX)).is_some());
+        // A month that is issued with this very fact may be one sum until now.
+        let bill = then.before.and_then(|account| account.bill(key));
+        let was = bill.as_ref().is_some_and(|bill| bill.written_off_at(Millis(i64::MAX)).is_some());
         if !was && !is_written_off(key) {
             continue;
         }
-        let open = if was { 0 } else { bill.map_or(0, |bill| yen(bill.open_as_posted())) };
+        let open = if was { 0 } else { bill.as_ref().map_or(0, |bill| yen(bill.open_as_posted())) };
         let on_it = all.iter().filter(|movement| movement.about == About::Bill(key, None));
-        let refunded = then.refunded.filter(|(bill, _)| *bill == key).map_or(0, |(_, amount)| yen(amount));
-        let change = open + on_it.map(|movement| movement.amount).sum::<i64>() - refunded;
+        let back = then.back.filter(|(bill, _)| *bill == key).map_or(0, |(_, amount)| yen(amount));
+        let change = open + on_it.map(|movement| movement.amount).sum::<i64>() - back;
         let kind = if change < 0 { EntryKind::Recovered } else { EntryKind::WrittenOff };
         given_up.push(of(kind, (Book::WrittenOff, Book::Loss), change, key));
         for charge in &books.charges {
@@ -258,7 +260,7 @@ fn given_up(books: &Settlement, all: &[Movement], then: &Then<'_>) -> Movements 
             if released != key {
                 continue;
             }
-            let old = bill.and_then(|bill| bill.changes.released().find(|old| old.money.fact == release));
+            let old = bill.as_ref().and_then(|bill| bill.changes.released().find(|old| old.money.fact == release));
             let old = old.map(|old| old.lines).unwrap_or_default();
             let mut total = 0;
             for line in Line::ALL {
@@ -320,7 +322,7 @@ fn legs(customer: CustomerIx, transfer: &Transfer, then: &Then<'_>) -> [Option<M
     let Transfer { money, from, to, amount } = *transfer;
     let amount = yen(amount);
     // Money for a purchase whose bill was paid long ago: it had been put on that bill.
-    let from = match (from, then.refunded) {
+    let from = match (from, then.back) {
         (Place::Refund, Some((bill, _))) => Place::Freed { bill, line: Line::Principal, at: money.day },
         (from, _) => from,
     };

@@ -53,6 +53,8 @@ impl Play {
             false => self.is_overdue(&books, &as_if).then_some(Reason::Overdue),
         };
         check(standing.blocked == blocked, || format!("C{who} is blocked: {:?}, not {blocked:?}", standing.blocked))?;
+        let rows = self.product.rows_that_differ(who);
+        check(rows.is_none(), || format!("C{who}: the ledger's rows come to {rows:?}"))?;
         self.compare_bills(who, &books, &as_if, &standing)?;
         self.compare_money(who, &books, &standing)
     }

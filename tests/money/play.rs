@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 use super::act::{Act, Part, Until};
 use super::bill::{Bill, Key};
 use super::books::{Customer, Fact, Pending, Sale, Way};
-use super::calendar::{Banks, DAY, MINUTE, civil, day_of, first_of, start_of};
+use super::calendar::{Banks, DAY, MINUTE, civil, date, day_of, first_of, start_of};
 use super::fold::Books;
 use super::product::{HOLIDAYS, Product};
 use sokketsu::domain::commands::refusal::Refusal;
@@ -102,7 +102,7 @@ impl Play {
                 self.customers[who].methods.push((self.now, method));
                 self.product.set_method(who, method, self.now);
             }
-            Act::PostDamages { who, pick, part } => self.post_damages(who, pick, part),
+            Act::PostDamages { who, pick, part } => self.post_damages(who, pick, part)?,
             Act::PayOut { who, part } => self.pay_out(who, part)?,
             Act::Bounce { who, pick } => self.bounce(who, pick),
             Act::Reverse { who, pick, part } => self.reverse(who, pick, part)?,
@@ -285,7 +285,7 @@ impl Play {
         self.told[who].payments.push(Payment { fact, id, amount });
     }
 
-    /// Good for what is owed now, until the day before the next late fee.
+    /// Good for what is owed now, until the day before the next late fee; for a month where none is to come.
     fn issue_slip(&mut self, who: usize) -> Checked {
         let bills = self.books(who).0.bills;
         let owed = bills.iter().map(Bill::owed).sum::<u64>();
@@ -294,8 +294,17 @@ impl Play {
         if today > oldest + 365 {
             return Ok(());
         }
-        let from = (today + 1).max(first_of(civil(oldest).0 + 1));
-        let next_fee = (from..).find(|day| [10, 25].contains(&civil(*day).1)).unwrap();
+        // Invoices cost nothing, and what was given up costs nothing more.
+        let costs = |bill: &&Bill| {
+            let is_open = bill.charged.principal > bill.paid.principal + bill.released.principal;
+            is_open && !bill.is_written_off && matches!(bill.key, Key::Month(_))
+        };
+        let fee_day = |bill: &Bill| {
+            let from = (today + 1).max(first_of(civil(bill.due).0 + 1));
+            (from..).find(|day| [10, 25].contains(&civil(*day).1)).unwrap()
+        };
+        let (month, day) = civil(today);
+        let next_fee = bills.iter().filter(costs).map(fee_day).min().unwrap_or(date(month + 1, day));
         let slip = self.product.issue_slip(who, self.now);
         let expires_at = slip.expires_at.0;
         check(expires_at == start_of(next_fee) - 1, || format!("the slip ends at {}", slip.expires_at))?;
@@ -323,17 +332,21 @@ impl Play {
         }
     }
 
-    /// Never more than accrued and is not posted; on a bill that was paid at any age, too.
-    fn post_damages(&mut self, who: usize, pick: usize, part: Part) {
+    /// Never more than accrued and is not posted; on a bill that was paid at any age, too, and on none that was given up.
+    fn post_damages(&mut self, who: usize, pick: usize, part: Part) -> Checked {
         let (books, as_if) = self.books(who);
         let left = |bill: &Bill| as_if.bill(bill.key).map_or(0, Bill::accrued).saturating_sub(bill.charged.damages);
         let bills: Vec<_> = books.bills.iter().filter(|bill| left(bill) > 0).collect();
-        let Some(at) = pick.checked_rem(bills.len()) else { return };
-        let (bill, left) = (bills[at].key, left(bills[at]));
+        let Some(at) = pick.checked_rem(bills.len()) else { return Ok(()) };
+        let (bill, left, is_given_up) = (bills[at].key, left(bills[at]), bills[at].is_written_off);
         let (amount, id) = (part.of(left).clamp(1, left), self.id());
-        self.product.post_damages(who, id, self.name(who, bills[at]), amount, self.now);
-        let fact = self.hear(who, self.now, Fact::DamagesPosted { bill, amount });
-        self.told[who].postings.push((fact, id, bill));
+        let answer = self.product.post_damages(who, id, self.name(who, bills[at]), amount, self.now);
+        check(answer.is_ok() != is_given_up, || format!("C{who}: {amount} yen of damages on {bill:?} are {answer:?}"))?;
+        if answer.is_ok() {
+            let fact = self.hear(who, self.now, Fact::DamagesPosted { bill, amount });
+            self.told[who].postings.push((fact, id, bill));
+        }
+        Ok(())
     }
 
     /// The product's name of a bill.

@@ -320,9 +320,16 @@ impl Product {
         self.instruct(who, told, now);
     }
 
-    pub fn post_damages(&mut self, who: usize, number: usize, bill: BillKey, amount: u64, now: i64) {
+    pub fn post_damages(
+        &mut self,
+        who: usize,
+        number: usize,
+        bill: BillKey,
+        amount: u64,
+        now: i64,
+    ) -> Result<(), Refusal> {
         let (id, amount) = (office(number), Yen::new(amount));
-        self.instruct(who, Instruction::PostDamages { id, bill, amount, staff: None }, now);
+        self.try_instruct(who, Instruction::PostDamages { id, bill, amount, staff: None }, now).map(drop)
     }
 
     pub fn pay_out(&mut self, who: usize, number: usize, amount: u64, now: i64) -> Result<(), Refusal> {
@@ -422,6 +429,11 @@ impl Product {
             }
         }
         (account.credit().get(), account.payout_due().get(), sums)
+    }
+
+    /// Where the ledger's rows do not come to what the account holds.
+    pub fn rows_that_differ(&self, who: usize) -> Option<String> {
+        self.archive.rows_that_differ(who)
     }
 
     /// A bill that is over, as the ledger keeps it: charged, paid and accrued.

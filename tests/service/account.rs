@@ -176,3 +176,37 @@ fn nothing_is_told_while_the_ledger_is_behind() {
     ledger.execute_batch("ROLLBACK").expect("the lock is ours");
     assert_eq!(yen(&statement(&mut house, "2000", "")["closing_balance"]), 3_500);
 }
+
+/// Nobody waits for the day's round: what a fact makes due is booked just after it.
+#[test]
+fn what_credit_meets_and_what_news_holds_up_is_booked_at_once() {
+    let mut house = House::born("2021-06-15T12:00:00+09:00");
+    house.repay("2000", "R-1", 5_000);
+    house.bought("2000", "np_atobarai", 2_000);
+    let told = settled(&mut house, "2000", "", 4);
+    let booked = [
+        "06-15 06-15 repayment credit -5000 R-1",
+        "06-15 06-15 purchase principal 2000 -",
+        "06-15 06-15 credit_applied credit 2000 R-1",
+        "06-15 06-15 credit_applied principal -2000 R-1",
+    ];
+    let mut rows_told = rows(&told);
+    rows_told.sort();
+    let mut booked = booked.map(str::to_owned);
+    booked.sort();
+    assert_eq!(rows_told, booked);
+
+    house.bought("2001", "online", 5_000);
+    house.at("2021-07-02T12:00:00.000");
+    settled(&mut house, "2001", "from=2021-06-01", 2);
+    house.at("2021-08-10T12:00:00.000");
+    let late = settled(&mut house, "2001", "from=2021-06-01", 3);
+    assert_eq!(yen(&late["closing_balance"]), 5_309);
+    house.at("2021-08-12T12:00:00.000");
+    let news = json!({"payment_id": "N-1", "amount": 5_209, "paid_at": "2021-08-05T12:00:00+09:00",
+        "expires_at": "2021-08-20T00:00:00+09:00"});
+    assert_eq!(house.office("2001", "payments-pending", &news).status, 200);
+    assert_eq!(house.statement("2001", "2021-06")["total_due"], 5_209);
+    let held_up = settled(&mut house, "2001", "from=2021-06-01", 4);
+    assert_eq!(yen(&held_up["closing_balance"]), 5_209, "{held_up}");
+}

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::grown::{Buyer, LISTS, List, grow, name};
+use super::money::House;
 use super::server::{BINARY, How, Server};
 
 /// The standard policy, but for how often one may buy: that rule would come first.
@@ -319,4 +320,25 @@ fn refunds_are_counted_over_the_time_in_which_only_the_ledger_had_the_sale() {
     drop(server);
     let verified = Command::new(BINARY).args(["verify", "--sandbox", "--data"]).arg(&data).output().expect("verify");
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+/// Money is never refused for what happened since: it counts from as early as can be worked out again, and says so.
+#[test]
+fn news_from_before_more_than_can_be_worked_out_again_says_from_when_it_counts() {
+    let mut house = House::born("2021-06-15T12:00:00+09:00");
+    house.bought("2000", "np_atobarai", 5_000);
+    house.at("2021-06-16T12:00:00.000");
+    for number in 0..2_001 {
+        house.repay("2000", &format!("R-{number}"), 1);
+    }
+    house.at("2021-06-17T12:00:00.000");
+    let mut news = |id: &str, paid_at: &str| {
+        let body = json!({"repayment_id": id, "amount": 100, "paid_at": paid_at});
+        let told = house.office("2000", "repayments", &body).json();
+        assert_eq!((&told["paid_at"], &told["applied"][0]["principal"]), (&json!(paid_at), &json!(100)), "{told}");
+        told["value_at"].clone()
+    };
+    assert_eq!(news("late", "2021-06-15T13:00:00.000+09:00"), "2021-06-16T12:00:00.000+09:00");
+    assert_eq!(news("late", "2021-06-15T13:00:00.000+09:00"), "2021-06-16T12:00:00.000+09:00", "a replay");
+    assert_eq!(news("less-late", "2021-06-16T13:00:00.000+09:00"), "2021-06-16T13:00:00.000+09:00");
 }

@@ -227,6 +227,60 @@ fn what_was_taken_back_lies_nowhere_any_more() {
     assert_eq!(back.collect::<Vec<_>>(), [(&json!("Z-2"), &json!(-1_200))], "{bill}");
 }
 
+/// The fee is taken out of the books once, whoever waived it first.
+#[test]
+fn a_bill_fee_that_staff_waived_is_not_waived_again_by_a_refund() {
+    let waive = |house: &mut House| house.corrected("2000", "fees/fee_2021-06/waiver", &json!({}));
+    let refund = |house: &mut House, order: &str| {
+        let path = format!("/v1/authorizations/{order}/refunds");
+        let answer = house.client.send("office", "POST", &path, &json!({"refund_id": "F-1", "amount": 1_000}));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    let all: [(&str, [u64; 7]); 4] = [
+        ("waived, then refunded in time", [0, 0, 0, 0, 0, 0, 0]),
+        ("paid, waived, refunded in time", [0, 0, 0, 0, 0, 0, 0]),
+        ("refunded late, then waived", [0, 0, 0, 0, 0, 0, 0]),
+        ("refunded in time, so that there is none to waive", [0, 0, 0, 0, 0, 0, 0]),
+    ];
+    for (story, sums) in all {
+        let mut house = House::born("2021-06-15T00:00:00+09:00");
+        let sale = house.bought("2000", "online", 1_000);
+        let order = text(&sale["authorization_id"]);
+        house.at("2021-07-02");
+        if story.starts_with("paid") {
+            house.repay("2000", "P-1", 1_209);
+        }
+        if story.contains("late") {
+            house.at("2021-07-12");
+            refund(&mut house, order);
+            waive(&mut house);
+        } else if story.starts_with("refunded") {
+            refund(&mut house, order);
+            let refused = house.refused("2000", "fees/fee_2021-06/waiver", &json!({}));
+            assert_eq!((refused.0, refused.1.as_str()), (409, "already_waived"), "{story}");
+        } else {
+            waive(&mut house);
+            refund(&mut house, order);
+        }
+        assert_eq!(house.bill("2000").1, sums, "{story}");
+        agrees(&house);
+        house.again();
+        house.at("2021-08-01");
+        agrees(&house);
+    }
+}
+
+#[test]
+fn no_damages_are_posted_on_a_bill_that_was_given_up() {
+    let mut house = with_a_june_bill();
+    house.at("2021-08-05");
+    house.corrected("2000", "write-offs", &json!({"write_off_id": "W-1", "bill": "2021-06"}));
+    let posting = json!({"posting_id": "D-1", "bill": "2021-06", "amount": 10});
+    let refused = house.office("2000", "damages", &posting);
+    assert_eq!((refused.status, &refused.json()["reason"]), (409, &json!("already_written_off")), "{refused:?}");
+    agrees(&house);
+}
+
 #[test]
 fn what_cannot_be_corrected_says_why() {
     let mut house = House::born("2021-06-15T00:00:00+09:00");

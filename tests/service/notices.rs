@@ -202,3 +202,16 @@ fn a_payment_that_is_taken_back_leaves_the_bill_overdue_again() {
     let told = house.hears(who, &kinds);
     assert_eq!(part(&told[6], &["bill", "total_due"]), json!({"bill": "2021-06", "total_due": 3_209}));
 }
+
+/// Nothing makes an invoice cost more, so that a slip over it and the month's bill is good until the bill's fee day.
+#[test]
+fn a_slip_outlives_an_overdue_invoice_that_costs_no_fee() {
+    let mut house = House::born("2021-06-01T00:00:00+09:00");
+    let who = "2000";
+    house.bought(who, "np_atobarai", 2_000);
+    house.bought(who, "online", 3_000);
+    house.at("2021-07-01T00:20:00.000");
+    let fixed = house.hears(who, &["fell_overdue", "bill_fixed", "blocked"]).remove(1);
+    let slip = &fixed["slip"];
+    assert_eq!((&slip["amount"], &slip["expires_at"]), (&json!(5_209), &json!("2021-08-09T23:59:59.999+09:00")));
+}

@@ -66,7 +66,7 @@ pub struct Bill {
     /// The bill fee; set when the bill is issued.
     pub fee: Option<Yen>,
     /// The fee was taken back, because refunds or cancels took all of the bill in time.
-    pub is_fee_waived: bool,
+    pub is_fee_refunded: bool,
     /// From when money meets it: the 1st of the next month, or when an NP purchase was captured.
     pub issued_at: Millis,
     /// The record of that capture; zero of a month's bill, which comes before every record of its moment.
@@ -102,7 +102,7 @@ impl Bill {
             billed_by: None,
             due: None,
             fee: None,
-            is_fee_waived: false,
+            is_fee_refunded: false,
             issued_at,
             issued_by,
             purchases: SmallVec::new(),
@@ -227,7 +227,7 @@ impl Bill {
 
     /// By refunds that took all of the bill in time, or by staff.
     pub fn is_fee_waived(&self) -> bool {
-        self.is_fee_waived || self.is_bill_fee_waived_by_staff(Millis(i64::MAX))
+        self.is_fee_refunded || self.is_bill_fee_waived_by_staff(Millis(i64::MAX))
     }
 
     /// What is no longer owed of each line because money was put on it, or because it was released.
@@ -271,7 +271,8 @@ impl Bill {
     /// expected that would have met it; `news_from` is from when provisional news counts.
     pub fn is_over(&self, today: Date, news_from: Option<Millis>) -> bool {
         let Some(due) = self.due.filter(|_| self.fee.is_some()) else { return self.net().is_zero() };
-        if self.is_open() {
+        // Its customer is to hear first that it is overdue no more.
+        if self.is_open() || self.told.has(Told::OVERDUE) {
             return false;
         }
         // What was cancelled has never been.

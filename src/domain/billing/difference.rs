@@ -34,7 +34,7 @@ pub(super) fn charges(before: &Account, after: &Account) -> Vec<Charge> {
             if old.is_none_or(|old| !old.is_issued()) {
                 charges.push(Charge::Issued { month, method, due, fee, principal: bill.principal_at_issue() });
             }
-            if bill.is_fee_waived && old.is_none_or(|old| !old.is_fee_waived) {
+            if bill.is_fee_refunded && old.is_none_or(|old| !old.is_fee_refunded) {
                 charges.push(Charge::BillFeeWaived { month, amount: fee });
             }
         }

@@ -27,6 +27,7 @@ pub struct Draft<'a> {
     /// Where the money of this fact comes from.
     origin: Place,
     back: Option<Back>,
+    counts_from: Option<Millis>,
     pub(super) counted: Vec<Counted>,
     pub(super) steps: Vec<LadderStep>,
 }
@@ -45,6 +46,7 @@ impl<'a> Draft<'a> {
             policy,
             origin: Place::Received,
             back: None,
+            counts_from: None,
             counted: Vec::new(),
             steps: Vec::new(),
         }
@@ -58,7 +60,8 @@ impl<'a> Draft<'a> {
         let as_if = self.account.fees_as_if_paid(&news, self.now, self.rules);
         let account = std::mem::replace(&mut self.account, Account::new(self.before.id, self.before.profile.clone()));
         let mut fold = Fold::new(account, self.now, self.rules, as_if.as_ref());
-        fold.run(&news);
+        let counts_from = fold.run(&news);
+        self.counts_from = self.counts_from.max(counts_from);
         self.account = fold.account;
     }
 
@@ -185,14 +188,19 @@ impl<'a> Draft<'a> {
         self.take_notice();
         let by = self.by();
         let record = self.account.record;
-        let books = Settlement {
+        let mut books = Settlement {
             customer: self.customer,
             charges: difference::charges(self.before, &self.account),
             transfers: difference::transfers((self.before, &self.account), self.origin, &by, self.now.date),
             counted: self.counted,
             steps: self.steps,
             record: (record != self.before.record).then_some(record),
+            counts_from: None,
         };
+        // By itself it changes nothing.
+        if !books.is_empty() {
+            books.counts_from = self.counts_from;
+        }
         if cfg!(debug_assertions) {
             let mut check = self.before.clone();
             check.settle(&books, self.back, Money::OWN, self.now);

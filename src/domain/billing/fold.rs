@@ -78,11 +78,11 @@ impl<'a> Fold<'a> {
         self.account.bill_rules(self.rules)
     }
 
-    /// Works the books out; says from when they were worked out anew.
-    pub fn run(&mut self, news: &News) -> Millis {
+    /// Works the books out; says from when they were worked out anew, if that is later than what is new counts from.
+    pub fn run(&mut self, news: &News) -> Option<Millis> {
         let wanted = self.since(news);
         if wanted == self.now.at && news.is_nothing() {
-            return wanted;
+            return None;
         }
         let from = self.within_bound(wanted);
         let mut moments = self.roll_back(from);
@@ -101,7 +101,7 @@ impl<'a> Fold<'a> {
         if let Some(debt) = &mut self.account.debt {
             debt.met = (self.now.at, Money::OWN);
         }
-        from
+        (from != wanted).then_some(from)
     }
 
     /// What is done now, but for money that counts from its own day.
@@ -294,7 +294,7 @@ impl<'a> Fold<'a> {
         let waived: Vec<_> =
             self.account.listed_bills().iter().filter(|bill| is_waived(bill)).map(|bill| bill.key).collect();
         for key in waived {
-            self.account.bill_mut(key).is_fee_waived = true;
+            self.account.bill_mut(key).is_fee_refunded = true;
         }
     }
 
@@ -346,13 +346,14 @@ mod tests {
         };
         let day = bought_at.plus(1);
         let most = u32::try_from(MOST_MOMENTS).unwrap();
-        for (payments, counts_from) in [(most, day), (most + 100, bought_at.plus(100 * MINUTE / 2))] {
+        let later = bought_at.plus(100 * MINUTE / 2);
+        for (payments, counts_from) in [(most, None), (most + 100, Some(later))] {
             let mut fold = Fold::new(paid_twice_a_minute(payments), &now, rules, None);
             let news = News { came: vec![(Money::own(day), Yen::new(500))], ..News::default() };
             assert_eq!(fold.run(&news), counts_from, "{payments} payments");
             let bill = fold.account.listed_bill(purchase.bill()).unwrap();
             let own = bill.changes.iter().find(|change| change.money.is_own()).unwrap();
-            assert_eq!((own.at, own.money.day), (counts_from, day));
+            assert_eq!((own.at, own.money.day), (counts_from.unwrap_or(day), day));
             assert_eq!(bill.paid().principal, Yen::new(u64::from(payments) + 500));
         }
     }

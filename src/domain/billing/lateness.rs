@@ -10,7 +10,7 @@ use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Lines, PaymentMethod};
 use crate::domain::model::policy::Policy;
 use crate::domain::model::terms::{Lateness, TermsByDay};
-use crate::domain::model::time::{BankCalendar, Date, Month, Now};
+use crate::domain::model::time::{BankCalendar, Date, Millis, Month, Now};
 
 /// A year of damages has so many days, leap year or not.
 const DAYS_A_YEAR: u32 = 365;
@@ -95,8 +95,7 @@ impl Bill {
             if opening.before(date).is_zero() || self.is_late_fee_waived(date, now.at) {
                 continue;
             }
-            let fee = if is_np { lateness.np_fee } else { lateness.fee };
-            let mut amount = self.late_fee_of(date).unwrap_or(fee);
+            let mut amount = self.late_fee_of(date).unwrap_or(lateness.fee_on(self.key));
             if lateness.ceiling {
                 let accrued = self.damages_by(due, date, rules.terms);
                 amount = amount.min(accrued.minus_or_zero(sum + self.damages_posted_by(date.start())));
@@ -193,6 +192,16 @@ impl Bill {
         paid.minus_or_zero(&self.lines(rules, now))
     }
 
+    /// The first day after `today` on which a late fee is charged if nothing is paid until then.
+    pub fn next_fee_day(&self, rules: &BillRules<'_>, today: Date) -> Option<Date> {
+        if self.unpaid().is_zero() || self.written_off_at(Millis(i64::MAX)).is_some() {
+            return None;
+        }
+        let two_months = today.month().next().next().next().day(1);
+        let mut days = fee_days(rules.terms, self.due(rules), today.plus_days(1), two_months);
+        days.find(|(_, lateness)| !lateness.fee_on(self.key).is_zero()).map(|(date, _)| date)
+    }
+
     pub fn is_overdue(&self, rules: &BillRules<'_>, now: &Now) -> bool {
         !self.unpaid().is_zero() && self.due(rules) < now.date
     }
@@ -238,12 +247,6 @@ impl<'c> Opening<'c> {
         let open = i128::from(self.up.get()) - i128::from(self.down.get());
         self.yen_days + open * i128::from(day - self.counted)
     }
-}
-
-/// The first fee day after `today` of a bill that was due on `due`.
-pub fn next_fee_day(terms: &TermsByDay, due: Date, today: Date) -> Option<Date> {
-    let two_months = today.month().next().next().next().day(1);
-    fee_days(terms, due, today.plus_days(1), two_months).next().map(|(date, _)| date)
 }
 
 /// The fee days of a bill from one day to another, each with its terms: from the month after that of the due date.

@@ -33,6 +33,15 @@ pub struct BillAt {
     pub is_overdue: bool,
 }
 
+/// What a customer owes on all issued bills.
+pub struct Owed {
+    /// The earliest of their due dates.
+    pub oldest: Date,
+    pub lines: Lines,
+    /// The first day on which a late fee makes it more, if nothing is paid until then.
+    pub grows: Option<Date>,
+}
+
 impl Account {
     /// The account as it is at `now`: bills that have closed since its last fact are issued, credit has met what is owed,
     /// and late fees that provisional news has held up, or holds up, are where they belong.
@@ -143,11 +152,12 @@ impl Account {
         judged(bill, shadow.as_ref()).damages_accrued(&self.bill_rules(rules), now)
     }
 
-    /// What is owed on all issued bills at `now`, and the oldest due date of them; none where nothing is owed.
-    pub fn owed_at(&self, now: &Now, rules: Rules<'_>) -> Option<(Date, Lines)> {
+    /// What is owed on all issued bills at `now`; none where nothing is owed.
+    pub fn owed_at(&self, now: &Now, rules: Rules<'_>) -> Option<Owed> {
         let present = self.as_of(now, rules);
         let by = present.bill_rules(rules);
-        let (mut shadow, mut all): (Option<Option<Self>>, _) = (None, None);
+        let mut shadow: Option<Option<Self>> = None;
+        let mut all: Option<Owed> = None;
         for bill in present.bills().filter(|bill| bill.is_issued() && !bill.is_settled(now.date)) {
             let due = bill.due(&by);
             let in_question =
@@ -155,9 +165,10 @@ impl Account {
             let late_fees = late_fees(&bill, &judged(&bill, in_question), &by, now);
             let owed = charged(&bill, &late_fees, &by, now).minus_or_zero(&bill.covered());
             if !owed.total().is_zero() {
-                let (oldest, lines) = all.get_or_insert((due, Lines::default()));
-                *oldest = due.min(*oldest);
-                Line::ALL.into_iter().for_each(|line| *lines.get_mut(line) += owed.get(line));
+                let all = all.get_or_insert(Owed { oldest: due, lines: Lines::default(), grows: None });
+                all.oldest = due.min(all.oldest);
+                all.grows = bill.next_fee_day(&by, now.date).into_iter().chain(all.grows).min();
+                Line::ALL.into_iter().for_each(|line| *all.lines.get_mut(line) += owed.get(line));
             }
         }
         all

@@ -23,6 +23,9 @@ pub struct Settlement {
     pub steps: Vec<LadderStep>,
     /// What the ladder counts from here on, if that changed.
     pub record: Option<Record>,
+    /// The moment from which the books were worked out anew, where what is new counts from before it: more moments than can
+    /// be played again lay between.
+    pub counts_from: Option<Millis>,
 }
 
 /// What is owed more, or less, than before.
@@ -249,6 +252,7 @@ impl Settlement {
             counted: Vec::new(),
             steps: Vec::new(),
             record: None,
+            counts_from: None,
         }
     }
 
@@ -335,7 +339,7 @@ impl Account {
             Charge::Issued { method, due, fee, .. } => {
                 (bill.billed_by, bill.due, bill.fee) = (Some(method), Some(due), Some(fee));
             }
-            Charge::BillFeeWaived { .. } => bill.is_fee_waived = true,
+            Charge::BillFeeWaived { .. } => bill.is_fee_refunded = true,
             Charge::LateFee { date, amount, .. } => bill.add_late_fee(LateFee { date, amount }),
             Charge::LateFeeTakenBack { date, amount, .. } => bill.take_late_fee_back(LateFee { date, amount }),
             Charge::Damages { amount, .. } => bill.damages.push(Posted { fact: lsn, at, amount }),

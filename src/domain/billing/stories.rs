@@ -99,11 +99,11 @@ impl Story {
         }
     }
 
-    /// Until when the ledger keeps it, let go on this day. What was paid late has damages that may be posted at any age,
-    /// so it stays for good.
+    /// Until when the ledger keeps it, let go on this day. What was paid late has damages that may be posted at any age, so it
+    /// stays for good, unless it was written off.
     pub fn kept_until(&self, let_go: Date) -> Option<Date> {
         match self {
-            Self::Bill(bill) if bill.was_late() => None,
+            Self::Bill(bill) if bill.was_late() && bill.written_off_at(Millis(i64::MAX)).is_none() => None,
             Self::Bill(_) | Self::Outflow(_) => Some(let_go.plus_days(KEPT_AFTERWARDS)),
         }
     }
@@ -255,6 +255,7 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::billing::adjustments::{Adjusted, Adjustment};
     use crate::domain::billing::bill::{Change, ChangeKind};
     use crate::domain::billing::sums::Money;
     use crate::domain::model::customer::Profile;
@@ -331,6 +332,18 @@ mod tests {
             (months(&recall.stories), recall.let_go),
             (vec!["2021-01".into(), "2021-04".into(), "2021-03".into(), "2021-02".into()], None)
         );
+    }
+
+    #[test]
+    fn the_ledger_keeps_a_late_bill_until_it_is_written_off_and_any_other_for_400_days() {
+        let today = date("2021-09-01");
+        let bill = |due: &str| Bill { due: Some(date(due)), ..account(1, 1).listed_bills()[0].as_ref().clone() };
+        let until = |bill: Bill| Story::Bill(Arc::new(bill)).kept_until(today);
+        assert_eq!(until(bill("2021-02-20")), Some(date("2022-10-06")), "paid on the 20th");
+        assert_eq!(until(bill("2021-02-19")), None);
+        let mut given_up = bill("2021-02-19");
+        given_up.adjust(Adjustment { fact: Lsn(9), at: Millis(9), what: Adjusted::WrittenOff });
+        assert_eq!(until(given_up), Some(date("2022-10-06")));
     }
 
     #[test]

@@ -4,9 +4,10 @@ use super::office::app_slip;
 use crate::domain::billing::notices::Notice;
 use crate::domain::model::ids::CustomerIx;
 use crate::domain::model::payment::PaymentMethod;
+use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::Now;
 use crate::domain::state::State;
-use crate::domain::state::event::Event;
+use crate::domain::state::event::{Decided, Event};
 
 /// Nothing where all is told. `draw` gives random numbers.
 pub fn notices(
@@ -27,10 +28,19 @@ pub fn notices(
     (!notices.is_empty()).then_some(Event::Noticed { customer, notices })
 }
 
-/// Whether a fact may have changed what is overdue of its customer.
-pub const fn may_concern(event: &Event) -> bool {
-    use Event::{Advised, CodeIssued, Decided, Noticed, Tok19Issued};
-    !matches!(event, Decided(_) | Advised(_) | CodeIssued(_) | Tok19Issued(_) | Noticed { .. })
+/// Whether a fact may have changed what is overdue of its customer, or what free money is to meet.
+pub fn may_concern(event: &Event) -> bool {
+    match event {
+        Event::CodeIssued(_) | Event::Tok19Issued(_) | Event::Noticed { .. } => false,
+        Event::Decided(decided) => is_invoice(decided),
+        Event::Advised(advised) => is_invoice(&advised.decided),
+        _ => true,
+    }
+}
+
+/// Of what is bought, an NP Atobarai purchase is a bill at once.
+fn is_invoice(decided: &Decided) -> bool {
+    matches!(decided.input.channel, Channel::NpAtobarai)
 }
 
 #[cfg(test)]
@@ -43,7 +53,7 @@ mod tests {
     use crate::domain::model::customer::Profile;
     use crate::domain::model::ids::{CustomerId, Lsn, OfficeId};
     use crate::domain::model::money::Yen;
-    use crate::domain::model::purchase::{Channel, Purchase};
+    use crate::domain::model::purchase::Purchase;
     use crate::domain::model::request::{Instruction, Said};
     use crate::domain::model::settings::Settings;
     use crate::domain::model::time::{Date, Millis};
@@ -163,6 +173,20 @@ mod tests {
         assert_eq!(house.on("2021-07-26"), "fixed 3000 3000 slip 0, soon 2021-07-27 3000");
         house.buys(Channel::Online, 500);
         assert_eq!(house.on("2021-10-01"), "overdue 3400, fixed 700 700 slip 0, overdue 700, blocked");
+    }
+
+    #[test]
+    fn news_so_late_that_the_bill_is_let_go_of_with_it_ends_what_was_told() {
+        let mut house = House::new(PaymentMethod::Konbini);
+        house.buys(Channel::Online, 3_000);
+        house.on("2021-07-01");
+        assert_eq!(house.on("2021-07-11"), "overdue 3209, blocked");
+        house.on("2022-01-10");
+        let paid_at = Some(at("2021-07-10").at);
+        let amount = Yen::new(3_209);
+        assert_eq!(house.says(&Instruction::Repay { id: id("R-1"), amount, paid_at, slip: None }), "ended, lifted");
+        assert_eq!(house.on("2022-01-11"), "");
+        assert!(house.state.account(IX).unwrap().listed_bills().is_empty(), "it is let go of now");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use super::refusal::{Refusal, Step, Stop};
 use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::draft::Draft;
-use crate::domain::billing::lateness::{Rules, next_fee_day};
+use crate::domain::billing::lateness::Rules;
+use crate::domain::billing::moment::Owed;
 use crate::domain::billing::notes::{Cause, Note, Payment, Pending, Slip, SlipIssued};
 use crate::domain::billing::sums::Money;
 use crate::domain::model::bounds::{Full, RUN_OUT_FOR_ONE};
@@ -257,6 +258,9 @@ impl<'a> Office<'a> {
     ) -> Result<Event, Refusal> {
         let mut draft = self.draft()?;
         let known = draft.account.bill(bill).filter(|known| known.is_issued()).ok_or(Refusal::BillUnknown)?;
+        if known.written_off_at(self.now.at).is_some() {
+            return Err(Refusal::WrittenOffAlready);
+        }
         let accrued = draft.account.accrued_on(&known, self.now, self.rules);
         let left = accrued.minus_or_zero(known.damages_posted());
         drop(known);
@@ -299,9 +303,8 @@ impl<'a> Office<'a> {
 
     /// And whether it was given before.
     fn slip_now(&self, kind: SlipKind, random: u64) -> Result<(SlipIssued, bool), Refusal> {
-        let by = self.account.bill_rules(self.rules);
         let owed = self.draft()?.account.owed_at(self.now, self.rules);
-        let (oldest, lines) = owed.ok_or(Refusal::NothingOwed)?;
+        let Owed { oldest, lines, grows } = owed.ok_or(Refusal::NothingOwed)?;
         let most = Yen::new(MOST_ON_BARCODE);
         if kind == SlipKind::AppBarcode && lines.total() > most {
             return Err(Refusal::SlipTooLarge { most });
@@ -312,7 +315,6 @@ impl<'a> Office<'a> {
         }
         let slips = self.account.notes().map_or(&[][..], |notes| &notes.slips);
         let open = slips.iter().filter(|slip| slip.kind.is_some() && self.now.at < slip.expires_at);
-        let grows = next_fee_day(by.terms, oldest, self.now.date);
         let expires_at = grows.unwrap_or_else(|| self.now.date.plus_months(1)).start().plus(-1);
         // Of another bill, an older slip may end too early for this one.
         let is_same =

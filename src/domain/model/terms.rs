@@ -9,7 +9,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::money::Yen;
-use super::payment::PaymentMethod;
+use super::payment::{BillKey, PaymentMethod};
 use super::time::{BankCalendar, Date, Month};
 
 /// When a month's bill is due and what it costs, by method.
@@ -129,6 +129,16 @@ pub struct Lateness {
     /// Whether late fees and damages together stay below what `damages_rate` makes of the unpaid principal.
     pub ceiling: bool,
     pub late_bill: LateBill,
+}
+
+impl Lateness {
+    /// What a fee day costs a bill.
+    pub const fn fee_on(&self, bill: BillKey) -> Yen {
+        match bill {
+            BillKey::Month(_) => self.fee,
+            BillKey::Np(_) => self.np_fee,
+        }
+    }
 }
 
 /// What a bill that was paid late does to its customer's rung.

@@ -261,6 +261,7 @@ mod tests {
             ("write-off", 700),
             ("release of a write-off", 700),
             ("application of credit", 700),
+            ("repayment that counts from later", paid.unwrap()),
             ("damages by staff", 700),
             ("payout by staff", 700),
             ("withdrawn by staff", 0),

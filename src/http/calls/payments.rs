@@ -167,6 +167,8 @@ struct RepaymentShown {
     repayment_id: OfficeId,
     amount: Yen,
     paid_at: Millis,
+    /// From when it counts: later than it was paid where too much happened since to be worked out anew.
+    value_at: Millis,
     /// `applied`, `credit` and `payout_due` together are the amount.
     applied: Vec<Applied>,
     credit: Yen,
@@ -188,6 +190,7 @@ async fn show_payment(asked: &Asked, booked: &Booked) -> Result<RepaymentShown, 
         repayment_id: payment.id,
         amount: payment.amount,
         paid_at: payment.paid_at,
+        value_at: books.counts_from.unwrap_or(payment.paid_at).max(payment.paid_at),
         applied: applied(&effects.own, &names)?,
         credit: came_to(&effects.own, Place::Credit),
         payout_due: came_to(&effects.own, Place::PayoutDue),

@@ -53,6 +53,50 @@ impl Dossier {
     }
 }
 
+/// The record, if it changed: 0 or 1. Before it may stand, as 2, from when the books were worked out anew.
+struct Ending {
+    record: Option<Record>,
+    counts_from: Option<Millis>,
+}
+
+impl Field for Ending {
+    fn put(&self, out: &mut Out<'_>) {
+        if let Some(counts_from) = self.counts_from {
+            out.extend(&[2]);
+            counts_from.put(out);
+        }
+        self.record.put(out);
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        let counts_from = match input.first() {
+            Some(2) => {
+                u8::get(input)?;
+                Some(Field::get(input)?)
+            }
+            _ => None,
+        };
+        Ok(Self { record: Field::get(input)?, counts_from })
+    }
+}
+
+impl Field for Settlement {
+    fn put(&self, out: &mut Out<'_>) {
+        let &Self { customer, ref charges, ref transfers, ref counted, ref steps, record, counts_from } = self;
+        customer.put(out);
+        charges.put(out);
+        transfers.put(out);
+        counted.put(out);
+        steps.put(out);
+        Ending { record, counts_from }.put(out);
+    }
+    fn get(input: &mut &[u8]) -> Got<Self> {
+        let (customer, charges, transfers) = (Field::get(input)?, Field::get(input)?, Field::get(input)?);
+        let (counted, steps) = (Field::get(input)?, Field::get(input)?);
+        let Ending { record, counts_from } = Ending::get(input)?;
+        Ok(Self { customer, charges, transfers, counted, steps, record, counts_from })
+    }
+}
+
 /// What being late has cost: 0 for nothing, 1 as it was kept before it said when, 2 with its time first.
 struct Cost(Option<Lost>);
 
@@ -171,7 +215,7 @@ records! {
     Posted { fact, at, amount }
     Lost { at, from, to, before, after }
     Bill {
-        key, billed_by, due, fee, is_fee_waived, issued_at, issued_by, purchases, late_fees, damages, counted, lost, told,
+        key, billed_by, due, fee, is_fee_refunded, issued_at, issued_by, purchases, late_fees, damages, counted, lost, told,
         adjustments,
     } - { changes }
     Sum { money, amount, due }
@@ -184,7 +228,6 @@ records! {
     Dossier { sums, met_at, met_by, outflows, notes }
     Transfer { money, from, to, amount }
     LadderStep { from, to, why, policy }
-    Settlement { customer, charges, transfers, counted, steps, record }
     Payment { id, amount, paid_at, slip }
     SlipIssued { kind, number, lines, expires_at }
     Staff { by, key, reason }
@@ -335,6 +378,13 @@ pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settle
         counted: vec![Counted { bill, on_time: false, lost }],
         ..old
     }
+}
+
+/// News that counts from later than its own day.
+#[cfg(test)]
+pub(crate) fn clamped(customer: crate::domain::model::ids::CustomerIx) -> crate::domain::state::event::Event {
+    let books = Settlement { counts_from: Some(Millis(1_795_423_450_000)), ..example(customer) };
+    crate::domain::state::event::Event::Settled { cause: Cause::Repayment(payment()), books: Box::new(books) }
 }
 
 #[cfg(test)]

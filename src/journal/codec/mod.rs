@@ -677,6 +677,7 @@ mod tests {
         ]
         .into_iter()
         .chain(books::corrections(customer))
+        .chain([books::clamped(customer)])
         .chain(books::told_by_staff(customer))
         .collect()
     }

@@ -96,6 +96,7 @@ pub(super) fn is_old(books: &Settlement) -> bool {
     books.transfers.iter().all(|transfer| !transfer.money.is_known())
         && books.counted.iter().all(|counted| counted.lost.is_none())
         && !books.charges.iter().any(is_new_charge)
+        && books.counts_from.is_none()
 }
 
 /// Whether a settlement of before could have had this cause.
@@ -114,7 +115,7 @@ pub(super) fn is_old_cause(cause: &Cause) -> bool {
 }
 
 fn put(books: &Settlement, out: &mut Out<'_>) {
-    let Settlement { customer, charges, transfers, counted, steps, record } = books;
+    let Settlement { customer, charges, transfers, counted, steps, record, counts_from: _ } = books;
     customer.put(out);
     charges.put(out);
     transfers.iter().map(OldTransfer::of).collect::<Vec<_>>().put(out);
@@ -136,6 +137,7 @@ fn get(input: &mut &[u8], is_payout: bool) -> Got<Settlement> {
         counted: counted.into_iter().map(|old| Counted { bill: old.bill, on_time: old.on_time, lost: None }).collect(),
         steps: Field::get(input)?,
         record: Field::get(input)?,
+        counts_from: None,
     })
 }
 
@@ -223,5 +225,6 @@ pub(crate) fn example(customer: crate::domain::model::ids::CustomerIx) -> Settle
         counted: vec![Counted { bill, on_time: true, lost: None }],
         steps: vec![LadderStep { from: 1, to: 2, why: StepReason::ConditionsMet, policy: 1 }],
         record: Some(Record { on_time_bills: 1, purchases: 2, months_active: 3, latest: Some(month) }),
+        counts_from: None,
     }
 }
