@@ -93,6 +93,39 @@ fn every_reason_has_its_schema_and_is_declared_with_its_status() {
     }
 }
 
+/// What an example has too much or too little, compared with its schema, level by level.
+fn misfits(file: &Value, schema: &Value, example: &Value) -> Vec<String> {
+    let schema = schema["$ref"].as_str().map_or(schema, |at| file.pointer(&at[1..]).unwrap());
+    if let Some(rows) = example.as_array() {
+        return rows.iter().flat_map(|row| misfits(file, &schema["items"], row)).collect();
+    }
+    let (Some(has), Some(known)) = (example.as_object(), schema["properties"].as_object()) else { return Vec::new() };
+    let demanded = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let missing = demanded.filter(|name| !has.contains_key(*name)).map(|name| format!("{name} is missing"));
+    let unknown = has.keys().filter(|name| !known.contains_key(*name)).map(|name| format!("{name} is not known"));
+    let inside = has.iter().filter_map(|(name, part)| Some(misfits(file, known.get(name)?, part)));
+    missing.chain(unknown).chain(inside.flatten()).collect()
+}
+
+#[test]
+fn each_call_about_money_shows_what_is_sent_and_what_is_answered() {
+    let file: Value = serde_json::from_str(OPENAPI).unwrap();
+    let calls = file["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+    let is_about_money = |call: &&Value| call["tags"].as_array().is_some_and(|tags| tags.contains(&"money".into()));
+    let mut examples = 0;
+    for call in calls.map(|(_, call)| call).filter(is_about_money) {
+        let id = &call["operationId"];
+        for content in [&call["requestBody"]["content"], &call["responses"]["200"]["content"]] {
+            for shown in content.as_object().into_iter().flat_map(|kinds| kinds.values()) {
+                let example = shown.get("example").unwrap_or_else(|| panic!("{id} has no example"));
+                assert_eq!(misfits(&file, &shown["schema"], example), [""; 0], "{id}");
+                examples += 1;
+            }
+        }
+    }
+    assert!(examples > 50, "{examples}");
+}
+
 #[test]
 fn problems_have_the_members_that_are_described() {
     for problem in [
