@@ -54,7 +54,8 @@ impl Play {
         };
         check(standing.blocked == blocked, || format!("C{who} is blocked: {:?}, not {blocked:?}", standing.blocked))?;
         self.compare_bills(who, &books, &as_if, &standing)?;
-        self.compare_money(who, &books, &standing)
+        self.compare_money(who, &books, &standing)?;
+        self.product.lies_add_up(who, self.now)
     }
 
     fn compare_bills(&self, who: usize, books: &Books, as_if: &Books, standing: &Standing) -> Checked {
