@@ -2,16 +2,15 @@
 
 use super::{Book, CustomerPast, Entry, Far};
 use crate::domain::billing::notes::Cause;
-use crate::domain::billing::settlement::{Place, Transfer};
+use crate::domain::billing::settlement::Transfer;
 use crate::domain::billing::whereabouts::{Came, Spot, Step, Whereabouts};
 use crate::domain::model::payment::Line;
-use crate::domain::model::time::Millis;
 use crate::domain::state::event::Event;
 
 /// `by_now` is what time alone has moved and no record says yet.
 pub(crate) fn whereabouts(past: &CustomerPast, by_now: &[Transfer]) -> Whereabouts {
     let recorded = past.entries.iter().flat_map(recorded);
-    Whereabouts::new(&came(past), recorded.chain(by_now.iter().flat_map(of_time)))
+    Whereabouts::new(&came(past), recorded.chain(by_now.iter().flat_map(Step::of)))
 }
 
 /// The payments whose money was told apart.
@@ -52,18 +51,4 @@ fn recorded(entry: &Entry) -> impl Iterator<Item = Step> {
     let is_reversed = entry.moved.is_some_and(|moved| moved.far == Far::Reversed);
     let far = own.filter(|_| is_reversed).map(|own| Step { spot: Spot::Reversed, is_in: !own.is_in, ..own });
     own.into_iter().chain(far)
-}
-
-fn of_time(transfer: &Transfer) -> impl Iterator<Item = Step> {
-    let Transfer { money, from, to, amount } = *transfer;
-    let step = move |place: Place, is_in| {
-        let (spot, at) = match place {
-            Place::Line { bill, line, at } | Place::Freed { bill, line, at } => (Spot::Line(bill, line), at),
-            Place::Credit => (Spot::Credit, Millis(0)),
-            Place::PayoutDue => (Spot::PayoutDue, Millis(0)),
-            _ => return None,
-        };
-        Some(Step { money: money.fact, spot, at, amount, is_in })
-    };
-    step(from, false).into_iter().chain(step(to, true))
 }

@@ -56,7 +56,8 @@ impl Play {
         let rows = self.product.rows_that_differ(who);
         check(rows.is_none(), || format!("C{who}: the ledger's rows come to {rows:?}"))?;
         self.compare_bills(who, &books, &as_if, &standing)?;
-        self.compare_money(who, &books, &standing)
+        self.compare_money(who, &books, &standing)?;
+        self.product.lies_add_up(who, self.now)
     }
 
     fn compare_bills(&self, who: usize, books: &Books, as_if: &Books, standing: &Standing) -> Checked {

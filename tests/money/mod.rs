@@ -9,5 +9,6 @@ mod compare;
 mod correct;
 mod examples;
 mod fold;
+mod lies;
 pub mod play;
 mod product;

@@ -43,8 +43,8 @@ const POLICY: &str = include_str!("../../config/policy.toml");
 pub const HOLIDAYS: &str = include_str!("../../config/holidays.csv");
 
 pub struct Product {
-    state: State,
-    history: Vec<(Millis, Event)>,
+    pub(super) state: State,
+    pub(super) history: Vec<(Millis, Event)>,
     random: u64,
     /// Order ids used.
     tried: usize,
@@ -455,7 +455,7 @@ impl Product {
         Some((charged, lines(&bill.paid()), account.accrued_on(bill, now, rules).get()))
     }
 
-    fn account(&self, who: usize) -> &Account {
+    pub(super) fn account(&self, who: usize) -> &Account {
         self.state.account(ix(who)).unwrap()
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::settlement::{Place, Transfer};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{BillKey, Line};
@@ -33,6 +34,24 @@ pub struct Step {
     pub is_in: bool,
 }
 
+impl Step {
+    /// Both ends of a transfer, as far as they say where money lies.
+    pub fn of(transfer: &Transfer) -> impl Iterator<Item = Self> + use<> {
+        let Transfer { money, from, to, amount } = *transfer;
+        let step = move |place: Place, is_in| {
+            let (spot, at) = match place {
+                Place::Line { bill, line, at } | Place::Freed { bill, line, at } => (Spot::Line(bill, line), at),
+                Place::Credit => (Spot::Credit, Millis(0)),
+                Place::PayoutDue => (Spot::PayoutDue, Millis(0)),
+                Place::Reversed { .. } => (Spot::Reversed, Millis(0)),
+                Place::Received | Place::Refund | Place::PaidOut { .. } | Place::Bounced { .. } => return None,
+            };
+            Some(Self { money: money.fact, spot, at, amount, is_in })
+        };
+        step(from, false).into_iter().chain(step(to, true))
+    }
+}
+
 /// A payment, and what of it was taken back by which records.
 #[derive(Clone, Debug)]
 pub struct Came {
@@ -59,13 +78,13 @@ impl Whereabouts {
             let (into, out) = nets.entry((money, spot, at)).or_default();
             *(if is_in { into } else { out }) += amount;
         }
-        let mut purses: BTreeMap<Lsn, Parts> =
-            payments.iter().map(|came| (came.fact, vec![(came.fact, came.amount)])).collect();
+        let mut played = Played::new(payments);
+        played.play(nets.iter().filter_map(|(key, net)| on_line(*key, *net)).collect());
         let mut all = Self::default();
-        for ((bill, line), parts) in on_lines(payments, &nets, &mut purses) {
+        for ((bill, line), parts) in played.lines {
             parts.into_iter().for_each(|(of, part)| all.add(of, Spot::Line(bill, line), part));
         }
-        for (money, mut purse) in purses {
+        for (money, mut purse) in played.purses {
             for spot in [Spot::PayoutDue, Spot::Credit, Spot::Reversed] {
                 let (into, out) = nets.get(&(money, spot, Millis(0))).copied().unwrap_or_default();
                 let parts = take(&mut purse, into.minus_or_zero(out), None);
@@ -144,33 +163,64 @@ impl Whereabouts {
     }
 }
 
-/// What lies on each line, once all that was put there and became free there is played in its order.
-fn on_lines(
-    payments: &[Came],
-    nets: &BTreeMap<(Lsn, Spot, Millis), (Yen, Yen)>,
-    purses: &mut BTreeMap<Lsn, Parts>,
-) -> BTreeMap<(BillKey, Line), Parts> {
-    let of_reversal = payments.iter().flat_map(|came| came.reversals.iter().map(|(by, _)| (*by, came.fact)));
-    let of_reversal: BTreeMap<Lsn, Lsn> = of_reversal.collect();
-    let mut moves: Vec<_> = nets
-        .iter()
-        .filter_map(|(&(money, spot, at), &(into, out))| match spot {
-            Spot::Line(bill, line) => {
-                Some((at, money, into > out, (bill, line), into.minus_or_zero(out) + out.minus_or_zero(into)))
+/// Some money is put on a line, or becomes free there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Move {
+    at: Millis,
+    money: Lsn,
+    /// What a record frees it frees before it puts it elsewhere.
+    is_put_on: bool,
+    line: (BillKey, Line),
+    amount: Yen,
+}
+
+fn on_line((money, spot, at): (Lsn, Spot, Millis), (into, out): (Yen, Yen)) -> Option<Move> {
+    let Spot::Line(bill, line) = spot else { return None };
+    let (is_put_on, amount) = if into > out { (true, into - out) } else { (false, out - into) };
+    (!amount.is_zero()).then_some(Move { at, money, is_put_on, line: (bill, line), amount })
+}
+
+/// Where money is while the moves are played: with the record of its name, or on a line.
+#[derive(Default)]
+struct Played {
+    purses: BTreeMap<Lsn, Parts>,
+    lines: BTreeMap<(BillKey, Line), Parts>,
+    /// The payments that records have taken back.
+    reversed: BTreeMap<Lsn, Lsn>,
+}
+
+impl Played {
+    fn new(payments: &[Came]) -> Self {
+        let purses = payments.iter().map(|came| (came.fact, vec![(came.fact, came.amount)]));
+        let reversed = payments.iter().flat_map(|came| came.reversals.iter().map(|(by, _)| (*by, came.fact)));
+        Self { purses: purses.collect(), reversed: reversed.collect(), ..Self::default() }
+    }
+
+    /// All in their order. What happens in one moment has no order of its own, so a move waits until its money is there.
+    fn play(&mut self, mut moves: Vec<Move>) {
+        moves.sort_unstable();
+        let mut waiting: Vec<Move> = Vec::new();
+        for next in moves {
+            waiting.push(next);
+            while let Some(ready) = waiting.iter().position(|next| self.is_there(next)) {
+                self.make(waiting.remove(ready));
             }
-            _ => None,
-        })
-        .collect();
-    // What a record frees it frees before it puts it elsewhere.
-    moves.sort_unstable();
-    let mut lines: BTreeMap<(BillKey, Line), Parts> = BTreeMap::new();
-    for (_, money, is_put_on, line, amount) in moves {
-        let (purse, line) = (purses.entry(money).or_default(), lines.entry(line).or_default());
+        }
+        waiting.into_iter().for_each(|next| self.make(next));
+    }
+
+    fn is_there(&self, next: &Move) -> bool {
+        let from = if next.is_put_on { self.purses.get(&next.money) } else { self.lines.get(&next.line) };
+        let there: Yen = from.into_iter().flatten().map(|(_, part)| *part).sum();
+        there >= next.amount || next.is_put_on && next.money == NOBODY
+    }
+
+    fn make(&mut self, Move { money, is_put_on, line, amount, .. }: Move) {
+        let (purse, line) = (self.purses.entry(money).or_default(), self.lines.entry(line).or_default());
         let (from, to) = if is_put_on { (purse, line) } else { (line, purse) };
-        let parts = take(from, amount, of_reversal.get(&money).copied());
+        let parts = take(from, amount, self.reversed.get(&money).copied());
         to.extend(parts);
     }
-    lines
 }
 
 /// Takes so much: what is of `first` before the rest, the latest before the others. What is not there is nobody's.

@@ -1,0 +1,101 @@
+//! Where the money of each payment lies: each is told in full, and no yen twice.
+
+use std::collections::BTreeMap;
+
+use sokketsu::domain::billing::notes::Cause;
+use sokketsu::domain::billing::settlement::{Place, Settlement, Transfer};
+use sokketsu::domain::billing::whereabouts::{Came, NOBODY, Spot, Step, Whereabouts};
+use sokketsu::domain::model::ids::{CustomerIx, Lsn};
+use sokketsu::domain::model::money::Yen;
+use sokketsu::domain::model::payment::{BillKey, Line};
+use sokketsu::domain::model::time::{Millis, Now};
+use sokketsu::domain::state::event::Event;
+
+use super::product::Product;
+
+/// The books of a record that are a customer's, and the bill whose purchase was refunded.
+fn books_of(event: &Event, ix: CustomerIx) -> Option<(&Settlement, Option<BillKey>)> {
+    let (books, refunded) = match event {
+        Event::Settled { books, .. } | Event::CancelledPaid { books, .. } => (books, None),
+        Event::Refunded(refunded) => (&refunded.books, Some(refunded.purchase().bill())),
+        _ => return None,
+    };
+    (books.customer == ix).then_some((books, refunded))
+}
+
+/// As the ledger has it: money for a bill that was let go came from there, and an account that is closed owes its credit in cash,
+/// which no transfer says.
+fn step(step: Step) -> Step {
+    Step { spot: if step.spot == Spot::PayoutDue { Spot::Credit } else { step.spot }, ..step }
+}
+
+impl Product {
+    fn steps(&self, ix: CustomerIx) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (lsn, (_, event)) in (1..).map(Lsn).zip(&self.history) {
+            let Some((books, refunded)) = books_of(event, ix) else { continue };
+            for transfer in &books.transfers {
+                let money = transfer.money.recorded(lsn);
+                let from = match (transfer.from, refunded) {
+                    (Place::Refund, Some(bill)) => Place::Freed { bill, line: Line::Principal, at: money.day },
+                    (from, _) => from,
+                };
+                steps.extend(Step::of(&Transfer { money, from, ..*transfer }).map(step));
+            }
+        }
+        steps
+    }
+
+    fn payments(&self, ix: CustomerIx) -> Vec<Came> {
+        let all = || (1..).map(Lsn).zip(&self.history).map(|(lsn, (_, event))| (lsn, event));
+        let mut came = Vec::new();
+        for (fact, event) in all() {
+            let Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } = event else {
+                continue;
+            };
+            if books.customer == ix {
+                let reversals = all().filter_map(|(lsn, event)| Some((lsn, event.reversal()?)));
+                let reversals =
+                    reversals.filter(|(_, (of, _))| *of == payment.id).map(|(lsn, (_, amount))| (lsn, amount));
+                came.push(Came { fact, amount: payment.amount, reversals: reversals.collect() });
+            }
+        }
+        came
+    }
+
+    pub fn lies_add_up(&self, who: usize, now: i64) -> Result<(), String> {
+        let (account, now, rules) = (self.account(who), Now::at(Millis(now)), self.state.rules().unwrap());
+        let ix = CustomerIx(u32::try_from(who).unwrap());
+        let by_now = account.moved_by(&now, rules);
+        let payments = self.payments(ix);
+        let steps = self.steps(ix).into_iter().chain(by_now.iter().flat_map(Step::of).map(step));
+        let found = Whereabouts::new(&payments, steps);
+        let mut at: BTreeMap<Spot, Yen> = BTreeMap::new();
+        for came in &payments {
+            let there: Vec<_> = found.of(came.fact).collect();
+            let reversed =
+                there.iter().find(|(spot, _)| *spot == Spot::Reversed).map_or(Yen::ZERO, |(_, amount)| *amount);
+            let wanted = came.reversals.iter().map(|(_, amount)| *amount).sum::<Yen>();
+            if there.iter().map(|(_, amount)| *amount).sum::<Yen>() != came.amount || reversed != wanted {
+                return Err(format!("C{who}: {came:?} lies at {there:?}"));
+            }
+            there.into_iter().for_each(|(spot, amount)| *at.entry(spot).or_default() += amount);
+        }
+        let sum = |is_it: &dyn Fn(&Spot) -> bool| {
+            at.iter().filter(|(spot, _)| is_it(spot)).map(|(_, amount)| amount.get()).sum::<u64>()
+        };
+        let present = account.as_of(&now, rules);
+        let free = (present.credit() + present.payout_due()).get();
+        let beside = (sum(&|spot| *spot == Spot::Credit), sum(&|spot| *spot == Spot::PaidOut));
+        if found.of(NOBODY).count() > 0 || beside != (free, self.money(who).1) {
+            return Err(format!(
+                "C{who}: {free} are free and {} paid out, by the payments {found:?}",
+                self.money(who).1
+            ));
+        }
+        let other = present.listed_bills().iter().find(|bill| {
+            bill.paid().total().get() != sum(&|spot| matches!(spot, Spot::Line(key, _) if *key == bill.key))
+        });
+        other.map_or(Ok(()), |bill| Err(format!("C{who}: {bill:?}, by the payments {found:?}")))
+    }
+}
