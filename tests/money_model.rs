@@ -319,3 +319,14 @@ fn a_second_part_is_taken_of_what_is_left_of_a_repayment() {
         play(&acts).unwrap();
     }
 }
+
+/// Found by the property: it came from an invoice that is due later than the month.
+#[test]
+fn a_repayment_is_taken_back_from_an_open_month_before_any_bill() {
+    let buy = |way| Act::Buy { who: 0, way, amount: 1, hold: false };
+    let mut acts = Before::OldCredit.acts();
+    let apply = Act::ApplyCredit { who: 0, part: Part::All };
+    let reverse = Act::Reverse { who: 0, pick: 0, part: Part::AllButOne };
+    acts.extend([Act::Wait(Until::DayOfMonth(28, -1)), buy(Way::InStore), apply, buy(Way::Np), reverse]);
+    play(&acts).unwrap();
+}

@@ -110,9 +110,11 @@ impl Fold<'_> {
         /// Principal was paid last of all, so it is the first to be open again.
         const ORDER: [Line; 4] = [Line::Principal, Line::Damages, Line::BillFee, Line::LateFees];
         let by = self.by();
-        let mut bills: Vec<_> = self.account.listed_bills().iter().map(|bill| (bill.due(&by), bill.key)).collect();
+        // Credit on a month that is still open is the nearest to credit: it goes before what is on any issued bill.
+        let place = |bill: &Bill| (!bill.is_issued(), bill.due(&by), bill.key);
+        let mut bills: Vec<_> = self.account.listed_bills().iter().map(|bill| place(bill)).collect();
         bills.sort_unstable();
-        for (_, key) in bills.into_iter().rev() {
+        for (.., key) in bills.into_iter().rev() {
             let Some(there) = self.account.listed_bill(key).map(&lies) else { continue };
             let mut lines = Lines::default();
             for line in ORDER {
