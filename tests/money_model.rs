@@ -118,6 +118,34 @@ proptest! {
     }
 }
 
+/// One customer, what comes and what goes back: payouts, news and bills are together more often than among all acts.
+fn money_act() -> impl Strategy<Value = Act> {
+    let who = || Just(0);
+    let life = prop::sample::select(vec![HOUR, 3 * DAY, 30 * DAY]);
+    let amount = prop::sample::select(AMOUNTS.to_vec());
+    let way = prop_oneof![3 => Just(Way::InStore), 3 => Just(Way::Online), 2 => Just(Way::Np)];
+    prop_oneof![
+        3 => (who(), way, amount).prop_map(|(who, way, amount)| Act::Buy { who, way, amount, hold: false }),
+        4 => (who(), part(), late()).prop_map(|(who, part, late)| Act::Pay { who, part, late, slip: false }),
+        3 => (who(), part(), late(), life).prop_map(|(who, part, late, life)| Act::News { who, part, late, life }),
+        3 => (who(), any::<bool>()).prop_map(|(who, came)| Act::EndNews { who, came }),
+        3 => (who(), part()).prop_map(|(who, part)| Act::PayOut { who, part }),
+        1 => (who(), 0usize..5).prop_map(|(who, pick)| Act::Bounce { who, pick }),
+        3 => until().prop_map(Act::Wait),
+        3 => who().prop_map(|who| Act::Sweep { who }),
+    ]
+}
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: MOST_SHRINKS, ..ProptestConfig::default() })]
+
+    #[test]
+    fn money_that_goes_back_and_forth_agrees_with_the_model(acts in prop::collection::vec(money_act(), 4..25), is_old in any::<bool>()) {
+        let before = if is_old { Before::OldCredit } else { Before::Nothing };
+        let acts = [before.acts(), acts].concat();
+        play(&acts).map_err(TestCaseError::fail)?;
+    }
+}
+
 /// `MONEY_MODEL_OPERATIONS` says how many, a million if nothing is said.
 #[test]
 #[ignore = "a million operations take minutes"]

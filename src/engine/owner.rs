@@ -272,7 +272,7 @@ impl Owner {
             _ => {}
         }
         if let Some(ix) = effect.customer.filter(|_| may_concern(event))
-            && self.state.account(ix).is_some_and(|account| !account.listed_bills().is_empty())
+            && self.state.account(ix).is_some_and(|account| account.may_owe(&self.now))
         {
             self.concerned.insert(ix);
         }

@@ -174,7 +174,12 @@ pub struct Customer {
     pub methods: Vec<(i64, Method)>,
     pub pending: Vec<Pending>,
     pub is_closed: bool,
+    /// As the payouts were made.
+    pub due_paid_out: DuePaidOut,
 }
+
+/// By the fact of a payout, then by the fact that made a sum: what of the sum had been due.
+pub type DuePaidOut = BTreeMap<usize, BTreeMap<usize, u64>>;
 
 impl Customer {
     fn method_at(&self, moment: i64) -> Method {
@@ -235,7 +240,7 @@ impl Customer {
         if is_refund {
             self.limit_applied_credit();
         }
-        self.due_at_most_as(&before, now);
+        self.due_at_most_as(&before, now, banks);
         if self.is_closed && !is_in_month {
             self.sweep(now, banks);
         }
@@ -247,7 +252,7 @@ impl Customer {
         let before = self.books(now, banks).0;
         self.sales[sale].cancelled = true;
         self.limit_applied_credit();
-        self.due_at_most_as(&before, now);
+        self.due_at_most_as(&before, now, banks);
         if self.is_closed {
             self.sweep(now, banks);
         }
@@ -277,11 +282,28 @@ impl Customer {
         }
     }
 
-    /// Money that comes back to a sum is not due, whatever it was before.
-    fn due_at_most_as(&mut self, before: &Books, now: i64) {
+    /// Money that comes back to a sum is not due, whatever it was before; nor was it when it was paid out.
+    fn due_at_most_as(&mut self, before: &Books, now: i64, banks: &Banks) {
         let due = |of| before.free.iter().find(|sum| sum.money.from == of).map_or(0, |sum| sum.due);
         let made_due: Vec<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
         self.facts.extend(made_due.into_iter().map(|of| (now, Fact::DueAtMost { of, amount: due(of) })));
+        self.remember(now, banks);
+    }
+
+    /// What a fact has recorded stays, whatever provisional news comes to: what of a payout had been due, and how far damages
+    /// were cut.
+    fn remember(&mut self, now: i64, banks: &Banks) {
+        let is_it = |fact: &Fact| matches!(fact, Fact::PaidOut { .. } | Fact::DamagesPosted { .. });
+        if !self.facts.iter().any(|(_, fact)| is_it(fact)) {
+            return;
+        }
+        let books = self.books_by_facts(now, banks).0;
+        for (posting, left) in books.bills.iter().flat_map(|bill| &bill.postings) {
+            if let (_, Fact::DamagesPosted { amount, .. }) = &mut self.facts[*posting] {
+                *amount = *left;
+            }
+        }
+        self.due_paid_out = books.due_paid_out;
     }
 
     pub fn set_closed(&mut self, closed: bool, now: i64, banks: &Banks) {
@@ -303,5 +325,6 @@ impl Customer {
                 self.facts.push((now, Fact::MadeDue { of: sum.money.from, amount }));
             }
         }
+        self.remember(now, banks);
     }
 }

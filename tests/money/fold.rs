@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::bill::{Bill, Key, Line, Lines, Put};
-use super::books::{Customer, Fact, Way};
+use super::books::{Customer, DuePaidOut, Fact, Way};
 use super::calendar::{Banks, Day, MonthNo, civil, day_of};
 
 /// No payment.
@@ -37,6 +37,8 @@ pub struct Books {
     advance: Option<Bill>,
     /// The parts of each payout that has not come back.
     payouts: BTreeMap<usize, Vec<Sum>>,
+    /// What of each payout, come back or not, had been due, by the fact that made the sum.
+    pub due_paid_out: DuePaidOut,
     /// Facts that set money free on a bill.
     freed: Vec<(usize, Key)>,
     /// Captured sales, in order.
@@ -140,7 +142,7 @@ impl Books {
             Fact::WrittenOff { bill } => self.on_bill(bill, |bill| bill.is_written_off = true),
             Fact::Released { bill } => self.on_bill(bill, Bill::release),
             Fact::Applied { amount } => self.apply_credit(amount, civil(day).0),
-            Fact::PaidOut { amount } => self.pay_out(heard, amount),
+            Fact::PaidOut { amount } => self.pay_out(heard, amount, customer.due_paid_out.get(&heard)),
             Fact::Bounced { payout } => {
                 self.put_back(payout);
                 self.meet(false);
@@ -217,21 +219,28 @@ impl Books {
         self.free.retain(|sum| sum.amount > 0);
     }
 
-    /// What is due goes first, then credit, of each the oldest first.
-    fn pay_out(&mut self, heard: usize, amount: u64) {
+    /// What is due goes first, then credit, of each the oldest first. A payout stays as it was made: what was due of it is of
+    /// the same sums, as far as they are there.
+    fn pay_out(&mut self, heard: usize, amount: u64, told: Option<&BTreeMap<usize, u64>>) {
         let mut left = amount;
         let parts = self.payouts.entry(heard).or_default();
-        for is_due in [true, false] {
-            for sum in &mut self.free {
-                let part = left.min(if is_due { sum.due } else { sum.amount });
-                left -= part;
-                sum.amount -= part;
-                let due = sum.due.min(part);
-                sum.due -= due;
-                parts.push(Sum { money: sum.money, amount: part, due });
-            }
+        for sum in &mut self.free {
+            let due = told.map_or(sum.due, |told| told.get(&sum.money.from).copied().unwrap_or(0).min(sum.amount));
+            let due = due.min(left);
+            left -= due;
+            (sum.amount, sum.due) = (sum.amount - due, sum.due.saturating_sub(due));
+            parts.push(Sum { money: sum.money, amount: due, due });
+        }
+        for sum in &mut self.free {
+            let part = left.min(sum.amount);
+            left -= part;
+            sum.amount -= part;
+            sum.due = sum.due.min(sum.amount);
+            parts.push(Sum { money: sum.money, amount: part, due: 0 });
         }
         assert_eq!(left, 0, "a payout was made of money that is not there: {self:?}");
+        let due = parts.iter().filter(|part| part.due > 0).map(|part| (part.money.from, part.due));
+        self.due_paid_out.insert(heard, due.collect());
         self.paid_out += amount;
         self.free.retain(|sum| sum.amount > 0);
     }

@@ -124,7 +124,12 @@ impl Play {
             Act::Restart => self.product.restart(self.now)?,
         }
         match self.customer_of(act) {
-            Some(who) => self.compare(who),
+            Some(who) => {
+                // What a fact makes due is booked just after it.
+                self.customers[who].sweep(self.now, &self.banks);
+                self.product.look_after(who, self.now);
+                self.compare(who)
+            }
             None => (0..LIMITS.len()).try_for_each(|who| self.compare(who)),
         }
     }

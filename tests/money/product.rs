@@ -203,6 +203,13 @@ impl Product {
         differs.map_or(Ok(()), Err)
     }
 
+    /// Posts what time made due.
+    pub fn look_after(&mut self, who: usize, now: i64) {
+        if let Some(event) = calendar(&self.state, ix(who), &Now::at(Millis(now))) {
+            self.record(event, now);
+        }
+    }
+
     /// Posts what time made due; where nothing was, what is over is let go.
     pub fn sweep(&mut self, who: usize, now: i64) {
         let at = Now::at(Millis(now));
