@@ -125,6 +125,9 @@ pub(crate) fn refused(refusal: Refusal) -> Problem {
         Refusal::OverCredit { credit } => Problem::new(&OVER_CREDIT, "")
             .with_field("/amount", "must not be more than the credit")
             .with("credit", credit.get()),
+        Refusal::OverPayable { payable } => Problem::new(&OVER_CREDIT, "")
+            .with_field("/amount", "must not be more than `payout_due` and the credit that is not kept back")
+            .with("credit", payable.get()),
         Refusal::OverRepayment { amount } => Problem::new(&OVER_REPAYMENT, "")
             .with_field("/amount", "must not be more than the repayment")
             .with("repayment_amount", amount.get()),
@@ -227,6 +230,7 @@ mod tests {
             (Refusal::BillUnknown, 404, "bill_unknown"),
             (Refusal::OverDamages { left: yen }, 422, "over_damages"),
             (Refusal::OverCredit { credit: yen }, 422, "over_credit"),
+            (Refusal::OverPayable { payable: yen }, 422, "over_credit"),
             (Refusal::OverRepayment { amount: yen }, 422, "over_repayment"),
             (Refusal::AlreadyPaidOut { left: yen, paid_out: yen, taken_back: yen }, 409, "already_paid_out"),
             (Refusal::FeeUnknown, 404, "fee_unknown"),

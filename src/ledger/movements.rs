@@ -250,11 +250,14 @@ fn given_up(books: &Settlement, all: &[Movement], then: &Then<'_>) -> Movements 
             continue;
         }
         let open = if was { 0 } else { bill.as_ref().map_or(0, |bill| yen(bill.open_as_posted())) };
-        let on_it = all.iter().filter(|movement| movement.about == About::Bill(key, None));
+        let on_it = |is_money: bool| {
+            let of_bill = all.iter().filter(|movement| movement.about == About::Bill(key, None));
+            of_bill.filter(|movement| movement.moved.is_some() == is_money).map(|movement| movement.amount).sum::<i64>()
+        };
         let back = then.back.filter(|(bill, _)| *bill == key).map_or(0, |(_, amount)| yen(amount));
-        let change = open + on_it.map(|movement| movement.amount).sum::<i64>() - back;
-        let kind = if change < 0 { EntryKind::Recovered } else { EntryKind::WrittenOff };
-        given_up.push(of(kind, (Book::WrittenOff, Book::Loss), change, key));
+        // What is charged less, or was never bought, was not recovered: less of it is given up.
+        given_up.push(of(EntryKind::WrittenOff, (Book::WrittenOff, Book::Loss), open + on_it(false) - back, key));
+        given_up.push(of(EntryKind::Recovered, (Book::WrittenOff, Book::Loss), on_it(true), key));
         for charge in &books.charges {
             let Charge::Released { bill: released, release, lines, .. } = *charge else { continue };
             if released != key {

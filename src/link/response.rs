@@ -144,6 +144,7 @@ impl Response {
             | Refusal::PostingUnknown
             | Refusal::WriteOffUnknown
             | Refusal::WrittenOffAlready
+            | Refusal::OverPayable { .. }
             | Refusal::NotAnOpenMonth
             | Refusal::OverUsage { .. }
             | Refusal::NothingOwed

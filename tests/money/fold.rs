@@ -323,9 +323,12 @@ impl Books {
         self.credit().saturating_sub(self.kept_back(customer, now))
     }
 
-    /// What can be paid out on request.
+    /// What can be paid out: of what is due nothing is kept back, unless the account is closed.
     pub fn payable(&self, customer: &Customer, now: i64) -> u64 {
-        (self.payout_due() + self.credit()).saturating_sub(self.kept_back(customer, now))
+        if customer.is_closed {
+            return (self.payout_due() + self.credit()).saturating_sub(self.kept_back(customer, now));
+        }
+        self.payout_due() + self.credit_to_spare(customer, now)
     }
 
     /// Usage without a bill and open holds.

@@ -570,3 +570,21 @@ fn a_replay_shows_the_first_answer() {
     }
     agrees(&house);
 }
+
+/// Of a bill that was given up, money alone is recovered, and nobody is asked to pay it.
+#[test]
+fn what_is_waived_of_a_bill_that_was_given_up_is_given_up_no_more() {
+    let mut house = with_a_june_bill();
+    house.corrected("2000", "write-offs", &json!({"write_off_id": "W-1", "bill": "2021-06"}));
+    assert_eq!(house.standing("2000")["next_bill"], json!(null));
+    house.corrected("2000", "fees/fee_2021-06/waiver", &json!({}));
+    house.repay("2000", "P-1", 1_000);
+    let account = house.read("2000", "account?from=2021-06-01");
+    let rows = account["movements"].as_array().expect("movements").iter();
+    let given_up = rows.filter(|row| row["account"] == "written_off").map(|row| (text(&row["kind"]), &row["amount"]));
+    let wanted = [("written_off", -30_209), ("written_off", 209), ("recovered", 1_000)];
+    let given_up: Vec<_> = given_up.map(|(kind, amount)| (kind, amount.as_i64().expect("yen"))).collect();
+    assert_eq!(given_up, wanted, "{account}");
+    assert_eq!(house.bill("2000"), shown("written_off", [30_000, 0, 0, 0, 1_000, 29_000, 0]));
+    agrees(&house);
+}

@@ -313,3 +313,20 @@ fn usage_that_is_not_billed_yet_keeps_its_money() {
     assert_eq!(house.office("2000", "payouts", &too_much).json()["reason"], "over_credit");
     house.pays_out("2000", "O", 1_000);
 }
+
+/// An office pays what is listed: usage keeps back credit alone.
+#[test]
+fn what_is_listed_as_owed_in_cash_is_paid_whole_beside_usage() {
+    let mut house = House::born("2021-06-01T12:00:00+09:00");
+    house.repay("2000", "R-1", 1_422);
+    house.at("2021-09-02T12:00:00.000");
+    let due = |house: &mut House| house.read("2000", "credit")["payout_due"].clone();
+    wait_until("it is due", Duration::from_secs(10), || due(&mut house) == json!(1_422));
+    house.bought("2000", "online", 4_540);
+    assert_eq!(due(&mut house), 1_422);
+    let body = |amount: u64| json!({"payout_id": "O-1", "amount": amount, "bank_reference": "T-1"});
+    let refused = house.office("2000", "payouts", &body(1_423));
+    assert_eq!((refused.status, &refused.json()["credit"]), (422, &json!(1_422)), "{refused:?}");
+    let paid = house.office("2000", "payouts", &body(1_422));
+    assert_eq!((paid.status, &paid.json()["payout_due"]), (200, &json!(0)), "{paid:?}");
+}

@@ -137,11 +137,12 @@ impl<'a> Draft<'a> {
         self.fold(News { adjusted: Some((bill, what)), ..News::default() });
     }
 
-    /// What can be paid out on request: what is owed in cash and credit, less what usage and holds will need.
-    /// While there is provisional news, no more than would be free without it: it may lift a late fee and end without money.
+    /// What can be paid out of what is owed in cash and of credit. While there is provisional news, no more than would be free
+    /// without it: it may lift a late fee and end without money.
     pub fn payable(&self) -> Yen {
-        let free = |account: &Account| account.payout_due() + account.credit();
-        let of = |account: &Account| free(account).minus_or_zero(account.kept_back(self.now));
+        let of = |account: &Account| {
+            (account.payout_due() + account.credit()).minus_or_zero(account.kept_from_payouts(self.now))
+        };
         let with_news = of(&self.account);
         if self.account.pending().is_empty() {
             return with_news;

@@ -8,7 +8,7 @@ use super::fold::News;
 use super::lateness::Rules;
 use super::notes::Note;
 use super::notices::{Notice, Told};
-use crate::domain::model::time::{Date, Now, VOID_WINDOW};
+use crate::domain::model::time::{Date, Millis, Now, VOID_WINDOW};
 
 impl Account {
     /// Takes in what was told.
@@ -97,7 +97,9 @@ fn is_to_fix(bill: &Bill, now: &Now) -> bool {
 }
 
 fn is_due_soon(bill: &Bill, days: i32, today: Date) -> bool {
-    let is_told = bill.told.has(Told::DUE_SOON) || bill.told.has(Told::OVERDUE);
+    let is_told = bill.told.has(Told::DUE_SOON)
+        || bill.told.has(Told::OVERDUE)
+        || bill.written_off_at(Millis(i64::MAX)).is_some();
     let is_soon = |due: Date| today <= due && due <= today.plus_days(days);
     !is_told && bill.is_issued() && bill.due.is_some_and(is_soon) && bill.is_open()
 }

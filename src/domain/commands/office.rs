@@ -275,7 +275,7 @@ impl<'a> Office<'a> {
         let mut draft = self.draft()?;
         let payable = draft.payable();
         if amount > payable {
-            return Err(Refusal::OverCredit { credit: payable });
+            return Err(Refusal::OverPayable { payable });
         }
         draft.pay_out(amount);
         self.settled(draft, cause())

@@ -89,6 +89,10 @@ pub enum Refusal {
     OverCredit {
         credit: Yen,
     },
+    /// More than is owed in cash and than is free of credit.
+    OverPayable {
+        payable: Yen,
+    },
     /// More than the repayment was.
     OverRepayment {
         amount: Yen,

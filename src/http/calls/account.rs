@@ -272,7 +272,7 @@ pub(crate) async fn credit(asked: &Asked) -> Result<Answer, Problem> {
     Answer::ok(&CreditShown {
         credit: account.credit(),
         payout_due: account.payout_due(),
-        kept_back: account.kept_back(&now).min(account.credit()),
+        kept_back: account.kept_from_payouts(&now),
         sums: sums.collect(),
     })
 }

@@ -219,9 +219,12 @@ fn standing_with(account: &Account, now: &Now, rules: &Rules, next_bill: Option<
     }
 }
 
-/// The bill with the oldest due date of those that are not paid.
+/// The bill with the oldest due date of those that are not paid; none that was given up.
 fn next_bill(account: &Account, now: &Now, by: lateness::Rules<'_>) -> Option<BillAt> {
-    account.bills_at(now, by).into_iter().find(|at| !at.owed.total().is_zero())
+    account
+        .bills_at(now, by)
+        .into_iter()
+        .find(|at| !at.owed.total().is_zero() && at.bill.written_off_at(now.at).is_none())
 }
 
 /// The answer where there is no such customer.
