@@ -3,7 +3,6 @@
 pub(crate) mod accounts;
 mod audit;
 pub(crate) mod books;
-pub(crate) mod codes;
 mod error;
 pub(crate) mod keys;
 #[cfg(test)]
@@ -15,7 +14,6 @@ pub(crate) mod rows;
 pub(crate) mod schema;
 #[cfg(test)]
 mod sides_tests;
-pub(crate) mod stories;
 #[cfg(test)]
 mod stories_tests;
 #[cfg(test)]
@@ -141,7 +139,7 @@ impl Checkpoint for SqliteLedger {
         let Some(last) = chunk.last() else { return Ok(()) };
         // Put back once it is committed: of a chunk that is rolled back nothing may be remembered.
         let mut accounts = std::mem::take(&mut self.accounts);
-        posting::post(&mut SqliteRows::new(&tx)?, &mut accounts, chunk)?;
+        posting::post(&mut SqliteRows::new(&tx), &mut accounts, chunk)?;
         let place = params![last.lsn.0.cast_signed(), last.time.0];
         tx.prepare_cached("UPDATE posted SET lsn = ?1, time = ?2")?.execute(place)?;
         tx.commit()?;
