@@ -33,16 +33,27 @@ impl<C> Pool<C> {
         Self { lent: Mutex::new(Places { idle: Vec::new(), open: 0 }), freed: Condvar::new(), patience }
     }
 
-    /// Asks on an idle connection, or on a new one; where all are lent, on the next that comes back in time.
+    /// Asks on an idle connection, or on a new one; where all are lent, on the next that comes back in time. `ready` begins
+    /// a question: an idle connection that can't is closed, and another is taken.
     pub fn ask<T>(
         &self,
         open: impl FnOnce() -> Result<C, LedgerError>,
+        ready: impl Fn(&mut C) -> Result<(), LedgerError>,
         question: impl FnOnce(&mut C) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let mut lent = self.lend()?;
-        let mut connection = match lent.connection.take() {
-            Some(idle) => idle,
-            None => open()?,
+        let (mut lent, mut connection) = loop {
+            let mut lent = self.lend()?;
+            match lent.connection.take() {
+                Some(mut idle) => match ready(&mut idle) {
+                    Ok(()) => break (lent, idle),
+                    Err(error) => tracing::debug!(%error, "an idle connection to the ledger has gone"),
+                },
+                None => {
+                    let mut new = open()?;
+                    ready(&mut new)?;
+                    break (lent, new);
+                }
+            }
         };
         let answer = question(&mut connection);
         lent.connection = answer.is_ok().then_some(connection);

@@ -54,6 +54,26 @@ pub struct Accounts {
     changed: Vec<u32>,
 }
 
+/// The part of a chunk that is not posted yet.
+pub(crate) struct Fresh<'p> {
+    pub postings: &'p [Posting],
+    pub last: &'p Posting,
+}
+
+/// What comes after the ledger's position, without a gap; none if all is posted.
+pub(crate) fn after(position: Lsn, chunk: &[Posting]) -> Result<Option<Fresh<'_>>, LedgerError> {
+    let posted = chunk.partition_point(|posting| posting.lsn <= position);
+    let postings = chunk.get(posted..).unwrap_or_default();
+    let mut before = position;
+    for posting in postings {
+        if posting.lsn != before.next() {
+            return Err(LedgerError::Gap { position: before, got: posting.lsn });
+        }
+        before = posting.lsn;
+    }
+    Ok(postings.last().map(|last| Fresh { postings, last }))
+}
+
 /// Posts the facts of one transaction: those of rising records, the first after the ledger's position.
 pub(crate) fn post(tables: &mut impl Tables, accounts: &mut Accounts, chunk: &[Posting]) -> Result<(), LedgerError> {
     accounts.read(tables, chunk)?;

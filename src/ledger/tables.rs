@@ -27,7 +27,7 @@ pub(crate) struct Table {
 }
 
 /// One cell on its way in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Value<'a> {
     Null,
     Int(i64),
@@ -78,12 +78,13 @@ pub(crate) use row;
 
 use Kind::{Big, Bytes, Hash, Int, Small, Text};
 
-pub(crate) const POLICY: Table =
+pub(crate) static POLICY: Table =
     Table { name: "policy", key: 1, columns: &[("lsn", Big), ("version", Int), ("text", Text), ("set_at", Big)] };
 
-pub(crate) const HOLIDAY_FILE: Table = Table { name: "holiday_file", key: 1, columns: &[("lsn", Big), ("text", Text)] };
+pub(crate) static HOLIDAY_FILE: Table =
+    Table { name: "holiday_file", key: 1, columns: &[("lsn", Big), ("text", Text)] };
 
-pub(crate) const MERCHANT: Table = Table {
+pub(crate) static MERCHANT: Table = Table {
     name: "merchant",
     key: 1,
     columns: &[
@@ -96,7 +97,7 @@ pub(crate) const MERCHANT: Table = Table {
     ],
 };
 
-pub(crate) const CODE: Table = Table {
+pub(crate) static CODE: Table = Table {
     name: "code",
     key: 1,
     columns: &[
@@ -113,11 +114,11 @@ pub(crate) const CODE: Table = Table {
     ],
 };
 
-pub(crate) const CODE_VOID: Table =
+pub(crate) static CODE_VOID: Table =
     Table { name: "code_void", key: 1, columns: &[("lsn", Big), ("handle", Big), ("voided_at", Big)] };
 
 /// What was decided: never changed.
-pub(crate) const DECISION: Table = Table {
+pub(crate) static DECISION: Table = Table {
     name: "decision",
     key: 1,
     columns: &[
@@ -147,7 +148,7 @@ pub(crate) const DECISION: Table = Table {
 };
 
 /// What became of it.
-pub(crate) const DECISION_NOW: Table = Table {
+pub(crate) static DECISION_NOW: Table = Table {
     name: "decision_now",
     key: 1,
     columns: &[
@@ -167,7 +168,7 @@ pub(crate) const DECISION_NOW: Table = Table {
     ],
 };
 
-pub(crate) const REFUND: Table = Table {
+pub(crate) static REFUND: Table = Table {
     name: "refund",
     key: 2,
     columns: &[
@@ -183,14 +184,14 @@ pub(crate) const REFUND: Table = Table {
     ],
 };
 
-pub(crate) const SUSPENSE: Table = Table {
+pub(crate) static SUSPENSE: Table = Table {
     name: "suspense",
     key: 1,
     columns: &[("order_lsn", Big), ("customer", Int), ("amount", Big), ("recorded_at", Big)],
 };
 
 /// The end of a sale in suspense: the columns by which its row is found first.
-pub(crate) const SUSPENSE_END: Table = Table {
+pub(crate) static SUSPENSE_END: Table = Table {
     name: "suspense",
     key: 2,
     columns: &[
@@ -204,7 +205,7 @@ pub(crate) const SUSPENSE_END: Table = Table {
 };
 
 /// A log, with no key of its own.
-pub(crate) const MOVEMENT: Table = Table {
+pub(crate) static MOVEMENT: Table = Table {
     name: "movement",
     key: 0,
     columns: &[
@@ -226,7 +227,7 @@ pub(crate) const MOVEMENT: Table = Table {
     ],
 };
 
-pub(crate) const BILL: Table = Table {
+pub(crate) static BILL: Table = Table {
     name: "bill",
     key: 2,
     columns: &[
@@ -241,7 +242,7 @@ pub(crate) const BILL: Table = Table {
 };
 
 /// A log too.
-pub(crate) const LADDER_STEP: Table = Table {
+pub(crate) static LADDER_STEP: Table = Table {
     name: "ladder_step",
     key: 0,
     columns: &[
@@ -255,7 +256,7 @@ pub(crate) const LADDER_STEP: Table = Table {
     ],
 };
 
-pub(crate) const GRADE: Table = Table {
+pub(crate) static GRADE: Table = Table {
     name: "grade",
     key: 2,
     columns: &[
@@ -269,14 +270,15 @@ pub(crate) const GRADE: Table = Table {
     ],
 };
 
-pub(crate) const RECEIPT: Table = Table {
+/// What is of no customer has the highest number.
+pub(crate) static RECEIPT: Table = Table {
     name: "receipt",
     key: 3,
-    columns: &[("customer", Int), ("kind", Small), ("id", Text), ("lsn", Big), ("recorded_at", Big), ("event", Bytes)],
+    columns: &[("customer", Big), ("kind", Small), ("id", Text), ("lsn", Big), ("recorded_at", Big), ("event", Bytes)],
 };
 
 /// A new customer.
-pub(crate) const ACCOUNT: Table = Table {
+pub(crate) static ACCOUNT: Table = Table {
     name: "account",
     key: 1,
     columns: &[
@@ -311,7 +313,7 @@ pub(crate) const ACCOUNT: Table = Table {
 };
 
 /// What staff sets of a customer.
-pub(crate) const PROFILE: Table = Table {
+pub(crate) static PROFILE: Table = Table {
     name: "account",
     key: 1,
     columns: &[
@@ -328,7 +330,7 @@ pub(crate) const PROFILE: Table = Table {
 };
 
 /// Everything else in a customer's row.
-pub(crate) const STANDING: Table = Table {
+pub(crate) static STANDING: Table = Table {
     name: "account",
     key: 1,
     columns: &[
@@ -353,24 +355,24 @@ pub(crate) const STANDING: Table = Table {
     ],
 };
 
-pub(crate) const HOLD: Table = Table {
+pub(crate) static HOLD: Table = Table {
     name: "hold",
     key: 2,
     columns: &[("customer", Int), ("order_lsn", Big), ("channel", Small), ("amount", Big), ("expires_at", Big)],
 };
 
-pub(crate) const DOSSIER: Table = Table { name: "dossier", key: 1, columns: &[("customer", Int), ("body", Bytes)] };
+pub(crate) static DOSSIER: Table = Table { name: "dossier", key: 1, columns: &[("customer", Int), ("body", Bytes)] };
 
-pub(crate) const STORY: Table =
+pub(crate) static STORY: Table =
     Table { name: "story", key: 3, columns: &[("customer", Int), ("kind", Small), ("number", Big), ("body", Bytes)] };
 
-pub(crate) const STORY_CHANGE: Table = Table {
+pub(crate) static STORY_CHANGE: Table = Table {
     name: "story_change",
     key: 4,
     columns: &[("customer", Int), ("kind", Small), ("number", Big), ("place", Int), ("body", Bytes)],
 };
 
-pub(crate) const PAST_STORY: Table = Table {
+pub(crate) static PAST_STORY: Table = Table {
     name: "past_story",
     key: 3,
     columns: &[("customer", Int), ("kind", Small), ("number", Big), ("kept_until", Int), ("body", Bytes)],

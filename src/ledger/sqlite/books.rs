@@ -32,7 +32,7 @@ impl SqliteBooks {
     }
 
     fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
-        self.pool.ask(|| open_reader(&self.path), |db| question(db))
+        self.pool.ask(|| open_reader(&self.path), |_| Ok(()), |db| question(db))
     }
 }
 

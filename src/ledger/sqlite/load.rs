@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::accounts::accounts;
-use super::parallel::Readers;
+use super::parallel;
 use super::read::{DECIDED_FROM, SqliteCells, all, first, first_since, orders_where, remembered};
 use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::money::Yen;
@@ -14,12 +14,13 @@ use crate::domain::state::checkpoint::OrderLoad;
 use crate::domain::state::{State, checkpoint};
 use crate::ledger::codes::{CodeFact, Codes, ISSUED, issued, tried, voided};
 use crate::ledger::loading::{BLOCK, set_receipts, set_rules};
+use crate::ledger::parallel::Readers;
 use crate::ledger::{LedgerError, answers};
 
 /// Fills a fresh state. Accounts come before orders, which are chained to them.
 pub(crate) fn load(path: &Path, state: &mut State) -> Result<(), LedgerError> {
     assert!(state.next_customer() == CustomerIx(0) && state.orders.is_empty(), "the ledger loads a fresh state");
-    let mut readers = Readers::open(path)?;
+    let mut readers = parallel::open(path)?;
     let db = readers.one()?;
     let posted = first(db, "SELECT lsn, time, sandbox FROM posted", [], |cells| {
         Ok((cells.lsn(0)?, cells.opt(1)?.map(Millis), cells.int(2)? != 0))
@@ -62,23 +63,33 @@ fn load_merchants(db: &Connection, state: &mut State) -> Result<(), LedgerError>
     Ok(())
 }
 
-fn load_accounts(readers: &mut Readers, state: &mut State) -> Result<(), LedgerError> {
+fn load_accounts(readers: &mut Readers<Connection>, state: &mut State) -> Result<(), LedgerError> {
     let end = "SELECT coalesce(max(customer), -1) + 1 FROM account";
     let end = first(readers.one()?, end, [], |cells| cells.int(0))?.unwrap_or_default();
     let mut load = state.load_accounts();
-    readers.in_blocks(0..end, checkpoint::BLOCK as i64, accounts, |accounts| load.take(accounts))?;
+    readers.in_blocks(
+        0..end,
+        checkpoint::BLOCK as i64,
+        |db, from, to| accounts(db, from, to),
+        |accounts| load.take(accounts),
+    )?;
     load.finish();
     Ok(())
 }
 
 /// The codes still remembered.
-fn load_codes(readers: &mut Readers, state: &mut State) -> Result<(), LedgerError> {
+fn load_codes(readers: &mut Readers<Connection>, state: &mut State) -> Result<(), LedgerError> {
     let oldest = first(readers.one()?, "SELECT min(lsn) FROM code", [], |cells| cells.opt(0))?.flatten();
     let Some(oldest) = oldest else { return Ok(()) };
     let mut codes = Codes::default();
-    readers.in_blocks(oldest..state.lsn.next().0.cast_signed(), BLOCK, code_facts, |facts| {
-        facts.into_iter().for_each(|(lsn, fact)| codes.take(lsn, fact));
-    })?;
+    readers.in_blocks(
+        oldest..state.lsn.next().0.cast_signed(),
+        BLOCK,
+        |db, from, to| code_facts(db, from, to),
+        |facts| {
+            facts.into_iter().for_each(|(lsn, fact)| codes.take(lsn, fact));
+        },
+    )?;
     codes.give(state);
     Ok(())
 }
@@ -98,7 +109,7 @@ fn code_facts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Lsn, CodeFact)
 
 /// The orders still remembered, by rising lsn: older ones that something changed within the retention, or whose hold
 /// is open or ran out within it; then all that were decided within it.
-fn load_orders(readers: &mut Readers, state: &mut State) -> Result<(), LedgerError> {
+fn load_orders(readers: &mut Readers<Connection>, state: &mut State) -> Result<(), LedgerError> {
     let forgotten = state.time.plus(-state.settings.orders_retain);
     let end = state.lsn.next().0.cast_signed();
     let db = readers.one()?;
@@ -115,9 +126,14 @@ fn load_orders(readers: &mut Readers, state: &mut State) -> Result<(), LedgerErr
     }
     drop(rows);
     drop(query);
-    readers.in_blocks(recent..end, BLOCK, recent_orders, |orders| {
-        orders.into_iter().for_each(|order| state.load_order(order));
-    })
+    readers.in_blocks(
+        recent..end,
+        BLOCK,
+        |db, from, to| recent_orders(db, from, to),
+        |orders| {
+            orders.into_iter().for_each(|order| state.load_order(order));
+        },
+    )
 }
 
 fn recent_orders(db: &Connection, from: i64, to: i64) -> Result<Vec<OrderLoad>, LedgerError> {
