@@ -274,7 +274,15 @@ pub(crate) static GRADE: Table = Table {
 pub(crate) static RECEIPT: Table = Table {
     name: "receipt",
     key: 3,
-    columns: &[("customer", Big), ("kind", Small), ("id", Text), ("lsn", Big), ("recorded_at", Big), ("event", Bytes)],
+    columns: &[
+        ("customer", Big),
+        ("kind", Small),
+        ("id", Text),
+        ("lsn", Big),
+        ("recorded_at", Big),
+        ("event", Bytes),
+        ("about", Text),
+    ],
 };
 
 /// A new customer.

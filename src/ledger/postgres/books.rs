@@ -1,23 +1,22 @@
 //! Answers about the past, as PostgreSQL is asked for them: each question in a transaction of its own that only reads, and
 //! sees one moment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::some_accounts;
-use super::session::{LONG, Params, Purpose, SNAPSHOT, SOON, Session};
+use super::orders::order;
+use super::session::{LONG, Purpose, SNAPSHOT, SOON, Session};
 use super::{STREAM, audit, load, position, schema};
 use crate::database::Server;
 use crate::domain::billing::stories::Kept;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, OfficeId};
-use crate::domain::model::order::{Order, RefundMade};
+use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
-use crate::domain::state::checkpoint::OrderLoad;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
-use crate::ledger::order_rows::{ORDER_COLUMNS, REFUND_COLUMNS, ReadOrder, bits, key_hash, refund_made};
+use crate::ledger::order_rows::{bits, key_hash};
 use crate::ledger::pool::Pool;
 use crate::ledger::{
     Book, Books, CustomerSums, Entry, Graded, InSuspense, Issued, LedgerError, OwedInCash, PaidOut, RecordId, Snapshot,
@@ -64,59 +63,6 @@ impl PostgresBooks {
             answer
         })
     }
-}
-
-fn orders_where(filter: &str) -> String {
-    format!(
-        "SELECT {ORDER_COLUMNS} FROM decided d LEFT JOIN decision f ON f.stream = d.stream AND f.lsn = d.first_lsn
-        WHERE {filter}"
-    )
-}
-
-type RefundsOf = HashMap<Lsn, Vec<(Lsn, RefundMade)>>;
-
-/// Orders as their rows say it, and the refunds of them all.
-fn read_orders(
-    session: &mut Session,
-    stream: i16,
-    filter: &str,
-    params: Params<'_>,
-) -> Result<(Vec<ReadOrder>, RefundsOf), LedgerError> {
-    let orders = session.all(&orders_where(filter), params, ReadOrder::read)?;
-    let refunded: Vec<i64> =
-        orders.iter().filter(|order| order.was_refunded).map(|order| bits(order.lsn().0)).collect();
-    let mut of = RefundsOf::new();
-    if !refunded.is_empty() {
-        let sql = format!("SELECT {REFUND_COLUMNS} FROM refund WHERE stream = $1 AND order_lsn = ANY($2) ORDER BY lsn");
-        let made = session.all(&sql, &[&stream, &refunded], |cells| Ok((cells.lsn(8)?, refund_made(cells)?)))?;
-        made.into_iter().for_each(|(order, made)| of.entry(order).or_default().push(made));
-    }
-    Ok((orders, of))
-}
-
-/// Orders as memory has them.
-pub(crate) fn remembered(
-    session: &mut Session,
-    stream: i16,
-    filter: &str,
-    params: Params<'_>,
-) -> Result<Vec<OrderLoad>, LedgerError> {
-    let (orders, mut refunds) = read_orders(session, stream, filter, params)?;
-    let remembered = |order: ReadOrder| {
-        let refunds = refunds.remove(&order.lsn()).unwrap_or_default();
-        order.remembered(refunds)
-    };
-    orders.into_iter().map(remembered).collect()
-}
-
-/// The first that is found, with all its refunds.
-fn order(session: &mut Session, stream: i16, filter: &str, params: Params<'_>) -> Result<Option<Order>, LedgerError> {
-    let (orders, mut refunds) = read_orders(session, stream, filter, params)?;
-    let first = orders.into_iter().next();
-    Ok(first.map(|order| {
-        let refunds = refunds.remove(&order.lsn()).unwrap_or_default();
-        order.whole(refunds)
-    }))
 }
 
 fn numbers(records: &[Lsn]) -> Vec<i64> {
@@ -178,7 +124,7 @@ impl Books for PostgresBooks {
 
     fn known(&self, ids: &[OfficeId]) -> Result<Known, LedgerError> {
         let sql = "SELECT r.lsn, r.recorded_at, r.event FROM unnest($2::text[]) WITH ORDINALITY AS o(id, at)
-            JOIN receipt r ON r.stream = $1 AND r.id = o.id ORDER BY o.at, r.lsn";
+            JOIN receipt r ON r.stream = $1 AND (r.id = o.id OR r.about = o.id) ORDER BY o.at, r.lsn";
         let ids: Vec<&str> = ids.iter().map(OfficeId::as_str).collect();
         self.ask(|session, stream| {
             let as_of = position(session, stream)?;

@@ -1,7 +1,7 @@
 //! From the tables back to the engine's state, by several connections that share one snapshot.
 
 use super::accounts::accounts;
-use super::books::remembered;
+use super::orders::remembered;
 use super::session::{LONG, Purpose, SNAPSHOT, Session};
 use crate::database::Server;
 use crate::domain::model::ids::{CustomerIx, Lsn};

@@ -9,6 +9,7 @@ mod batch;
 mod books;
 mod error;
 mod load;
+mod orders;
 mod read;
 mod rows;
 mod schema;

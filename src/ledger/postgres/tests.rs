@@ -421,3 +421,31 @@ fn another_machine_is_known_by_its_certificate() {
     refused(plain(&pg.url("nobody", &database)), "authentication failed");
     refused(plain(&pg.url(SERVICE, "nothing")), "does not exist");
 }
+
+/// How long a start takes with many customers who owe nothing: `SOKKETSU_LOAD_CUSTOMERS=10000000 cargo test --release --lib
+/// a_large_load -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes minutes and gigabytes"]
+#[expect(clippy::print_stderr, reason = "it is there for its figures")]
+fn a_large_load_is_timed() {
+    let customers: u32 = option_env!("SOKKETSU_LOAD_CUSTOMERS").unwrap_or("1000000").parse().unwrap();
+    let pg = Arc::new(PgServer::start(&["max_wal_size=4GB"]));
+    let database = pg.ledger(|url| {
+        migrate(&parsed(url), Millis(0)).unwrap();
+    });
+    let place = Place { database, pg };
+    let policy = include_str!("../../../config/policy.toml").replace('\'', "''");
+    place.sql(&format!("INSERT INTO policy VALUES (0, 1, 1, '{policy}', 0)"));
+    place.sql(&format!(
+        "INSERT INTO account SELECT 0, n, 'customer-' || n, 3, NULL, 19900401, 0, 1, 1, NULL, NULL, n % 7, NULL, 0, NULL, 0, 0,
+            n % 4, 0, n % 20, n % 9, NULL, 0, 1 + n, 0, 0, NULL, NULL FROM generate_series(0, {customers} - 1) n"
+    ));
+    place.sql(&format!("UPDATE posted SET lsn = {customers} + 1, time = 1796000000000"));
+    place.sql("VACUUM ANALYZE account");
+    for _ in 0..2 {
+        let began = Instant::now();
+        let state = loaded(&PostgresBooks::new(place.service()));
+        assert_eq!(state.next_customer().0, customers);
+        eprintln!("{customers} customers in {} ms", began.elapsed().as_millis());
+    }
+}

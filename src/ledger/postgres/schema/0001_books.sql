@@ -290,10 +290,12 @@ CREATE TABLE receipt (
   lsn bigint NOT NULL,
   recorded_at bigint NOT NULL,
   event bytea NOT NULL,
+  about text COLLATE "C",     -- of a reversal, the repayment that it is about, where that has another id
   PRIMARY KEY (stream, customer, kind, id)
 );
 CREATE INDEX receipt_recorded ON receipt (stream, recorded_at);
 CREATE INDEX receipt_id ON receipt (stream, id);
+CREATE INDEX receipt_about ON receipt (stream, about) WHERE about IS NOT NULL;
 CREATE INDEX receipt_lsn ON receipt (stream, lsn);
 CREATE INDEX receipt_payout ON receipt (stream, lsn) WHERE kind = 3;
 

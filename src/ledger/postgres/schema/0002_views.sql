@@ -67,7 +67,7 @@ SELECT
   month_text(e.month) AS statement_month,
   d.authorization_id,
   jst(e.recorded_at) AS recorded_at,
-  (SELECT id FROM receipt r WHERE r.stream = e.stream
+  (SELECT coalesce(about, id) FROM receipt r WHERE r.stream = e.stream
     AND r.lsn = CASE WHEN e.money <> 0 THEN e.money WHEN e.far = 1 THEN e.lsn END AND r.kind IN (1, 5, 9)) AS repayment_id,
   coalesce(
     (SELECT refund_id FROM refund r WHERE r.stream = e.stream AND r.lsn = e.lsn),
