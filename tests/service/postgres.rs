@@ -65,6 +65,10 @@ fn decisions_go_on_while_the_database_is_away_and_the_books_catch_up() {
                     let mut bought = 0_u32;
                     while !is_over.load(Ordering::Acquire) {
                         let (status, answer) = buy(server, &format!("R-{buyer}-{bought}"), 2_000 + bought % 1_000);
+                        // The machine has more to do than this: nothing was decided, and it is asked again.
+                        if answer["reason"] == "busy" {
+                            continue;
+                        }
                         assert_eq!((status, &answer["decision"]), (200, &json!("approved")), "{answer}");
                         bought += 1;
                     }
