@@ -7,7 +7,7 @@ use super::order_rows::{OrderNow, bits, key_hash, order_state, yen};
 use super::orders::Orders;
 use super::tables::{
     BILL, CODE, CODE_VOID, DECISION, GRADE, HOLIDAY_FILE, LADDER_STEP, MERCHANT, MOVEMENT, POLICY, RECEIPT, REFUND,
-    SUSPENSE, Value, row,
+    SUSPENSE, SUSPENSE_END, Value, row,
 };
 use super::transaction::{At, Tables};
 use crate::domain::billing::settlement::{Charge, LadderStep, Settlement};
@@ -260,7 +260,7 @@ impl<T: Tables> FactRows<'_, T> {
         (kind, counter): (EntryKind, Book),
     ) -> Result<(), LedgerError> {
         let (lsn, at) = (bits(at.lsn.0), at.now.at.0);
-        self.tables.clear_suspense(&row![bits(order.0), yen(amount), lsn, at, kind as u8, counter as u8])
+        self.tables.update(&SUSPENSE_END, &row![bits(order.0), yen(amount), lsn, at, kind as u8, counter as u8])
     }
 
     fn suspense_settled(&mut self, at: At, settled: &SuspenseSettled) -> Result<(), LedgerError> {

@@ -190,7 +190,7 @@ pub(crate) static SUSPENSE: Table = Table {
     columns: &[("order_lsn", Big), ("customer", Int), ("amount", Big), ("recorded_at", Big)],
 };
 
-/// The end of a sale in suspense: the columns by which its row is found first.
+/// The end of a sale in suspense: by order and amount one is found that has no end yet.
 pub(crate) static SUSPENSE_END: Table = Table {
     name: "suspense",
     key: 2,

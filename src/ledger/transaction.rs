@@ -28,8 +28,6 @@ pub(crate) trait Tables {
     fn delete(&mut self, table: &'static Table, key: &[Value<'_>]) -> Result<(), LedgerError>;
     /// Of a key but for its last column, all rows from this one on.
     fn delete_from(&mut self, table: &'static Table, key: &[Value<'_>]) -> Result<(), LedgerError>;
-    /// Ends a sale in suspense that is open; its row may be of this chunk.
-    fn clear_suspense(&mut self, row: &[Value<'_>]) -> Result<(), LedgerError>;
     fn opened(&mut self, sandbox: bool) -> Result<(), LedgerError>;
 
     /// The accounts of these customers, as far as they are there, before this chunk.

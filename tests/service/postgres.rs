@@ -1,5 +1,6 @@
 //! The service with its ledger in PostgreSQL: decisions go on while the database is away, and the books catch up.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,9 +106,12 @@ fn decisions_go_on_while_the_database_is_away_and_the_books_catch_up() {
 
 /// Runs to its end and gives the exit code with what it said.
 fn serve_fails(url: &str, arguments: &[&str]) -> (Option<i32>, String) {
-    let data = tempfile::tempdir().unwrap();
+    serve_fails_on(tempfile::tempdir().unwrap().path(), url, arguments)
+}
+
+fn serve_fails_on(data: &Path, url: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(BINARY);
-    command.args(arguments).arg("--data").arg(data.path()).env(URL, url);
+    command.args(arguments).arg("--data").arg(data).env(URL, url);
     let output = command.output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -145,4 +149,27 @@ fn what_does_not_fit_is_refused_with_the_reason_and_the_mend() {
     let (code, said) = serve_fails(&pg.url(SERVICE, &empty), &serve);
     assert_eq!(code, Some(65), "{said}");
     assert!(said.contains("use the newer program"), "{said}");
+}
+
+#[test]
+fn the_ledger_of_another_service_is_refused() {
+    let pg = PgServer::start(&[]);
+    let url = pg.url(SERVICE, &made(&pg));
+    let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let sell = |data: &Path, environment: &[(&str, &str)], sales: u32| {
+        let mut server = Server::sandbox_in(data, &[], environment);
+        (0..sales).for_each(|n| assert_eq!(buy(&server, &format!("R-{n}"), 2_000 + n).0, 200));
+        server.signal("TERM");
+        assert!(server.wait(Duration::from_secs(10)).success());
+    };
+    sell(one.path(), &[(URL, &url)], 5);
+    sell(other.path(), &[], 30);
+    let serve = ["serve", "--sandbox", "--http", "127.0.0.1:0"];
+    for (data, why) in [(other.path(), "do not belong together"), (&other.path().join("new"), "the journal only up to")]
+    {
+        let (code, said) = serve_fails_on(data, &url, &serve);
+        assert_eq!(code, Some(65), "{said}");
+        assert!(said.contains(why), "{why}: {said}");
+    }
+    sell(one.path(), &[(URL, &url)], 1);
 }

@@ -13,7 +13,7 @@ use crate::domain::model::ids::{CustomerIx, Lsn};
 use crate::domain::model::time::{Date, Millis};
 use crate::ledger::LedgerError;
 use crate::ledger::order_rows::{NOW_COLUMNS, OrderNow, bits};
-use crate::ledger::tables::{DECISION, DECISION_NOW, SUSPENSE_END, Table, Value};
+use crate::ledger::tables::{DECISION, DECISION_NOW, Table, Value};
 use crate::ledger::transaction::Tables;
 
 pub(crate) struct PostgresRows<'s> {
@@ -93,10 +93,6 @@ impl Tables for PostgresRows<'_> {
 
     fn delete_from(&mut self, table: &'static Table, key: &[Value<'_>]) -> Result<(), LedgerError> {
         self.gather(Doing::DeleteFrom, table, key)
-    }
-
-    fn clear_suspense(&mut self, row: &[Value<'_>]) -> Result<(), LedgerError> {
-        self.gather(Doing::Update, &SUSPENSE_END, row)
     }
 
     fn opened(&mut self, sandbox: bool) -> Result<(), LedgerError> {

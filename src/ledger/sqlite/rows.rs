@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Params, params, params_from_iter};
+use rusqlite::{CachedStatement, Connection, Params, params, params_from_iter};
 
 use super::accounts::{account_row, accounts};
 use super::read::first;
@@ -26,8 +26,8 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// What each statement does to a table; they are made once a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// What a statement does to a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Doing {
     Insert,
     Update,
@@ -38,10 +38,16 @@ enum Doing {
     Decide,
 }
 
+struct Prepared<'c> {
+    doing: Doing,
+    table: &'static Table,
+    statement: CachedStatement<'c>,
+}
+
 pub(crate) struct SqliteRows<'c> {
     pub(crate) db: &'c Connection,
-    /// The statement's text is what prepared ones are found by.
-    sql: String,
+    /// Those that this chunk has used: some twenty, and to make the text of one takes as long as to run it.
+    statements: Vec<Prepared<'c>>,
 }
 
 fn list(sql: &mut String, between: &str, columns: &[(&str, Kind)], mut one: impl FnMut(&mut String, usize, &str)) {
@@ -77,44 +83,53 @@ fn insert(sql: &mut String, verb: &str, name: &str, columns: &[(&str, Kind)], mo
     sql.push(')');
 }
 
-impl<'c> SqliteRows<'c> {
-    pub(crate) fn new(db: &'c Connection) -> Self {
-        Self { db, sql: String::with_capacity(512) }
-    }
-
-    fn statement(&mut self, doing: Doing, table: &Table) {
-        // What became of an order stands in its own row.
-        let name = if table.name == DECISION_NOW.name { DECISION.name } else { table.name };
-        let (key, rest) = table.columns.split_at(table.key);
-        let sql = &mut self.sql;
-        sql.clear();
-        match doing {
-            Doing::Insert => insert(sql, "INSERT", name, table.columns, &[]),
-            Doing::Put => insert(sql, "INSERT OR REPLACE", name, table.columns, &[]),
-            Doing::Decide => {
-                insert(sql, "INSERT", name, DECISION.columns, &DECISION_NOW.columns[DECISION_NOW.key..]);
+fn statement(doing: Doing, table: &Table) -> String {
+    // What became of an order stands in its own row.
+    let name = if std::ptr::eq(table, &raw const DECISION_NOW) { DECISION.name } else { table.name };
+    let (key, rest) = table.columns.split_at(table.key);
+    let mut sql = String::with_capacity(512);
+    match doing {
+        Doing::Insert => insert(&mut sql, "INSERT", name, table.columns, &[]),
+        Doing::Put => insert(&mut sql, "INSERT OR REPLACE", name, table.columns, &[]),
+        Doing::Decide => {
+            insert(&mut sql, "INSERT", name, DECISION.columns, &DECISION_NOW.columns[DECISION_NOW.key..]);
+        }
+        Doing::Update => {
+            write!(sql, "UPDATE {name} SET ").unwrap_or_default();
+            equal(&mut sql, ", ", table.key, rest);
+            sql.push_str(" WHERE ");
+            equal(&mut sql, " AND ", 0, key);
+            if std::ptr::eq(table, &raw const SUSPENSE_END) {
+                sql.push_str(" AND cleared_lsn IS NULL");
             }
-            Doing::Update => {
-                write!(sql, "UPDATE {name} SET ").unwrap_or_default();
-                equal(sql, ", ", table.key, rest);
-                sql.push_str(" WHERE ");
-                equal(sql, " AND ", 0, key);
-            }
-            Doing::Delete | Doing::DeleteFrom => {
-                write!(sql, "DELETE FROM {name} WHERE ").unwrap_or_default();
-                equal(sql, " AND ", 0, key);
-                if doing == Doing::DeleteFrom
-                    && let Some(at) = sql.rfind('=')
-                {
-                    sql.insert(at, '>');
-                }
+        }
+        Doing::Delete | Doing::DeleteFrom => {
+            write!(sql, "DELETE FROM {name} WHERE ").unwrap_or_default();
+            equal(&mut sql, " AND ", 0, key);
+            if doing == Doing::DeleteFrom
+                && let Some(at) = sql.rfind('=')
+            {
+                sql.insert(at, '>');
             }
         }
     }
+    sql
+}
 
-    fn write(&mut self, doing: Doing, table: &Table, row: impl Params) -> Result<usize, LedgerError> {
-        self.statement(doing, table);
-        self.run(&self.sql, row)
+impl<'c> SqliteRows<'c> {
+    pub(crate) fn new(db: &'c Connection) -> Self {
+        Self { db, statements: Vec::with_capacity(32) }
+    }
+
+    fn write(&mut self, doing: Doing, table: &'static Table, row: impl Params) -> Result<usize, LedgerError> {
+        let is_it = |known: &&mut Prepared<'c>| known.doing == doing && std::ptr::eq(known.table, table);
+        if let Some(known) = self.statements.iter_mut().find(is_it) {
+            return Ok(known.statement.execute(row)?);
+        }
+        let mut statement = self.db.prepare_cached(&statement(doing, table))?;
+        let rows = statement.execute(row)?;
+        self.statements.push(Prepared { doing, table, statement });
+        Ok(rows)
     }
 
     pub(crate) fn run(&self, sql: &str, params: impl Params) -> Result<usize, LedgerError> {
@@ -154,12 +169,6 @@ impl Tables for SqliteRows<'_> {
 
     fn delete_from(&mut self, table: &'static Table, key: &[Value<'_>]) -> Result<(), LedgerError> {
         self.write(Doing::DeleteFrom, table, params_from_iter(key)).map(drop)
-    }
-
-    fn clear_suspense(&mut self, row: &[Value<'_>]) -> Result<(), LedgerError> {
-        self.statement(Doing::Update, &SUSPENSE_END);
-        self.sql.push_str(" AND cleared_lsn IS NULL");
-        one(SUSPENSE_END.name, self.run(&self.sql, params_from_iter(row))?)
     }
 
     fn opened(&mut self, sandbox: bool) -> Result<(), LedgerError> {
