@@ -53,19 +53,19 @@ fn the_views_have_the_columns_of_the_contract() {
     assert_eq!(
         columns("decisions"),
         "authorization_id order_id merchant_id store_id terminal_id customer_id channel amount decision reason \
-         decided_at statement_month lsn"
+         decided_at statement_month lsn stream"
     );
     assert_eq!(
         columns("entries"),
         "lsn customer_id kind account amount statement_month authorization_id recorded_at repayment_id refund_id channel \
-         value_at counter_account bill cause cause_id money_day merchant_id"
+         value_at counter_account bill cause cause_id money_day merchant_id stream"
     );
     assert_eq!(
         columns("postings"),
         "lsn customer_id kind account counter_account unit amount change statement_month bill channel authorization_id \
-         repayment_id refund_id cause cause_id merchant_id recorded_at value_at money_day"
+         repayment_id refund_id cause cause_id merchant_id recorded_at value_at money_day stream"
     );
-    assert_eq!(columns("ledger_position"), "lsn");
+    assert_eq!(columns("ledger_position"), "lsn stream");
     assert!(columns("statements").starts_with("customer_id month "));
     assert!(columns("customers").starts_with("customer_id "));
 }
