@@ -19,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod code;
 pub mod config;
+pub mod database;
 pub mod domain;
 pub mod engine;
 mod files;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use sokketsu::cli::keys;
-use sokketsu::cli::serve::{journal_exit, serve};
+use sokketsu::cli::ledger::migrate;
+use sokketsu::cli::serve::{journal_exit, ledger_exit, serve};
 use sokketsu::cli::verify::{VerifyError, verify};
 use sokketsu::clock::Clock;
 use sokketsu::config::{Config, ConfigError, Flags, Records};
@@ -34,9 +35,19 @@ enum Command {
     CheckConfig(Flags),
     /// Check the journal's chain, judge every decision again, and compare the ledger
     Verify(Flags),
+    /// Make the ledger's tables in PostgreSQL, or bring them up to date
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Make, rotate and retire signing keys; make API keys
     #[command(subcommand)]
     Keys(keys::Command),
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// As the owner of the tables: `ledger.url` (SOKKETSU_LEDGER__URL) names that role
+    #[command(after_help = "It may be run again at any time, and beside a service that runs.")]
+    Migrate(Flags),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +70,7 @@ fn main() -> ExitCode {
             Err(error) => config_error(&error),
         },
         Command::Verify(flags) => verify_command(&flags),
+        Command::Ledger(LedgerCommand::Migrate(flags)) => migrate_command(&flags),
         Command::Keys(command) => match keys::run(&command, Clock::system().now()) {
             Ok(text) => said(&text, 0),
             Err(error) => failed(&error.to_string(), error.exit_code()),
@@ -113,6 +125,17 @@ fn serve_command(flags: &Flags) -> ExitCode {
     }
 }
 
+fn migrate_command(flags: &Flags) -> ExitCode {
+    let records = match Records::load(flags) {
+        Ok(records) => records,
+        Err(error) => return config_error(&error),
+    };
+    match migrate(&records, Clock::system().now()) {
+        Ok(done) => said(&done, 0),
+        Err(error) => failed(&format!("the ledger: {error}"), ledger_exit(&error)),
+    }
+}
+
 fn verify_command(flags: &Flags) -> ExitCode {
     let records = match Records::load(flags) {
         Ok(records) => records,
@@ -129,6 +152,7 @@ fn verify_command(flags: &Flags) -> ExitCode {
         Ok(report) => said(&report.to_string(), if report.agrees() { 0 } else { 65 }),
         Err(error @ VerifyError::NoJournal(_)) => failed(&error.to_string(), 78),
         Err(VerifyError::Journal(error)) => failed(&error.to_string(), journal_exit(&error)),
+        Err(VerifyError::Ledger(error)) => failed(&format!("the ledger: {error}"), ledger_exit(&error)),
         Err(error) => failed(&error.to_string(), 65),
     }
 }

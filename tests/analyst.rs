@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 
 mod memory;
+mod postgres;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,8 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use memory::MemoryJournal;
+use postgres::PgServer;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
+use sokketsu::database::Server;
 use sokketsu::domain::commands::past::Past;
 use sokketsu::domain::commands::reply::Reply;
 use sokketsu::domain::commands::request::{OnOrder, Request};
@@ -33,6 +36,7 @@ use sokketsu::domain::state::event::Event;
 use sokketsu::domain::state::receipts::Known;
 use sokketsu::engine::board::Board;
 use sokketsu::engine::{Engine, Sync};
+use sokketsu::ledger::postgres::{PostgresLedger, migrate};
 use sokketsu::ledger::sqlite::SqliteLedger;
 use sokketsu::ledger::{Checkpoint, Posting};
 
@@ -141,12 +145,15 @@ impl Demo {
         self.office(who, Instruction::Repay { id, amount, paid_at, slip: None });
     }
 
+    fn postings(&self) -> Vec<Posting> {
+        let records = self.journal.durable().into_iter();
+        (1..).zip(records).map(|(lsn, (time, event))| Posting { lsn: Lsn(lsn), time, event }).collect()
+    }
+
     /// The books of all that was recorded.
     fn ledger(&self, folder: &Path) -> Connection {
         let path = folder.join("ledger.db");
-        let records = self.journal.durable().into_iter();
-        let postings = (1..).zip(records).map(|(lsn, (time, event))| Posting { lsn: Lsn(lsn), time, event });
-        SqliteLedger::open(&path, Millis(0)).unwrap().post(&postings.collect::<Vec<_>>()).unwrap();
+        SqliteLedger::open(&path, Millis(0)).unwrap().post(&self.postings()).unwrap();
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
     }
 }
@@ -229,15 +236,15 @@ fn answer(db: &Connection, sql: &str) -> String {
     text
 }
 
-/// The page with each answer as the ledger gives it: the block of text behind each query.
-fn printed_anew(page: &str, db: &Connection) -> (String, usize) {
+/// The page with each answer as a ledger gives it: the block of text behind each query.
+fn printed_anew(page: &str, answer: impl Fn(&str) -> String) -> (String, usize) {
     let mut parts = page.split("```sql\n");
     let mut anew = parts.next().unwrap().to_owned();
     let mut asked = 0;
     for part in parts {
         let (query, rest) = part.split_once("\n```\n\n```text\n").expect("an answer behind the query");
         let (_, rest) = rest.split_once("\n```\n").expect("an end of the answer");
-        write!(anew, "```sql\n{query}\n```\n\n```text\n{}\n```\n{rest}", answer(db, query)).unwrap();
+        write!(anew, "```sql\n{query}\n```\n\n```text\n{}\n```\n{rest}", answer(query)).unwrap();
         asked += 1;
     }
     (anew, asked)
@@ -248,7 +255,7 @@ fn the_analysts_page_says_what_the_ledger_answers() {
     let folder = tempfile::tempdir().unwrap();
     let db = demo().ledger(folder.path());
     let page = std::fs::read_to_string(PAGE).unwrap();
-    let (anew, asked) = printed_anew(&page, &db);
+    let (anew, asked) = printed_anew(&page, |query| answer(&db, query));
     assert!(asked >= 12, "{asked} queries");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(PAGE, anew).unwrap();
@@ -256,6 +263,26 @@ fn the_analysts_page_says_what_the_ledger_answers() {
     }
     for (is, wanted) in page.lines().zip(anew.lines()) {
         assert_eq!(is, wanted, "docs/analyst.md is not in step; BLESS=1 cargo test --test analyst prints it anew");
+    }
+    assert_eq!(page, anew);
+}
+
+#[test]
+fn postgresql_gives_the_same_answers() {
+    let pg = PgServer::start(&[]);
+    let server = |url: &str| Arc::new(Server::parse(url, None, None).unwrap());
+    let database = pg.ledger(|url| {
+        migrate(&server(url), Millis(0)).unwrap();
+    });
+    let service = server(&pg.url(postgres::SERVICE, &database));
+    PostgresLedger::open(service, false).unwrap().post(&demo().postings()).unwrap();
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    // An analyst may ask it all.
+    let ask = |query: &str| pg.table(&database, &format!("SET ROLE sokketsu_analyst; {query}"));
+    let (anew, asked) = printed_anew(&page, ask);
+    assert!(asked >= 12, "{asked} queries");
+    for (is, wanted) in page.lines().zip(anew.lines()) {
+        assert_eq!(is, wanted, "PostgreSQL answers otherwise than docs/analyst.md says");
     }
     assert_eq!(page, anew);
 }

@@ -1,6 +1,7 @@
 //! The commands.
 
 pub mod keys;
+pub mod ledger;
 pub mod sandbox;
 pub mod serve;
 mod sums;

@@ -16,12 +16,14 @@ use super::source::Source;
 use super::values::{FORMS, Length, meaning};
 use super::{Config, Flags, Journal, Ledger, LedgerPlace, Records, SANDBOX_DATA, keys_file};
 use crate::code::{Aid, Application, Form, Issuers, IssuersError, Keyring, Label, Prefix};
+use crate::database::Server;
 use crate::domain::model::bounds::Bounds as CustomerBounds;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, HOUR, MINUTE, SECOND};
 use crate::engine::Sync;
 use crate::engine::bad_codes::Limits;
 use crate::engine::queues::Bounds;
+use crate::files::{Access, read_secret};
 use crate::http::trust::signature::Freshness;
 use crate::journal::SEGMENT_BYTES;
 
@@ -179,18 +181,38 @@ impl Check {
 
     fn ledger(&mut self, data: &Path) -> Ledger {
         self.source.section("ledger");
-        if let Some(url) = self.read::<String>("ledger.url") {
-            let postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-            // The URL may hold a password: it is never shown.
-            let problem = if postgres {
-                "PostgreSQL is not supported by this build yet: leave `url` out for the embedded ledger"
-            } else {
-                "only a postgres:// URL can stand here: leave `url` out for the embedded ledger, DATA/ledger.db"
-            };
-            self.bad("ledger.url", problem);
-        }
-        let chunk_records = self.number("ledger.chunk_records", 20_000, 1..=100_000);
-        Ledger { place: LedgerPlace::Embedded(data.join("ledger.db")), chunk_records }
+        let server = self.ledger_server();
+        // A transaction there is a few milliseconds of a shared disk at most; a file is our own.
+        let chunk = if server.is_some() { 2_000 } else { 20_000 };
+        let chunk_records = self.number("ledger.chunk_records", chunk, 1..=100_000);
+        let place = server.map_or_else(|| LedgerPlace::Embedded(data.join("ledger.db")), LedgerPlace::Server);
+        Ledger { place, chunk_records }
+    }
+
+    /// The address may hold a password: no problem of it repeats it.
+    fn ledger_server(&mut self) -> Option<Arc<Server>> {
+        let authorities: Option<PathBuf> = self.read("ledger.ca_file");
+        let authorities = authorities.map(|file| self.folder.join(file));
+        let password: Option<PathBuf> = self.read("ledger.password_file");
+        let Some(url) = self.read::<String>("ledger.url") else {
+            for (key, is_written) in
+                [("ledger.ca_file", authorities.is_some()), ("ledger.password_file", password.is_some())]
+            {
+                if is_written {
+                    self.bad(key, "is of a server, and `ledger.url` names none");
+                }
+            }
+            return None;
+        };
+        let password = match password {
+            None => None,
+            Some(file) => {
+                let read = read_secret(&self.folder.join(file), Access::Owner);
+                Some(self.parsed("ledger.password_file", read)?)
+            }
+        };
+        let password = password.as_ref().map(|text| text.trim_end_matches(['\r', '\n']));
+        self.parsed("ledger.url", Server::parse(&url, authorities, password)).map(Arc::new)
     }
 
     fn journal(&mut self) -> Journal {

@@ -278,7 +278,13 @@ fn each_wrong_value_names_its_key_and_line() {
         ("[journal]\nmax_gap_us = 100_001", ":2:1: `journal.max_gap_us`: 100001 is out of range"),
         ("[server]\nthreads = 0", ":2:1: `server.threads`: 0 is out of range: 1 to 256"),
         ("[journal]\nretain_days = 0", ":2:1: `journal.retain_days`: 0 is out of range"),
-        ("[ledger]\nurl = \"sqlite:x\"", ":2:1: `ledger.url`: only a postgres:// URL can stand here"),
+        ("[ledger]\nurl = \"sqlite:x\"", ":2:1: `ledger.url`: is no address of a PostgreSQL server"),
+        ("[ledger]\nurl = \"postgres://a@10.0.0.1/b\"", ":2:1: `ledger.url`: leads to another machine without TLS"),
+        ("[ledger]\nca_file = \"ca.pem\"", ":2:1: `ledger.ca_file`: is of a server, and `ledger.url` names none"),
+        (
+            "[ledger]\nurl = \"postgres://a@localhost/b\"\npassword_file = \"none\"",
+            ":3:1: `ledger.password_file`: DIR/none cannot be read",
+        ),
         ("[ledger]\nchunk_records = 0", ":2:1: `ledger.chunk_records`: 0 is out of range"),
         ("[orders]\nretain = \"47h\"", ":2:1: `orders.retain`: 47h is out of range: 48h to 365d"),
         ("[orders]\nmax = 0", ":2:1: `orders.max`: 0 is out of range"),
@@ -538,10 +544,33 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
+fn a_server_of_the_ledger_is_named_and_its_password_may_lie_in_a_file() {
+    let config = "[ledger]\nurl = \"postgres://me@db.example:6432/books?sslmode=verify-full\"\nca_file = \"ca.pem\"
+password_file = \"password\"\n";
+    let place = Place::with(&format!("{LEAST}{config}"));
+    let password = place.config("password");
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::set_permissions(&password, mode(0o644)).unwrap();
+    let exposed = place.load().unwrap_err().to_string();
+    assert!(exposed.contains("`ledger.password_file`: ") && exposed.contains("can be read by others"), "{exposed}");
+    std::fs::set_permissions(&password, mode(0o600)).unwrap();
+    let config = place.load().unwrap();
+    assert_eq!(config.records.ledger.chunk_records, 2_000);
+    let summary = config.summary();
+    assert!(summary.contains("ledger    postgres://me@db.example:6432/books by TLS"), "{summary}");
+    assert!(!format!("{summary}{config:?}").contains("hunter2"));
+    let file = place.config("ca.pem");
+    let url = "postgres://me:hunter2@db.example:6432/books?sslmode=verify-full";
+    let same = crate::database::Server::parse(url, Some(file), None).unwrap();
+    assert_eq!(config.records.ledger.place, LedgerPlace::Server(same.into()));
+}
+
+#[test]
 fn no_secret_is_shown() {
     let url = "postgres://me:hunter2@db/ledger";
     let place = Place::with(LEAST).env("SOKKETSU_LEDGER__URL", url);
-    assert_one(&place, "environment SOKKETSU_LEDGER__URL: `ledger.url`: PostgreSQL is not supported by this build yet");
+    assert_one(&place, "environment SOKKETSU_LEDGER__URL: `ledger.url`: leads to another machine without TLS");
     let place = Place::with(&LEAST.replace(HASH, "the-bearer-key-by-mistake"));
     for place in [Place::with(LEAST).env("SOKKETSU_LEDGER__URL", url), place] {
         let error = format!("{0:?} {0}", place.load().unwrap_err());

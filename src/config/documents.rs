@@ -105,14 +105,17 @@ impl Config {
             Sync::BeforeAnswer => "sync before answer".to_owned(),
             Sync::Bounded { at_risk_yen } => format!("at most {at_risk_yen} yen at risk"),
         };
-        let LedgerPlace::Embedded(ledger) = &self.records.ledger.place;
+        let ledger = match &self.records.ledger.place {
+            LedgerPlace::Embedded(file) => file.display().to_string(),
+            LedgerPlace::Server(server) => server.to_string(),
+        };
         let lines = [
             ("file", shown(&self.file, "none")),
             ("sandbox", if self.sandbox { "published keys, test signing keys".to_owned() } else { String::new() }),
             ("data", self.records.data.display().to_string()),
             ("serves", self.server.summary()),
             ("journal", format!("{sync}, kept {} days", journal.retain_days)),
-            ("ledger", ledger.display().to_string()),
+            ("ledger", ledger),
             ("policy", format!("{:?} from {}", self.policy.content.label, shown(&self.policy.file, "the program"))),
             ("holidays", shown(&self.holidays.file, "the program")),
             ("signing", format!("{:?}", self.keyring)),

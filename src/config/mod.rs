@@ -30,6 +30,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::code::{Issuers, Keyring};
+use crate::database;
 use crate::domain::model::policy::Policy;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{BankCalendar, Millis, Now};
@@ -138,6 +139,8 @@ pub struct Ledger {
 pub enum LedgerPlace {
     /// The embedded database (SQLite) in this file.
     Embedded(PathBuf),
+    /// PostgreSQL.
+    Server(Arc<database::Server>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

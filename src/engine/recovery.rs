@@ -20,6 +20,9 @@ pub enum RecoveryError {
     /// The directories do not belong together, or the journal was cut by hand.
     #[error("the ledger has records up to {ledger}, the journal only up to {journal}")]
     LedgerAhead { ledger: Lsn, journal: Lsn },
+    /// Another service's ledger, or another one's journal.
+    #[error("record {0} of the ledger is not the one of the journal: they do not belong together")]
+    NotTogether(Lsn),
     #[error("record {lsn} is intact but {problem}; a newer version may have written it")]
     Event { lsn: Lsn, problem: codec::BadEvent },
 }
@@ -37,6 +40,7 @@ pub fn recover(
     if state.lsn > last {
         return Err(RecoveryError::LedgerAhead { ledger: state.lsn, journal: last });
     }
+    belongs(&state, journal)?;
     let from = state.lsn;
     let applied = replay(&mut state, journal, |state, _, event, now| {
         state.apply(event, now);
@@ -46,6 +50,17 @@ pub fn recover(
         }
     })?;
     Ok((state, applied))
+}
+
+/// The last record that the ledger has must be the journal's own, by its time: a ledger in a server is found by an address,
+/// which may be another service's. One that was released or can't be read is not looked at here.
+fn belongs(state: &State, journal: &mut dyn JournalReader) -> Result<(), RecoveryError> {
+    let Some(before) = state.lsn.0.checked_sub(1) else { return Ok(()) };
+    let mut record = Record::default();
+    match journal.next(Lsn(before), &mut record) {
+        Ok(true) if record.time_ms != state.time.0 => Err(RecoveryError::NotTogether(state.lsn)),
+        _ => Ok(()),
+    }
 }
 
 /// Gives the records after `state.lsn` up to the journal's last one to `each`, which applies them.

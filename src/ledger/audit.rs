@@ -1,7 +1,8 @@
 //! What the rows of a customer must come to, by the account: for `verify`.
 
-use super::Book;
+use super::cells::Cells;
 use super::movements::Movement;
+use super::{Book, LedgerError};
 use crate::domain::billing::account::Account;
 use crate::domain::model::ids::CustomerId;
 use crate::domain::model::money::Yen;
@@ -39,6 +40,33 @@ fn signed(yen: Yen) -> i64 {
 }
 
 impl CustomerSums {
+    /// Of the customer; the sums by [`OWN`] and by [`Channel::ALL`]; how many rows tell no channel; whether the customer's
+    /// own row is of the last record asked about; and its figures.
+    pub(crate) fn read(cells: &dyn Cells) -> Result<Self, LedgerError> {
+        let sum = |at: usize| cells.int(1 + at);
+        let (first, last) = (OWN.len(), OWN.len() + Channel::ALL.len());
+        let mut found = Self {
+            customer: cells.text(0, |text| CustomerId::new(text).ok())?,
+            on: [0; OWN.len()],
+            channels: None,
+            row: None,
+        };
+        for (at, on) in found.on.iter_mut().enumerate() {
+            *on = sum(at)?;
+        }
+        if sum(last)? == 0 {
+            let mut channels = [0; Channel::ALL.len()];
+            for (at, channel) in channels.iter_mut().enumerate() {
+                *channel = sum(first + at)?;
+            }
+            found.channels = Some(channels);
+        }
+        if sum(last + 1)? != 0 {
+            found.row = Some(OwnRow { credit: sum(last + 2)?, payout_due: sum(last + 3)?, principal: sum(last + 4)? });
+        }
+        Ok(found)
+    }
+
     /// What they must be, by the account as its last record left it.
     pub fn of(account: &Account) -> Self {
         let mut owed = Lines::default();

@@ -31,16 +31,16 @@ pub fn postings(history: &History) -> Vec<Posting> {
     all.map(|(lsn, time, event)| Posting { lsn, time, event }).collect()
 }
 
-/// An empty ledger, by both of its handles, with the directory that goes with it.
+/// An empty ledger, by both of its handles, with what goes with it.
 pub struct Made {
     pub checkpoint: Box<dyn Checkpoint>,
     pub books: Box<dyn Books>,
-    pub _dir: tempfile::TempDir,
+    pub _place: Box<dyn std::any::Any>,
 }
 
 impl Snapshot for Made {
     fn load(&self, state: &mut State) -> Result<(), LedgerError> {
-        self.checkpoint.load(state)
+        self.books.load(state)
     }
 }
 
@@ -57,7 +57,16 @@ fn below(random: &mut StdRng, end: usize) -> usize {
 /// After any chunk the ledger gives back the state that the events so far make, and with the events after it
 /// the state that all of them make.
 pub fn the_ledger_is_the_checkpoint(make: impl Fn() -> Made) {
-    for seed in 100..112 {
+    is_the_checkpoint(make, 12);
+}
+
+/// The same over fewer histories, where each load asks a server.
+pub fn the_server_is_the_checkpoint(make: impl Fn() -> Made) {
+    is_the_checkpoint(make, 2);
+}
+
+fn is_the_checkpoint(make: impl Fn() -> Made, seeds: u64) {
+    for seed in 100..100 + seeds {
         let history = History::new(seed, 1_200);
         let postings = postings(&history);
         let mut random = StdRng::seed_from_u64(seed);
@@ -88,11 +97,11 @@ pub fn the_ledger_is_the_checkpoint(make: impl Fn() -> Made) {
         }
         for later in [0, 30 * HOUR] {
             let now = history.now().plus(later);
-            assert_alike(&loaded(&ledger), &history.state, now, &format!("seed {seed} at the end"));
+            assert_alike(&loaded(ledger.checkpoint.as_ref()), &history.state, now, &format!("seed {seed} at the end"));
         }
     }
     // What a large chunk gathers before it writes meets every other fact of the same customers.
-    for seed in 200..224 {
+    for seed in 200..200 + 2 * seeds {
         let history = History::new(seed, 1_200);
         let mut ledger = make();
         ledger.checkpoint.post(&postings(&history)).unwrap();
@@ -524,3 +533,20 @@ pub fn names_and_grades_are_found(make: impl Fn() -> Made) {
         assert_eq!(ledger.books.policies(START, last.0).unwrap(), policies[..policies.len() - 1], "before it");
     }
 }
+
+/// The suite as tests of a backend, over its maker of empty ledgers.
+macro_rules! contract {
+    ($made:path: $($name:ident),* $(,)?) => {$(
+        #[test]
+        fn $name() {
+            $crate::ledger::contract_tests::$name($made);
+        }
+    )*};
+    ($made:path) => {
+        $crate::ledger::contract_tests::contract! {
+            $made: every_record_is_posted_once, the_past_can_be_read, stories_are_kept_and_forgotten, entries_sum_to_the_accounts, money_is_conserved, entries_are_found_by_time,
+            payouts_and_steps_are_found, names_and_grades_are_found
+        }
+    };
+}
+pub(crate) use contract;

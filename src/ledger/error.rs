@@ -11,6 +11,13 @@ pub enum LedgerError {
     Full(String),
     #[error("the ledger can't be reached: {0}")]
     Io(String),
+    /// The database is there, and it or we say no: who we are, what our role may do, how the server is set.
+    #[error("the ledger's database can't be used so: {0}")]
+    Refused(String),
+    #[error(
+        "the ledger has schema {found}, this program needs {known}: run `sokketsu ledger migrate` as the owner of its tables"
+    )]
+    NotMigrated { found: i64, known: i64 },
     /// The books contradict themselves or the journal.
     #[error("the ledger is damaged: {0}")]
     Corrupt(String),
@@ -32,10 +39,12 @@ impl LedgerError {
     /// Whether the same call may succeed later without anybody repairing the books.
     pub const fn is_retriable(&self) -> bool {
         match self {
-            Self::Busy(_) | Self::Full(_) | Self::Io(_) => true,
+            // Somebody may set a role or a server right meanwhile.
+            Self::Busy(_) | Self::Full(_) | Self::Io(_) | Self::Refused(_) => true,
             Self::Corrupt(_)
             | Self::Schema(_)
             | Self::NewerSchema { .. }
+            | Self::NotMigrated { .. }
             | Self::OlderSchema { .. }
             | Self::Gap { .. } => false,
         }

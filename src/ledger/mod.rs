@@ -3,21 +3,39 @@
 //! It is written behind the decisions, never read on their way, and may be gone for an hour.
 //!
 //! What varies is where the books are kept, and that is behind two traits: [`Checkpoint`] is the one writer's handle,
-//! [`Books`] answers questions about the past. [`writer`] follows the journal and posts it, in `write_loop`. [`posting`] makes
-//! rows of a chunk of facts, with [`movements`] and the domain's own `Account::apply`; a backend reads and writes them.
-//! [`sqlite`] is the default backend: `rows` and `accounts` write, `load` (with `parallel` and `codes`) rebuilds the
-//! engine's state, `books` answers questions, `keys` those by an order's key, `read` makes values of rows. Another place is another folder
-//! beside it, and a line in `cli/serve/backends.rs`.
+//! [`Books`] answers questions about the past. [`writer`] follows the journal and posts it, in `write_loop`.
+//!
+//! What rows mean is said once, for every backend. `tables` names them and their columns; `posting` makes rows of a chunk of
+//! facts (`fact_rows`, `orders`, `account_rows`, with [`movements`] and the domain's own `Account::apply`) and writes them by
+//! the trait of `transaction`. Back from rows, by their `cells`, come accounts (`account_rows`), orders (`order_rows`), codes
+//! (`codes`), answers (`answers`) and what a start takes in (`loading`). A backend reads and writes rows and decides nothing.
+//! [`sqlite`] is the default one: `rows` writes, `load` (with `parallel`) rebuilds the engine's state, `books` answers
+//! questions, `keys` those by an order's key. Another place is another folder beside it, and a line in
+//! `cli/serve/backends.rs`.
 
+pub(crate) mod account_rows;
+pub(crate) mod answers;
 pub mod audit;
+pub(crate) mod cells;
 mod channels;
+pub(crate) mod codes;
 #[cfg(test)]
 mod contract_tests;
 pub(crate) mod entries;
 pub(crate) mod error;
+pub(crate) mod fact_rows;
+pub(crate) mod loading;
+pub(crate) mod migrations;
 pub mod movements;
-pub mod posting;
+pub(crate) mod order_rows;
+mod orders;
+pub(crate) mod parallel;
+pub(crate) mod pool;
+pub mod postgres;
+pub(crate) mod posting;
 pub mod sqlite;
+pub(crate) mod tables;
+pub(crate) mod transaction;
 pub(crate) mod whereabouts;
 pub(crate) mod write_loop;
 pub mod writer;

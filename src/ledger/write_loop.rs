@@ -179,8 +179,8 @@ impl Loop {
                 continue;
             };
             let began = Instant::now();
-            match self.retry(|ledger| ledger.post(&chunk)) {
-                Ok(()) => self.moved_to(last),
+            match self.post(&chunk, last) {
+                Ok(position) => self.moved_to(position),
                 Err(end) => return end,
             }
             self.give_way(&mut rate, began.elapsed() * RESTS);
@@ -189,6 +189,20 @@ impl Loop {
             self.secure();
         }
         End::Stopped
+    }
+
+    /// Where the ledger is then. A server that crashed may have taken back what it had not on disk yet; from there it is
+    /// posted again, for the journal is kept from what is secured on.
+    fn post(&mut self, chunk: &[Posting], last: Lsn) -> Result<Lsn, End> {
+        let taken_back = self.secured..self.position;
+        self.retry(|ledger| match ledger.post(chunk) {
+            Ok(()) => Ok(last),
+            Err(LedgerError::Gap { position, .. }) if taken_back.contains(&position) => {
+                tracing::warn!(position = position.0, "the ledger has lost its last chunks; they are posted again");
+                Ok(position)
+            }
+            Err(error) => Err(error),
+        })
     }
 
     /// Nothing is to be posted: time for what was put off, a step at a time, and the disk is left alone in between.

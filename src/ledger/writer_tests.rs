@@ -341,3 +341,24 @@ fn what_was_put_off_is_done_while_there_is_nothing_to_post() {
     stop(&writer);
     assert_eq!(ledger.posted.lock().len(), 10);
 }
+
+#[test]
+fn a_ledger_that_lost_its_last_chunks_is_posted_again_but_not_one_that_lost_what_was_secured() {
+    let (ledger, journal) = (FakeLedger::default(), FakeJournal::default());
+    let (writer, posted) = start(&ledger, &journal);
+    assert!(writer.drain(journal.grow(20), soon()));
+    assert!(writer.drain(journal.grow(10), soon()));
+    let secured = writer.secured();
+    assert!(Lsn::ZERO < secured && secured <= Lsn(30));
+    let lose = |position: Lsn, got: Lsn| {
+        ledger.posted.lock().truncate(usize::try_from(position.0).unwrap());
+        ledger.errors.lock().push_back(LedgerError::Gap { position, got });
+    };
+    lose(Lsn(29).max(secured), Lsn(31));
+    assert!(writer.drain(journal.grow(5), soon()));
+    assert_eq!(posted.load(Ordering::Acquire), 35);
+    assert_eq!(*ledger.posted.lock(), (1..=35).map(Lsn).collect::<Vec<_>>());
+    lose(Lsn(secured.0 - 1), Lsn(36));
+    journal.grow(1);
+    wait_for(&writer, |condition| matches!(condition, Condition::Failed { .. }));
+}

@@ -28,6 +28,9 @@ mod money;
 mod notices;
 mod payouts;
 mod pictures;
+mod postgres;
+#[path = "../postgres/mod.rs"]
+mod postgresql;
 mod races;
 mod server;
 mod statements;

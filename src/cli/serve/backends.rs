@@ -13,6 +13,7 @@ use crate::journal::local::lock::DirLock;
 use crate::journal::local::reader::LocalReader;
 use crate::journal::local::{LocalJournal, Options, lock};
 use crate::journal::{Journal, JournalError, JournalReader, Release};
+use crate::ledger::postgres::{self, PostgresBooks, PostgresLedger};
 use crate::ledger::sqlite::{SqliteBooks, SqliteLedger};
 use crate::ledger::{Books, Checkpoint, LedgerError};
 
@@ -34,13 +35,13 @@ pub(crate) fn lock(data: &Path) -> Result<Lock, JournalError> {
 }
 
 /// Opens both; call it under the folder's lock.
-pub(crate) fn open(records: &Records, now: Millis) -> Result<Opened, ServeError> {
+pub(crate) fn open(records: &Records, sandbox: bool, now: Millis) -> Result<Opened, ServeError> {
     let dir = records.data.join("journal");
     if !has_ledger(records) && dir.exists() {
         // A damaged journal is refused before anything is made beside it.
         LocalReader::at_rest(&dir).look(Lsn::ZERO)?;
     }
-    let (checkpoint, posted) = match checkpoint(records, now) {
+    let (checkpoint, posted) = match checkpoint(records, sandbox, now) {
         Err(LedgerError::OlderSchema { found, oldest, posted }) => {
             let older = LedgerError::OlderSchema { found, oldest, posted };
             (post_anew(records, &dir, older, now)?, posted)
@@ -82,25 +83,43 @@ fn post_anew(
     if first > Lsn(1) {
         return Err(older.into());
     }
-    match &records.ledger.place {
-        LedgerPlace::Embedded(file) => {
-            let aside = SqliteLedger::set_aside(file, found)?;
-            tracing::warn!(aside = %aside.display(), posted = posted.0, "the ledger is posted anew from the journal");
-        }
-    }
-    Ok(checkpoint(records, now)?)
+    let LedgerPlace::Embedded(file) = &records.ledger.place else { return Err(older.into()) };
+    let aside = SqliteLedger::set_aside(file, found)?;
+    tracing::warn!(aside = %aside.display(), posted = posted.0, "the ledger is posted anew from the journal");
+    Ok(Box::new(SqliteLedger::open(file, now)?))
 }
 
 fn has_ledger(records: &Records) -> bool {
     match &records.ledger.place {
         LedgerPlace::Embedded(file) => file.exists(),
+        LedgerPlace::Server(_) => true,
     }
 }
 
-/// Opens the ledger, makes it if it is not there, and brings its tables up to date.
-fn checkpoint(records: &Records, now: Millis) -> Result<Box<dyn Checkpoint>, LedgerError> {
+/// Opens the ledger. One of a file is made if it is not there, and its tables are brought up to date; those of a server are
+/// their owner's to make, in a sandbox too where we are not that.
+fn checkpoint(records: &Records, sandbox: bool, now: Millis) -> Result<Box<dyn Checkpoint>, LedgerError> {
+    let server = match &records.ledger.place {
+        LedgerPlace::Embedded(file) => return Ok(Box::new(SqliteLedger::open(file, now)?)),
+        LedgerPlace::Server(server) => server,
+    };
+    match PostgresLedger::open(Arc::clone(server), sandbox) {
+        Err(LedgerError::NotMigrated { .. }) if sandbox => {
+            postgres::migrate(server, now)?;
+            Ok(Box::new(PostgresLedger::open(Arc::clone(server), sandbox)?))
+        }
+        opened => Ok(Box::new(opened?)),
+    }
+}
+
+/// Makes the tables of the ledger, or brings them up to date, as their owner; says what was done.
+pub(crate) fn migrate(records: &Records, now: Millis) -> Result<String, LedgerError> {
     match &records.ledger.place {
-        LedgerPlace::Embedded(file) => Ok(Box::new(SqliteLedger::open(file, now)?)),
+        LedgerPlace::Embedded(_) => Ok("the embedded ledger makes its tables by itself; nothing was done".to_owned()),
+        LedgerPlace::Server(server) => Ok(match postgres::migrate(server, now)? {
+            (before, now) if before == now => format!("{server}: schema {now}, nothing was to be done"),
+            (before, now) => format!("{server}: schema {before} became {now}"),
+        }),
     }
 }
 
@@ -108,6 +127,7 @@ fn checkpoint(records: &Records, now: Millis) -> Result<Box<dyn Checkpoint>, Led
 fn books(records: &Records) -> Arc<dyn Books> {
     match &records.ledger.place {
         LedgerPlace::Embedded(file) => Arc::new(SqliteBooks::new(file)),
+        LedgerPlace::Server(server) => Arc::new(PostgresBooks::new(Arc::clone(server))),
     }
 }
 

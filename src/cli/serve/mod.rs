@@ -101,12 +101,20 @@ impl ServeError {
             | Self::TooFewFiles { .. }
             | Self::SameKey(_)
             | Self::Tls { .. } => 78,
+            Self::Ledger(error) | Self::Recovery(RecoveryError::Ledger(error)) => ledger_exit(error),
             Self::Recovery(_) => 65,
-            Self::Ledger(error) if error.is_retriable() => 75,
-            Self::Ledger(_) => 65,
             Self::System { .. } => 74,
             Self::Metrics(_) => 70,
         }
+    }
+}
+
+pub fn ledger_exit(error: &LedgerError) -> u8 {
+    match error {
+        // Somebody has to set a role, a server or its tables right.
+        LedgerError::Refused(_) | LedgerError::NotMigrated { .. } => 78,
+        error if error.is_retriable() => 75,
+        _ => 65,
     }
 }
 

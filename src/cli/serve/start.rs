@@ -41,7 +41,8 @@ pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     let lock = backends::lock(data)?;
     folder::tighten(data)?;
     let clock = if config.sandbox { Clock::sandbox(data, start)? } else { Clock::system() };
-    let Opened { journal, mut reader, release, checkpoint, books } = backends::open(&config.records, clock.now())?;
+    let Opened { journal, mut reader, release, checkpoint, books } =
+        backends::open(&config.records, config.sandbox, clock.now())?;
     let began = Instant::now();
     let mut tell = |records: u64| tracing::info!(records, "recovering");
     let (state, replayed) = recover(config.records.settings, checkpoint.as_ref(), reader.as_mut(), &mut tell)?;

@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, params};
 
-use super::read::{Cells, all};
-use crate::domain::model::ids::{CustomerId, Lsn};
+use super::read::{SqliteCells, all};
+use crate::domain::model::ids::Lsn;
 use crate::domain::model::purchase::Channel;
-use crate::ledger::audit::{CustomerSums, OWN, OwnRow};
+use crate::ledger::audit::{CustomerSums, OWN};
+use crate::ledger::cells::Cells;
 use crate::ledger::{Book, LedgerError};
 
 /// What they come to by account and far side; what is in suspense is no customer's.
@@ -15,8 +16,8 @@ pub(crate) fn totals(db: &Connection, upto: Lsn) -> Result<Vec<(Book, Book, i64)
             UNION ALL SELECT ?2, ?3, amount FROM suspense WHERE order_lsn <= ?1
             UNION ALL SELECT ?2, cleared_counter, -amount FROM suspense WHERE cleared_lsn <= ?1
         ) GROUP BY account, counter_account";
-    let book = |cells: &Cells<'_>, column| cells.one_of(column, Book::ALL, |book| book as u8);
-    let total = |cells: &Cells<'_>| Ok((book(cells, 0)?, book(cells, 1)?, cells.int(2)?));
+    let book = |cells: &dyn Cells, column| cells.one_of(column, Book::ALL, |book| book as u8);
+    let total = |cells: &dyn Cells| Ok((book(cells, 0)?, book(cells, 1)?, cells.int(2)?));
     all(db, sql, params![upto.0.cast_signed(), Book::Suspense as u8, Book::MerchantPayable as u8], total)
 }
 
@@ -27,7 +28,7 @@ pub(crate) fn sums(db: &Connection, upto: Lsn, each: &mut dyn FnMut(CustomerSums
     let of_channel =
         |channel: Channel| format!("sum(iif(account = {exposure} AND channel = {}, amount, 0))", channel as u8);
     let sums: Vec<String> = OWN.into_iter().map(of_book).chain(Channel::ALL.map(of_channel)).collect();
-    let (first, last) = (OWN.len(), OWN.len() + Channel::ALL.len());
+    let last = OWN.len() + Channel::ALL.len();
     let columns = |from: usize, to: usize| (from..to).map(|n| format!("ifnull(s.c{n}, 0), ")).collect::<String>();
     let named = sums.iter().enumerate().map(|(n, sum)| format!("{sum} AS c{n}, ")).collect::<String>();
     let sql = format!(
@@ -42,28 +43,8 @@ pub(crate) fn sums(db: &Connection, upto: Lsn, each: &mut dyn FnMut(CustomerSums
     let mut query = db.prepare(&sql)?;
     let mut rows = query.query([upto.0.cast_signed()])?;
     while let Some(row) = rows.next()? {
-        let cells = Cells(row);
-        let int = |at: usize| cells.int(1 + at);
-        let mut found = CustomerSums {
-            customer: cells.text(0, |text| CustomerId::new(text).ok())?,
-            on: [0; OWN.len()],
-            channels: None,
-            row: None,
-        };
-        for (at, sum) in found.on.iter_mut().enumerate() {
-            *sum = int(at)?;
-        }
-        if int(last)? == 0 {
-            let mut channels = [0; Channel::ALL.len()];
-            for (at, sum) in channels.iter_mut().enumerate() {
-                *sum = int(first + at)?;
-            }
-            found.channels = Some(channels);
-        }
-        if int(last + 1)? != 0 {
-            found.row = Some(OwnRow { credit: int(last + 2)?, payout_due: int(last + 3)?, principal: int(last + 4)? });
-        }
-        each(found);
+        let cells: &dyn Cells = &SqliteCells(row);
+        each(CustomerSums::read(cells)?);
     }
     Ok(())
 }

@@ -7,11 +7,11 @@
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::position;
-use super::read::{all, first, order, orders_where};
-use super::rows::key_hash;
+use super::read::{SqliteCells, all, first, order, orders_where};
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
 use crate::ledger::LedgerError;
+use crate::ledger::order_rows::key_hash;
 
 /// As in the index `decision_key`.
 const BLOCK_BITS: u32 = 16;
@@ -79,7 +79,7 @@ pub(crate) fn past_order_by_key(db: &Connection, key: &OrderKey) -> Result<Optio
     for block in (whole * BLOCKS..=last).rev() {
         count_probe();
         if let Some(row) = of_block.query(params![block, hash, merchant, order_id])?.next()? {
-            return order(db, row).map(Some);
+            return order(db, &SqliteCells(row)).map(Some);
         }
     }
     let mut of_run = db.prepare_cached(OF_RUN)?;
@@ -89,7 +89,7 @@ pub(crate) fn past_order_by_key(db: &Connection, key: &OrderKey) -> Result<Optio
         let mut found = of_run.query(params![run, hash])?;
         while let Some(row) = found.next()? {
             let lsn: i64 = row.get(0)?;
-            if let Some(found) = first(db, &at, params![lsn, merchant, order_id], |cells| order(db, cells.0))? {
+            if let Some(found) = first(db, &at, params![lsn, merchant, order_id], |cells| order(db, cells))? {
                 return Ok(Some(found));
             }
         }

@@ -6,7 +6,6 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::keys::{OF_BLOCK, OF_RUN, SLICES, past_order_by_key};
-use super::rows::key_hash;
 use super::{SqliteLedger, open_reader};
 use crate::domain::commands::history::History;
 use crate::domain::model::ids::{MerchantId, OrderId};
@@ -15,6 +14,7 @@ use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Millis;
 use crate::ledger::Checkpoint;
 use crate::ledger::contract_tests::postings;
+use crate::ledger::order_rows::key_hash;
 
 thread_local! {
     pub(crate) static PROBES: Cell<u64> = const { Cell::new(0) };

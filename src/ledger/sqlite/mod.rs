@@ -3,7 +3,6 @@
 pub(crate) mod accounts;
 mod audit;
 pub(crate) mod books;
-pub(crate) mod codes;
 mod error;
 pub(crate) mod keys;
 #[cfg(test)]
@@ -15,7 +14,6 @@ pub(crate) mod rows;
 pub(crate) mod schema;
 #[cfg(test)]
 mod sides_tests;
-pub(crate) mod stories;
 #[cfg(test)]
 mod stories_tests;
 #[cfg(test)]
@@ -128,21 +126,11 @@ impl Checkpoint for SqliteLedger {
     fn post(&mut self, postings: &[Posting]) -> Result<(), LedgerError> {
         // The transaction is rolled back where it is dropped without a commit.
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let posted = position(&tx)?;
-        let fresh = postings.partition_point(|posting| posting.lsn <= posted);
-        let chunk = postings.get(fresh..).unwrap_or_default();
-        let mut before = posted;
-        for posting in chunk {
-            if posting.lsn != before.next() {
-                return Err(LedgerError::Gap { position: before, got: posting.lsn });
-            }
-            before = posting.lsn;
-        }
-        let Some(last) = chunk.last() else { return Ok(()) };
+        let Some(chunk) = posting::after(position(&tx)?, postings)? else { return Ok(()) };
         // Put back once it is committed: of a chunk that is rolled back nothing may be remembered.
         let mut accounts = std::mem::take(&mut self.accounts);
-        posting::post(&mut SqliteRows::new(&tx)?, &mut accounts, chunk)?;
-        let place = params![last.lsn.0.cast_signed(), last.time.0];
+        posting::post(&mut SqliteRows::new(&tx), &mut accounts, chunk.postings)?;
+        let place = params![chunk.last.lsn.0.cast_signed(), chunk.last.time.0];
         tx.prepare_cached("UPDATE posted SET lsn = ?1, time = ?2")?.execute(place)?;
         tx.commit()?;
         self.accounts = accounts;

@@ -1,26 +1,11 @@
-//! The tables and how they came to be: numbered SQL files, each applied once, in order, in a transaction. By hand: what
-//! `refinery` 0.10 would save are the thirty lines of [`migrate`] and [`check`]; it takes `rusqlite` up to 0.40 only, and its
-//! own table would have to be filled from the one that is in every ledger.
+//! SQLite's tables and how they came to be.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use sha2::{Digest, Sha256};
 
-use crate::domain::billing::settlement::StepReason;
-use crate::domain::model::customer::{Identity, Status};
-use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::Lsn;
-use crate::domain::model::order::Destination;
-use crate::domain::model::payment::PaymentMethod;
-use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::Millis;
-use crate::domain::state::receipts::ReceiptKind;
-use crate::ledger::{Book, EntryKind, LedgerError};
-
-struct Migration {
-    version: i64,
-    name: &'static str,
-    sql: &'static str,
-}
+use crate::ledger::LedgerError;
+use crate::ledger::migrations::{self, Applied, Migration, words};
 
 /// Applied ones never change: their hash is in every ledger. A change of the tables is a new file.
 const MIGRATIONS: &[Migration] = &[
@@ -42,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 16, name: "notices", sql: include_str!("schema/0016_notices.sql") },
     Migration { version: 17, name: "both sides", sql: include_str!("schema/0017_sides.sql") },
     Migration { version: 18, name: "about", sql: include_str!("schema/0018_about.sql") },
+    Migration { version: 19, name: "stream", sql: include_str!("schema/0019_stream.sql") },
 ];
 
 /// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.
@@ -52,15 +38,6 @@ pub(crate) const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
 const APPLIED: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT";
-
-fn sha256(sql: &str) -> String {
-    use std::fmt::Write;
-    Sha256::digest(sql.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    })
-}
 
 /// Brings the tables up to date. `now` is noted beside each file that is applied.
 pub(crate) fn migrate(db: &mut Connection, now: Millis) -> Result<(), LedgerError> {
@@ -85,7 +62,7 @@ fn apply(db: &mut Connection, after: i64, upto: i64, now: Millis) -> Result<(), 
         tx.execute_batch(migration.sql)?;
         tx.execute(
             "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4)",
-            params![migration.version, migration.name, sha256(migration.sql), now.0],
+            params![migration.version, migration.name, migration.sha256(), now.0],
         )?;
         tx.commit()?;
     }
@@ -95,40 +72,15 @@ fn apply(db: &mut Connection, after: i64, upto: i64, now: Millis) -> Result<(), 
 /// The version of the tables, once it is sure that they are ours and not newer than we are.
 pub(crate) fn check(db: &Connection) -> Result<i64, LedgerError> {
     let mut query = db.prepare("SELECT version, name, sha256 FROM schema_migrations ORDER BY version")?;
-    let mut rows = query.query([])?;
-    let mut ours = MIGRATIONS.iter();
-    let mut version = 0;
-    while let Some(row) = rows.next()? {
-        let (found, name, hash): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if found > KNOWN {
-            return Err(LedgerError::NewerSchema { found, known: KNOWN });
-        }
-        let is_it = |ours: &Migration| ours.version == found && ours.name == name && sha256(ours.sql) == hash;
-        if !ours.next().is_some_and(is_it) {
-            return Err(LedgerError::Schema(format!("migration {found} ({name}) is not the one of this program")));
-        }
-        version = found;
-    }
-    Ok(version)
+    let row = |row: &rusqlite::Row<'_>| Ok(Applied { version: row.get(0)?, name: row.get(1)?, sha256: row.get(2)? });
+    let applied: Vec<Applied> = query.query_map([], row)?.collect::<Result<_, _>>()?;
+    migrations::check(&applied, MIGRATIONS)
 }
 
 /// Writes the names that the views show, where they are new.
 fn name_numbers(db: &mut Connection) -> Result<(), LedgerError> {
-    let mut words: Vec<(&str, u8, &str)> = Vec::new();
-    words.extend(Channel::ALL.map(|x| ("channel", x as u8, x.name())));
-    words.extend(Identity::ALL.map(|x| ("identity", x as u8, x.name())));
-    words.extend(Status::ALL.map(|x| ("status", x as u8, x.name())));
-    words.extend(PaymentMethod::ALL.map(|x| ("payment_method", x as u8, x.name())));
-    words.extend(Destination::ALL.map(|x| ("destination", x as u8, x.name())));
-    words.extend(Reason::ALL.map(|x| ("reason", x.number(), x.row().name)));
-    words.extend(StepReason::ALL.map(|x| ("step", x as u8, x.name())));
-    words.extend(EntryKind::ALL.iter().map(|&x| ("kind", x as u8, x.name())));
-    words.extend(Book::ALL.iter().map(|&x| ("account", x as u8, x.name())));
-    words.extend(Book::ALL.iter().map(|&x| ("side", x as u8, if x.is_debit() { "debit" } else { "credit" })));
-    words.extend(Book::ALL.iter().map(|&x| ("unit", x as u8, x.unit())));
-    words.extend(ReceiptKind::ALL.map(|x| ("receipt", x as u8, x.name())));
     let tx = db.transaction()?;
-    for (list, number, word) in words {
+    for (list, number, word) in words() {
         let known: Option<String> = tx
             .prepare_cached("SELECT word FROM word WHERE list = ?1 AND number = ?2")?
             .query_row(params![list, number], |row| row.get(0))

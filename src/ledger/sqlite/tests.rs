@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::parallel::Readers;
+use super::parallel;
 use super::schema::KNOWN;
 use super::{SqliteBooks, SqliteLedger};
 use crate::domain::commands::history::{History, assert_alike, replay};
@@ -15,8 +15,8 @@ use crate::domain::model::settings::Settings;
 use crate::domain::model::time::{DAY, Millis};
 use crate::domain::state::State;
 use crate::domain::state::event::{Event, Outcome};
-use crate::ledger::contract_tests::{Made, loaded, postings};
-use crate::ledger::{Books, Checkpoint, LedgerError, Snapshot, contract_tests as contract};
+use crate::ledger::contract_tests::{Made, contract, loaded, postings};
+use crate::ledger::{Books, Checkpoint, LedgerError, Snapshot};
 
 /// A ledger with the directory that goes with it.
 pub(super) struct Temporary {
@@ -37,53 +37,11 @@ fn open(dir: &Path) -> Result<SqliteLedger, LedgerError> {
 fn made() -> Made {
     let Temporary { ledger, dir } = temporary();
     let books = Box::new(SqliteBooks::new(&dir.path().join("ledger.db")));
-    Made { checkpoint: Box::new(ledger), books, _dir: dir }
+    Made { checkpoint: Box::new(ledger), books, _place: Box::new(dir) }
 }
 
-#[test]
-fn the_ledger_is_the_checkpoint() {
-    contract::the_ledger_is_the_checkpoint(made);
-}
-
-#[test]
-fn every_record_is_posted_once() {
-    contract::every_record_is_posted_once(made);
-}
-
-#[test]
-fn the_past_can_be_read() {
-    contract::the_past_can_be_read(made);
-}
-
-#[test]
-fn stories_are_kept_and_forgotten() {
-    contract::stories_are_kept_and_forgotten(made);
-}
-
-#[test]
-fn entries_sum_to_the_accounts() {
-    contract::entries_sum_to_the_accounts(made);
-}
-
-#[test]
-fn money_is_conserved() {
-    contract::money_is_conserved(made);
-}
-
-#[test]
-fn entries_are_found_by_time() {
-    contract::entries_are_found_by_time(made);
-}
-
-#[test]
-fn payouts_and_steps_are_found() {
-    contract::payouts_and_steps_are_found(made);
-}
-
-#[test]
-fn names_and_grades_are_found() {
-    contract::names_and_grades_are_found(made);
-}
+contract!(made: the_ledger_is_the_checkpoint);
+contract!(made);
 
 #[test]
 fn the_views_have_the_columns_of_the_contract() {
@@ -95,19 +53,19 @@ fn the_views_have_the_columns_of_the_contract() {
     assert_eq!(
         columns("decisions"),
         "authorization_id order_id merchant_id store_id terminal_id customer_id channel amount decision reason \
-         decided_at statement_month lsn"
+         decided_at statement_month lsn stream"
     );
     assert_eq!(
         columns("entries"),
         "lsn customer_id kind account amount statement_month authorization_id recorded_at repayment_id refund_id channel \
-         value_at counter_account bill cause cause_id money_day merchant_id"
+         value_at counter_account bill cause cause_id money_day merchant_id stream"
     );
     assert_eq!(
         columns("postings"),
         "lsn customer_id kind account counter_account unit amount change statement_month bill channel authorization_id \
-         repayment_id refund_id cause cause_id merchant_id recorded_at value_at money_day"
+         repayment_id refund_id cause cause_id merchant_id recorded_at value_at money_day stream"
     );
-    assert_eq!(columns("ledger_position"), "lsn");
+    assert_eq!(columns("ledger_position"), "lsn stream");
     assert!(columns("statements").starts_with("customer_id month "));
     assert!(columns("customers").starts_with("customer_id "));
 }
@@ -395,7 +353,7 @@ fn a_state_loaded_beside_the_writer_is_of_one_position() {
 #[test]
 fn blocks_come_in_order_and_the_first_error_ends_them() {
     let Temporary { ledger: _ledger, dir } = temporary();
-    let mut readers = Readers::open(&dir.path().join("ledger.db")).unwrap();
+    let mut readers = parallel::open(&dir.path().join("ledger.db")).unwrap();
     let mut taken = Vec::new();
     readers
         .in_blocks(3..100, 7, |_, from, to| Ok((from..to).collect::<Vec<_>>()), |block| taken.extend(block))
@@ -403,7 +361,7 @@ fn blocks_come_in_order_and_the_first_error_ends_them() {
     assert_eq!(taken, (3..100).collect::<Vec<i64>>());
 
     let mut count = 0;
-    let read = |_: &Connection, from, to| match from {
+    let read = |_: &mut Connection, from, to| match from {
         35.. => Err(LedgerError::Corrupt(format!("block {from}"))),
         _ => Ok(to - from),
     };

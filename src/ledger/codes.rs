@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use rusqlite::{Connection, OptionalExtension};
 
-use super::read::{Cells, all};
+use super::LedgerError;
+use super::cells::Cells;
+use super::transaction::Tables;
 use crate::domain::model::code::{Code, Ending, FIRST_KEPT, Form, Hour, REST, VoidedBy};
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{CodeId, CustomerIx, Handle, Lsn};
@@ -13,9 +14,6 @@ use crate::domain::model::request::{Payer, Scanned};
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::{Decided, Outcome};
-use crate::ledger::LedgerError;
-
-pub(crate) const CODE: &str = "INSERT INTO code VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 /// `decision.trial`.
 const PAID: u8 = 1;
@@ -38,17 +36,13 @@ pub(crate) fn trial(decided: &Decided) -> Option<u8> {
 
 /// Removes codes that nobody remembers any more, from the oldest on, among the rows of `records` records.
 /// Loading judges the time by itself.
-pub(crate) fn forget_codes(db: &Connection, now: Millis, records: usize) -> Result<(), LedgerError> {
-    let oldest = "SELECT lsn, expires_at FROM code ORDER BY lsn LIMIT 1";
-    let oldest: Option<(i64, i64)> =
-        db.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+pub(crate) fn forget_codes(tables: &mut impl Tables, now: Millis, records: usize) -> Result<(), LedgerError> {
     // One that an advice used at the very end of its rest is kept longest.
-    let gone = now.plus(-FIRST_KEPT - REST).0;
-    let Some((first, _)) = oldest.filter(|(_, expires_at)| *expires_at <= gone) else { return Ok(()) };
-    let end = first.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
-    db.prepare_cached("DELETE FROM code WHERE lsn < ?1 AND expires_at <= ?2")?.execute([end, gone])?;
-    db.prepare_cached("DELETE FROM code_void WHERE lsn < ?1")?.execute([first])?;
-    Ok(())
+    let ended_by = now.plus(-FIRST_KEPT - REST);
+    let oldest = tables.oldest_code()?.filter(|(_, expires_at)| *expires_at <= ended_by);
+    let Some((oldest, _)) = oldest else { return Ok(()) };
+    let before = Lsn(oldest.0.saturating_add(records as u64));
+    tables.forget_codes(before, ended_by, oldest)
 }
 
 /// What happened to codes, in the order of the journal.
@@ -58,39 +52,27 @@ pub(crate) enum CodeFact {
     Tried { handle: Handle, trial: u8, by: Lsn, at: Millis },
 }
 
-/// First record that a code still in the tables was issued by.
-pub(crate) fn oldest_code(db: &Connection) -> Result<Option<i64>, LedgerError> {
-    Ok(db.prepare_cached("SELECT min(lsn) FROM code")?.query_row([], |row| row.get(0))?)
+/// The columns of [`issued`].
+pub(crate) const ISSUED: &str =
+    "lsn, handle, id_random, customer, generation, counter, random, issued_at, expires_at, form";
+
+/// A code as it was issued.
+pub(crate) fn issued(cells: &dyn Cells) -> Result<(Lsn, CodeFact), LedgerError> {
+    Ok((cells.lsn(0)?, CodeFact::Issued(code(cells)?)))
 }
 
-/// The facts of the records from `from` to before `to`.
-pub(crate) fn code_facts(db: &Connection, from: i64, to: i64) -> Result<Vec<(Lsn, CodeFact)>, LedgerError> {
-    let mut facts = Vec::new();
-    let mut read = |sql: &str, fact: fn(&Cells<'_>) -> Result<CodeFact, LedgerError>| {
-        facts.extend(all(db, sql, [from, to], |cells| Ok((cells.lsn(0)?, fact(cells)?)))?);
-        Ok::<_, LedgerError>(())
-    };
-    read(
-        "SELECT lsn, handle, id_random, customer, generation, counter, random, issued_at, expires_at, form FROM code
-        WHERE lsn >= ?1 AND lsn < ?2 ORDER BY lsn",
-        |cells| code(cells).map(CodeFact::Issued),
-    )?;
-    read("SELECT lsn, handle, voided_at FROM code_void WHERE lsn >= ?1 AND lsn < ?2 ORDER BY lsn", |cells| {
-        Ok(CodeFact::Voided { handle: cells.made(1, Handle::new)?, at: cells.millis(2)? })
-    })?;
-    read(
-        "SELECT lsn, handle, trial, decided_at FROM decision
-        WHERE lsn >= ?1 AND lsn < ?2 AND trial IS NOT NULL ORDER BY lsn",
-        |cells| {
-            let handle = cells.made(1, Handle::new)?;
-            Ok(CodeFact::Tried { handle, trial: cells.num(2)?, by: cells.lsn(0)?, at: cells.millis(3)? })
-        },
-    )?;
-    facts.sort_by_key(|(lsn, _)| *lsn);
-    Ok(facts)
+/// Of lsn, handle and time.
+pub(crate) fn voided(cells: &dyn Cells) -> Result<(Lsn, CodeFact), LedgerError> {
+    Ok((cells.lsn(0)?, CodeFact::Voided { handle: cells.made(1, Handle::new)?, at: cells.millis(2)? }))
 }
 
-fn code(cells: &Cells<'_>) -> Result<Code, LedgerError> {
+/// Of lsn, handle, what the try left on the code, and time.
+pub(crate) fn tried(cells: &dyn Cells) -> Result<(Lsn, CodeFact), LedgerError> {
+    let (by, handle) = (cells.lsn(0)?, cells.made(1, Handle::new)?);
+    Ok((by, CodeFact::Tried { handle, trial: cells.num(2)?, by, at: cells.millis(3)? }))
+}
+
+fn code(cells: &dyn Cells) -> Result<Code, LedgerError> {
     let handle = cells.made(1, Handle::new)?;
     let issued_at = cells.millis(7)?;
     Ok(Code {
@@ -113,7 +95,7 @@ fn code(cells: &Cells<'_>) -> Result<Code, LedgerError> {
     })
 }
 
-fn tried(code: &mut Code, trial: u8, by: Lsn, at: Millis) {
+fn leave(code: &mut Code, trial: u8, by: Lsn, at: Millis) {
     match trial {
         WRONG_SEAL => return code.count_wrong_seal(at),
         PAID_BEFORE => return code.paid_before(by, at),
@@ -146,7 +128,7 @@ impl Codes {
             }
             CodeFact::Tried { handle, trial, by, at } => {
                 let Some(code) = self.by_handle.get_mut(&handle) else { return };
-                code.change(lsn, |code| tried(code, trial, by, at));
+                code.change(lsn, |code| leave(code, trial, by, at));
             }
         }
     }
