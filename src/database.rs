@@ -1,12 +1,18 @@
 //! Where a PostgreSQL server is, who we are there, and whether the way is safe. Nothing here shows a password.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A server that does not take a connection by then is away.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -116,6 +122,22 @@ fn one_host(config: &Config, host: &Host, port: u16) -> Config {
     config.get_application_name().map(|name| one.application_name(name));
     one.connect_timeout(CONNECT_WITHIN).tcp_user_timeout(UNCONFIRMED).keepalives_idle(UNCONFIRMED);
     one
+}
+
+/// TLS that knows the server by the name we call it and by who has signed its certificate.
+pub(crate) fn connector(authorities: &Path) -> Result<MakeRustlsConnect, String> {
+    let bad =
+        |problem: &dyn fmt::Display| format!("{} holds no usable PEM certificate: {problem}", authorities.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authorities).map_err(|error| bad(&error))? {
+        roots.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(bad(&"there is none in it"));
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| bad(&error))?;
+    Ok(MakeRustlsConnect::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// On this machine.

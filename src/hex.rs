@@ -1,4 +1,4 @@
-//! Bytes as hexadecimal digits; keys and hashes have 32 of them.
+//! Bytes as hexadecimal digits; keys and hashes have 32 bytes.
 
 use std::fmt::Write;
 
@@ -28,9 +28,9 @@ pub fn decode_any(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// Lower case. The text is wiped when dropped, for it may be a secret.
-pub fn encode(bytes: &[u8; 32]) -> Zeroizing<String> {
+pub fn encode(bytes: &[u8]) -> Zeroizing<String> {
     // Its final size from the start: a growing string would leave copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(64));
+    let mut text = Zeroizing::new(String::with_capacity(2 * bytes.len()));
     for byte in bytes {
         // Writing to a string can't fail.
         write!(text, "{byte:02x}").ok();

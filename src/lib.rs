@@ -31,3 +31,7 @@ pub mod ledger;
 pub mod link;
 pub mod metrics;
 pub mod net;
+
+#[cfg(test)]
+#[path = "../tests/postgres/mod.rs"]
+mod postgres_server;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sokketsu::cli::cluster;
 use sokketsu::cli::keys;
 use sokketsu::cli::ledger::migrate;
 use sokketsu::cli::serve::{journal_exit, ledger_exit, serve};
@@ -38,6 +39,9 @@ enum Command {
     /// Make the ledger's tables in PostgreSQL, or bring them up to date
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Make the tables of a journal in PostgreSQL
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Make, rotate and retire signing keys; make API keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -48,6 +52,13 @@ enum LedgerCommand {
     /// As the owner of the tables: `ledger.url` (SOKKETSU_LEDGER__URL) names that role
     #[command(after_help = "It may be run again at any time, and beside a service that runs.")]
     Migrate(Flags),
+}
+
+#[derive(Subcommand)]
+enum ClusterCommand {
+    /// As the owner of the tables: `journal.url` (SOKKETSU_JOURNAL__URL) names that role
+    #[command(after_help = "Journal and ledger are in the same database. It may be run again at any time.")]
+    Init(Flags),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +82,7 @@ fn main() -> ExitCode {
         },
         Command::Verify(flags) => verify_command(&flags),
         Command::Ledger(LedgerCommand::Migrate(flags)) => migrate_command(&flags),
+        Command::Cluster(ClusterCommand::Init(flags)) => init_command(&flags),
         Command::Keys(command) => match keys::run(&command, Clock::system().now()) {
             Ok(text) => said(&text, 0),
             Err(error) => failed(&error.to_string(), error.exit_code()),
@@ -133,6 +145,17 @@ fn migrate_command(flags: &Flags) -> ExitCode {
     match migrate(&records, Clock::system().now()) {
         Ok(done) => said(&done, 0),
         Err(error) => failed(&format!("the ledger: {error}"), ledger_exit(&error)),
+    }
+}
+
+fn init_command(flags: &Flags) -> ExitCode {
+    let records = match Records::load(flags) {
+        Ok(records) => records,
+        Err(error) => return config_error(&error),
+    };
+    match cluster::init(&records, flags.sandbox, Clock::system().now()) {
+        Ok(done) => said(&done, 0),
+        Err(error) => failed(&error.to_string(), error.exit_code()),
     }
 }
 

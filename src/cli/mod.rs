@@ -1,5 +1,6 @@
 //! The commands.
 
+pub mod cluster;
 pub mod keys;
 pub mod ledger;
 pub mod sandbox;

@@ -293,6 +293,7 @@ mod tests {
         Records {
             data: data.to_owned(),
             journal: config::Journal {
+                place: config::JournalPlace::Files,
                 segment_bytes: 1 << 20,
                 sync: Sync::BeforeAnswer,
                 max_gap: std::time::Duration::ZERO,

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::problem::{ConfigError, Place};
 use super::source::Source;
 use super::values::{FORMS, Length, meaning};
-use super::{Config, Flags, Journal, Ledger, LedgerPlace, Records, SANDBOX_DATA, keys_file};
+use super::{Config, Flags, Journal, JournalPlace, Ledger, LedgerPlace, Records, SANDBOX_DATA, keys_file};
 use crate::code::{Aid, Application, Form, Issuers, IssuersError, Keyring, Label, Prefix};
 use crate::database::Server;
 use crate::domain::model::bounds::Bounds as CustomerBounds;
@@ -142,7 +142,7 @@ impl Check {
             (None, None) => folder.join("data"),
         };
         let journal = self.journal();
-        let ledger = self.ledger(&data);
+        let ledger = self.ledger(&data, &journal.place);
         Records { data, journal, ledger, settings: self.settings() }
     }
 
@@ -179,9 +179,19 @@ impl Check {
         }
     }
 
-    fn ledger(&mut self, data: &Path) -> Ledger {
+    /// With a journal in a database the ledger is in the same one.
+    fn ledger(&mut self, data: &Path, journal: &JournalPlace) -> Ledger {
         self.source.section("ledger");
-        let server = self.ledger_server();
+        let mut server = self.database("ledger", &[]);
+        if let JournalPlace::Cluster { server: shared, .. } = journal {
+            if server.as_ref().is_some_and(|other| other != shared) {
+                self.bad(
+                    "ledger.url",
+                    "is another one than `journal.url`, whose database has the ledger too: leave it out",
+                );
+            }
+            server = Some(Arc::clone(shared));
+        }
         // A transaction there is a few milliseconds of a shared disk at most; a file is our own.
         let chunk = if server.is_some() { 2_000 } else { 20_000 };
         let chunk_records = self.number("ledger.chunk_records", chunk, 1..=100_000);
@@ -189,17 +199,18 @@ impl Check {
         Ledger { place, chunk_records }
     }
 
-    /// The address may hold a password: no problem of it repeats it.
-    fn ledger_server(&mut self) -> Option<Arc<Server>> {
-        let authorities: Option<PathBuf> = self.read("ledger.ca_file");
+    /// The database that a section names; `others` are keys that mean nothing without one, and whether they are written. The
+    /// address may hold a password: no problem of it repeats it.
+    fn database(&mut self, section: &str, others: &[(&str, bool)]) -> Option<Arc<Server>> {
+        let key = |name: &str| format!("{section}.{name}");
+        let authorities: Option<PathBuf> = self.read(&key("ca_file"));
         let authorities = authorities.map(|file| self.folder.join(file));
-        let password: Option<PathBuf> = self.read("ledger.password_file");
-        let Some(url) = self.read::<String>("ledger.url") else {
-            for (key, is_written) in
-                [("ledger.ca_file", authorities.is_some()), ("ledger.password_file", password.is_some())]
-            {
+        let password: Option<PathBuf> = self.read(&key("password_file"));
+        let Some(url) = self.read::<String>(&key("url")) else {
+            let own = [("ca_file", authorities.is_some()), ("password_file", password.is_some())];
+            for &(name, is_written) in own.iter().chain(others) {
                 if is_written {
-                    self.bad(key, "is of a server, and `ledger.url` names none");
+                    self.bad(&key(name), format!("is of a server, and `{section}.url` names none"));
                 }
             }
             return None;
@@ -208,11 +219,32 @@ impl Check {
             None => None,
             Some(file) => {
                 let read = read_secret(&self.folder.join(file), Access::Owner);
-                Some(self.parsed("ledger.password_file", read)?)
+                Some(self.parsed(&key("password_file"), read)?)
             }
         };
         let password = password.as_ref().map(|text| text.trim_end_matches(['\r', '\n']));
-        self.parsed("ledger.url", Server::parse(&url, authorities, password)).map(Arc::new)
+        self.parsed(&key("url"), Server::parse(&url, authorities, password)).map(Arc::new)
+    }
+
+    fn journal_place(&mut self, is_bounded: bool) -> JournalPlace {
+        let node: Option<String> = self.read("journal.node");
+        let Some(server) = self.database("journal", &[("node", node.is_some())]) else { return JournalPlace::Files };
+        if is_bounded {
+            self.bad("journal.sync", "can't be \"bounded\" with `journal.url`: an answer waits for a standby");
+        }
+        if self.flags.sandbox_start.is_some() {
+            self.bad("journal.url", "is of a database with a clock of its own: leave `--sandbox-start` out");
+        }
+        let is_name = |name: &str| {
+            (1..=32).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        };
+        let what = "the name of this node, which no other one in the cluster has";
+        let node = self.required("journal.node", node, what).unwrap_or_default();
+        if !node.is_empty() && !is_name(&node) {
+            self.bad("journal.node", "is no name: 1 to 32 letters, digits, `-`, `_` or `.`");
+        }
+        JournalPlace::Cluster { server, node }
     }
 
     fn journal(&mut self) -> Journal {
@@ -233,6 +265,7 @@ impl Check {
             }
         };
         Journal {
+            place: self.journal_place(is_bounded),
             segment_bytes: self.number("journal.segment_mib", SEGMENT_BYTES / MIB, 1..=1_024) * MIB,
             sync,
             max_gap: Duration::from_micros(self.number("journal.max_gap_us", 500, 0..=100_000)),

@@ -278,6 +278,21 @@ fn each_wrong_value_names_its_key_and_line() {
         ("[journal]\nmax_gap_us = 100_001", ":2:1: `journal.max_gap_us`: 100001 is out of range"),
         ("[server]\nthreads = 0", ":2:1: `server.threads`: 0 is out of range: 1 to 256"),
         ("[journal]\nretain_days = 0", ":2:1: `journal.retain_days`: 0 is out of range"),
+        ("[journal]\nurl = \"postgres://a@localhost/b\"", ":1:2: `journal.node`: is missing: the name of this node"),
+        ("[journal]\nnode = \"a\"", ":2:1: `journal.node`: is of a server, and `journal.url` names none"),
+        (
+            "[journal]\nurl = \"postgres://a@localhost/b\"\nnode = \"a b\"",
+            ":3:1: `journal.node`: is no name: 1 to 32 letters, digits",
+        ),
+        (
+            "[journal]\nurl = \"postgres://a@localhost/b\"\nnode = \"a\"\nsync = \"bounded\"\nat_risk_yen = 5",
+            ":4:1: `journal.sync`: can't be \"bounded\" with `journal.url`",
+        ),
+        (
+            "[journal]\nurl = \"postgres://a@localhost/b\"\nnode = \"a\"\n[ledger]\nurl = \"postgres://a@localhost/c\"",
+            ":5:1: `ledger.url`: is another one than `journal.url`",
+        ),
+        ("[journal]\nurl = \"postgres://a@10.0.0.1/b\"\nnode = \"a\"", ":2:1: `journal.url`: leads to another machine"),
         ("[ledger]\nurl = \"sqlite:x\"", ":2:1: `ledger.url`: is no address of a PostgreSQL server"),
         ("[ledger]\nurl = \"postgres://a@10.0.0.1/b\"", ":2:1: `ledger.url`: leads to another machine without TLS"),
         ("[ledger]\nca_file = \"ca.pem\"", ":2:1: `ledger.ca_file`: is of a server, and `ledger.url` names none"),
@@ -564,6 +579,19 @@ password_file = \"password\"\n";
     let url = "postgres://me:hunter2@db.example:6432/books?sslmode=verify-full";
     let same = crate::database::Server::parse(url, Some(file), None).unwrap();
     assert_eq!(config.records.ledger.place, LedgerPlace::Server(same.into()));
+}
+
+#[test]
+fn a_journal_in_a_cluster_has_its_ledger_there() {
+    let config =
+        "[journal]\nurl = \"postgres://me@a:1,b:2/pay?sslmode=verify-full\"\nnode = \"n1\"\nca_file = \"ca.pem\"\n";
+    let config = Place::with(&format!("{LEAST}{config}")).load().unwrap();
+    let JournalPlace::Cluster { server, node } = &config.records.journal.place else { panic!("no cluster") };
+    assert_eq!((server.to_string().as_str(), node.as_str()), ("postgres://me@a:1,b:2/pay by TLS", "n1"));
+    assert_eq!(config.records.ledger.place, LedgerPlace::Server(server.clone()));
+    assert!(!config.has_own_clock());
+    let summary = config.summary();
+    assert!(summary.contains("journal   postgres://me@a:1,b:2/pay by TLS, as n1"), "{summary}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::access::Role;
 use super::check::Check;
 use super::problem::{Place, Places};
-use super::{Config, LedgerPlace, Server};
+use super::{Config, JournalPlace, LedgerPlace, Server};
 use crate::domain::model::policy::{BadPolicy, Policy};
 use crate::domain::model::time::BankCalendar;
 use crate::engine::Sync;
@@ -105,6 +105,10 @@ impl Config {
             Sync::BeforeAnswer => "sync before answer".to_owned(),
             Sync::Bounded { at_risk_yen } => format!("at most {at_risk_yen} yen at risk"),
         };
+        let kept = match &journal.place {
+            JournalPlace::Files => format!("{sync}, kept {} days", journal.retain_days),
+            JournalPlace::Cluster { server, node } => format!("{server}, as {node}"),
+        };
         let ledger = match &self.records.ledger.place {
             LedgerPlace::Embedded(file) => file.display().to_string(),
             LedgerPlace::Server(server) => server.to_string(),
@@ -114,7 +118,7 @@ impl Config {
             ("sandbox", if self.sandbox { "published keys, test signing keys".to_owned() } else { String::new() }),
             ("data", self.records.data.display().to_string()),
             ("serves", self.server.summary()),
-            ("journal", format!("{sync}, kept {} days", journal.retain_days)),
+            ("journal", kept),
             ("ledger", ledger),
             ("policy", format!("{:?} from {}", self.policy.content.label, shown(&self.policy.file, "the program"))),
             ("holidays", shown(&self.holidays.file, "the program")),

@@ -134,7 +134,7 @@ impl KeysFile {
             text.push_str(&format!("\n[[generation]]\nnumber = {number}\nstate = \"{state}\"\nsince = \"{since}\"\n"));
             if keys.state != KeyState::Retired {
                 for (name, key) in [("barcode", &keys.barcode), ("qr", &keys.qr)] {
-                    for part in [name, " = \"", &hex::encode(key), "\"\n"] {
+                    for part in [name, " = \"", &hex::encode(key.as_slice()), "\"\n"] {
                         text.push_str(part);
                     }
                 }

@@ -109,6 +109,13 @@ pub struct Config {
     pub holidays: Document<BankCalendar>,
 }
 
+impl Config {
+    /// Whether the time is the sandbox's own. With a database it is not: others have the same journal.
+    pub fn has_own_clock(&self) -> bool {
+        self.sandbox && self.records.journal.place == JournalPlace::Files
+    }
+}
+
 /// The part that says where records are and how they are kept: all that `verify` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Records {
@@ -121,11 +128,20 @@ pub struct Records {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
+    pub place: JournalPlace,
     pub segment_bytes: u64,
     pub sync: Sync,
     /// Between the begins of two syncs under full load; zero means that only the disk paces them.
     pub max_gap: Duration,
     pub retain_days: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalPlace {
+    /// Files in the data folder.
+    Files,
+    /// A PostgreSQL cluster, and our name in it.
+    Cluster { server: Arc<database::Server>, node: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

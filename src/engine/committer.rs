@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
-use crate::journal::{Batch, Journal, JournalError};
+use crate::journal::{Batch, Journal, JournalError, Lease};
 use crate::metrics::{gauge_value, metrics};
 
 use super::Sync;
@@ -15,19 +15,28 @@ use super::group::Group;
 use super::outlet::Waiting;
 use super::pacing::Pacing;
 
-/// How often the journal's room is looked at.
+/// How often the journal's room is looked at, and a doubt that lasts is told again.
 const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(5);
+/// How often the journal is tended, at the latest.
+const TEND_EVERY: Duration = Duration::from_millis(250);
 
 /// The journal, and what of it is not synced yet.
 pub struct Committer {
     journal: Box<dyn Journal>,
     sync: Sync,
     unsynced: bool,
+    /// Since when it is not known what became of the last records, and when that was told last.
+    doubt: Option<(Instant, Instant)>,
 }
 
 impl Committer {
     pub fn new(journal: Box<dyn Journal>, sync: Sync) -> Self {
-        Self { journal, sync, unsynced: false }
+        Self { journal, sync, unsynced: false, doubt: None }
+    }
+
+    /// Until when answers may leave.
+    pub fn lease(&self) -> Lease {
+        self.journal.lease()
     }
 
     /// After it the answers of these records may leave; `yen` are lost if they are. After an error nothing may be answered
@@ -57,10 +66,45 @@ impl Committer {
     /// the next commit, so that no more than one group's yen are ever at risk.
     pub fn settle(&mut self) -> Result<(), JournalError> {
         if std::mem::take(&mut self.unsynced) {
-            self.journal.sync()?;
+            // As long as it is in doubt nothing else can be done, and nothing is answered.
+            while !self.is_known(|journal| journal.sync())? {}
             metrics().at_risk_yen.set(0.0);
         }
         Ok(())
+    }
+
+    /// What is to be done a few times a second, also while nothing is written.
+    fn tend(&mut self) -> Result<(), JournalError> {
+        self.is_known(|journal| journal.tend()).map(drop)
+    }
+
+    /// Whether the journal did it and says so for sure; if not it is to be done again.
+    fn is_known(
+        &mut self,
+        does: impl FnOnce(&mut dyn Journal) -> Result<(), JournalError>,
+    ) -> Result<bool, JournalError> {
+        match does(self.journal.as_mut()) {
+            Err(JournalError::Doubt(why)) => {
+                let now = Instant::now();
+                let (since, told) = self.doubt.unwrap_or((now, now));
+                let is_told = self.doubt.is_some() && now.saturating_duration_since(told) < LOOK_FOR_ROOM_EVERY;
+                if !is_told {
+                    tracing::warn!(
+                        why,
+                        "the journal's database is away or in doubt; nothing is answered until it is back"
+                    );
+                }
+                self.doubt = Some((since, if is_told { told } else { now }));
+                Ok(false)
+            }
+            Err(other) => Err(other),
+            Ok(()) => {
+                if let Some((since, _)) = self.doubt.take() {
+                    tracing::info!(after_ms = since.elapsed().as_millis(), "the journal's database is back");
+                }
+                Ok(true)
+            }
+        }
     }
 }
 
@@ -184,14 +228,18 @@ impl<H: FnMut(Result<(), String>)> Thread<H> {
     pub fn run(mut self) {
         // The gap ends when it is over, not 50 µs later.
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)).ok();
-        if let Err(error) = self.work() {
+        let worked = self.work();
+        if let Err(error) = worked {
             self.queue.done.lock().error = Some(error);
             self.queue.wake_owner.notify_one();
+        } else if let Err(error) = self.committer.journal.leave() {
+            tracing::warn!(%error, "the journal could not be given away; the next owner waits for the lease");
         }
     }
 
     fn work(&mut self) -> Result<(), JournalError> {
-        let mut looked = Instant::now();
+        let (mut looked, mut tended) = (Instant::now(), Instant::now());
+        let lease = self.committer.lease();
         loop {
             match self.next() {
                 Next::Group(mut pending) => {
@@ -207,6 +255,15 @@ impl<H: FnMut(Result<(), String>)> Thread<H> {
                 }
                 Next::Nothing => {}
                 Next::Stop => return Ok(()),
+            }
+            if tended.elapsed() >= TEND_EVERY {
+                tended = Instant::now();
+                let held = lease.holds();
+                self.committer.tend()?;
+                if !held && lease.holds() {
+                    // Answers that wait for it may leave.
+                    self.queue.wake_owner.notify_one();
+                }
             }
             if looked.elapsed() >= LOOK_FOR_ROOM_EVERY {
                 looked = Instant::now();
@@ -224,7 +281,7 @@ impl<H: FnMut(Result<(), String>)> Thread<H> {
                     return Next::Stop;
                 }
                 groups.phase = Phase::Idle;
-                if queue.wake_committer.wait_for(&mut groups, LOOK_FOR_ROOM_EVERY).timed_out() {
+                if queue.wake_committer.wait_for(&mut groups, TEND_EVERY).timed_out() {
                     return Next::Nothing;
                 }
                 continue;

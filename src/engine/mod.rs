@@ -24,6 +24,8 @@ pub mod readiness;
 pub mod recovery;
 pub mod sale;
 pub mod serve;
+#[cfg(test)]
+mod serve_tests;
 pub mod times;
 
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use crate::domain::commands::request::Request;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
-use crate::journal::{Journal, JournalError, TooLarge};
+use crate::journal::{Journal, JournalError, Lease, TooLarge};
 
 use board::Board;
 use committer::Committer;
@@ -79,6 +81,11 @@ impl Engine {
 
     pub fn board(&self) -> &Arc<Board> {
         self.owner.board()
+    }
+
+    /// Until when answers may leave.
+    pub fn lease(&self) -> Lease {
+        self.committer.lease()
     }
 
     /// Goes on at the time of the wall clock, or stays at the last one if the clock went back.

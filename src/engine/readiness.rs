@@ -1,6 +1,9 @@
 //! Whether the service is ready, and why not.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::journal::Lease;
 
 /// What must hold to be ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,23 +43,34 @@ impl Condition {
 
 /// What holds now. Shared with those who find out.
 #[derive(Debug)]
-pub struct Readiness([AtomicBool; 6]);
+pub struct Readiness {
+    holds: [AtomicBool; 6],
+    /// The journal's, once there is one.
+    lease: OnceLock<Lease>,
+}
 
 impl Default for Readiness {
     /// Nothing is known to hold but that we are not draining, and nothing is known to be damaged.
     fn default() -> Self {
         let holds = |condition| matches!(condition, Condition::NotDraining | Condition::JournalSound);
-        Self(Condition::ALL.map(|condition| AtomicBool::new(holds(condition))))
+        Self { holds: Condition::ALL.map(|condition| AtomicBool::new(holds(condition))), lease: OnceLock::new() }
     }
 }
 
 impl Readiness {
     pub fn set(&self, condition: Condition, holds: bool) {
-        self.0[condition as usize].store(holds, Ordering::Release);
+        self.holds[condition as usize].store(holds, Ordering::Release);
+    }
+
+    /// From now on [`Condition::LeaseHeld`] holds no longer than this.
+    pub fn watch(&self, lease: Lease) {
+        // There is one journal in a process, so the first one stays.
+        self.lease.get_or_init(|| lease);
     }
 
     fn holds(&self, condition: Condition) -> bool {
-        self.0[condition as usize].load(Ordering::Acquire)
+        let is_set = self.holds[condition as usize].load(Ordering::Acquire);
+        is_set && (condition != Condition::LeaseHeld || self.lease.get().is_none_or(Lease::holds))
     }
 
     /// Empty when ready.
@@ -92,5 +106,18 @@ mod tests {
         readiness.set(Condition::JournalSound, false);
         assert_eq!(readiness.reasons(), ["draining", "journal_damaged"]);
         assert!(!readiness.may_serve(), "no decision rests on a damaged journal");
+    }
+
+    #[test]
+    fn a_lease_that_does_not_hold_is_a_reason() {
+        let readiness = Readiness::default();
+        Condition::ALL.into_iter().for_each(|condition| readiness.set(condition, true));
+        readiness.watch(Lease::new());
+        assert_eq!(readiness.reasons(), ["lease_not_held"]);
+        assert!(!readiness.may_serve());
+        let other = Readiness::default();
+        other.set(Condition::LeaseHeld, true);
+        other.watch(Lease::forever());
+        assert!(!other.reasons().contains(&"lease_not_held"));
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::domain::commands::request::Request;
-use crate::journal::JournalError;
+use crate::journal::{JournalError, Lease};
 
 use super::Engine;
 use super::backlog::Backlog;
@@ -41,6 +41,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<Owner, JournalError> {
     let (owner, committer) = engine.into_parts();
+    let lease = committer.lease();
     let wake = Arc::clone(&queues.wake);
     let commits = Arc::new(CommitQueue::new(queues.most, Arc::clone(&wake)));
     let pacing = Pacing::new(queues.longest_gap, Instant::now());
@@ -55,6 +56,8 @@ pub async fn serve(
         backlog: Backlog::new(target, now),
         clock,
         commits,
+        lease,
+        kept_back: Vec::new(),
         callers: Callers::new(now),
         picked: Vec::new(),
         calendar_is_due: false,
@@ -97,6 +100,10 @@ struct Service {
     backlog: Backlog,
     clock: Clock,
     commits: Arc<CommitQueue>,
+    /// No answer leaves without it: somebody else may have decided since.
+    lease: Lease,
+    /// Durable groups whose answers wait for it.
+    kept_back: Vec<Pending>,
     callers: Callers,
     /// Picked and not yet judged; empty between turns.
     picked: Vec<Ticket>,
@@ -129,7 +136,7 @@ impl Service {
         let commits = Arc::clone(&self.commits);
         let mut groups = commits.groups.lock();
         self.judge(&mut groups);
-        if groups.in_flight == 0 && groups.open.group.records.is_empty() {
+        if groups.in_flight == 0 && groups.open.group.records.is_empty() && self.lease.holds() {
             // Nothing that these answers speak of is still on its way to the disk.
             let mut open = std::mem::take(&mut groups.open);
             self.deliver(&mut open);
@@ -196,7 +203,11 @@ impl Service {
 
     fn deliver_durable(&mut self) -> Result<(), JournalError> {
         let Done { groups: durable, error } = std::mem::take(&mut *self.commits.done.lock());
-        for mut pending in durable {
+        self.kept_back.extend(durable);
+        if !self.lease.holds() {
+            return error.map_or(Ok(()), Err);
+        }
+        for mut pending in std::mem::take(&mut self.kept_back) {
             let waiting = pending.waiting.len();
             self.deliver(&mut pending);
             let mut groups = self.commits.groups.lock();
@@ -207,7 +218,7 @@ impl Service {
         error.map_or(Ok(()), Err)
     }
 
-    /// Shows readers what changed, then lets the answers go.
+    /// Shows readers what changed, then lets the answers go. The lease was just looked at.
     fn deliver(&self, pending: &mut Pending) {
         pending.group.show(self.owner.board());
         let durable = pending.durable.take();

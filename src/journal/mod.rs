@@ -6,19 +6,24 @@
 //! reader of a live journal: it makes events of records, and calls the alarm on damage that a start would refuse.
 //!
 //! [`local`] keeps records in files of this machine: one write and one sync a batch, `recover` decides what a crash left.
-//! `docs/journal-format.md` has the bytes. Another place is another folder beside it, and a line in `cli/serve/backends.rs`.
+//! [`postgres`] keeps them in a database with synchronous standbys, for one owner at a time. `docs/journal-format.md` has the
+//! bytes, which are the same in both. Another place is another folder beside it, and a line in `cli/serve/backends.rs`.
 
 pub mod batch;
 pub mod codec;
+#[cfg(test)]
+pub(crate) mod contract_tests;
 pub(crate) mod cursor;
 pub mod follower;
 pub mod local;
+pub mod postgres;
 pub mod record;
 
 use std::error::Error;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 pub use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
@@ -36,8 +41,24 @@ pub trait Journal: Send {
     /// durable, and no reader sees it, until [`Self::sync`] has returned.
     fn write(&mut self, batch: &Batch) -> Result<Lsn, JournalError>;
 
-    /// Makes all that was written durable. It is never tried again: after an error the process must end.
+    /// Makes all that was written durable. After [`JournalError::Doubt`] it is to be called again, until it is known what
+    /// became of the records; after another error never: the process must end, or the owner must begin anew if it was fenced.
     fn sync(&mut self) -> Result<(), JournalError>;
+
+    /// What is to be done a few times a second, also while nothing is written. Its errors are those of [`Self::sync`].
+    fn tend(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    /// Until when answers may leave.
+    fn lease(&self) -> Lease {
+        Lease::forever()
+    }
+
+    /// Lets the next owner have the journal at once. Nothing is written or answered after it.
+    fn leave(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
 
     /// Whether there is room for more records than the next few, so that readiness warns before a commit fails; if not,
     /// why.
@@ -105,7 +126,8 @@ pub struct Examined {
 /// What a backend has to say of an error of its own.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why the journal did not do as asked. Exit codes: `InUse` 75, `Damaged` and `Released` 65, `Failed` and `Poisoned` 74.
+/// Why the journal did not do as asked. Exit codes: `InUse` 75, `Damaged` and `Released` 65, `Failed` and `Poisoned` 74, `Unfit` 78.
+/// `Doubt` and `Fenced` end no service: nothing is answered meanwhile, and it comes back by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error("{0} is held by another process")]
@@ -123,6 +145,15 @@ pub enum JournalError {
     Failed { doing: &'static str, cause: Cause },
     #[error("the journal stopped at an earlier failure")]
     Poisoned,
+    /// The database is away, or did not say for sure what became of the last records. Nothing is answered until it is known.
+    #[error("the journal's database is away or in doubt: {0}")]
+    Doubt(String),
+    /// Somebody else owns the journal, or did in between: our state may be an old one, and is dropped unanswered.
+    #[error("the journal is owned by {0}")]
+    Fenced(String),
+    /// What it confirms might be lost; the text says what to set.
+    #[error("the journal's database: {0}")]
+    Unfit(String),
     #[error("record {wanted} was released; the journal now begins at {first}")]
     Released { wanted: Lsn, first: Lsn },
     /// A bug of the caller; nothing was written.
@@ -159,4 +190,62 @@ impl Durable {
     fn publish(&self, lsn: Lsn) {
         self.0.store(lsn.0, Ordering::Release);
     }
+}
+
+/// Until when answers may leave: after it somebody else may own the journal. The committer's thread extends it, and whoever
+/// lets answers go asks.
+#[derive(Clone, Debug)]
+pub struct Lease(Arc<Term>);
+
+#[derive(Debug)]
+struct Term {
+    born: Instant,
+    /// Since `born`, ns.
+    until: AtomicU64,
+}
+
+impl Lease {
+    /// Of a journal that nobody else can own.
+    #[must_use]
+    pub fn forever() -> Self {
+        Self(Arc::new(Term { born: Instant::now(), until: AtomicU64::new(u64::MAX) }))
+    }
+
+    /// One that does not hold yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Term { born: Instant::now(), until: AtomicU64::new(0) }))
+    }
+
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.holds_at(self.now())
+    }
+
+    /// Monotonic, since it was born.
+    pub(crate) fn now(&self) -> Duration {
+        self.0.born.elapsed()
+    }
+
+    fn holds_at(&self, now: Duration) -> bool {
+        nanos(now) < self.0.until.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn extend(&self, until: Duration) {
+        self.0.until.store(nanos(until), Ordering::Release);
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.until.store(0, Ordering::Release);
+    }
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

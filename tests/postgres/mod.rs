@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
+pub mod cluster;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -50,6 +52,33 @@ fn as_user(program: &Path) -> Command {
     command
 }
 
+/// The folder becomes that of the server's user.
+fn make_ours(folder: &Path) {
+    if rustix::process::geteuid().is_root() {
+        let id = |flag: &str| -> u32 {
+            let out = Command::new("id").args([flag, "postgres"]).output().unwrap();
+            String::from_utf8(out.stdout).unwrap().trim().parse().unwrap()
+        };
+        chown(folder, Some(id("-u")), Some(id("-g"))).unwrap();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The death of the thread that starts a server is what ends the server: one that lives as long as the process.
+fn spawn(mut command: Command) -> Child {
+    let (sender, started) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        sender.send(command.spawn().unwrap()).unwrap();
+        loop {
+            thread::park();
+        }
+    });
+    started.recv().unwrap()
+}
+
 impl PgServer {
     /// The one that the tests of this process share, started by the first and stopped by the last of those that run.
     pub fn shared() -> Arc<Self> {
@@ -67,13 +96,7 @@ impl PgServer {
     pub fn start(settings: &[&str]) -> Self {
         let bin = bin();
         let folder = tempfile::tempdir().unwrap();
-        if rustix::process::geteuid().is_root() {
-            let id = |flag: &str| -> u32 {
-                let out = Command::new("id").args([flag, "postgres"]).output().unwrap();
-                String::from_utf8(out.stdout).unwrap().trim().parse().unwrap()
-            };
-            chown(folder.path(), Some(id("-u")), Some(id("-g"))).unwrap();
-        }
+        make_ours(folder.path());
         let data = folder.path().join("data");
         let made = as_user(&bin.join("initdb"))
             .args(["-U", "admin", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync", "-E", "UTF8", "-D"])
@@ -81,7 +104,7 @@ impl PgServer {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let text = format!(
             "port={port}\nlisten_addresses='127.0.0.1'\nunix_socket_directories='{}'\nshared_buffers=64MB\n\
              max_connections=60\n{}\n",
@@ -105,15 +128,7 @@ impl PgServer {
         let mut command = as_user(&self.bin.join("postgres"));
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         command.arg("-D").arg(self.data()).stdout(Stdio::null()).stderr(log);
-        // The death of the thread that starts it is what ends it: one that lives as long as the process.
-        let (sender, started) = std::sync::mpsc::channel();
-        thread::spawn(move || {
-            sender.send(command.spawn().unwrap()).unwrap();
-            loop {
-                thread::park();
-            }
-        });
-        *self.child.lock() = Some(started.recv().unwrap());
+        *self.child.lock() = Some(spawn(command));
         let until = Instant::now() + Duration::from_secs(60);
         while !self.psql("postgres", "SELECT 1").0 {
             assert!(Instant::now() < until, "the server does not start: {}", self.log());

@@ -4,6 +4,7 @@
 
 mod account;
 mod bounds;
+mod cluster;
 mod corrections;
 mod crash;
 mod damage;

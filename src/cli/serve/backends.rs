@@ -5,13 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::ServeError;
-use crate::config::{LedgerPlace, Records};
+use crate::clock::Clock;
+use crate::config::{JournalPlace, LedgerPlace, Records};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::engine::recovery::RecoveryError;
 use crate::journal::local::lock::DirLock;
 use crate::journal::local::reader::LocalReader;
 use crate::journal::local::{LocalJournal, Options, lock};
+use crate::journal::postgres::Node;
+use crate::journal::postgres::cluster::{self, Cluster};
 use crate::journal::{Journal, JournalError, JournalReader, Release};
 use crate::ledger::postgres::{self, PostgresBooks, PostgresLedger};
 use crate::ledger::sqlite::{SqliteBooks, SqliteLedger};
@@ -34,8 +37,29 @@ pub(crate) fn lock(data: &Path) -> Result<Lock, JournalError> {
     lock::lock(data)
 }
 
-/// Opens both; call it under the folder's lock.
-pub(crate) fn open(records: &Records, sandbox: bool, now: Millis) -> Result<Opened, ServeError> {
+/// Opens both; call it under the folder's lock. `boot` is drawn for this process.
+pub(crate) fn open(records: &Records, sandbox: bool, now: Millis, boot: String) -> Result<Opened, ServeError> {
+    let Some((cluster, node)) = cluster(records) else { return open_files(records, sandbox, now) };
+    let node = Node { name: node.to_owned(), boot };
+    let cluster::Opened { journal, reader, release } = cluster.open(node)?;
+    let checkpoint = checkpoint(records, sandbox, now)?;
+    Ok(Opened { journal, reader, release, checkpoint, books: books(records) })
+}
+
+/// The cluster that has the journal, and our name in it; none where it is in files.
+fn cluster(records: &Records) -> Option<(Cluster, &str)> {
+    let JournalPlace::Cluster { server, node } = &records.journal.place else { return None };
+    Some((Cluster::new(Arc::clone(server), &records.data, || Clock::system().now().0), node))
+}
+
+/// Makes the tables of journal and ledger, or brings them up to date, as their owner; says what was done.
+pub(crate) fn init_cluster(records: &Records, sandbox: bool, now: Millis) -> Result<String, ServeError> {
+    let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
+    cluster.init(sandbox)?;
+    Ok(format!("the journal's tables are there\n{}", migrate(records, now)?))
+}
+
+fn open_files(records: &Records, sandbox: bool, now: Millis) -> Result<Opened, ServeError> {
     let dir = records.data.join("journal");
     if !has_ledger(records) && dir.exists() {
         // A damaged journal is refused before anything is made beside it.
@@ -143,6 +167,9 @@ pub(crate) struct AtRest {
 pub struct NoJournal(String);
 
 pub(crate) fn at_rest(records: &Records) -> Result<AtRest, NoJournal> {
+    if let Some((cluster, _)) = cluster(records) {
+        return Ok(AtRest { journal: cluster.at_rest(), books: Some(books(records)) });
+    }
     let dir = records.data.join("journal");
     if !dir.exists() {
         return Err(NoJournal(dir.display().to_string()));

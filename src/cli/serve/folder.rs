@@ -62,7 +62,11 @@ fn tighten_files(folder: &Path) -> io::Result<()> {
 /// The files that we make here.
 fn is_record(name: &str) -> bool {
     let ends = [".seg", ".tmp", ".cut"];
-    name == "LOCK" || name.starts_with("ledger.db") || name == CLOCK || ends.iter().any(|end| name.ends_with(end))
+    name == "LOCK"
+        || name == "CLUSTER"
+        || name.starts_with("ledger.db")
+        || name == CLOCK
+        || ends.iter().any(|end| name.ends_with(end))
 }
 
 /// A file system's own folder is nothing: DATA may be a disk of its own.
@@ -89,7 +93,8 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let data = outer.path().join("data");
         fs::create_dir_all(data.join("journal")).unwrap();
-        let ours = ["LOCK", "ledger.db", "ledger.db-wal", "sandbox-clock", "journal/00000000000000000001.seg"];
+        let ours =
+            ["LOCK", "CLUSTER", "ledger.db", "ledger.db-wal", "sandbox-clock", "journal/00000000000000000001.seg"];
         let ours = ours.map(|name| if name == "sandbox-clock" { CLOCK } else { name });
         for name in ours.into_iter().chain(["notes.txt"]) {
             fs::write(data.join(name), "x").unwrap();

@@ -67,6 +67,8 @@ pub enum ServeError {
     Recovery(#[from] RecoveryError),
     #[error("the ledger: {0}")]
     Ledger(#[from] LedgerError),
+    #[error("`journal.url` names no cluster")]
+    NoCluster,
     #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
     WrongKind { data: PathBuf, what: &'static str, remedy: &'static str },
     #[error(
@@ -96,7 +98,8 @@ impl ServeError {
             Self::Config(error) => error.exit_code(),
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
-            Self::WrongKind { .. }
+            Self::NoCluster
+            | Self::WrongKind { .. }
             | Self::NotOurs { .. }
             | Self::TooFewFiles { .. }
             | Self::SameKey(_)
@@ -122,7 +125,8 @@ pub fn journal_exit(error: &JournalError) -> u8 {
     match error {
         JournalError::InUse(_) => 75,
         JournalError::Damaged { .. } | JournalError::Released { .. } => 65,
-        JournalError::Failed { .. } | JournalError::Poisoned => 74,
+        JournalError::Failed { .. } | JournalError::Poisoned | JournalError::Doubt(_) | JournalError::Fenced(_) => 74,
+        JournalError::Unfit(_) => 78,
         JournalError::TimeBackwards { .. } | JournalError::TooLarge(_) => 70,
     }
 }
@@ -136,15 +140,19 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let stop = Stop::listen()?;
     let prometheus = metrics::install()?;
     let max_connections = descriptors::make_room(&config)?;
-    let core = start::open(&config, start)?;
+    let core = match start::open(&config, start) {
+        Err(ServeError::Journal(error @ JournalError::Fenced(_))) => stop::begin_anew(&error),
+        opened => opened?,
+    };
     let (inbox, queues) = queues(config.inbox, config.records.journal.max_gap);
     let board = Arc::clone(core.engine.board());
     let readiness = Arc::new(Readiness::default());
+    readiness.watch(core.engine.lease());
     let follower = Follower::new(core.reader, stop::on_damage(&core.posted, &readiness, &queues.is_halted));
     let chunk = config.records.ledger.chunk_records;
     let writer = Writer::start(core.checkpoint, follower.another(), Arc::clone(&core.posted), chunk);
     let writer = Arc::new(writer.map_err(system("start the ledger"))?);
-    let clock_setter = config.sandbox.then(|| edge::clock_setter(&core.clock, &writer, follower.another()));
+    let clock_setter = config.has_own_clock().then(|| edge::clock_setter(&core.clock, &writer, follower.another()));
     let parts = edge::parts(&config, &core.clock, inbox, board, follower, core.books, &readiness)?;
     let options = http::Options { max_connections, ..parts.options };
     let parts = http::Parts { metrics: Some(prometheus.clone()), clock_setter, options, ..parts };
@@ -163,6 +171,8 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
             let served = engine::serve::serve(engine, queues, clock, tell_room, async { drop(told.await) });
             match served.await {
                 Ok(owner) => owner.state().lsn,
+                // Our state may be an old one; what waits is not answered.
+                Err(error @ JournalError::Fenced(_)) => stop::begin_anew(&error),
                 // Nothing of the failed group was answered, and nothing more may be: the process ends at once.
                 Err(error) => {
                     tracing::error!(%error, "the journal could not be written; stopping");

@@ -19,6 +19,7 @@ use crate::domain::state::event::Event;
 use crate::engine::Engine;
 use crate::engine::board::Board;
 use crate::engine::recovery::recover;
+use crate::hex;
 use crate::journal::{JournalError, JournalReader, Release};
 use crate::ledger::{Books, Checkpoint};
 
@@ -40,9 +41,9 @@ pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     folder::make(data)?;
     let lock = backends::lock(data)?;
     folder::tighten(data)?;
-    let clock = if config.sandbox { Clock::sandbox(data, start)? } else { Clock::system() };
+    let clock = if config.has_own_clock() { Clock::sandbox(data, start)? } else { Clock::system() };
     let Opened { journal, mut reader, release, checkpoint, books } =
-        backends::open(&config.records, config.sandbox, clock.now())?;
+        backends::open(&config.records, config.sandbox, clock.now(), hex::encode(&seed()?).to_string())?;
     let began = Instant::now();
     let mut tell = |records: u64| tracing::info!(records, "recovering");
     let (state, replayed) = recover(config.records.settings, checkpoint.as_ref(), reader.as_mut(), &mut tell)?;

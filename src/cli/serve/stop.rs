@@ -1,6 +1,8 @@
 //! The end: heard on a thread of its own, so that no slow disk, no locked ledger and no busy engine can keep the process
 //! alive longer than the contract says, and a second signal works until the last moment.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -108,6 +110,15 @@ pub(crate) fn on_damage(posted: &Arc<AtomicU64>, readiness: &Arc<Readiness>, is_
         leave(DAMAGED, move || tracing::error!(error, "the journal is damaged; stopping"))
     };
     Alarm::new(posted, Arc::new(stop))
+}
+
+/// The same process from its beginning: whoever is connected hears nothing, and the state is read again from what is durable.
+pub(crate) fn begin_anew(why: &JournalError) -> ! {
+    let why = why.to_string();
+    tracing::warn!(why, "beginning anew");
+    let program = std::env::current_exe().map(|file| Command::new(file).args(std::env::args_os().skip(1)).exec());
+    let error = program.unwrap_or_else(|error| error);
+    leave(74, move || tracing::error!(%error, "could not begin anew; stopping"))
 }
 
 /// Ends the process, which loses nothing: what was answered is on disk.

@@ -1,15 +1,17 @@
 //! The writer and the reader on a sound disk.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
 use std::thread;
 
 use proptest::prelude::*;
 
 use super::disk::StdDisk;
-use super::sim::{Rng, SimDisk};
+use super::sim::SimDisk;
 use super::{recover, *};
 use crate::domain::model::time::Millis;
-use crate::journal::{JournalReader, Record, Release, TooLarge, record};
+use crate::journal::contract_tests::{Place, contract};
+pub use crate::journal::contract_tests::{batch_at, payload};
+use crate::journal::{JournalReader, Record, Release, record};
 
 impl<D: disk::Disk> LocalJournal<D> {
     /// One write, one sync.
@@ -28,28 +30,6 @@ impl<D: disk::Disk> LocalJournal<D> {
 /// Small files, every call on one thread.
 pub fn small() -> Options {
     Options { segment_size: 8 << 10, background: false, posted: Lsn::ZERO }
-}
-
-fn add(batch: &mut Batch, time_ms: i64, payload: &[u8]) -> Result<(), TooLarge> {
-    batch.offer(time_ms, |buf| {
-        buf.extend_from_slice(payload);
-        Ok(())
-    })
-}
-
-pub fn batch_at(time_ms: i64, payloads: &[Vec<u8>]) -> Batch {
-    let mut batch = Batch::default();
-    for payload in payloads {
-        add(&mut batch, time_ms, payload).unwrap();
-    }
-    batch
-}
-
-/// A payload that says which it is.
-pub fn payload(n: u64, len: usize) -> Vec<u8> {
-    let mut bytes = n.to_le_bytes().to_vec();
-    bytes.resize(8 + len, u8::try_from(n % 251).unwrap());
-    bytes
 }
 
 /// Segments on the disk.
@@ -94,6 +74,35 @@ pub fn read_all<D: disk::Disk>(disk: &D) -> Result<Vec<Record>, JournalError> {
     }
     Ok(all)
 }
+
+/// A folder, in small segments.
+struct Folder {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        Self { _dir: dir, path }
+    }
+}
+
+impl Place for Folder {
+    fn open(&mut self) -> (Box<dyn Journal>, Box<dyn JournalReader>) {
+        let options = Options { segment_size: 64 << 10, ..Options::default() };
+        let (journal, _) = LocalJournal::open(&self.path, &options, 1).unwrap();
+        let reader = journal.reader();
+        (Box::new(journal), Box::new(reader))
+    }
+
+    fn at_rest(&self) -> Box<dyn JournalReader> {
+        Box::new(LocalReader::at_rest(&self.path))
+    }
+}
+
+contract!(Folder::new());
 
 #[test]
 fn what_was_committed_is_read_back_across_segments_and_restarts() {
@@ -144,105 +153,6 @@ fn a_batch_larger_than_a_segment_gets_its_own() {
         let (_, recovery) = LocalJournal::open_on(disk, &small(), 1).unwrap();
         assert_eq!(recovery.last.0, 31 + before);
     }
-}
-
-#[test]
-fn the_largest_payload_fits_and_a_larger_one_is_refused_by_the_batch() {
-    let disk = SimDisk::new();
-    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
-    let mut batch = batch_at(1, &[vec![7; record::MAX_PAYLOAD], Vec::new()]);
-    assert!(add(&mut batch, 1, &vec![1; record::MAX_PAYLOAD + 1]).is_err());
-    journal.commit(&batch).unwrap();
-    let all = read_all(&disk).unwrap();
-    assert_eq!(all.iter().map(|r| r.payload.len()).collect::<Vec<_>>(), [record::MAX_PAYLOAD, 0]);
-}
-
-#[test]
-fn time_does_not_go_back() {
-    let (mut journal, _) = LocalJournal::open_on(SimDisk::new(), &small(), 1).unwrap();
-    journal.commit(&batch_at(5, &[payload(1, 1)])).unwrap();
-    let error = journal.commit(&batch_at(4, &[payload(2, 1)])).unwrap_err();
-    assert!(matches!(error, JournalError::TimeBackwards { given: 4, last: 5 }), "{error}");
-    assert_eq!(journal.commit(&batch_at(5, &[payload(2, 1)])).unwrap(), Lsn(2));
-}
-
-#[test]
-fn readers_see_only_what_is_synced() {
-    let disk = SimDisk::new();
-    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
-    let mut reader = Reader::open_on(disk, Lsn::ZERO, Some(journal.durable()));
-    let mut record = Record::default();
-    for n in 1..200 {
-        journal.write(&batch_at(1, &[payload(n, 100)])).unwrap();
-        if n % 5 == 0 {
-            journal.sync().unwrap();
-            for lsn in n - 4..=n {
-                assert_eq!(reader.next(&mut record).unwrap(), Some(Lsn(lsn)));
-                assert_eq!(record.payload, payload(lsn, 100));
-            }
-        }
-        if n % 5 == 4 && journal.durable().get().0 < n - 3 {
-            assert_eq!(reader.next(&mut record).unwrap(), None);
-        }
-    }
-}
-
-#[test]
-fn a_reader_begins_anywhere() {
-    let disk = SimDisk::new();
-    let (mut journal, _) = LocalJournal::open_on(disk.clone(), &small(), 1).unwrap();
-    for n in 1..=100 {
-        journal.commit(&batch_at(1, &[payload(n, 300)])).unwrap();
-    }
-    let mut record = Record::default();
-    for after in 0..=103 {
-        let mut reader = Reader::open_on(disk.clone(), Lsn(after), None);
-        let expected = (after < 100).then_some(Lsn(after + 1));
-        assert_eq!(reader.next(&mut record).unwrap(), expected);
-    }
-}
-
-#[test]
-fn a_reader_follows_the_live_writer() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = Options { segment_size: 64 << 10, ..Options::default() };
-    let (mut journal, _) = LocalJournal::open(dir.path(), &options, 1).unwrap();
-    let (durable, done) = (journal.durable(), AtomicBool::new(false));
-    thread::scope(|scope| {
-        let readers: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut reader = Reader::open_on(StdDisk::new(dir.path()), Lsn::ZERO, Some(durable.clone()));
-                    let (mut record, mut seen) = (Record::default(), 0);
-                    loop {
-                        let finished = done.load(Ordering::Acquire);
-                        while let Some(lsn) = reader.next(&mut record).unwrap() {
-                            seen += 1;
-                            assert_eq!(lsn, Lsn(seen));
-                            assert!(lsn <= durable.get());
-                            assert_eq!(record.payload, payload(seen, usize::try_from(seen % 500).unwrap()));
-                        }
-                        if finished {
-                            return seen;
-                        }
-                        thread::yield_now();
-                    }
-                })
-            })
-            .collect();
-        let (mut rng, mut n) = (Rng::new(3), 0);
-        for time_ms in 0..400 {
-            let count = 1 + rng.below(20) as u64;
-            let payloads: Vec<_> = (n + 1..=n + count).map(|n| payload(n, (n % 500) as usize)).collect();
-            n += count;
-            journal.commit(&batch_at(time_ms, &payloads)).unwrap();
-        }
-        done.store(true, Ordering::Release);
-        for reader in readers {
-            assert_eq!(reader.join().unwrap(), n);
-        }
-    });
-    assert!(segments(&StdDisk::new(dir.path())) > 10);
 }
 
 #[test]

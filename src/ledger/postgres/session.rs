@@ -3,22 +3,17 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use futures_util::TryStreamExt;
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::read::PostgresCells;
-use crate::database::Server;
+use crate::database::{Server, connector};
 use crate::ledger::LedgerError;
 use crate::ledger::cells::Cells;
 
@@ -71,7 +66,7 @@ impl Drop for Session {
 impl Session {
     /// Connects to the first host that is a primary.
     pub fn open(server: &Server, purpose: Purpose) -> Result<Self, LedgerError> {
-        let tls = server.authorities().map(|file| connector(file)).transpose()?;
+        let tls = server.authorities().map(|file| connector(file)).transpose().map_err(LedgerError::Refused)?;
         let mut why = LedgerError::Io("no host is named".to_owned());
         for mut host in server.hosts() {
             host.options(match purpose {
@@ -209,21 +204,4 @@ impl Session {
 
 fn unanswered(limit: Duration) -> LedgerError {
     LedgerError::Io(format!("it did not answer within {} s", limit.as_secs()))
-}
-
-/// TLS that knows the server by the name we call it and by who has signed its certificate.
-fn connector(authorities: &std::path::Path) -> Result<MakeRustlsConnect, LedgerError> {
-    let bad = |problem: &dyn std::fmt::Display| {
-        LedgerError::Refused(format!("{} holds no usable PEM certificate: {problem}", authorities.display()))
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(authorities).map_err(|error| bad(&error))? {
-        roots.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(bad(&"there is none in it"));
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| bad(&error))?;
-    Ok(MakeRustlsConnect::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }

@@ -15,11 +15,7 @@ use crate::domain::state::event::Event;
 use crate::ledger::contract_tests::{Made, contract, loaded, postings};
 use crate::ledger::sqlite::{SqliteBooks, SqliteLedger};
 use crate::ledger::{Books, Checkpoint, LedgerError, Posting};
-
-#[path = "../../../tests/postgres/mod.rs"]
-mod server;
-
-use server::{PgServer, SERVICE};
+use crate::postgres_server::{PgServer, SERVICE};
 
 fn parsed(url: &str) -> Arc<Server> {
     Arc::new(Server::parse(url, None, None).unwrap())
@@ -404,7 +400,7 @@ fn another_machine_is_known_by_its_certificate() {
     let refused = |result: Result<(), LedgerError>, word: &str| {
         let error = result.unwrap_err();
         assert!(matches!(error, LedgerError::Refused(_)) && error.to_string().contains(word), "{word}: {error}");
-        assert!(!error.to_string().contains(server::PASSWORD), "{error}");
+        assert!(!error.to_string().contains(crate::postgres_server::PASSWORD), "{error}");
     };
     refused(open("localhost", &authority, true), "TLS");
     pg.serve_tls(&certificate, &key);

@@ -1,0 +1,71 @@
+//! Which of the servers is the one to write to. All were asked at once; an old primary that was frozen and runs again still
+//! takes writes, but it has no synchronous standby, or a lower timeline.
+
+/// What a server said of itself within its second, or why it did not.
+pub(crate) type Said = Result<Standing, String>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub in_recovery: bool,
+    pub has_sync_standby: bool,
+    /// It rises with each promotion.
+    pub timeline: u32,
+}
+
+/// The one to take, by its place among `said`; or why there is none, of each by its name.
+pub(crate) fn choose(said: &[(String, Said)], least_timeline: u32) -> Result<usize, String> {
+    let mut best: Option<(u32, usize)> = None;
+    let mut reasons = Vec::new();
+    for (at, (name, said)) in said.iter().enumerate() {
+        match said {
+            Err(why) => reasons.push(format!("{name}: {why}")),
+            Ok(it) if it.in_recovery => reasons.push(format!("{name}: is a standby")),
+            Ok(it) if it.timeline < least_timeline => {
+                reasons.push(format!("{name}: is of timeline {}, and {least_timeline} was seen", it.timeline));
+            }
+            Ok(it) if !it.has_sync_standby => reasons.push(format!("{name}: no synchronous standby is streaming")),
+            Ok(it) if best.is_none_or(|(timeline, _)| it.timeline > timeline) => best = Some((it.timeline, at)),
+            Ok(_) => {}
+        }
+    }
+    best.map(|(_, at)| at).ok_or_else(|| format!("no server may be written to ({})", reasons.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(in_recovery: bool, has_sync_standby: bool, timeline: u32) -> Said {
+        Ok(Standing { in_recovery, has_sync_standby, timeline })
+    }
+
+    fn chosen(said: Vec<Said>, least: u32) -> Result<usize, String> {
+        let named: Vec<_> = ["a", "b", "c"].map(str::to_owned).into_iter().zip(said).collect();
+        choose(&named, least)
+    }
+
+    #[test]
+    fn the_primary_with_a_synchronous_standby_and_the_highest_timeline_is_taken() {
+        let standby = || server(true, false, 1);
+        assert_eq!(chosen(vec![standby(), server(false, true, 1), standby()], 0), Ok(1));
+        assert_eq!(
+            chosen(vec![server(false, false, 1), server(false, true, 2), standby()], 1),
+            Ok(1),
+            "an old primary"
+        );
+        assert_eq!(chosen(vec![server(false, true, 1), server(false, true, 2)], 0), Ok(1), "two primaries");
+        assert_eq!(chosen(vec![server(false, true, 2), server(false, true, 1)], 0), Ok(0), "two primaries");
+        assert_eq!(chosen(vec![Err("did not answer".into()), server(false, true, 3)], 3), Ok(1));
+    }
+
+    #[test]
+    fn where_none_may_be_taken_each_says_why() {
+        let said = vec![server(false, true, 1), server(true, false, 2), Err("did not answer within 1 s".into())];
+        let why = chosen(said, 2).unwrap_err();
+        for part in ["a: is of timeline 1, and 2 was seen", "b: is a standby", "c: did not answer within 1 s"] {
+            assert!(why.contains(part), "{why}");
+        }
+        assert!(chosen(vec![server(false, false, 2)], 2).unwrap_err().contains("no synchronous standby"));
+        assert!(chosen(Vec::new(), 0).is_err());
+    }
+}

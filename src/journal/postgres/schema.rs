@@ -1,0 +1,111 @@
+//! The journal's tables: made by their owner, in [`migrate`]; a node only looks, in [`check`], also at what its role may do.
+
+use sha2::{Digest, Sha256};
+
+use super::session::PgSession;
+use super::table::{Answer, Fault};
+use crate::database::Server;
+use crate::hex;
+
+/// A change of the tables. Applied ones never change: their hash is in every cluster.
+struct Migration {
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// By version, from 1.
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "cluster", sql: include_str!("schema/0001_cluster.sql") },
+    Migration { name: "rights", sql: include_str!("schema/0002_rights.sql") },
+];
+
+/// The format of records that this program writes and reads.
+const FORMAT: i32 = 1;
+
+/// The number of the lock under which one migrates: any that nobody else has.
+const LOCK: i64 = 0x536f_6b6b_4a6f_7572;
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS journal_migrations (
+    version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())";
+
+const APPLIED: &str = "SELECT version::text, name, sha256 FROM journal_migrations ORDER BY version";
+
+/// Whether the tables are there, and are ours.
+const IS_THERE: &str = "SELECT CASE WHEN to_regclass('journal_migrations') IS NULL THEN 'no' ELSE 'yes' END";
+
+/// What is wrong with the role, if anything: it may do what a node does and no more.
+const RIGHTS: &str = "SELECT CASE
+    WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+        OR (SELECT pg_has_role(current_user, relowner, 'MEMBER') FROM pg_class WHERE oid = 'journal'::regclass)
+        OR has_table_privilege('journal', 'UPDATE, DELETE, TRUNCATE') THEN 'many'
+    WHEN NOT has_table_privilege('journal', 'INSERT') OR NOT has_table_privilege('owner', 'UPDATE') THEN 'few'
+    ELSE 'right' END";
+
+fn sha256(sql: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(sql.as_bytes()).into();
+    hex::encode(&digest).to_string()
+}
+
+/// Brings the tables up to date, as their owner, and makes the cluster if there is none.
+pub(super) fn migrate(server: &Server, sandbox: bool) -> Answer<()> {
+    let mut session = PgSession::of_owner(server)?;
+    // Whoever comes second waits, and then finds nothing left to do.
+    session.run(&format!("SET lock_timeout = 0; SELECT pg_advisory_lock({LOCK})"))?;
+    session.run(TABLE)?;
+    let before = compare(&session.texts(APPLIED)?)?;
+    session.run(
+        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'sokketsu_node') THEN
+             CREATE ROLE sokketsu_node NOLOGIN; END IF; END $$;
+         GRANT SELECT ON journal_migrations TO sokketsu_node",
+    )?;
+    for (at, migration) in MIGRATIONS.iter().enumerate().skip(before) {
+        let (version, name, hash) = (at + 1, migration.name, sha256(migration.sql));
+        session.run(&format!(
+            "BEGIN; {}; INSERT INTO journal_migrations VALUES ({version}, '{name}', '{hash}'); COMMIT",
+            migration.sql
+        ))?;
+    }
+    session.run(&format!(
+        "INSERT INTO cluster (id, streams, format, sandbox) VALUES (gen_random_uuid(), 1, {FORMAT}, {sandbox})
+             ON CONFLICT DO NOTHING;
+         INSERT INTO owner (stream) SELECT generate_series(0, streams - 1) FROM cluster ON CONFLICT DO NOTHING;
+         SELECT journal_months((extract(year FROM t) * 12 + extract(month FROM t) - 1)::int)
+             FROM (SELECT now() AT TIME ZONE 'Asia/Tokyo' AS t) AS today"
+    ))
+}
+
+/// How many are applied, once it is sure that they are ours and not newer.
+fn compare(applied: &[[String; 3]]) -> Answer<usize> {
+    if applied.len() > MIGRATIONS.len() {
+        let (found, known) = (applied.len(), MIGRATIONS.len());
+        return Err(Fault::Unfit(format!(
+            "its tables are of schema {found} and this program knows {known}: start the newer program"
+        )));
+    }
+    for (at, ([version, name, hash], ours)) in applied.iter().zip(MIGRATIONS).enumerate() {
+        if *version != (at + 1).to_string() || name != ours.name || *hash != sha256(ours.sql) {
+            return Err(Fault::Unfit(format!("migration {version} ({name}) is not the one of this program")));
+        }
+    }
+    Ok(applied.len())
+}
+
+/// Whether the tables are those of this program, and the role is a node's.
+pub(super) fn check(session: &mut PgSession) -> Answer<()> {
+    let is_there = session.text(IS_THERE)? == "yes";
+    let applied = if is_there { compare(&session.texts(APPLIED)?)? } else { 0 };
+    if applied < MIGRATIONS.len() {
+        return Err(Fault::Unfit(
+            "its tables are missing or old: run `sokketsu cluster init` as their owner".to_owned(),
+        ));
+    }
+    match session.text(RIGHTS)?.as_str() {
+        "right" => Ok(()),
+        "few" => Err(Fault::Unfit("the role may not append: `GRANT sokketsu_node` to it".to_owned())),
+        _ => Err(Fault::Unfit(
+            "the role has too many rights (a superuser, the owner of the tables, or one that may change what was journaled): \
+             give the node a role of its own and `GRANT sokketsu_node, pg_read_all_stats` to it, and nothing else"
+                .to_owned(),
+        )),
+    }
+}
