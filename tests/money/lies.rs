@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sokketsu::domain::billing::effects::Effects;
 use sokketsu::domain::billing::notes::Cause;
 use sokketsu::domain::billing::settlement::{Place, Settlement, Transfer};
 use sokketsu::domain::billing::whereabouts::{Came, NOBODY, Spot, Step, Whereabouts};
@@ -63,10 +64,31 @@ impl Product {
         came
     }
 
+    /// What its first answer tells of a payment is as much as the payment.
+    fn first_answers_add_up(&self, who: usize, ix: CustomerIx) -> Result<(), String> {
+        let settled = self.history.iter().filter_map(|(_, event)| match event {
+            Event::Settled { cause: Cause::Repayment(payment) | Cause::Final(payment), books } => {
+                Some((payment, books))
+            }
+            _ => None,
+        });
+        for (payment, books) in settled.filter(|(_, books)| books.customer == ix) {
+            let own = Effects::of(books).own;
+            // On a line, where money lies or less is freed than before; in credit, or owed in cash.
+            let is_told = |place: Place| place.line().is_some() || matches!(place, Place::Credit | Place::PayoutDue);
+            let told = own.iter().filter(|transfer| is_told(transfer.to)).map(|transfer| transfer.amount).sum::<Yen>();
+            if told != payment.amount || own.iter().any(|transfer| is_told(transfer.from)) {
+                return Err(format!("C{who}: {payment:?} is told as {own:?} of {books:?}"));
+            }
+        }
+        Ok(())
+    }
+
     pub fn lies_add_up(&self, who: usize, now: i64) -> Result<(), String> {
         let (account, now, rules) = (self.account(who), Now::at(Millis(now)), self.state.rules().unwrap());
         let ix = CustomerIx(u32::try_from(who).unwrap());
         let by_now = account.moved_by(&now, rules);
+        self.first_answers_add_up(who, ix)?;
         let payments = self.payments(ix);
         let steps = self.steps(ix).into_iter().chain(by_now.iter().flat_map(Step::of).map(step));
         let found = Whereabouts::new(&payments, steps);
