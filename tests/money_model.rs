@@ -118,7 +118,8 @@ proptest! {
     }
 }
 
-/// One customer, what comes and what goes back: payouts, news and bills are together more often than among all acts.
+/// One customer, what comes and what goes back: payouts, reversals, news and bills are together more often than among all
+/// acts.
 fn money_act() -> impl Strategy<Value = Act> {
     let who = || Just(0);
     let life = prop::sample::select(vec![HOUR, 3 * DAY, 30 * DAY]);
@@ -130,7 +131,9 @@ fn money_act() -> impl Strategy<Value = Act> {
         3 => (who(), part(), late(), life).prop_map(|(who, part, late, life)| Act::News { who, part, late, life }),
         3 => (who(), any::<bool>()).prop_map(|(who, came)| Act::EndNews { who, came }),
         3 => (who(), part()).prop_map(|(who, part)| Act::PayOut { who, part }),
-        1 => (who(), 0usize..5).prop_map(|(who, pick)| Act::Bounce { who, pick }),
+        2 => (who(), 0usize..5).prop_map(|(who, pick)| Act::Bounce { who, pick }),
+        3 => (who(), 0usize..5, part()).prop_map(|(who, pick, part)| Act::Reverse { who, pick, part }),
+        2 => (0usize..5, part()).prop_map(|(pick, part)| Act::Refund { pick, part }),
         3 => until().prop_map(Act::Wait),
         3 => who().prop_map(|who| Act::Sweep { who }),
     ]
@@ -248,6 +251,19 @@ fn news_of_before_a_payout_that_came_back() {
     let bounce = Act::Bounce { who: 0, pick: 0 };
     play(&[pay(Part::Yen(3_000), 0), wait(), pay_out, wait(), bounce, wait(), pay(Part::Yen(1), 3 * DAY - HOUR)])
         .unwrap();
+}
+
+/// Found by the property: the answer told more than the payment, for what the bank had sent back of it was told with what had
+/// been paid out in its place.
+#[test]
+fn a_payment_whose_money_went_out_and_came_back_is_told_once() {
+    let pay = |part| Act::Pay { who: 0, part, late: 150 * DAY, slip: false };
+    let pay_out = |part| Act::PayOut { who: 0, part };
+    let buy = Act::Buy { who: 0, way: Way::Np, amount: 2_000, hold: false };
+    let mut acts = Before::OldCredit.acts();
+    acts.extend([pay_out(Part::Half), buy, Act::Bounce { who: 0, pick: 0 }]);
+    acts.extend([pay(Part::All), pay_out(Part::All), pay(Part::More)]);
+    play(&acts).unwrap();
 }
 
 /// Found by the property: what a refund had moved to a late fee was taken for paid out.

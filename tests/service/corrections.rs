@@ -588,3 +588,49 @@ fn what_is_waived_of_a_bill_that_was_given_up_is_given_up_no_more() {
     assert_eq!(house.bill("2000"), shown("written_off", [30_000, 0, 0, 0, 1_000, 29_000, 0]));
     agrees(&house);
 }
+
+/// Before the reversal the payment had put 500 on the invoice; the other 500 are credit. What went out and came back in between
+/// is told once: the payout came back whole, and of other money no more is taken back than before.
+#[test]
+fn a_payment_is_told_once_where_a_payout_came_back() {
+    let mut house = House::born("2021-07-28T09:00:00+09:00");
+    let purchase = house.buy("2000", "np_atobarai", 1_000);
+    let purchase = text(&purchase["authorization_id"]).to_owned();
+    let repaid = |house: &mut House, id: &str, amount: u64, day: &str| {
+        let paid_at = format!("{day}T12:00:00+09:00");
+        let told =
+            house.office("2000", "repayments", &json!({"repayment_id": id, "amount": amount, "paid_at": paid_at}));
+        assert_eq!(told.status, 200, "{told:?}");
+        told.json()
+    };
+    repaid(&mut house, "P-1", 1_200, "2021-07-02");
+    house.repay("2000", "P-2", 600);
+    house.at("2021-07-30");
+    house.corrected("2000", "repayments/P-1/reversal", &json!({"reversal_id": "V-1", "amount": 700}));
+    house.at("2021-08-01");
+    let refund = json!({"refund_id": "R-1", "amount": 800});
+    let refund = house.client.send("office", "POST", &format!("/v1/authorizations/{purchase}/refunds"), &refund);
+    assert_eq!(refund.status, 200, "{refund:?}");
+    repaid(&mut house, "P-3", 400, "2021-07-13");
+    house.at("2021-08-02");
+    house.corrected("2000", "repayments/P-3/reversal", &json!({"reversal_id": "V-2", "amount": 400}));
+    house.at("2021-08-03");
+    house.corrected("2000", "payouts", &json!({"payout_id": "O-1", "amount": 700}));
+    house.at("2021-08-05");
+    house.corrected("2000", "payouts/O-1/bounced", &json!({}));
+    let before = number(&house.standing("2000")["credit"]);
+    let told = repaid(&mut house, "P-0", 1_000, "2021-07-05");
+    assert_eq!(told["applied"][0]["principal"], 500, "{told}");
+    assert_eq!([&told["credit"], &told["payout_due"]], [500, 0], "{told}");
+    let beside = |end: &str| {
+        let moved = told["also_moved"].as_array().expect("rows").iter();
+        moved.filter(|moved| moved[end] == "credit").map(|moved| number(&moved["amount"])).sum::<u64>()
+    };
+    assert_eq!(before + 500 + beside("to") - beside("from"), number(&house.standing("2000")["credit"]), "{told}");
+    let repayments = house.read("2000", "repayments");
+    let shown =
+        repayments["repayments"].as_array().expect("repayments").iter().find(|paid| paid["repayment_id"] == "P-0");
+    assert!(shown.is_some_and(|shown| (&shown["applied"], &shown["credit"]) == (&told["applied"], &told["credit"])));
+    lies(&mut house, "2000");
+    agrees(&house);
+}

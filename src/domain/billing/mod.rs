@@ -8,6 +8,7 @@ pub mod changes;
 pub mod debts;
 mod difference;
 pub mod draft;
+pub mod effects;
 pub mod fold;
 pub mod ladder;
 pub mod lateness;

@@ -149,6 +149,11 @@ impl Place {
         }
     }
 
+    /// Outside the books: paid out or taken back, less what came back of it.
+    pub const fn is_away(self) -> bool {
+        matches!(self, Self::PaidOut { .. } | Self::Reversed { .. } | Self::Bounced { .. })
+    }
+
     pub fn is_principal(self) -> bool {
         matches!(self.line(), Some((_, Line::Principal)))
     }

@@ -132,14 +132,14 @@ impl Whereabouts {
             let mut need = amount.minus_or_zero(self.get(of, Spot::Reversed));
             for &other in owners.iter().filter(|other| **other != of) {
                 let over = self.get(other, Spot::Reversed).minus_or_zero(wanted(other));
-                self.swap(of, (other, Spot::Reversed), &mut need, over);
+                need -= self.swap(of, (other, Spot::Reversed), need.min(over));
             }
             let own = self.take(of, Spot::PaidOut, need);
             self.add(of, Spot::Reversed, own);
             need -= own;
             for &other in owners.iter().filter(|other| **other != of) {
                 let over = self.get(other, Spot::PaidOut);
-                self.swap(of, (other, Spot::PaidOut), &mut need, over);
+                need -= self.swap(of, (other, Spot::PaidOut), need.min(over));
             }
         }
         for of in owners {
@@ -149,17 +149,20 @@ impl Whereabouts {
         }
     }
 
-    /// What is another's at a spot was taken back of this payment, and the other has what this one has elsewhere.
-    fn swap(&mut self, of: Lsn, (other, spot): (Lsn, Spot), need: &mut Yen, most: Yen) {
+    /// Up to so much of what is another's at a spot was taken back of this payment, and the other has what this one has
+    /// elsewhere; says how much.
+    fn swap(&mut self, of: Lsn, (other, spot): (Lsn, Spot), most: Yen) -> Yen {
+        let mut left = most;
         let elsewhere: Vec<(Spot, Yen)> = self.of(of).filter(|(spot, _)| *spot != Spot::Reversed).collect();
         for (place, there) in elsewhere {
-            let part = there.min(*need).min(self.get(other, spot)).min(most);
+            let part = there.min(left).min(self.get(other, spot));
             let part = self.take(of, place, part);
             self.take(other, spot, part);
             self.add(other, place, part);
             self.add(of, Spot::Reversed, part);
-            *need -= part;
+            left -= part;
         }
+        most - left
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::customers::unknown;
-use super::payments::{Applied, Effects, applied, came_to};
+use super::payments::{Applied, applied, came_to};
 use super::statements::both;
 use crate::domain::billing::account::Account;
+use crate::domain::billing::effects::Effects;
 use crate::domain::billing::notes::{Cause, Note, Payment};
 use crate::domain::billing::settlement::{Place, Settlement, Transfer};
 use crate::domain::billing::sums::Money;

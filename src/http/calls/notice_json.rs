@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 
 use super::event_json::{Namer, event_json, line, merged};
-use super::payments::{Effects, applied, came_to};
+use super::payments::{applied, came_to};
 use super::slips::slip_barcode;
+use crate::domain::billing::effects::Effects;
 use crate::domain::billing::notes::{Cause, Note, Payment, SlipIssued};
 use crate::domain::billing::notices::Notice;
 use crate::domain::billing::settlement::{Charge, Place, Settlement};

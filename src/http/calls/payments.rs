@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::office::{Booked, MaybeStaffBody, instruct, office_id};
+use crate::domain::billing::effects::Effects;
 use crate::domain::billing::notes::{Cause, Note};
-use crate::domain::billing::settlement::{Place, Settlement, Transfer};
+use crate::domain::billing::settlement::{Place, Transfer};
 use crate::domain::billing::standing::Spendable;
 use crate::domain::commands::refusal::Refusal;
 use crate::domain::model::denial::Reason;
@@ -33,34 +34,6 @@ pub(super) struct Applied {
     month: Option<Month>,
     #[serde(flatten)]
     lines: Lines,
-}
-
-/// What a payment did, and what moved beside it.
-pub(super) struct Effects {
-    pub own: Vec<Transfer>,
-    beside: Vec<Transfer>,
-}
-
-impl Effects {
-    /// A payout stays as it was made. Where it comes to be of this money, the money that it was of before is free in its
-    /// place: as if that had been this money.
-    pub fn of(books: &Settlement) -> Self {
-        let is_payout = |place: Place| matches!(place, Place::PaidOut { .. } | Place::Reversed { .. });
-        let (in_payouts, mut own): (Vec<Transfer>, _) = books.own().partition(|transfer| is_payout(transfer.to));
-        let mut left: Yen = in_payouts.iter().map(|transfer| transfer.amount).sum();
-        let mut beside = Vec::new();
-        for transfer in books.transfers.iter().filter(|transfer| transfer.money.is_known() && !transfer.money.is_own())
-        {
-            let is_out = is_payout(transfer.from) && !is_payout(transfer.to);
-            let part = if is_out { transfer.amount.min(left) } else { Yen::ZERO };
-            left -= part;
-            own.push(Transfer { from: Place::Received, amount: part, ..*transfer });
-            beside.push(Transfer { amount: transfer.amount - part, ..*transfer });
-        }
-        own.retain(|transfer| !transfer.amount.is_zero());
-        beside.retain(|transfer| !transfer.amount.is_zero());
-        Self { own, beside }
-    }
 }
 
 /// How much of some money came to rest at a place.
