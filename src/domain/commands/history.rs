@@ -689,6 +689,17 @@ fn an_old_sale_is_recalled_and_refunded_whether_it_was_freed_or_not() {
 }
 
 #[test]
+fn an_old_sale_that_the_ledger_does_not_have_yet_is_refunded() {
+    let (mut history, id) = one_sale(true);
+    history.now = history.now.plus(49 * HOUR);
+    // Nothing of it is posted.
+    history.state.forget(history.now, Lsn(0), 10);
+    let doing = OnOrder::Refund(Refund::new(id, RefundId::new("r").unwrap(), Yen::new(400)));
+    history.ask(&Request::OnOrder { doing: Box::new(doing), past: Past::Orders(Vec::new()) });
+    assert_eq!((history.kinds.get("Recalled"), history.kinds.get("Refunded")), (None, Some(&1)));
+}
+
+#[test]
 fn nothing_is_given_back_before_it_was_captured() {
     let (mut history, id) = one_sale(true);
     let captured_at = history.now;

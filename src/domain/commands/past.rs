@@ -98,7 +98,11 @@ impl<'a> Turn<'a> {
             Named::Key(key) => self.by_key(key)?,
             Named::Id(id) => match self.state.orders.by_id(*id, self.now.at) {
                 Some(order) => Some(self.now(order)),
-                None => self.in_ledger(|order| order.id == *id)?,
+                // However old, memory keeps it until the ledger has it.
+                None => self.in_ledger(|order| order.id == *id)?.or_else(|| {
+                    let order = self.state.orders.by_lsn(id.lsn).filter(|order| order.id == *id)?;
+                    Some(self.now(order))
+                }),
             },
         };
         Ok(found.filter(|seen| !seen.order.is_tombstone()))
