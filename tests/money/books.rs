@@ -39,7 +39,7 @@
 //!   the month go back, what is more than the rest is credit again in its own sums, what was put on last before the rest,
 //!   and does not meet a later purchase by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bill::{Bill, Key, Lines};
 use super::calendar::{Banks, Day, MonthNo, civil, date, day_of, first_of, start_of};
@@ -140,8 +140,8 @@ pub enum Fact {
         of: usize,
         amount: u64,
     },
-    /// No more than so much of the sum is due from now on.
-    DueAtMost {
+    /// So much of the sum is due from now on.
+    DueIs {
         of: usize,
         amount: u64,
     },
@@ -240,7 +240,7 @@ impl Customer {
         if is_refund {
             self.limit_applied_credit();
         }
-        self.due_at_most_as(&before, now, banks);
+        self.keep_due(&before, now, banks);
         if self.is_closed && !is_in_month {
             self.sweep(now, banks);
         }
@@ -252,7 +252,7 @@ impl Customer {
         let before = self.books(now, banks).0;
         self.sales[sale].cancelled = true;
         self.limit_applied_credit();
-        self.due_at_most_as(&before, now, banks);
+        self.keep_due(&before, now, banks);
         if self.is_closed {
             self.sweep(now, banks);
         }
@@ -282,11 +282,23 @@ impl Customer {
         }
     }
 
-    /// Money that comes back to a sum is not due, whatever it was before; nor was it when it was paid out.
-    fn due_at_most_as(&mut self, before: &Books, now: i64, banks: &Banks) {
-        let due = |of| before.free.iter().find(|sum| sum.money.from == of).map_or(0, |sum| sum.due);
-        let made_due: Vec<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
-        self.facts.extend(made_due.into_iter().map(|of| (now, Fact::DueAtMost { of, amount: due(of) })));
+    /// What was due of a sum is due after a fact, as far as the sum is there: money that comes back to it is not due, and what
+    /// goes from it takes what is due first. What is taken back takes credit first.
+    fn keep_due(&mut self, before: &Books, now: i64, banks: &Banks) {
+        let made_due: BTreeSet<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
+        if made_due.is_empty() {
+            return self.remember(now, banks);
+        }
+        let is_reversal = matches!(self.facts.last(), Some((_, Fact::Reversed { .. })));
+        let after = self.books_by_facts(now, banks).0;
+        let there =
+            |books: &Books, of| books.free.iter().find(|sum| sum.money.from == of).map(|sum| (sum.amount, sum.due));
+        for of in made_due {
+            let (had, due) = there(before, of).unwrap_or_default();
+            let (has, _) = there(&after, of).unwrap_or_default();
+            let gone = if is_reversal { 0 } else { had.saturating_sub(has) };
+            self.facts.push((now, Fact::DueIs { of, amount: due.saturating_sub(gone).min(has) }));
+        }
         self.remember(now, banks);
     }
 

@@ -148,9 +148,9 @@ impl Books {
                 self.meet(false);
             }
             Fact::Reversed { of, amount } => self.reverse(of, amount),
-            Fact::DueAtMost { of, amount } => {
+            Fact::DueIs { of, amount } => {
                 if let Some(sum) = self.free.iter_mut().find(|sum| sum.money.from == of) {
-                    sum.due = sum.due.min(amount);
+                    sum.due = amount.min(sum.amount);
                 }
             }
             Fact::MadeDue { of, amount } => {
