@@ -283,7 +283,7 @@ impl Customer {
     }
 
     /// What was due of a sum is due after a fact, as far as the sum is there: money that comes back to it is not due, and what
-    /// goes from it takes what is due first. What is taken back takes credit first.
+    /// goes from it takes what is due first.
     fn keep_due(&mut self, before: &Books, now: i64, banks: &Banks) {
         let made_due: BTreeSet<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
         if made_due.is_empty() {
@@ -295,9 +295,10 @@ impl Customer {
             |books: &Books, of| books.free.iter().find(|sum| sum.money.from == of).map(|sum| (sum.amount, sum.due));
         for of in made_due {
             let (had, due) = there(before, of).unwrap_or_default();
-            let (has, _) = there(&after, of).unwrap_or_default();
-            let gone = if is_reversal { 0 } else { had.saturating_sub(has) };
-            self.facts.push((now, Fact::DueIs { of, amount: due.saturating_sub(gone).min(has) }));
+            let (has, by_fold) = there(&after, of).unwrap_or_default();
+            // It counts from now, so the fold knows what it takes and what a debt takes that is open again.
+            let left = if is_reversal { by_fold } else { due.saturating_sub(had.saturating_sub(has)) };
+            self.facts.push((now, Fact::DueIs { of, amount: left.min(due).min(has) }));
         }
         self.remember(now, banks);
     }
