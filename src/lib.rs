@@ -30,6 +30,7 @@ pub mod journal;
 pub mod ledger;
 pub mod link;
 pub mod metrics;
+mod migrations;
 pub mod net;
 
 #[cfg(test)]

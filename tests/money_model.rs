@@ -3,7 +3,7 @@
 //!
 //! The model (`money/books.rs`) is written from the rules of the service and shares no arithmetic with the product:
 //! not its calendar, not its allocation, not its lateness. `PROPTEST_CASES` sets how many histories are played:
-//! `PROPTEST_CASES=6000 cargo test --test money_model` takes some two minutes; README.md has the command of a long run.
+//! `PROPTEST_CASES=1500 cargo test --test money_model` takes some two minutes; README.md has the command of a long run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test or a bench stops at the first surprise")]
 #![allow(

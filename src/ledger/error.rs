@@ -1,6 +1,7 @@
 //! What can go wrong with the books: the database is away for a while, or the books are wrong for good.
 
 use crate::domain::model::ids::Lsn;
+use crate::migrations::NotOurs;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -47,6 +48,17 @@ impl LedgerError {
             | Self::NotMigrated { .. }
             | Self::OlderSchema { .. }
             | Self::Gap { .. } => false,
+        }
+    }
+}
+
+impl From<NotOurs> for LedgerError {
+    fn from(why: NotOurs) -> Self {
+        match why {
+            NotOurs::Newer { found, known } => Self::NewerSchema { found, known },
+            NotOurs::Other { version, name } => {
+                Self::Schema(format!("migration {version} ({name}) is not the one of this program"))
+            }
         }
     }
 }

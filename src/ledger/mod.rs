@@ -25,7 +25,6 @@ pub(crate) mod entries;
 pub(crate) mod error;
 pub(crate) mod fact_rows;
 pub(crate) mod loading;
-pub(crate) mod migrations;
 pub mod movements;
 pub(crate) mod order_rows;
 mod orders;
@@ -37,6 +36,7 @@ pub mod sqlite;
 pub(crate) mod tables;
 pub(crate) mod transaction;
 pub(crate) mod whereabouts;
+pub(crate) mod words;
 pub(crate) mod write_loop;
 pub mod writer;
 #[cfg(test)]

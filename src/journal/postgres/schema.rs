@@ -1,23 +1,18 @@
 //! The journal's tables: made by their owner, in [`migrate`]; a node only looks, in [`check`], also at what its role may do.
 
-use sha2::{Digest, Sha256};
-
 use super::session::PgSession;
 use super::table::{Answer, Fault};
 use crate::database::Server;
-use crate::hex;
+use crate::migrations::{self, Applied, Migration, NotOurs};
 
-/// A change of the tables. Applied ones never change: their hash is in every cluster.
-struct Migration {
-    name: &'static str,
-    sql: &'static str,
-}
-
-/// By version, from 1.
+/// Applied ones never change: their hash is in every cluster.
 const MIGRATIONS: &[Migration] = &[
-    Migration { name: "cluster", sql: include_str!("schema/0001_cluster.sql") },
-    Migration { name: "rights", sql: include_str!("schema/0002_rights.sql") },
+    Migration { version: 1, name: "cluster", sql: include_str!("schema/0001_cluster.sql") },
+    Migration { version: 2, name: "rights", sql: include_str!("schema/0002_rights.sql") },
 ];
+
+/// The schema this program was written for.
+const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
 /// The format of records that this program writes and reads.
 const FORMAT: i32 = 1;
@@ -41,25 +36,20 @@ const RIGHTS: &str = "SELECT CASE
     WHEN NOT has_table_privilege('journal', 'INSERT') OR NOT has_table_privilege('owner', 'UPDATE') THEN 'few'
     ELSE 'right' END";
 
-fn sha256(sql: &str) -> String {
-    let digest: [u8; 32] = Sha256::digest(sql.as_bytes()).into();
-    hex::encode(&digest).to_string()
-}
-
 /// Brings the tables up to date, as their owner, and makes the cluster if there is none.
 pub(super) fn migrate(server: &Server, sandbox: bool) -> Answer<()> {
     let mut session = PgSession::of_owner(server)?;
     // Whoever comes second waits, and then finds nothing left to do.
     session.run(&format!("SET lock_timeout = 0; SELECT pg_advisory_lock({LOCK})"))?;
     session.run(TABLE)?;
-    let before = compare(&session.texts(APPLIED)?)?;
+    let before = compare(session.texts(APPLIED)?)?;
     session.run(
         "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'sokketsu_node') THEN
              CREATE ROLE sokketsu_node NOLOGIN; END IF; END $$;
          GRANT SELECT ON journal_migrations TO sokketsu_node",
     )?;
-    for (at, migration) in MIGRATIONS.iter().enumerate().skip(before) {
-        let (version, name, hash) = (at + 1, migration.name, sha256(migration.sql));
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > before) {
+        let (version, name, hash) = (migration.version, migration.name, migration.sha256());
         session.run(&format!(
             "BEGIN; {}; INSERT INTO journal_migrations VALUES ({version}, '{name}', '{hash}'); COMMIT",
             migration.sql
@@ -74,27 +64,26 @@ pub(super) fn migrate(server: &Server, sandbox: bool) -> Answer<()> {
     ))
 }
 
-/// How many are applied, once it is sure that they are ours and not newer.
-fn compare(applied: &[[String; 3]]) -> Answer<usize> {
-    if applied.len() > MIGRATIONS.len() {
-        let (found, known) = (applied.len(), MIGRATIONS.len());
-        return Err(Fault::Unfit(format!(
-            "its tables are of schema {found} and this program knows {known}: start the newer program"
-        )));
-    }
-    for (at, ([version, name, hash], ours)) in applied.iter().zip(MIGRATIONS).enumerate() {
-        if *version != (at + 1).to_string() || name != ours.name || *hash != sha256(ours.sql) {
-            return Err(Fault::Unfit(format!("migration {version} ({name}) is not the one of this program")));
-        }
-    }
-    Ok(applied.len())
+/// The version of the tables, once it is sure that they are ours and not newer.
+fn compare(applied: Vec<[String; 3]>) -> Answer<i64> {
+    // The column is a whole number; 0 is no version of ours.
+    let of = |[version, name, sha256]: [String; 3]| Applied { version: version.parse().unwrap_or(0), name, sha256 };
+    let applied: Vec<Applied> = applied.into_iter().map(of).collect();
+    migrations::check(&applied, MIGRATIONS).map_err(|why| {
+        Fault::Unfit(match why {
+            NotOurs::Newer { found, known } => {
+                format!("its tables are of schema {found} and this program knows {known}: start the newer program")
+            }
+            NotOurs::Other { version, name } => format!("migration {version} ({name}) is not the one of this program"),
+        })
+    })
 }
 
 /// Whether the tables are those of this program, and the role is a node's.
 pub(super) fn check(session: &mut PgSession) -> Answer<()> {
     let is_there = session.text(IS_THERE)? == "yes";
-    let applied = if is_there { compare(&session.texts(APPLIED)?)? } else { 0 };
-    if applied < MIGRATIONS.len() {
+    let applied = if is_there { compare(session.texts(APPLIED)?)? } else { 0 };
+    if applied < KNOWN {
         return Err(Fault::Unfit(
             "its tables are missing or old: run `sokketsu cluster init` as their owner".to_owned(),
         ));

@@ -5,7 +5,8 @@ use super::session::{LONG, Purpose, Session};
 use crate::database::Server;
 use crate::domain::model::time::Millis;
 use crate::ledger::LedgerError;
-use crate::ledger::migrations::{self, Applied, Migration, words};
+use crate::ledger::words::words;
+use crate::migrations::{self, Applied, Migration};
 
 /// Applied ones never change: their hash is in every ledger. A change of the tables is a new file.
 const MIGRATIONS: &[Migration] = &[

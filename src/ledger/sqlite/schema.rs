@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::ledger::LedgerError;
-use crate::ledger::migrations::{self, Applied, Migration, words};
+use crate::ledger::words::words;
+use crate::migrations::{self, Applied, Migration};
 
 /// Applied ones never change: their hash is in every ledger. A change of the tables is a new file.
 const MIGRATIONS: &[Migration] = &[
@@ -74,7 +75,7 @@ pub(crate) fn check(db: &Connection) -> Result<i64, LedgerError> {
     let mut query = db.prepare("SELECT version, name, sha256 FROM schema_migrations ORDER BY version")?;
     let row = |row: &rusqlite::Row<'_>| Ok(Applied { version: row.get(0)?, name: row.get(1)?, sha256: row.get(2)? });
     let applied: Vec<Applied> = query.query_map([], row)?.collect::<Result<_, _>>()?;
-    migrations::check(&applied, MIGRATIONS)
+    Ok(migrations::check(&applied, MIGRATIONS)?)
 }
 
 /// Writes the names that the views show, where they are new.
