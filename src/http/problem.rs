@@ -62,7 +62,7 @@ kinds! {
     NOT_CAPTURED = 409 "not_captured" "A refund needs a capture";
     REFUND_ID_REUSED = 409 "refund_id_reused" "The refund id was used with another amount";
     ID_REUSED = 409 "id_reused" "The id was used for something else";
-    REPAYMENT_ID_REUSED = 409 "repayment_id_reused" "The repayment id was used with another amount";
+    REPAYMENT_ID_REUSED = 409 "repayment_id_reused" "The repayment id was used for something else";
     PAYMENT_FINAL = 409 "payment_final" "The payment is final";
     PAYMENT_WITHDRAWN = 409 "payment_withdrawn" "The payment was withdrawn";
     NOTHING_OWED = 409 "nothing_owed" "There is nothing to pay";
