@@ -39,6 +39,7 @@ use crate::metrics;
 use crate::net;
 use crate::net::tls::TlsError;
 
+use backends::MoveError;
 use stop::Stop;
 use upkeep::Upkeep;
 
@@ -69,6 +70,8 @@ pub enum ServeError {
     Ledger(#[from] LedgerError),
     #[error("`journal.url` names no cluster")]
     NoCluster,
+    #[error(transparent)]
+    Move(#[from] MoveError),
     #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
     WrongKind { data: PathBuf, what: &'static str, remedy: &'static str },
     #[error(
@@ -99,6 +102,7 @@ impl ServeError {
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
             Self::NoCluster
+            | Self::Move(MoveError::Refused(_))
             | Self::WrongKind { .. }
             | Self::NotOurs { .. }
             | Self::TooFewFiles { .. }
@@ -106,7 +110,8 @@ impl ServeError {
             | Self::Tls { .. } => 78,
             Self::Ledger(error) | Self::Recovery(RecoveryError::Ledger(error)) => ledger_exit(error),
             Self::Recovery(_) => 65,
-            Self::System { .. } => 74,
+            Self::Move(MoveError::Journal(error)) => journal_exit(error),
+            Self::System { .. } | Self::Move(MoveError::Folder { .. }) => 74,
             Self::Metrics(_) => 70,
         }
     }

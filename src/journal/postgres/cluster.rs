@@ -1,5 +1,6 @@
 //! The parts of a journal in a cluster, put together: what a service and the commands open.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,15 +14,15 @@ use crate::domain::model::time::Millis;
 use crate::journal::{Journal, JournalError, JournalReader, Lease, Lsn, Release};
 
 /// There is one stream.
-const STREAM: Stream = 0;
+pub(super) const STREAM: Stream = 0;
 
 /// The database of a cluster as one node reaches it.
 pub struct Cluster {
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
     /// Where the node keeps what it has seen.
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// The wall clock, Unix ms.
-    wall: fn() -> i64,
+    pub(super) wall: fn() -> i64,
 }
 
 /// A journal that is this node's.
@@ -38,10 +39,7 @@ impl Cluster {
 
     /// Makes the tables, or brings them up to date, as their owner; and the cluster, if there is none.
     pub fn init(&self, sandbox: bool) -> Result<(), JournalError> {
-        schema::migrate(&self.server, sandbox).map_err(|fault| match fault {
-            Fault::Doubt(why) => JournalError::Doubt(why),
-            Fault::Unfit(why) => JournalError::Unfit(why),
-        })
+        schema::migrate(&self.server, sandbox).map_err(told)
     }
 
     /// Waits until the journal is ours: as long as the database is away, or another node owns it.
@@ -78,6 +76,21 @@ impl Cluster {
 
     fn database(&self, lease: Lease) -> PgDatabase {
         PgDatabase::new(Arc::clone(&self.server), lease, self.file.clone(), self.wall)
+    }
+}
+
+/// Its address, without the password.
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.server.fmt(f)
+    }
+}
+
+/// As whoever opens a journal hears it.
+pub(super) fn told(fault: Fault) -> JournalError {
+    match fault {
+        Fault::Doubt(why) => JournalError::Doubt(why),
+        Fault::Unfit(why) => JournalError::Unfit(why),
     }
 }
 

@@ -11,6 +11,7 @@ mod client;
 pub mod cluster;
 #[cfg(test)]
 mod history;
+pub mod moving;
 mod node_file;
 mod reader;
 #[cfg(test)]
@@ -18,12 +19,14 @@ mod real_tests;
 mod regain;
 mod schema;
 mod session;
+pub mod setting;
 mod settings;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod sim_tests;
 mod sql;
+pub mod status;
 mod table;
 
 pub use table::Node;
