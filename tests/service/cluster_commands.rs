@@ -46,6 +46,28 @@ impl<'c> Place<'c> {
         Server::sandbox_in(self.data(), &[], &environment)
     }
 
+    fn refuses(&self, role: &str, data: &Path, way: &str, expected: i32, says: &str) {
+        let (code, said) = run_with(data, &["cluster", "move", way], &self.environment(role));
+        assert!(code == Some(expected) && said.contains(says), "{code:?} {said}");
+    }
+
+    /// A move that is killed while its commit waits for a standby.
+    fn killed_in_its_commit(&self, role: &str, data: &Path, way: &str) {
+        self.pg.freeze(1);
+        self.pg.freeze(2);
+        let mut command = Command::new(BINARY);
+        command.args(["cluster", "move", way, "--sandbox", "--data"]).arg(data).envs(self.environment(role));
+        let mut child = command.spawn().unwrap();
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()";
+        wait_until("its commit waits", Duration::from_secs(30), || self.sql(waits) == "1");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        self.pg.thaw(1);
+        self.pg.thaw(2);
+        wait_until("its commit waits no more", Duration::from_secs(30), || self.sql(waits) == "0");
+    }
+
     fn sql(&self, sql: &str) -> String {
         self.pg.sql(&self.database, sql)
     }
@@ -198,12 +220,7 @@ fn stopped(mut server: Server) {
 fn a_journal_moves_into_the_database_and_back_and_nothing_is_answered_otherwise() {
     let (pg, _turn) = PgCluster::shared();
     let place = Place::new(&pg);
-    let files = |name: &str| place.data().join(name);
-    let moves = |role: &str, way: &str| place.run(role, &["cluster", "move", way]);
-    let (code, said) = moves(OWNER, "--to-database");
-    assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("there is no journal in"), "{said}");
-
+    place.refuses(OWNER, place.data(), "--to-database", 78, "there is no journal in");
     let server = Server::sandbox(place.data(), &[]);
     let sold: Vec<Value> = (0..20).map(|n| buy(&server, &format!("M-{n}"))).collect();
     let again = |server: &Server| {
@@ -213,43 +230,10 @@ fn a_journal_moves_into_the_database_and_back_and_nothing_is_answered_otherwise(
             assert_eq!(answer["replayed"], json!(true), "{answer}");
         }
     };
-    let (code, said) = moves(OWNER, "--to-database");
-    assert_eq!(code, Some(75), "a service runs: {said}");
-    assert!(said.contains("held by another process"), "{said}");
+    place.refuses(OWNER, place.data(), "--to-database", 75, "held by another process");
     stopped(server);
     let before = verified(place.data(), &[]);
-
-    let (code, said) = moves(NODE, "--to-database");
-    assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("come as the owner of the tables"), "{said}");
-    place.sql("UPDATE owner SET node = 'b', lease_until = now() + interval '1 hour'");
-    let (code, said) = moves(OWNER, "--to-database");
-    assert_eq!(code, Some(75), "{said}");
-    assert!(said.contains("owned by b, which runs"), "{said}");
-    place.sql("UPDATE owner SET lease_until = '-infinity'");
-    assert_eq!(place.sql("SELECT count(*) FROM journal"), "0", "nothing is left of a move that was refused");
-
-    let (code, said) = moves(OWNER, "--to-database");
-    assert_eq!(code, Some(0), "{said}");
-    assert!(
-        said.contains("records 1 to ") && said.contains("are moved from") && said.contains("compared byte by byte"),
-        "{said}"
-    );
-    assert!(said.contains("start each node with `journal.url`"), "{said}");
-    assert!(files("journal.moved").is_dir() && !files("journal").exists());
-    assert_eq!(place.sql("SELECT min(epoch), max(epoch), min(n), max(n) <= 256 FROM journal"), "1|1|0|t");
-    // As a start with files would: the ledger is there, and the journal is not.
-    let (code, said) = serve_fails(place.data(), &[]);
-    assert_eq!(code, Some(65), "{said}");
-
-    // Before its folder had its last name, the move was interrupted: that is refused at a start, and found out by the next move.
-    fs::rename(files("journal.moved"), files("journal.to-database")).unwrap();
-    let (code, said) = serve_fails(place.data(), &[]);
-    assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("half done: run `sokketsu cluster move --to-database` again"), "{said}");
-    let (code, said) = moves(OWNER, "--to-database");
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("were moved before") && files("journal.moved").is_dir(), "{said}");
+    moved_in(&place);
 
     let server = place.start(NODE);
     again(&server);
@@ -258,40 +242,18 @@ fn a_journal_moves_into_the_database_and_back_and_nothing_is_answered_otherwise(
     let within = verified(place.data(), &place.environment(NODE));
     assert_eq!(before.0 + 1, within.0);
 
-    // Other records than the table's are not moved into it.
+    // Other records than the table's are not moved into it, and no journal into a folder that has one.
     let other = tempfile::tempdir().unwrap();
     let server = Server::sandbox(other.path(), &[]);
     buy(&server, "O-1");
     stopped(server);
-    let (code, said) = run_with(other.path(), &["cluster", "move", "--to-database"], &place.environment(OWNER));
-    assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("has records already") && other.path().join("journal").is_dir(), "{said}");
+    place.refuses(OWNER, other.path(), "--to-database", 78, "has records already");
+    assert!(other.path().join("journal").is_dir());
+    place.refuses(NODE, other.path(), "--to-files", 78, "a journal is moved into a folder that has none");
 
-    // Back, into a folder that has no journal.
-    let (code, said) = run_with(other.path(), &["cluster", "move", "--to-files"], &place.environment(NODE));
-    assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("a journal is moved into a folder that has none"), "{said}");
     let back = tempfile::tempdir().unwrap();
-    fs::create_dir(back.path().join("journal.to-files")).unwrap();
-    fs::write(back.path().join("LOCK"), "").unwrap();
-    let (code, said) = serve_fails(back.path(), &[]);
-    assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("half done: run `sokketsu cluster move --to-files` again"), "{said}");
-    let (code, said) = run_with(back.path(), &["cluster", "move", "--to-files"], &place.environment(NODE));
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("no node can own it again") && said.contains("take `journal.url`"), "{said}");
+    moved_out(&place, back.path());
     assert_eq!(verified(back.path(), &[]), within);
-    assert_eq!(status(&place, OPERATOR).1["streams"][0]["owner"], "(moved to files)");
-    for (way, says) in [("--to-files", "were moved to files already"), ("--to-database", "were moved to files, where")]
-    {
-        let again = tempfile::tempdir().unwrap();
-        if way == "--to-database" {
-            fs::rename(files("journal.moved"), again.path().join("journal")).unwrap();
-        }
-        let (code, said) = run_with(again.path(), &["cluster", "move", way], &place.environment(OWNER));
-        assert_eq!(code, Some(78), "{said}");
-        assert!(said.contains(says), "{said}");
-    }
     let server = Server::sandbox(back.path(), &[]);
     again(&server);
     buy(&server, "M-21");
@@ -299,7 +261,45 @@ fn a_journal_moves_into_the_database_and_back_and_nothing_is_answered_otherwise(
     assert_eq!(verified(back.path(), &[]).0, within.0 + 1);
 }
 
-/// What a service that does not start says.
-fn serve_fails(data: &Path, environment: &[(&str, String)]) -> (Option<i32>, String) {
-    run_with(data, &["serve", "--http", "127.0.0.1:0"], environment)
+/// Into the table, refused first and then interrupted.
+fn moved_in(place: &Place<'_>) {
+    let files = |name: &str| place.data().join(name);
+    let way = "--to-database";
+    place.refuses(NODE, place.data(), way, 78, "come as the owner of the tables");
+    place.sql("UPDATE owner SET node = 'b', lease_until = now() + interval '1 hour'");
+    place.refuses(OWNER, place.data(), way, 75, "owned by b, which runs");
+    place.sql("UPDATE owner SET lease_until = '-infinity'");
+    assert_eq!(place.sql("SELECT count(*) FROM journal"), "0", "nothing is left of a move that was refused");
+    // Killed while no standby confirms: whether it was done is found out by the next one, and no start takes what is half done.
+    place.killed_in_its_commit(OWNER, place.data(), way);
+    assert!(files("journal.to-database").is_dir() && !files("journal").exists());
+    serve_fails(place.data(), 78, "half done: run `sokketsu cluster move --to-database` again");
+    let (code, said) = place.run(OWNER, &["cluster", "move", way]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("records 1 to ") && said.contains("were moved before"), "{said}");
+    assert!(said.contains("compared byte by byte") && said.contains("start each node with `journal.url`"), "{said}");
+    assert!(files("journal.moved").is_dir() && !files("journal.to-database").exists());
+    assert_eq!(place.sql("SELECT min(epoch), max(epoch), min(n), max(n) <= 256 FROM journal"), "1|1|0|t");
+    serve_fails(place.data(), 65, "the ledger has records up to");
+}
+
+/// Into files of an empty folder, interrupted first; then nothing moves any more.
+fn moved_out(place: &Place<'_>, back: &Path) {
+    place.killed_in_its_commit(NODE, back, "--to-files");
+    serve_fails(back, 78, "half done: run `sokketsu cluster move --to-files` again");
+    let (code, said) = run_with(back, &["cluster", "move", "--to-files"], &place.environment(NODE));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("are moved from") && said.contains("no node can own it again"), "{said}");
+    assert!(said.contains("take `journal.url`"), "{said}");
+    assert_eq!(status(place, OPERATOR).1["streams"][0]["owner"], "(moved to files)");
+    let again = tempfile::tempdir().unwrap();
+    place.refuses(OWNER, again.path(), "--to-files", 78, "were moved to files already");
+    fs::rename(place.data().join("journal.moved"), again.path().join("journal")).unwrap();
+    place.refuses(OWNER, again.path(), "--to-database", 78, "were moved to files, where");
+}
+
+/// A service that does not start says why.
+fn serve_fails(data: &Path, expected: i32, says: &str) {
+    let (code, said) = run_with(data, &["serve", "--http", "127.0.0.1:0"], &[]);
+    assert!(code == Some(expected) && said.contains(says), "{code:?} {said}");
 }
