@@ -1,4 +1,4 @@
-//! `sokketsu cluster`: what an operator does with a journal in a database.
+//! `sokketsu cluster`: what an operator does with a journal in a database (`docs/cluster.md`).
 
 pub mod moving;
 mod status;
