@@ -291,7 +291,8 @@ fn moved_out(place: &Place<'_>, back: &Path) {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("are moved from") && said.contains("no node can own it again"), "{said}");
     assert!(said.contains("take `journal.url`"), "{said}");
-    assert_eq!(status(place, OPERATOR).1["streams"][0]["owner"], "(moved to files)");
+    let (code, now) = status(place, OPERATOR);
+    assert_eq!((code, &now["streams"][0]["owner"]), (Some(75), &json!("(moved to files)")), "{now}");
     let again = tempfile::tempdir().unwrap();
     place.refuses(OWNER, again.path(), "--to-files", 78, "were moved to files already");
     fs::rename(place.data().join("journal.moved"), again.path().join("journal")).unwrap();

@@ -16,6 +16,9 @@ use crate::journal::{Journal, JournalError, JournalReader, Lease, Lsn, Release};
 /// There is one stream.
 pub(super) const STREAM: Stream = 0;
 
+/// Whose the stream is when its records were moved to files. No node has such a name; its lease never ends.
+pub(super) const MOVED_OUT: &str = "(moved to files)";
+
 /// The database of a cluster as one node reaches it.
 pub struct Cluster {
     pub(super) server: Arc<Server>,
@@ -64,7 +67,13 @@ impl Cluster {
         let seen = node_file::read(&self.file)?;
         let lease = Lease::new();
         let options = Options { node, stream: STREAM, now_ms: (self.wall)(), seen };
-        let journal = PostgresJournal::open(self.database(lease.clone()), options, lease)?;
+        let journal = match PostgresJournal::open(self.database(lease.clone()), options, lease) {
+            Err(JournalError::Fenced(by)) if by == MOVED_OUT => {
+                let what = "its records were moved to files, which are the journal now: leave `journal.url` out, or name another database";
+                return Err(JournalError::Unfit(what.to_owned()));
+            }
+            opened => opened?,
+        };
         let reader = Box::new(journal.reader());
         Ok(Opened { journal: Box::new(journal), reader, release: Arc::new(Kept) })
     }

@@ -12,6 +12,8 @@ pub mod cluster;
 #[cfg(test)]
 mod history;
 pub mod moving;
+#[cfg(test)]
+mod moving_tests;
 mod node_file;
 mod reader;
 #[cfg(test)]

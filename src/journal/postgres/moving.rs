@@ -7,7 +7,7 @@
 //! | into the table | `journal` becomes `journal.to-database` | that becomes `journal.moved` |
 //! | into files | they are made and compared in `journal.to-files` | that becomes `journal` |
 //!
-//! The transaction gives a moved table's stream to [`MOVED_OUT`], so that no node has it again: there is one truth.
+//! The transaction gives a moved table's stream to `MOVED_OUT`, so that no node has it again: there is one truth.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::choose::choose;
-use super::cluster::{Cluster, STREAM, told};
+use super::cluster::{Cluster, MOVED_OUT, STREAM, told};
 use super::session::{PgSession, fault};
 use super::table::{Answer, Fault, Held, Node, Row, Session, month_of};
 use super::{schema, setting};
@@ -36,11 +36,10 @@ const MOST_BYTES: usize = 256 << 10;
 
 const JOURNAL: &str = "journal";
 const TO_DATABASE: &str = "journal.to-database";
-const MOVED: &str = "journal.moved";
+pub(super) const MOVED: &str = "journal.moved";
 const TO_FILES: &str = "journal.to-files";
 
-/// No node has such a name. Its lease never ends.
-const MOVED_OUT: &str = "(moved to files)";
+/// No node has such a name either.
 const MOVED_IN: &str = "(moved from files)";
 
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10min'";

@@ -49,7 +49,7 @@ pub struct Put {
 
 impl PgSession {
     /// Policy and holidays of one moment.
-    #[expect(dead_code, reason = "the owner's look at them comes with the standbys")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the owner's look at them comes with the standbys"))]
     pub fn applied(&mut self) -> Answer<Applied> {
         let mut applied = Applied::default();
         for row in self.rows(READ, &[])? {
@@ -104,5 +104,41 @@ impl Cluster {
     pub fn apply_first(&self, given: &[(&str, &str)]) -> Result<Vec<Put>, JournalError> {
         let put = || PgSession::of_owner(&self.server)?.put(given, false);
         put().map_err(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::database::Server;
+    use crate::postgres_server::cluster::{NODE, OPERATOR, OWNER, PgCluster};
+
+    #[test]
+    fn a_node_reads_what_an_operator_wrote() {
+        let (pg, _turn) = PgCluster::shared();
+        let (database, data) = (pg.database(), tempfile::tempdir().unwrap());
+        let server = |role: &str| Arc::new(Server::parse(&pg.url(role, &database), None, None).unwrap());
+        let cluster = |role: &str| Cluster::new(server(role), data.path(), || 0);
+        cluster(OWNER).init(false).unwrap();
+        let (mut node, _) = PgSession::of_node(&server(NODE), || 0, |said| choose(said, 0)).unwrap();
+        assert_eq!(node.applied().unwrap(), Applied::default());
+        let applied = |version, policy: &str, holidays: &str| Applied {
+            policy: Some((version, policy.to_owned())),
+            holidays: Some((1, holidays.to_owned())),
+        };
+        assert!(!cluster(OWNER).is_applied().unwrap());
+        cluster(OWNER).apply_first(&[(POLICY, "one"), (HOLIDAYS, "祝日")]).unwrap();
+        assert!(cluster(OWNER).is_applied().unwrap());
+        assert_eq!(node.applied().unwrap(), applied(1, "one", "祝日"));
+        cluster(OWNER).apply_first(&[(POLICY, "two"), (HOLIDAYS, "two")]).unwrap();
+        assert_eq!(node.applied().unwrap(), applied(1, "one", "祝日"), "they were there");
+        let put = cluster(OPERATOR).apply(&[(POLICY, "two"), (HOLIDAYS, "祝日")]).unwrap();
+        let said: Vec<_> = put.iter().map(|put| (put.kind.as_str(), put.version, put.is_new)).collect();
+        assert_eq!(said, [(POLICY, 2, true), (HOLIDAYS, 1, false)]);
+        assert_eq!(node.applied().unwrap(), applied(2, "two", "祝日"));
+        let refused = cluster(NODE).apply(&[(POLICY, "three")]).unwrap_err();
+        assert!(matches!(&refused, JournalError::Unfit(why) if why.contains("GRANT sokketsu_operator")), "{refused}");
     }
 }

@@ -13,9 +13,9 @@ use crate::journal::JournalError;
 const CLUSTER: &str = "SELECT id::text, sandbox, current_database()::text, current_setting('server_version'),
     current_setting('synchronous_standby_names') FROM cluster";
 
-/// The last row may be a barrier, which says which record comes next.
+/// The last row may be a barrier, which says which record comes next. What a move has left is no node's.
 const STREAMS: &str = "SELECT o.stream, o.node, coalesce(m.address, ''), o.epoch,
-        CASE WHEN o.lease_until > clock_timestamp()
+        CASE WHEN o.lease_until > clock_timestamp() AND o.node NOT LIKE '(%'
             THEN (extract(epoch FROM o.lease_until - clock_timestamp()) * 1000)::bigint ELSE 0 END,
         coalesce((SELECT j.first_lsn + j.n - 1 FROM journal j WHERE j.stream = o.stream
             ORDER BY j.month DESC, j.batch DESC LIMIT 1), 0)
