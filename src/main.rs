@@ -1,16 +1,18 @@
 //! The commands.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use sokketsu::cli::cluster;
+use sokketsu::cli::cluster::moving;
 use sokketsu::cli::keys;
 use sokketsu::cli::ledger::migrate;
-use sokketsu::cli::serve::{journal_exit, ledger_exit, serve};
+use sokketsu::cli::serve::{ServeError, journal_exit, ledger_exit, serve};
 use sokketsu::cli::verify::{VerifyError, verify};
 use sokketsu::clock::Clock;
-use sokketsu::config::{Config, ConfigError, Flags, Records};
+use sokketsu::config::{Config, ConfigError, Flags, Records, Shared};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -59,6 +61,47 @@ enum ClusterCommand {
     /// As the owner of the tables: `journal.url` (SOKKETSU_JOURNAL__URL) names that role
     #[command(after_help = "Journal and ledger are in the same database. It may be run again at any time.")]
     Init(Flags),
+    /// Check policy and holidays, and make them those of all nodes
+    #[command(after_help = "As a role that was granted sokketsu_operator, or as the owner of the tables.")]
+    Apply(ApplyFlags),
+    /// Who owns, who lives, who confirms; exit 0 if somebody owns every stream, else 75
+    Status(StatusFlags),
+    /// Move the journal of a stopped service by its bytes, out of files or into files, and compare every record
+    Move(MoveFlags),
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false, args = ["to_database", "to_files"])]
+struct MoveFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// Out of DATA/journal into the table, as the owner of the tables
+    #[arg(long)]
+    to_database: bool,
+    /// Out of the table into DATA/journal
+    #[arg(long)]
+    to_files: bool,
+}
+
+#[derive(Args)]
+struct StatusFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// As JSON; docs/cluster.md has its names
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ApplyFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// The credit team's rules, in place of `policy.file`
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Days on which banks are closed, in place of `holidays.file`
+    #[arg(long, value_name = "FILE")]
+    holidays: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -83,6 +126,9 @@ fn main() -> ExitCode {
         Command::Verify(flags) => verify_command(&flags),
         Command::Ledger(LedgerCommand::Migrate(flags)) => migrate_command(&flags),
         Command::Cluster(ClusterCommand::Init(flags)) => init_command(&flags),
+        Command::Cluster(ClusterCommand::Apply(apply)) => apply_command(apply),
+        Command::Cluster(ClusterCommand::Move(flags)) => move_command(&flags),
+        Command::Cluster(ClusterCommand::Status(StatusFlags { flags, json })) => status_command(&flags, json),
         Command::Keys(command) => match keys::run(&command, Clock::system().now()) {
             Ok(text) => said(&text, 0),
             Err(error) => failed(&error.to_string(), error.exit_code()),
@@ -153,9 +199,46 @@ fn init_command(flags: &Flags) -> ExitCode {
         Ok(records) => records,
         Err(error) => return config_error(&error),
     };
-    match cluster::init(&records, flags.sandbox, Clock::system().now()) {
-        Ok(done) => said(&done, 0),
-        Err(error) => failed(&error.to_string(), error.exit_code()),
+    done(cluster::init(&records, flags.sandbox, Clock::system().now(), || Shared::load(flags)))
+}
+
+fn apply_command(ApplyFlags { flags, policy, holidays }: ApplyFlags) -> ExitCode {
+    match Shared::load(&Flags { policy, holidays, ..flags }) {
+        Ok(shared) => done(cluster::apply(&shared)),
+        Err(error) => config_error(&error),
+    }
+}
+
+fn status_command(flags: &Flags, as_json: bool) -> ExitCode {
+    let records = match Records::load(flags) {
+        Ok(records) => records,
+        Err(error) => return config_error(&error),
+    };
+    match cluster::status(&records, as_json) {
+        Ok((text, is_owned)) => said(&text, if is_owned { 0 } else { 75 }),
+        Err(error) => failed(&error.to_string(), cluster::exit_code(&error)),
+    }
+}
+
+fn move_command(MoveFlags { flags, to_database, .. }: &MoveFlags) -> ExitCode {
+    let records = match Records::load(flags) {
+        Ok(records) => records,
+        Err(error) => return config_error(&error),
+    };
+    let mut say = |text: String| drop(writeln!(std::io::stderr(), "{text}"));
+    let moved = if *to_database {
+        moving::to_database(&records, &mut say)
+    } else {
+        moving::to_files(&records, Clock::system().now(), &mut say)
+    };
+    done(moved)
+}
+
+/// What a command of the cluster has to say.
+fn done(said_or_not: Result<String, ServeError>) -> ExitCode {
+    match said_or_not {
+        Ok(text) => said(&text, 0),
+        Err(error) => failed(&error.to_string(), cluster::exit_code(&error)),
     }
 }
 

@@ -311,7 +311,7 @@ fn what_the_architecture_says_is_absent_is_absent() {
 
 /// Whether a page's word names a file or folder of the repository, by its begin or its end.
 fn is_path(word: &str) -> bool {
-    let tops = ["src/", "docs/", "tests/", "benches/", "loadtest/", "config/"];
+    let tops = ["src/", "docs/", "tests/", "benches/", "loadtest/", "config/", "deploy/"];
     tops.iter().any(|top| word.starts_with(top)) || word.ends_with(".rs")
 }
 

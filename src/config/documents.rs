@@ -13,9 +13,29 @@ use crate::domain::model::time::BankCalendar;
 use crate::engine::Sync;
 use crate::journal::record::MAX_PAYLOAD;
 
-/// The sandbox's, when there are no files.
-const POLICY: &str = include_str!("../../config/policy.toml");
-const HOLIDAYS: &str = include_str!("../../config/holidays.csv");
+/// Where a text is found.
+struct Usual {
+    key: &'static str,
+    /// That stands above the key, where a command has it.
+    flag: &'static str,
+    /// Beside the configuration, where nothing else is said.
+    name: &'static str,
+    /// The sandbox's, when there is no file.
+    compiled_in: &'static str,
+}
+
+const POLICY: Usual = Usual {
+    key: "policy.file",
+    flag: "--policy",
+    name: "policy.toml",
+    compiled_in: include_str!("../../config/policy.toml"),
+};
+const HOLIDAYS: Usual = Usual {
+    key: "holidays.file",
+    flag: "--holidays",
+    name: "holidays.csv",
+    compiled_in: include_str!("../../config/holidays.csv"),
+};
 
 /// Bytes. These texts are journaled, each in one record.
 const LONGEST: usize = MAX_PAYLOAD - 64;
@@ -30,12 +50,17 @@ pub struct Document<T> {
 }
 
 impl Check {
-    /// The text of the file that a key names, or of the `usual` one beside the configuration, and its path; in a sandbox
-    /// the copy compiled in will do.
-    fn text(&mut self, key: &str, usual: &str, compiled_in: &str) -> Option<(Option<PathBuf>, String)> {
+    /// The text of the file that is given, else of the one that a key names, or of the usual one beside the configuration, and its
+    /// path; in a sandbox the copy compiled in will do.
+    fn text(&mut self, what: &Usual, given: Option<PathBuf>) -> Option<(Option<PathBuf>, String)> {
+        let &Usual { key, flag, name, compiled_in } = what;
         let named: Option<PathBuf> = self.read(key);
-        let may_be_absent = self.flags.sandbox && named.is_none();
-        let path = self.folder.join(named.unwrap_or_else(|| usual.into()));
+        let may_be_absent = self.flags.sandbox && named.is_none() && given.is_none();
+        if given.is_some() {
+            self.source.places.note_flag(key, flag);
+        }
+        // What is given lies relative to the working directory.
+        let path = given.unwrap_or_else(|| self.folder.join(named.unwrap_or_else(|| name.into())));
         let problem = match fs::read_to_string(&path) {
             Ok(text) if text.len() <= LONGEST => return Some((Some(path), text)),
             Ok(_) => format!("is longer than a record of the journal can hold, {LONGEST} bytes"),
@@ -50,7 +75,7 @@ impl Check {
 
     pub(super) fn policy(&mut self) -> Option<Document<Policy>> {
         self.source.section("policy");
-        let (file, text) = self.text("policy.file", "policy.toml", POLICY)?;
+        let (file, text) = self.text(&POLICY, self.flags.policy.clone())?;
         let mut places = Places::new(file.clone());
         let syntax = places.read(&text);
         match Policy::parse(&text) {
@@ -71,7 +96,7 @@ impl Check {
 
     pub(super) fn holidays(&mut self) -> Option<Document<BankCalendar>> {
         self.source.section("holidays");
-        let (file, text) = self.text("holidays.file", "holidays.csv", HOLIDAYS)?;
+        let (file, text) = self.text(&HOLIDAYS, self.flags.holidays.clone())?;
         match BankCalendar::parse(&text) {
             Ok(content) => Some(Document { file, text, content }),
             Err(error) => {
@@ -109,6 +134,12 @@ impl Config {
             JournalPlace::Files => format!("{sync}, kept {} days", journal.retain_days),
             JournalPlace::Cluster { server, node } => format!("{server}, as {node}"),
         };
+        let shared = match &journal.place {
+            JournalPlace::Files => "",
+            JournalPlace::Cluster { .. } => {
+                "policy and holidays are the cluster's; `sokketsu cluster apply` writes there what is in the files below"
+            }
+        };
         let ledger = match &self.records.ledger.place {
             LedgerPlace::Embedded(file) => file.display().to_string(),
             LedgerPlace::Server(server) => server.to_string(),
@@ -119,6 +150,7 @@ impl Config {
             ("data", self.records.data.display().to_string()),
             ("serves", self.server.summary()),
             ("journal", kept),
+            ("cluster", shared.to_owned()),
             ("ledger", ledger),
             ("policy", format!("{:?} from {}", self.policy.content.label, shown(&self.policy.file, "the program"))),
             ("holidays", shown(&self.holidays.file, "the program")),

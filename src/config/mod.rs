@@ -79,6 +79,11 @@ pub struct Flags {
     /// Time at which a new sandbox begins (RFC 3339); its data directory must be empty
     #[arg(long, value_name = "TIME", requires = "sandbox", value_parser = time)]
     pub sandbox_start: Option<Millis>,
+    /// In place of `policy.file` and `holidays.file`, where a command takes them
+    #[arg(skip)]
+    pub policy: Option<PathBuf>,
+    #[arg(skip)]
+    pub holidays: Option<PathBuf>,
 }
 
 fn time(text: &str) -> Result<Millis, String> {
@@ -226,6 +231,30 @@ impl Records {
         check.form_only = true;
         check.service(records.clone());
         check.finish(Some(records))
+    }
+}
+
+/// The texts that a cluster's nodes share, and where its records are: what `cluster apply` needs.
+#[derive(Debug)]
+pub struct Shared {
+    pub records: Records,
+    pub policy: Document<Policy>,
+    pub holidays: Document<BankCalendar>,
+}
+
+impl Shared {
+    /// Checked as a service's are; what else a service needs may be missing.
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        Self::load_from(flags, std::env::vars_os().collect(), Path::new(""))
+    }
+
+    fn load_from(flags: &Flags, environment: Environment, folder: &Path) -> Result<Self, ConfigError> {
+        let mut check = prepare(flags, environment, folder)?;
+        let records = check.records(folder);
+        let documents = check.policy().zip(check.holidays());
+        check.form_only = true;
+        check.service(records.clone());
+        check.finish(documents.map(|(policy, holidays)| Self { records, policy, holidays }))
     }
 }
 

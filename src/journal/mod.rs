@@ -17,6 +17,7 @@ pub(crate) mod cursor;
 pub mod follower;
 pub mod local;
 pub mod postgres;
+pub(crate) mod raw;
 pub mod record;
 
 use std::error::Error;

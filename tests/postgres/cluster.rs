@@ -15,6 +15,8 @@ use super::{PASSWORD, PASSWORD_IN_URL, as_user, bin, free_port, make_ours, spawn
 /// The role of a node, and that of the owner of the tables.
 pub const NODE: &str = "svc_node";
 pub const OWNER: &str = "sokketsu_owner";
+/// That of who applies settings.
+pub const OPERATOR: &str = "svc_operator";
 
 /// Any one of them confirms; a primary does not count itself.
 pub const STANDBYS: &str = "ANY 1 (s0, s1, s2)";
@@ -64,6 +66,13 @@ impl PgCluster {
         cluster.sql(
             "postgres",
             &format!("CREATE ROLE {NODE} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE sokketsu_node NOLOGIN"),
+        );
+        cluster.sql(
+            "postgres",
+            &format!(
+                "CREATE ROLE sokketsu_operator NOLOGIN; CREATE ROLE {OPERATOR} LOGIN PASSWORD '{PASSWORD}' IN ROLE sokketsu_operator;
+                 GRANT pg_read_all_stats TO {OPERATOR}"
+            ),
         );
         cluster.sql("postgres", "CREATE ROLE sokketsu_ledger NOLOGIN; CREATE ROLE sokketsu_analyst NOLOGIN");
         cluster.sql("postgres", &format!("GRANT sokketsu_node, sokketsu_ledger, pg_read_all_stats TO {NODE}"));

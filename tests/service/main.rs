@@ -5,6 +5,7 @@
 mod account;
 mod bounds;
 mod cluster;
+mod cluster_commands;
 mod corrections;
 mod crash;
 mod damage;

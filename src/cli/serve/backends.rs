@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{ServeError, standby};
+use super::{ServeError, folder, standby};
 use crate::clock::Clock;
-use crate::config::{JournalPlace, LedgerPlace, Records};
+use crate::config::{ConfigError, JournalPlace, LedgerPlace, Records, Shared};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::engine::recovery::RecoveryError;
@@ -15,6 +15,12 @@ use crate::journal::local::reader::LocalReader;
 use crate::journal::local::{LocalJournal, Options, lock};
 use crate::journal::postgres::Node;
 use crate::journal::postgres::cluster::Cluster;
+use crate::journal::postgres::moving;
+pub(crate) use crate::journal::postgres::moving::{MoveError, Moved};
+use crate::journal::postgres::setting::{self, Put};
+pub(crate) use crate::journal::postgres::status::{Member, Standby, Status, Stream};
+#[cfg(test)]
+pub(crate) use crate::journal::postgres::status::{Other, Primary, Setting};
 use crate::journal::{Journal, JournalError, JournalReader, Release};
 use crate::ledger::postgres::{self, PostgresBooks, PostgresLedger};
 use crate::ledger::sqlite::{SqliteBooks, SqliteLedger};
@@ -68,7 +74,79 @@ pub(crate) fn init_cluster(records: &Records, sandbox: bool, now: Millis) -> Res
     Ok(format!("the journal's tables are there\n{}", migrate(records, now)?))
 }
 
+/// Moves the journal's files into the table; with what was moved, where that is.
+pub(crate) fn move_in(
+    records: &Records,
+    progress: &mut dyn FnMut(&str, Lsn, Lsn),
+) -> Result<(Moved, String), ServeError> {
+    let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
+    let _lock = lock(&records.data)?;
+    // Not the configuration's: with `journal.url` that is the database's.
+    let embedded = records.data.join("ledger.db");
+    let posted = if embedded.exists() { SqliteBooks::new(&embedded).as_of() } else { Ok(Lsn::ZERO) };
+    let moved = cluster.move_in(&records.data, posted?, progress)?;
+    Ok((moved, cluster.to_string()))
+}
+
+/// Moves the table's records into files of the data folder.
+pub(crate) fn move_out(
+    records: &Records,
+    now: Millis,
+    progress: &mut dyn FnMut(&str, Lsn, Lsn),
+) -> Result<(Moved, String), ServeError> {
+    let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
+    folder::make(&records.data)?;
+    let _lock = lock(&records.data)?;
+    let files = moving::Files { segment_bytes: records.journal.segment_bytes, now_ms: now.0 };
+    let moved = cluster.move_out(&records.data, files, progress)?;
+    Ok((moved, cluster.to_string()))
+}
+
+/// How the cluster stands.
+pub(crate) fn status(records: &Records) -> Result<Status, ServeError> {
+    let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
+    Ok(cluster.status()?)
+}
+
+/// Writes policy and holidays into the cluster; says what has changed.
+pub(crate) fn apply(shared: &Shared) -> Result<String, ServeError> {
+    let (cluster, _) = cluster(&shared.records).ok_or(ServeError::NoCluster)?;
+    Ok(told(shared, &cluster.apply(&texts(shared))?))
+}
+
+/// The same as their first versions, where there are none; else the files are not asked for.
+pub(crate) fn apply_first(
+    records: &Records,
+    load: impl FnOnce() -> Result<Shared, ConfigError>,
+) -> Result<String, ServeError> {
+    let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
+    if cluster.is_applied()? {
+        return Ok("policy and holidays are there; `sokketsu cluster apply` changes them".to_owned());
+    }
+    let shared = load()?;
+    Ok(told(&shared, &cluster.apply_first(&texts(&shared))?))
+}
+
+fn texts(shared: &Shared) -> [(&'static str, &str); 2] {
+    [(setting::POLICY, shared.policy.text.as_str()), (setting::HOLIDAYS, shared.holidays.text.as_str())]
+}
+
+fn told(shared: &Shared, put: &[Put]) -> String {
+    let line = |Put { kind, version, is_new }: &Put| {
+        let file = if kind == setting::POLICY { &shared.policy.file } else { &shared.holidays.file };
+        let from = file.as_deref().map_or_else(|| "the program".to_owned(), |file| file.display().to_string());
+        match is_new {
+            true => format!("{kind:<9} version {version}, new, from {from}"),
+            false => format!("{kind:<9} version {version}, as it was; {from} changes nothing"),
+        }
+    };
+    put.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn open_files(records: &Records, sandbox: bool, now: Millis) -> Result<Opened, ServeError> {
+    if let Some(what) = moving::half_moved(&records.data) {
+        return Err(MoveError::Refused(what).into());
+    }
     let dir = records.data.join("journal");
     if !has_ledger(records) && dir.exists() {
         // A damaged journal is refused before anything is made beside it.

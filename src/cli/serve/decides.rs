@@ -4,14 +4,19 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
-use super::standby::{Around, Owned, Standby, stay};
-use super::start::{Decider, Half, decider};
+use tokio::runtime::Handle;
+
+use super::standby::{Around, Owned, Standby};
+use super::start::{Decider, Half, configured, decider};
+use super::stays::Stays;
 use super::stop::{self, Stop};
 use super::{ServeError, journal_exit, system};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::commands::request::Request;
 use crate::domain::model::ids::Lsn;
 use crate::engine;
+use crate::engine::inbox::Inbox;
 use crate::engine::queues::Queues;
 use crate::engine::readiness::{Condition, Readiness};
 use crate::journal::{Follower, JournalError};
@@ -28,6 +33,7 @@ pub(super) struct Decides {
     /// Set once there is one.
     pub writer: Arc<OnceLock<Writer>>,
     pub stop: Stop,
+    pub inbox: Inbox,
 }
 
 impl Decides {
@@ -84,12 +90,17 @@ impl Decides {
         is_stopping: Arc<AtomicBool>,
     ) -> Result<Option<Decider>, ServeError> {
         let (config, clock) = (Arc::clone(&self.config), self.clock.clone());
-        let (readiness, stop) = (Arc::clone(&self.readiness), self.stop.clone());
+        let (readiness, stop, inbox) = (Arc::clone(&self.readiness), self.stop.clone(), self.inbox.clone());
+        let runtime = Handle::current();
         let waits = move || {
             let around = Around { address, readiness: &readiness, is_stopping: &is_stopping };
             let Some(Owned { owner, journal, checkpoint, member }) = standby.wait(&around)? else { return Ok(None) };
-            let decider = decider(&config, &clock, (owner, journal), checkpoint)?;
-            stay(member, stop, is_stopping)?;
+            let mut stays = Stays::new(member, configured(&config));
+            let rules = stays.rules();
+            let decider = decider(&config, clock.now(), (owner, journal, checkpoint), rules)?;
+            stays.begin(stop, is_stopping, move |rules| {
+                inbox.submit(Request::SetRules(rules), None).is_ok_and(|done| runtime.block_on(done).is_ok())
+            })?;
             Ok(Some(decider))
         };
         tokio::task::spawn_blocking(waits).await.unwrap_or_else(|_| {

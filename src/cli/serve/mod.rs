@@ -10,6 +10,7 @@ mod edge;
 mod folder;
 mod standby;
 mod start;
+mod stays;
 mod stop;
 mod upkeep;
 
@@ -41,6 +42,7 @@ use crate::metrics;
 use crate::net;
 use crate::net::tls::TlsError;
 
+use backends::MoveError;
 use decides::Decides;
 use stop::Stop;
 use upkeep::Upkeep;
@@ -75,6 +77,8 @@ pub enum ServeError {
     /// It was read of a primary that failed before any of its standbys had it.
     #[error("records that were read are not in the journal's database any more")]
     Ghost,
+    #[error(transparent)]
+    Move(#[from] MoveError),
     #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
     WrongKind { data: PathBuf, what: &'static str, remedy: &'static str },
     #[error(
@@ -105,6 +109,7 @@ impl ServeError {
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
             Self::NoCluster
+            | Self::Move(MoveError::Refused(_))
             | Self::WrongKind { .. }
             | Self::NotOurs { .. }
             | Self::TooFewFiles { .. }
@@ -112,7 +117,8 @@ impl ServeError {
             | Self::Tls { .. } => 78,
             Self::Ledger(error) | Self::Recovery(RecoveryError::Ledger(error)) => ledger_exit(error),
             Self::Recovery(_) => 65,
-            Self::System { .. } | Self::Ghost => 74,
+            Self::Move(MoveError::Journal(error)) => journal_exit(error),
+            Self::System { .. } | Self::Ghost | Self::Move(MoveError::Folder { .. }) => 74,
             Self::Metrics(_) => 70,
         }
     }
@@ -161,6 +167,7 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
         posted: core.posted,
         writer: Arc::clone(&writer),
         stop: stop.clone(),
+        inbox: inbox.clone(),
     };
     let parts = edge::parts(&config, &core.clock, inbox, core.board, follower, core.books, &readiness)?;
     let options = http::Options { max_connections, ..parts.options };

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::stop::Stop;
-use super::{ServeError, system};
+use super::ServeError;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::Millis;
@@ -18,9 +17,9 @@ use crate::engine::board::Board;
 use crate::engine::owner::Owner;
 use crate::engine::readiness::{self, Readiness};
 use crate::engine::recovery::{RecoveryError, belongs};
+use crate::journal::postgres::Node;
 use crate::journal::postgres::cluster::Cluster;
 use crate::journal::postgres::member::{Following, LOOK_EVERY, Member, View};
-use crate::journal::postgres::{Node, RENEW_EVERY};
 use crate::journal::{Journal, JournalError, Record, codec};
 use crate::ledger::Checkpoint;
 
@@ -70,22 +69,6 @@ struct Watch {
     free_since: Option<Instant>,
     asked_ledger: Instant,
     told: Option<String>,
-}
-
-/// Stays a member beside the engine, and hands the journal over when an operator wants it to.
-pub(crate) fn stay(mut member: Member, stop: Stop, is_stopping: Arc<AtomicBool>) -> Result<(), ServeError> {
-    let look = move || {
-        while !is_stopping.load(Ordering::Relaxed) {
-            // A database that is away is the committer's to wait for.
-            if member.look(0).is_ok() && member.is_draining() {
-                tracing::warn!("this node is to own nothing: handing the journal over");
-                return stop.hand_over();
-            }
-            std::thread::park_timeout(RENEW_EVERY);
-        }
-    };
-    let thread = std::thread::Builder::new().name("member".to_owned()).spawn(look);
-    thread.map(drop).map_err(system("start its thread"))
 }
 
 /// Waits until the database is there. One that is not as it has to be is refused.

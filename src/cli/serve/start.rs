@@ -13,6 +13,8 @@ use super::{ServeError, backends, folder, system};
 use crate::cli::sandbox;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::commands::request::Request;
+use crate::domain::commands::rules::Rules;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
@@ -65,7 +67,8 @@ pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
             let state = recovered(config, checkpoint.as_ref(), reader.as_mut(), &posted)?;
             right_kind(data, &state, config.sandbox)?;
             let owner = Owner::new(state, seed()?, Arc::clone(&board), Arc::clone(&posted));
-            Half::Ours(Box::new(decider(config, &clock, (owner, journal), checkpoint)?))
+            let rules = Some(configured(config));
+            Half::Ours(Box::new(decider(config, clock.now(), (owner, journal, checkpoint), rules)?))
         }
         Place::Cluster(cluster, node) => {
             let known = (Arc::clone(&board), Arc::clone(&posted));
@@ -100,15 +103,15 @@ fn recovered(
     Ok(state)
 }
 
-/// Who decides from now on, by the policy and the holidays of now.
+/// Who decides from now on, by these rules, or by those in force.
 pub(crate) fn decider(
     config: &Config,
-    clock: &Clock,
-    (owner, journal): (Owner, Box<dyn Journal>),
-    checkpoint: Box<dyn Checkpoint>,
+    now: Millis,
+    (owner, journal, checkpoint): (Owner, Box<dyn Journal>, Box<dyn Checkpoint>),
+    rules: Option<Rules>,
 ) -> Result<Decider, ServeError> {
     let mut engine = Engine::of(owner, journal, config.records.journal.sync);
-    bring_up_to_date(&mut engine, config, clock.now())?;
+    bring_up_to_date(&mut engine, config.sandbox, rules, now)?;
     Ok(Decider { engine, checkpoint })
 }
 
@@ -128,32 +131,27 @@ fn seed() -> Result<[u8; 32], ServeError> {
     Ok(seed)
 }
 
-/// Journals what the files say now: the first records of a new journal, or a changed policy or calendar.
-fn bring_up_to_date(engine: &mut Engine, config: &Config, now: Millis) -> Result<(), ServeError> {
-    let (policy, holidays) = (&config.policy.text, &config.holidays.text);
-    let policy_set = |version| Event::PolicySet { version, text: policy.as_str().into() };
-    let holidays_set = Event::HolidaysSet { text: holidays.as_str().into() };
+/// Journals the first records of a new journal, or what of the rules has changed. `rules` are none where those in force stay.
+fn bring_up_to_date(engine: &mut Engine, sandbox: bool, rules: Option<Rules>, now: Millis) -> Result<(), ServeError> {
+    let Some(rules) = rules else { return Ok(()) };
     if engine.state().lsn == Lsn::ZERO {
-        let opening = [Event::Opened { sandbox: config.sandbox }, policy_set(1), holidays_set];
-        if config.sandbox {
+        let policy = Event::PolicySet { version: 1, text: rules.policy.as_ref().into() };
+        let holidays = Event::HolidaysSet { text: rules.holidays.as_ref().into() };
+        let opening = [Event::Opened { sandbox }, policy, holidays];
+        if sandbox {
             return Ok(sandbox::fill(engine, &opening, now)?);
         }
         engine.begin(now);
         opening.iter().try_for_each(|event| engine.record(event)).map_err(JournalError::from)?;
     } else {
         engine.begin(now);
-        let (version, old) =
-            engine.state().policy.as_ref().map_or((0, ""), |in_force| (in_force.version, in_force.text.as_ref()));
-        let new_policy = old != policy;
-        let new_holidays = engine.state().calendar_text.as_ref() != holidays;
-        if new_policy {
-            tracing::info!(version = version + 1, label = config.policy.content.label, "the policy has changed");
-            engine.record(&policy_set(version + 1)).map_err(JournalError::from)?;
-        }
-        if new_holidays {
-            engine.record(&holidays_set).map_err(JournalError::from)?;
-        }
+        engine.take(&Request::SetRules(rules));
     }
     engine.commit()?;
     Ok(engine.settle()?)
+}
+
+/// As the files of the configuration have them.
+pub(crate) fn configured(config: &Config) -> Rules {
+    Rules { policy: config.policy.text.as_str().into(), holidays: config.holidays.text.as_str().into() }
 }

@@ -2,6 +2,7 @@
 //! [`reader`], [`release`], [`lock`]; `disk` is the file system as far as they use it, and `sim` one that fails.
 
 pub(crate) mod aside;
+pub(crate) mod copy;
 pub mod disk;
 #[cfg(test)]
 mod fault_tests;

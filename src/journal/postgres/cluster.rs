@@ -1,5 +1,6 @@
 //! The parts of a journal in a cluster, put together: what a service and the commands open.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,15 +14,18 @@ use crate::domain::model::time::Millis;
 use crate::journal::{Durable, Journal, JournalError, JournalReader, Lease, Lsn, Release};
 
 /// There is one stream.
-const STREAM: Stream = 0;
+pub(super) const STREAM: Stream = 0;
+
+/// Whose the stream is when its records were moved to files. No node has such a name; its lease never ends.
+pub(super) const MOVED_OUT: &str = "(moved to files)";
 
 /// The database of a cluster as one node reaches it.
 pub struct Cluster {
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
     /// Where the node keeps what it has seen.
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// The wall clock, Unix ms.
-    wall: fn() -> i64,
+    pub(super) wall: fn() -> i64,
     lease: Lease,
     durable: Durable,
 }
@@ -40,10 +44,7 @@ impl Cluster {
 
     /// Makes the tables, or brings them up to date, as their owner; and the cluster, if there is none.
     pub fn init(&self, sandbox: bool) -> Result<(), JournalError> {
-        schema::migrate(&self.server, sandbox).map_err(|fault| match fault {
-            Fault::Doubt(why) => JournalError::Doubt(why),
-            Fault::Unfit(why) => JournalError::Unfit(why),
-        })
+        schema::migrate(&self.server, sandbox).map_err(told)
     }
 
     /// Until when this node owns the stream; it does not hold before the node has taken it.
@@ -96,7 +97,22 @@ impl Cluster {
     }
 }
 
-/// A node may remove nothing.
+/// Its address, without the password.
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.server.fmt(f)
+    }
+}
+
+/// As whoever opens a journal hears it.
+pub(super) fn told(fault: Fault) -> JournalError {
+    match fault {
+        Fault::Doubt(why) => JournalError::Doubt(why),
+        Fault::Unfit(why) => JournalError::Unfit(why),
+    }
+}
+
+/// A node may remove nothing: months are detached and dropped by the owner of the tables.
 struct Kept;
 
 impl Release for Kept {

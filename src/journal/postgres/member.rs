@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::client::PgDatabase;
+use super::cluster::{MOVED_OUT, STREAM, told};
 use super::reader::TableReader;
+use super::regain::is_our_cluster;
 use super::session::PgSession;
-use super::table::{Database, Fault, Node, Stream};
+use super::setting::Applied;
+use super::table::{Database, Fault, Node, Session, Stream};
 use super::{End, LEASE, RENEW_EVERY, settings};
 use crate::journal::cursor::Cursor;
 use crate::journal::{JournalError, JournalReader, Lsn, Record};
@@ -55,6 +58,14 @@ impl Member {
         let view = session.view(self.stream, &self.node).map_err(doubt)?;
         self.session = Some(session);
         Ok(view)
+    }
+
+    /// Policy and holidays as the cluster is to have them.
+    pub(crate) fn applied(&mut self) -> Result<Applied, JournalError> {
+        let mut session = self.session()?;
+        let applied = session.applied().map_err(doubt)?;
+        self.session = Some(session);
+        Ok(applied)
     }
 
     /// Whether an operator wants it to own nothing, as of the last renewal.
@@ -120,14 +131,14 @@ impl Following {
 
 /// Whether the database is one that a node may join: ours, of this program, set as it has to be.
 pub(super) fn may_join(database: &mut PgDatabase, known: &str) -> Result<(), JournalError> {
-    let fault = |fault| match fault {
-        Fault::Doubt(why) => JournalError::Doubt(why),
-        Fault::Unfit(why) => JournalError::Unfit(why),
-    };
-    let (mut session, found) = database.connect(0).map_err(fault)?;
-    super::regain::is_our_cluster(known, &found).map_err(fault)?;
-    let found = super::table::Session::settings(&mut session).map_err(fault)?;
-    settings::check(&found).map_err(fault)
+    let (mut session, found) = database.connect(0).map_err(told)?;
+    is_our_cluster(known, &found).map_err(told)?;
+    settings::check(&session.settings().map_err(told)?).map_err(told)?;
+    if session.holder(STREAM).map_err(told)?.name == MOVED_OUT {
+        let what = "its records were moved to files, which are the journal now: leave `journal.url` out, or name another database";
+        return Err(JournalError::Unfit(what.to_owned()));
+    }
+    Ok(())
 }
 
 /// Between two looks.

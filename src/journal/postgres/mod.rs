@@ -12,6 +12,9 @@ pub mod cluster;
 #[cfg(test)]
 mod history;
 pub mod member;
+pub mod moving;
+#[cfg(test)]
+mod moving_tests;
 mod node_file;
 mod reader;
 #[cfg(test)]
@@ -19,12 +22,14 @@ mod real_tests;
 mod regain;
 mod schema;
 mod session;
+pub mod setting;
 mod settings;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod sim_tests;
 mod sql;
+pub mod status;
 mod table;
 
 pub use table::Node;

@@ -330,6 +330,8 @@ fn a_node_can_change_nothing_that_was_journaled_and_other_roles_are_refused() {
         "INSERT INTO owner (stream) VALUES (9)",
         "UPDATE cluster SET streams = 2",
         "INSERT INTO setting VALUES ('policy', '', 9, '')",
+        "UPDATE setting SET version = 9",
+        "DELETE FROM setting",
         "ALTER TABLE journal DETACH PARTITION journal_2026_09",
     ] {
         let refused = format!("{:?}", session.run(sql).unwrap_err());

@@ -9,6 +9,7 @@ use crate::migrations::{self, Applied, Migration, NotOurs};
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "cluster", sql: include_str!("schema/0001_cluster.sql") },
     Migration { version: 2, name: "rights", sql: include_str!("schema/0002_rights.sql") },
+    Migration { version: 3, name: "operator", sql: include_str!("schema/0003_operator.sql") },
 ];
 
 /// The schema this program was written for.
@@ -24,6 +25,18 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS journal_migrations (
     version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())";
 
 const APPLIED: &str = "SELECT version::text, name, sha256 FROM journal_migrations ORDER BY version";
+
+/// The owner of the tables may seldom make roles; then an administrator has.
+const ROLES: &str = "DO $$ DECLARE name text; BEGIN
+    FOREACH name IN ARRAY ARRAY['sokketsu_node', 'sokketsu_operator'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+        END IF;
+    END LOOP;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = format('the role %1$s is missing: as an administrator `CREATE ROLE %1$s NOLOGIN`', name);
+END $$;
+GRANT SELECT ON journal_migrations TO sokketsu_node";
 
 /// Whether the tables are there, and are ours.
 const IS_THERE: &str = "SELECT CASE WHEN to_regclass('journal_migrations') IS NULL THEN 'no' ELSE 'yes' END";
@@ -43,11 +56,7 @@ pub(super) fn migrate(server: &Server, sandbox: bool) -> Answer<()> {
     session.run(&format!("SET lock_timeout = 0; SELECT pg_advisory_lock({LOCK})"))?;
     session.run(TABLE)?;
     let before = compare(session.texts(APPLIED)?)?;
-    session.run(
-        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'sokketsu_node') THEN
-             CREATE ROLE sokketsu_node NOLOGIN; END IF; END $$;
-         GRANT SELECT ON journal_migrations TO sokketsu_node",
-    )?;
+    session.run(ROLES)?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > before) {
         let (version, name, hash) = (migration.version, migration.name, migration.sha256());
         session.run(&format!(
@@ -79,8 +88,8 @@ fn compare(applied: Vec<[String; 3]>) -> Answer<i64> {
     })
 }
 
-/// Whether the tables are those of this program, and the role is a node's.
-pub(super) fn check(session: &mut PgSession) -> Answer<()> {
+/// Whether the tables are those of this program.
+pub(super) fn check_tables(session: &mut PgSession) -> Answer<()> {
     let is_there = session.text(IS_THERE)? == "yes";
     let applied = if is_there { compare(session.texts(APPLIED)?)? } else { 0 };
     if applied < KNOWN {
@@ -88,6 +97,12 @@ pub(super) fn check(session: &mut PgSession) -> Answer<()> {
             "its tables are missing or old: run `sokketsu cluster init` as their owner".to_owned(),
         ));
     }
+    Ok(())
+}
+
+/// Whether the tables are those of this program, and the role is a node's.
+pub(super) fn check(session: &mut PgSession) -> Answer<()> {
+    check_tables(session)?;
     match session.text(RIGHTS)?.as_str() {
         "right" => Ok(()),
         "few" => Err(Fault::Unfit("the role may not append: `GRANT sokketsu_node` to it".to_owned())),

@@ -134,7 +134,7 @@ where
 }
 
 /// What the server or the driver said. None of it has a value of a row.
-fn fault(error: tokio_postgres::Error) -> Fault {
+pub(super) fn fault(error: tokio_postgres::Error) -> Fault {
     if let Some(told) = error.as_db_error() {
         let text = format!("{} ({})", told.message(), told.code().code());
         return match told.code().code().get(..2) {
@@ -196,6 +196,12 @@ impl PgSession {
         Self { runtime: Some(runtime), client, was_cancelled, patience, statements, backend, wall }
     }
 
+    /// One that waits so long for an answer.
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Of who makes the tables, with the primary, standbys or not.
     pub fn of_owner(server: &Server) -> Answer<Self> {
         let any = |said: &[(String, Said)]| {
@@ -219,7 +225,7 @@ impl PgSession {
         }
     }
 
-    fn rows(&mut self, sql: &'static str, params: Params<'_>) -> Answer<Vec<tokio_postgres::Row>> {
+    pub(super) fn rows(&mut self, sql: &'static str, params: Params<'_>) -> Answer<Vec<tokio_postgres::Row>> {
         let known = self.statements.iter().find(|(text, _)| std::ptr::eq(*text, sql));
         let statement = match known {
             Some((_, statement)) => statement.clone(),
