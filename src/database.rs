@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustls::crypto::ring;
@@ -20,12 +21,33 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const UNCONFIRMED: Duration = Duration::from_secs(10);
 
 /// A server, or several of which one is the primary.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Server {
     config: Config,
+    newest: Newest,
     /// Who has signed the server's certificate; with it the connection is TLS, and the certificate must have the host's name.
     authorities: Option<PathBuf>,
 }
+
+/// The highest timeline on which a primary was found: it rises with each promotion. A primary of a lower one was replaced, which it
+/// may not know: one that was frozen meanwhile takes writes still. All connections of a process share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Newest(Arc<AtomicU32>);
+
+impl Newest {
+    /// Whether a primary of this timeline may be the one; none of a lower one is from then on.
+    pub fn is(&self, timeline: u32) -> bool {
+        self.0.fetch_max(timeline, Ordering::AcqRel) <= timeline
+    }
+}
+
+impl PartialEq for Newest {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Newest {}
 
 /// What is wrong with an address. No part of it is repeated: it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +114,11 @@ impl Server {
         } else {
             config.ssl_mode(SslMode::Disable);
         }
-        Ok(Self { config, authorities: authorities.filter(|_| is_encrypted) })
+        Ok(Self { config, newest: Newest::default(), authorities: authorities.filter(|_| is_encrypted) })
+    }
+
+    pub(crate) fn newest(&self) -> Newest {
+        self.newest.clone()
     }
 
     /// Who signs the server's certificate, if the connection is TLS.

@@ -156,7 +156,7 @@ proptest! {
         }).collect();
         let steps = (1..).map(Lsn).zip(&lie).flat_map(|(money, spots)| {
             let there = spots.iter().filter(|spot| **spot != Spot::PaidOut);
-            there.map(move |spot| Step { money, spot: *spot, at: Millis(1), amount: yen(1), is_in: true })
+            there.map(move |spot| Step { money, day: Millis(1), spot: *spot, at: Millis(1), amount: yen(1), is_in: true })
         });
         let found = Whereabouts::new(&payments, steps);
         for (came, back) in payments.iter().zip(taken_back) {

@@ -156,6 +156,42 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// The database's own failover, by somebody else: here it is done by hand. An old primary that was frozen meanwhile comes back and
+/// takes writes still; nobody asks it.
+#[test]
+fn the_databases_primary_dies_and_the_nodes_go_on_with_the_next_one() {
+    let mut nodes = Nodes::start(&["a", "b"]);
+    approved(&nodes.servers[0], "P-1");
+    let struck = Instant::now();
+    nodes.pg.freeze(0);
+    nodes.pg.fail_over();
+    let promoted = struck.elapsed();
+    let mut at = 0;
+    wait("nobody answers by the next primary", || {
+        at = nodes.owner(None).unwrap_or(2);
+        at < 2 && buy(&nodes.servers[at], "P-2").0 == 200
+    });
+    let took = struck.elapsed();
+    println!("answers again {took:?} after the primary froze, of which the promotion took {promoted:?}");
+    nodes.pg.thaw(0);
+    let died = Instant::now();
+    nodes.servers[at].kill();
+    let (next, took) = nodes.owner_after(at, died, "P-3");
+    assert!(took < Duration::from_secs(5), "nobody answered for {took:?}");
+    let again = approved(&nodes.servers[next], "P-1");
+    assert_eq!(again["replayed"], true, "{again}");
+    let environment = nodes.how("a").environment;
+    let environment: Vec<_> = environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let verify = || run(&["verify", "--data", nodes.folders[0].path().to_str().unwrap()], &environment);
+    let mut said = String::new();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !said.contains(", 0 behind") {
+        assert!(Instant::now() < until, "the books do not catch up: {said}");
+        said = verify().1;
+    }
+    assert_eq!(verify().0, Some(0), "{said}");
+}
+
 /// Sales that the callers ask for, each until it is answered.
 struct Load<'a> {
     nodes: &'a [SocketAddr],

@@ -20,7 +20,7 @@ use super::choose::{Said, Standing, choose};
 use super::member::View;
 use super::sql;
 use super::table::{Acquired, Answer, Fault, Held, Node, Row, Session, Settings, Stream};
-use crate::database::{self, Server};
+use crate::database::{self, Newest, Server};
 use crate::journal::Lsn;
 
 /// All hosts are asked at once; one that has not said what it is by then is away.
@@ -167,6 +167,8 @@ pub(crate) struct PgSession {
     statements: Vec<(&'static str, Statement)>,
     /// The server's process, which stays the same unless somebody stands in between.
     backend: Option<i32>,
+    /// The timeline of its server when the connection was made, and the highest one that this process knows of.
+    served: Option<(u32, Newest)>,
     wall: fn() -> i64,
 }
 
@@ -187,13 +189,19 @@ impl PgSession {
     ) -> Answer<(Self, u32)> {
         let runtime = runtime()?;
         let (opening, timeline) = runtime.block_on(find(server, OPTIONS, choice))?;
-        Ok((Self::new(runtime, opening, PATIENCE, wall), timeline))
+        let newest = server.newest();
+        if !newest.is(timeline) {
+            return Err(Fault::Doubt(format!("the primary that answers is of timeline {timeline}, and was replaced")));
+        }
+        let mut session = Self::new(runtime, opening, PATIENCE, wall);
+        session.served = Some((timeline, newest));
+        Ok((session, timeline))
     }
 
     fn new(runtime: Runtime, opening: Opening, patience: Duration, wall: fn() -> i64) -> Self {
         let Opening { client, was_cancelled } = opening;
-        let (statements, backend) = (Vec::new(), None);
-        Self { runtime: Some(runtime), client, was_cancelled, patience, statements, backend, wall }
+        let (statements, backend, served) = (Vec::new(), None, None);
+        Self { runtime: Some(runtime), client, was_cancelled, patience, statements, backend, served, wall }
     }
 
     /// One that waits so long for an answer.
@@ -216,6 +224,9 @@ impl PgSession {
 
     fn wait<T>(&self, asking: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Answer<T> {
         let Some(runtime) = &self.runtime else { return Err(Fault::Doubt("the connection is closed".to_owned())) };
+        if self.served.as_ref().is_some_and(|(timeline, newest)| !newest.is(*timeline)) {
+            return Err(Fault::Doubt("its server was replaced by one that was promoted".to_owned()));
+        }
         match runtime.block_on(async { tokio::time::timeout(self.patience, asking).await }) {
             Err(_) => Err(Fault::Doubt(format!("no answer within {} ms", self.patience.as_millis()))),
             Ok(_) if self.was_cancelled.load(Ordering::Acquire) => {

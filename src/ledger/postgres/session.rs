@@ -13,12 +13,13 @@ use tokio_postgres::{Client, Config, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::read::PostgresCells;
-use crate::database::{Server, connector};
+use crate::database::{Newest, Server, connector};
 use crate::ledger::LedgerError;
 use crate::ledger::cells::Cells;
 
-/// A host has so long to take a connection and to say what it is.
+/// A host has so long to take a connection and to say what it is; where several are named, one of which may be frozen.
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// A question of the service, or a chunk's statement, is given up after so long: the server is frozen.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// A load, a migration, or a question of `verify` over all rows.
@@ -32,6 +33,10 @@ const SETTINGS: &str = "-c search_path=public,pg_temp -c jit=off -c client_min_m
 /// the journal, which is the truth, is posted from there again (`secure` waits). A poster that froze in a chunk lets go.
 const POSTING: &str = " -c synchronous_commit=off -c idle_in_transaction_session_timeout=15s";
 const ASKING: &str = " -c default_transaction_read_only=on";
+
+/// The timeline of a primary; null on a standby.
+const TIMELINE: &str =
+    "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
 
 /// Begins a transaction whose questions are all answered by one moment.
 pub(crate) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
@@ -53,6 +58,9 @@ pub(crate) struct Session {
     /// By their text; made once a connection.
     statements: HashMap<String, Statement, RandomState>,
     pub limit: Duration,
+    /// Of its server when the connection was made.
+    timeline: u32,
+    newest: Newest,
 }
 
 impl Drop for Session {
@@ -64,25 +72,58 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Connects to the first host that is a primary.
+    /// Connects to the host that is a primary: of the highest timeline, as one that was frozen while another was promoted in its
+    /// place still takes writes.
     pub fn open(server: &Server, purpose: Purpose) -> Result<Self, LedgerError> {
         let tls = server.authorities().map(|file| connector(file)).transpose().map_err(LedgerError::Refused)?;
-        let mut why = LedgerError::Io("no host is named".to_owned());
-        for mut host in server.hosts() {
+        let mut hosts = server.hosts();
+        let within = if hosts.len() > 1 { ANSWERS_WITHIN } else { CONNECT_WITHIN };
+        hosts.iter_mut().for_each(|host| {
             host.options(match purpose {
                 Purpose::Posting => format!("{SETTINGS}{POSTING}"),
                 Purpose::Asking => format!("{SETTINGS}{ASKING}"),
                 Purpose::Migrating => SETTINGS.to_owned(),
             });
-            match Self::connect(&host, tls.clone()) {
-                Ok(session) => return Ok(session),
+        });
+        let asked: Vec<_> = std::thread::scope(|scope| {
+            let ask = |host| {
+                let (tls, newest) = (tls.clone(), server.newest());
+                scope.spawn(move || Self::connect(host, tls, within, newest))
+            };
+            let asking: Vec<_> = hosts.iter().map(ask).collect();
+            asking.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(unanswered(within)))).collect()
+        });
+        let mut why = LedgerError::Io("no host is named".to_owned());
+        let mut best: Option<Self> = None;
+        for connected in asked {
+            match connected {
+                Ok(session) if best.as_ref().is_none_or(|best| session.timeline > best.timeline) => {
+                    best = Some(session)
+                }
+                Ok(_) => {}
                 Err(error) => why = error,
             }
         }
-        Err(why)
+        let best = best.ok_or(why)?;
+        best.is_of_today()?;
+        Ok(best)
     }
 
-    fn connect(host: &Config, tls: Option<MakeRustlsConnect>) -> Result<Self, LedgerError> {
+    /// Whether its server was not replaced since by one that was promoted.
+    fn is_of_today(&self) -> Result<(), LedgerError> {
+        if self.newest.is(self.timeline) {
+            return Ok(());
+        }
+        Err(LedgerError::Io(format!("the primary that answers is of timeline {}, and was replaced", self.timeline)))
+    }
+
+    /// A session with a primary.
+    fn connect(
+        host: &Config,
+        tls: Option<MakeRustlsConnect>,
+        within: Duration,
+        newest: Newest,
+    ) -> Result<Self, LedgerError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| LedgerError::Io(error.to_string()))?;
         let connecting = async {
@@ -98,17 +139,22 @@ impl Session {
                     client
                 }
             };
-            let is_standby: bool = client.query_one("SELECT pg_is_in_recovery()", &[]).await?.try_get(0)?;
-            if is_standby { Err(LedgerError::Io("this server is a standby".to_owned())) } else { Ok(client) }
+            let timeline: Option<String> = client.query_one(TIMELINE, &[]).await?.try_get(0)?;
+            let timeline = timeline.and_then(|hex| u32::from_str_radix(&hex, 16).ok());
+            let timeline = timeline.ok_or_else(|| LedgerError::Io("this server is a standby".to_owned()))?;
+            Ok((timeline, client))
         };
-        let connected = runtime.block_on(async { tokio::time::timeout(CONNECT_WITHIN, connecting).await });
-        let client = connected.map_err(|_| unanswered(CONNECT_WITHIN))??;
-        Ok(Self { runtime: Some(runtime), client, statements: HashMap::default(), limit: SOON })
+        let connected = runtime.block_on(async { tokio::time::timeout(within, connecting).await });
+        let connected: Result<(u32, Client), LedgerError> = connected.map_err(|_| unanswered(within))?;
+        let (timeline, client) = connected?;
+        let statements = HashMap::default();
+        Ok(Self { runtime: Some(runtime), client, statements, limit: SOON, timeline, newest })
     }
 
     /// Waits for an answer. After an error the connection is of no use any more.
     fn wait<T>(&self, asking: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
         let Some(runtime) = &self.runtime else { return Err(LedgerError::Io("the connection is closed".to_owned())) };
+        self.is_of_today()?;
         let answer = runtime.block_on(async { tokio::time::timeout(self.limit, asking).await });
         answer.map_err(|_| unanswered(self.limit))?
     }
