@@ -71,7 +71,11 @@ impl Engine {
         board: Arc<Board>,
         posted: Arc<AtomicU64>,
     ) -> Self {
-        let owner = Owner::new(state, seed, board, posted);
+        Self::of(Owner::new(state, seed, board, posted), journal, sync)
+    }
+
+    /// Of an owner that has followed the journal to its end.
+    pub fn of(owner: Owner, journal: Box<dyn Journal>, sync: Sync) -> Self {
         Self { owner, committer: Committer::new(journal, sync), group: Group::default() }
     }
 

@@ -79,12 +79,54 @@ impl Owner {
         let followed = HashSet::default();
         let calendar = Calendar::default();
         let concerned = BTreeSet::new();
-        if let Some(rules) = rules(&state) {
-            board.set_rules(rules);
+        let owner = Self { state, random, board, posted, now, holds, exposure, followed, calendar, concerned };
+        owner.show_all();
+        owner
+    }
+
+    /// Takes in what the node that owns the journal has recorded; readers are not shown it. Goes on with [`Self::take_over`].
+    pub fn take_in(&mut self, event: &Event, at: Millis) {
+        if at != self.now.at {
+            self.now = Now::at(at);
         }
-        // Before anybody asks: what was recorded under a clock that went back since is judged by no earlier time.
-        board.set_time(now.at);
-        Self { state, random, board, posted, now, holds, exposure, followed, calendar, concerned }
+        let effect = self.state.apply(event, &self.now);
+        match event {
+            Event::Decided(decided) => self.note_hold(decided),
+            Event::Advised(advised) => self.note_hold(&advised.decided),
+            _ => {}
+        }
+        self.exposure = (self.exposure + effect.added.get()).saturating_sub(effect.removed.get());
+    }
+
+    /// Frees what is over beside taking in: the ledger has it, or it ended by itself.
+    pub fn free_what_is_over(&mut self) {
+        let at = self.now.at;
+        self.state.forget(at, Lsn(self.posted.load(Ordering::Acquire)), usize::MAX);
+        self.state.make_room();
+        // One that ran out and was not recorded yet is the next owner's to record.
+        let is_held = |state: &State, order: Lsn, ix: CustomerIx| {
+            state.account(ix).is_some_and(|account| account.holds().iter().any(|hold| hold.order == order))
+        };
+        while let Some(&(expires_at, order, ix)) = self.holds.first()
+            && expires_at <= at
+            && !is_held(&self.state, order, ix)
+        {
+            self.holds.pop_first();
+        }
+    }
+
+    /// The journal is ours now, and all of it was followed.
+    pub fn take_over(&mut self) {
+        self.now = Now::at(self.state.time.max(self.now.at));
+        self.show_all();
+    }
+
+    /// Before anybody asks: what was recorded under a clock that went back since is judged by no earlier time.
+    fn show_all(&self) {
+        if let Some(rules) = rules(&self.state) {
+            self.board.set_rules(rules);
+        }
+        self.board.set_time(self.now.at);
     }
 
     pub fn state(&self) -> &State {
@@ -290,12 +332,16 @@ impl Owner {
     }
 
     fn note_decision(&mut self, decided: &Decided) {
+        self.note_hold(decided);
+        metrics().decided(decided);
+    }
+
+    fn note_hold(&mut self, decided: &Decided) {
         if let (Outcome::Approved(Approval { hold_expires_at: Some(expires_at), .. }), Some(ix)) =
             (&decided.outcome, decided.customer)
         {
             self.holds.insert((*expires_at, self.state.lsn, ix));
         }
-        metrics().decided(decided);
     }
 
     /// Only the link's own rule lets a sale go above a limit, and only the flagged one.

@@ -1,7 +1,9 @@
 //! Whether the service is ready, and why not.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwapOption;
 
 use crate::journal::Lease;
 
@@ -41,19 +43,33 @@ impl Condition {
     }
 }
 
+/// What a node waits for that does not own the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standby {
+    /// The node that owns it, or did last; empty where none ever did.
+    pub of: String,
+    /// Where that one is asked; empty where it is not known.
+    pub address: String,
+    /// Records of the journal that this node has not taken in yet.
+    pub behind: u64,
+}
+
 /// What holds now. Shared with those who find out.
 #[derive(Debug)]
 pub struct Readiness {
     holds: [AtomicBool; 6],
     /// The journal's, once there is one.
     lease: OnceLock<Lease>,
+    /// None while this node owns the journal.
+    standby: ArcSwapOption<Standby>,
 }
 
 impl Default for Readiness {
     /// Nothing is known to hold but that we are not draining, and nothing is known to be damaged.
     fn default() -> Self {
         let holds = |condition| matches!(condition, Condition::NotDraining | Condition::JournalSound);
-        Self { holds: Condition::ALL.map(|condition| AtomicBool::new(holds(condition))), lease: OnceLock::new() }
+        let holds = Condition::ALL.map(|condition| AtomicBool::new(holds(condition)));
+        Self { holds, lease: OnceLock::new(), standby: ArcSwapOption::empty() }
     }
 }
 
@@ -68,6 +84,15 @@ impl Readiness {
         self.lease.get_or_init(|| lease);
     }
 
+    /// Whether this node waits for another one to go.
+    pub fn set_standby(&self, standby: Option<Standby>) {
+        self.standby.store(standby.map(Arc::new));
+    }
+
+    pub fn standby(&self) -> Option<Arc<Standby>> {
+        self.standby.load_full()
+    }
+
     fn holds(&self, condition: Condition) -> bool {
         let is_set = self.holds[condition as usize].load(Ordering::Acquire);
         is_set && (condition != Condition::LeaseHeld || self.lease.get().is_none_or(Lease::holds))
@@ -75,15 +100,22 @@ impl Readiness {
 
     /// Empty when ready.
     pub fn reasons(&self) -> Vec<&'static str> {
-        let missing = Condition::ALL.into_iter().filter(|condition| !self.holds(*condition));
-        missing.map(Condition::reason).collect()
+        let is_standby = self.standby.load().is_some();
+        // What a standby lacks comes with the journal.
+        let is_told = |condition: &Condition| {
+            use Condition::{JournalWritable, LeaseHeld, Recovered};
+            !(is_standby && matches!(condition, Recovered | JournalWritable | LeaseHeld))
+        };
+        let missing = Condition::ALL.into_iter().filter(|condition| !self.holds(*condition)).filter(is_told);
+        is_standby.then_some("standby").into_iter().chain(missing.map(Condition::reason)).collect()
     }
 
     /// Whether calls are answered. A call that came in time is answered during the drain too.
     pub fn may_serve(&self) -> bool {
         // A journal that runs out of room shows in readiness and decides while it can; one that failed ends the process.
         use Condition::{JournalSound, LeaseHeld, Recovered};
-        [Recovered, LeaseHeld, JournalSound].into_iter().all(|condition| self.holds(condition))
+        self.standby.load().is_none()
+            && [Recovered, LeaseHeld, JournalSound].into_iter().all(|condition| self.holds(condition))
     }
 }
 

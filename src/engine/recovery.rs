@@ -40,7 +40,7 @@ pub fn recover(
     if state.lsn > last {
         return Err(RecoveryError::LedgerAhead { ledger: state.lsn, journal: last });
     }
-    belongs(&state, journal)?;
+    belongs(&state, |after, record| journal.next(after, record))?;
     let from = state.lsn;
     let applied = replay(&mut state, journal, |state, _, event, now| {
         state.apply(event, now);
@@ -54,11 +54,15 @@ pub fn recover(
 
 /// The last record that the ledger has must be the journal's own, by its time: a ledger in a server is found by an address,
 /// which may be another service's. One that was released or can't be read is not looked at here.
-fn belongs(state: &State, journal: &mut dyn JournalReader) -> Result<(), RecoveryError> {
+pub fn belongs(
+    state: &State,
+    mut next: impl FnMut(Lsn, &mut Record) -> Result<bool, JournalError>,
+) -> Result<(), RecoveryError> {
     let Some(before) = state.lsn.0.checked_sub(1) else { return Ok(()) };
     let mut record = Record::default();
-    match journal.next(Lsn(before), &mut record) {
+    match next(Lsn(before), &mut record) {
         Ok(true) if record.time_ms != state.time.0 => Err(RecoveryError::NotTogether(state.lsn)),
+        Ok(false) => Err(RecoveryError::LedgerAhead { ledger: state.lsn, journal: Lsn(before) }),
         _ => Ok(()),
     }
 }

@@ -105,7 +105,8 @@ async fn admit(
     };
     // After the body, so that the caller keeps its connection for the next try.
     if !route.is_open() && !edge.client.readiness.may_serve() {
-        return Err(Problem::not_ready());
+        let standby = edge.client.readiness.standby();
+        return Err(standby.map_or_else(Problem::not_ready, |standby| Problem::not_owner(&standby)));
     }
     if let Some(signature) = signature {
         signature.check(&head, &bytes)?;

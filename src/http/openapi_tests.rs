@@ -10,6 +10,7 @@ use super::problem::{KINDS, Problem};
 use crate::domain::model::bounds::Full;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::wording::Circumstances;
+use crate::engine::readiness::Standby;
 
 pub(crate) fn shown(problem: Problem) -> Value {
     serde_json::from_slice(problem.into_answer().body.as_whole().unwrap()).unwrap()
@@ -137,6 +138,7 @@ fn problems_have_the_members_that_are_described() {
         Problem::method_not_allowed(&[Method::GET]),
         Problem::busy(),
         Problem::not_ready(),
+        Problem::not_owner(&Standby { of: "a".into(), address: "https://a.example:8443".into(), behind: 3 }),
         Problem::full(Full::Orders),
         Problem::fact_too_large(),
         Problem::internal(),

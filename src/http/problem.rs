@@ -11,6 +11,7 @@ use crate::domain::model::bounds::Full;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::wording::Circumstances;
 use crate::engine::client::NoAnswer;
+use crate::engine::readiness::Standby;
 
 /// One row of the table of errors.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ kinds! {
     NOT_CAPTURED = 409 "not_captured" "A refund needs a capture";
     REFUND_ID_REUSED = 409 "refund_id_reused" "The refund id was used with another amount";
     ID_REUSED = 409 "id_reused" "The id was used for something else";
-    REPAYMENT_ID_REUSED = 409 "repayment_id_reused" "The repayment id was used with another amount";
+    REPAYMENT_ID_REUSED = 409 "repayment_id_reused" "The repayment id was used for something else";
     PAYMENT_FINAL = 409 "payment_final" "The payment is final";
     PAYMENT_WITHDRAWN = 409 "payment_withdrawn" "The payment was withdrawn";
     NOTHING_OWED = 409 "nothing_owed" "There is nothing to pay";
@@ -90,6 +91,7 @@ kinds! {
     INTERNAL = 500 "internal" "This should not have happened";
     CODING_UNKNOWN = 501 "coding_unknown" "The transfer coding is not known";
     BUSY = 503 "busy" "Too much work is waiting";
+    NOT_OWNER = 503 "not_owner" "Another node decides";
     NOT_READY = 503 "not_ready" "The service is not ready";
 }
 
@@ -237,6 +239,13 @@ impl Problem {
 
     pub fn not_ready() -> Self {
         Self::new(&NOT_READY, "No decision was made. Send the same request again after Retry-After.").retry_after(1)
+    }
+
+    /// This node waits for another one to go.
+    pub fn not_owner(standby: &Standby) -> Self {
+        let owner = serde_json::json!({ "node": standby.of, "address": standby.address });
+        let detail = "No decision was made. Send the same request to the owner, or again after Retry-After.";
+        Self::new(&NOT_OWNER, detail).with("owner", owner).retry_after(1)
     }
 
     /// The fact would not fit into a record; nothing was recorded.

@@ -67,7 +67,9 @@ pub fn movements<'a>(event: &Event, now: &Now, before: impl FnOnce(CustomerIx) -
             settled.end.charged().map_or_else(Movements::new, |charged| captured_moves(charged, now.at, None))
         }
         Event::Refunded(refund) => refunded(refund, now, before(refund.customer)),
-        Event::CustomerSet { ix, profile, .. } if profile.status == Status::Closed => closed(*ix, now.at, before(*ix)),
+        Event::CustomerSet { ix, profile, .. } if profile.status == Status::Closed => {
+            closed(*ix, (event, now), before(*ix))
+        }
         Event::Settled { cause, books } => {
             let has_bounced = matches!(cause, Cause::Bounced { .. });
             settled(books, &Then { has_bounced, ..Then::of(now.at, before(books.customer)) })
@@ -121,16 +123,19 @@ impl<'a> Then<'a> {
     }
 }
 
-/// All that is free of a closed customer is owed in cash.
-fn closed(customer: CustomerIx, now: Millis, before: Option<&Account>) -> Movements {
-    let credit = before.into_iter().flat_map(Account::sums).filter(|sum| !sum.credit().is_zero());
-    let transfers = credit.map(|sum| Transfer {
+/// What a customer has to spare whose account is closed now is owed in cash.
+fn closed(customer: CustomerIx, (event, now): (&Event, &Now), before: Option<&Account>) -> Movements {
+    let Some(before) = before else { return Movements::new() };
+    let mut after = before.clone();
+    after.apply(event, Lsn(0), now);
+    let was_due = |money: Money| before.sums().iter().find(|sum| sum.money == money).map_or(Yen::ZERO, |sum| sum.due);
+    let then = Then::of(now.at, Some(before));
+    let transfers = after.sums().iter().map(|sum| Transfer {
         money: sum.money,
         from: Place::Credit,
         to: Place::PayoutDue,
-        amount: sum.credit(),
+        amount: sum.due.minus_or_zero(was_due(sum.money)),
     });
-    let then = Then::of(now, before);
     transfers.flat_map(|transfer| legs(customer, &transfer, &then).into_iter().flatten()).collect()
 }
 

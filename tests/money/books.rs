@@ -13,11 +13,9 @@
 //! - Posted damages are cut to what had accrued on their day, less what was posted on the bill before.
 //! - A payout takes what is due first, oldest own day first, then credit. A debt takes the oldest sum first, and of one
 //!   sum what is due first.
-//! - What is due of a sum never grows by what is heard: of what comes back to it only the next run of the calendar makes
-//!   something due.
-//! - What became due of a sum is a fact of its own: when the calendar ran, of sums of three months; for a closed
-//!   customer of all sums, at once. What usage without a bill and open holds come to is kept back, but
-//!   not for a closed customer.
+//! - What of a sum is due depends on what was booked when: the calendar makes sums of three months due, and all sums of a
+//!   closed customer, the oldest first, but for what usage without a bill and open holds come to. From then on whatever
+//!   goes from the sum takes what is due first (a reversal: credit first), whatever comes to it is credit.
 //! - While there is news of a payment, who is overdue is overdue with its money and without; shown damages are judged as
 //!   if it had come, and a late fee
 //!   stands only if it stands with that money and without.
@@ -39,7 +37,7 @@
 //!   the month go back, what is more than the rest is credit again in its own sums, what was put on last before the rest,
 //!   and does not meet a later purchase by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::bill::{Bill, Key, Lines};
 use super::calendar::{Banks, Day, MonthNo, civil, date, day_of, first_of, start_of};
@@ -135,25 +133,6 @@ pub enum Fact {
     Applied {
         amount: u64,
     },
-    /// So much of the sum that this fact made became due for payout.
-    MadeDue {
-        of: usize,
-        amount: u64,
-    },
-    /// So much of the sum is due from now on.
-    DueIs {
-        of: usize,
-        amount: u64,
-    },
-}
-
-impl Fact {
-    fn made_due(&self) -> Option<usize> {
-        match self {
-            Self::MadeDue { of, .. } => Some(*of),
-            _ => None,
-        }
-    }
 }
 
 /// News of a payment that is not money yet.
@@ -176,6 +155,14 @@ pub struct Customer {
     pub is_closed: bool,
     /// As the payouts were made.
     pub due_paid_out: DuePaidOut,
+    /// Each sum as it was when something was booked last, by the fact that made it.
+    sums: BTreeMap<usize, Seen>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    amount: u64,
+    due: u64,
 }
 
 /// By the fact of a payout, then by the fact that made a sum: what of the sum had been due.
@@ -207,12 +194,16 @@ impl Customer {
 
     /// The books at `now`, and the books as if the payments of which there is news had come.
     pub fn books(&self, now: i64, banks: &Banks) -> (Books, Books) {
-        let (mut books, as_if) = self.books_by_facts(now, banks);
-        if self.is_closed {
-            // Also what news alone has freed for now.
-            books.free.iter_mut().for_each(|sum| sum.due = sum.amount);
+        let (books, as_if) = self.books_by_facts(now, banks);
+        (self.with_due(books), as_if)
+    }
+
+    fn with_due(&self, mut books: Books) -> Books {
+        for sum in &mut books.free {
+            let Seen { amount, due } = self.sums.get(&sum.money.from).copied().unwrap_or_default();
+            sum.due = due.saturating_sub(amount.saturating_sub(sum.amount));
         }
-        (books, as_if)
+        books
     }
 
     fn books_by_facts(&self, now: i64, banks: &Banks) -> (Books, Books) {
@@ -223,39 +214,70 @@ impl Customer {
     }
 
     pub fn books_without_news(&self, now: i64, banks: &Banks) -> Books {
-        Books::run(self, Vec::new(), now, banks, None)
+        self.with_due(Books::run(self, Vec::new(), now, banks, None))
     }
 
     /// We hear at `now` of something that counts from `at`; gives its number.
     pub fn hear(&mut self, at: i64, fact: Fact, now: i64, banks: &Banks) -> usize {
-        let is_in_month = matches!(fact, Fact::Bought { sale } if self.sales[sale].way != Way::Np);
-        let mut before = self.books(now, banks).0;
-        if let Fact::Bounced { payout } = fact {
-            // What was due is due again.
-            before.put_back(payout);
-        }
+        let before = self.book(now, banks);
         let number = self.facts.len();
-        let is_refund = matches!(fact, Fact::Refunded { .. });
+        match fact {
+            Fact::PaidOut { amount } => {
+                let mut left = amount;
+                let due = self.due_paid_out.entry(number).or_default();
+                for sum in &before.free {
+                    let part = sum.due.min(left);
+                    left -= part;
+                    due.insert(sum.money.from, part);
+                }
+            }
+            Fact::Bounced { payout } => {
+                for part in &before.payouts[&payout] {
+                    let seen = self.sums.entry(part.money.from).or_default();
+                    (seen.amount, seen.due) = (seen.amount + part.amount, seen.due + part.due);
+                }
+            }
+            _ => {}
+        }
+        let (is_refund, is_payout) = (matches!(fact, Fact::Refunded { .. }), matches!(fact, Fact::PaidOut { .. }));
         self.facts.push((at, fact));
         if is_refund {
             self.limit_applied_credit();
         }
-        self.keep_due(&before, now, banks);
-        if self.is_closed && !is_in_month {
-            self.sweep(now, banks);
+        let after = self.books_by_facts(now, banks).0;
+        for part in after.payouts.get(&number).into_iter().flatten().filter(|_| is_payout) {
+            let seen = self.sums.entry(part.money.from).or_default();
+            (seen.amount, seen.due) = (seen.amount - part.amount, seen.due - part.due);
         }
+        for (of, taken) in after.free_reversed.get(&number).into_iter().flatten() {
+            let seen = self.sums.entry(*of).or_default();
+            seen.amount = seen.amount.saturating_sub(*taken);
+            seen.due = seen.due.min(seen.amount);
+        }
+        self.book(now, banks);
+        self.remember(now, banks);
         number
     }
 
     /// A captured purchase is cancelled.
     pub fn cancel(&mut self, sale: usize, now: i64, banks: &Banks) {
-        let before = self.books(now, banks).0;
+        self.book(now, banks);
         self.sales[sale].cancelled = true;
         self.limit_applied_credit();
-        self.keep_due(&before, now, banks);
-        if self.is_closed {
-            self.sweep(now, banks);
-        }
+        self.book(now, banks);
+        self.remember(now, banks);
+    }
+
+    /// Keeps the sums as they are now.
+    fn book(&mut self, now: i64, banks: &Banks) -> Books {
+        let books = self.books(now, banks).0;
+        self.keep(&books);
+        books
+    }
+
+    fn keep(&mut self, books: &Books) {
+        let seen = books.free.iter().map(|sum| (sum.money.from, Seen { amount: sum.amount, due: sum.due }));
+        self.sums = seen.collect();
     }
 
     /// What was put on a month that is open is credit again as far as it is more than is left of the month's purchases,
@@ -282,27 +304,6 @@ impl Customer {
         }
     }
 
-    /// What was due of a sum is due after a fact, as far as the sum is there: money that comes back to it is not due, and what
-    /// goes from it takes what is due first.
-    fn keep_due(&mut self, before: &Books, now: i64, banks: &Banks) {
-        let made_due: BTreeSet<usize> = self.facts.iter().filter_map(|(_, fact)| fact.made_due()).collect();
-        if made_due.is_empty() {
-            return self.remember(now, banks);
-        }
-        let is_reversal = matches!(self.facts.last(), Some((_, Fact::Reversed { .. })));
-        let after = self.books_by_facts(now, banks).0;
-        let there =
-            |books: &Books, of| books.free.iter().find(|sum| sum.money.from == of).map(|sum| (sum.amount, sum.due));
-        for of in made_due {
-            let (had, due) = there(before, of).unwrap_or_default();
-            let (has, by_fold) = there(&after, of).unwrap_or_default();
-            // It counts from now, so the fold knows what it takes and what a debt takes that is open again.
-            let left = if is_reversal { by_fold } else { due.saturating_sub(had.saturating_sub(has)) };
-            self.facts.push((now, Fact::DueIs { of, amount: left.min(due).min(has) }));
-        }
-        self.remember(now, banks);
-    }
-
     /// What a fact has recorded stays, whatever provisional news comes to: what of a payout had been due, and how far damages
     /// were cut.
     fn remember(&mut self, now: i64, banks: &Banks) {
@@ -326,18 +327,19 @@ impl Customer {
         }
     }
 
-    /// The calendar runs: old sums become due.
+    /// The calendar runs: old sums become due, and all of a closed customer.
     pub fn sweep(&mut self, now: i64, banks: &Banks) {
-        let books = self.books_by_facts(now, banks).0;
-        let mut most = if self.is_closed { books.credit() } else { books.credit_to_spare(self, now) };
-        for sum in &books.free {
+        let mut books = self.books(now, banks).0;
+        let mut most = books.credit_to_spare(self, now);
+        for sum in &mut books.free {
             let (month, day) = civil(day_of(sum.money.day));
             if self.is_closed || date(month + 3, day) <= day_of(now) {
                 let amount = most.min(sum.amount - sum.due);
                 most -= amount;
-                self.facts.push((now, Fact::MadeDue { of: sum.money.from, amount }));
+                sum.due += amount;
             }
         }
+        self.keep(&books);
         self.remember(now, banks);
     }
 }

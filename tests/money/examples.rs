@@ -262,6 +262,7 @@ fn the_surplus_of_a_closed_customer_is_due_at_once() {
     let mut story = Story::with_june_bill();
     story.customer.is_closed = true;
     story.pay(31_000, noon(7, 2), noon(7, 5));
+    story.sweep(noon(7, 5));
     assert_eq!(story.free(noon(7, 5)), [(noon(7, 2), 1_000, 1_000)]);
     story.customer.is_closed = false;
     story.pay(10, noon(7, 6), noon(7, 6));

@@ -21,7 +21,16 @@ pub struct Money {
 pub struct Sum {
     pub money: Money,
     pub amount: u64,
-    /// What of it is due for payout.
+    /// What of it is due for payout: the customer says so, since it does not follow from the facts alone.
+    pub due: u64,
+}
+
+/// What a payout took of a sum.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub money: Money,
+    pub amount: u64,
+    /// Of it, what had been due.
     pub due: u64,
 }
 
@@ -36,9 +45,11 @@ pub struct Books {
     /// What credit was put on, while its month is open.
     advance: Option<Bill>,
     /// The parts of each payout that has not come back.
-    payouts: BTreeMap<usize, Vec<Sum>>,
+    pub payouts: BTreeMap<usize, Vec<Part>>,
     /// What of each payout, come back or not, had been due, by the fact that made the sum.
     pub due_paid_out: DuePaidOut,
+    /// What each reversal took of sums, by the fact that made the sum.
+    pub free_reversed: BTreeMap<usize, Vec<(usize, u64)>>,
     /// Facts that set money free on a bill.
     freed: Vec<(usize, Key)>,
     /// Captured sales, in order.
@@ -142,22 +153,12 @@ impl Books {
             Fact::WrittenOff { bill } => self.on_bill(bill, |bill| bill.is_written_off = true),
             Fact::Released { bill } => self.on_bill(bill, Bill::release),
             Fact::Applied { amount } => self.apply_credit(amount, civil(day).0),
-            Fact::PaidOut { amount } => self.pay_out(heard, amount, customer.due_paid_out.get(&heard)),
+            Fact::PaidOut { amount } => self.pay_out(heard, amount, &customer.due_paid_out[&heard]),
             Fact::Bounced { payout } => {
                 self.put_back(payout);
                 self.meet(false);
             }
-            Fact::Reversed { of, amount } => self.reverse(of, amount),
-            Fact::DueIs { of, amount } => {
-                if let Some(sum) = self.free.iter_mut().find(|sum| sum.money.from == of) {
-                    sum.due = amount.min(sum.amount);
-                }
-            }
-            Fact::MadeDue { of, amount } => {
-                if let Some(sum) = self.free.iter_mut().find(|sum| sum.money.from == of) {
-                    sum.due = (sum.due + amount).min(sum.amount);
-                }
-            }
+            Fact::Reversed { of, amount } => self.reverse(heard, of, amount),
         }
     }
 
@@ -187,7 +188,7 @@ impl Books {
 
     fn set_aside(&mut self, sum: Sum) {
         match self.free.iter_mut().find(|other| other.money == sum.money) {
-            Some(same) => (same.amount, same.due) = (same.amount + sum.amount, same.due + sum.due),
+            Some(same) => same.amount += sum.amount,
             None => self.free.push(sum),
         }
         self.free.sort_by_key(|sum| (sum.money.day, sum.money.from));
@@ -197,9 +198,7 @@ impl Books {
     fn meet(&mut self, principal_first: bool) {
         for bill in &mut self.bills {
             for sum in &mut self.free {
-                let left = bill.take(sum.money.from, sum.amount, principal_first);
-                sum.due = sum.due.saturating_sub(sum.amount - left);
-                sum.amount = left;
+                sum.amount = bill.take(sum.money.from, sum.amount, principal_first);
             }
         }
         self.free.retain(|sum| sum.amount > 0);
@@ -214,29 +213,23 @@ impl Books {
             open.put(sum.money.from, Line::Principal, part);
             amount -= part;
             sum.amount -= part;
-            sum.due = sum.due.saturating_sub(part);
         }
         self.free.retain(|sum| sum.amount > 0);
     }
 
     /// What is due goes first, then credit, of each the oldest first. A payout stays as it was made: what was due of it is of
     /// the same sums, as far as they are there.
-    fn pay_out(&mut self, heard: usize, amount: u64, told: Option<&BTreeMap<usize, u64>>) {
+    fn pay_out(&mut self, heard: usize, amount: u64, told: &BTreeMap<usize, u64>) {
         let mut left = amount;
         let parts = self.payouts.entry(heard).or_default();
-        for sum in &mut self.free {
-            let due = told.map_or(sum.due, |told| told.get(&sum.money.from).copied().unwrap_or(0).min(sum.amount));
-            let due = due.min(left);
-            left -= due;
-            (sum.amount, sum.due) = (sum.amount - due, sum.due.saturating_sub(due));
-            parts.push(Sum { money: sum.money, amount: due, due });
-        }
-        for sum in &mut self.free {
-            let part = left.min(sum.amount);
-            left -= part;
-            sum.amount -= part;
-            sum.due = sum.due.min(sum.amount);
-            parts.push(Sum { money: sum.money, amount: part, due: 0 });
+        let due_of = |sum: &Sum| told.get(&sum.money.from).copied().unwrap_or(0);
+        for is_due in [true, false] {
+            for sum in &mut self.free {
+                let part = left.min(if is_due { due_of(sum).min(sum.amount) } else { sum.amount });
+                left -= part;
+                sum.amount -= part;
+                parts.push(Part { money: sum.money, amount: part, due: if is_due { part } else { 0 } });
+            }
         }
         assert_eq!(left, 0, "a payout was made of money that is not there: {self:?}");
         let due = parts.iter().filter(|part| part.due > 0).map(|part| (part.money.from, part.due));
@@ -245,24 +238,28 @@ impl Books {
         self.free.retain(|sum| sum.amount > 0);
     }
 
-    /// A payout came back: each sum with its old day, and what was due is due again.
-    pub fn put_back(&mut self, payout: usize) {
+    /// A payout came back: each sum with its old day.
+    fn put_back(&mut self, payout: usize) {
         for part in self.payouts.remove(&payout).unwrap_or_default() {
             self.paid_out -= part.amount;
             if part.amount > 0 {
-                self.set_aside(part);
+                self.set_aside(Sum { money: part.money, amount: part.amount, due: 0 });
             }
         }
     }
 
     /// The payment's own money, then what was set free on bills that it had met, then any other.
-    fn reverse(&mut self, of: usize, amount: u64) {
+    fn reverse(&mut self, heard: usize, of: usize, amount: u64) {
+        let before = self.free.clone();
         let derived = self.derived(of);
         let left = self.take_away(of, amount, |from| from == of);
         let left = self.take_away(of, left, |from| from == of || derived.contains(&from));
         let left = self.take_away(NOBODY, left, |_| true);
         assert_eq!(left, 0, "taken back is money that is not there: {self:?}");
         self.reversed += amount;
+        let is_left = |sum: &Sum| self.free.iter().find(|other| other.money == sum.money).map_or(0, |sum| sum.amount);
+        let taken = before.iter().map(|sum| (sum.money.from, sum.amount - is_left(sum))).collect();
+        self.free_reversed.insert(heard, taken);
         self.meet(false);
     }
 
@@ -278,14 +275,13 @@ impl Books {
         self.freed.iter().filter(|(_, key)| is_it(key)).map(|(fact, _)| *fact).collect()
     }
 
-    /// From what is free, the newest first, of a sum what is credit first; then from the bill that is due last before the
+    /// From what is free, the newest first; then from the bill that is due last before the
     /// others, inside it principal first. Gives back how much is missing.
     fn take_away(&mut self, of: usize, mut left: u64, is_meant: impl Fn(usize) -> bool) -> u64 {
         for sum in self.free.iter_mut().rev().filter(|sum| is_meant(sum.money.from)) {
             let part = left.min(sum.amount);
             left -= part;
             sum.amount -= part;
-            sum.due = sum.due.min(sum.amount);
         }
         self.free.retain(|sum| sum.amount > 0);
         for bill in self.bills.iter_mut().chain(&mut self.advance).rev() {
@@ -323,11 +319,8 @@ impl Books {
         self.credit().saturating_sub(self.kept_back(customer, now))
     }
 
-    /// What can be paid out: of what is due nothing is kept back, unless the account is closed.
+    /// What can be paid out: of what is due nothing is kept back.
     pub fn payable(&self, customer: &Customer, now: i64) -> u64 {
-        if customer.is_closed {
-            return (self.payout_due() + self.credit()).saturating_sub(self.kept_back(customer, now));
-        }
         self.payout_due() + self.credit_to_spare(customer, now)
     }
 

@@ -39,4 +39,5 @@ mod statements;
 mod stop;
 mod stories;
 mod suspense;
+mod takeover;
 mod tls;

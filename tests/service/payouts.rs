@@ -303,15 +303,30 @@ fn credit_meets_an_invoice_whatever_comes_between() {
     assert_eq!(house.standing("1002")["blocked_by"], json!(null));
 }
 
+/// What is listed as due can be paid: of a closed account too, what usage and holds keep back is credit until it is free.
 #[test]
 fn usage_that_is_not_billed_yet_keeps_its_money() {
     let mut house = House::born("2021-06-05T10:00:00+09:00");
     house.repay("2000", "R", 5_000);
-    house.bought("2000", "online", 4_000);
+    house.bought("2000", "online", 1_500);
+    let sale = json!({"order_id": "HOLD", "customer_id": "2000", "channel": "online", "amount": 2_500, "capture": false,
+        "merchant": {"id": "mrc_konbini"}});
+    let held = house.client.send("register", "POST", "/v1/authorizations", &sale).json();
+    assert_eq!(held["status"], "authorized", "{held}");
     assert_eq!(house.client.send("office", "PUT", "/v1/customers/2000", &json!({"status": "closed"})).status, 200);
+    assert_eq!(house.free("2000"), (4_000, 1_000));
     let too_much = json!({"payout_id": "O", "amount": 1_001});
     assert_eq!(house.office("2000", "payouts", &too_much).json()["reason"], "over_credit");
     house.pays_out("2000", "O", 1_000);
+    house.repay("2000", "R-2", 300);
+    assert_eq!(house.free("2000"), (4_000, 300));
+    let cancel = json!({"merchant_id": "mrc_konbini", "order_id": "HOLD"});
+    assert_eq!(house.client.send("register", "POST", "/v1/cancellations", &cancel).status, 200);
+    wait_until("the hold's credit is due", Duration::from_secs(10), || house.free("2000") == (1_500, 2_800));
+    house.pays_out("2000", "O-2", 2_800);
+    // The bill of June takes the rest.
+    house.at("2021-07-02");
+    wait_until("the bill is paid", Duration::from_secs(10), || house.free("2000") == (0, 0));
 }
 
 /// An office pays what is listed: usage keeps back credit alone.

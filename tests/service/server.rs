@@ -34,6 +34,8 @@ pub struct How {
     pub through: Vec<String>,
     /// Where its log goes; the test's own standard error otherwise.
     pub log: Option<PathBuf>,
+    /// Any free port of the loopback otherwise.
+    pub http: Option<SocketAddr>,
 }
 
 impl How {
@@ -57,7 +59,8 @@ impl How {
         // The server takes every SOKKETSU_ variable for configuration.
         command.env_remove("SOKKETSU_BIN");
         command.args(words).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(data).args(&self.options);
+        let http = self.http.map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
+        command.args(["serve", "--sandbox", "--http", &http, "--data"]).arg(data).args(&self.options);
         if let Some(log) = &self.log {
             command.stderr(std::fs::File::create(log).expect("a log"));
         }

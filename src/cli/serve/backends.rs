@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{ServeError, folder};
+use super::{ServeError, folder, standby};
 use crate::clock::Clock;
 use crate::config::{ConfigError, JournalPlace, LedgerPlace, Records, Shared};
 use crate::domain::model::ids::Lsn;
@@ -14,7 +14,7 @@ use crate::journal::local::lock::DirLock;
 use crate::journal::local::reader::LocalReader;
 use crate::journal::local::{LocalJournal, Options, lock};
 use crate::journal::postgres::Node;
-use crate::journal::postgres::cluster::{self, Cluster};
+use crate::journal::postgres::cluster::Cluster;
 use crate::journal::postgres::moving;
 pub(crate) use crate::journal::postgres::moving::{MoveError, Moved};
 use crate::journal::postgres::setting::{self, Put};
@@ -26,13 +26,21 @@ use crate::ledger::postgres::{self, PostgresBooks, PostgresLedger};
 use crate::ledger::sqlite::{SqliteBooks, SqliteLedger};
 use crate::ledger::{Books, Checkpoint, LedgerError};
 
-/// Journal and ledger of a service, the journal as recovery leaves it.
+/// Journal and ledger of a service.
 pub(crate) struct Opened {
-    pub journal: Box<dyn Journal>,
+    pub place: Place,
     pub reader: Box<dyn JournalReader>,
     pub release: Arc<dyn Release>,
     pub checkpoint: Box<dyn Checkpoint>,
     pub books: Arc<dyn Books>,
+}
+
+/// Whose the journal is.
+pub(crate) enum Place {
+    /// Ours, as recovery leaves it.
+    Files(Box<dyn Journal>),
+    /// Of one node of a cluster at a time.
+    Cluster(Cluster, Node),
 }
 
 /// Held as long as it lives.
@@ -47,9 +55,10 @@ pub(crate) fn lock(data: &Path) -> Result<Lock, JournalError> {
 pub(crate) fn open(records: &Records, sandbox: bool, now: Millis, boot: String) -> Result<Opened, ServeError> {
     let Some((cluster, node)) = cluster(records) else { return open_files(records, sandbox, now) };
     let node = Node { name: node.to_owned(), boot };
-    let cluster::Opened { journal, reader, release } = cluster.open(node)?;
+    standby::join(&cluster)?;
     let checkpoint = checkpoint(records, sandbox, now)?;
-    Ok(Opened { journal, reader, release, checkpoint, books: books(records) })
+    let (reader, release) = (cluster.reader(), cluster.release());
+    Ok(Opened { place: Place::Cluster(cluster, node), reader, release, checkpoint, books: books(records) })
 }
 
 /// The cluster that has the journal, and our name in it; none where it is in files.
@@ -169,7 +178,7 @@ fn open_files(records: &Records, sandbox: bool, now: Millis) -> Result<Opened, S
     }
     let reader = Box::new(journal.reader());
     let release = Arc::new(journal.release());
-    Ok(Opened { journal: Box::new(journal), reader, release, checkpoint, books: books(records) })
+    Ok(Opened { place: Place::Files(Box::new(journal)), reader, release, checkpoint, books: books(records) })
 }
 
 /// A ledger of before money was told apart lacks what only the journal knows: it is put aside, and the worker posts a new

@@ -1,6 +1,6 @@
 //! What the edge is given: callers, bounds, readers, and in the sandbox the clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -57,11 +57,13 @@ pub(crate) fn parts(
 }
 
 /// Before the sandbox's clock jumps, the books catch up: what a jump of days makes old is looked for there.
-pub(crate) fn clock_setter(clock: &Clock, writer: &Arc<Writer>, journal: Follower) -> http::ClockSetter {
+pub(crate) fn clock_setter(clock: &Clock, writer: &Arc<OnceLock<Writer>>, journal: Follower) -> http::ClockSetter {
     let clock = clock.clone();
     let writer = Arc::clone(writer);
     Arc::new(move |to: Millis| {
-        writer.drain(journal.last(), Instant::now() + Duration::from_secs(2));
+        if let Some(writer) = writer.get() {
+            writer.drain(journal.last(), Instant::now() + Duration::from_secs(2));
+        }
         clock.set(to).map(|()| clock.now()).map_err(|_| clock.now())
     })
 }

@@ -4,18 +4,22 @@
 //! and links → signal → both drain → engine finishes → ledger drains → exit 0.
 
 pub(crate) mod backends;
+mod decides;
 mod descriptors;
 mod edge;
 mod folder;
+mod standby;
 mod start;
+mod stays;
 mod stop;
 mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
@@ -23,7 +27,6 @@ use crate::clock::ClockError;
 use crate::config::{Config, ConfigError};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
-use crate::engine;
 use crate::engine::queues::queues;
 use crate::engine::readiness::{Condition, Readiness};
 use crate::engine::recovery::RecoveryError;
@@ -40,6 +43,7 @@ use crate::net;
 use crate::net::tls::TlsError;
 
 use backends::MoveError;
+use decides::Decides;
 use stop::Stop;
 use upkeep::Upkeep;
 
@@ -70,6 +74,9 @@ pub enum ServeError {
     Ledger(#[from] LedgerError),
     #[error("`journal.url` names no cluster")]
     NoCluster,
+    /// It was read of a primary that failed before any of its standbys had it.
+    #[error("records that were read are not in the journal's database any more")]
+    Ghost,
     #[error(transparent)]
     Move(#[from] MoveError),
     #[error("{data} holds {what}; start it {remedy}, or give another --data", data = data.display())]
@@ -111,7 +118,7 @@ impl ServeError {
             Self::Ledger(error) | Self::Recovery(RecoveryError::Ledger(error)) => ledger_exit(error),
             Self::Recovery(_) => 65,
             Self::Move(MoveError::Journal(error)) => journal_exit(error),
-            Self::System { .. } | Self::Move(MoveError::Folder { .. }) => 74,
+            Self::System { .. } | Self::Ghost | Self::Move(MoveError::Folder { .. }) => 74,
             Self::Metrics(_) => 70,
         }
     }
@@ -142,62 +149,55 @@ fn system(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError
 
 /// Runs the service until a signal. `start` is the sandbox's birth time.
 pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Result<(), ServeError> {
+    let config = Arc::new(config);
     let stop = Stop::listen()?;
     let prometheus = metrics::install()?;
     let max_connections = descriptors::make_room(&config)?;
-    let core = match start::open(&config, start) {
-        Err(ServeError::Journal(error @ JournalError::Fenced(_))) => stop::begin_anew(&error),
-        opened => opened?,
-    };
+    let core = start::open(&config, start)?;
     let (inbox, queues) = queues(config.inbox, config.records.journal.max_gap);
-    let board = Arc::clone(core.engine.board());
     let readiness = Arc::new(Readiness::default());
-    readiness.watch(core.engine.lease());
     let follower = Follower::new(core.reader, stop::on_damage(&core.posted, &readiness, &queues.is_halted));
-    let chunk = config.records.ledger.chunk_records;
-    let writer = Writer::start(core.checkpoint, follower.another(), Arc::clone(&core.posted), chunk);
-    let writer = Arc::new(writer.map_err(system("start the ledger"))?);
+    let writer: Arc<OnceLock<Writer>> = Arc::default();
     let clock_setter = config.has_own_clock().then(|| edge::clock_setter(&core.clock, &writer, follower.another()));
-    let parts = edge::parts(&config, &core.clock, inbox, board, follower, core.books, &readiness)?;
+    let decides = Decides {
+        config: Arc::clone(&config),
+        clock: core.clock.clone(),
+        readiness: Arc::clone(&readiness),
+        follower: follower.another(),
+        posted: core.posted,
+        writer: Arc::clone(&writer),
+        stop: stop.clone(),
+        inbox: inbox.clone(),
+    };
+    let parts = edge::parts(&config, &core.clock, inbox, core.board, follower, core.books, &readiness)?;
     let options = http::Options { max_connections, ..parts.options };
     let parts = http::Parts { metrics: Some(prometheus.clone()), clock_setter, options, ..parts };
     let upkeep = Upkeep::new(&config, core.release, &core.clock, &writer, prometheus);
-
-    let writable = Arc::clone(&readiness);
-    // A disk that is filling shows before a commit fails.
-    let tell_room = move |room: Result<(), String>| writable.set(Condition::JournalWritable, room.is_ok());
-    let engine = core.engine;
-    let clock = core.clock;
     stop.serving(&queues.is_stopping);
     let runtime = runtime(config.server.threads).map_err(system("start the runtime"))?;
     let (stopped, last) = runtime.block_on(async {
+        let bound = Bound::new(&config)?;
         let (stop_engine, told) = oneshot::channel::<()>();
-        let engine = tokio::spawn(async move {
-            let served = engine::serve::serve(engine, queues, clock, tell_room, async { drop(told.await) });
-            match served.await {
-                Ok(owner) => owner.state().lsn,
-                // Our state may be an old one; what waits is not answered.
-                Err(error @ JournalError::Fenced(_)) => stop::begin_anew(&error),
-                // Nothing of the failed group was answered, and nothing more may be: the process ends at once.
-                Err(error) => {
-                    tracing::error!(%error, "the journal could not be written; stopping");
-                    std::process::exit(i32::from(journal_exit(&error)));
-                }
-            }
-        });
+        let address = bound.address(&config)?;
+        let engine = tokio::spawn(decides.run(core.half, address, queues, async { drop(told.await) }));
         let edge = Edge::new(parts);
-        let stopped = run(&config, edge, &upkeep, &stop, say).await?;
+        let stopped = run(&config, edge, bound, (&upkeep, &stop), say).await?;
         // Whoever was connected is gone; what is queued is still made durable.
         drop(stop_engine);
         Ok::<_, ServeError>((stopped, engine.await.unwrap_or(Lsn::ZERO)))
     })?;
     runtime.shutdown_timeout(Duration::from_millis(200));
-    let until = stopped + DRAIN_WITHIN;
-    let drained = writer.drain(last, until);
-    if !writer.stop_by(until) || !drained {
-        tracing::warn!("the ledger lags; it goes on at the next start");
+    if let Some(writer) = writer.get() {
+        let until = stopped + DRAIN_WITHIN;
+        let drained = writer.drain(last, until);
+        if !writer.stop_by(until) || !drained {
+            tracing::warn!("the ledger lags; it goes on at the next start");
+        }
     }
     tracing::info!(last = last.0, "stopped");
+    if stop.is_handing_over() {
+        stop::begin_anew("the journal was handed over");
+    }
     Ok(())
 }
 
@@ -212,28 +212,54 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
     builder.event_interval(TASKS_BETWEEN_LOOKS).global_queue_interval(TASKS_BEFORE_NEWS).enable_all().build()
 }
 
+/// What callers connect to.
+struct Bound {
+    http: TcpListener,
+    admin: Option<TcpListener>,
+    iso8583: Option<TcpListener>,
+}
+
+impl Bound {
+    fn new(config: &Config) -> Result<Self, ServeError> {
+        let bind = |address: SocketAddr| net::bind(address).map_err(system(format!("listen on {address}")));
+        Ok(Self {
+            http: bind(config.server.http)?,
+            admin: config.server.admin.map(bind).transpose()?,
+            iso8583: config.server.iso8583.map(bind).transpose()?,
+        })
+    }
+
+    fn http(&self) -> Result<SocketAddr, ServeError> {
+        self.http.local_addr().map_err(system("read an address"))
+    }
+
+    /// Where callers reach this node, as far as nobody says otherwise.
+    fn address(&self, config: &Config) -> Result<String, ServeError> {
+        let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}", self.http()?))
+    }
+
+    fn welcome(&self, config: &Config) -> Result<String, ServeError> {
+        let local = |listener: &TcpListener| listener.local_addr().map_err(system("read an address"));
+        let others = [&self.admin, &self.iso8583].map(|listener| listener.as_ref().map(local).transpose());
+        let [admin, iso8583] = others;
+        Ok(welcome(config, self.http()?, admin?, iso8583?))
+    }
+}
+
 /// Serves until the first signal and drains; gives the moment of the signal.
 async fn run(
     config: &Config,
     edge: Arc<Edge>,
-    upkeep: &Upkeep,
-    stop: &Stop,
+    bound: Bound,
+    (upkeep, stop): (&Upkeep, &Stop),
     say: &dyn Fn(&str),
 ) -> Result<Instant, ServeError> {
-    let bind = |address: SocketAddr| net::bind(address).map_err(system(format!("listen on {address}")));
-    let http = bind(config.server.http)?;
-    let admin = config.server.admin.map(bind).transpose()?;
-    let iso8583 = config.server.iso8583.map(bind).transpose()?;
     let link =
         Link::new(Arc::clone(&edge.client), edge::acquirers(config), config.link.options, edge::link_tls(config)?);
-    use crate::engine::readiness::Condition::{JournalWritable, LeaseHeld, ListenersBound, Recovered};
-    for condition in [Recovered, JournalWritable, LeaseHeld, ListenersBound] {
-        edge.client.readiness.set(condition, true);
-    }
-    let local = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(system("read an address"));
-    let others = [&admin, &iso8583].map(|listener| listener.as_ref().map(local).transpose());
-    let [admin_address, iso8583_address] = others;
-    say(&welcome(config, local(&http)?, admin_address?, iso8583_address?));
+    edge.client.readiness.set(Condition::ListenersBound, true);
+    say(&bound.welcome(config)?);
+    let Bound { http, admin, iso8583 } = bound;
 
     let (told, ends) = oneshot::channel::<()>();
     let drain = edge.options.drain_deadline;

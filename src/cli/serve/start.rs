@@ -2,25 +2,29 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rand::TryRng;
 
-use super::backends::{Lock, Opened};
+use super::backends::{Lock, Opened, Place};
+use super::standby::Standby;
 use super::{ServeError, backends, folder, system};
 use crate::cli::sandbox;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::commands::request::Request;
+use crate::domain::commands::rules::Rules;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::event::Event;
 use crate::engine::Engine;
 use crate::engine::board::Board;
+use crate::engine::owner::Owner;
 use crate::engine::recovery::recover;
 use crate::hex;
-use crate::journal::{JournalError, JournalReader, Release};
+use crate::journal::{Journal, JournalError, JournalReader, Release};
 use crate::ledger::{Books, Checkpoint};
 
 /// The durable half: everything below the sockets.
@@ -28,12 +32,24 @@ pub(crate) struct Core {
     /// Held until the end of the process.
     _lock: Lock,
     pub clock: Clock,
-    pub engine: Engine,
+    pub board: Arc<Board>,
+    pub half: Half,
     pub reader: Box<dyn JournalReader>,
     pub release: Arc<dyn Release>,
-    pub checkpoint: Box<dyn Checkpoint>,
     pub books: Arc<dyn Books>,
     pub posted: Arc<AtomicU64>,
+}
+
+/// Who decides: this node, or as yet another one.
+pub(crate) enum Half {
+    Ours(Box<Decider>),
+    Theirs(Box<Standby>),
+}
+
+/// What the node that decides has.
+pub(crate) struct Decider {
+    pub engine: Engine,
+    pub checkpoint: Box<dyn Checkpoint>,
 }
 
 pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, ServeError> {
@@ -42,12 +58,40 @@ pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     let lock = backends::lock(data)?;
     folder::tighten(data)?;
     let clock = if config.has_own_clock() { Clock::sandbox(data, start)? } else { Clock::system() };
-    let Opened { journal, mut reader, release, checkpoint, books } =
-        backends::open(&config.records, config.sandbox, clock.now(), hex::encode(&seed()?).to_string())?;
+    let opened = backends::open(&config.records, config.sandbox, clock.now(), hex::encode(&seed()?).to_string())?;
+    let Opened { place, mut reader, release, checkpoint, books } = opened;
+    let board = Arc::new(Board::default());
+    let posted = Arc::new(AtomicU64::new(0));
+    let half = match place {
+        Place::Files(journal) => {
+            let state = recovered(config, checkpoint.as_ref(), reader.as_mut(), &posted)?;
+            right_kind(data, &state, config.sandbox)?;
+            let owner = Owner::new(state, seed()?, Arc::clone(&board), Arc::clone(&posted));
+            let rules = Some(configured(config));
+            Half::Ours(Box::new(decider(config, clock.now(), (owner, journal, checkpoint), rules)?))
+        }
+        Place::Cluster(cluster, node) => {
+            let known = (Arc::clone(&board), Arc::clone(&posted));
+            let standby = Standby::load(cluster, node, (checkpoint, config.records.settings), seed()?, known)?;
+            right_kind(data, standby.state(), config.sandbox)?;
+            let state = standby.state();
+            tracing::info!(records = state.lsn.0, customers = state.next_customer().0, "loaded from the ledger");
+            Half::Theirs(Box::new(standby))
+        }
+    };
+    Ok(Core { _lock: lock, clock, board, half, reader, release, books, posted })
+}
+
+fn recovered(
+    config: &Config,
+    checkpoint: &dyn Checkpoint,
+    reader: &mut dyn JournalReader,
+    posted: &AtomicU64,
+) -> Result<State, ServeError> {
     let began = Instant::now();
-    let mut tell = |records: u64| tracing::info!(records, "recovering");
-    let (state, replayed) = recover(config.records.settings, checkpoint.as_ref(), reader.as_mut(), &mut tell)?;
-    right_kind(data, &state, config.sandbox)?;
+    let mut progress = |records: u64| tracing::info!(records, "recovering");
+    let (state, replayed) = recover(config.records.settings, checkpoint, reader, &mut progress)?;
+    posted.store(reader.last().0 - replayed, Ordering::Release);
     tracing::info!(
         records = reader.last().0,
         replayed,
@@ -56,12 +100,19 @@ pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
         took_ms = began.elapsed().as_millis(),
         "recovered"
     );
-    let posted = Arc::new(AtomicU64::new(reader.last().0 - replayed));
-    let board = Arc::new(Board::default());
-    let sync = config.records.journal.sync;
-    let mut engine = Engine::new(state, journal, sync, seed()?, board, Arc::clone(&posted));
-    bring_up_to_date(&mut engine, config, clock.now())?;
-    Ok(Core { _lock: lock, clock, engine, reader, release, checkpoint, books, posted })
+    Ok(state)
+}
+
+/// Who decides from now on, by these rules, or by those in force.
+pub(crate) fn decider(
+    config: &Config,
+    now: Millis,
+    (owner, journal, checkpoint): (Owner, Box<dyn Journal>, Box<dyn Checkpoint>),
+    rules: Option<Rules>,
+) -> Result<Decider, ServeError> {
+    let mut engine = Engine::of(owner, journal, config.records.journal.sync);
+    bring_up_to_date(&mut engine, config.sandbox, rules, now)?;
+    Ok(Decider { engine, checkpoint })
 }
 
 fn right_kind(data: &Path, state: &State, sandbox: bool) -> Result<(), ServeError> {
@@ -80,32 +131,27 @@ fn seed() -> Result<[u8; 32], ServeError> {
     Ok(seed)
 }
 
-/// Journals what the files say now: the first records of a new journal, or a changed policy or calendar.
-fn bring_up_to_date(engine: &mut Engine, config: &Config, now: Millis) -> Result<(), ServeError> {
-    let (policy, holidays) = (&config.policy.text, &config.holidays.text);
-    let policy_set = |version| Event::PolicySet { version, text: policy.as_str().into() };
-    let holidays_set = Event::HolidaysSet { text: holidays.as_str().into() };
+/// Journals the first records of a new journal, or what of the rules has changed. `rules` are none where those in force stay.
+fn bring_up_to_date(engine: &mut Engine, sandbox: bool, rules: Option<Rules>, now: Millis) -> Result<(), ServeError> {
+    let Some(rules) = rules else { return Ok(()) };
     if engine.state().lsn == Lsn::ZERO {
-        let opening = [Event::Opened { sandbox: config.sandbox }, policy_set(1), holidays_set];
-        if config.sandbox {
+        let policy = Event::PolicySet { version: 1, text: rules.policy.as_ref().into() };
+        let holidays = Event::HolidaysSet { text: rules.holidays.as_ref().into() };
+        let opening = [Event::Opened { sandbox }, policy, holidays];
+        if sandbox {
             return Ok(sandbox::fill(engine, &opening, now)?);
         }
         engine.begin(now);
         opening.iter().try_for_each(|event| engine.record(event)).map_err(JournalError::from)?;
     } else {
         engine.begin(now);
-        let (version, old) =
-            engine.state().policy.as_ref().map_or((0, ""), |in_force| (in_force.version, in_force.text.as_ref()));
-        let new_policy = old != policy;
-        let new_holidays = engine.state().calendar_text.as_ref() != holidays;
-        if new_policy {
-            tracing::info!(version = version + 1, label = config.policy.content.label, "the policy has changed");
-            engine.record(&policy_set(version + 1)).map_err(JournalError::from)?;
-        }
-        if new_holidays {
-            engine.record(&holidays_set).map_err(JournalError::from)?;
-        }
+        engine.take(&Request::SetRules(rules));
     }
     engine.commit()?;
     Ok(engine.settle()?)
+}
+
+/// As the files of the configuration have them.
+pub(crate) fn configured(config: &Config) -> Rules {
+    Rules { policy: config.policy.text.as_str().into(), holidays: config.holidays.text.as_str().into() }
 }

@@ -23,6 +23,7 @@ const AT_MOST: Duration = Duration::from_millis(4_500);
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Tells of the first signal.
+#[derive(Clone)]
 pub(crate) struct Stop(Arc<Shared>);
 
 struct Shared {
@@ -30,13 +31,30 @@ struct Shared {
     begun: watch::Sender<Option<Instant>>,
     /// The engine's, once there is one: the calendar adds nothing more then.
     engine: Mutex<Option<Arc<AtomicBool>>>,
+    /// It was no signal: the process goes on as another one.
+    is_handing_over: AtomicBool,
+}
+
+impl Shared {
+    /// Whether there is somebody to be answered, who hears of it.
+    fn begin(&self) -> bool {
+        let engine = self.engine.lock();
+        let Some(engine) = engine.as_ref() else { return false };
+        engine.store(true, Ordering::Relaxed);
+        self.begun.send_if_modified(|begun| begun.is_none() && begun.replace(Instant::now()).is_none());
+        true
+    }
 }
 
 impl Stop {
     /// Hears SIGTERM and SIGINT from now on. Until [`Self::serving`] there is nobody to be answered, so a signal ends
     /// the process at once; recovery may be cut short anywhere and begins anew at the next start.
     pub fn listen() -> Result<Self, ServeError> {
-        let shared = Arc::new(Shared { begun: watch::Sender::new(None), engine: Mutex::new(None) });
+        let shared = Arc::new(Shared {
+            begun: watch::Sender::new(None),
+            engine: Mutex::new(None),
+            is_handing_over: AtomicBool::new(false),
+        });
         let runtime = Builder::new_current_thread().enable_all().build().map_err(system("listen for signals"))?;
         let signals = {
             let _inside = runtime.enter();
@@ -53,6 +71,16 @@ impl Stop {
     /// From now on the first signal is the service's to answer. `engine` turns true with it.
     pub fn serving(&self, engine: &Arc<AtomicBool>) {
         *self.0.engine.lock() = Some(Arc::clone(engine));
+    }
+
+    /// As a signal does, but for the end: the process begins anew, for another node is to have the journal.
+    pub fn hand_over(&self) {
+        self.0.is_handing_over.store(true, Ordering::Relaxed);
+        self.0.begin();
+    }
+
+    pub fn is_handing_over(&self) -> bool {
+        self.0.is_handing_over.load(Ordering::Relaxed)
     }
 
     /// Ends with the first signal; gives its moment.
@@ -82,13 +110,9 @@ impl Signals {
 
 async fn hear(mut signals: Signals, shared: &Shared) {
     signals.next().await;
-    {
-        let engine = shared.engine.lock();
-        let Some(engine) = engine.as_ref() else {
-            leave(0, || tracing::info!("a signal before the service was up: stopping at once"))
-        };
-        engine.store(true, Ordering::Relaxed);
-        shared.begun.send_replace(Some(Instant::now()));
+    shared.is_handing_over.store(false, Ordering::Relaxed);
+    if !shared.begin() {
+        leave(0, || tracing::info!("a signal before the service was up: stopping at once"))
     }
     tokio::select! {
         () = signals.next() => leave(0, || tracing::warn!("second signal: stopping at once")),
@@ -113,8 +137,7 @@ pub(crate) fn on_damage(posted: &Arc<AtomicU64>, readiness: &Arc<Readiness>, is_
 }
 
 /// The same process from its beginning: whoever is connected hears nothing, and the state is read again from what is durable.
-pub(crate) fn begin_anew(why: &JournalError) -> ! {
-    let why = why.to_string();
+pub(crate) fn begin_anew(why: &str) -> ! {
     tracing::warn!(why, "beginning anew");
     let program = std::env::current_exe().map(|file| Command::new(file).args(std::env::args_os().skip(1)).exec());
     let error = program.unwrap_or_else(|error| error);

@@ -1,7 +1,7 @@
 //! What is done every few seconds beside the service: the metrics' samples are folded, the ledger's writer is looked at,
 //! and one old segment of the journal may go.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
@@ -15,7 +15,8 @@ use crate::ledger::writer::Writer;
 
 pub(crate) struct Upkeep {
     prometheus: PrometheusHandle,
-    writer: Arc<Writer>,
+    /// None while another node posts.
+    writer: Arc<OnceLock<Writer>>,
     clock: Clock,
     release: Arc<dyn Release>,
     /// Age of the records that are kept, ms.
@@ -29,7 +30,7 @@ impl Upkeep {
         config: &Config,
         release: Arc<dyn Release>,
         clock: &Clock,
-        writer: &Arc<Writer>,
+        writer: &Arc<OnceLock<Writer>>,
         prometheus: PrometheusHandle,
     ) -> Self {
         let kept = i64::try_from(config.records.journal.retain_days).unwrap_or(i64::MAX).saturating_mul(DAY);
@@ -42,11 +43,12 @@ impl Upkeep {
     pub fn turn(&self) {
         let prometheus = self.prometheus.clone();
         tokio::task::spawn_blocking(move || prometheus.run_upkeep());
-        if let Condition::Failed { error } = self.writer.condition() {
+        let Some(writer) = self.writer.get() else { return };
+        if let Condition::Failed { error } = writer.condition() {
             tracing::error!(error, "the ledger has stopped; decisions go on, the books do not");
         }
         let (release, releasing) = (Arc::clone(&self.release), Arc::clone(&self.releasing));
-        let secured = self.writer.secured();
+        let secured = writer.secured();
         let older = self.clock.now().plus(-self.kept);
         tokio::task::spawn_blocking(move || {
             let Some(_alone) = releasing.try_lock() else { return };

@@ -235,12 +235,19 @@ impl Account {
         self.profile.payment_method = method;
     }
 
-    /// A closed account has no next bill: all that is free is owed to the customer in cash.
-    pub(crate) fn mark_due_if_closed(&mut self) {
-        if self.profile.status == Status::Closed
-            && let Some(debt) = &mut self.debt
-        {
-            debt.sums.set_due(|sum| sum.amount);
+    /// Credit of the sums that are ripe is owed in cash from now on, the oldest first: as much of it as usage without a bill
+    /// and open holds do not keep back.
+    pub(super) fn make_due(&mut self, now: &Now, is_ripe: impl Fn(&Sum) -> bool) {
+        let mut to_spare = self.credit().minus_or_zero(self.kept_back(now));
+        if let Some(debt) = &mut self.debt {
+            debt.sums.make_due(&mut to_spare, is_ripe);
+        }
+    }
+
+    /// A closed account has no next bill: all that it has to spare is owed to the customer in cash.
+    pub(crate) fn make_due_if_closed(&mut self, now: &Now) {
+        if self.profile.status == Status::Closed {
+            self.make_due(now, |_| true);
         }
     }
 }

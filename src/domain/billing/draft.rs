@@ -9,7 +9,7 @@ use super::fold::{Fold, News};
 use super::lateness::{BillRules, Rules};
 use super::outflows::Outflow;
 use super::settlement::{Back, Counted, LadderStep, Place, Settlement};
-use super::sums::{Money, Sum};
+use super::sums::Money;
 use crate::domain::model::ids::{CustomerIx, Lsn, OfficeId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::BillKey;
@@ -154,24 +154,11 @@ impl<'a> Draft<'a> {
         with_news.min(of(&fold.account))
     }
 
-    fn to_spare(&self, account: &Account) -> Yen {
-        account.credit().minus_or_zero(account.kept_back(self.now))
-    }
-
     /// Credit that met no bill for some months is owed in cash.
     pub fn make_old_credit_due(&mut self) {
-        let mut left = self.to_spare(&self.account);
-        let months = self.rules.terms.on(self.now.date).payout_after_months;
         let today: Date = self.now.date;
-        let mut due: Vec<(Lsn, Yen)> = Vec::new();
-        for sum in self.account.sums().iter().filter(|sum| sum.is_old(months, today)) {
-            let part = sum.credit().min(left);
-            left -= part;
-            due.push((sum.money.fact, sum.due + part));
-        }
-        let Some(debt) = &mut self.account.debt else { return };
-        let due_of = |sum: &Sum| due.iter().find(|(fact, _)| *fact == sum.money.fact).map_or(sum.due, |(_, due)| *due);
-        debt.sums.set_due(due_of);
+        let months = self.rules.terms.on(today).payout_after_months;
+        self.account.make_due(self.now, |sum| sum.is_old(months, today));
     }
 
     /// The listed bills for which something is so, oldest due date first.
@@ -186,6 +173,7 @@ impl<'a> Draft<'a> {
 
     /// The settlement, and the account as it will be.
     pub fn finish(mut self) -> (Settlement, Account) {
+        self.account.make_due_if_closed(self.now);
         self.take_notice();
         let by = self.by();
         let record = self.account.record;

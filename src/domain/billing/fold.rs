@@ -156,7 +156,6 @@ impl<'a> Fold<'a> {
         if let Some(debt) = &mut self.account.debt {
             debt.sums.set_due(|sum| due(sum).unwrap_or_default());
         }
-        self.account.mark_due_if_closed();
     }
 
     /// From when the books are to be worked out again.

@@ -12,7 +12,6 @@ use super::lateness::{BillRules, Rules};
 use super::notes::Pending;
 use super::settlement::{Place, Transfer};
 use super::sums::Money;
-use crate::domain::model::customer::Status;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::money::Yen;
 use crate::domain::model::payment::{Line, Lines, PaymentMethod};
@@ -115,12 +114,9 @@ impl Account {
         exposure.unbilled + exposure.held
     }
 
-    /// Of it, what no payout takes: of credit alone, since an office pays what is listed as owed in cash. All that is free of a
-    /// closed account is owed so, usage that is still to be billed or not.
+    /// Of it, what no payout takes: of credit alone, since an office pays what is listed as owed in cash.
     pub fn kept_from_payouts(&self, now: &Now) -> Yen {
-        let is_closed = self.profile.status == Status::Closed;
-        let from = if is_closed { self.credit() + self.payout_due() } else { self.credit() };
-        self.kept_back(now).min(from)
+        self.kept_back(now).min(self.credit())
     }
 
     /// Provisional news of payments, run out or not.

@@ -126,6 +126,15 @@ impl Sums {
         self.0.iter_mut().for_each(|sum| sum.due = due(sum).min(sum.amount));
     }
 
+    /// Up to so much of the credit of the sums that are ripe is due from now on, the oldest first.
+    pub fn make_due(&mut self, left: &mut Yen, is_ripe: impl Fn(&Sum) -> bool) {
+        for sum in self.0.iter_mut().filter(|sum| is_ripe(sum)) {
+            let part = sum.credit().min(*left);
+            sum.due += part;
+            *left -= part;
+        }
+    }
+
     /// Takes up to so much from the oldest sums on; says which money and how much of it.
     pub fn take_oldest(&mut self, most: Yen) -> Vec<(Money, Yen)> {
         let mut left = most;

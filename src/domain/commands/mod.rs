@@ -24,6 +24,7 @@ pub mod refusal;
 pub mod reply;
 pub mod request;
 mod reverse;
+pub mod rules;
 mod suspense;
 
 use crate::domain::model::time::Now;
@@ -82,6 +83,7 @@ pub fn dispatch(state: &State, request: &Request, now: &Now, steps: usize, draw:
         Request::FindCustomer(id) => Ruling::Answer(customer::find(state, id)),
         Request::NameCustomers(list) => Ruling::Answer(customer::name(state, list)),
         Request::PutMerchant(merchant) => merchant::put(state, merchant),
+        Request::SetRules(rules) => rules::set(state, rules),
         Request::Instruct { customer, instruction, ledger } => {
             office::instruct(&turn, customer, instruction, ledger.as_ref(), draw)
         }

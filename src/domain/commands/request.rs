@@ -13,6 +13,7 @@ use crate::domain::model::request::{
 use crate::domain::state::receipts::Known;
 
 use super::past::Past;
+use super::rules::Rules;
 
 /// What is asked about an order that was decided before, or told of one that the network decided. It is judged step by
 /// step within one turn, so nothing comes between.
@@ -63,6 +64,7 @@ pub enum Request {
         change: Box<CustomerChange>,
     },
     PutMerchant(Box<Merchant>),
+    SetRules(Rules),
     /// What the back office says of a customer's money.
     Instruct {
         customer: CustomerId,

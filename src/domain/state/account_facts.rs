@@ -18,7 +18,7 @@ impl Account {
             Event::CustomerSet { profile, .. } => {
                 self.set_payment_method(profile.payment_method, now.month);
                 self.profile.clone_from(profile);
-                self.mark_due_if_closed();
+                self.make_due_if_closed(now);
             }
             Event::CodeIssued(issued) | Event::Tok19Issued(issued) => {
                 (self.codes_issued, self.live_code) = (issued.counter, Some(issued.handle));

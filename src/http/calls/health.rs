@@ -3,6 +3,7 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
+use crate::engine::readiness::Standby;
 use crate::http::answer::Answer;
 use crate::http::problem::{NOT_FOUND, Problem};
 use crate::http::{Edge, OPENAPI};
@@ -22,13 +23,43 @@ pub(crate) fn livez() -> Result<Answer, Problem> {
 struct Ready {
     ready: bool,
     reasons: Vec<&'static str>,
+    #[serde(flatten)]
+    standby: Option<Waits>,
+}
+
+/// Of a node that another one decides for.
+#[derive(Serialize)]
+struct Waits {
+    /// For people.
+    detail: String,
+    owner: Owner,
+    records_behind: u64,
+}
+
+#[derive(Serialize)]
+struct Owner {
+    node: String,
+    address: String,
+}
+
+impl Waits {
+    fn of(standby: &Standby) -> Self {
+        let Standby { of, address, behind } = standby.clone();
+        Self {
+            detail: format!("standby of {of}, {behind} records behind"),
+            owner: Owner { node: of, address },
+            records_behind: behind,
+        }
+    }
 }
 
 /// `GET /readyz`
 pub(crate) fn readyz(edge: &Edge) -> Result<Answer, Problem> {
-    let reasons = edge.client.readiness.reasons();
+    let readiness = &edge.client.readiness;
+    let reasons = readiness.reasons();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Answer::json(status, &Ready { ready: reasons.is_empty(), reasons })
+    let standby = readiness.standby().as_deref().map(Waits::of);
+    Answer::json(status, &Ready { ready: reasons.is_empty(), reasons, standby })
 }
 
 /// `GET /metrics`

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::client::PgDatabase;
+use super::member::{self, Following, Member};
 use super::reader::TableReader;
 use super::table::{Fault, Node, Stream};
-use super::{LEASE, Options, PostgresJournal, node_file, schema};
+use super::{End, Options, PostgresJournal, node_file, schema};
 use crate::database::Server;
 use crate::domain::model::time::Millis;
-use crate::journal::{Journal, JournalError, JournalReader, Lease, Lsn, Release};
+use crate::journal::{Durable, Journal, JournalError, JournalReader, Lease, Lsn, Release};
 
 /// There is one stream.
 pub(super) const STREAM: Stream = 0;
@@ -26,18 +26,20 @@ pub struct Cluster {
     pub(super) file: PathBuf,
     /// The wall clock, Unix ms.
     pub(super) wall: fn() -> i64,
+    lease: Lease,
+    durable: Durable,
 }
 
-/// A journal that is this node's.
-pub struct Opened {
+/// A journal that is this node's, and what it ends with.
+pub struct Taken {
     pub journal: Box<dyn Journal>,
-    pub reader: Box<dyn JournalReader>,
-    pub release: Arc<dyn Release>,
+    pub end: End,
 }
 
 impl Cluster {
     pub fn new(server: Arc<Server>, data: &Path, wall: fn() -> i64) -> Self {
-        Self { server, file: data.join(node_file::NAME), wall }
+        let (lease, durable) = (Lease::new(), Durable::fixed(Lsn::ZERO));
+        Self { server, file: data.join(node_file::NAME), wall, lease, durable }
     }
 
     /// Makes the tables, or brings them up to date, as their owner; and the cluster, if there is none.
@@ -45,46 +47,53 @@ impl Cluster {
         schema::migrate(&self.server, sandbox).map_err(told)
     }
 
-    /// Waits until the journal is ours: as long as the database is away, or another node owns it.
-    pub fn open(&self, node: Node) -> Result<Opened, JournalError> {
-        let (began, mut told) = (Instant::now(), None);
-        loop {
-            let waits_for = match self.open_now(node.clone()) {
-                Err(error @ (JournalError::Doubt(_) | JournalError::Fenced(_))) => error.to_string(),
-                // A process of our name that has just died lives on in the table for as long as its lease.
-                Err(error @ JournalError::InUse(_)) if began.elapsed() < LEASE + LEASE / 2 => error.to_string(),
-                opened => return opened,
-            };
-            if told.as_ref() != Some(&waits_for) {
-                tracing::warn!(waits_for, "the journal is not ours yet");
-                told = Some(waits_for);
-            }
-            rest();
-        }
+    /// Until when this node owns the stream; it does not hold before the node has taken it.
+    pub fn lease(&self) -> Lease {
+        self.lease.clone()
     }
 
-    fn open_now(&self, node: Node) -> Result<Opened, JournalError> {
+    /// Reads what this node has made durable; nothing before it owns the stream.
+    pub fn reader(&self) -> Box<dyn JournalReader> {
+        Box::new(TableReader::new(self.database(), STREAM, Some(self.durable.clone())))
+    }
+
+    /// Removes nothing: months are detached and dropped by the owner of the tables.
+    pub fn release(&self) -> Arc<dyn Release> {
+        Arc::new(Kept)
+    }
+
+    /// Whether the database is one that this node may join.
+    pub fn may_join(&self) -> Result<(), JournalError> {
+        member::may_join(&mut self.database(), &node_file::read(&self.file)?.cluster)
+    }
+
+    /// `address` is where callers reach the node.
+    pub fn member(&self, node: Node, address: String) -> Member {
+        Member::new(self.database(), STREAM, node, address)
+    }
+
+    pub fn following(&self) -> Following {
+        Following::new(self.database(), STREAM)
+    }
+
+    /// Makes the stream ours and finds its end, by one try. After [`JournalError::Doubt`] and [`JournalError::Fenced`] another may
+    /// do it.
+    pub fn take(&self, node: &Node) -> Result<Taken, JournalError> {
         let seen = node_file::read(&self.file)?;
-        let lease = Lease::new();
-        let options = Options { node, stream: STREAM, now_ms: (self.wall)(), seen };
-        let journal = match PostgresJournal::open(self.database(lease.clone()), options, lease) {
-            Err(JournalError::Fenced(by)) if by == MOVED_OUT => {
-                let what = "its records were moved to files, which are the journal now: leave `journal.url` out, or name another database";
-                return Err(JournalError::Unfit(what.to_owned()));
-            }
-            opened => opened?,
-        };
-        let reader = Box::new(journal.reader());
-        Ok(Opened { journal: Box::new(journal), reader, release: Arc::new(Kept) })
+        let (now_ms, durable) = ((self.wall)(), self.durable.clone());
+        let options = Options { node: node.clone(), stream: STREAM, now_ms, seen, durable };
+        let journal = PostgresJournal::open(self.database(), options, self.lease.clone())?;
+        let end = journal.end();
+        Ok(Taken { journal: Box::new(journal), end })
     }
 
     /// The table as it is now.
     pub fn at_rest(&self) -> Box<dyn JournalReader> {
-        Box::new(TableReader::new(self.database(Lease::new()), STREAM, None))
+        Box::new(TableReader::new(self.database(), STREAM, None))
     }
 
-    fn database(&self, lease: Lease) -> PgDatabase {
-        PgDatabase::new(Arc::clone(&self.server), lease, self.file.clone(), self.wall)
+    fn database(&self) -> PgDatabase {
+        PgDatabase::new(Arc::clone(&self.server), self.lease.clone(), self.file.clone(), self.wall)
     }
 }
 
@@ -101,12 +110,6 @@ pub(super) fn told(fault: Fault) -> JournalError {
         Fault::Doubt(why) => JournalError::Doubt(why),
         Fault::Unfit(why) => JournalError::Unfit(why),
     }
-}
-
-/// The database is asked no more often than a renewal would.
-#[expect(clippy::disallowed_methods, reason = "it hides no race: whoever owns the journal is asked anew each time")]
-fn rest() {
-    std::thread::sleep(Duration::from_millis(300));
 }
 
 /// A node may remove nothing: months are detached and dropped by the owner of the tables.

@@ -11,6 +11,7 @@ mod client;
 pub mod cluster;
 #[cfg(test)]
 mod history;
+pub mod member;
 pub mod moving;
 #[cfg(test)]
 mod moving_tests;
@@ -36,7 +37,9 @@ pub use table::Node;
 use std::time::Duration;
 
 use crate::journal::cursor::Cursor;
+use crate::journal::record::Link;
 use crate::journal::{Batch, Durable, Journal, JournalError, Lease, Lsn};
+#[cfg(test)]
 use reader::TableReader;
 use table::{Database, Fault, Held, Row, Seen, Session, Stream, month_of};
 
@@ -45,7 +48,8 @@ const LEASE: Duration = Duration::from_secs(3);
 /// Answers leave no later than this before the lease may have run out: clocks that run differently, a failover to a server
 /// with another clock.
 const MARGIN: Duration = Duration::from_secs(1);
-const RENEW_EVERY: Duration = Duration::from_millis(500);
+/// How often lease and membership are renewed.
+pub const RENEW_EVERY: Duration = Duration::from_millis(500);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How often what was seen is kept on our disk.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
@@ -59,6 +63,8 @@ pub(crate) struct Options {
     pub now_ms: i64,
     /// As the node's file has it.
     pub seen: Seen,
+    /// New; what readers go by.
+    pub durable: Durable,
 }
 
 pub(crate) struct PostgresJournal<D: Database> {
@@ -90,6 +96,13 @@ pub(crate) struct PostgresJournal<D: Database> {
     fenced: bool,
 }
 
+/// The last record of a journal, and by its link all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    pub last: Lsn,
+    pub link: Link,
+}
+
 /// Where a row stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tail {
@@ -118,7 +131,7 @@ impl<D: Database> PostgresJournal<D> {
             cursor: Cursor::START,
             pending: Row { stream: options.stream, ..Row::default() },
             written: Cursor::START,
-            durable: Durable::fixed(Lsn::ZERO),
+            durable: options.durable.clone(),
             lease,
             renewed: Duration::ZERO,
             checked: Duration::ZERO,
@@ -143,11 +156,18 @@ impl<D: Database> PostgresJournal<D> {
         self.written.last()
     }
 
+    #[cfg(test)]
     pub fn durable(&self) -> Durable {
         self.durable.clone()
     }
 
+    /// The last durable record.
+    pub fn end(&self) -> End {
+        End { last: self.cursor.last(), link: self.cursor.link }
+    }
+
     /// Reads what this one writes, as far as it is durable.
+    #[cfg(test)]
     pub fn reader(&self) -> TableReader<D> {
         TableReader::new(self.database.another(), self.options.stream, Some(self.durable()))
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use parking_lot::Mutex;
 
+use super::End;
 use super::table::{Database, Fault, Row, Session, Stream};
 use crate::journal::cursor::Cursor;
 use crate::journal::record::{self, Parsed};
@@ -49,6 +50,11 @@ impl<D: Database> TableReader<D> {
     /// Beside a live writer give its [`Durable`]; without one the journal is at rest.
     pub fn new(database: D, stream: Stream, durable: Option<Durable>) -> Self {
         Self { asked: Mutex::new(Asked { database, session: None }), stream, durable, at: None }
+    }
+
+    /// The record read last, as the table had it; none where nothing was read.
+    pub fn end(&self) -> Option<End> {
+        self.at.as_ref().map(|(_, place)| End { last: place.cursor.last(), link: place.cursor.link })
     }
 
     /// The rows from the one that holds the next record on, and the cursor before the first of their records.

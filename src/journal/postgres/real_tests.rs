@@ -15,7 +15,7 @@ use super::table::Node;
 use super::{Options, PostgresJournal, node_file, schema};
 use crate::database::Server;
 use crate::journal::contract_tests::{Place, TIME, batch_at, contract};
-use crate::journal::{Journal, JournalError, JournalReader, Lease, Lsn, Record};
+use crate::journal::{Durable, Journal, JournalError, JournalReader, Lease, Lsn, Record};
 use crate::postgres_server::cluster::{NODE, OWNER, PgCluster, STANDBYS};
 
 #[expect(clippy::disallowed_methods, reason = "the real clock, which is compared with the real database's")]
@@ -73,7 +73,13 @@ impl Real {
         let lease = Lease::new();
         let seen = node_file::read(&self.file(node)).unwrap();
         let boot = self.boots.to_string();
-        let options = Options { node: Node { name: node.to_owned(), boot }, stream: 0, now_ms: TIME, seen };
+        let options = Options {
+            node: Node { name: node.to_owned(), boot },
+            stream: 0,
+            now_ms: TIME,
+            seen,
+            durable: Durable::fixed(Lsn::ZERO),
+        };
         PostgresJournal::open(self.database(role, node, &lease), options, lease)
     }
 

@@ -28,7 +28,7 @@ impl<D: Database> PostgresJournal<D> {
         let checked = self.database.now();
         settings::check(&session.settings()?)?;
         self.checked = checked;
-        self.is_our_cluster(&found)?;
+        is_our_cluster(&self.options.seen.cluster, &found)?;
         if !session.register(&self.options.node, LEASE)? {
             let name = self.options.node.name.clone();
             return Err(Stop::Other(JournalError::InUse(format!("the node name {name} in the journal's database"))));
@@ -51,18 +51,6 @@ impl<D: Database> PostgresJournal<D> {
         self.keep(&found);
         self.renewed_at(sent);
         Ok(session)
-    }
-
-    fn is_our_cluster(&self, found: &Found) -> Result<(), Stop> {
-        let known = &self.options.seen.cluster;
-        if known.is_empty() || *known == found.cluster {
-            return Ok(());
-        }
-        let found = &found.cluster;
-        Err(Stop::Fault(Fault::Unfit(format!(
-            "it is of the cluster {found}, and this node belongs to {known}: correct `journal.url`, or give the node an empty \
-             data folder"
-        ))))
     }
 
     fn is_not_replaced(&self, acquired: &Acquired) -> Result<(), Stop> {
@@ -190,6 +178,18 @@ impl<D: Database> PostgresJournal<D> {
             }
         }
     }
+}
+
+/// Whether this is the cluster that the node was of before; empty where it was of none.
+pub(super) fn is_our_cluster(known: &str, found: &Found) -> Result<(), Fault> {
+    if known.is_empty() || *known == found.cluster {
+        return Ok(());
+    }
+    let found = &found.cluster;
+    Err(Fault::Unfit(format!(
+        "it is of the cluster {found}, and this node belongs to {known}: correct `journal.url`, or give the node an empty \
+         data folder"
+    )))
 }
 
 /// Gives the records of a row to `each`; whether all of its bytes are records.

@@ -17,6 +17,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Statement}
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::choose::{Said, Standing, choose};
+use super::member::View;
 use super::sql;
 use super::table::{Acquired, Answer, Fault, Held, Node, Row, Session, Settings, Stream};
 use crate::database::{self, Server};
@@ -26,6 +27,8 @@ use crate::journal::Lsn;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// A statement without an answer by then is in doubt.
 const PATIENCE: Duration = Duration::from_millis(1_500);
+/// What a member says it runs.
+const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// Of who makes the tables.
 const OWNER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -288,6 +291,34 @@ fn read_row(row: &tokio_postgres::Row) -> Answer<Row> {
 
 fn read_rows(rows: &[tokio_postgres::Row]) -> Answer<Vec<Row>> {
     rows.iter().map(read_row).collect()
+}
+
+/// What a member sees of its cluster.
+impl PgSession {
+    /// Says that the node lives. None: another process of its name does; else whether it is to own nothing.
+    pub fn renew_member(&mut self, node: &Node, address: &str, lag: u64, lasts: Duration) -> Answer<Option<bool>> {
+        let lag = i64::try_from(lag).unwrap_or(i64::MAX);
+        let params: Params<'_> = &[&node.name, &node.boot, &address, &BUILD, &lag, &ms(lasts)];
+        let rows = self.rows(sql::RENEW_MEMBER, params)?;
+        rows.first().map(|row| row.try_get(0).map_err(fault)).transpose()
+    }
+
+    /// Says that it does so no more.
+    pub fn leave(&mut self, node: &Node) -> Answer<()> {
+        self.rows(sql::LEAVE, &[&node.name, &node.boot]).map(drop)
+    }
+
+    pub fn view(&mut self, stream: Stream, node: &Node) -> Answer<View> {
+        let row = self.row(sql::VIEW, &[&stream, &node.name])?;
+        let [before_us, last] = [3, 4].map(|at| row.try_get::<_, i64>(at).map_err(fault));
+        Ok(View {
+            owner: row.try_get(0).map_err(fault)?,
+            address: row.try_get(1).map_err(fault)?,
+            is_free: row.try_get(2).map_err(fault)?,
+            before_us: u32::try_from(before_us?).unwrap_or(u32::MAX),
+            last: Lsn(last?.unsigned_abs()),
+        })
+    }
 }
 
 impl Session for PgSession {

@@ -49,7 +49,6 @@ pub struct Put {
 
 impl PgSession {
     /// Policy and holidays of one moment.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the owner's look at them comes with the standbys"))]
     pub fn applied(&mut self) -> Answer<Applied> {
         let mut applied = Applied::default();
         for row in self.rows(READ, &[])? {

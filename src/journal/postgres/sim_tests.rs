@@ -12,7 +12,7 @@ use super::table::Node;
 use super::{Options, PostgresJournal};
 use crate::journal::contract_tests::{Place, contract};
 use crate::journal::local::sim::Rng;
-use crate::journal::{Batch, Journal, JournalError, JournalReader, Lease, Lsn, Record};
+use crate::journal::{Batch, Durable, Journal, JournalError, JournalReader, Lease, Lsn, Record};
 
 const NODES: usize = 2;
 /// A moment in the middle of a month, Unix ms.
@@ -96,7 +96,11 @@ impl Stage {
         let lease = Lease::new();
         let (now_ms, seen) = (self.now_ms(), self.world.lock().kept(&database.name));
         let node = Node { name: database.name.clone(), boot };
-        match PostgresJournal::open(database, Options { node, stream: 0, now_ms, seen }, lease.clone()) {
+        match PostgresJournal::open(
+            database,
+            Options { node, stream: 0, now_ms, seen, durable: Durable::fixed(Lsn::ZERO) },
+            lease.clone(),
+        ) {
             Ok(journal) => {
                 self.read_now_and_then(&journal);
                 Some(Box::new(Owner { journal, lease, written: Vec::new(), ready: Vec::new() }))
@@ -328,7 +332,11 @@ fn a_database_that_was_restored_from_the_past_is_refused() {
         let (database, lease) = (stage.database(0), Lease::new());
         let node = Node { name: "n0".to_owned(), boot: "new".to_owned() };
         stage.world.lock().now += Duration::from_secs(9);
-        let opened = PostgresJournal::open(database, Options { node, stream: 0, now_ms: BIRTH, seen }, lease);
+        let opened = PostgresJournal::open(
+            database,
+            Options { node, stream: 0, now_ms: BIRTH, seen, durable: Durable::fixed(Lsn::ZERO) },
+            lease,
+        );
         let error = opened.err().unwrap();
         assert!(matches!(error, JournalError::Damaged { .. }) && error.to_string().contains("restored"), "{error}");
     }

@@ -46,6 +46,26 @@ pub(super) const ACQUIRE: &str = "WITH f AS (
 
 pub(super) const HOLDER: &str = "SELECT node, boot FROM owner WHERE stream = $1";
 
+/// $1 node, $2 boot, $3 address, $4 build, $5 records that it lags behind, $6 ms. Gives whether it is to own nothing, or no row:
+/// another process of this name lives.
+pub(super) const RENEW_MEMBER: &str = "INSERT INTO member (node, boot, address, build, lag, seen_until)
+    VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms')
+    ON CONFLICT (node) DO UPDATE SET boot = excluded.boot, address = excluded.address, build = excluded.build,
+            lag = excluded.lag, seen_until = excluded.seen_until
+        WHERE member.boot = excluded.boot OR member.seen_until < clock_timestamp()
+    RETURNING draining";
+
+/// $1 node, $2 boot. The process says that it is gone.
+pub(super) const LEAVE: &str = "UPDATE member SET seen_until = '-infinity' WHERE node = $1 AND boot = $2";
+
+/// $1 stream, $2 node. Whose the stream is and where that one is asked, whether it may be had, how many nodes go first, and the
+/// last record of the table.
+pub(super) const VIEW: &str = "SELECT o.node, coalesce(m.address, ''), o.lease_until < clock_timestamp() OR o.node = $2,
+    (SELECT count(*) FROM member AS other
+        WHERE other.node < $2 AND other.seen_until >= clock_timestamp() AND NOT other.draining),
+    coalesce((SELECT first_lsn + n - 1 FROM journal WHERE stream = $1 AND n > 0 ORDER BY month DESC, batch DESC LIMIT 1), 0)
+    FROM owner AS o LEFT JOIN member AS m ON m.node = o.node WHERE o.stream = $1";
+
 /// The columns of rows as arrays; gives each stream that is still of its row's epoch.
 pub(super) const APPEND: &str = concat!(
     "WITH a AS (SELECT * FROM unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::bytea[])

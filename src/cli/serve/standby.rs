@@ -1,0 +1,259 @@
+//! A node of a cluster while another one owns the journal: it takes in what that one records, says how far it is, and takes
+//! over when the lease runs out or is given back.
+//!
+//! What it reads may be gone after a failover of the database, so nobody is told anything of it; once the journal is ours, its end
+//! must be ours too, or the state is dropped and read again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::ServeError;
+use crate::domain::model::ids::Lsn;
+use crate::domain::model::settings::Settings;
+use crate::domain::model::time::Millis;
+use crate::domain::state::State;
+use crate::engine::board::Board;
+use crate::engine::owner::Owner;
+use crate::engine::readiness::{self, Readiness};
+use crate::engine::recovery::{RecoveryError, belongs};
+use crate::journal::postgres::Node;
+use crate::journal::postgres::cluster::Cluster;
+use crate::journal::postgres::member::{Following, LOOK_EVERY, Member, View};
+use crate::journal::{Journal, JournalError, Record, codec};
+use crate::ledger::Checkpoint;
+
+/// Records taken in between two looks at who owns the journal.
+const RECORDS_A_TURN: usize = 20_000;
+/// How often the ledger is asked how far it is, which is how far memory need not reach.
+const ASK_LEDGER_EVERY: Duration = Duration::from_secs(5);
+/// Who comes next takes the journal so much later: two that try at once are no danger, only in each other's way.
+const TURN: Duration = Duration::from_millis(300);
+/// Once the database is back each node takes only what it had, for so long: the owner was cut off from it too.
+const AFTER_ABSENCE: Duration = Duration::from_secs(2);
+/// A process of our name that has just died is a member for no longer than this.
+const NAME_IS_FREE_WITHIN: Duration = Duration::from_millis(4_500);
+
+/// A node that may come to own the journal.
+pub(crate) struct Standby {
+    cluster: Cluster,
+    node: Node,
+    owner: Owner,
+    following: Following,
+    checkpoint: Box<dyn Checkpoint>,
+    posted: Arc<AtomicU64>,
+}
+
+/// The journal, and all that is in it.
+pub(crate) struct Owned {
+    pub owner: Owner,
+    pub journal: Box<dyn Journal>,
+    pub checkpoint: Box<dyn Checkpoint>,
+    pub member: Member,
+}
+
+/// Who is told, and who says when to stop.
+pub(crate) struct Around<'a> {
+    /// Where callers reach this node.
+    pub address: String,
+    pub readiness: &'a Readiness,
+    pub is_stopping: &'a AtomicBool,
+}
+
+/// What stands beside the looks.
+struct Watch {
+    began: Instant,
+    /// When the database was last away.
+    away: Option<Instant>,
+    /// Since when the journal may be taken.
+    free_since: Option<Instant>,
+    asked_ledger: Instant,
+    told: Option<String>,
+}
+
+/// Waits until the database is there. One that is not as it has to be is refused.
+pub(crate) fn join(cluster: &Cluster) -> Result<(), ServeError> {
+    let mut watch = Watch::new();
+    loop {
+        match cluster.may_join() {
+            Err(JournalError::Doubt(why)) => watch.told(why),
+            joined => return Ok(joined?),
+        }
+        rest();
+    }
+}
+
+impl Standby {
+    /// Loads what the ledger has. Waits for the database where that is away.
+    pub fn load(
+        cluster: Cluster,
+        node: Node,
+        (checkpoint, settings): (Box<dyn Checkpoint>, Settings),
+        seed: [u8; 32],
+        (board, posted): (Arc<Board>, Arc<AtomicU64>),
+    ) -> Result<Self, ServeError> {
+        let mut following = cluster.following();
+        let mut state = State::new(settings);
+        checkpoint.load(&mut state).map_err(RecoveryError::from)?;
+        belongs(&state, |after, record| {
+            loop {
+                match following.next(after, record) {
+                    Err(JournalError::Failed { .. }) => rest(),
+                    read => return read,
+                }
+            }
+        })?;
+        posted.store(state.lsn.0, Ordering::Release);
+        let owner = Owner::new(state, seed, board, Arc::clone(&posted));
+        Ok(Self { cluster, node, owner, following, checkpoint, posted })
+    }
+
+    pub fn state(&self) -> &State {
+        self.owner.state()
+    }
+
+    /// Takes in until the journal is ours. None: it was told to stop before.
+    pub fn wait(mut self, around: &Around<'_>) -> Result<Option<Owned>, ServeError> {
+        let mut member = self.cluster.member(self.node.clone(), around.address.clone());
+        let mut watch = Watch::new();
+        let mut last = Lsn::ZERO;
+        loop {
+            if around.is_stopping.load(Ordering::Relaxed) {
+                member.leave();
+                return Ok(None);
+            }
+            let turn = self.take_in(None).and_then(|is_at_end| {
+                let view = member.look(last.0.saturating_sub(self.state().lsn.0))?;
+                Ok((is_at_end, view))
+            });
+            match turn {
+                Ok((is_at_end, view)) => {
+                    last = view.last;
+                    self.tell(&view, around.readiness);
+                    if is_at_end && !member.is_draining() && watch.is_our_turn(&view, &self.node) {
+                        match self.cluster.take(&self.node) {
+                            Ok(taken) => {
+                                self.take_in(Some(taken.end.last))?;
+                                if self.following.end() != taken.end || self.state().lsn != taken.end.last {
+                                    return Err(ServeError::Ghost);
+                                }
+                                self.owner.take_over();
+                                let Self { owner, checkpoint, .. } = self;
+                                return Ok(Some(Owned { owner, journal: taken.journal, checkpoint, member }));
+                            }
+                            Err(error) => watch.heard(error)?,
+                        }
+                    } else if is_at_end {
+                        rest();
+                    }
+                }
+                Err(JournalError::Damaged { .. }) if self.is_ghost() => return Err(ServeError::Ghost),
+                Err(error) => {
+                    watch.heard(error)?;
+                    rest();
+                }
+            }
+            self.ask_ledger(&mut watch);
+        }
+    }
+
+    /// Applies what is in the table: up to a record, or a turn's worth. Whether that, or the present end, was reached.
+    fn take_in(&mut self, until: Option<Lsn>) -> Result<bool, JournalError> {
+        let mut record = Record::default();
+        let mut left = until.map_or(RECORDS_A_TURN, |_| usize::MAX);
+        let mut lsn = self.state().lsn;
+        while left > 0 && until.is_none_or(|until| lsn < until) {
+            if !self.following.next(lsn, &mut record)? {
+                self.owner.free_what_is_over();
+                return Ok(true);
+            }
+            lsn = record.lsn;
+            let event = codec::decode(&record.payload).map_err(|problem| self.following.unreadable(&problem))?;
+            self.owner.take_in(&event, Millis(record.time_ms));
+            left -= 1;
+        }
+        self.owner.free_what_is_over();
+        Ok(until.is_some())
+    }
+
+    /// Whether the record that was read last is not in the table any more: what follows on another one is no damage.
+    fn is_ghost(&self) -> bool {
+        let (mut again, end) = (self.cluster.following(), self.following.end());
+        let is_there = again.next(Lsn(end.last.0.saturating_sub(1)), &mut Record::default()).is_ok_and(|found| found);
+        is_there && again.end() != end
+    }
+
+    fn tell(&self, view: &View, readiness: &Readiness) {
+        readiness.set_standby(Some(readiness::Standby {
+            of: view.owner.clone(),
+            address: view.address.clone(),
+            behind: view.last.0.saturating_sub(self.state().lsn.0),
+        }));
+    }
+
+    /// Orders stay in memory until the ledger has them.
+    fn ask_ledger(&mut self, watch: &mut Watch) {
+        if watch.asked_ledger.elapsed() < ASK_LEDGER_EVERY {
+            return;
+        }
+        watch.asked_ledger = Instant::now();
+        match self.checkpoint.position() {
+            // It has nothing that is not in the journal; what we have not read of it we do not forget by it.
+            Ok(posted) => self.posted.store(posted.min(self.state().lsn).0, Ordering::Release),
+            Err(error) => tracing::debug!(%error, "the ledger did not say how far it is"),
+        }
+    }
+}
+
+impl Watch {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { began: now, away: None, free_since: None, asked_ledger: now, told: None }
+    }
+
+    /// Whether the journal is ours to take by now.
+    fn is_our_turn(&mut self, view: &View, node: &Node) -> bool {
+        if !view.is_free {
+            self.free_since = None;
+            self.told(format!("{} owns the journal", view.owner));
+            return false;
+        }
+        let since = *self.free_since.get_or_insert_with(Instant::now);
+        let is_back = self.away.is_none_or(|at| at.elapsed() >= AFTER_ABSENCE);
+        (view.owner == node.name || is_back) && since.elapsed() >= TURN * view.before_us
+    }
+
+    /// What can be waited for is; anything else is an error.
+    fn heard(&mut self, error: JournalError) -> Result<(), ServeError> {
+        match error {
+            JournalError::Doubt(why) => {
+                self.away = Some(Instant::now());
+                self.told(why);
+            }
+            // Another one was faster.
+            JournalError::Fenced(by) => self.told(format!("{by} owns the journal")),
+            JournalError::InUse(_) if self.began.elapsed() < NAME_IS_FREE_WITHIN => self.told(error.to_string()),
+            // The reader could not ask.
+            JournalError::Failed { .. } => {
+                self.away = Some(Instant::now());
+                self.told(error.to_string());
+            }
+            // While it runs, a setting is mended by whoever changed it.
+            JournalError::Unfit(why) => self.told(why),
+            other => return Err(other.into()),
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, what: String) {
+        if self.told.as_ref() != Some(&what) {
+            tracing::info!(what, "standing by");
+            self.told = Some(what);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it hides no race: the table is looked at anew each time")]
+fn rest() {
+    std::thread::sleep(LOOK_EVERY);
+}

@@ -1,0 +1,145 @@
+//! A node as a member of its cluster: it says that it lives, sees who owns the stream, and reads what that one appends.
+
+use std::time::{Duration, Instant};
+
+use super::client::PgDatabase;
+use super::cluster::{MOVED_OUT, STREAM, told};
+use super::reader::TableReader;
+use super::regain::is_our_cluster;
+use super::session::PgSession;
+use super::setting::Applied;
+use super::table::{Database, Fault, Node, Session, Stream};
+use super::{End, LEASE, RENEW_EVERY, settings};
+use crate::journal::cursor::Cursor;
+use crate::journal::{JournalError, JournalReader, Lsn, Record};
+
+/// What a member sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The node that owns the stream, or did last; empty before the first one.
+    pub owner: String,
+    /// Where that one is asked; empty where it is not known.
+    pub address: String,
+    /// The stream may be taken: its lease ran out or was given back, or it is of our name.
+    pub is_free: bool,
+    /// So many living members take it rather than we do.
+    pub before_us: u32,
+    /// The last record of the table, confirmed or not.
+    pub last: Lsn,
+}
+
+/// One connection, by which a node is a member for as long as it asks.
+pub struct Member {
+    database: PgDatabase,
+    session: Option<PgSession>,
+    stream: Stream,
+    node: Node,
+    /// Where callers reach it.
+    address: String,
+    renewed: Option<Instant>,
+    is_draining: bool,
+}
+
+impl Member {
+    pub(super) fn new(database: PgDatabase, stream: Stream, node: Node, address: String) -> Self {
+        Self { database, session: None, stream, node, address, renewed: None, is_draining: false }
+    }
+
+    /// Looks, and renews the membership when it is time. [`JournalError::Doubt`] while the database is away or not as it has to
+    /// be, [`JournalError::InUse`] while another process of our name lives. `lag` is told to the others, in records.
+    pub fn look(&mut self, lag: u64) -> Result<View, JournalError> {
+        let mut session = self.session()?;
+        if self.renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY) {
+            let began = Instant::now();
+            let renewed = session.renew_member(&self.node, &self.address, lag, LEASE).map_err(doubt)?;
+            self.is_draining = renewed.ok_or_else(|| self.in_use())?;
+            self.renewed = Some(began);
+        }
+        let view = session.view(self.stream, &self.node).map_err(doubt)?;
+        self.session = Some(session);
+        Ok(view)
+    }
+
+    /// Policy and holidays as the cluster is to have them.
+    pub(crate) fn applied(&mut self) -> Result<Applied, JournalError> {
+        let mut session = self.session()?;
+        let applied = session.applied().map_err(doubt)?;
+        self.session = Some(session);
+        Ok(applied)
+    }
+
+    /// Whether an operator wants it to own nothing, as of the last renewal.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    /// Tells the others that the node is gone. Where that fails its membership runs out by itself.
+    pub fn leave(mut self) {
+        if let Some(mut session) = self.session.take()
+            && let Err(Fault::Doubt(why) | Fault::Unfit(why)) = session.leave(&self.node)
+        {
+            tracing::debug!(why, "the others were not told that this node is gone");
+        }
+    }
+
+    /// A session that failed is given up; the next look makes another.
+    fn session(&mut self) -> Result<PgSession, JournalError> {
+        if let Some(session) = self.session.take() {
+            return Ok(session);
+        }
+        // Another server may be the one now: what it knows of us may be old.
+        self.renewed = None;
+        Ok(self.database.connect(0).map_err(doubt)?.0)
+    }
+
+    fn in_use(&self) -> JournalError {
+        JournalError::InUse(format!("the node name {} in the journal's database", self.node.name))
+    }
+}
+
+/// Whatever the reason: a member waits for it to be mended.
+fn doubt(fault: Fault) -> JournalError {
+    let (Fault::Doubt(why) | Fault::Unfit(why)) = fault;
+    JournalError::Doubt(why)
+}
+
+/// Reads what the owner appends, as soon as it is in the table. It may be there before a standby of the database has it, and
+/// be gone after a failover: nothing of it is told to anybody before this node owns the stream and [`Following::end`] is
+/// the journal's own.
+pub struct Following(TableReader<PgDatabase>);
+
+impl Following {
+    pub(super) fn new(database: PgDatabase, stream: Stream) -> Self {
+        Self(TableReader::new(database, stream, None))
+    }
+
+    /// The record after `after` into `out`, or false at the present end.
+    pub fn next(&mut self, after: Lsn, out: &mut Record) -> Result<bool, JournalError> {
+        self.0.next(after, out)
+    }
+
+    /// The last record read.
+    pub fn end(&self) -> End {
+        self.0.end().unwrap_or(End { last: Cursor::START.last(), link: Cursor::START.link })
+    }
+
+    /// The error for the record last read where it is whole and means nothing.
+    pub fn unreadable(&self, problem: &dyn std::fmt::Display) -> JournalError {
+        self.0.unreadable(problem)
+    }
+}
+
+/// Whether the database is one that a node may join: ours, of this program, set as it has to be.
+pub(super) fn may_join(database: &mut PgDatabase, known: &str) -> Result<(), JournalError> {
+    let (mut session, found) = database.connect(0).map_err(told)?;
+    is_our_cluster(known, &found).map_err(told)?;
+    settings::check(&session.settings().map_err(told)?).map_err(told)?;
+    if session.holder(STREAM).map_err(told)?.name == MOVED_OUT {
+        let what = "its records were moved to files, which are the journal now: leave `journal.url` out, or name another database";
+        return Err(JournalError::Unfit(what.to_owned()));
+    }
+    Ok(())
+}
+
+/// Between two looks.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
