@@ -39,11 +39,14 @@ impl<'c> Place<'c> {
         run_with(self.data(), words, &self.environment(role))
     }
 
-    /// A node that serves.
+    /// A node that owns the journal.
     fn start(&self, role: &str) -> Server {
         let environment = self.environment(role);
         let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Server::sandbox_in(self.data(), &[], &environment)
+        let server = Server::sandbox_in(self.data(), &[], &environment);
+        let is_ready = || server.client().call("ops", "GET", "/readyz", None).is_ok_and(|answer| answer.status == 200);
+        wait_until("it is the owner", Duration::from_secs(30), is_ready);
+        server
     }
 
     fn refuses(&self, role: &str, data: &Path, way: &str, expected: i32, says: &str) {
