@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use sokketsu::cli::cluster;
+use sokketsu::cli::cluster::drain::{self, Drain};
 use sokketsu::cli::cluster::moving;
 use sokketsu::cli::keys;
 use sokketsu::cli::ledger::migrate;
@@ -67,6 +68,9 @@ enum ClusterCommand {
     Apply(ApplyFlags),
     /// Who owns, who lives, who confirms; exit 0 if somebody owns every stream, else 75
     Status(StatusFlags),
+    /// Have another node own the journal, so that this one can be stopped
+    #[command(after_help = "As a role that was granted sokketsu_operator, or as the owner of the tables.")]
+    Drain(DrainFlags),
     /// Move the journal of a stopped service by its bytes, out of files or into files, and compare every record
     Move(MoveFlags),
 }
@@ -82,6 +86,20 @@ struct MoveFlags {
     /// Out of the table into DATA/journal
     #[arg(long)]
     to_files: bool,
+}
+
+#[derive(Args)]
+struct DrainFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// Its name, as `sokketsu cluster status` shows it
+    node: String,
+    /// It may own the journal again
+    #[arg(long)]
+    undo: bool,
+    /// Although no other node lives that would take over
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Args)]
@@ -128,6 +146,7 @@ fn main() -> ExitCode {
         Command::Ledger(LedgerCommand::Migrate(flags)) => migrate_command(&flags),
         Command::Cluster(ClusterCommand::Init(flags)) => init_command(&flags),
         Command::Cluster(ClusterCommand::Apply(apply)) => apply_command(apply),
+        Command::Cluster(ClusterCommand::Drain(flags)) => drain_command(flags),
         Command::Cluster(ClusterCommand::Move(flags)) => move_command(&flags),
         Command::Cluster(ClusterCommand::Status(StatusFlags { flags, json })) => status_command(&flags, json),
         Command::Keys(command) => match keys::run(&command, Clock::system().now()) {
@@ -219,6 +238,14 @@ fn status_command(flags: &Flags, as_json: bool) -> ExitCode {
         Ok((text, is_owned)) => said(&text, if is_owned { 0 } else { 75 }),
         Err(error) => failed(&error.to_string(), cluster::exit_code(&error)),
     }
+}
+
+fn drain_command(DrainFlags { flags, node, undo, force }: DrainFlags) -> ExitCode {
+    let records = match Records::load(&flags) {
+        Ok(records) => records,
+        Err(error) => return config_error(&error),
+    };
+    done(drain::drain(&records, &Drain { node, undo, force }))
 }
 
 fn move_command(MoveFlags { flags, to_database, .. }: &MoveFlags) -> ExitCode {

@@ -1,5 +1,6 @@
 //! `sokketsu cluster`: what an operator does with a journal in a database (`docs/cluster.md`).
 
+pub mod drain;
 pub mod moving;
 mod status;
 

@@ -116,6 +116,28 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     nodes.servers[next].start_again();
     wait("the one that went does not stand by", || nodes.state(next) == (503, "standby".into()));
 
+    // An operator wants it to own nothing: it goes on as a standby, until it may again.
+    let of_owner = nodes.pg.url(OWNER, &nodes.database);
+    let operator = [("SOKKETSU_JOURNAL__URL", of_owner.as_str()), ("SOKKETSU_JOURNAL__NODE", "operator")];
+    let name = ["a", "b", "c"][last];
+    let folder = nodes.folders[last].path().to_str().unwrap();
+    let drain = |more: &[&str]| run(&[&["cluster", "drain", "--data", folder, name], more].concat(), &operator);
+    let asked = Instant::now();
+    let (code, said) = drain(&[]);
+    assert!(code == Some(0) && said.contains("owns the journal"), "{said}");
+    let (drained, last) = (last, nodes.owner_after(last, asked, "S-D").0);
+    wait("the one that was drained does not stand by", || nodes.state(drained) == (503, "standby".into()));
+
+    // Another policy: the owner has it without a restart, and the next one has no other.
+    let policy = include_str!("../../config/policy.toml").replacen("label = ", "# another\nlabel = ", 1);
+    let file = nodes.folders[drained].path().join("policy.toml");
+    std::fs::write(&file, &policy).unwrap();
+    let words = ["cluster", "apply", "--sandbox", "--data", folder, "--policy", file.to_str().unwrap()];
+    let (code, said) = run(&words, &operator);
+    assert_eq!(code, Some(0), "{said}");
+    let versions = || nodes.pg.sql(&nodes.database, "SELECT max(version) FROM policies");
+    wait("the policy is not in force", || versions() == "2");
+
     // It is frozen for longer than its lease: what it says afterwards is no decision.
     let frozen = Instant::now();
     nodes.servers[last].signal("STOP");
@@ -124,6 +146,9 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     nodes.servers[last].signal("CONT");
     wait("the one that was frozen still decides", || nodes.state(last).0 != 200);
     assert_eq!(nodes.owner(None), Some(owner));
+    let (code, said) = drain(&["--undo"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(versions(), "2", "no node has another policy");
 
     let environment = nodes.how("a").environment;
     let environment: Vec<_> = environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

@@ -15,6 +15,7 @@ use crate::journal::local::reader::LocalReader;
 use crate::journal::local::{LocalJournal, Options, lock};
 use crate::journal::postgres::Node;
 use crate::journal::postgres::cluster::Cluster;
+use crate::journal::postgres::draining::Draining;
 use crate::journal::postgres::moving;
 pub(crate) use crate::journal::postgres::moving::{MoveError, Moved};
 use crate::journal::postgres::setting::{self, Put};
@@ -106,6 +107,12 @@ pub(crate) fn move_out(
 pub(crate) fn status(records: &Records) -> Result<Status, ServeError> {
     let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
     Ok(cluster.status()?)
+}
+
+/// For an operator who says that a node is to own nothing.
+pub(crate) fn draining(records: &Records) -> Result<Draining, ServeError> {
+    let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
+    Ok(cluster.draining()?)
 }
 
 /// Writes policy and holidays into the cluster; says what has changed.

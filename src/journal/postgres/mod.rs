@@ -9,6 +9,7 @@
 mod choose;
 mod client;
 pub mod cluster;
+pub mod draining;
 #[cfg(test)]
 mod history;
 pub mod member;

@@ -103,10 +103,10 @@ fn records_of_several_months_move_in_and_out_and_the_next_owner_goes_on() {
     assert_eq!(place.sql("SELECT epoch, node, epoch_from_batch FROM owner"), "1|(moved from files)|1");
 
     let node = Node { name: "a".to_owned(), boot: "1".to_owned() };
-    let mut opened = place.cluster(NODE).open(node).unwrap();
-    opened.journal.write(&batch_at(wall(), &[b"one more".to_vec()])).unwrap();
-    opened.journal.sync().unwrap();
-    opened.journal.leave().unwrap();
+    let mut journal = place.cluster(NODE).take(&node).unwrap().journal;
+    journal.write(&batch_at(wall(), &[b"one more".to_vec()])).unwrap();
+    journal.sync().unwrap();
+    journal.leave().unwrap();
     assert_eq!(place.cluster(NODE).at_rest().examine(Lsn(1_000)).unwrap().last, Lsn(1_001));
 
     let out = tempfile::tempdir().unwrap();
@@ -115,8 +115,7 @@ fn records_of_several_months_move_in_and_out_and_the_next_owner_goes_on() {
     let mut other = SegmentBytes::open(&out.path().join("journal"), Lsn::ZERO).unwrap().0;
     let (compared, counted) = compare(&mut one, &mut other, &mut |_| {}).unwrap();
     assert_eq!((compared, counted), (Compared::Beginning, moved.counted), "the same bytes, and one record more");
-    let node = Node { name: "b".to_owned(), boot: "2".to_owned() };
-    let refused = place.cluster(NODE).open(node).err().unwrap();
+    let refused = place.cluster(NODE).may_join().unwrap_err();
     assert!(matches!(&refused, JournalError::Unfit(why) if why.contains("moved to files")), "{refused}");
 }
 
