@@ -228,7 +228,9 @@ impl Check {
 
     fn journal_place(&mut self, is_bounded: bool) -> JournalPlace {
         let node: Option<String> = self.read("journal.node");
-        let Some(server) = self.database("journal", &[("node", node.is_some())]) else { return JournalPlace::Files };
+        let address: Option<String> = self.read("journal.address");
+        let given = [("node", node.is_some()), ("address", address.is_some())];
+        let Some(server) = self.database("journal", &given) else { return JournalPlace::Files };
         if is_bounded {
             self.bad("journal.sync", "can't be \"bounded\" with `journal.url`: an answer waits for a standby");
         }
@@ -244,7 +246,11 @@ impl Check {
         if !node.is_empty() && !is_name(&node) {
             self.bad("journal.node", "is no name: 1 to 32 letters, digits, `-`, `_` or `.`");
         }
-        JournalPlace::Cluster { server, node }
+        let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
+        if address.as_deref().is_some_and(|address| !is_url(address)) {
+            self.bad("journal.address", "is no address: `https://` and what callers reach this node by");
+        }
+        JournalPlace::Cluster { server, node, address }
     }
 
     fn journal(&mut self) -> Journal {

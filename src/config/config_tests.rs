@@ -280,6 +280,11 @@ fn each_wrong_value_names_its_key_and_line() {
         ("[journal]\nretain_days = 0", ":2:1: `journal.retain_days`: 0 is out of range"),
         ("[journal]\nurl = \"postgres://a@localhost/b\"", ":1:2: `journal.node`: is missing: the name of this node"),
         ("[journal]\nnode = \"a\"", ":2:1: `journal.node`: is of a server, and `journal.url` names none"),
+        ("[journal]\naddress = \"a\"", ":2:1: `journal.address`: is of a server, and `journal.url` names none"),
+        (
+            "[journal]\nurl = \"postgres://a@localhost/b\"\nnode = \"a\"\naddress = \"a.example\"",
+            ":4:1: `journal.address`: is no address: `https://`",
+        ),
         (
             "[journal]\nurl = \"postgres://a@localhost/b\"\nnode = \"a b\"",
             ":3:1: `journal.node`: is no name: 1 to 32 letters, digits",
@@ -586,7 +591,7 @@ fn a_journal_in_a_cluster_has_its_ledger_there() {
     let config =
         "[journal]\nurl = \"postgres://me@a:1,b:2/pay?sslmode=verify-full\"\nnode = \"n1\"\nca_file = \"ca.pem\"\n";
     let config = Place::with(&format!("{LEAST}{config}")).load().unwrap();
-    let JournalPlace::Cluster { server, node } = &config.records.journal.place else { panic!("no cluster") };
+    let JournalPlace::Cluster { server, node, .. } = &config.records.journal.place else { panic!("no cluster") };
     assert_eq!((server.to_string().as_str(), node.as_str()), ("postgres://me@a:1,b:2/pay by TLS", "n1"));
     assert_eq!(config.records.ledger.place, LedgerPlace::Server(server.clone()));
     assert!(!config.has_own_clock());

@@ -132,7 +132,7 @@ impl Config {
         };
         let kept = match &journal.place {
             JournalPlace::Files => format!("{sync}, kept {} days", journal.retain_days),
-            JournalPlace::Cluster { server, node } => format!("{server}, as {node}"),
+            JournalPlace::Cluster { server, node, .. } => format!("{server}, as {node}"),
         };
         let shared = match &journal.place {
             JournalPlace::Files => "",

@@ -146,7 +146,12 @@ pub enum JournalPlace {
     /// Files in the data folder.
     Files,
     /// A PostgreSQL cluster, and our name in it.
-    Cluster { server: Arc<database::Server>, node: String },
+    Cluster {
+        server: Arc<database::Server>,
+        node: String,
+        /// Where callers reach this node; where it listens if nobody says otherwise.
+        address: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

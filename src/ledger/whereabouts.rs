@@ -36,7 +36,14 @@ fn recorded(entry: &Entry) -> impl Iterator<Item = Step> {
         // What is put on a line lowers what is owed there.
         let amount = if line { -entry.amount } else { entry.amount };
         let at = entry.value_at.unwrap_or(entry.recorded_at);
-        Some(Step { money: moved.money, spot, at, amount: amount.unsigned_abs().into(), is_in: amount > 0 })
+        Some(Step {
+            money: moved.money,
+            day: moved.day,
+            spot,
+            at,
+            amount: amount.unsigned_abs().into(),
+            is_in: amount > 0,
+        })
     };
     let on_line = |line| entry.bill().and_then(|bill| step(true, Spot::Line(bill, line)));
     let own = match entry.account {

@@ -685,3 +685,32 @@ fn no_payout_is_told_where_none_was_made() {
     assert_eq!(paid_out, 0);
     agrees(&house);
 }
+
+/// Found by a reader: the money that a refund sets free was told as of whom we had heard of last.
+#[test]
+fn money_that_is_freed_is_of_the_payment_that_was_made_last_however_it_was_heard() {
+    let mut house = House::born("2021-06-05T10:00:00+09:00");
+    let told = [("2000", ["05", "06"]), ("2001", ["06", "05"])];
+    let sales = told.map(|(customer, _)| text(&house.bought(customer, "online", 1_500)["authorization_id"]).to_owned());
+    house.at("2021-06-07");
+    for (customer, days) in told {
+        for day in days {
+            let paid = json!({"repayment_id": format!("{customer}-{day}"), "amount": 1_000, "paid_at": format!("2021-06-{day}T12:00:00+09:00")});
+            assert_eq!(house.office(customer, "repayments", &paid).status, 200);
+        }
+    }
+    house.at("2021-07-05");
+    for (at, (customer, _)) in told.into_iter().enumerate() {
+        let refund = format!("/v1/authorizations/{}/refunds", sales[at]);
+        let body = json!({"refund_id": "F", "amount": 57});
+        assert_eq!(house.client.send("office", "POST", &refund, &body).status, 200);
+        let repayments = house.read(customer, "repayments");
+        let lies = repayments["repayments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["repayment_id"] == format!("{customer}-06"));
+        let lies = &lies.unwrap()["lies"];
+        assert_eq!(lies["credit"], 348, "{customer}: {lies}");
+    }
+}

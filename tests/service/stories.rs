@@ -224,3 +224,33 @@ fn a_refund_of_a_bill_that_was_let_go_counts_on_that_bill() {
     all_add_up_of(WHO, &mut house);
     verifies(&house);
 }
+
+/// Found by a reader: news that stood beside brought money back that a reversal had taken long before.
+#[test]
+fn a_late_fee_that_is_waived_beside_news_leaves_what_was_taken_back_long_ago() {
+    let mut house = House::born("2021-06-05T10:00:00+09:00");
+    let corrected = |house: &mut House, call: &str, body: &Value| {
+        let answer = house.office("2000", call, body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    house.bought("2000", "online", 7_119);
+    house.at("2021-07-15");
+    house.repay("2000", "P-1", 333);
+    house.at("2021-08-20");
+    corrected(
+        &mut house,
+        "repayments/P-1/reversal",
+        &json!({"reversal_id": "V-1", "amount": 34, "by": "tanaka", "reason": "another customer's"}),
+    );
+    house.at("2022-01-10");
+    let news = json!({"payment_id": "K-1", "amount": 100, "expires_at": "2022-03-01T12:00:00+09:00"});
+    assert_eq!(house.office("2000", "payments-pending", &news).status, 200);
+    house.at("2022-01-12");
+    let waived =
+        corrected(&mut house, "fees/fee_2021-06_2021-08-10/waiver", &json!({"by": "tanaka", "reason": "goodwill"}));
+    assert_eq!(waived["moved"], json!([]), "{waived}");
+    let statement = house.read("2000", "statements/2021-06");
+    assert_eq!(statement["paid"], 299, "{statement}");
+    verifies(&house);
+}

@@ -135,7 +135,7 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     let words = ["cluster", "apply", "--sandbox", "--data", folder, "--policy", file.to_str().unwrap()];
     let (code, said) = run(&words, &operator);
     assert_eq!(code, Some(0), "{said}");
-    let versions = || nodes.pg.sql(&nodes.database, "SELECT max(version) FROM policies");
+    let versions = || nodes.pg.sql(&nodes.database, "SELECT max(version) FROM policy");
     wait("the policy is not in force", || versions() == "2");
 
     // It is frozen for longer than its lease: what it says afterwards is no decision.

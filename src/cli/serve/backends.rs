@@ -64,7 +64,7 @@ pub(crate) fn open(records: &Records, sandbox: bool, now: Millis, boot: String) 
 
 /// The cluster that has the journal, and our name in it; none where it is in files.
 fn cluster(records: &Records) -> Option<(Cluster, &str)> {
-    let JournalPlace::Cluster { server, node } = &records.journal.place else { return None };
+    let JournalPlace::Cluster { server, node, .. } = &records.journal.place else { return None };
     Some((Cluster::new(Arc::clone(server), &records.data, || Clock::system().now().0), node))
 }
 

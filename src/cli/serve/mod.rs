@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use crate::clock::ClockError;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, JournalPlace};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 use crate::engine::queues::queues;
@@ -74,6 +74,8 @@ pub enum ServeError {
     Ledger(#[from] LedgerError),
     #[error("`journal.url` names no cluster")]
     NoCluster,
+    #[error("`journal.address` is missing: say where callers reach this node, which listens on {0}")]
+    NoAddress(SocketAddr),
     /// It was read of a primary that failed before any of its standbys had it.
     #[error("records that were read are not in the journal's database any more")]
     Ghost,
@@ -109,6 +111,7 @@ impl ServeError {
             Self::Clock(error) => error.exit_code(),
             Self::Journal(error) | Self::Recovery(RecoveryError::Journal(error)) => journal_exit(error),
             Self::NoCluster
+            | Self::NoAddress(_)
             | Self::Move(MoveError::Refused(_))
             | Self::WrongKind { .. }
             | Self::NotOurs { .. }
@@ -233,10 +236,15 @@ impl Bound {
         self.http.local_addr().map_err(system("read an address"))
     }
 
-    /// Where callers reach this node, as far as nobody says otherwise.
+    /// Where callers reach this node.
     fn address(&self, config: &Config) -> Result<String, ServeError> {
-        let scheme = if config.server.tls.is_some() { "https" } else { "http" };
-        Ok(format!("{scheme}://{}", self.http()?))
+        let JournalPlace::Cluster { address, .. } = &config.records.journal.place else { return Ok(String::new()) };
+        let listens = self.http()?;
+        match address {
+            Some(address) => Ok(address.clone()),
+            None if listens.ip().is_unspecified() => Err(ServeError::NoAddress(listens)),
+            None => Ok(format!("{}://{listens}", if config.server.tls.is_some() { "https" } else { "http" })),
+        }
     }
 
     fn welcome(&self, config: &Config) -> Result<String, ServeError> {

@@ -160,10 +160,18 @@ impl<'a> Fold<'a> {
 
     /// From when the books are to be worked out again.
     fn since(&self, news: &News) -> Millis {
+        let told = news.came.iter().map(|(money, _)| money.day).chain(news.since);
+        // Of what was let go nothing is played again unless it came back for that.
+        let kept_from = self.account.let_go.plus_days(1).start();
+        let of_time = self.since_by_time(news).max(kept_from).min(self.now.at);
+        let since = told.fold(of_time, Millis::min);
+        if since < self.now.at { self.with_releases(since) } else { since }
+    }
+
+    /// The same for what time has made true, and provisional news.
+    fn since_by_time(&self, news: &News) -> Millis {
         let mut since = self.now.at;
         let mut from = |at: Millis| since = since.min(at);
-        news.came.iter().for_each(|(money, _)| from(money.day));
-        news.since.into_iter().for_each(&mut from);
         let has_sums = !self.account.sums().is_empty();
         let met = self.account.met();
         let mut look_at = |bill: &Bill| {
@@ -175,14 +183,15 @@ impl<'a> Fold<'a> {
         };
         self.account.listed_bills().iter().for_each(|bill| look_at(bill));
         self.account.month.iter().for_each(|open| look_at(&Bill::of_month(open)));
-        // A late fee that provisional news had held up, or has taken back.
+        // A late fee that provisional news had held up, or has taken back; not the one that is waived now.
+        let is_waived = |key: BillKey, late: &LateFee| matches!(news.adjusted, Some((bill, Adjusted::LateFeeWaived(of))) if bill == key && of.date == late.date);
         for (key, due) in self.late_bills() {
             let posted = self.account.listed_bill(key).map_or(&[][..], |bill| &bill.late_fees);
             let differ = due.iter().filter(|late| !posted.contains(late));
             let differs = differ.chain(posted.iter().filter(|late| !due.contains(late)));
-            differs.for_each(|late| from(late.date.start().plus(-1)));
+            differs.filter(|late| !is_waived(key, late)).for_each(|late| from(late.date.start().plus(-1)));
         }
-        if since < self.now.at { self.with_releases(since) } else { since }
+        since
     }
 
     /// What a release released is known at its own moment alone: refunds and waivers lower it later. So where one of them is

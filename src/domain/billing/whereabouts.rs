@@ -27,6 +27,8 @@ pub enum Spot {
 pub struct Step {
     /// The record that brought or freed the money.
     pub money: Lsn,
+    /// The money's own day.
+    pub day: Millis,
     pub spot: Spot,
     /// From when it lies on a line, or was free there.
     pub at: Millis,
@@ -46,7 +48,7 @@ impl Step {
                 Place::Reversed { .. } => (Spot::Reversed, Millis(0)),
                 Place::Received | Place::Refund | Place::PaidOut { .. } | Place::Bounced { .. } => return None,
             };
-            Some(Self { money: money.fact, spot, at, amount, is_in })
+            Some(Self { money: money.fact, day: money.day, spot, at, amount, is_in })
         };
         step(from, false).into_iter().chain(step(to, true))
     }
@@ -73,13 +75,16 @@ pub struct Whereabouts(BTreeMap<(Lsn, Spot), Yen>);
 impl Whereabouts {
     pub fn new(payments: &[Came], steps: impl IntoIterator<Item = Step>) -> Self {
         let mut nets: BTreeMap<(Lsn, Spot, Millis), (Yen, Yen)> = BTreeMap::new();
-        for Step { money, spot, at, amount, is_in } in steps {
+        let mut days: BTreeMap<Lsn, Millis> = BTreeMap::new();
+        for Step { money, day, spot, at, amount, is_in } in steps {
+            days.insert(money, day);
             let at = if matches!(spot, Spot::Line(..)) { at } else { Millis(0) };
             let (into, out) = nets.entry((money, spot, at)).or_default();
             *(if is_in { into } else { out }) += amount;
         }
         let mut played = Played::new(payments);
-        played.play(nets.iter().filter_map(|(key, net)| on_line(*key, *net)).collect());
+        let day = |money: Lsn| days.get(&money).copied().unwrap_or_default();
+        played.play(nets.iter().filter_map(|(key, net)| on_line(*key, *net, day(key.0))).collect());
         let mut all = Self::default();
         for ((bill, line), parts) in played.lines {
             parts.into_iter().for_each(|(of, part)| all.add(of, Spot::Line(bill, line), part));
@@ -170,6 +175,8 @@ impl Whereabouts {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Move {
     at: Millis,
+    /// Of one moment the oldest money first, whenever it was heard of.
+    day: Millis,
     money: Lsn,
     /// What a record frees it frees before it puts it elsewhere.
     is_put_on: bool,
@@ -177,10 +184,10 @@ struct Move {
     amount: Yen,
 }
 
-fn on_line((money, spot, at): (Lsn, Spot, Millis), (into, out): (Yen, Yen)) -> Option<Move> {
+fn on_line((money, spot, at): (Lsn, Spot, Millis), (into, out): (Yen, Yen), day: Millis) -> Option<Move> {
     let Spot::Line(bill, line) = spot else { return None };
     let (is_put_on, amount) = if into > out { (true, into - out) } else { (false, out - into) };
-    (!amount.is_zero()).then_some(Move { at, money, is_put_on, line: (bill, line), amount })
+    (!amount.is_zero()).then_some(Move { at, day, money, is_put_on, line: (bill, line), amount })
 }
 
 /// Where money is while the moves are played: with the record of its name, or on a line.

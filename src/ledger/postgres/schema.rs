@@ -13,6 +13,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "books", sql: include_str!("schema/0001_books.sql") },
     Migration { version: 2, name: "views", sql: include_str!("schema/0002_views.sql") },
     Migration { version: 3, name: "rights", sql: include_str!("schema/0003_rights.sql") },
+    Migration { version: 4, name: "due", sql: include_str!("schema/0004_due.sql") },
 ];
 
 /// The schema this program was written for.

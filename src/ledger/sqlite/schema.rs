@@ -29,6 +29,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 17, name: "both sides", sql: include_str!("schema/0017_sides.sql") },
     Migration { version: 18, name: "about", sql: include_str!("schema/0018_about.sql") },
     Migration { version: 19, name: "stream", sql: include_str!("schema/0019_stream.sql") },
+    Migration { version: 20, name: "due", sql: include_str!("schema/0020_due.sql") },
 ];
 
 /// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.
