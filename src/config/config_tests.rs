@@ -280,7 +280,6 @@ fn each_wrong_value_names_its_key_and_line() {
         ("[journal]\nretain_days = 0", ":2:1: `journal.retain_days`: 0 is out of range"),
         ("[journal]\nurl = \"postgres://a@localhost/b\"", ":1:2: `journal.node`: is missing: the name of this node"),
         ("[journal]\nnode = \"a\"", ":2:1: `journal.node`: is of a server, and `journal.url` names none"),
-        ("[journal]\naddress = \"a\"", ":2:1: `journal.address`: is of a server, and `journal.url` names none"),
         (
             "[journal]\nurl = \"postgres://a@localhost/b\"\nnode = \"a\"\naddress = \"a.example\"",
             ":4:1: `journal.address`: is no address: `https://`",

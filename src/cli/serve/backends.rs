@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{ServeError, folder, standby};
+use super::{ServeError, folder};
 use crate::clock::Clock;
 use crate::config::{ConfigError, JournalPlace, LedgerPlace, Records, Shared};
 use crate::domain::model::ids::Lsn;
@@ -13,15 +13,17 @@ use crate::engine::recovery::RecoveryError;
 use crate::journal::local::lock::DirLock;
 use crate::journal::local::reader::LocalReader;
 use crate::journal::local::{LocalJournal, Options, lock};
-use crate::journal::postgres::Node;
-use crate::journal::postgres::cluster::Cluster;
+pub(crate) use crate::journal::postgres::cluster::Cluster;
 use crate::journal::postgres::draining::Draining;
+pub(crate) use crate::journal::postgres::member::{Following, LOOK_EVERY, Membership, View};
 use crate::journal::postgres::moving;
 pub(crate) use crate::journal::postgres::moving::{MoveError, Moved};
+pub(crate) use crate::journal::postgres::setting::Applied;
 use crate::journal::postgres::setting::{self, Put};
 pub(crate) use crate::journal::postgres::status::{Member, Standby, Status, Stream};
 #[cfg(test)]
 pub(crate) use crate::journal::postgres::status::{Other, Primary, Setting};
+pub(crate) use crate::journal::postgres::{Node, RENEW_EVERY};
 use crate::journal::{Journal, JournalError, JournalReader, Release};
 use crate::ledger::postgres::{self, PostgresBooks, PostgresLedger};
 use crate::ledger::sqlite::{SqliteBooks, SqliteLedger};
@@ -52,11 +54,17 @@ pub(crate) fn lock(data: &Path) -> Result<Lock, JournalError> {
     lock::lock(data)
 }
 
-/// Opens both; call it under the folder's lock. `boot` is drawn for this process.
-pub(crate) fn open(records: &Records, sandbox: bool, now: Millis, boot: String) -> Result<Opened, ServeError> {
+/// Opens both; call it under the folder's lock. `boot` is drawn for this process, which may `join` a cluster first.
+pub(crate) fn open(
+    records: &Records,
+    sandbox: bool,
+    now: Millis,
+    boot: String,
+    join: impl FnOnce(&Cluster) -> Result<(), ServeError>,
+) -> Result<Opened, ServeError> {
     let Some((cluster, node)) = cluster(records) else { return open_files(records, sandbox, now) };
     let node = Node { name: node.to_owned(), boot };
-    standby::join(&cluster)?;
+    join(&cluster)?;
     let checkpoint = checkpoint(records, sandbox, now)?;
     let (reader, release) = (cluster.reader(), cluster.release());
     Ok(Opened { place: Place::Cluster(cluster, node), reader, release, checkpoint, books: books(records) })

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ServeError;
+use super::backends::{Cluster, Following, LOOK_EVERY, Membership, Node, View};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::Millis;
@@ -17,9 +18,6 @@ use crate::engine::board::Board;
 use crate::engine::owner::Owner;
 use crate::engine::readiness::{self, Readiness};
 use crate::engine::recovery::{RecoveryError, belongs};
-use crate::journal::postgres::Node;
-use crate::journal::postgres::cluster::Cluster;
-use crate::journal::postgres::member::{Following, LOOK_EVERY, Member, View};
 use crate::journal::{Journal, JournalError, Record, codec};
 use crate::ledger::Checkpoint;
 
@@ -49,7 +47,7 @@ pub(crate) struct Owned {
     pub owner: Owner,
     pub journal: Box<dyn Journal>,
     pub checkpoint: Box<dyn Checkpoint>,
-    pub member: Member,
+    pub member: Membership,
 }
 
 /// Who is told, and who says when to stop.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rand::TryRng;
 
 use super::backends::{Lock, Opened, Place};
-use super::standby::Standby;
+use super::standby::{self, Standby};
 use super::{ServeError, backends, folder, system};
 use crate::cli::sandbox;
 use crate::clock::Clock;
@@ -58,7 +58,8 @@ pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     let lock = backends::lock(data)?;
     folder::tighten(data)?;
     let clock = if config.has_own_clock() { Clock::sandbox(data, start)? } else { Clock::system() };
-    let opened = backends::open(&config.records, config.sandbox, clock.now(), hex::encode(&seed()?).to_string())?;
+    let boot = hex::encode(&seed()?).to_string();
+    let opened = backends::open(&config.records, config.sandbox, clock.now(), boot, standby::join)?;
     let Opened { place, mut reader, release, checkpoint, books } = opened;
     let board = Arc::new(Board::default());
     let posted = Arc::new(AtomicU64::new(0));

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::backends::{Applied, Membership, RENEW_EVERY};
 use super::stop::Stop;
 use super::{ServeError, system};
 use crate::domain::commands::rules::Rules;
 use crate::domain::model::policy::Policy;
 use crate::domain::model::time::BankCalendar;
-use crate::journal::postgres::RENEW_EVERY;
-use crate::journal::postgres::member::Member;
-use crate::journal::postgres::setting::Applied;
 
 pub(super) struct Stays {
-    member: Member,
+    member: Membership,
     /// Where the cluster has none.
     configured: Rules,
     /// As they were seen last, good or not.
@@ -21,7 +19,7 @@ pub(super) struct Stays {
 }
 
 impl Stays {
-    pub fn new(member: Member, configured: Rules) -> Self {
+    pub fn new(member: Membership, configured: Rules) -> Self {
         Self { member, configured, seen: None }
     }
 

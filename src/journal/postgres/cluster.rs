@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::client::PgDatabase;
-use super::member::{self, Following, Member};
+use super::member::{self, Following, Membership};
 use super::reader::TableReader;
 use super::table::{Node, STREAM, told};
 use super::{End, Options, PostgresJournal, node_file, schema};
@@ -62,8 +62,8 @@ impl Cluster {
     }
 
     /// `address` is where callers reach the node.
-    pub fn member(&self, node: Node, address: String) -> Member {
-        Member::new(self.database(), STREAM, node, address)
+    pub fn member(&self, node: Node, address: String) -> Membership {
+        Membership::new(self.database(), STREAM, node, address)
     }
 
     pub fn following(&self) -> Following {

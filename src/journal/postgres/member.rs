@@ -14,7 +14,7 @@ use crate::journal::cursor::Cursor;
 use crate::journal::{JournalError, JournalReader, Lsn, Record};
 
 /// One connection, by which a node is a member for as long as it asks.
-pub struct Member {
+pub struct Membership {
     database: PgDatabase,
     session: Option<PgSession>,
     stream: Stream,
@@ -25,7 +25,7 @@ pub struct Member {
     is_draining: bool,
 }
 
-impl Member {
+impl Membership {
     pub(super) fn new(database: PgDatabase, stream: Stream, node: Node, address: String) -> Self {
         Self { database, session: None, stream, node, address, renewed: None, is_draining: false }
     }
