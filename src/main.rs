@@ -20,7 +20,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 stopped cleanly, or all agree; 64 usage; 65 the journal or ledger is damaged, disagrees, or is of a newer
-version; 70 a bug; 74 the journal could not be written; 75 the data directory or its ledger is in use; 78 configuration.";
+version; 70 a bug; 74 the journal could not be written; 75 the data directory, its ledger or the journal
+is in use, or the cluster is away; 78 configuration.";
 
 /// Sokketsu (即決): the authorizer behind in-store code payments
 #[derive(Parser)]

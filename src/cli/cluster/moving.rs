@@ -7,7 +7,7 @@ use crate::domain::model::ids::Lsn;
 use crate::domain::model::time::Millis;
 
 /// Records between two lines about them.
-const TELL_EVERY: u64 = 1_000_000;
+const TELL_EVERY: u64 = 100_000;
 
 /// Says now and then how far it is.
 fn telling(say: &mut dyn FnMut(String)) -> impl FnMut(&str, Lsn, Lsn) {

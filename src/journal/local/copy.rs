@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use super::disk::{Disk, DiskFile, StdDisk, narrow, widen};
+use super::finding::Damage;
 use super::segment::{self, Header};
 use super::{LocalJournal, LocalReader, finding};
 use crate::journal::cursor::Cursor;
@@ -39,7 +40,8 @@ impl SegmentBytes {
         self.bytes.clear();
         self.bytes.resize(narrow(header.size).saturating_sub(segment::HEADER), 0);
         file.read_full_at(&mut self.bytes, widen(segment::HEADER)).map_err(JournalError::failed("read a segment"))?;
-        (self.offset, self.cursor) = (0, header.cursor());
+        header.follows(&self.cursor).map_err(|finding| Damage { segment: first, offset: 0, record: first, finding })?;
+        self.offset = 0;
         Ok(())
     }
 }
@@ -49,22 +51,15 @@ impl RawReader for SegmentBytes {
         if self.cursor.last() >= self.last {
             return Ok(None);
         }
-        loop {
-            let is_record = matches!(
-                record::parse(self.bytes.get(self.offset..).unwrap_or_default()),
-                Parsed::Good(view) if view.meta.lsn == self.cursor.next
-            );
-            if is_record {
-                break;
-            }
-            let record = self.cursor.next;
-            let gone = || JournalError::Damaged { record, cause: format!("record {record} is gone").into() };
+        let record = self.cursor.next;
+        let gone = || JournalError::Damaged { record, cause: format!("record {record} is gone").into() };
+        // Behind the last record of a segment are zeros, or nothing.
+        while record::lsn_at(self.bytes.get(self.offset..).unwrap_or_default()) != Some(record) {
             let first = self.segments.pop_front().ok_or_else(gone)?;
             self.enter(first)?;
         }
         let rest = self.bytes.get(self.offset..).unwrap_or_default();
-        let Parsed::Good(view) = record::parse(rest) else { return Ok(None) };
-        let record = view.meta.lsn;
+        let Parsed::Good(view) = record::parse(rest) else { return Err(gone()) };
         self.cursor.accept(&view).map_err(|misplaced| JournalError::Damaged { record, cause: misplaced.into() })?;
         self.offset += view.size;
         Ok(rest.get(..view.size).map(|bytes| (view, bytes)))

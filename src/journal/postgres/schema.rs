@@ -113,3 +113,18 @@ pub(super) fn check(session: &mut PgSession) -> Answer<()> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres_server::PgServer;
+
+    #[test]
+    fn a_role_that_is_missing_is_asked_for() {
+        let pg = PgServer::shared();
+        let server = Server::parse(&pg.url("sokketsu_owner", &pg.empty_database()), None, None).unwrap();
+        let refused = migrate(&server, false).unwrap_err();
+        let asked = "as an administrator `CREATE ROLE sokketsu_node NOLOGIN`";
+        assert!(matches!(&refused, Fault::Unfit(why) if why.contains(asked)), "{refused:?}");
+    }
+}
