@@ -7,17 +7,11 @@ use std::sync::Arc;
 use super::client::PgDatabase;
 use super::member::{self, Following, Member};
 use super::reader::TableReader;
-use super::table::{Fault, Node, Stream};
+use super::table::{Node, STREAM, told};
 use super::{End, Options, PostgresJournal, node_file, schema};
 use crate::database::Server;
 use crate::domain::model::time::Millis;
 use crate::journal::{Durable, Journal, JournalError, JournalReader, Lease, Lsn, Release};
-
-/// There is one stream.
-pub(super) const STREAM: Stream = 0;
-
-/// Whose the stream is when its records were moved to files. No node has such a name; its lease never ends.
-pub(super) const MOVED_OUT: &str = "(moved to files)";
 
 /// The database of a cluster as one node reaches it.
 pub struct Cluster {
@@ -101,14 +95,6 @@ impl Cluster {
 impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.server.fmt(f)
-    }
-}
-
-/// As whoever opens a journal hears it.
-pub(super) fn told(fault: Fault) -> JournalError {
-    match fault {
-        Fault::Doubt(why) => JournalError::Doubt(why),
-        Fault::Unfit(why) => JournalError::Unfit(why),
     }
 }
 

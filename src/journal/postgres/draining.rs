@@ -1,10 +1,10 @@
 //! An operator says that a node is to own nothing, or may again.
 
 use super::choose::choose;
-use super::cluster::{Cluster, STREAM, told};
+use super::cluster::Cluster;
 use super::schema;
 use super::session::{PgSession, fault};
-use super::table::{Answer, Fault, Session};
+use super::table::{Answer, Fault, STREAM, Session, told};
 use crate::journal::JournalError;
 
 /// $1 node, $2 whether it is to own nothing.

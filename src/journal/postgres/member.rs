@@ -3,30 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::client::PgDatabase;
-use super::cluster::{MOVED_OUT, STREAM, told};
 use super::reader::TableReader;
 use super::regain::is_our_cluster;
 use super::session::PgSession;
 use super::setting::Applied;
-use super::table::{Database, Fault, Node, Session, Stream};
+pub use super::table::View;
+use super::table::{Database, Fault, MOVED_OUT, Node, STREAM, Session, Stream, told};
 use super::{End, LEASE, RENEW_EVERY, settings};
 use crate::journal::cursor::Cursor;
 use crate::journal::{JournalError, JournalReader, Lsn, Record};
-
-/// What a member sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
-    /// The node that owns the stream, or did last; empty before the first one.
-    pub owner: String,
-    /// Where that one is asked; empty where it is not known.
-    pub address: String,
-    /// The stream may be taken: its lease ran out or was given back, or it is of our name.
-    pub is_free: bool,
-    /// So many living members take it rather than we do.
-    pub before_us: u32,
-    /// The last record of the table, confirmed or not.
-    pub last: Lsn,
-}
 
 /// One connection, by which a node is a member for as long as it asks.
 pub struct Member {

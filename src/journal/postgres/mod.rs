@@ -6,6 +6,7 @@
 //! done after every answer that is not sure, `settings` how the database has to be set, `choose` which server is the one,
 //! `reader` reads. `client` and `session` ask a real database, `sim` is one that fails; [`cluster`] puts them together. The protocol is `docs/decisions/0021`.
 
+mod apply;
 mod choose;
 mod client;
 pub mod cluster;

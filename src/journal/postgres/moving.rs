@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::choose::choose;
-use super::cluster::{Cluster, MOVED_OUT, STREAM, told};
+use super::cluster::Cluster;
 use super::session::{PgSession, fault};
-use super::table::{Answer, Fault, Held, Node, Row, Session, month_of};
+use super::table::{Answer, Fault, Held, MOVED_OUT, Node, Row, STREAM, Session, month_of, told};
 use super::{schema, setting};
 use crate::domain::state::event::Event;
 use crate::journal::cursor::Cursor;

@@ -17,9 +17,8 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Statement}
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::choose::{Said, Standing, choose};
-use super::member::View;
 use super::sql;
-use super::table::{Acquired, Answer, Fault, Held, Node, Row, Session, Settings, Stream};
+use super::table::{Acquired, Answer, Fault, Held, Node, Row, Session, Settings, Stream, View};
 use crate::database::{self, Newest, Server};
 use crate::journal::Lsn;
 

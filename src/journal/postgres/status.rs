@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::choose::{Said, Standing, choose};
-use super::cluster::{Cluster, told};
+use super::cluster::Cluster;
 use super::schema;
 use super::session::{PgSession, fault};
-use super::table::Answer;
+use super::table::{Answer, told};
 use crate::domain::model::time::Millis;
 use crate::journal::JournalError;
 

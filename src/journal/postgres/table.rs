@@ -4,11 +4,17 @@
 use std::time::Duration;
 
 use crate::domain::model::time::Millis;
-use crate::journal::Lsn;
 use crate::journal::record::Link;
+use crate::journal::{JournalError, Lsn};
 
 /// The unit of ownership: a journal of its own. There is one, 0, until a cluster is made with more.
 pub(crate) type Stream = i32;
+
+/// There is one stream.
+pub(super) const STREAM: Stream = 0;
+
+/// Whose the stream is when its records were moved to files. No node has such a name; its lease never ends.
+pub(super) const MOVED_OUT: &str = "(moved to files)";
 
 /// Who asks: the node's name, and which process of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +99,29 @@ pub(crate) enum Fault {
 }
 
 pub(crate) type Answer<T> = Result<T, Fault>;
+
+/// As whoever opens a journal hears it.
+pub(super) fn told(fault: Fault) -> JournalError {
+    match fault {
+        Fault::Doubt(why) => JournalError::Doubt(why),
+        Fault::Unfit(why) => JournalError::Unfit(why),
+    }
+}
+
+/// What a member sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The node that owns the stream, or did last; empty before the first one.
+    pub owner: String,
+    /// Where that one is asked; empty where it is not known.
+    pub address: String,
+    /// The stream may be taken: its lease ran out or was given back, or it is of our name.
+    pub is_free: bool,
+    /// So many living members take it rather than we do.
+    pub before_us: u32,
+    /// The last record of the table, confirmed or not.
+    pub last: Lsn,
+}
 
 /// The database, wherever its primary is now.
 pub(crate) trait Database: Send + Sync + 'static {
