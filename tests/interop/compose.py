@@ -102,6 +102,8 @@ def check_nodes(services, binary):
             ran = subprocess.run(command, env=known | environment, capture_output=True, text=True, cwd=data)
         if ran.returncode != 0 or f"by TLS, as {name}" not in ran.stdout:
             sys.exit(f"{name}: {ran.stdout}{ran.stderr}")
+    reached = [services[name]["environment"]["SOKKETSU_JOURNAL__ADDRESS"] for name in NODES]
+    same("the addresses", reached, [f"http://127.0.0.1:{port}" for port in (8080, 8081, 8082)])
     ports = [services[name]["ports"] for name in NODES]
     same("the ports", ports, [[f"127.0.0.1:{port}:8080"] for port in (8080, 8081, 8082)])
 

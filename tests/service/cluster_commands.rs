@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::postgresql::cluster::{NODE, OPERATOR, OWNER, PgCluster};
 use super::server::{BINARY, Server, wait_until};
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// A database of a cluster, its tables made, and a data folder.
 struct Place<'c> {
     pg: &'c PgCluster,
@@ -39,11 +41,14 @@ impl<'c> Place<'c> {
         run_with(self.data(), words, &self.environment(role))
     }
 
-    /// A node that serves.
+    /// A node that owns the journal.
     fn start(&self, role: &str) -> Server {
         let environment = self.environment(role);
         let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Server::sandbox_in(self.data(), &[], &environment)
+        let server = Server::sandbox_in(self.data(), &[], &environment);
+        let is_ready = || server.client().call("ops", "GET", "/readyz", None).is_ok_and(|answer| answer.status == 200);
+        wait_until("it is the owner", Duration::from_secs(30), is_ready);
+        server
     }
 
     fn refuses(&self, role: &str, data: &Path, way: &str, expected: i32, says: &str) {
@@ -171,6 +176,11 @@ fn a_status_tells_who_owns_who_lives_and_who_confirms() {
     let database = &now["database"];
     assert_eq!((&database["name"], &database["timeline"]), (&json!(place.database), &json!(1)), "{now}");
     assert!(place.environment(NODE)[0].1.contains(&format!("@{},", database["primary"].as_str().unwrap())), "{now}");
+    assert_eq!(
+        (&member["address"], &member["build"]),
+        (&json!(format!("http://{}", server.http)), &json!(VERSION)),
+        "{now}"
+    );
     let standbys: Vec<_> = database["standbys"].as_array().unwrap().iter().map(|it| &it["sync_state"]).collect();
     assert_eq!(standbys, ["quorum", "quorum"], "{now}");
     assert!(database["standbys"][0]["lag_bytes"].is_i64(), "{now}");
@@ -182,6 +192,21 @@ fn a_status_tells_who_owns_who_lives_and_who_confirms() {
         said.contains("owned by a") && said.contains("ms of its lease left") && said.contains("  owner  "),
         "{said}"
     );
+
+    // A second node is a standby that is not behind, and says that it stops.
+    let folder = tempfile::tempdir().unwrap();
+    let url = place.environment(NODE)[0].1.clone();
+    let standby =
+        Server::sandbox_in(folder.path(), &[], &[("SOKKETSU_JOURNAL__URL", &url), ("SOKKETSU_JOURNAL__NODE", "b")]);
+    let of_b = || status(&place, OPERATOR).1["members"][1].clone();
+    let address = format!("http://{}", standby.http);
+    let expected = json!({"node": "b", "address": address, "alive": true, "silent_since": null, "build": VERSION,
+        "draining": false, "lag": 0});
+    wait_until("it lags", Duration::from_secs(20), || of_b() == expected);
+    stopped(standby);
+    assert_eq!((&of_b()["alive"], &of_b()["silent_since"]), (&json!(false), &json!(null)));
+    let (_, said) = place.run(OPERATOR, &["cluster", "status"]);
+    assert!(said.lines().any(|line| line.starts_with("  b ") && line.contains("  stopped  ")), "{said}");
 
     server.kill();
     wait_until("a lease ran out", Duration::from_secs(10), || status(&place, OPERATOR).0 == Some(75));
