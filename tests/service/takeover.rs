@@ -54,6 +54,12 @@ impl Nodes {
         How { environment: environment.iter().map(own).collect(), http, ..How::default() }
     }
 
+    fn verify(&self) -> (Option<i32>, String) {
+        let environment = self.how("a").environment;
+        let environment: Vec<_> = environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        run(&["verify", "--data", self.folders[0].path().to_str().unwrap()], &environment)
+    }
+
     /// What a node says of itself: the status, and the first reason why it is not ready.
     fn state(&self, at: usize) -> (u16, String) {
         match self.servers[at].client().call("ops", "GET", "/readyz", None) {
@@ -150,15 +156,14 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(versions(), "2", "no node has another policy");
 
-    let environment = nodes.how("a").environment;
-    let environment: Vec<_> = environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let (code, said) = run(&["verify", "--data", nodes.folders[0].path().to_str().unwrap()], &environment);
+    let (code, said) = nodes.verify();
     assert_eq!(code, Some(0), "{said}");
 }
 
 /// The database's own failover, by somebody else: here it is done by hand. An old primary that was frozen meanwhile comes back and
 /// takes writes still; nobody asks it.
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are to be read")]
 fn the_databases_primary_dies_and_the_nodes_go_on_with_the_next_one() {
     let mut nodes = Nodes::start(&["a", "b"]);
     approved(&nodes.servers[0], "P-1");
@@ -180,16 +185,13 @@ fn the_databases_primary_dies_and_the_nodes_go_on_with_the_next_one() {
     assert!(took < Duration::from_secs(5), "nobody answered for {took:?}");
     let again = approved(&nodes.servers[next], "P-1");
     assert_eq!(again["replayed"], true, "{again}");
-    let environment = nodes.how("a").environment;
-    let environment: Vec<_> = environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let verify = || run(&["verify", "--data", nodes.folders[0].path().to_str().unwrap()], &environment);
     let mut said = String::new();
     let until = Instant::now() + Duration::from_secs(20);
     while !said.contains(", 0 behind") {
         assert!(Instant::now() < until, "the books do not catch up: {said}");
-        said = verify().1;
+        said = nodes.verify().1;
     }
-    assert_eq!(verify().0, Some(0), "{said}");
+    assert_eq!(nodes.verify().0, Some(0), "{said}");
 }
 
 /// Sales that the callers ask for, each until it is answered.
@@ -266,12 +268,53 @@ fn percentile(of: &mut [Duration], percent: usize) -> Duration {
 }
 
 /// How often something is done: little in `./check`, much by `SOKKETSU_TAKEOVERS`.
+#[expect(clippy::disallowed_methods, reason = "it is told how long")]
 fn rounds() -> usize {
-    std::env::var("SOKKETSU_TAKEOVERS").map_or(3, |text| text.parse().unwrap())
+    std::env::var("SOKKETSU_TAKEOVERS").map_or(2, |text| text.parse().unwrap())
+}
+
+/// For so long an owner is frozen: twice its lease, in the long form ten times.
+fn frozen() -> Duration {
+    Duration::from_secs(if rounds() > 10 { 30 } else { 6 })
+}
+
+/// Strikes the owner while the others stand by; how long nobody was answered.
+fn strike(nodes: &mut Nodes, load: &Load<'_>, how: &str) -> Duration {
+    let before = load.answered();
+    wait("nobody is answered", || load.answered() > before + 20);
+    let owner = nodes.owner(None).expect("an owner");
+    let others: Vec<_> = (0..nodes.servers.len()).filter(|at| *at != owner).collect();
+    let warm = |at: &usize| nodes.state(*at) == (503, "standby".into());
+    wait("no other node stands by", || others.iter().all(warm));
+    let since = Instant::now();
+    match how {
+        "killed" => nodes.servers[owner].kill(),
+        "stopped" => nodes.servers[owner].signal("TERM"),
+        _ => nodes.servers[owner].signal("STOP"),
+    }
+    let silence = load.silence(since);
+    match how {
+        "killed" => nodes.servers[owner].start_again(),
+        "stopped" => {
+            assert!(nodes.servers[owner].wait(Duration::from_secs(10)).success());
+            nodes.servers[owner].start_again();
+        }
+        _ => {
+            let is_over = || since.elapsed() > frozen();
+            while !is_over() {
+                thread::park_timeout(Duration::from_millis(50));
+            }
+            nodes.servers[owner].signal("CONT");
+        }
+    }
+    let most = Duration::from_secs(if how == "stopped" { 1 } else { 5 });
+    assert!(silence < most, "{how}: nobody answered for {silence:?}");
+    silence
 }
 
 /// Owners die, and go, and freeze, under load: each answer stands, each sale is there once.
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are to be read")]
 fn owners_are_killed_stopped_and_frozen_under_load() {
     const CALLERS: usize = 4;
     let mut nodes = Nodes::start(&["a", "b", "c"]);
@@ -288,58 +331,31 @@ fn owners_are_killed_stopped_and_frozen_under_load() {
                 })
             })
             .collect();
-        let mut strike = || {
+        let mut strikes = || {
             for round in 0..rounds() {
                 for how in ["killed", "stopped", "frozen"] {
-                    // A thaw, which takes ten leases, is rarer.
-                    if how == "frozen" && round % 5 > 0 {
-                        continue;
-                    }
-                    let before = load.answered();
-                    wait("nobody is answered", || load.answered() > before + 20);
-                    let owner = (0..3).find(|at| nodes.state(*at).0 == 200).expect("an owner");
-                    let others: Vec<_> = (0..3).filter(|at| *at != owner).collect();
-                    let warm = |at: &usize| nodes.state(*at) == (503, "standby".into());
-                    wait("no other node stands by", || others.iter().all(warm));
-                    let since = Instant::now();
-                    match how {
-                        "killed" => nodes.servers[owner].kill(),
-                        "stopped" => nodes.servers[owner].signal("TERM"),
-                        _ => nodes.servers[owner].signal("STOP"),
-                    }
-                    let silence = load.silence(since);
-                    silences.entry(how).or_default().push(silence);
-                    let most = Duration::from_secs(if how == "stopped" { 1 } else { 5 });
-                    assert!(silence < most, "{how}: nobody answered for {silence:?}");
-                    match how {
-                        "killed" => nodes.servers[owner].start_again(),
-                        "stopped" => {
-                            assert!(nodes.servers[owner].wait(Duration::from_secs(10)).success());
-                            nodes.servers[owner].start_again();
-                        }
-                        _ => nodes.servers[owner].signal("CONT"),
+                    // It takes ten leases in the long form.
+                    if how != "frozen" || round % 5 == 0 {
+                        silences.entry(how).or_default().push(strike(&mut nodes, &load, how));
                     }
                 }
             }
         };
-        let struck = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut strike));
+        let struck = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut strikes));
         load.ends.store(true, Ordering::Relaxed);
         callers.into_iter().for_each(|caller| caller.join().unwrap());
         struck.unwrap();
     });
     let answered = load.answered.into_inner();
-    wait("nobody owns the journal", || (0..3).any(|at| nodes.state(at).0 == 200));
-    let owner = (0..3).find(|at| nodes.state(*at).0 == 200).unwrap();
-    let mut client = nodes.servers[owner].client();
+    wait("nobody owns the journal", || nodes.owner(None).is_some());
+    let mut client = nodes.servers[nodes.owner(None).unwrap()].client();
     for (order, (id, is_approved)) in &answered {
         let path = format!("/v1/authorizations?merchant_id=mrc_konbini&order_id={order}");
         let found = client.get("register", &path).json();
         let status = if *is_approved { "captured" } else { "denied" };
         assert_eq!((&found["authorization_id"], &found["status"]), (&json!(id), &json!(status)), "{order}: {found}");
     }
-    let environment = nodes.how("a").environment;
-    let environment: Vec<_> = environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let (code, said) = run(&["verify", "--data", nodes.folders[0].path().to_str().unwrap()], &environment);
+    let (code, said) = nodes.verify();
     assert_eq!(code, Some(0), "{said}");
     let approved = answered.values().filter(|(_, is_approved)| *is_approved).count();
     let counted = said.lines().find_map(|line| line.strip_prefix("decisions ")?.split(' ').next()?.parse().ok());
