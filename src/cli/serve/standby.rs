@@ -70,10 +70,10 @@ struct Watch {
 }
 
 /// Waits until the database is there. One that is not as it has to be is refused.
-pub(crate) fn join(cluster: &Cluster) -> Result<(), ServeError> {
+pub(crate) fn join(cluster: &Cluster, sandbox: bool) -> Result<(), ServeError> {
     let mut watch = Watch::new();
     loop {
-        match cluster.may_join() {
+        match cluster.may_join(sandbox) {
             Err(JournalError::Doubt(why)) => watch.told(why),
             joined => return Ok(joined?),
         }

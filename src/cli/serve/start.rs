@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rand::TryRng;
 
-use super::backends::{Lock, Opened, Place};
+use super::backends::{Cluster, Lock, Opened, Place};
 use super::standby::{self, Standby};
 use super::{ServeError, backends, folder, system};
 use crate::cli::sandbox;
@@ -59,7 +59,8 @@ pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     folder::tighten(data)?;
     let clock = if config.has_own_clock() { Clock::sandbox(data, start)? } else { Clock::system() };
     let boot = hex::encode(&seed()?).to_string();
-    let opened = backends::open(&config.records, config.sandbox, clock.now(), boot, standby::join)?;
+    let join = |cluster: &Cluster| standby::join(cluster, config.sandbox);
+    let opened = backends::open(&config.records, config.sandbox, clock.now(), boot, join)?;
     let Opened { place, mut reader, release, checkpoint, books } = opened;
     let board = Arc::new(Board::default());
     let posted = Arc::new(AtomicU64::new(0));

@@ -57,8 +57,8 @@ impl Cluster {
     }
 
     /// Whether the database is one that this node may join.
-    pub fn may_join(&self) -> Result<(), JournalError> {
-        member::may_join(&mut self.database(), &node_file::read(&self.file)?.cluster)
+    pub fn may_join(&self, sandbox: bool) -> Result<(), JournalError> {
+        member::may_join(&mut self.database(), &node_file::read(&self.file)?.cluster, sandbox)
     }
 
     /// `address` is where callers reach the node.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::client::PgDatabase;
 use super::reader::TableReader;
 use super::regain::is_our_cluster;
+use super::schema;
 use super::session::PgSession;
 use super::setting::Applied;
 pub use super::table::View;
@@ -114,10 +115,11 @@ impl Following {
     }
 }
 
-/// Whether the database is one that a node may join: ours, of this program, set as it has to be.
-pub(super) fn may_join(database: &mut PgDatabase, known: &str) -> Result<(), JournalError> {
+/// Whether the database is one that a node may join: ours, of this program, made for what we are, set as it has to be.
+pub(super) fn may_join(database: &mut PgDatabase, known: &str, sandbox: bool) -> Result<(), JournalError> {
     let (mut session, found) = database.connect(0).map_err(told)?;
     is_our_cluster(known, &found).map_err(told)?;
+    schema::check_kind(&mut session, sandbox).map_err(told)?;
     settings::check(&session.settings().map_err(told)?).map_err(told)?;
     if session.holder(STREAM).map_err(told)?.name == MOVED_OUT {
         let what = "its records were moved to files, which are the journal now: leave `journal.url` out, or name another database";

@@ -115,7 +115,7 @@ fn records_of_several_months_move_in_and_out_and_the_next_owner_goes_on() {
     let mut other = SegmentBytes::open(&out.path().join("journal"), Lsn::ZERO).unwrap().0;
     let (compared, counted) = compare(&mut one, &mut other, &mut |_| {}).unwrap();
     assert_eq!((compared, counted), (Compared::Beginning, moved.counted), "the same bytes, and one record more");
-    let refused = place.cluster(NODE).may_join().unwrap_err();
+    let refused = place.cluster(NODE).may_join(false).unwrap_err();
     assert!(matches!(&refused, JournalError::Unfit(why) if why.contains("moved to files")), "{refused}");
 }
 

@@ -38,6 +38,9 @@ EXCEPTION WHEN insufficient_privilege THEN
 END $$;
 GRANT SELECT ON journal_migrations TO sokketsu_node";
 
+/// What `cluster init` made it for.
+const KIND: &str = "SELECT format::text, sandbox::text FROM cluster";
+
 /// Whether the tables are there, and are ours.
 const IS_THERE: &str = "SELECT CASE WHEN to_regclass('journal_migrations') IS NULL THEN 'no' ELSE 'yes' END";
 
@@ -98,6 +101,23 @@ pub(super) fn check_tables(session: &mut PgSession) -> Answer<()> {
         ));
     }
     Ok(())
+}
+
+/// Whether the cluster's records are such as this program writes, for real money or for a sandbox's.
+pub(super) fn check_kind(session: &mut PgSession, sandbox: bool) -> Answer<()> {
+    let [format, is_sandbox] = session.texts(KIND)?.pop().unwrap_or_default();
+    if format != FORMAT.to_string() {
+        return Err(Fault::Unfit(format!("its records are of format {format}, and this program writes {FORMAT}")));
+    }
+    match (is_sandbox == "true", sandbox) {
+        (true, false) => {
+            Err(Fault::Unfit("it was made for a sandbox: start with --sandbox, or name another".to_owned()))
+        }
+        (false, true) => {
+            Err(Fault::Unfit("it was made for real records: start without --sandbox, or name another".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the tables are those of this program, and the role is a node's.
