@@ -13,7 +13,7 @@ use crate::engine::recovery::RecoveryError;
 use crate::journal::local::lock::DirLock;
 use crate::journal::local::reader::LocalReader;
 use crate::journal::local::{LocalJournal, Options, lock};
-pub(crate) use crate::journal::postgres::cluster::Cluster;
+pub(crate) use crate::journal::postgres::cluster::{Cluster, Taken};
 use crate::journal::postgres::draining::Draining;
 pub(crate) use crate::journal::postgres::member::{Following, LOOK_EVERY, Membership, View};
 use crate::journal::postgres::moving;
@@ -23,7 +23,7 @@ use crate::journal::postgres::setting::{self, Put};
 pub(crate) use crate::journal::postgres::status::{Member, Standby, Status, Stream};
 #[cfg(test)]
 pub(crate) use crate::journal::postgres::status::{Other, Primary, Setting};
-pub(crate) use crate::journal::postgres::{Node, RENEW_EVERY};
+pub(crate) use crate::journal::postgres::{End, Node, RENEW_EVERY};
 use crate::journal::{Journal, JournalError, JournalReader, Release};
 use crate::ledger::postgres::{self, PostgresBooks, PostgresLedger};
 use crate::ledger::sqlite::{SqliteBooks, SqliteLedger};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ServeError;
-use super::backends::{Cluster, Following, LOOK_EVERY, Membership, Node, View};
+use super::backends::{Cluster, End, Following, LOOK_EVERY, Membership, Node, Taken, View};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::Millis;
@@ -23,8 +23,6 @@ use crate::ledger::Checkpoint;
 
 /// Records taken in between two looks at who owns the journal.
 const RECORDS_A_TURN: usize = 20_000;
-/// How often the ledger is asked how far it is, which is how far memory need not reach.
-const ASK_LEDGER_EVERY: Duration = Duration::from_secs(5);
 /// Who comes next takes the journal so much later: two that try at once are no danger, only in each other's way.
 const TURN: Duration = Duration::from_millis(300);
 /// Once the database is back each node takes only what it had, for so long: the owner was cut off from it too.
@@ -65,7 +63,6 @@ struct Watch {
     away: Option<Instant>,
     /// Since when the journal may be taken.
     free_since: Option<Instant>,
-    asked_ledger: Instant,
     told: Option<String>,
 }
 
@@ -128,30 +125,43 @@ impl Standby {
                 Ok((is_at_end, view)) => {
                     last = view.last;
                     self.tell(&view, around.readiness);
+                    // Orders stay in memory until the ledger has them; by what was not read here nothing is forgotten.
+                    self.posted.store(view.posted.min(self.state().lsn).0, Ordering::Release);
                     if is_at_end && !member.is_draining() && watch.is_our_turn(&view, &self.node) {
-                        match self.cluster.take(&self.node) {
-                            Ok(taken) => {
-                                self.take_in(Some(taken.end.last))?;
-                                if self.following.end() != taken.end || self.state().lsn != taken.end.last {
+                        match self.take() {
+                            Ok((journal, end)) => {
+                                if self.following.end() != end || self.state().lsn != end.last {
                                     return Err(ServeError::Ghost);
                                 }
                                 self.owner.take_over();
                                 let Self { owner, checkpoint, .. } = self;
-                                return Ok(Some(Owned { owner, journal: taken.journal, checkpoint, member }));
+                                return Ok(Some(Owned { owner, journal, checkpoint, member }));
                             }
-                            Err(error) => watch.heard(error)?,
+                            Err(error) => self.heard(error, &mut watch)?,
                         }
                     } else if is_at_end {
                         rest();
                     }
                 }
-                Err(JournalError::Damaged { .. }) if self.is_ghost() => return Err(ServeError::Ghost),
                 Err(error) => {
-                    watch.heard(error)?;
+                    self.heard(error, &mut watch)?;
                     rest();
                 }
             }
-            self.ask_ledger(&mut watch);
+        }
+    }
+
+    /// Takes the journal, and in all that is in it; by one try.
+    fn take(&mut self) -> Result<(Box<dyn Journal>, End), JournalError> {
+        let Taken { journal, end } = self.cluster.take(&self.node)?;
+        self.take_in(Some(end.last))?;
+        Ok((journal, end))
+    }
+
+    fn heard(&self, error: JournalError, watch: &mut Watch) -> Result<(), ServeError> {
+        match error {
+            JournalError::Damaged { .. } if self.is_ghost() => Err(ServeError::Ghost),
+            error => watch.heard(error),
         }
     }
 
@@ -188,25 +198,11 @@ impl Standby {
             behind: view.last.0.saturating_sub(self.state().lsn.0),
         }));
     }
-
-    /// Orders stay in memory until the ledger has them.
-    fn ask_ledger(&mut self, watch: &mut Watch) {
-        if watch.asked_ledger.elapsed() < ASK_LEDGER_EVERY {
-            return;
-        }
-        watch.asked_ledger = Instant::now();
-        match self.checkpoint.position() {
-            // It has nothing that is not in the journal; what we have not read of it we do not forget by it.
-            Ok(posted) => self.posted.store(posted.min(self.state().lsn).0, Ordering::Release),
-            Err(error) => tracing::debug!(%error, "the ledger did not say how far it is"),
-        }
-    }
 }
 
 impl Watch {
     fn new() -> Self {
-        let now = Instant::now();
-        Self { began: now, away: None, free_since: None, asked_ledger: now, told: None }
+        Self { began: Instant::now(), away: None, free_since: None, told: None }
     }
 
     /// Whether the journal is ours to take by now.

@@ -320,13 +320,14 @@ impl PgSession {
 
     pub fn view(&mut self, stream: Stream, node: &Node) -> Answer<View> {
         let row = self.row(sql::VIEW, &[&stream, &node.name])?;
-        let [before_us, last] = [3, 4].map(|at| row.try_get::<_, i64>(at).map_err(fault));
+        let [before_us, last, posted] = [3, 4, 5].map(|at| row.try_get::<_, i64>(at).map_err(fault));
         Ok(View {
             owner: row.try_get(0).map_err(fault)?,
             address: row.try_get(1).map_err(fault)?,
             is_free: row.try_get(2).map_err(fault)?,
             before_us: u32::try_from(before_us?).unwrap_or(u32::MAX),
             last: Lsn(last?.unsigned_abs()),
+            posted: Lsn(posted?.unsigned_abs()),
         })
     }
 }

@@ -58,12 +58,13 @@ pub(super) const RENEW_MEMBER: &str = "INSERT INTO member (node, boot, address, 
 /// $1 node, $2 boot. The process says that it is gone.
 pub(super) const LEAVE: &str = "UPDATE member SET seen_until = '-infinity' WHERE node = $1 AND boot = $2";
 
-/// $1 stream, $2 node. Whose the stream is and where that one is asked, whether it may be had, how many nodes go first, and the
-/// last record of the table.
+/// $1 stream, $2 node. Whose the stream is and where that one is asked, whether it may be had, how many nodes go first, the
+/// last record of the table, and how far the ledger is, which is in the same database.
 pub(super) const VIEW: &str = "SELECT o.node, coalesce(m.address, ''), o.lease_until < clock_timestamp() OR o.node = $2,
     (SELECT count(*) FROM member AS other
         WHERE other.node < $2 AND other.seen_until >= clock_timestamp() AND NOT other.draining),
-    coalesce((SELECT first_lsn + n - 1 FROM journal WHERE stream = $1 AND n > 0 ORDER BY month DESC, batch DESC LIMIT 1), 0)
+    coalesce((SELECT first_lsn + n - 1 FROM journal WHERE stream = $1 AND n > 0 ORDER BY month DESC, batch DESC LIMIT 1), 0),
+    coalesce((SELECT lsn FROM posted WHERE stream = $1), 0)
     FROM owner AS o LEFT JOIN member AS m ON m.node = o.node WHERE o.stream = $1";
 
 /// The columns of rows as arrays; gives each stream that is still of its row's epoch.

@@ -121,6 +121,8 @@ pub struct View {
     pub before_us: u32,
     /// The last record of the table, confirmed or not.
     pub last: Lsn,
+    /// The last one that the ledger has.
+    pub posted: Lsn,
 }
 
 /// The database, wherever its primary is now.
