@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, Once};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -30,6 +30,8 @@ pub struct PgServer {
     folder: TempDir,
     bin: PathBuf,
     databases: Mutex<u32>,
+    /// Of ledgers: it is made when the first one is wanted.
+    template: Once,
 }
 
 /// Where Debian puts the server's programs.
@@ -114,7 +116,8 @@ impl PgServer {
         let file = data.join("postgresql.auto.conf");
         let before = fs::read_to_string(&file).unwrap();
         fs::write(&file, before + &text).unwrap();
-        let server = Self { child: Mutex::new(None), port, folder, bin, databases: Mutex::new(0) };
+        let server =
+            Self { child: Mutex::new(None), port, folder, bin, databases: Mutex::new(0), template: Once::new() };
         server.resume();
         server.sql("postgres", &format!("CREATE ROLE sokketsu_owner LOGIN PASSWORD '{PASSWORD}'"));
         server.sql("postgres", &format!("CREATE ROLE {SERVICE} LOGIN PASSWORD '{PASSWORD}'"));
@@ -228,20 +231,16 @@ impl PgServer {
 
     /// A database with a ledger that has posted nothing; `migrate` makes the tables of the first.
     pub fn ledger(&self, migrate: impl FnOnce(&str)) -> String {
-        {
-            let mut databases = self.databases.lock();
-            if *databases == 0 {
-                *databases = 1;
-                self.sql("postgres", "CREATE DATABASE made OWNER sokketsu_owner TEMPLATE template0");
-                migrate(&self.socket_url("sokketsu_owner", "made"));
-            }
-        }
+        self.template.call_once(|| {
+            self.sql("postgres", "CREATE DATABASE made OWNER sokketsu_owner TEMPLATE template0");
+            migrate(&self.socket_url("sokketsu_owner", "made"));
+        });
         self.make_database("made")
     }
 
     fn make_database(&self, template: &str) -> String {
         let mut databases = self.databases.lock();
-        *databases = (*databases).max(1) + 1;
+        *databases += 1;
         let name = format!("ledger_{}", *databases);
         self.sql("postgres", &format!("CREATE DATABASE {name} OWNER sokketsu_owner TEMPLATE {template}"));
         name

@@ -46,6 +46,10 @@ impl Account {
     /// The account as it is at `now`: bills that have closed since its last fact are issued, credit has met what is owed,
     /// and late fees that provisional news has held up, or holds up, are where they belong.
     pub fn as_of(&self, now: &Now, rules: Rules<'_>) -> Cow<'_, Self> {
+        if self.debt.is_none() {
+            // Of most customers, at each sale.
+            return Cow::Borrowed(self);
+        }
         let owes = || self.owes_a_closed_month(now) || self.listed_bills().iter().any(|bill| bill.is_open());
         let by = self.bill_rules(rules);
         let has_news = !self.pending().is_empty();
