@@ -267,10 +267,10 @@ fn percentile(of: &mut [Duration], percent: usize) -> Duration {
     of[(of.len() - 1) * percent / 100]
 }
 
-/// How often something is done: little in `./check`, much by `SOKKETSU_TAKEOVERS`.
+/// How often something is done: little in `./check`, much by `TAKEOVERS`.
 #[expect(clippy::disallowed_methods, reason = "it is told how long")]
 fn rounds() -> usize {
-    std::env::var("SOKKETSU_TAKEOVERS").map_or(2, |text| text.parse().unwrap())
+    std::env::var("TAKEOVERS").map_or(2, |text| text.parse().unwrap())
 }
 
 /// For so long an owner is frozen: twice its lease, in the long form ten times.
