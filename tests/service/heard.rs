@@ -3,8 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use socket2::SockRef;
@@ -443,11 +442,7 @@ fn every_call_is_carried_out(goes: Goes) {
     for (row, made) in made.iter().enumerate() {
         let (kind, part) = (CHANGING[row].told)(&name(row), made);
         let what = format!("{:?} was carried out", CHANGING[row].call);
-        let until = Instant::now() + Duration::from_secs(20);
-        while !is_told(&events(&mut client, before), kind, &part) {
-            assert!(Instant::now() < until, "{what} not: {:?}", events(&mut client, before));
-            thread::park_timeout(Duration::from_millis(20));
-        }
+        wait_until(&what, Duration::from_secs(20), || is_told(&events(&mut client, before), kind, &part));
     }
 }
 
