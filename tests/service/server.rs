@@ -144,6 +144,10 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 
+/// A server that turns no sale away because it waited: on a busy machine one could, after a stop, and a caller who is gone
+/// does not ask again.
+pub const PATIENT: (&str, &str) = ("SOKKETSU_ENGINE__QUEUE_MS", "1000");
+
 /// Looks again and again until it is so.
 pub fn wait_until(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + within;
