@@ -252,6 +252,21 @@ async fn the_phone_hears_at_once_what_the_register_did() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_waited_past_the_end_of_the_lease_is_told_nothing() {
+    let house = House::usual();
+    let (mut phone, mut register) = (house.client().await, house.client().await);
+    let code = register.code("1001").await;
+    let poll = request("GET", &format!("/v1/codes/{}?wait_ms=300", text(&code["code_id"])), WALLET, None);
+    phone.send(poll.as_bytes()).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    house.readiness.set(Condition::LeaseHeld, false);
+    assert_eq!(phone.answer().await.problem().1, "not_ready");
+    house.readiness.set(Condition::LeaseHeld, true);
+    phone.send(poll.as_bytes()).await;
+    assert_eq!(phone.answer().await.json()["status"], "live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_phone_that_is_gone_keeps_no_place_and_one_that_has_said_all_is_answered() {
     let options = Options { max_connections_per_ip: 9, ..Options::default() };
     let house = House::open(Plan { options, ..Plan::default() });

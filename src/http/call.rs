@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 
 use super::answer::{Answer, Body};
 use super::asked::Asked;
@@ -104,10 +104,7 @@ async fn admit(
         Bytes::new()
     };
     // After the body, so that the caller keeps its connection for the next try.
-    if !route.is_open() && !edge.client.readiness.may_serve() {
-        let standby = edge.client.readiness.standby();
-        return Err(standby.map_or_else(Problem::not_ready, |standby| Problem::not_owner(&standby)));
-    }
+    may_answer(edge, route)?;
     if let Some(signature) = signature {
         signature.check(&head, &bytes)?;
         may_call(edge, door, route, known.as_deref())?;
@@ -124,7 +121,23 @@ async fn carry_out(mut asked: Asked, heads: Heads) -> Result<Answer, Problem> {
         return tokio::spawn(run(asked)).await.map_err(|_| Problem::internal())?;
     }
     asked.heads = Some(heads);
-    run(asked).await
+    let (edge, route) = (Arc::clone(&asked.edge), asked.route);
+    let answer = run(asked).await;
+    // A read may have waited, as a phone does for its sale: what it found may be an old owner's by now. A decision was made while
+    // this node owned the journal, and is told.
+    if route.method == Method::GET {
+        may_answer(&edge, route)?;
+    }
+    answer
+}
+
+/// Whether this node may answer for the journal now.
+fn may_answer(edge: &Edge, route: &Route) -> Result<(), Problem> {
+    let readiness = &edge.client.readiness;
+    if route.is_open() || readiness.may_serve() {
+        return Ok(());
+    }
+    Err(readiness.standby().map_or_else(Problem::not_ready, |standby| Problem::not_owner(&standby)))
 }
 
 async fn run(asked: Asked) -> Result<Answer, Problem> {
