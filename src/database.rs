@@ -1,18 +1,22 @@
 //! Where a PostgreSQL server is, who we are there, and whether the way is safe. Nothing here shows a password.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rand::TryRng;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use tokio_postgres::Config;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::{ChannelBinding, Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A server that does not take a connection by then is away.
@@ -148,6 +152,66 @@ fn one_host(config: &Config, host: &Host, port: u16) -> Config {
     config.get_application_name().map(|name| one.application_name(name));
     one.connect_timeout(CONNECT_WITHIN).tcp_user_timeout(UNCONFIRMED).keepalives_idle(UNCONFIRMED);
     one
+}
+
+/// Why there is no connection.
+pub(crate) enum Unconnected {
+    /// The way is not fit, which ends only if somebody mends it.
+    Unfit(String),
+    Failed(tokio_postgres::Error),
+}
+
+impl From<tokio_postgres::Error> for Unconnected {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Connects to one host, and says what the server tells beside its answers to `hears`. `options` are the settings of the
+/// connection as its first message has them.
+///
+/// What a connection is believed for (its settings, the notice that a wait was cancelled, its prepared statements) is true of one
+/// server process that is ours alone. A pooler gives others' processes, in turns, and drops those settings or refuses them. So
+/// each connection sets a mark of its own, and looks whether it stands there.
+pub(crate) async fn connect(
+    mut host: Config,
+    options: &str,
+    tls: Option<MakeRustlsConnect>,
+    hears: impl FnMut(&AsyncMessage) + Send + 'static,
+) -> Result<Client, Unconnected> {
+    let mark = rand::rngs::SysRng.try_next_u64().map_err(|error| Unconnected::Unfit(error.to_string()))?;
+    let mark = format!("{mark:016x}");
+    host.options(format!("{options} -c sokketsu.connection={mark}"));
+    let connected = match tls {
+        Some(tls) => host.connect(tls).await.map(|(client, connection)| (client, spawn(connection, hears))),
+        None => host.connect(NoTls).await.map(|(client, connection)| (client, spawn(connection, hears))),
+    };
+    let (client, ()) = connected.map_err(|error| match error.code() {
+        // "unsupported startup parameter": no server says so.
+        Some(&SqlState::PROTOCOL_VIOLATION) => Unconnected::Unfit(POOLER.to_owned()),
+        _ => Unconnected::Failed(error),
+    })?;
+    let found = client.query_one("SELECT coalesce(current_setting('sokketsu.connection', true), '')", &[]).await?;
+    if found.try_get::<_, &str>(0)? != mark {
+        return Err(Unconnected::Unfit(POOLER.to_owned()));
+    }
+    Ok(client)
+}
+
+pub(crate) const POOLER: &str = "a pooler stands in between, and nothing that a connection says can be trusted: name the \
+                                 PostgreSQL servers themselves in the URL";
+
+/// Moves bytes until the connection ends.
+fn spawn<S, T>(mut connection: Connection<S, T>, mut hears: impl FnMut(&AsyncMessage) + Send + 'static)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            hears(&message);
+        }
+    });
 }
 
 /// TLS that knows the server by the name we call it and by who has signed its certificate.

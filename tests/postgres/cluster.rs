@@ -88,10 +88,20 @@ impl PgCluster {
             cluster.resume(at);
         }
         // Only now, or nothing before would have been confirmed.
-        cluster.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{STANDBYS}'"));
-        cluster.sql("postgres", "SELECT pg_reload_conf()");
+        cluster.name_standbys(STANDBYS);
         cluster.wait_for_standbys(0, 2);
         cluster
+    }
+
+    /// Of which the first primary waits for one, or for none.
+    pub fn name_standbys(&self, names: &str) {
+        self.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        self.wait_until("it knows", || self.sql("postgres", "SHOW synchronous_standby_names") == names);
+    }
+
+    pub fn port(&self, at: usize) -> u16 {
+        self.servers[at].port
     }
 
     fn done(what: &str, output: &Output) {

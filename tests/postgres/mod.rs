@@ -44,7 +44,7 @@ fn bin() -> PathBuf {
 }
 
 /// The server does not run as root.
-fn as_user(program: &Path) -> Command {
+pub fn as_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if rustix::process::geteuid().is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
@@ -55,7 +55,7 @@ fn as_user(program: &Path) -> Command {
 }
 
 /// The folder becomes that of the server's user.
-fn make_ours(folder: &Path) {
+pub fn make_ours(folder: &Path) {
     if rustix::process::geteuid().is_root() {
         let id = |flag: &str| -> u32 {
             let out = Command::new("id").args([flag, "postgres"]).output().unwrap();

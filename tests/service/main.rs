@@ -6,6 +6,7 @@ mod account;
 mod bounds;
 mod cluster;
 mod cluster_commands;
+mod cluster_refusals;
 mod corrections;
 mod crash;
 mod damage;

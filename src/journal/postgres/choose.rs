@@ -8,6 +8,8 @@ pub(crate) type Said = Result<Standing, String>;
 pub(crate) struct Standing {
     pub in_recovery: bool,
     pub has_sync_standby: bool,
+    /// No standby is named that a commit would wait for.
+    pub is_asynchronous: bool,
     /// It rises with each promotion.
     pub timeline: u32,
 }
@@ -23,6 +25,9 @@ pub(crate) fn choose(said: &[(String, Said)], least_timeline: u32) -> Result<usi
             Ok(it) if it.timeline < least_timeline => {
                 reasons.push(format!("{name}: is of timeline {}, and {least_timeline} was seen", it.timeline));
             }
+            Ok(it) if !it.has_sync_standby && it.is_asynchronous => reasons.push(format!(
+                "{name}: a commit waits for no standby: set `synchronous_standby_names`, such as 'ANY 1 (s1, s2)', and reload"
+            )),
             Ok(it) if !it.has_sync_standby => reasons.push(format!("{name}: no synchronous standby is streaming")),
             Ok(it) if best.is_none_or(|(timeline, _)| it.timeline > timeline) => best = Some((it.timeline, at)),
             Ok(_) => {}
@@ -36,7 +41,7 @@ mod tests {
     use super::*;
 
     fn server(in_recovery: bool, has_sync_standby: bool, timeline: u32) -> Said {
-        Ok(Standing { in_recovery, has_sync_standby, timeline })
+        Ok(Standing { in_recovery, has_sync_standby, is_asynchronous: false, timeline })
     }
 
     fn chosen(said: Vec<Said>, least: u32) -> Result<usize, String> {
@@ -66,6 +71,8 @@ mod tests {
             assert!(why.contains(part), "{why}");
         }
         assert!(chosen(vec![server(false, false, 2)], 2).unwrap_err().contains("no synchronous standby"));
+        let asynchronous = Standing { in_recovery: false, has_sync_standby: false, is_asynchronous: true, timeline: 2 };
+        assert!(chosen(vec![Ok(asynchronous)], 2).unwrap_err().contains("set `synchronous_standby_names`"));
         assert!(chosen(Vec::new(), 0).is_err());
     }
 }

@@ -4,22 +4,20 @@
 //! What is given up is left alone: the connection is closed, its statement neither cancelled nor its backend terminated, as that
 //! would show everybody a commit that no standby has.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::choose::{Said, Standing, choose};
 use super::sql;
 use super::table::{Acquired, Answer, Fault, Held, Node, Row, Session, Settings, Stream, View};
-use crate::database::{self, Newest, Server};
+use crate::database::{self, Newest, POOLER, Server, Unconnected};
 use crate::journal::Lsn;
 
 /// All hosts are asked at once; one that has not said what it is by then is away.
@@ -44,13 +42,12 @@ fn runtime() -> Answer<Runtime> {
 /// Asks all hosts at once, and gives the connection that is chosen, with its timeline.
 async fn find(
     server: &Server,
-    options: &str,
+    options: &'static str,
     choice: impl FnOnce(&[(String, Said)]) -> Result<usize, String>,
 ) -> Answer<(Opening, u32)> {
     let tls = server.authorities().map(|file| database::connector(file)).transpose().map_err(Fault::Unfit)?;
-    let asked = server.hosts().into_iter().map(|mut host| {
-        host.options(options);
-        (named(&host), tokio::spawn(tokio::time::timeout(ANSWERS_WITHIN, Opening::ask(host, tls.clone()))))
+    let asked = server.hosts().into_iter().map(|host| {
+        (named(&host), tokio::spawn(tokio::time::timeout(ANSWERS_WITHIN, Opening::ask(host, options, tls.clone()))))
     });
     let asked: Vec<_> = asked.collect();
     let (mut said, mut open, mut is_unfit) = (Vec::<(String, Said)>::new(), Vec::new(), false);
@@ -67,6 +64,9 @@ async fn find(
         said.push((name, standing));
         open.push(opening);
     }
+    // It ends by no failover: who has set the cluster so has to mend it.
+    let is_asynchronous = |said: &Said| said.as_ref().is_ok_and(|it| !it.in_recovery && it.is_asynchronous);
+    is_unfit |= said.iter().any(|(_, said)| is_asynchronous(said));
     let at = choice(&said).map_err(|why| if is_unfit { Fault::Unfit(why) } else { Fault::Doubt(why) })?;
     let timeline = said.get(at).and_then(|(_, said)| said.as_ref().ok()).map_or(0, |it| it.timeline);
     let opening = open.swap_remove(at).ok_or_else(|| Fault::Doubt("the server went away".to_owned()))?;
@@ -90,45 +90,31 @@ struct Opening {
 }
 
 impl Opening {
-    async fn ask(host: Config, tls: Option<MakeRustlsConnect>) -> Answer<(Self, Standing)> {
+    async fn ask(host: Config, options: &str, tls: Option<MakeRustlsConnect>) -> Answer<(Self, Standing)> {
         let was_cancelled = Arc::new(AtomicBool::new(false));
-        let client = match tls {
-            Some(tls) => {
-                let (client, connection) = host.connect(tls).await.map_err(fault)?;
-                tokio::spawn(drive(connection, Arc::clone(&was_cancelled)));
-                client
-            }
-            None => {
-                let (client, connection) = host.connect(NoTls).await.map_err(fault)?;
-                tokio::spawn(drive(connection, Arc::clone(&was_cancelled)));
-                client
+        let cancelled = Arc::clone(&was_cancelled);
+        // The server says so before the answer: a commit whose wait for standbys was cancelled is told as a success.
+        let hears = move |message: &AsyncMessage| {
+            if let AsyncMessage::Notice(notice) = message
+                // By its code: the words may be in another language.
+                && matches!(notice.code(), &SqlState::WARNING | &SqlState::ADMIN_SHUTDOWN)
+            {
+                cancelled.store(true, Ordering::Release);
             }
         };
+        let client = database::connect(host, options, tls, hears).await.map_err(|error| match error {
+            Unconnected::Unfit(why) => Fault::Unfit(why),
+            Unconnected::Failed(error) => fault(error),
+        })?;
         let row = client.query_one(sql::STANDING, &[]).await.map_err(fault)?;
         let timeline: Option<String> = row.try_get(1).map_err(fault)?;
         let standing = Standing {
             in_recovery: row.try_get(0).map_err(fault)?,
             has_sync_standby: row.try_get(2).map_err(fault)?,
+            is_asynchronous: row.try_get(3).map_err(fault)?,
             timeline: timeline.and_then(|hex| u32::from_str_radix(&hex, 16).ok()).unwrap_or_default(),
         };
         Ok((Self { client, was_cancelled }, standing))
-    }
-}
-
-/// Moves bytes until the connection ends, and hears what the server says beside its answers. It says so before the answer: a
-/// commit whose wait for standbys was cancelled is told as a success.
-async fn drive<S, T>(mut connection: Connection<S, T>, was_cancelled: Arc<AtomicBool>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        if let AsyncMessage::Notice(notice) = message {
-            // By its code: the words may be in another language.
-            if matches!(notice.code(), &SqlState::WARNING | &SqlState::ADMIN_SHUTDOWN) {
-                was_cancelled.store(true, Ordering::Release);
-            }
-        }
     }
 }
 
@@ -342,9 +328,7 @@ impl Session for PgSession {
         let number = |at| row.try_get::<_, i64>(at).map_err(fault);
         let backend: i32 = row.try_get(8).map_err(fault)?;
         if *self.backend.get_or_insert(backend) != backend {
-            return Err(Fault::Unfit(
-                "a pooler stands in between: let `journal.url` name the servers themselves".to_owned(),
-            ));
+            return Err(Fault::Unfit(POOLER.to_owned()));
         }
         Ok(Settings {
             in_recovery: is(0)?,

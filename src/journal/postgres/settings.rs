@@ -45,8 +45,9 @@ pub(crate) fn check(found: &Settings) -> Result<(), Fault> {
         ));
     }
     if found.clock_ahead_ms.unsigned_abs() > CLOCK_OFF_MS {
-        let by = found.clock_ahead_ms;
-        return unfit(format!("the database's clock is {by} ms ahead of ours: set both by NTP"));
+        let by = found.clock_ahead_ms.unsigned_abs();
+        let way = if found.clock_ahead_ms > 0 { "ahead of" } else { "behind" };
+        return unfit(format!("the database's clock is {by} ms {way} ours: set both by NTP"));
     }
     Ok(())
 }
@@ -59,6 +60,7 @@ mod tests {
     fn each_setting_that_is_too_weak_is_refused_and_the_refusal_says_what_to_set() {
         let good = Settings::good();
         assert_eq!(check(&good), Ok(()));
+        assert_eq!(check(&Settings { clock_ahead_ms: -500, ..good.clone() }), Ok(()));
         assert_eq!(check(&Settings { synchronous_commit: "remote_apply".into(), ..good.clone() }), Ok(()));
         let weak = |change: fn(&mut Settings)| {
             let mut settings = Settings::good();
@@ -72,7 +74,8 @@ mod tests {
             (true, "`fsync = on`", weak(|s| s.fsync = false)),
             (true, "`full_page_writes = on`", weak(|s| s.full_page_writes = false)),
             (true, "GRANT pg_read_all_stats", weak(|s| s.unseen_standbys = 1)),
-            (true, "by NTP", weak(|s| s.clock_ahead_ms = -501)),
+            (true, "501 ms behind ours: set both by NTP", weak(|s| s.clock_ahead_ms = -501)),
+            (true, "501 ms ahead of ours", weak(|s| s.clock_ahead_ms = 501)),
             // These end by themselves after a failover or a repair.
             (false, "a standby", weak(|s| s.in_recovery = true)),
             (false, "synchronous_standby_names", weak(|s| s.sync_standbys = 0)),

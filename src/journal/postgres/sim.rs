@@ -423,7 +423,12 @@ impl World {
             return Err("did not answer".to_owned());
         }
         let has_sync_standby = at == self.primary && self.standbys().iter().any(|&at| self.is_running(at));
-        Ok(Standing { in_recovery: server.is_standby, has_sync_standby, timeline: server.timeline })
+        Ok(Standing {
+            in_recovery: server.is_standby,
+            has_sync_standby,
+            is_asynchronous: false,
+            timeline: server.timeline,
+        })
     }
 }
 

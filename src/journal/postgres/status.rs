@@ -222,8 +222,10 @@ mod tests {
 
     #[test]
     fn the_server_that_was_asked_is_told_from_the_others() {
-        let primary = |timeline| Ok(Standing { in_recovery: false, has_sync_standby: false, timeline });
-        let standby = || Ok(Standing { in_recovery: true, has_sync_standby: false, timeline: 0 });
+        let primary =
+            |timeline| Ok(Standing { in_recovery: false, has_sync_standby: false, is_asynchronous: false, timeline });
+        let standby =
+            || Ok(Standing { in_recovery: true, has_sync_standby: false, is_asynchronous: false, timeline: 0 });
         let said = [("a", primary(1)), ("b", standby()), ("c", primary(2)), ("d", Err("is away".to_owned()))];
         let (name, others) = sorted_out(said.map(|(name, said)| (name.to_owned(), said)).to_vec(), 2);
         let others: Vec<_> = others.iter().map(|it| format!("{}: {}", it.server, it.says)).collect();

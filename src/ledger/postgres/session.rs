@@ -9,11 +9,11 @@ use foldhash::fast::RandomState;
 use futures_util::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::{Client, Config, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::read::PostgresCells;
-use crate::database::{Newest, Server, connector};
+use crate::database::{self, Newest, Server, Unconnected};
 use crate::ledger::LedgerError;
 use crate::ledger::cells::Cells;
 
@@ -75,22 +75,21 @@ impl Session {
     /// Connects to the host that is a primary: of the highest timeline, as one that was frozen while another was promoted in its
     /// place still takes writes.
     pub fn open(server: &Server, purpose: Purpose) -> Result<Self, LedgerError> {
-        let tls = server.authorities().map(|file| connector(file)).transpose().map_err(LedgerError::Refused)?;
-        let mut hosts = server.hosts();
+        let tls =
+            server.authorities().map(|file| database::connector(file)).transpose().map_err(LedgerError::Refused)?;
+        let hosts = server.hosts();
         let within = if hosts.len() > 1 { ANSWERS_WITHIN } else { CONNECT_WITHIN };
-        hosts.iter_mut().for_each(|host| {
-            host.options(match purpose {
-                Purpose::Posting => format!("{SETTINGS}{POSTING}"),
-                Purpose::Asking => format!("{SETTINGS}{ASKING}"),
-                Purpose::Migrating => SETTINGS.to_owned(),
-            });
-        });
+        let options = match purpose {
+            Purpose::Posting => format!("{SETTINGS}{POSTING}"),
+            Purpose::Asking => format!("{SETTINGS}{ASKING}"),
+            Purpose::Migrating => SETTINGS.to_owned(),
+        };
         let asked: Vec<_> = std::thread::scope(|scope| {
             let ask = |host| {
-                let (tls, newest) = (tls.clone(), server.newest());
-                scope.spawn(move || Self::connect(host, tls, within, newest))
+                let (options, tls, newest) = (&options, tls.clone(), server.newest());
+                scope.spawn(move || Self::connect(host, options, tls, within, newest))
             };
-            let asking: Vec<_> = hosts.iter().map(ask).collect();
+            let asking: Vec<_> = hosts.into_iter().map(ask).collect();
             asking.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(unanswered(within)))).collect()
         });
         let mut why = LedgerError::Io("no host is named".to_owned());
@@ -119,7 +118,8 @@ impl Session {
 
     /// A session with a primary.
     fn connect(
-        host: &Config,
+        host: Config,
+        options: &str,
         tls: Option<MakeRustlsConnect>,
         within: Duration,
         newest: Newest,
@@ -127,18 +127,10 @@ impl Session {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| LedgerError::Io(error.to_string()))?;
         let connecting = async {
-            let client = match tls {
-                Some(tls) => {
-                    let (client, connection) = host.connect(tls).await?;
-                    tokio::spawn(connection);
-                    client
-                }
-                None => {
-                    let (client, connection) = host.connect(NoTls).await?;
-                    tokio::spawn(connection);
-                    client
-                }
-            };
+            let client = database::connect(host, options, tls, |_| ()).await.map_err(|error| match error {
+                Unconnected::Unfit(why) => LedgerError::Refused(why),
+                Unconnected::Failed(error) => error.into(),
+            })?;
             let timeline: Option<String> = client.query_one(TIMELINE, &[]).await?.try_get(0)?;
             let timeline = timeline.and_then(|hex| u32::from_str_radix(&hex, 16).ok());
             let timeline = timeline.ok_or_else(|| LedgerError::Io("this server is a standby".to_owned()))?;
