@@ -13,12 +13,12 @@ use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_compare");
 
-/// A short round with these, and its report.
-fn play(peers: &str, more: &[&str]) -> (String, Value) {
+/// A short round with these, and its report. Few customers, so that setting up is short: a turn ends when each has bought
+/// once.
+fn play(peers: &str, customers: &str, more: &[&str]) -> (String, Value) {
     let folder = tempfile::tempdir().unwrap();
     let brief = ["peers", "--peers", peers, "--rounds", "1", "--seconds", "0.5", "--warmup", "0.05"];
-    // Few, so that setting up is short: a turn ends when each has bought once.
-    let arguments = [&brief[..], &["--customers", "20000", "--wait-idle", "0"], more].concat();
+    let arguments = [&brief[..], &["--customers", customers, "--wait-idle", "0"], more].concat();
     let (code, said, report) = run(PROGRAM, &[], &arguments, &folder.path().join("peers.json"));
     assert_eq!(code, Some(0), "{said}");
     (said, report)
@@ -26,7 +26,7 @@ fn play(peers: &str, more: &[&str]) -> (String, Value) {
 
 #[test]
 fn sokketsu_and_the_ceiling_are_compared_with_nothing_installed() {
-    let (said, report) = play("bare,sokketsu,pair", &["--rate", "400"]);
+    let (said, report) = play("bare,sokketsu,pair", "20000", &["--rate", "400"]);
     let rows = report["rows"].as_array().unwrap();
     assert_eq!(rows.iter().map(|row| row["kind"].as_str().unwrap()).collect::<Vec<_>>(), ["bare", "sokketsu", "pair"]);
     for row in rows {
@@ -50,7 +50,7 @@ fn against(program: &str, is_there: bool, peers: &str) {
         eprintln!("left out: {program} is not installed; loadtest/compare/run installs it");
         return;
     }
-    check_books(&play(peers, &[]));
+    check_books(&play(peers, "20000", &[]));
 }
 
 fn check_books((said, report): &(String, Value)) {
@@ -86,8 +86,8 @@ fn in_a_cluster_all_books_agree_and_answers_are_compared_with_a_bare_commit_if_i
         eprintln!("left out: PostgreSQL is not installed; loadtest/compare/run installs it");
         return;
     }
-    let peers = "sokketsu-cluster,sokketsu-at-rest,postgres-standbys,commit";
-    let played = play(peers, &["--rate", "400", "--open-only"]);
+    let peers = "sokketsu-at-rest,postgres-standbys,commit";
+    let played = play(peers, "2000", &["--rate", "400", "--open-only"]);
     check_books(&played);
     let (said, report) = played;
     let rows = report["rows"].as_array().unwrap();
