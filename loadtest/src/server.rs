@@ -47,6 +47,32 @@ pub struct Options<'a> {
     pub link: bool,
     /// Settings of its own, by their variables.
     pub settings: &'a [(&'a str, &'a str)],
+    /// Its journal and its ledger are in this database of a PostgreSQL cluster, in which it makes the tables.
+    pub cluster: Option<Database<'a>>,
+}
+
+/// A database, by the addresses of two roles (`docs/cluster.md`).
+pub struct Database<'a> {
+    pub of_owner: &'a str,
+    pub of_node: &'a str,
+}
+
+/// By their variables.
+fn journal_at(url: &str) -> [(&'static str, &str); 2] {
+    [("SOKKETSU_JOURNAL__URL", url), ("SOKKETSU_JOURNAL__NODE", "load")]
+}
+
+/// Makes the tables, and the policy of the run the cluster's.
+fn make_tables(options: &Options<'_>, of_owner: &str, policy: &Path, data: &Path) -> Result<()> {
+    let mut command = program(options)?;
+    command.args(["cluster", "init", "--sandbox", "--data"]).arg(data).envs(journal_at(of_owner));
+    match options.config {
+        Some(config) => command.arg("--config").arg(config),
+        None => command.env("SOKKETSU_POLICY__FILE", policy),
+    };
+    let ran = command.stdin(Stdio::null()).output().context("cluster init")?;
+    ensure!(ran.status.success(), "cluster init ended with {}: {}", ran.status, String::from_utf8_lossy(&ran.stderr));
+    Ok(())
 }
 
 /// The server, on a disk that is slower if it is to be: `strace` holds each `fdatasync` up, and nothing else. It leaves
@@ -135,6 +161,10 @@ impl Server {
         let mut command = program(options)?;
         command.args(["serve", "--sandbox", "--http", "127.0.0.1:0", "--data"]).arg(&data);
         command.envs(options.settings.iter().copied());
+        if let Some(cluster) = &options.cluster {
+            make_tables(options, cluster.of_owner, &policy, &data)?;
+            command.envs(journal_at(cluster.of_node));
+        }
         if options.link {
             command.args(["--iso8583", "127.0.0.1:0"]);
         }

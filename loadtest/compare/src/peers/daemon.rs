@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -27,6 +27,15 @@ pub fn folder(parent: &Path) -> Result<TempDir> {
 /// A port that nobody listens on.
 pub fn free_port() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+pub fn wait_until(mut is_so: impl FnMut() -> bool) -> Result<()> {
+    let until = Instant::now() + WITHIN;
+    while !is_so() {
+        ensure!(Instant::now() < until, "not ready within {WITHIN:?}");
+        pause(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// A running server. Dropping it ends it.
@@ -52,15 +61,15 @@ impl Daemon {
     }
 
     pub fn wait_until(&mut self, mut is_ready: impl FnMut() -> bool) -> Result<()> {
-        let until = Instant::now() + WITHIN;
-        while !is_ready() {
-            if let Some(status) = self.child.try_wait()? {
-                anyhow::bail!("it ended with {status}");
-            }
-            ensure!(Instant::now() < until, "it is not ready within {WITHIN:?}");
-            pause(Duration::from_millis(20));
+        let mut ended = None;
+        wait_until(|| {
+            ended = self.child.try_wait().ok().flatten();
+            is_ready() || ended.is_some()
+        })?;
+        match ended {
+            Some(status) => bail!("it ended with {status}"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -8,6 +8,9 @@ mod options;
 mod play;
 mod postgres;
 mod redis;
+mod servers;
+mod shared;
+mod site;
 mod sokketsu;
 mod table;
 mod template;
@@ -26,6 +29,7 @@ use loadtest::wire::{Answer, Framing, Numbering};
 
 pub use options::Options;
 use play::{Plan, Turn};
+use shared::Shared;
 pub use table::Table;
 
 /// Everybody's limit but one's, yen.
@@ -47,6 +51,8 @@ const GUESS_LINK: f64 = 300_000.0;
 const SPARE: f64 = 1.3;
 /// Customers that are only there to be issued codes, as a second million would tell nothing new.
 const PAIR_CUSTOMERS: u32 = 200_000;
+/// Most that are under way of the peer that only commits, when it keeps to a rate.
+const COMMITS_AT_ONCE: usize = 32;
 /// A machine is idle below this share of its processors.
 const IDLE: f64 = 0.1;
 
@@ -110,6 +116,11 @@ pub trait Peer {
     /// What the answer says. An error says what is wrong with it.
     fn read(&mut self, ask: &Ask, call: u8, answer: Answer<'_>) -> Result<Heard>;
 
+    /// Makes so what is to be so during a turn only; the next [`Self::settle`] ends it.
+    fn hold(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Finishes what a turn has left to do behind, so that the next one's is not disturbed.
     fn settle(&mut self) -> Result<()> {
         Ok(())
@@ -138,6 +149,16 @@ pub enum Kind {
     RedisEverysec,
     /// PostgreSQL, one function call and transaction a decision
     Postgres,
+    /// Sokketsu with journal and ledger on a PostgreSQL primary and two standbys; the codes are issued before
+    SokketsuCluster,
+    /// The same, its ledger held meanwhile, so that it posts nothing
+    SokketsuAtRest,
+    /// Redis with always and a replica: each decision is one when the replica has it
+    RedisReplica,
+    /// `postgres` on the primary with the two standbys
+    PostgresStandbys,
+    /// One row and its commit there: no decision, but what the cluster itself takes for one
+    Commit,
 }
 
 impl Kind {
@@ -151,6 +172,11 @@ impl Kind {
             Self::RedisAlways => "Redis + Lua, always",
             Self::RedisEverysec => "Redis + Lua, everysec",
             Self::Postgres => "PostgreSQL function",
+            Self::SokketsuCluster => "Sokketsu in a cluster",
+            Self::SokketsuAtRest => "Sokketsu, ledger at rest",
+            Self::RedisReplica => "Redis + Lua, replica",
+            Self::PostgresStandbys => "PostgreSQL, two standbys",
+            Self::Commit => "one-row commit",
         }
     }
 }
@@ -249,7 +275,10 @@ impl Seat {
         self.peer.prepare(&asks)?;
         self.peer.settle()?;
         wait_idle(Duration::from_secs_f64(options.wait_idle));
-        let (connections, depth) = (self.connections, self.depth);
+        self.peer.hold()?;
+        // At a rate a commit waits for its standby, never for the commit before it.
+        let is_paced = self.kind == Kind::Commit && rate.is_some();
+        let (connections, depth) = (if is_paced { COMMITS_AT_ONCE } else { self.connections }, self.depth);
         let plan = Plan { connections, depth, rate, warmup: options.warmup, seconds: options.seconds };
         let (turn, asked) = play::turn(self.peer.as_mut(), asks, &plan, folder)?;
         self.peer.settle()?;
@@ -263,7 +292,7 @@ impl Seat {
 }
 
 fn seats(options: &Options, folder: &Path) -> Result<Vec<Seat>> {
-    let server = sokketsu::Shared::default();
+    let mut shared = Shared::new(options, folder);
     let mut seats: Vec<Seat> = Vec::new();
     for kind in &options.peers {
         ensure!(seats.iter().all(|seat| seat.kind != *kind), "--peers: {} is there twice", kind.name());
@@ -271,19 +300,11 @@ fn seats(options: &Options, folder: &Path) -> Result<Vec<Seat>> {
             eprintln!("starting {}", kind.name());
         }
         let customers = if *kind == Kind::Pair { options.customers.min(PAIR_CUSTOMERS) } else { options.customers };
-        let peer: Box<dyn Peer> = match kind {
-            Kind::Bare => Box::new(bare::Bare::start(options, 1)?),
-            Kind::Bare2 => Box::new(bare::Bare::start(options, 2)?),
-            Kind::Sokketsu | Kind::Pair | Kind::Link => {
-                Box::new(sokketsu::Sokketsu::start(options, folder, &server, customers, *kind)?)
-            }
-            Kind::RedisAlways => Box::new(redis::Redis::start(options, folder, "always")?),
-            Kind::RedisEverysec => Box::new(redis::Redis::start(options, folder, "everysec")?),
-            Kind::Postgres => Box::new(postgres::Postgres::start(options, folder)?),
-        };
+        let peer = shared.peer(*kind, customers).with_context(|| kind.name())?;
         let (connections, depth) = match kind {
-            Kind::Postgres => (options.postgres_connections, 1),
+            Kind::Postgres | Kind::PostgresStandbys => (options.postgres_connections, 1),
             Kind::Link => (options.link_connections, options.link_depth),
+            Kind::Commit => (1, 1),
             _ => (options.connections, 1),
         };
         let mut seat =
@@ -300,14 +321,15 @@ pub fn run(options: &Options) -> Result<Table> {
     let parent = options.folder.clone().unwrap_or_else(std::env::temp_dir);
     let folder = daemon::folder(&parent)?;
     let mut seats = seats(options, folder.path())?;
-    let mut table = Table::new(options, seats.iter().map(|seat| (seat.kind, seat.connections)).collect());
-    let rates = [None, options.rate];
+    let mut table = Table::new(options, seats.iter().map(|seat| seat.kind));
     for round in 0..options.rounds {
         for place in 0..seats.len() {
             let at = (place + round) % seats.len();
             let Some(seat) = seats.get_mut(at) else { continue };
-            for rate in rates.into_iter().enumerate().filter(|(at, rate)| *at == 0 || rate.is_some()) {
-                let turn = seat.turn(options, rate.1, folder.path()).with_context(|| seat.kind.name())?;
+            let open = options.rate.map(|rate| if seat.kind == Kind::Commit { options.commit_rate } else { rate });
+            let closed = (!options.open_only || seat.kind == Kind::Commit).then_some(None);
+            for rate in closed.into_iter().chain(open.map(Some)) {
+                let turn = seat.turn(options, rate, folder.path()).with_context(|| seat.kind.name())?;
                 if !options.quiet {
                     eprintln!("round {} {}", round + 1, turn.line(seat.kind));
                 }

@@ -32,6 +32,12 @@ pub struct Options {
     /// Also at so many decisions a second, whatever the peer does (open loop)
     #[arg(long)]
     pub rate: Option<f64>,
+    /// That rate alone, without the turns as fast as each answers; of the peer `commit` both all the same
+    #[arg(long, requires = "rate")]
+    pub open_only: bool,
+    /// Commits a second of the peer `commit` in place of --rate, each on a connection that is free
+    #[arg(long, default_value_t = 250.0)]
+    pub commit_rate: f64,
     /// Keep-alive connections
     #[arg(long, default_value_t = 64)]
     pub connections: usize,
@@ -74,6 +80,7 @@ impl Options {
         ensure!((0.0..=60.0).contains(&self.warmup), "--warmup: 0 to 60");
         ensure!((0.0..=600.0).contains(&self.wait_idle), "--wait-idle: 0 to 600");
         ensure!(self.rate.is_none_or(|rate| rate > 0.0 && rate <= 1e6), "--rate: above 0, at most 1,000,000");
+        ensure!(self.commit_rate > 0.0 && self.commit_rate <= 1e4, "--commit-rate: above 0, at most 10,000");
         ensure!((1..=1_000).contains(&self.connections), "--connections: 1 to 1,000");
         ensure!((1..=200).contains(&self.postgres_connections), "--postgres-connections: 1 to 200");
         ensure!((100..=1_000_000).contains(&self.customers), "--customers: 100 to 1,000,000");

@@ -18,6 +18,8 @@ use loadtest::wire::{Outcome, Sent, Wire};
 
 /// What is not answered by then ends the run: nobody could tell whether it was decided.
 const TIMEOUT: Nanos = 10 * SECOND;
+/// Said where the server has too much to do: nothing was decided.
+const REFUSED: u16 = 503;
 /// Between the last preparations and the first request.
 const BREATH: Nanos = 20 * MILLISECOND;
 /// Number of the step that is measured; the one before is the warm-up.
@@ -41,9 +43,12 @@ pub struct Plan {
 #[derive(Clone, Debug, Serialize)]
 pub struct Turn {
     pub rate: Option<f64>,
+    pub connections: usize,
     pub seconds: f64,
     pub decisions_per_s: f64,
     pub latency: Percentiles,
+    /// Answers that were no decision (503): each was asked for again, and its latency counts on.
+    pub refused: u64,
     /// `fdatasync` of 4 KiB beside the data, meanwhile.
     pub disk: Percentiles,
     /// Shares of all processors' time.
@@ -61,14 +66,15 @@ impl Turn {
         let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.3}"));
         let rate = self.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate}/s"));
         format!(
-            "{:<28} {rate:>11} {:>7.0}/s  p50 {} p99 {} p99.9 {} ms  disk p99 {} ms  steal {:.2} %",
+            "{:<28} {rate:>11} {:>7.0}/s  p50 {} p99 {} p99.9 {} ms  disk p99 {} ms  steal {:.2} %  {} refused",
             kind.name(),
             self.decisions_per_s,
             ms(self.latency.p50_ms),
             ms(self.latency.p99_ms),
             ms(self.latency.p999_ms),
             ms(self.disk.p99_ms),
-            self.steal * 100.0
+            self.steal * 100.0,
+            self.refused
         )
     }
 }
@@ -91,6 +97,7 @@ struct Play<'p> {
     /// Further calls of what was begun.
     next: VecDeque<Task>,
     latencies: Latencies,
+    refused: u64,
     tally: Tally,
     failure: Option<anyhow::Error>,
 }
@@ -104,6 +111,7 @@ impl<'p> Play<'p> {
             arrivals: VecDeque::new(),
             next: VecDeque::new(),
             latencies: Latencies::default(),
+            refused: 0,
             tally: Tally::default(),
             failure: None,
         }
@@ -121,6 +129,11 @@ impl<'p> Play<'p> {
             Outcome::TimedOut => bail!("no answer within {} s", TIMEOUT / SECOND),
             Outcome::Broken => bail!("a connection ended under a request"),
         };
+        if answer.status == REFUSED && now.saturating_sub(task.intended) < TIMEOUT {
+            self.refused += 1;
+            self.next.push_back(task);
+            return Ok(());
+        }
         ensure!(matches!(answer.status, 200 | 201), "{}", said(answer.status, answer.body));
         let told = match self.peer.read(&task.ask, task.call, answer)? {
             Heard::GoOn => {
@@ -261,12 +274,14 @@ pub fn turn(peer: &mut dyn Peer, asks: Vec<Ask>, plan: &Plan, folder: &Path) -> 
     ensure!(ended > begins, USED_UP);
     let measured = seconds(ended - begins);
     let latency = play.latencies.percentiles();
-    let tally = play.tally;
+    let (tally, refused) = (play.tally, play.refused);
     let turn = Turn {
         rate: plan.rate,
+        connections: plan.connections,
         seconds: measured,
         decisions_per_s: (latency.count - latency.infinite) as f64 / measured,
         latency,
+        refused,
         disk: machine.disk.context("the disk was not probed")?,
         steal: machine.steal,
         busy: machine.busy,

@@ -1,43 +1,57 @@
-//! PostgreSQL: one call of a function is the whole decision and its own transaction, committed with a sync. The
-//! statement is prepared once a connection, then only bound and executed.
+//! PostgreSQL: one call is its own transaction, committed with a sync, on a standby too where there are any. The statement
+//! is prepared once a connection, then only bound and executed.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use postgres_protocol::message::backend::Header;
 use postgres_protocol::message::frontend;
-use rustix::process::Signal;
 
-use super::daemon::{Daemon, free_port, output};
+use super::daemon::output;
+use super::servers::{Servers, USER};
 use super::template::{AMOUNT, CUSTOMER, ORDER, Template, hole};
 use super::{Ask, Books, Heard, LIMIT, Options, POOR, POOR_LIMIT, Peer};
 use loadtest::wire::{Answer, BadAnswer, Framing};
 
-const SCHEMA: &str = include_str!("decide.sql");
-/// Data of the run fits into memory, and no checkpoint falls into it: only what makes a decision durable.
-const CONFIG: &str = "
-shared_buffers = 1GB
-max_wal_size = 8GB
-checkpoint_timeout = 1h
-max_connections = 300
-synchronous_commit = on
-unix_socket_directories = ''
-";
-/// Who may run it: it refuses root.
-const USER: &str = "postgres";
 const STATEMENT: &str = "decide";
 /// A byte of tag and four of length.
 const HEADER: usize = 5;
 
+/// What a call does, in a database of its own.
+pub struct Deed {
+    database: &'static str,
+    /// For psql.
+    schema: &'static str,
+    /// Of an order, its customer, amount, merchant and terminal. It gives a truth.
+    query: &'static str,
+    /// Exposure of all and number of decisions.
+    books: Option<&'static str>,
+}
+
+/// The whole decision.
+pub const DECISION: Deed = Deed {
+    database: "peers",
+    schema: include_str!("decide.sql"),
+    query: "SELECT decide($1, $2, $3, $4, $5)",
+    books: Some("SELECT (SELECT sum(exposure) FROM customers), (SELECT count(*) FROM decisions)"),
+};
+
+/// One row and its commit, which is the least that anybody can do there.
+pub const COMMIT: Deed = Deed {
+    database: "commits",
+    schema: "CREATE TABLE commits (order_id text, customer bigint, amount bigint, merchant text, terminal text);",
+    query: "INSERT INTO commits VALUES ($1, $2, $3, $4, $5) RETURNING true",
+    books: None,
+};
+
 pub struct Postgres {
     address: SocketAddr,
-    programs: PathBuf,
+    servers: Rc<Servers>,
+    deed: Deed,
     template: Template,
-    _daemon: Daemon,
 }
 
 /// All messages up to `ReadyForQuery`. The body is the one row's one column, or the error.
@@ -86,76 +100,24 @@ fn call() -> Result<Template> {
     Ok(Template::new(pattern.to_vec()))
 }
 
-/// Where the server's programs are: in the newest of Debian's folders, which are not in the path.
-fn programs() -> Result<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").context("PostgreSQL is not installed")?;
-    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let newest = versions.filter_map(|entry| Some(entry.ok()?.path())).max_by_key(|path| number(path));
-    let programs = newest.context("PostgreSQL is not installed")?.join("bin");
-    anyhow::ensure!(programs.join("initdb").is_file(), "{}: no initdb; install postgresql", programs.display());
-    Ok(programs)
-}
-
-/// A command as a user whom it accepts.
-fn run_as_user(program: &Path, is_root: bool) -> Command {
-    if !is_root {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups"]).arg(program);
-    command
-}
-
 impl Postgres {
-    pub fn start(options: &Options, folder: &Path) -> Result<Self> {
-        let programs = programs()?;
-        let address = free_port()?;
-        let data = folder.join("postgres");
-        std::fs::create_dir(&data)?;
-        let is_root = std::fs::metadata(&data)?.uid() == 0;
-        if is_root {
-            output(Command::new("chown").arg(USER).arg(&data))?;
-        }
-        let mut init = run_as_user(&programs.join("initdb"), is_root);
-        output(init.args(["-A", "trust", "-U", USER, "--no-sync", "-D"]).arg(&data).current_dir(folder))?;
-        let config = data.join("postgresql.conf");
-        let text = std::fs::read_to_string(&config)?;
-        std::fs::write(&config, text + CONFIG)?;
-        let mut server = run_as_user(&programs.join("postgres"), is_root);
-        server.args(["-h", "127.0.0.1", "-p", &address.port().to_string(), "-D"]).arg(&data).current_dir(folder);
-        // SIGINT is its fast shutdown.
-        let server = server.stdout(Stdio::null());
-        let mut daemon = Daemon::start(server, &folder.join("postgres.log"), Signal::INT)?;
-        // It listens a little before it takes sessions.
-        let mut is_ready = Command::new(programs.join("pg_isready"));
-        is_ready.args(["-q", "-h", "127.0.0.1", "-p", &address.port().to_string()]);
-        daemon.wait_until(|| output(&mut is_ready).is_ok()).context("postgres")?;
-        let postgres = Self { address, programs, template: call()?, _daemon: daemon };
-        postgres.fill(folder, options.customers)?;
-        Ok(postgres)
-    }
-
-    fn client(&self) -> Command {
-        let mut client = Command::new(self.programs.join("psql"));
-        client.args(["-h", "127.0.0.1", "-p", &self.address.port().to_string(), "-U", USER, "-d", USER]);
-        client.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
-        client
-    }
-
-    fn fill(&self, folder: &Path, customers: u32) -> Result<()> {
-        let file = folder.join("decide.sql");
-        std::fs::write(&file, SCHEMA)?;
+    pub fn start(options: &Options, folder: &Path, servers: &Rc<Servers>, deed: Deed) -> Result<Self> {
+        let (address, servers) = (servers.primary()?, Rc::clone(servers));
+        servers.sql(USER, &format!("CREATE DATABASE {}", deed.database))?;
+        let file = folder.join(format!("{}.sql", deed.database));
+        std::fs::write(&file, deed.schema)?;
         let values = [
-            format!("customers={customers}"),
+            format!("customers={}", options.customers),
             format!("limit={LIMIT}"),
             format!("poor={POOR}"),
             format!("poor_limit={POOR_LIMIT}"),
         ];
-        let mut client = self.client();
+        let mut client = servers.client(deed.database)?;
         for value in &values {
             client.args(["-v", value]);
         }
-        output(client.arg("-f").arg(file)).map(drop)
+        output(client.arg("-f").arg(file))?;
+        Ok(Self { address, servers, deed, template: call()? })
     }
 }
 
@@ -170,10 +132,9 @@ impl Peer for Postgres {
 
     fn hellos(&self) -> Vec<Vec<u8>> {
         let (mut start, mut prepare) = (BytesMut::new(), BytesMut::new());
-        let query = "SELECT decide($1, $2, $3, $4, $5)";
-        // Neither text has a zero byte, which is all that could be wrong with it.
-        frontend::startup_message([("user", USER), ("database", USER)], &mut start).ok();
-        frontend::parse(STATEMENT, query, [], &mut prepare).ok();
+        // No text has a zero byte, which is all that could be wrong with it.
+        frontend::startup_message([("user", USER), ("database", self.deed.database)], &mut start).ok();
+        frontend::parse(STATEMENT, self.deed.query, [], &mut prepare).ok();
         frontend::sync(&mut prepare);
         vec![start.to_vec(), prepare.to_vec()]
     }
@@ -191,8 +152,8 @@ impl Peer for Postgres {
     }
 
     fn books(&mut self) -> Result<Option<Books>> {
-        let query = "SELECT (SELECT sum(exposure) FROM customers), (SELECT count(*) FROM decisions)";
-        let said = output(self.client().args(["-c", query]))?;
+        let Some(query) = self.deed.books else { return Ok(None) };
+        let said = self.servers.sql(self.deed.database, query)?;
         let (exposure, records) = said.split_once('|').context("two sums")?;
         Ok(Some(Books { exposure: exposure.parse()?, records: records.parse()? }))
     }

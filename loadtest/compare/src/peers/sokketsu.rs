@@ -1,30 +1,23 @@
-//! Sokketsu itself, as the other commands start it. Two may share a server; each has customers and orders of its own.
+//! Sokketsu itself, as the other commands start it. Several may share a server; each has customers and orders of its own.
 
-use std::cell::OnceCell;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rusqlite::{Connection, OpenFlags};
 
+use super::site::{Held, Site};
 use super::template::{AMOUNT, CODE, CUSTOMER, ORDER, Template, hole};
-use super::{Ask, Books, Heard, Kind, Options, POOR, POOR_LIMIT, Peer};
+use super::{Ask, Books, Heard, Kind, POOR, POOR_LIMIT, Peer};
 use loadtest::bulk::bulk;
 use loadtest::crowd::Code;
 use loadtest::decided::Decided;
-use loadtest::http::{self, Keys, Requests, Role};
+use loadtest::http::{self, Role};
 use loadtest::iso::{self, ACQUIRER, Said, frame};
 use loadtest::json::text;
-use loadtest::server::{self, Server};
-use loadtest::setup::{self, Target, said};
-use loadtest::tls;
+use loadtest::setup::{self, said};
 use loadtest::wire::{Answer, Framing, Numbering};
 
 const MERCHANT: &str = "load-mrc-001";
-/// Longest wait for the ledger to catch up behind a turn.
-const SETTLE: Duration = Duration::from_secs(120);
 
 /// Begin of element 7 by the link, and so of its orders' ids; the order's number follows, over 7 and 11.
 const SENT: &str = "112308";
@@ -54,31 +47,8 @@ fn sale() -> Vec<u8> {
     frame("0200", &elements)
 }
 
-/// The server, once somebody has started it.
-#[derive(Default)]
-pub struct Shared(OnceCell<Rc<Server>>);
-
-impl Shared {
-    fn server(&self, options: &Options, folder: &Path) -> Result<Rc<Server>> {
-        if let Some(server) = self.0.get() {
-            return Ok(Rc::clone(server));
-        }
-        let data = folder.join("sokketsu");
-        let options = server::Options {
-            binary: options.serve.as_deref(),
-            data: Some(&data),
-            config: options.server_config.as_deref(),
-            link: options.peers.contains(&Kind::Link),
-            ..server::Options::default()
-        };
-        let server = Rc::new(Server::start(&options)?);
-        Ok(Rc::clone(self.0.get_or_init(|| server)))
-    }
-}
-
 pub struct Sokketsu {
-    server: Rc<Server>,
-    target: Target,
+    site: Rc<Site>,
     /// Begin of the ids of its customers.
     name: &'static str,
     /// Begin of the ids of its orders.
@@ -87,6 +57,9 @@ pub struct Sokketsu {
     issues: bool,
     /// By ISO 8583, at this address.
     link: Option<SocketAddr>,
+    /// The ledger is to post nothing during a turn.
+    rests: bool,
+    held: Option<Held>,
     issue: Template,
     authorize: Template,
     /// By customer.
@@ -94,26 +67,21 @@ pub struct Sokketsu {
 }
 
 impl Sokketsu {
-    /// `kind` is one of the three that are Sokketsu.
-    pub fn start(options: &Options, folder: &Path, shared: &Shared, customers: u32, kind: Kind) -> Result<Self> {
-        let issues = kind == Kind::Pair;
-        let server = shared.server(options, folder)?;
-        let key = |name: &str| format!("sandbox-{name}");
-        let keys = Keys { wallet: key("wallet"), register: key("register"), office: key("office"), ops: key("ops") };
-        let requests = Requests::new(&server.http.to_string(), keys, None);
-        let http = tls::Peer::plain(server.http);
-        let target = Target { admin: http.clone(), http, requests };
-        let link = server.link.filter(|_| kind == Kind::Link);
+    /// `kind` is one of those that are Sokketsu, and `site` where it is asked.
+    pub fn start(site: Rc<Site>, customers: u32, kind: Kind) -> Result<Self> {
+        let link = site.server.link.filter(|_| kind == Kind::Link);
         let (name, orders) = match kind {
             Kind::Pair => ("pair-", "pair-"),
             Kind::Link => ("link-", SENT),
+            Kind::SokketsuAtRest => ("rest-", "rest-"),
             _ => ("peers-", "peers-"),
         };
-        setup::merchants(&target, &[MERCHANT.to_owned()])?;
+        let target = &site.target;
+        setup::merchants(target, &[MERCHANT.to_owned()])?;
         let customers = usize::try_from(customers)?;
-        setup::customers(&target, name, customers)?;
-        setup::limit(&target, &format!("{name}{POOR:06}"), POOR_LIMIT)?;
-        setup::settle(&target, Some(&server.data), SETTLE)?;
+        setup::customers(target, name, customers)?;
+        setup::limit(target, &format!("{name}{POOR:06}"), POOR_LIMIT)?;
+        site.settle()?;
         let (mut issue, mut authorize) = (Vec::new(), Vec::new());
         let body = format!(r#"{{"customer_id":"{name}{}"}}"#, hole(CUSTOMER));
         target.requests.send(&mut issue, "POST", Role::Wallet, format_args!("/v1/codes"), body.as_bytes());
@@ -128,12 +96,13 @@ impl Sokketsu {
             target.requests.send(&mut authorize, "POST", Role::Register, path, body.as_bytes());
         }
         Ok(Self {
-            server,
-            target,
+            site,
             name,
             orders,
-            issues,
+            issues: kind == Kind::Pair,
             link,
+            rests: kind == Kind::SokketsuAtRest,
+            held: None,
             issue: Template::new(issue),
             authorize: Template::new(authorize),
             codes: vec![Code::default(); customers],
@@ -177,7 +146,7 @@ impl Sokketsu {
 
 impl Peer for Sokketsu {
     fn address(&self) -> SocketAddr {
-        self.link.unwrap_or(self.server.http)
+        self.link.unwrap_or(self.site.server.http)
     }
 
     fn framing(&self) -> Framing {
@@ -198,7 +167,7 @@ impl Peer for Sokketsu {
                 self.issue.write(ask, "", out);
             }
         };
-        bulk(&self.target.http, asks.len(), write, |at, answer| {
+        bulk(&self.site.target.http, asks.len(), write, |at, answer| {
             ensure!(answer.status == 201, "issue a code: {}", said(answer.status, answer.body));
             let barcode = text(answer.body, b"barcode").and_then(Code::new).context("an issued code")?;
             issued.push((at, barcode));
@@ -231,26 +200,19 @@ impl Peer for Sokketsu {
         if self.link.is_some() { Self::said(ask, answer.body) } else { self.decided(ask, answer.body) }
     }
 
+    fn hold(&mut self) -> Result<()> {
+        if self.rests {
+            self.held = Some(self.site.hold()?);
+        }
+        Ok(())
+    }
+
     fn settle(&mut self) -> Result<()> {
-        setup::settle(&self.target, Some(&self.server.data), SETTLE).map(drop)
+        self.held.take().map_or(Ok(()), |held| self.site.go_on(held))?;
+        self.site.settle()
     }
 
     fn books(&mut self) -> Result<Option<Books>> {
-        self.settle()?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let ledger = Connection::open_with_flags(self.server.data.join("ledger.db"), flags)?;
-        ledger.busy_timeout(Duration::from_secs(5))?;
-        let sum = |query: &str, begin: &str| -> Result<u64> {
-            let bounds = (begin, format!("{begin}~"));
-            let sum: i64 = ledger.query_row(query, bounds, |row| row.get(0))?;
-            Ok(u64::try_from(sum)?)
-        };
-        let exposure = sum(
-            "SELECT COALESCE(SUM(amount), 0) FROM entries \
-                            WHERE account = 'exposure' AND customer_id BETWEEN ?1 AND ?2",
-            self.name,
-        )?;
-        let records = sum("SELECT COUNT(*) FROM decisions WHERE order_id BETWEEN ?1 AND ?2", self.orders)?;
-        Ok(Some(Books { exposure, records }))
+        self.site.books(self.name, self.orders).map(Some)
     }
 }

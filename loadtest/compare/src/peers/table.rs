@@ -42,7 +42,6 @@ pub struct Audit {
 #[derive(Serialize)]
 struct Row {
     kind: Kind,
-    connections: usize,
     /// By round.
     closed: Vec<Turn>,
     open: Vec<Turn>,
@@ -58,6 +57,10 @@ struct Summary {
     sokketsu_over_it: Option<Spread>,
     /// p99 at the rate of Sokketsu over that of this one, round by round.
     open_p99_over_it: Option<Spread>,
+    /// p99 at the rate of this one over that of a one-row commit, round by round: of commits at any moment, and of one
+    /// after the other.
+    open_p99_over_a_commit: Vec<f64>,
+    open_p99_over_back_to_back: Vec<f64>,
 }
 
 #[derive(Serialize)]
@@ -74,8 +77,9 @@ pub struct Table {
     rows: Vec<Row>,
 }
 
-fn ratios(over: &[Turn], under: &[Turn], value: impl Fn(&Turn) -> f64) -> Option<Spread> {
-    Spread::of(over.iter().zip(under).map(|(over, under)| value(over) / value(under)))
+/// Round by round.
+fn ratios(over: &[Turn], under: &[Turn], value: impl Fn(&Turn) -> f64) -> Vec<f64> {
+    over.iter().zip(under).map(|(over, under)| value(over) / value(under)).collect()
 }
 
 /// ms; what was never answered is infinitely slow.
@@ -84,15 +88,8 @@ fn p99(turn: &Turn) -> f64 {
 }
 
 impl Table {
-    pub fn new(options: &Options, seats: Vec<(Kind, usize)>) -> Self {
-        let row = |(kind, connections)| Row {
-            kind,
-            connections,
-            closed: Vec::new(),
-            open: Vec::new(),
-            audit: None,
-            summary: None,
-        };
+    pub fn new(options: &Options, kinds: impl Iterator<Item = Kind>) -> Self {
+        let row = |kind| Row { kind, closed: Vec::new(), open: Vec::new(), audit: None, summary: None };
         Self {
             version: env!("CARGO_PKG_VERSION"),
             started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -103,7 +100,7 @@ impl Table {
             rounds: options.rounds,
             seconds: options.seconds,
             rate: options.rate,
-            rows: seats.into_iter().map(row).collect(),
+            rows: kinds.map(row).collect(),
         }
     }
 
@@ -123,19 +120,28 @@ impl Table {
         self.rows.iter().filter_map(|row| row.audit).all(|audit| audit.answered == audit.found)
     }
 
+    /// Whom the others are compared with: Sokketsu, in files if it takes part so.
+    fn ours(&self) -> Option<Kind> {
+        let is_there = |kind: &Kind| self.rows.iter().any(|row| row.kind == *kind);
+        [Kind::Sokketsu, Kind::SokketsuCluster, Kind::SokketsuAtRest].into_iter().find(is_there)
+    }
+
+    /// The turns of one of them.
+    fn turns(&self, kind: Option<Kind>) -> (Vec<Turn>, Vec<Turn>) {
+        let row = self.rows.iter().find(|row| Some(row.kind) == kind);
+        row.map(|row| (row.closed.clone(), row.open.clone())).unwrap_or_default()
+    }
+
     /// Computes what is printed.
     pub fn sum_up(&mut self) {
-        let (closed, open) = self
-            .rows
-            .iter()
-            .find(|row| row.kind == Kind::Sokketsu)
-            .map(|row| (row.closed.clone(), row.open.clone()))
-            .unwrap_or_default();
+        let ((closed, open), (in_turn, commits)) = (self.turns(self.ours()), self.turns(Some(Kind::Commit)));
         for row in &mut self.rows {
             row.summary = Some(Summary {
                 decisions_per_s: Spread::of(row.closed.iter().map(|turn| turn.decisions_per_s)),
-                sokketsu_over_it: ratios(&closed, &row.closed, |turn| turn.decisions_per_s),
-                open_p99_over_it: ratios(&open, &row.open, p99),
+                sokketsu_over_it: Spread::of(ratios(&closed, &row.closed, |turn| turn.decisions_per_s)),
+                open_p99_over_it: Spread::of(ratios(&open, &row.open, p99)),
+                open_p99_over_a_commit: ratios(&row.open, &commits, p99),
+                open_p99_over_back_to_back: ratios(&row.open, &in_turn, p99),
             });
         }
     }
@@ -156,9 +162,11 @@ impl Table {
              the rounds [least-most]; a ratio is taken round by round.\n",
             self.rounds, self.seconds, self.customers, self.processors, self.kernel
         )?;
-        writeln!(page, "## As fast as it answers (closed loop)\n")?;
-        let ratio = |summary: &Summary| summary.sokketsu_over_it;
-        self.section(page, "decisions/s", "Sokketsu over it", |row| &row.closed, ratio)?;
+        if self.rows.iter().any(|row| !row.closed.is_empty()) {
+            writeln!(page, "## As fast as it answers (closed loop)\n")?;
+            let ratio = |summary: &Summary| summary.sokketsu_over_it;
+            self.section(page, "decisions/s", "Sokketsu over it", |row| &row.closed, ratio)?;
+        }
         if let Some(rate) = self.rate {
             writeln!(page, "\n## At {rate} decisions/s (open loop, latency from the intended time)\n")?;
             self.section(
@@ -168,6 +176,7 @@ impl Table {
                 |row| &row.open,
                 |summary| summary.open_p99_over_it,
             )?;
+            self.over_a_commit(page)?;
         }
         writeln!(page, "\n## Books\n")?;
         for row in &self.rows {
@@ -182,6 +191,27 @@ impl Table {
                 answered.exposure,
                 found.exposure
             )?;
+        }
+        Ok(())
+    }
+
+    /// How many commits of the cluster's own an answer takes, by the slowest percent of both.
+    fn over_a_commit(&self, page: &mut String) -> std::fmt::Result {
+        if self.rows.iter().all(|row| row.kind != Kind::Commit || row.open.is_empty()) {
+            return Ok(());
+        }
+        writeln!(page, "\n## p99 over that of a one-row commit in the same round\n")?;
+        writeln!(page, "| | a commit at any moment | by round | one commit after the other | by round |")?;
+        writeln!(page, "|---|--:|---|--:|---|")?;
+        for row in self.rows.iter().filter(|row| row.kind != Kind::Commit) {
+            let Some(summary) = &row.summary else { continue };
+            write!(page, "| {:<27} |", row.kind.name())?;
+            for ratios in [&summary.open_p99_over_a_commit, &summary.open_p99_over_back_to_back] {
+                let spread = Spread::of(ratios.iter().copied()).map_or_else(String::new, |all| all.text(2));
+                let rounds: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+                write!(page, " {spread:>16} | {} |", rounds.join(" · "))?;
+            }
+            writeln!(page)?;
         }
         Ok(())
     }
@@ -214,7 +244,8 @@ impl Table {
         ];
         writeln!(page, "{}", cells(head))?;
         writeln!(page, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
-        for row in &self.rows {
+        let ours = self.ours();
+        for row in self.rows.iter().filter(|row| !turns(row).is_empty()) {
             let turns = turns(row);
             let over = |value: &dyn Fn(&Turn) -> f64| Spread::of(turns.iter().map(value));
             let ms = |value: fn(&Turn) -> Option<f64>| {
@@ -225,9 +256,9 @@ impl Table {
             let ratio = row.summary.as_ref().and_then(&compared);
             let line = [
                 row.kind.name().to_owned(),
-                row.connections.to_string(),
+                turns.first().map_or(0, |turn| turn.connections).to_string(),
                 over(&|turn| turn.decisions_per_s).map_or_else(String::new, |all| all.text(0)),
-                ratio.filter(|_| row.kind != Kind::Sokketsu).map_or_else(String::new, |all| all.text(2)),
+                ratio.filter(|_| Some(row.kind) != ours).map_or_else(String::new, |all| all.text(2)),
                 ms(|turn| turn.latency.p50_ms),
                 ms(|turn| turn.latency.p99_ms),
                 ms(|turn| turn.latency.p999_ms),
@@ -236,6 +267,12 @@ impl Table {
                 format!("{:.1}", median(&|turn| turn.generator_us)),
             ];
             writeln!(page, "{}", cells(line.each_ref().map(String::as_str)))?;
+        }
+        for row in &self.rows {
+            let refused: u64 = turns(row).iter().map(|turn| turn.refused).sum();
+            if refused > 0 {
+                writeln!(page, "\n{}: {refused} answers were 503 and asked for again.", row.kind.name())?;
+            }
         }
         Ok(())
     }
