@@ -2,6 +2,7 @@
 //! stop with the test, also with one that panics.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -22,7 +23,9 @@ pub const OPERATOR: &str = "svc_operator";
 pub const STANDBYS: &str = "ANY 1 (s0, s1, s2)";
 
 pub struct PgCluster {
-    folder: TempDir,
+    /// Removed with it, unless it is somebody else's.
+    _own: Option<TempDir>,
+    folder: PathBuf,
     servers: Vec<Member>,
     databases: Mutex<u32>,
 }
@@ -48,10 +51,16 @@ impl PgCluster {
     }
 
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        make_ours(folder.path());
+        let own = tempfile::tempdir().unwrap();
+        let folder = own.path().to_owned();
+        Self::start_in(folder, Some(own))
+    }
+
+    /// In a folder that is there and empty.
+    pub fn start_in(folder: PathBuf, own: Option<TempDir>) -> Self {
+        make_ours(&folder);
         let member = |_| Member { port: free_port(), child: Mutex::new(None) };
-        let cluster = Self { folder, servers: (0..3).map(member).collect(), databases: Mutex::new(0) };
+        let cluster = Self { _own: own, folder, servers: (0..3).map(member).collect(), databases: Mutex::new(0) };
         let made = as_user(&bin().join("initdb"))
             .args(["-U", "admin", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync", "-E", "UTF8", "-D"])
             .arg(cluster.data(0))
@@ -109,7 +118,7 @@ impl PgCluster {
     }
 
     fn data(&self, at: usize) -> std::path::PathBuf {
-        self.folder.path().join(format!("s{at}"))
+        self.folder.join(format!("s{at}"))
     }
 
     fn way_to(&self, primary: usize, standby: usize) -> String {
@@ -123,7 +132,7 @@ impl PgCluster {
             "port={}\nlisten_addresses='127.0.0.1'\nunix_socket_directories='{}'\nshared_buffers=32MB\nmax_connections=80\n\
              wal_keep_size=256MB\nwal_receiver_status_interval=1s\nwal_retrieve_retry_interval=200ms\n{more}",
             self.servers[at].port,
-            self.folder.path().display(),
+            self.folder.display(),
         );
         let before = fs::read_to_string(&file).unwrap_or_default();
         fs::write(&file, before + &text).unwrap();
@@ -132,7 +141,7 @@ impl PgCluster {
     /// Starts a server; waits until it takes connections.
     pub fn resume(&self, at: usize) {
         let mut command = as_user(&bin().join("postgres"));
-        let log = fs::File::create(self.folder.path().join(format!("s{at}.log"))).unwrap();
+        let log = fs::File::create(self.folder.join(format!("s{at}.log"))).unwrap();
         command.arg("-D").arg(self.data(at)).stdout(Stdio::null()).stderr(log);
         *self.servers[at].child.lock() = Some(spawn(command));
         self.wait_until("the server starts", || self.psql(at, "postgres", "SELECT 1").0);
@@ -156,7 +165,7 @@ impl PgCluster {
             .arg("30")
             .arg(bin().join("psql"))
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "admin", "-d", database, "-c", sql])
-            .args(["-h", &self.folder.path().display().to_string(), "-p", &self.servers[at].port.to_string()])
+            .args(["-h", &self.folder.display().to_string(), "-p", &self.servers[at].port.to_string()])
             .env("PGOPTIONS", "-c synchronous_commit=local")
             .output()
             .unwrap();
@@ -219,12 +228,18 @@ impl PgCluster {
         self.signal(at, Signal::CONT);
     }
 
-    /// As a power cut of the server's processes.
+    /// As a power cut of the server's processes; none of them is left.
     pub fn kill(&self, at: usize) {
+        let all = self.processes(at);
         self.signal(at, Signal::KILL);
         if let Some(mut child) = self.servers[at].child.lock().take() {
             child.wait().unwrap();
         }
+        let runs = |pid: &Pid| {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+            stat.rsplit_once(')').is_some_and(|(_, after)| !after.starts_with(" Z"))
+        };
+        self.wait_until("its processes end", || !all.iter().any(runs));
     }
 
     /// Makes the standby with most of the log the primary, and lets the other one follow it.

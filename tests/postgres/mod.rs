@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
 pub mod cluster;
+pub mod patroni;
 
 use std::fs;
 use std::net::TcpListener;
@@ -45,12 +46,17 @@ fn bin() -> PathBuf {
 
 /// The server does not run as root.
 pub fn as_user(program: &Path) -> Command {
+    as_user_until("QUIT", program)
+}
+
+/// With another signal for its end.
+fn as_user_until(end: &str, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if rustix::process::geteuid().is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
     }
     // Whatever ends the process of the tests ends the server, too.
-    command.args(["--pdeathsig=QUIT", "--"]).arg(program).env("LC_ALL", "C.UTF-8").current_dir("/");
+    command.args([&format!("--pdeathsig={end}"), "--"]).arg(program).env("LC_ALL", "C.UTF-8").current_dir("/");
     command
 }
 

@@ -78,6 +78,11 @@ impl PowerDisk {
         self.mounted = true;
     }
 
+    /// All that was written to it is on the disk.
+    pub fn sync(&self) {
+        root("sync", &["-f", text(&self.path())]);
+    }
+
     /// The file system stops at once and forgets what it had not written: EXT4_IOC_SHUTDOWN without a log flush.
     pub fn cut_power(&self) {
         let shutdown = "import fcntl, os, struct, sys\n\

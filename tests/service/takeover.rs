@@ -1,98 +1,24 @@
 //! Several nodes of one cluster: one decides, the others stand warm, and the next one takes over.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 
-use super::cluster::{approved, buy, is_ready, run, wait};
+use super::cluster::{approved, buy, run, wait};
+use super::nodes::{Load, Nodes};
 use super::postgresql::cluster::{NODE, OWNER, PgCluster};
-use super::postgresql::free_port;
-use super::server::{Client, How, Server};
 
-/// Nodes of one cluster, each with a data folder of its own.
-struct Nodes {
-    pg: PgCluster,
-    database: String,
-    servers: Vec<Server>,
-    folders: Vec<TempDir>,
-}
-
-impl Nodes {
-    fn start(names: &[&str]) -> Self {
-        let pg = PgCluster::start();
-        let database = pg.database();
-        let folders: Vec<_> = names.iter().map(|_| tempfile::tempdir().unwrap()).collect();
-        let of_owner = pg.url(OWNER, &database);
-        let owner = [("SOKKETSU_JOURNAL__URL", of_owner.as_str()), ("SOKKETSU_JOURNAL__NODE", "owner")];
-        let (code, said) =
-            run(&["cluster", "init", "--sandbox", "--data", folders[0].path().to_str().unwrap()], &owner);
-        assert_eq!(code, Some(0), "{said}");
-        let mut nodes = Self { pg, database, servers: Vec::new(), folders };
-        for (at, name) in names.iter().enumerate() {
-            nodes.servers.push(Server::start(nodes.folders[at].path(), nodes.how(name)));
-            // The first one is to own the journal.
-            wait("it is nothing", || nodes.state(at) != (503, "recovering".into()));
-            if at == 0 {
-                wait("the first one is not ready", || is_ready(&nodes.servers[0]));
-            }
-        }
-        nodes
-    }
-
-    fn how(&self, name: &str) -> How {
-        let url = self.pg.url(NODE, &self.database);
-        let environment = [("SOKKETSU_JOURNAL__URL", url.as_str()), ("SOKKETSU_JOURNAL__NODE", name)];
-        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        // The same one after each start: callers look for it there.
-        let http = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
-        How { environment: environment.iter().map(own).collect(), http, ..How::default() }
-    }
-
-    fn verify(&self) -> (Option<i32>, String) {
-        let environment = self.how("a").environment;
-        let environment: Vec<_> = environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        run(&["verify", "--data", self.folders[0].path().to_str().unwrap()], &environment)
-    }
-
-    /// What a node says of itself: the status, and the first reason why it is not ready.
-    fn state(&self, at: usize) -> (u16, String) {
-        match self.servers[at].client().call("ops", "GET", "/readyz", None) {
-            Ok(answer) => (answer.status, answer.json()["reasons"][0].as_str().unwrap_or_default().to_owned()),
-            Err(_) => (0, String::new()),
-        }
-    }
-
-    /// The node that is ready; there is never a second one. One that is frozen is not asked: it would not answer.
-    fn owner(&self, frozen: Option<usize>) -> Option<usize> {
-        let asked = (0..self.servers.len()).filter(|at| Some(*at) != frozen);
-        let ready: Vec<_> = asked.filter(|at| self.state(*at).0 == 200).collect();
-        assert!(ready.len() <= 1, "two nodes are ready: {ready:?}");
-        ready.first().copied()
-    }
-
-    /// Waits for another owner than this one, which answers a sale; how long that took.
-    fn owner_after(&self, former: usize, since: Instant, order: &str) -> (usize, Duration) {
-        let until = since + Duration::from_secs(20);
-        loop {
-            if let Some(at) = self.owner(Some(former)) {
-                approved(&self.servers[at], order);
-                return (at, since.elapsed());
-            }
-            assert!(Instant::now() < until, "nobody takes over: {:?}", [0, 1, 2].map(|at| self.state(at)));
-            thread::park_timeout(Duration::from_millis(5));
-        }
-    }
+fn start(pg: &PgCluster, database: &str, names: &[&str]) -> Nodes {
+    Nodes::start(&pg.url(OWNER, database), pg.url(NODE, database), names)
 }
 
 #[test]
 fn standbys_stand_warm_and_the_next_one_takes_over() {
-    let mut nodes = Nodes::start(&["a", "b", "c"]);
+    let pg = PgCluster::start();
+    let database = pg.database();
+    let mut nodes = start(&pg, &database, &["a", "b", "c"]);
     let first = approved(&nodes.servers[0], "S-1");
     wait("b does not follow", || {
         let told = nodes.servers[1].client().call("ops", "GET", "/readyz", None).unwrap().json();
@@ -123,7 +49,7 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     wait("the one that went does not stand by", || nodes.state(next) == (503, "standby".into()));
 
     // An operator wants it to own nothing: it goes on as a standby, until it may again.
-    let of_owner = nodes.pg.url(OWNER, &nodes.database);
+    let of_owner = pg.url(OWNER, &database);
     let operator = [("SOKKETSU_JOURNAL__URL", of_owner.as_str()), ("SOKKETSU_JOURNAL__NODE", "operator")];
     let name = ["a", "b", "c"][last];
     let folder = nodes.folders[last].path().to_str().unwrap();
@@ -141,7 +67,7 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     let words = ["cluster", "apply", "--sandbox", "--data", folder, "--policy", file.to_str().unwrap()];
     let (code, said) = run(&words, &operator);
     assert_eq!(code, Some(0), "{said}");
-    let versions = || nodes.pg.sql(&nodes.database, "SELECT max(version) FROM policy");
+    let versions = || pg.sql(&database, "SELECT max(version) FROM policy");
     wait("the policy is not in force", || versions() == "2");
 
     // It is frozen for longer than its lease: what it says afterwards is no decision.
@@ -165,11 +91,12 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are to be read")]
 fn the_databases_primary_dies_and_the_nodes_go_on_with_the_next_one() {
-    let mut nodes = Nodes::start(&["a", "b"]);
+    let pg = PgCluster::start();
+    let mut nodes = start(&pg, &pg.database(), &["a", "b"]);
     approved(&nodes.servers[0], "P-1");
     let struck = Instant::now();
-    nodes.pg.freeze(0);
-    nodes.pg.fail_over();
+    pg.freeze(0);
+    pg.fail_over();
     let promoted = struck.elapsed();
     let mut at = 0;
     wait("nobody answers by the next primary", || {
@@ -178,7 +105,7 @@ fn the_databases_primary_dies_and_the_nodes_go_on_with_the_next_one() {
     });
     let took = struck.elapsed();
     println!("answers again {took:?} after the primary froze, of which the promotion took {promoted:?}");
-    nodes.pg.thaw(0);
+    pg.thaw(0);
     let died = Instant::now();
     nodes.servers[at].kill();
     let (next, took) = nodes.owner_after(at, died, "P-3");
@@ -192,74 +119,6 @@ fn the_databases_primary_dies_and_the_nodes_go_on_with_the_next_one() {
         said = nodes.verify().1;
     }
     assert_eq!(nodes.verify().0, Some(0), "{said}");
-}
-
-/// Sales that the callers ask for, each until it is answered.
-struct Load<'a> {
-    nodes: &'a [SocketAddr],
-    ends: AtomicBool,
-    /// By order: the authorization that was answered, and whether it was approved.
-    answered: Mutex<BTreeMap<String, (String, bool)>>,
-    /// When each answer came that was asked for after the moment that is looked for.
-    answers: Mutex<Vec<(Instant, Instant)>>,
-}
-
-impl Load<'_> {
-    fn answered(&self) -> usize {
-        self.answered.lock().len()
-    }
-
-    /// One caller: it goes where it is sent, else to the next node.
-    fn calls(&self, caller: usize) {
-        let mut at = 0;
-        let mut client = Client::to(self.nodes[at]);
-        for number in 0.. {
-            let order = format!("L-{caller}-{number}");
-            let customer = 2000 + caller * 250 + number % 250;
-            let body = json!({"order_id": order, "customer_id": customer.to_string(), "channel": "online",
-                "amount": 1, "confirm_repeat": true, "merchant": {"id": "mrc_konbini"}});
-            loop {
-                if self.ends.load(Ordering::Relaxed) {
-                    return;
-                }
-                // A node that is frozen answers nobody.
-                client.patience(Duration::from_millis(1_500));
-                let sent = Instant::now();
-                match client.call("register", "POST", "/v1/authorizations", Some(&body)) {
-                    Ok(answer) if answer.status == 200 => {
-                        let told = answer.json();
-                        let id = told["authorization_id"].as_str().unwrap().to_owned();
-                        let is_approved = told["decision"] == "approved";
-                        self.answered.lock().insert(order.clone(), (id, is_approved));
-                        self.answers.lock().push((sent, Instant::now()));
-                        break;
-                    }
-                    Ok(answer) => {
-                        assert_eq!(answer.status, 503, "{answer:?}");
-                        let told: Value = answer.json();
-                        let owner = told["owner"]["address"].as_str().and_then(|url| url.strip_prefix("http://"));
-                        let owner = owner.and_then(|address| address.parse().ok());
-                        let known = owner.and_then(|owner| self.nodes.iter().position(|node| *node == owner));
-                        at = known.filter(|known| *known != at).unwrap_or((at + 1) % self.nodes.len());
-                    }
-                    Err(_) => at = (at + 1) % self.nodes.len(),
-                }
-                client = Client::to(self.nodes[at]);
-                thread::park_timeout(Duration::from_millis(10));
-            }
-        }
-    }
-
-    /// How long after a moment the first answer came that was asked for after it.
-    fn silence(&self, since: Instant) -> Duration {
-        let mut first = None;
-        wait("nobody answers", || {
-            let answers = self.answers.lock();
-            first = answers.iter().filter(|(sent, _)| *sent > since).map(|(_, came)| *came).min();
-            first.is_some()
-        });
-        first.map_or(Duration::MAX, |came| came.duration_since(since))
-    }
 }
 
 fn percentile(of: &mut [Duration], percent: usize) -> Duration {
@@ -279,7 +138,7 @@ fn frozen() -> Duration {
 }
 
 /// Strikes the owner while the others stand by; how long nobody was answered.
-fn strike(nodes: &mut Nodes, load: &Load<'_>, how: &str) -> Duration {
+pub fn strike(nodes: &mut Nodes, load: &Load, how: &str) -> Duration {
     let before = load.answered();
     wait("nobody is answered", || load.answered() > before + 20);
     let owner = nodes.owner(None).expect("an owner");
@@ -316,54 +175,24 @@ fn strike(nodes: &mut Nodes, load: &Load<'_>, how: &str) -> Duration {
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are to be read")]
 fn owners_are_killed_stopped_and_frozen_under_load() {
-    const CALLERS: usize = 4;
-    let mut nodes = Nodes::start(&["a", "b", "c"]);
-    let addresses: Vec<SocketAddr> = nodes.servers.iter().map(|server| server.http).collect();
-    let load =
-        Load { nodes: &addresses, ends: AtomicBool::new(false), answered: Mutex::default(), answers: Mutex::default() };
+    let pg = PgCluster::start();
+    let mut nodes = start(&pg, &pg.database(), &["a", "b", "c"]);
+    let load = Load::of(&nodes);
     let mut silences: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
-    thread::scope(|scope| {
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|caller| {
-                scope.spawn({
-                    let load = &load;
-                    move || load.calls(caller)
-                })
-            })
-            .collect();
-        let mut strikes = || {
-            for round in 0..rounds() {
-                for how in ["killed", "stopped", "frozen"] {
-                    // It takes ten leases in the long form.
-                    if how != "frozen" || round % 5 == 0 {
-                        silences.entry(how).or_default().push(strike(&mut nodes, &load, how));
-                    }
+    load.during(|| {
+        for round in 0..rounds() {
+            for how in ["killed", "stopped", "frozen"] {
+                // It takes ten leases in the long form.
+                if how != "frozen" || round % 5 == 0 {
+                    silences.entry(how).or_default().push(strike(&mut nodes, &load, how));
                 }
             }
-        };
-        let struck = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut strikes));
-        load.ends.store(true, Ordering::Relaxed);
-        callers.into_iter().for_each(|caller| caller.join().unwrap());
-        struck.unwrap();
+        }
     });
-    let answered = load.answered.into_inner();
-    wait("nobody owns the journal", || nodes.owner(None).is_some());
-    let mut client = nodes.servers[nodes.owner(None).unwrap()].client();
-    for (order, (id, is_approved)) in &answered {
-        let path = format!("/v1/authorizations?merchant_id=mrc_konbini&order_id={order}");
-        let found = client.get("register", &path).json();
-        let status = if *is_approved { "captured" } else { "denied" };
-        assert_eq!((&found["authorization_id"], &found["status"]), (&json!(id), &json!(status)), "{order}: {found}");
-    }
-    let (code, said) = nodes.verify();
-    assert_eq!(code, Some(0), "{said}");
-    let approved = answered.values().filter(|(_, is_approved)| *is_approved).count();
-    let counted = said.lines().find_map(|line| line.strip_prefix("decisions ")?.split(' ').next()?.parse().ok());
-    // The last sale of each caller may be decided and not have been answered.
-    assert!((approved..=approved + CALLERS).contains(&counted.unwrap()), "{approved} approvals were answered: {said}");
+    let (answered, approved) = load.is_there_once(&nodes);
     for (how, all) in &mut silences {
         let (median, p99) = (percentile(all, 50), percentile(all, 99));
         println!("{} owners {how}: answers again after {median:?} (p50), {p99:?} (p99)", all.len());
     }
-    println!("{} sales answered, {approved} approved: all there, each once", answered.len());
+    println!("{answered} sales answered, {approved} approved: all there, each once");
 }
