@@ -47,6 +47,8 @@ const STRIDE: u64 = 2_654_435_761;
 const GUESS: f64 = 70_000.0;
 /// The same of a link with many messages under way.
 const GUESS_LINK: f64 = 300_000.0;
+/// The same where a decision is on a standby's disk first.
+const GUESS_CLUSTER: f64 = 15_000.0;
 /// By how much a round may be faster than the fastest before, or chance than the rate.
 const SPARE: f64 = 1.3;
 /// Customers that are only there to be issued codes, as a second million would tell nothing new.
@@ -162,6 +164,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    const fn guess(self) -> f64 {
+        match self {
+            Self::Link => GUESS_LINK,
+            Self::SokketsuCluster | Self::SokketsuAtRest => GUESS_CLUSTER,
+            _ => GUESS,
+        }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare hyper, 1 thread",
@@ -267,7 +277,7 @@ impl Seat {
     }
 
     fn turn(&mut self, options: &Options, rate: Option<f64>, folder: &Path) -> Result<Turn> {
-        let guess = if self.kind == Kind::Link { GUESS_LINK } else { GUESS };
+        let guess = self.kind.guess();
         let expected = rate.or(Some(self.best).filter(|best| *best > 0.0)).map_or(guess, |rate| rate * SPARE);
         let time = loadtest::clock::from_seconds((options.warmup + options.seconds) * expected) / SECOND;
         let most = u64::from(self.customers) - 1;
