@@ -155,6 +155,8 @@ pub enum Kind {
     SokketsuCluster,
     /// The same, its ledger held meanwhile, so that it posts nothing
     SokketsuAtRest,
+    /// `pair` in the cluster
+    PairCluster,
     /// Redis with always and a replica: each decision is one when the replica has it
     RedisReplica,
     /// `postgres` on the primary with the two standbys
@@ -167,7 +169,7 @@ impl Kind {
     const fn guess(self) -> f64 {
         match self {
             Self::Link => GUESS_LINK,
-            Self::SokketsuCluster | Self::SokketsuAtRest => GUESS_CLUSTER,
+            Self::SokketsuCluster | Self::SokketsuAtRest | Self::PairCluster => GUESS_CLUSTER,
             _ => GUESS,
         }
     }
@@ -184,6 +186,7 @@ impl Kind {
             Self::Postgres => "PostgreSQL function",
             Self::SokketsuCluster => "Sokketsu in a cluster",
             Self::SokketsuAtRest => "Sokketsu, ledger at rest",
+            Self::PairCluster => "the pair in a cluster",
             Self::RedisReplica => "Redis + Lua, replica",
             Self::PostgresStandbys => "PostgreSQL, two standbys",
             Self::Commit => "one-row commit",
@@ -309,7 +312,8 @@ fn seats(options: &Options, folder: &Path) -> Result<Vec<Seat>> {
         if !options.quiet {
             eprintln!("starting {}", kind.name());
         }
-        let customers = if *kind == Kind::Pair { options.customers.min(PAIR_CUSTOMERS) } else { options.customers };
+        let is_pair = matches!(kind, Kind::Pair | Kind::PairCluster);
+        let customers = if is_pair { options.customers.min(PAIR_CUSTOMERS) } else { options.customers };
         let peer = shared.peer(*kind, customers).with_context(|| kind.name())?;
         let (connections, depth) = match kind {
             Kind::Postgres | Kind::PostgresStandbys => (options.postgres_connections, 1),
