@@ -20,6 +20,8 @@ use loadtest::wire::{Outcome, Sent, Wire};
 const TIMEOUT: Nanos = 10 * SECOND;
 /// Said where the server has too much to do: nothing was decided.
 const REFUSED: u16 = 503;
+/// Then it is asked for again after so long, as `Retry-After` says.
+const AGAIN: Nanos = SECOND;
 /// Between the last preparations and the first request.
 const BREATH: Nanos = 20 * MILLISECOND;
 /// Number of the step that is measured; the one before is the warm-up.
@@ -47,7 +49,8 @@ pub struct Turn {
     pub seconds: f64,
     pub decisions_per_s: f64,
     pub latency: Percentiles,
-    /// Answers that were no decision (503): each was asked for again, and its latency counts on.
+    /// Answers that were no decision (503): each was asked for again a second later, and its
+    /// latency counts on.
     pub refused: u64,
     /// `fdatasync` of 4 KiB beside the data, meanwhile.
     pub disk: Percentiles,
@@ -96,6 +99,8 @@ struct Play<'p> {
     arrivals: VecDeque<Arrival>,
     /// Further calls of what was begun.
     next: VecDeque<Task>,
+    /// What was refused, and from when it is asked for again.
+    later: VecDeque<(Nanos, Task)>,
     latencies: Latencies,
     refused: u64,
     tally: Tally,
@@ -110,6 +115,7 @@ impl<'p> Play<'p> {
             cursor: 0,
             arrivals: VecDeque::new(),
             next: VecDeque::new(),
+            later: VecDeque::new(),
             latencies: Latencies::default(),
             refused: 0,
             tally: Tally::default(),
@@ -131,7 +137,7 @@ impl<'p> Play<'p> {
         };
         if answer.status == REFUSED && now.saturating_sub(task.intended) < TIMEOUT {
             self.refused += 1;
-            self.next.push_back(task);
+            self.later.push_back((now + AGAIN, task));
             return Ok(());
         }
         ensure!(matches!(answer.status, 200 | 201), "{}", said(answer.status, answer.body));
@@ -196,14 +202,18 @@ impl Player for Play<'_> {
     }
 
     fn is_still(&self) -> bool {
-        self.next.is_empty() && self.arrivals.is_empty()
+        self.next.is_empty() && self.later.is_empty() && self.arrivals.is_empty()
     }
 
     fn is_spent(&self) -> bool {
         self.failure.is_some() || self.cursor >= self.asks.len()
     }
 
-    fn tick(&mut self, _now: Nanos) {}
+    fn tick(&mut self, now: Nanos) {
+        while let Some((_, task)) = self.later.pop_front_if(|(from, _)| *from <= now) {
+            self.next.push_back(task);
+        }
+    }
 }
 
 /// Connects, and says what the protocol wants to hear first: a message at a time, once on each connection, as the one
