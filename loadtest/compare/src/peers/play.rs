@@ -300,3 +300,54 @@ pub fn turn(peer: &mut dyn Peer, asks: Vec<Ask>, plan: &Plan, folder: &Path) -> 
     };
     Ok((turn, play.cursor as u64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::Books;
+    use loadtest::wire::{Answer, Framing};
+
+    struct Yes;
+
+    impl Peer for Yes {
+        fn address(&self) -> std::net::SocketAddr {
+            ([127, 0, 0, 1], 0).into()
+        }
+
+        fn framing(&self) -> Framing {
+            loadtest::http::read
+        }
+
+        fn write(&mut self, _: &Ask, _: u8, _: &mut Vec<u8>) {}
+
+        fn read(&mut self, _: &Ask, _: u8, _: Answer<'_>) -> Result<Heard> {
+            Ok(Heard::Approved)
+        }
+
+        fn books(&mut self) -> Result<Option<Books>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_asked_for_again_a_second_later_and_takes_as_long() {
+        let mut yes = Yes;
+        let ask = Ask { order: 7, customer: 1, amount: 1_000 };
+        let mut play = Play::new(&mut yes, vec![ask]);
+        let said = |status| Outcome::Answer(Answer { status, head: b"", body: b"busy", is_last: false, number: None });
+        play.arrive(Arrival { at: SECOND, step: MEASURED }, SECOND);
+        let task = play.next_task().unwrap();
+        play.judge(task, said(503), SECOND + MILLISECOND).unwrap();
+        play.tick(2 * SECOND);
+        assert!(play.next_task().is_none() && !play.is_still(), "not before the second is over");
+        play.tick(2 * SECOND + MILLISECOND);
+        let again = play.next_task().unwrap();
+        assert_eq!((again.ask.order, again.intended), (7, SECOND));
+        play.judge(again, said(200), 3 * SECOND).unwrap();
+        assert_eq!((play.refused, play.tally.approved, play.is_still()), (1, 1, true));
+        assert!(play.latencies.percentiles().p50_ms >= Some(1_990.0), "from the intended time on");
+        // In the end it is no answer.
+        let late = play.judge(task, said(503), SECOND + TIMEOUT).unwrap_err().to_string();
+        assert!(late.contains("503 busy"), "{late}");
+    }
+}
