@@ -51,13 +51,18 @@ impl PgCluster {
     }
 
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With lines of settings that stand above the usual ones.
+    pub fn start_with(settings: &str) -> Self {
         let own = tempfile::tempdir().unwrap();
         let folder = own.path().to_owned();
-        Self::start_in(folder, Some(own))
+        Self::start_in(folder, Some(own), settings)
     }
 
     /// In a folder that is there and empty.
-    pub fn start_in(folder: PathBuf, own: Option<TempDir>) -> Self {
+    pub fn start_in(folder: PathBuf, own: Option<TempDir>, settings: &str) -> Self {
         make_ours(&folder);
         let member = |_| Member { port: free_port(), child: Mutex::new(None) };
         let cluster = Self { _own: own, folder, servers: (0..3).map(member).collect(), databases: Mutex::new(0) };
@@ -69,7 +74,7 @@ impl PgCluster {
         let hba = cluster.data(0).join("pg_hba.conf");
         let before = fs::read_to_string(&hba).unwrap();
         fs::write(&hba, format!("host replication admin 127.0.0.1/32 trust\n{before}")).unwrap();
-        cluster.configure(0, "");
+        cluster.configure(0, settings);
         cluster.resume(0);
         cluster.sql("postgres", &format!("CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'"));
         cluster.sql(
@@ -93,7 +98,8 @@ impl PgCluster {
                 .output();
             Self::done("pg_basebackup", &copied.unwrap());
             let way = cluster.way_to(0, at);
-            cluster.configure(at, &format!("primary_conninfo='{way}'\nsynchronous_standby_names='{STANDBYS}'\n"));
+            let follow = format!("primary_conninfo='{way}'\nsynchronous_standby_names='{STANDBYS}'\n{settings}");
+            cluster.configure(at, &follow);
             cluster.resume(at);
         }
         // Only now, or nothing before would have been confirmed.

@@ -19,7 +19,7 @@ fn a_cluster_that_lost_its_power_has_every_answered_sale_once() {
     let mut disk = PowerDisk::make("3G");
     let servers = disk.path().join("servers");
     fs::create_dir(&servers).unwrap();
-    let pg = PgCluster::start_in(servers, None);
+    let pg = PgCluster::start_in(servers, None, "");
     let database = pg.database();
     // Their folders are on the disk, too.
     let mut nodes = Nodes::start_in(&disk.path(), &pg.url(OWNER, &database), pg.url(NODE, &database), &["a", "b", "c"]);

@@ -34,6 +34,7 @@ mod sql;
 pub mod status;
 mod table;
 
+pub use sql::APPEND;
 pub use table::Node;
 
 use std::time::Duration;

@@ -68,8 +68,9 @@ pub(super) const VIEW: &str = "SELECT o.node, coalesce(m.address, ''), o.lease_u
     coalesce((SELECT lsn FROM posted WHERE stream = $1), 0)
     FROM owner AS o LEFT JOIN member AS m ON m.node = o.node WHERE o.stream = $1";
 
-/// The columns of rows as arrays; gives each stream that is still of its row's epoch.
-pub(super) const APPEND: &str = concat!(
+/// The columns of rows as arrays; gives each stream that is still of its row's epoch. Public for who measures it
+/// (`benches/cluster.rs`).
+pub const APPEND: &str = concat!(
     "WITH a AS (SELECT * FROM unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::bytea[])
             AS t(stream, month, batch, epoch, first_lsn, n, body)),
         o AS (SELECT o.stream FROM owner o JOIN a ON a.stream = o.stream AND o.epoch = a.epoch

@@ -47,6 +47,8 @@ const STRIDE: u64 = 2_654_435_761;
 const GUESS: f64 = 70_000.0;
 /// The same of a link with many messages under way.
 const GUESS_LINK: f64 = 300_000.0;
+/// The same where a decision is on a standby's disk first.
+const GUESS_CLUSTER: f64 = 15_000.0;
 /// By how much a round may be faster than the fastest before, or chance than the rate.
 const SPARE: f64 = 1.3;
 /// Customers that are only there to be issued codes, as a second million would tell nothing new.
@@ -153,6 +155,8 @@ pub enum Kind {
     SokketsuCluster,
     /// The same, its ledger held meanwhile, so that it posts nothing
     SokketsuAtRest,
+    /// `pair` in the cluster
+    PairCluster,
     /// Redis with always and a replica: each decision is one when the replica has it
     RedisReplica,
     /// `postgres` on the primary with the two standbys
@@ -162,6 +166,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    const fn guess(self) -> f64 {
+        match self {
+            Self::Link => GUESS_LINK,
+            Self::SokketsuCluster | Self::SokketsuAtRest | Self::PairCluster => GUESS_CLUSTER,
+            _ => GUESS,
+        }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare hyper, 1 thread",
@@ -174,6 +186,7 @@ impl Kind {
             Self::Postgres => "PostgreSQL function",
             Self::SokketsuCluster => "Sokketsu in a cluster",
             Self::SokketsuAtRest => "Sokketsu, ledger at rest",
+            Self::PairCluster => "the pair in a cluster",
             Self::RedisReplica => "Redis + Lua, replica",
             Self::PostgresStandbys => "PostgreSQL, two standbys",
             Self::Commit => "one-row commit",
@@ -267,7 +280,7 @@ impl Seat {
     }
 
     fn turn(&mut self, options: &Options, rate: Option<f64>, folder: &Path) -> Result<Turn> {
-        let guess = if self.kind == Kind::Link { GUESS_LINK } else { GUESS };
+        let guess = self.kind.guess();
         let expected = rate.or(Some(self.best).filter(|best| *best > 0.0)).map_or(guess, |rate| rate * SPARE);
         let time = loadtest::clock::from_seconds((options.warmup + options.seconds) * expected) / SECOND;
         let most = u64::from(self.customers) - 1;
@@ -299,7 +312,8 @@ fn seats(options: &Options, folder: &Path) -> Result<Vec<Seat>> {
         if !options.quiet {
             eprintln!("starting {}", kind.name());
         }
-        let customers = if *kind == Kind::Pair { options.customers.min(PAIR_CUSTOMERS) } else { options.customers };
+        let is_pair = matches!(kind, Kind::Pair | Kind::PairCluster);
+        let customers = if is_pair { options.customers.min(PAIR_CUSTOMERS) } else { options.customers };
         let peer = shared.peer(*kind, customers).with_context(|| kind.name())?;
         let (connections, depth) = match kind {
             Kind::Postgres | Kind::PostgresStandbys => (options.postgres_connections, 1),

@@ -20,6 +20,8 @@ use loadtest::wire::{Outcome, Sent, Wire};
 const TIMEOUT: Nanos = 10 * SECOND;
 /// Said where the server has too much to do: nothing was decided.
 const REFUSED: u16 = 503;
+/// Then it is asked for again after so long, as `Retry-After` says.
+const AGAIN: Nanos = SECOND;
 /// Between the last preparations and the first request.
 const BREATH: Nanos = 20 * MILLISECOND;
 /// Number of the step that is measured; the one before is the warm-up.
@@ -47,7 +49,8 @@ pub struct Turn {
     pub seconds: f64,
     pub decisions_per_s: f64,
     pub latency: Percentiles,
-    /// Answers that were no decision (503): each was asked for again, and its latency counts on.
+    /// Answers that were no decision (503): each was asked for again a second later, and its
+    /// latency counts on.
     pub refused: u64,
     /// `fdatasync` of 4 KiB beside the data, meanwhile.
     pub disk: Percentiles,
@@ -96,6 +99,8 @@ struct Play<'p> {
     arrivals: VecDeque<Arrival>,
     /// Further calls of what was begun.
     next: VecDeque<Task>,
+    /// What was refused, and from when it is asked for again.
+    later: VecDeque<(Nanos, Task)>,
     latencies: Latencies,
     refused: u64,
     tally: Tally,
@@ -110,6 +115,7 @@ impl<'p> Play<'p> {
             cursor: 0,
             arrivals: VecDeque::new(),
             next: VecDeque::new(),
+            later: VecDeque::new(),
             latencies: Latencies::default(),
             refused: 0,
             tally: Tally::default(),
@@ -131,7 +137,7 @@ impl<'p> Play<'p> {
         };
         if answer.status == REFUSED && now.saturating_sub(task.intended) < TIMEOUT {
             self.refused += 1;
-            self.next.push_back(task);
+            self.later.push_back((now + AGAIN, task));
             return Ok(());
         }
         ensure!(matches!(answer.status, 200 | 201), "{}", said(answer.status, answer.body));
@@ -196,14 +202,18 @@ impl Player for Play<'_> {
     }
 
     fn is_still(&self) -> bool {
-        self.next.is_empty() && self.arrivals.is_empty()
+        self.next.is_empty() && self.later.is_empty() && self.arrivals.is_empty()
     }
 
     fn is_spent(&self) -> bool {
         self.failure.is_some() || self.cursor >= self.asks.len()
     }
 
-    fn tick(&mut self, _now: Nanos) {}
+    fn tick(&mut self, now: Nanos) {
+        while let Some((_, task)) = self.later.pop_front_if(|(from, _)| *from <= now) {
+            self.next.push_back(task);
+        }
+    }
 }
 
 /// Connects, and says what the protocol wants to hear first: a message at a time, once on each connection, as the one
@@ -289,4 +299,55 @@ pub fn turn(peer: &mut dyn Peer, asks: Vec<Ask>, plan: &Plan, folder: &Path) -> 
         tally,
     };
     Ok((turn, play.cursor as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::Books;
+    use loadtest::wire::{Answer, Framing};
+
+    struct Yes;
+
+    impl Peer for Yes {
+        fn address(&self) -> std::net::SocketAddr {
+            ([127, 0, 0, 1], 0).into()
+        }
+
+        fn framing(&self) -> Framing {
+            loadtest::http::read
+        }
+
+        fn write(&mut self, _: &Ask, _: u8, _: &mut Vec<u8>) {}
+
+        fn read(&mut self, _: &Ask, _: u8, _: Answer<'_>) -> Result<Heard> {
+            Ok(Heard::Approved)
+        }
+
+        fn books(&mut self) -> Result<Option<Books>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_asked_for_again_a_second_later_and_takes_as_long() {
+        let mut yes = Yes;
+        let ask = Ask { order: 7, customer: 1, amount: 1_000 };
+        let mut play = Play::new(&mut yes, vec![ask]);
+        let said = |status| Outcome::Answer(Answer { status, head: b"", body: b"busy", is_last: false, number: None });
+        play.arrive(Arrival { at: SECOND, step: MEASURED }, SECOND);
+        let task = play.next_task().unwrap();
+        play.judge(task, said(503), SECOND + MILLISECOND).unwrap();
+        play.tick(2 * SECOND);
+        assert!(play.next_task().is_none() && !play.is_still(), "not before the second is over");
+        play.tick(2 * SECOND + MILLISECOND);
+        let again = play.next_task().unwrap();
+        assert_eq!((again.ask.order, again.intended), (7, SECOND));
+        play.judge(again, said(200), 3 * SECOND).unwrap();
+        assert_eq!((play.refused, play.tally.approved, play.is_still()), (1, 1, true));
+        assert!(play.latencies.percentiles().p50_ms >= Some(1_990.0), "from the intended time on");
+        // In the end it is no answer.
+        let late = play.judge(task, said(503), SECOND + TIMEOUT).unwrap_err().to_string();
+        assert!(late.contains("503 busy"), "{late}");
+    }
 }

@@ -55,7 +55,7 @@ impl<'a> Shared<'a> {
             Kind::Bare => Box::new(Bare::start(options, 1)?),
             Kind::Bare2 => Box::new(Bare::start(options, 2)?),
             Kind::Sokketsu | Kind::Pair | Kind::Link => Box::new(Sokketsu::start(self.files()?, customers, kind)?),
-            Kind::SokketsuCluster | Kind::SokketsuAtRest => {
+            Kind::SokketsuCluster | Kind::SokketsuAtRest | Kind::PairCluster => {
                 Box::new(Sokketsu::start(self.cluster()?, customers, kind)?)
             }
             Kind::RedisAlways => Box::new(Redis::start(options, folder, "always", false)?),

@@ -71,7 +71,7 @@ impl Sokketsu {
     pub fn start(site: Rc<Site>, customers: u32, kind: Kind) -> Result<Self> {
         let link = site.server.link.filter(|_| kind == Kind::Link);
         let (name, orders) = match kind {
-            Kind::Pair => ("pair-", "pair-"),
+            Kind::Pair | Kind::PairCluster => ("pair-", "pair-"),
             Kind::Link => ("link-", SENT),
             Kind::SokketsuAtRest => ("rest-", "rest-"),
             _ => ("peers-", "peers-"),
@@ -99,7 +99,7 @@ impl Sokketsu {
             site,
             name,
             orders,
-            issues: kind == Kind::Pair,
+            issues: matches!(kind, Kind::Pair | Kind::PairCluster),
             link,
             rests: kind == Kind::SokketsuAtRest,
             held: None,
