@@ -121,6 +121,32 @@ fn the_databases_primary_dies_and_the_nodes_go_on_with_the_next_one() {
     assert_eq!(nodes.verify().0, Some(0), "{said}");
 }
 
+/// Nothing is written in between that would tell the others where the journal ends: they know it, and begin nothing anew.
+#[test]
+fn the_owner_and_the_databases_primary_die_at_once() {
+    let pg = PgCluster::start();
+    let mut nodes = start(&pg, &pg.database(), &["a", "b", "c"]);
+    let first = approved(&nodes.servers[0], "B-1");
+    for at in [1, 2] {
+        wait("a standby does not follow", || {
+            let told = nodes.servers[at].client().call("ops", "GET", "/readyz", None).unwrap().json();
+            told["detail"] == "standby of a, 0 records behind"
+        });
+    }
+    let struck = Instant::now();
+    nodes.servers[0].kill();
+    pg.kill(0);
+    pg.fail_over();
+    let promoted = struck.elapsed();
+    let (next, took) = nodes.owner_after(0, struck, "B-2");
+    assert!(
+        took < promoted + Duration::from_secs(5),
+        "nobody answered for {took:?}, and {promoted:?} was the promotion"
+    );
+    let again = approved(&nodes.servers[next], "B-1");
+    assert_eq!((&again["authorization_id"], &again["replayed"]), (&first["authorization_id"], &json!(true)));
+}
+
 fn percentile(of: &mut [Duration], percent: usize) -> Duration {
     of.sort_unstable();
     of[(of.len() - 1) * percent / 100]

@@ -129,8 +129,12 @@ impl Standby {
                     self.posted.store(view.posted.min(self.state().lsn).0, Ordering::Release);
                     if is_at_end && !member.is_draining() && watch.is_our_turn(&view, &self.node) {
                         match self.take() {
-                            Ok((journal, end)) => {
+                            Ok((mut journal, end)) => {
                                 if self.following.end() != end || self.state().lsn != end.last {
+                                    // The next one may have it at once, and this node's name is free.
+                                    if let Err(error) = journal.leave() {
+                                        tracing::debug!(%error, "the journal was not given back");
+                                    }
                                     return Err(ServeError::Ghost);
                                 }
                                 self.owner.take_over();
@@ -160,7 +164,12 @@ impl Standby {
 
     fn heard(&self, error: JournalError, watch: &mut Watch) -> Result<(), ServeError> {
         match error {
-            JournalError::Damaged { .. } if self.is_ghost() => Err(ServeError::Ghost),
+            error @ JournalError::Damaged { .. } => match self.is_ghost() {
+                Ok(true) => Err(ServeError::Ghost),
+                Ok(false) => Err(error.into()),
+                // It is found again.
+                Err(away) => watch.heard(away),
+            },
             error => watch.heard(error),
         }
     }
@@ -185,10 +194,16 @@ impl Standby {
     }
 
     /// Whether the record that was read last is not in the table any more: what follows on another one is no damage.
-    fn is_ghost(&self) -> bool {
+    fn is_ghost(&self) -> Result<bool, JournalError> {
         let (mut again, end) = (self.cluster.following(), self.following.end());
-        let is_there = again.next(Lsn(end.last.0.saturating_sub(1)), &mut Record::default()).is_ok_and(|found| found);
-        is_there && again.end() != end
+        if end.last == Lsn::ZERO {
+            return Ok(false);
+        }
+        match again.next(Lsn(end.last.0.saturating_sub(1)), &mut Record::default()) {
+            // It was read whole, and is not any more.
+            Err(JournalError::Damaged { .. }) => Ok(false),
+            found => Ok(found? && again.end() != end),
+        }
     }
 
     fn tell(&self, view: &View, readiness: &Readiness) {

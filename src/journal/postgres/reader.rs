@@ -20,6 +20,8 @@ pub(crate) struct TableReader<D: Database> {
     durable: Option<Durable>,
     /// The record asked for or read last, and the place behind it.
     at: Option<(Lsn, Place)>,
+    /// After the record given last, also where the place was lost: what is given next has to follow from it.
+    given: Option<Cursor>,
 }
 
 struct Asked<D: Database> {
@@ -49,12 +51,12 @@ impl<D: Database> Asked<D> {
 impl<D: Database> TableReader<D> {
     /// Beside a live writer give its [`Durable`]; without one the journal is at rest.
     pub fn new(database: D, stream: Stream, durable: Option<Durable>) -> Self {
-        Self { asked: Mutex::new(Asked { database, session: None }), stream, durable, at: None }
+        Self { asked: Mutex::new(Asked { database, session: None }), stream, durable, at: None, given: None }
     }
 
-    /// The record read last, as the table had it; none where nothing was read.
+    /// The record given last, as the table had it; none where none was.
     pub fn end(&self) -> Option<End> {
-        self.at.as_ref().map(|(_, place)| End { last: place.cursor.last(), link: place.cursor.link })
+        self.given.map(|given| End { last: given.last(), link: given.link })
     }
 
     /// The rows from the one that holds the next record on, and the cursor before the first of their records.
@@ -66,8 +68,9 @@ impl<D: Database> TableReader<D> {
             return Err(JournalError::Released { wanted, first: row.first });
         }
         let Parsed::Good(view) = record::parse(&row.body) else { return Err(damaged(row, row.first, &"is damaged")) };
-        // The first of them is taken for what it says; what comes after it has to follow.
-        let cursor = Cursor { next: row.first, link: view.meta.prev, last_time: view.meta.time_ms };
+        // The first of them is taken for what it says where the one before it is not known; what comes after it has to follow.
+        let said = Cursor { next: row.first, link: view.meta.prev, last_time: view.meta.time_ms };
+        let cursor = self.given.filter(|given| given.next == row.first).unwrap_or(said);
         Ok(Some(Place { cursor, rows: rows.into(), offset: 0 }))
     }
 
@@ -81,7 +84,8 @@ impl<D: Database> TableReader<D> {
 }
 
 impl<D: Database> JournalReader for TableReader<D> {
-    /// After an error the place is sought anew.
+    /// After an error the place is sought anew. A failover may have put another record in the place of the one given last: that
+    /// is damage.
     fn next(&mut self, after: Lsn, out: &mut Record) -> Result<bool, JournalError> {
         let visible = self.durable.as_ref().map(Durable::get);
         if visible.is_some_and(|last| after >= last) {
@@ -103,10 +107,19 @@ impl<D: Database> JournalReader for TableReader<D> {
                 if out.lsn > after {
                     break true;
                 }
+                let is_another = |given: Cursor| given.next == place.cursor.next && given.link != place.cursor.link;
+                if let Some(row) = place.rows.front()
+                    && self.given.is_some_and(is_another)
+                {
+                    return Err(damaged(row, out.lsn, &"has another record in the place of one that was read"));
+                }
             } else if !self.read_on(&mut place)? {
                 break false;
             }
         };
+        if is_found {
+            self.given = Some(place.cursor);
+        }
         self.at = Some((if is_found { out.lsn } else { after }, place));
         Ok(is_found)
     }
@@ -117,7 +130,7 @@ impl<D: Database> JournalReader for TableReader<D> {
 
     fn examine(&mut self, posted: Lsn) -> Result<Examined, JournalError> {
         self.durable = None;
-        self.at = None;
+        (self.at, self.given) = (None, None);
         let rows = self.asked.get_mut().holding(self.stream, Lsn(1))?;
         let first = rows.first().map_or(Lsn(1), |row| row.first);
         if posted.next() < first {
@@ -143,7 +156,7 @@ impl<D: Database> JournalReader for TableReader<D> {
             return Err(JournalError::Damaged { record: last.next(), cause: text.into() });
         }
         self.durable = Some(Durable::fixed(last));
-        self.at = None;
+        (self.at, self.given) = (None, None);
         Ok(Examined { first, last, kept_in: format!("{batches} batches"), torn_bytes: 0 })
     }
 

@@ -341,3 +341,62 @@ fn a_database_that_was_restored_from_the_past_is_refused() {
         assert!(matches!(error, JournalError::Damaged { .. }) && error.to_string().contains("restored"), "{error}");
     }
 }
+
+/// Takes in what is there, as a follower does; where it ends.
+fn follow(reader: &mut TableReader<SimDatabase>, mut at: Lsn) -> Result<Lsn, JournalError> {
+    let mut record = Record::default();
+    while reader.next(at, &mut record)? {
+        at = record.lsn;
+    }
+    Ok(at)
+}
+
+/// A stage where nobody acts by himself, an owner that has written, and a follower that has read all of it.
+fn followed() -> (Arc<Stage>, Box<Owner>, TableReader<SimDatabase>, Lsn) {
+    let stage = Stage::new(9, Trouble::NONE);
+    *stage.depth.lock() = 9;
+    let mut owner = stage.begin(0).unwrap();
+    for _ in 0..5 {
+        stage.write(&mut owner).unwrap();
+    }
+    let mut reader = TableReader::new(stage.database(1), 0, None);
+    let last = follow(&mut reader, Lsn::ZERO).unwrap();
+    (stage, owner, reader, last)
+}
+
+/// Whoever takes over while nothing is written must know that what it has read is the journal's end.
+#[test]
+fn a_follower_that_lost_its_connection_knows_what_it_has_read() {
+    let (stage, owner, mut reader, last) = followed();
+    let read = reader.end();
+    assert_eq!(read, Some(owner.journal.end()));
+    // All connections end, and nothing is lost.
+    stage.world.lock().restore_without_last(0);
+    assert!(matches!(follow(&mut reader, last), Err(JournalError::Failed { .. })));
+    assert_eq!(reader.end(), read);
+    assert_eq!(follow(&mut reader, last).unwrap(), last);
+    assert_eq!(reader.end(), read);
+}
+
+/// A primary shows rows that no standby has, and is lost: others come in their place.
+#[test]
+fn a_follower_is_not_led_on_from_a_record_that_a_failover_has_lost() {
+    for written_since in [3, 2, 1] {
+        let (stage, owner, mut reader, last) = followed();
+        let read = reader.end();
+        drop(owner);
+        stage.world.lock().restore_without_last(1);
+        stage.world.lock().now += Duration::from_secs(9);
+        let mut next = stage.begin(1).unwrap();
+        for _ in 0..written_since {
+            stage.write(&mut next).unwrap();
+        }
+        assert!(matches!(follow(&mut reader, last), Err(JournalError::Failed { .. })));
+        let outcome = follow(&mut reader, last);
+        // Records of before are all that it may say, and that is not the journal's end.
+        let is_refused = matches!(outcome, Err(JournalError::Damaged { .. }));
+        assert!(is_refused || outcome.is_ok_and(|at| at == last), "it went on after {written_since}");
+        assert_eq!(reader.end(), read);
+        assert_ne!(reader.end(), Some(next.journal.end()));
+    }
+}
