@@ -45,9 +45,9 @@ impl PatroniCluster {
         }
         // The first one makes the cluster.
         cluster.resume(0);
-        cluster.wait("the first server is no primary", || cluster.leader() == Some(0));
+        cluster.wait("the first server is no primary", || cluster.primary(None) == Some(0));
         [1, 2].into_iter().for_each(|at| cluster.resume(at));
-        [1, 2].into_iter().for_each(|at| cluster.wait("a standby does not stream", || cluster.streams(0, at)));
+        [1, 2].into_iter().for_each(|at| cluster.wait("a standby does not stream", || cluster.follows(at)));
         for sql in [
             "CREATE ROLE sokketsu_node NOLOGIN; CREATE ROLE sokketsu_ledger NOLOGIN",
             "CREATE ROLE sokketsu_operator NOLOGIN; CREATE ROLE sokketsu_analyst NOLOGIN",
@@ -58,7 +58,7 @@ impl PatroniCluster {
             &format!("CREATE DATABASE sokketsu OWNER {OWNER}"),
             "CREATE TABLE probe (at timestamptz)",
         ] {
-            cluster.sql_at(0, sql);
+            cluster.psql(0, sql).unwrap_or_else(|why| panic!("{sql}: {why}"));
         }
         cluster
     }
@@ -71,7 +71,7 @@ impl PatroniCluster {
         let (client_url, peer_url) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
         let mut command = as_user(&program("etcd", "etcd-server"));
         command.current_dir(&place).args(["--data-dir", "data", "--initial-cluster", &format!("default={peer_url}")]);
-        command.args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url]);
+        command.arg("--enable-v2").args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url]);
         command.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
         command.stdout(Stdio::null()).stderr(fs::File::create(self.folder.path().join("etcd.log")).unwrap());
         *self.etcd.lock() = Some(spawn(command));
@@ -132,6 +132,31 @@ impl PatroniCluster {
         }
     }
 
+    /// Its Patroni alone: the server goes on without.
+    pub fn kill_patroni(&self, at: usize) {
+        let mut patroni = self.servers[at].patroni.lock().take().expect("it runs");
+        patroni.kill().unwrap();
+        patroni.wait().unwrap();
+    }
+
+    /// A server with its Patroni, as a machine that is paused.
+    pub fn freeze(&self, at: usize) {
+        signal_all_in(&self.place(at), Signal::STOP);
+    }
+
+    pub fn thaw(&self, at: usize) {
+        signal_all_in(&self.place(at), Signal::CONT);
+    }
+
+    /// Nobody has Patroni's lock, nor can take it.
+    pub fn freeze_etcd(&self) {
+        signal_all_in(&self.folder.path().join("etcd"), Signal::STOP);
+    }
+
+    pub fn thaw_etcd(&self) {
+        signal_all_in(&self.folder.path().join("etcd"), Signal::CONT);
+    }
+
     /// Asks Patroni to make another server the primary.
     pub fn switch_over(&self) {
         let said = self.patronictl(&["switchover", "--force"]);
@@ -144,7 +169,9 @@ impl PatroniCluster {
     }
 
     fn patronictl(&self, words: &[&str]) -> String {
-        let mut command = Command::new(program("patronictl", "patroni"));
+        // Without etcd it waits for ever.
+        let mut command = Command::new("timeout");
+        command.arg("60").arg(program("patronictl", "patroni"));
         command.args(["-c", self.settings(0).to_str().unwrap()]).args(words).env("LC_ALL", "C.UTF-8");
         let ran = command.output().unwrap();
         String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned()
@@ -161,51 +188,49 @@ impl PatroniCluster {
         }
     }
 
-    /// The server that takes writes.
-    pub fn leader(&self) -> Option<usize> {
-        (0..3).find(|at| self.psql(&[*at], &["SELECT pg_is_in_recovery()"]).is_ok_and(|said| said == "f"))
+    /// A server that takes writes, other than one that may still believe that it does.
+    pub fn primary(&self, but: Option<usize>) -> Option<usize> {
+        let takes_writes = |at: &usize| self.psql(*at, "SELECT pg_is_in_recovery()").is_ok_and(|said| said == "f");
+        (0..3).filter(|at| Some(*at) != but).find(takes_writes)
     }
 
-    /// Whether a standby has all but the last moment of the primary's log.
-    pub fn streams(&self, primary: usize, standby: usize) -> bool {
+    /// Whether a server gets the log from another one.
+    pub fn follows(&self, standby: usize) -> bool {
         let sql = format!(
             "SELECT count(*) FROM pg_stat_replication WHERE application_name = 's{standby}' AND state = 'streaming'"
         );
-        self.psql(&[primary], &[&sql]).is_ok_and(|said| said == "1")
+        (0..3).any(|at| at != standby && self.psql(at, &sql).is_ok_and(|said| said == "1"))
     }
 
-    /// A psql of the administrator's, with those of these servers that take writes where there are several.
-    fn psql(&self, among: &[usize], sql: &[&str]) -> Result<String, String> {
-        let all = |of: &dyn Fn(usize) -> String| among.iter().map(|at| of(*at)).collect::<Vec<_>>().join(",");
-        let (hosts, ports) =
-            (all(&|_| self.folder.path().display().to_string()), all(&|at| self.servers[at].port.to_string()));
-        let which = if among.len() > 1 { "read-write" } else { "any" };
-        let ran = Command::new("timeout")
-            .arg("60")
+    /// The standby that confirms what a primary commits.
+    pub fn confirms(&self, primary: usize) -> Option<usize> {
+        let sql = "SELECT application_name FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'";
+        self.psql(primary, sql).ok()?.strip_prefix('s')?.parse().ok()
+    }
+
+    /// Commits a row at a server, if it takes writes; whether that was confirmed.
+    pub fn commits(&self, at: usize) -> bool {
+        self.psql(at, "INSERT INTO probe VALUES (clock_timestamp())").is_ok()
+    }
+
+    /// Asks a server as the administrator. One that is frozen, or has nobody who confirms, is given up.
+    fn psql(&self, at: usize, sql: &str) -> Result<String, String> {
+        let (folder, port) = (self.folder.path().display(), self.servers[at].port);
+        let Output { status, stdout, stderr } = Command::new("timeout")
+            .arg("20")
             .arg(bin().join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
-            .args(sql.iter().flat_map(|sql| ["-c", sql]))
-            .arg(format!("host={hosts} port={ports} user=postgres dbname=postgres target_session_attrs={which}"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .arg(format!("host={folder} port={port} user=postgres dbname=postgres connect_timeout=2"))
             .output()
             .unwrap();
-        let Output { status, stdout, stderr } = ran;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if status.success() { Ok(text(&stdout)) } else { Err(text(&stderr)) }
-    }
-
-    pub fn sql_at(&self, at: usize, sql: &str) -> String {
-        self.psql(&[at], &[sql]).unwrap_or_else(|why| panic!("{sql}: {why}"))
     }
 
     /// All three servers, by passwords.
     pub fn url(&self, role: &str) -> String {
         let hosts: Vec<_> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
         format!("postgres://{role}:{PASSWORD_IN_URL}@{}/sokketsu", hosts.join(","))
-    }
-
-    /// Commits a row, whichever server takes it; whether that was confirmed.
-    pub fn commits(&self) -> bool {
-        self.psql(&[0, 1, 2], &["INSERT INTO probe VALUES (clock_timestamp())"]).is_ok()
     }
 }
 
@@ -216,32 +241,38 @@ fn program(name: &str, package: &str) -> PathBuf {
     path
 }
 
-/// Ends all processes that run in a folder, and those that they start meanwhile. A server is no child of its Patroni, but works in
-/// its data folder, as do its processes.
-fn kill_all_in(folder: &Path) {
+/// All processes that run in a folder. A server is no child of its Patroni, but works in its data folder, as do its processes.
+fn all_in(folder: &Path) -> Vec<Pid> {
     let runs_there = |pid: &i32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(folder));
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    all.filter(runs_there).filter_map(Pid::from_raw).collect()
+}
+
+fn signal_all_in(folder: &Path, signal: Signal) {
+    for pid in all_in(folder) {
+        // It may have ended by itself.
+        kill_process(pid, signal).ok();
+    }
+}
+
+/// Those too that they start meanwhile.
+fn kill_all_in(folder: &Path) {
     let until = Instant::now() + Duration::from_secs(20);
-    loop {
-        let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let found: Vec<_> = all.filter(runs_there).filter_map(Pid::from_raw).collect();
-        if found.is_empty() {
-            return;
-        }
-        assert!(Instant::now() < until, "{found:?} do not end");
-        for pid in found {
-            // It may have ended by itself.
-            kill_process(pid, Signal::KILL).ok();
-        }
+    while !all_in(folder).is_empty() {
+        assert!(Instant::now() < until, "what runs in {} does not end", folder.display());
+        signal_all_in(folder, Signal::KILL);
         thread::park_timeout(Duration::from_millis(1));
     }
 }
 
 impl Drop for PatroniCluster {
     fn drop(&mut self) {
-        (0..self.servers.len()).for_each(|at| self.kill(at));
         kill_all_in(self.folder.path());
-        if let Some(mut etcd) = self.etcd.lock().take() {
-            etcd.wait().ok();
+        let patronis = self.servers.iter().map(|server| &server.patroni);
+        for child in patronis.chain([&self.etcd]).filter_map(|child| child.lock().take()) {
+            // It was killed.
+            let mut child = child;
+            child.wait().ok();
         }
     }
 }

@@ -204,7 +204,7 @@ impl Load {
     }
 
     /// Each answer stands, each sale is there once, and `verify` agrees: how many were answered, and approved of them.
-    pub fn is_there_once(self, nodes: &Nodes) -> (usize, usize) {
+    pub fn each_once(self, nodes: &Nodes) -> (usize, usize) {
         let answered = self.answered.into_inner();
         wait("nobody owns the journal", || nodes.owner(None).is_some());
         let mut client = nodes.servers[nodes.owner(None).unwrap()].client();

@@ -32,13 +32,13 @@ struct Trial<'t> {
 }
 
 impl Trial<'_> {
-    fn commit(&self) {
+    fn commit(&self, at: usize) {
         while !self.ends.load(Ordering::Relaxed) {
             let sent = Instant::now();
-            if self.pg.commits() {
+            if self.pg.commits(at) {
                 self.commits.lock().push((sent, Instant::now()));
             }
-            thread::park_timeout(Duration::from_millis(20));
+            thread::park_timeout(Duration::from_millis(50));
         }
     }
 
@@ -88,33 +88,74 @@ fn patroni_fails_over_and_switches_over_under_load() {
     let mut nodes = Nodes::start(&pg.url(OWNER), pg.url(NODE), &["a", "b", "c"]);
     let (load, addresses) = (Load::of(&nodes), nodes.addresses());
     let trial = Trial { pg: &pg, load: &load, commits: Mutex::default(), ends: AtomicBool::new(false) };
-    let others: [&(dyn Fn() + Sync); 2] = [&|| trial.commit(), &|| trial.ask(&addresses)];
+    let others: [&(dyn Fn() + Sync); 4] =
+        [&|| trial.commit(0), &|| trial.commit(1), &|| trial.commit(2), &|| trial.ask(&addresses)];
     load.during(|| {
         beside(&trial.ends, &others, || {
             for _ in 0..rounds() {
                 wait("nobody is answered", || !load.answers().is_empty());
-                round(&trial, &mut nodes);
+                servers_fail(&trial);
+                both_fail(&trial, &mut nodes);
+                let silence = strike(&mut nodes, &load, "killed");
+                println!("the owner is killed: answers again after {silence:.1?}");
             }
         });
     });
-    let (answered, approved) = load.is_there_once(&nodes);
+    let (answered, approved) = load.each_once(&nodes);
     println!("{answered} sales answered, {approved} approved: all there, each once");
 }
 
-#[expect(clippy::print_stdout, reason = "the figures are to be read")]
-fn round(trial: &Trial<'_>, nodes: &mut Nodes) {
+/// What happens to servers; they are whole again afterwards.
+fn servers_fail(trial: &Trial<'_>) {
     let pg = trial.pg;
-    let lost = pg.leader().expect("a primary");
-    let is_changed = |from: usize| move || pg.leader().is_some_and(|leader| leader != from);
-    let streams = |at: usize| move || pg.leader().is_some_and(|leader| pg.streams(leader, at));
-    trial.outage("the primary is killed with its Patroni", || pg.kill(lost), is_changed(lost));
-    let second = pg.leader().expect("a primary");
-    trial.outage("the two that are left change places", || pg.switch_over(), is_changed(second));
-    trial.outage("the one that was killed comes back", || pg.resume(lost), streams(lost));
-    pg.wait("the second one does not follow", streams(second));
-    let third = pg.leader().expect("a primary");
-    trial.outage("two of three change places", || pg.switch_over(), is_changed(third));
-    pg.wait("the third one does not follow", streams(third));
-    let silence = strike(nodes, trial.load, "killed");
-    println!("the owner is killed: answers again after {silence:.1?}");
+    let primary = || pg.primary(None).expect("a primary");
+    let is_other = |than: usize| move || pg.primary(Some(than)).is_some();
+    let follows = |at: usize| move || pg.follows(at);
+
+    let lost = primary();
+    trial.outage("the primary is killed with its Patroni", || pg.kill(lost), is_other(lost));
+    let second = primary();
+    trial.outage("the two that are left change places", || pg.switch_over(), is_other(second));
+    trial.outage("the one that was killed comes back", || pg.resume(lost), follows(lost));
+    pg.wait("the second one does not follow", follows(second));
+    let third = primary();
+    trial.outage("two of three change places", || pg.switch_over(), is_other(third));
+    pg.wait("the third one does not follow", follows(third));
+
+    let confirms = || pg.confirms(primary());
+    let standby = confirms().expect("a standby that confirms");
+    let another = || confirms().is_some_and(|at| at != standby);
+    trial.outage("the standby that confirms is killed", || pg.kill(standby), another);
+    trial.outage("it comes back", || pg.resume(standby), follows(standby));
+    let standby = confirms().expect("a standby that confirms");
+    let another = || confirms().is_some_and(|at| at != standby);
+    trial.outage("the standby that confirms freezes", || pg.freeze(standby), another);
+    trial.outage("it thaws", || pg.thaw(standby), follows(standby));
+
+    let frozen = primary();
+    trial.outage("the primary freezes with its Patroni", || pg.freeze(frozen), is_other(frozen));
+    trial.outage("it thaws", || pg.thaw(frozen), follows(frozen));
+    let alone = primary();
+    trial.outage("the primary's Patroni is killed, and not the primary", || pg.kill_patroni(alone), is_other(alone));
+    trial.outage("that Patroni comes back", || pg.resume(alone), follows(alone));
+    let etcd_is_away = || {
+        let (away, long) = (Instant::now(), Duration::from_secs(25));
+        pg.freeze_etcd();
+        pg.wait("time does not pass", || away.elapsed() > long);
+        pg.thaw_etcd();
+    };
+    trial.outage("etcd is frozen for 25 s", etcd_is_away, || pg.has_successor());
+}
+
+/// Nobody of them can tell the other that it goes.
+fn both_fail(trial: &Trial<'_>, nodes: &mut Nodes) {
+    let pg = trial.pg;
+    let (lost, owner) = (pg.primary(None).expect("a primary"), nodes.owner(None).expect("an owner"));
+    let at_once = || {
+        nodes.servers[owner].kill();
+        pg.kill(lost);
+    };
+    trial.outage("the primary and the owner are killed at once", at_once, || pg.primary(Some(lost)).is_some());
+    nodes.servers[owner].start_again();
+    trial.outage("the primary comes back", || pg.resume(lost), || pg.follows(lost));
 }

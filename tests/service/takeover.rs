@@ -215,7 +215,7 @@ fn owners_are_killed_stopped_and_frozen_under_load() {
             }
         }
     });
-    let (answered, approved) = load.is_there_once(&nodes);
+    let (answered, approved) = load.each_once(&nodes);
     for (how, all) in &mut silences {
         let (median, p99) = (percentile(all, 50), percentile(all, 99));
         println!("{} owners {how}: answers again after {median:?} (p50), {p99:?} (p99)", all.len());
