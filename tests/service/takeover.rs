@@ -106,6 +106,11 @@ fn the_databases_primary_dies_and_the_nodes_go_on_with_the_next_one() {
     let took = struck.elapsed();
     println!("answers again {took:?} after the primary froze, of which the promotion took {promoted:?}");
     pg.thaw(0);
+    // One that has never owned the journal knows after a start, too, that the old primary was replaced.
+    let kept = nodes.folders[1 - at].path().join("CLUSTER");
+    wait("a standby does not keep the timeline", || {
+        std::fs::read_to_string(&kept).is_ok_and(|text| text.split(' ').nth(1) == Some("2"))
+    });
     let died = Instant::now();
     nodes.servers[at].kill();
     let (next, took) = nodes.owner_after(at, died, "P-3");
@@ -145,6 +150,26 @@ fn the_owner_and_the_databases_primary_die_at_once() {
     );
     let again = approved(&nodes.servers[next], "B-1");
     assert_eq!((&again["authorization_id"], &again["replayed"]), (&first["authorization_id"], &json!(true)));
+}
+
+/// What no owner wrote follows on a record that is there still: no failover did that, and to begin anew would not help.
+#[test]
+fn damage_in_the_table_ends_a_standby() {
+    let pg = PgCluster::start();
+    let database = pg.database();
+    let mut nodes = start(&pg, &database, &["a", "b"]);
+    approved(&nodes.servers[0], "D-1");
+    wait("b does not follow", || {
+        let told = nodes.servers[1].client().call("ops", "GET", "/readyz", None).unwrap().json();
+        told["detail"] == "standby of a, 0 records behind"
+    });
+    nodes.servers[0].signal("STOP");
+    pg.sql(
+        &database,
+        "INSERT INTO journal SELECT stream, month, (SELECT max(batch) + 1 FROM journal), epoch, first_lsn + n, 1, 'abc'::bytea
+            FROM journal WHERE n > 0 ORDER BY batch DESC LIMIT 1",
+    );
+    assert_eq!(nodes.servers[1].wait(Duration::from_secs(20)).code(), Some(65));
 }
 
 fn percentile(of: &mut [Duration], percent: usize) -> Duration {

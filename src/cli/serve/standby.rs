@@ -119,6 +119,7 @@ impl Standby {
             }
             let turn = self.take_in(None).and_then(|is_at_end| {
                 let view = member.look(last.0.saturating_sub(self.state().lsn.0))?;
+                member.keep_timeline()?;
                 Ok((is_at_end, view))
             });
             match turn {

@@ -9,7 +9,7 @@ use super::session::PgSession;
 use super::table::{Answer, Database, Found, Seen};
 use super::{node_file, schema, sql};
 use crate::database::Server;
-use crate::journal::Lease;
+use crate::journal::{JournalError, Lease};
 
 /// Between two tries to connect.
 const REST: Duration = Duration::from_millis(200);
@@ -29,6 +29,11 @@ pub(crate) struct PgDatabase {
 impl PgDatabase {
     pub fn new(server: Arc<Server>, lease: Lease, file: PathBuf, wall: fn() -> i64) -> Self {
         Self { server, lease, file, wall, tried: None }
+    }
+
+    /// What this node keeps of it.
+    pub fn seen(&self) -> Result<Seen, JournalError> {
+        node_file::read(&self.file)
     }
 
     #[expect(

@@ -9,7 +9,7 @@ use super::schema;
 use super::session::PgSession;
 use super::setting::Applied;
 pub use super::table::View;
-use super::table::{Database, Fault, MOVED_OUT, Node, STREAM, Session, Stream, told};
+use super::table::{Database, Fault, Found, MOVED_OUT, Node, STREAM, Seen, Session, Stream, told};
 use super::{End, LEASE, RENEW_EVERY, settings};
 use crate::journal::cursor::Cursor;
 use crate::journal::{JournalError, JournalReader, Lsn, Record};
@@ -18,6 +18,8 @@ use crate::journal::{JournalError, JournalReader, Lsn, Record};
 pub struct Membership {
     database: PgDatabase,
     session: Option<PgSession>,
+    /// With the session that was made last, until it is kept.
+    found: Option<Found>,
     stream: Stream,
     node: Node,
     /// Where callers reach it.
@@ -28,7 +30,7 @@ pub struct Membership {
 
 impl Membership {
     pub(super) fn new(database: PgDatabase, stream: Stream, node: Node, address: String) -> Self {
-        Self { database, session: None, stream, node, address, renewed: None, is_draining: false }
+        Self { database, session: None, found: None, stream, node, address, renewed: None, is_draining: false }
     }
 
     /// Looks, and renews the membership when it is time. [`JournalError::Doubt`] while the database is away or not as it has to
@@ -44,6 +46,18 @@ impl Membership {
         let view = session.view(self.stream, &self.node).map_err(doubt)?;
         self.session = Some(session);
         Ok(view)
+    }
+
+    /// So that after a start, too, a primary of before a promotion is known for what it is. Of a standby only: an owner keeps more.
+    pub fn keep_timeline(&mut self) -> Result<(), JournalError> {
+        let Some(Found { cluster, timeline }) = self.found.take() else { return Ok(()) };
+        let seen = self.database.seen()?;
+        if timeline > seen.timeline
+            && let Err(error) = self.database.keep(&Seen { cluster, timeline, ..seen })
+        {
+            tracing::warn!(error, "what was seen of the journal's database could not be kept");
+        }
+        Ok(())
     }
 
     /// Policy and holidays as the cluster is to have them.
@@ -75,7 +89,9 @@ impl Membership {
         }
         // Another server may be the one now: what it knows of us may be old.
         self.renewed = None;
-        Ok(self.database.connect(0).map_err(doubt)?.0)
+        let (session, found) = self.database.connect(0).map_err(doubt)?;
+        self.found = Some(found);
+        Ok(session)
     }
 
     fn in_use(&self) -> JournalError {
