@@ -80,6 +80,8 @@ fn spawn(mut command: Command) -> Child {
     let (sender, started) = std::sync::mpsc::channel();
     thread::spawn(move || {
         sender.send(command.spawn().unwrap()).unwrap();
+        // With its log, which may be on a disk that is to go.
+        drop(command);
         loop {
             thread::park();
         }

@@ -36,12 +36,12 @@ fn a_cluster_that_lost_its_power_has_every_answered_sale_once() {
             disk.unmount();
             disk.mount();
             (0..3).for_each(|at| pg.resume(at));
-            pg.wait_for_standbys(0, 1);
+            pg.wait_for_standbys(0, 2);
             nodes.servers.iter_mut().for_each(|server| server.start_again());
         }
         let before = load.answered();
         wait("nobody is answered", || load.answered() > before + 100);
     });
-    let (answered, approved) = load.is_there_once(&nodes);
+    let (answered, approved) = load.each_once(&nodes);
     println!("{} power cuts, {answered} sales answered, {approved} approved: all there, each once", rounds());
 }
