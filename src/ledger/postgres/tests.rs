@@ -62,7 +62,7 @@ fn made() -> Made {
 }
 
 contract!(made: the_server_is_the_checkpoint);
-contract!(made);
+contract!(made, every 2);
 
 /// What all customers' rows come to, by the books.
 fn all_totals(books: &dyn Books, upto: Lsn) -> Vec<(u8, u8, i64)> {

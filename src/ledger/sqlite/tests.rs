@@ -41,7 +41,7 @@ fn made() -> Made {
 }
 
 contract!(made: the_ledger_is_the_checkpoint);
-contract!(made);
+contract!(made, every 1);
 
 #[test]
 fn the_views_have_the_columns_of_the_contract() {
