@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 use sokketsu::http::routes::{Call, ROUTES, Route};
 
-use super::server::{Client, PATIENT, Server, wait_until};
+use super::server::{Client, Server, wait_until};
 
 /// One call that changes something, for a customer of its own.
 struct Changing {
@@ -400,7 +400,7 @@ fn is_told(events: &[Value], kind: &str, part: &str) -> bool {
 
 fn every_call_is_carried_out(goes: Goes) {
     let data = tempfile::tempdir().expect("a folder");
-    let server = Server::sandbox_in(data.path(), &[], &[PATIENT]);
+    let server = Server::sandbox(data.path(), &[]);
     let mut client = server.client();
     let name = |row: usize| format!("2{}{row:02}", goes as u8);
     let made: Vec<_> = (0..CHANGING.len()).map(|row| (CHANGING[row].prepare)(&mut client, &name(row))).collect();
@@ -467,7 +467,7 @@ fn who_has_said_all_is_answered() {
 #[test]
 fn a_cancel_is_not_lost_beside_its_sale() {
     let data = tempfile::tempdir().expect("a folder");
-    let server = Server::sandbox_in(data.path(), &[], &[PATIENT]);
+    let server = Server::sandbox(data.path(), &[]);
     let mut client = server.client();
     server.signal("STOP");
     for n in 0..30 {
@@ -497,7 +497,7 @@ fn a_cancel_is_not_lost_beside_its_sale() {
 #[test]
 fn calls_behind_each_other_are_all_carried_out() {
     let data = tempfile::tempdir().expect("a folder");
-    let server = Server::sandbox_in(data.path(), &[], &[PATIENT]);
+    let server = Server::sandbox(data.path(), &[]);
     let mut client = server.client();
     server.signal("STOP");
     let all: Vec<u8> = (0..20)

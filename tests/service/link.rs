@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::iso::{Peer, Text, network, sale};
-use super::server::{Client, PATIENT, Server};
+use super::server::{Client, Server};
 
 fn server(data: &std::path::Path, environment: &[(&str, &str)]) -> (Server, Peer, Client) {
     let server = Server::sandbox_in(data, &["--iso8583", "127.0.0.1:0"], environment);
@@ -349,7 +349,7 @@ fn silence(time: Duration) {
 #[test]
 fn a_full_link_answers_91_to_sales_and_still_hears_reversals() {
     let data = tempfile::tempdir().expect("a folder");
-    let (server, mut peer, mut client) = server(data.path(), &[("SOKKETSU_ISO8583__MAX_IN_FLIGHT", "8"), PATIENT]);
+    let (server, mut peer, mut client) = server(data.path(), &[("SOKKETSU_ISO8583__MAX_IN_FLIGHT", "8")]);
     let codes: Vec<_> = (0..40).map(|n| code(&mut client, &(2_000 + n).to_string())).collect();
     // The server stands still while everything is sent: nothing is answered before all has come.
     server.signal("STOP");

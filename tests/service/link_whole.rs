@@ -9,7 +9,7 @@ use serde_json::json;
 use sokketsu::iso8583::frame::{Framing, LengthForm};
 
 use super::iso::{LAYOUT, Peer, Text, network, sale};
-use super::server::{Client, PATIENT, Server, wait_until};
+use super::server::{Client, Server, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -86,7 +86,7 @@ fn everything(client: &mut Client, first: u32) -> Vec<Told> {
 #[test]
 fn what_arrived_whole_is_carried_out_whoever_hangs_up() {
     let data = tempfile::tempdir().expect("a folder");
-    let (server, link, mut client) = server(data.path(), &[PATIENT]);
+    let (server, link, mut client) = server(data.path(), &[]);
     let mut peer = Peer::to(link);
     for (resets, together) in [(false, false), (true, false), (false, true), (true, true)] {
         let first = 100 * (1 + u32::from(resets) + 2 * u32::from(together));
@@ -124,7 +124,7 @@ fn hang_up(peer: Peer, resets: bool) {
 #[test]
 fn a_half_closed_link_gets_its_answers() {
     let data = tempfile::tempdir().expect("a folder");
-    let (server, link, mut client) = server(data.path(), &[PATIENT]);
+    let (server, link, mut client) = server(data.path(), &[]);
     let all = everything(&mut client, 0);
     let mut peer = Peer::to(link);
     for order in all.iter().filter_map(|told| told.before.as_ref()) {
@@ -161,7 +161,7 @@ fn arrived(client: &TcpStream) -> usize {
 #[test]
 fn what_is_behind_a_message_whose_answer_nobody_takes_is_heard_too() {
     let data = tempfile::tempdir().expect("a folder");
-    let (server, link, mut client) = server(data.path(), &[PATIENT]);
+    let (server, link, mut client) = server(data.path(), &[]);
     let basket = "x".repeat(990);
     let sales: Vec<_> = (1..=300).map(|n| sale(n, &code(&mut client, 2_000 + n), 500).with(&[(48, &basket)])).collect();
     // An echo is answered before anything is asked.

@@ -58,7 +58,8 @@ impl How {
         let mut command = Command::new(words.next().unwrap_or(binary));
         // The server takes every SOKKETSU_ variable for configuration.
         command.env_remove("SOKKETSU_BIN");
-        command.args(words).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let (name, patient) = PATIENT;
+        command.args(words).env(name, patient).envs(self.environment.iter().map(|(name, value)| (name, value)));
         let http = self.http.map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
         command.args(["serve", "--sandbox", "--http", &http, "--data"]).arg(data).args(&self.options);
         if let Some(log) = &self.log {
@@ -144,9 +145,9 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 
-/// A server that turns no sale away because it waited: on a busy machine one could, after a stop, and a caller who is gone
+/// A server turns no sale away because it waited, unless a test is about that: on a busy machine one could, and a caller who is gone
 /// does not ask again.
-pub const PATIENT: (&str, &str) = ("SOKKETSU_ENGINE__QUEUE_MS", "1000");
+const PATIENT: (&str, &str) = ("SOKKETSU_ENGINE__QUEUE_MS", "1000");
 
 /// Looks again and again until it is so.
 pub fn wait_until(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) {

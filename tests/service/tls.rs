@@ -16,7 +16,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::iso::{Peer, network, sale};
-use super::server::{BINARY, PATIENT, Server};
+use super::server::{BINARY, Server};
 
 /// A certificate that is its own authority.
 struct Identity {
@@ -201,7 +201,7 @@ fn a_half_closed_link_over_tls_gets_its_answers() {
     let text = std::fs::read_to_string(&config).expect("a file").replace("[server.tls]", "[iso8583.tls]");
     std::fs::write(&config, text).expect("a file");
     let options = ["--config", &config, "--iso8583", "127.0.0.1:0"];
-    let server = Server::sandbox_in(data.path(), &options, &[PATIENT]);
+    let server = Server::sandbox(data.path(), &options);
     let link = server.iso8583.expect("a link");
     let mut client = server.client();
     for (stan, says_so, closes) in [(1, false, true), (2, true, true), (3, true, false)] {
