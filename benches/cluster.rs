@@ -16,16 +16,17 @@ use sokketsu::clock::Clock;
 use sokketsu::database::Server;
 use sokketsu::journal::postgres::cluster::Cluster;
 use sokketsu::journal::postgres::{APPEND, Node};
-use sokketsu::journal::{Batch, Journal, JournalError};
+use sokketsu::journal::{Journal, JournalError};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
+mod batch;
 #[path = "../tests/postgres/mod.rs"]
 mod postgres;
 
+use batch::batch_of;
 use postgres::cluster::{NODE, OWNER, PgCluster};
 
-const PAYLOAD: usize = 250;
 const SIZES: [usize; 3] = [1, 32, 256];
 const WARM_UP: Duration = Duration::from_millis(500);
 /// The data fits into memory, and no checkpoint falls into a turn.
@@ -84,19 +85,6 @@ fn turn(seconds: f64, mut append: impl FnMut()) -> Turn {
     let seconds = began.elapsed().as_secs_f64();
     took.sort();
     Turn { took, seconds }
-}
-
-fn batch_of(records: usize) -> Batch {
-    let mut batch = Batch::default();
-    for n in 0..records {
-        let bytes = (0..PAYLOAD).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap_or(0));
-        let filled = batch.offer(1, |buf| {
-            buf.extend(bytes);
-            Ok(())
-        });
-        filled.expect("it is short");
-    }
-    batch
 }
 
 /// The servers, and which of the standbys run.

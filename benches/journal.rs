@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, reason = "a benchmark that can't run should stop")]
 
+mod batch;
+
 use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
@@ -13,23 +15,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use sokketsu::domain::model::ids::Lsn;
 use sokketsu::domain::model::time::Millis;
 use sokketsu::journal::local::{LocalJournal, Options};
-use sokketsu::journal::{Batch, Journal, Release, record};
+use sokketsu::journal::{Journal, Release, record};
 
-const PAYLOAD: usize = 250;
+use batch::{PAYLOAD, batch_of};
+
 const FILE: usize = 64 << 20;
-
-fn batch_of(records: usize) -> Batch {
-    let mut batch = Batch::default();
-    for n in 0..records {
-        let bytes = (0..PAYLOAD).map(|i| u8::try_from((n * 31 + i * 7) % 256).unwrap_or(0));
-        let filled = batch.offer(1, |buf| {
-            buf.extend(bytes);
-            Ok(())
-        });
-        filled.expect("it is short");
-    }
-    batch
-}
 
 /// A file of zeros, written and synced.
 fn zeroed(path: &Path) -> File {

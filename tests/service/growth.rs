@@ -192,7 +192,7 @@ fn check(table: &Table) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "needs valgrind and a release build; ./check runs it"]
+#[ignore = "needs valgrind and a release build: docs/performance.md"]
 fn growth_costs_no_request_more_than_a_moment() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");

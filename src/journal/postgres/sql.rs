@@ -11,14 +11,14 @@ macro_rules! columns {
     };
 }
 
-/// What a host says of itself before it is chosen; whether a role may see the standbys is judged with the settings.
+/// What a host says of itself before it is chosen; whether a role may see the standbys is judged with the settings. Of
+/// `synchronous_standby_names` nothing is read but whether it is empty: who manages a cluster may write one name there, or `*`.
 pub(super) const STANDING: &str = "SELECT pg_is_in_recovery(),
     CASE WHEN pg_is_in_recovery() THEN NULL ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
     EXISTS (SELECT FROM pg_stat_replication
         WHERE sync_state IS NULL OR state = 'streaming' AND sync_state IN ('sync', 'quorum')),
     current_setting('synchronous_standby_names') = ''";
 
-/// Of `synchronous_standby_names` nothing is read but whether it is empty: who manages a cluster may write one name there, or `*`.
 pub(super) const SETTINGS: &str = "SELECT pg_is_in_recovery(),
     current_setting('synchronous_commit'), current_setting('client_min_messages'),
     current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on',
