@@ -63,7 +63,7 @@ enum ClusterCommand {
     /// As the owner of the tables: `journal.url` (SOKKETSU_JOURNAL__URL) names that role
     #[command(after_help = "Journal and ledger are in the same database. It may be run again at any time.")]
     Init(Flags),
-    /// Check policy and holidays, and make them those of all nodes
+    /// Check policy, holidays and merchants, and make them those of all nodes
     #[command(after_help = "As a role that was granted sokketsu_operator, or as the owner of the tables.")]
     Apply(ApplyFlags),
     /// Who owns, who lives, who confirms; exit 0 if somebody owns every stream, else 75
@@ -121,6 +121,9 @@ struct ApplyFlags {
     /// Days on which banks are closed, in place of `holidays.file`
     #[arg(long, value_name = "FILE")]
     holidays: Option<PathBuf>,
+    /// Merchants to be set, a line each: JSON as `PUT /v1/merchants/{merchant_id}` answers it
+    #[arg(long, value_name = "FILE")]
+    merchants: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -222,10 +225,14 @@ fn init_command(flags: &Flags) -> ExitCode {
     done(cluster::init(&records, flags.sandbox, Clock::system().now(), || Shared::load(flags)))
 }
 
-fn apply_command(ApplyFlags { flags, policy, holidays }: ApplyFlags) -> ExitCode {
-    match Shared::load(&Flags { policy, holidays, ..flags }) {
-        Ok(shared) => done(cluster::apply(&shared)),
-        Err(error) => config_error(&error),
+fn apply_command(ApplyFlags { flags, policy, holidays, merchants }: ApplyFlags) -> ExitCode {
+    let shared = match Shared::load(&Flags { policy, holidays, ..flags }) {
+        Ok(shared) => shared,
+        Err(error) => return config_error(&error),
+    };
+    match merchants.as_deref().map_or(Ok(Vec::new()), cluster::merchants::read) {
+        Ok(merchants) => done(cluster::apply(&shared, &merchants)),
+        Err(wrong) => failed(&wrong, 78),
     }
 }
 

@@ -1,12 +1,14 @@
 //! `sokketsu cluster`: what an operator does with a journal in a database (`docs/cluster.md`).
 
 pub mod drain;
+pub mod merchants;
 pub mod moving;
 mod status;
 
 use super::serve::backends::MoveError;
 use super::serve::{ServeError, backends};
 use crate::config::{ConfigError, Records, Shared};
+use crate::domain::model::merchant::Merchant;
 use crate::domain::model::time::Millis;
 use crate::journal::JournalError;
 
@@ -19,12 +21,12 @@ pub fn init(
     load: impl FnOnce() -> Result<Shared, ConfigError>,
 ) -> Result<String, ServeError> {
     let done = backends::init_cluster(records, sandbox, now)?;
-    Ok(format!("{done}\n{}", backends::apply_first(records, load)?))
+    Ok(format!("{done}\n{}", backends::apply_first(records, sandbox, load)?))
 }
 
-/// Writes policy and holidays into the cluster; says what has changed.
-pub fn apply(shared: &Shared) -> Result<String, ServeError> {
-    backends::apply(shared)
+/// Writes policy, holidays and merchants into the cluster; says what has changed.
+pub fn apply(shared: &Shared, merchants: &[Merchant]) -> Result<String, ServeError> {
+    backends::apply(shared, merchants)
 }
 
 /// How the cluster stands, as text or as JSON; and whether somebody owns each stream.

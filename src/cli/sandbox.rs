@@ -29,13 +29,8 @@ pub fn fill(engine: &mut Engine, opening: &[Event], now: Millis) -> Result<(), J
     for event in opening {
         engine.record(event)?;
     }
-    let shops = [
-        ("mrc_konbini", "デモコンビニ", 5_499),
-        ("mrc_electronics", "デモ電器", 5_732),
-        ("mrc_giftcards", "デモギフトカード", 5_947),
-    ];
-    for (id, name, mcc) in shops {
-        merchant(engine, id, name, mcc)?;
+    for merchant in merchants() {
+        engine.record(&Event::MerchantSet(Box::new(merchant)))?;
     }
     let full = |engine: &Engine| engine.state().policy.as_ref().map_or(0, |in_force| in_force.policy.top_rung());
     let top = full(engine);
@@ -70,11 +65,17 @@ fn born_years_ago(now: Millis, years: i16) -> Option<Date> {
     Some(crate::domain::model::time::Now::at(now).date.plus_years(-years))
 }
 
-fn merchant(engine: &mut Engine, id: &str, name: &str, mcc: u16) -> Result<(), TooLarge> {
-    let Ok(id) = MerchantId::new(id) else { return Ok(()) };
-    let limits = MerchantLimits::default();
-    let merchant = Merchant { id, name: name.into(), mcc, status: MerchantStatus::Active, limits };
-    engine.record(&Event::MerchantSet(Box::new(merchant)))
+pub fn merchants() -> Vec<Merchant> {
+    let merchant = |(id, name, mcc): (&str, &str, u16)| {
+        let (status, limits) = (MerchantStatus::Active, MerchantLimits::default());
+        Some(Merchant { id: MerchantId::new(id).ok()?, name: name.into(), mcc, status, limits })
+    };
+    let shops = [
+        ("mrc_konbini", "デモコンビニ", 5_499),
+        ("mrc_electronics", "デモ電器", 5_732),
+        ("mrc_giftcards", "デモギフトカード", 5_947),
+    ];
+    shops.into_iter().filter_map(merchant).collect()
 }
 
 fn customer(engine: &mut Engine, id: &str, profile: Profile) -> Result<Option<CustomerId>, TooLarge> {

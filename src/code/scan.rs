@@ -10,6 +10,7 @@ use super::barcode::L24_DIGITS;
 use super::body::{BODY_DIGITS, Body, BodyError, Prefix, TOK19_DIGITS, number};
 use super::issuers::{Form, Issuers};
 use super::keyring::{Keyring, NotUsable, Usable};
+use super::seal::Epochs;
 use super::{emv, qr, seal};
 use crate::domain::model::code::barcode_epoch;
 use crate::domain::model::ids::Handle;
@@ -31,9 +32,9 @@ const JPQR1_PREFIX: &str = "hQVKUFFS";
 pub enum Scan {
     /// The seal holds. What it vouches for is still to be compared with the live record.
     Sealed { handle: Handle, generation: u8, proof: Proof },
-    /// A barcode whose MAC is of neither epoch that a live code can have: an older one, or a forged one. Only the record
-    /// of its handle tells, so it waits for [`OldBarcode::beside`].
-    Old(OldBarcode),
+    /// A barcode whose MAC does not tell when it was issued. Only the record of its handle does, so it waits for
+    /// [`Undated::beside`].
+    Undated(Undated),
     /// The seal is that of its record, of an epoch before: the code has expired.
     Stale { handle: Handle },
     /// Well-formed, ours, of a known generation, and the MAC is wrong: counts against the handle.
@@ -51,7 +52,10 @@ impl From<Scan> for Scanned {
         match scan {
             Scan::Sealed { handle, proof, .. } => Self::Sealed { handle, proof },
             // Nobody has asked for its record.
-            Scan::Old(old) => Self::Forged { handle: old.handle },
+            Scan::Undated(Undated { handle, both_at: Some(epoch), .. }) => {
+                Self::Sealed { handle, proof: Proof::Barcode { epoch } }
+            }
+            Scan::Undated(Undated { handle, both_at: None, .. }) => Self::Forged { handle },
             Scan::Stale { handle } => Self::Stale { handle },
             Scan::Forged { handle } => Self::Forged { handle },
             Scan::Unverifiable { handle, .. } => Self::Unverifiable { handle },
@@ -72,23 +76,26 @@ impl Scan {
     }
 }
 
-/// A well-formed barcode of ours whose seal is of no epoch of now.
+/// A well-formed barcode of ours, of neither epoch that a live code can have (an older one, or a forged one), or by chance of
+/// both.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct OldBarcode {
+pub struct Undated {
     body: [u8; BODY_DIGITS],
     mac: u64,
     handle: Handle,
     generation: u8,
+    /// The later one of both epochs.
+    both_at: Option<u64>,
 }
 
-impl std::fmt::Debug for OldBarcode {
+impl std::fmt::Debug for Undated {
     /// Without its digits: they may be a live code's.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OldBarcode").field("handle", &self.handle).finish_non_exhaustive()
+        f.debug_struct("Undated").field("handle", &self.handle).finish_non_exhaustive()
     }
 }
 
-impl OldBarcode {
+impl Undated {
     pub const fn handle(&self) -> Handle {
         self.handle
     }
@@ -97,11 +104,16 @@ impl OldBarcode {
     /// generation. Without a record it is as good as forged.
     pub fn beside(&self, record: Option<(i64, u8)>, keys: &Keyring) -> Scan {
         let handle = self.handle;
-        let fits =
-            record.filter(|(_, generation)| *generation == self.generation).is_some_and(|(issued_ms, generation)| {
-                let epoch = barcode_epoch(Millis(issued_ms));
-                keys.usable(generation).is_ok_and(|keys| seal::is_of_epoch(keys, &self.body, self.mac, epoch))
-            });
+        let own = record.filter(|(_, generation)| *generation == self.generation);
+        let issued_in = own.map(|(issued_ms, _)| barcode_epoch(Millis(issued_ms)));
+        if let Some(now) = self.both_at {
+            // Where it is of neither, the engine finds that it is not the record's.
+            let epoch = issued_in.filter(|epoch| *epoch + 1 == now).unwrap_or(now);
+            return Scan::Sealed { handle, generation: self.generation, proof: Proof::Barcode { epoch } };
+        }
+        let fits = issued_in.is_some_and(|epoch| {
+            keys.usable(self.generation).is_ok_and(|keys| seal::is_of_epoch(keys, &self.body, self.mac, epoch))
+        });
         if fits { Scan::Stale { handle } } else { Scan::Forged { handle } }
     }
 }
@@ -218,9 +230,12 @@ fn read_l24(digits: &[u8], keys: &Keyring, now_ms: i64) -> Result<Scan, InvalidW
         Err(why) => return Ok(Scan::Unverifiable { handle, why }),
     };
     let generation = body.version();
-    Ok(match seal::current_epoch(usable, text, mac, barcode_epoch(Millis(now_ms))) {
-        Some(epoch) => Scan::Sealed { handle, generation, proof: Proof::Barcode { epoch } },
-        None => Scan::Old(OldBarcode { body: *text, mac, handle, generation }),
+    let now = barcode_epoch(Millis(now_ms));
+    let undated = |both_at| Scan::Undated(Undated { body: *text, mac, handle, generation, both_at });
+    Ok(match seal::current_epochs(usable, text, mac, now) {
+        Epochs::One(epoch) => Scan::Sealed { handle, generation, proof: Proof::Barcode { epoch } },
+        Epochs::Both => undated(Some(now)),
+        Epochs::Neither => undated(None),
     })
 }
 
@@ -386,7 +401,7 @@ mod tests {
     /// What a barcode is beside the record of the published code.
     fn beside_its_record(seen: Scan) -> Scan {
         match seen {
-            Scan::Old(old) => old.beside(Some((ISSUED_MS, 1)), &Keyring::sandbox()),
+            Scan::Undated(old) => old.beside(Some((ISSUED_MS, 1)), &Keyring::sandbox()),
             other => other,
         }
     }
@@ -395,7 +410,7 @@ mod tests {
     fn epoch_borders_by_the_clock() {
         let start = i64::try_from(EPOCH).unwrap() * EPOCH_MS;
         let current = sealed(Proof::Barcode { epoch: EPOCH });
-        let is_old = |seen: Scan| matches!(seen, Scan::Old(old) if old.handle() == handle());
+        let is_old = |seen: Scan| matches!(seen, Scan::Undated(old) if old.handle() == handle());
         assert!(is_old(at(L24, start - 1)), "not issued yet");
         assert_eq!(at(L24, start), current);
         assert_eq!(at(L24, start + 2 * EPOCH_MS - 1), current);
@@ -407,18 +422,43 @@ mod tests {
 
     #[test]
     fn an_old_barcode_is_told_by_its_record() {
-        let Scan::Old(old) = at(L24, ISSUED_MS + 100 * EPOCH_MS) else { panic!("it is old") };
+        let Scan::Undated(old) = at(L24, ISSUED_MS + 100 * EPOCH_MS) else { panic!("it is old") };
         let (ring, forged) = (Keyring::sandbox(), Scan::Forged { handle: handle() });
         assert_eq!(old.beside(Some((ISSUED_MS, 1)), &ring), Scan::Stale { handle: handle() });
         assert_eq!(old.beside(None, &ring), forged, "nobody remembers it");
         assert_eq!(old.beside(Some((ISSUED_MS + EPOCH_MS, 1)), &ring), forged, "another life of its handle");
         assert_eq!(old.beside(Some((ISSUED_MS, 0)), &ring), forged, "issued with other keys");
-        assert_eq!(Scanned::from(Scan::Old(old)), Scanned::Forged { handle: handle() });
-        assert_eq!(
-            format!("{old:?}"),
-            format!("OldBarcode {{ handle: {:?}, .. }}", handle()),
-            "no digit of it is shown"
-        );
+        assert_eq!(Scanned::from(Scan::Undated(old)), Scanned::Forged { handle: handle() });
+        assert_eq!(format!("{old:?}"), format!("Undated {{ handle: {:?}, .. }}", handle()), "no digit of it is shown");
+    }
+
+    /// Once in a million a MAC is of both epochs of a moment: then the record says of which the code is.
+    #[test]
+    fn a_barcode_of_both_epochs_is_the_one_of_its_record() {
+        let (ring, issuers) = (Keyring::sandbox(), Issuers::sandbox());
+        let issuer = issuers.issuer(Form::L24).unwrap();
+        let start = i64::try_from(EPOCH).unwrap() * EPOCH_MS;
+        let minted = |handle: u32, at| {
+            let handle = Handle::new(handle).unwrap();
+            mint(&ring, 1, &issuer, handle, at, 300, 1, 2).ok().unwrap().barcode
+        };
+        // The first handle whose MAC of this epoch is that of the next one, too; found by trying them all.
+        let twin = 699_576;
+        let (text, next) = (minted(twin, start), minted(twin, start + EPOCH_MS));
+        assert_eq!(text, next);
+        let handle = Handle::new(twin).unwrap();
+        let is_of = |epoch| Scan::Sealed { handle, generation: 1, proof: Proof::Barcode { epoch } };
+        let read = |at| read(&text, &issuers, &ring, at);
+        assert_eq!((read(start), read(start + 2 * EPOCH_MS)), (is_of(EPOCH), is_of(EPOCH + 1)));
+        let Scan::Undated(both) = read(start + EPOCH_MS) else { panic!("it is of both") };
+        let beside = |issued_ms, generation| both.beside(Some((issued_ms, generation)), &ring);
+        assert_eq!(beside(start + EPOCH_MS - 1, 1), is_of(EPOCH));
+        assert_eq!(beside(start + EPOCH_MS, 1), is_of(EPOCH + 1));
+        for other in [beside(start - 1, 1), beside(start, 0), both.beside(None, &ring)] {
+            assert_eq!(other, is_of(EPOCH + 1), "the engine does not find it in the record");
+        }
+        let sealed = Scanned::Sealed { handle, proof: Proof::Barcode { epoch: EPOCH + 1 } };
+        assert_eq!(Scanned::from(Scan::Undated(both)), sealed);
     }
 
     #[test]
@@ -426,7 +466,7 @@ mod tests {
         let macs = || seal::MACS.with(std::cell::Cell::take);
         macs();
         let other_mac = "900099991314159265005633";
-        let Scan::Old(forged) = scan(other_mac) else { panic!("its MAC is wrong") };
+        let Scan::Undated(forged) = scan(other_mac) else { panic!("its MAC is wrong") };
         assert_eq!(macs(), 2);
         let ring = Keyring::sandbox();
         assert_eq!(forged.beside(None, &ring), Scan::Forged { handle: handle() });
@@ -558,7 +598,7 @@ mod tests {
         let why = |objects: &[(u16, &[u8])]| match scan(&qr_with(objects)) {
             Scan::Invalid(why) => Some(why),
             Scan::Sealed { .. } => None,
-            other @ (Scan::Old(_)
+            other @ (Scan::Undated(_)
             | Scan::Stale { .. }
             | Scan::Forged { .. }
             | Scan::Unverifiable { .. }
@@ -666,7 +706,7 @@ mod tests {
             Scan::Unverifiable { handle: of, why } if of == handle() => Err(why),
             other @ (Scan::Unverifiable { .. }
             | Scan::Invalid(_)
-            | Scan::Old(_)
+            | Scan::Undated(_)
             | Scan::Stale { .. }
             | Scan::Forged { .. }
             | Scan::ForeignIssuer) => {
@@ -683,7 +723,7 @@ mod tests {
         }
         // The published code names generation 1, but these are other keys.
         let seen = read(L24, &issuers, &during, ISSUED_MS);
-        assert!(matches!(seen, Scan::Old(old) if old.handle() == handle()), "{seen:?}");
+        assert!(matches!(seen, Scan::Undated(old) if old.handle() == handle()), "{seen:?}");
         assert_eq!(read(QR, &issuers, &during, ISSUED_MS), Scan::Forged { handle: handle() });
     }
 

@@ -9,7 +9,7 @@
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use subtle::{ConditionallySelectable, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use super::body::{BODY_DIGITS, TOK19_DIGITS};
 use super::keyring::Usable;
@@ -26,14 +26,27 @@ pub(super) fn barcode_mac(keys: Usable<'_>, body: &[u8; BODY_DIGITS], epoch: u64
     u64::from_be_bytes(head) % MAC_RANGE
 }
 
-/// The epoch of a barcode's MAC, if it is one of the two that a live code can have at the epoch `now`.
+/// Of which epochs a barcode's MAC is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Epochs {
+    One(u64),
+    /// By chance also of the other one, as one code in a million is.
+    Both,
+    Neither,
+}
+
+/// Whether a barcode's MAC is of one of the two epochs that a live code can have at the epoch `now`.
 ///
 /// Both are computed and compared whatever the first one says, so that the time taken tells nothing.
-pub(super) fn current_epoch(keys: Usable<'_>, body: &[u8; BODY_DIGITS], mac: u64, now: u64) -> Option<u64> {
-    let matches = |epoch: u64| barcode_mac(keys, body, epoch).ct_eq(&mac);
+pub(super) fn current_epochs(keys: Usable<'_>, body: &[u8; BODY_DIGITS], mac: u64, now: u64) -> Epochs {
     let before = now.saturating_sub(1);
-    let (is_now, is_before) = (matches(now), matches(before));
-    bool::from(is_now | is_before).then(|| u64::conditional_select(&before, &now, is_now))
+    let (is_now, is_before) = (is_of_epoch(keys, body, mac, now), is_of_epoch(keys, body, mac, before));
+    match (is_now, is_before) {
+        (true, true) if before != now => Epochs::Both,
+        (true, _) => Epochs::One(now),
+        (false, true) => Epochs::One(before),
+        (false, false) => Epochs::Neither,
+    }
 }
 
 /// Whether a barcode's MAC is that of one epoch.
@@ -117,10 +130,10 @@ mod tests {
     fn epoch_borders() {
         let ring = Keyring::sandbox();
         let keys = ring.usable(1).unwrap();
-        let seen = |now| current_epoch(keys, BODY, 5_632, now);
-        assert_eq!(seen(EPOCH - 1), None);
-        assert_eq!((seen(EPOCH), seen(EPOCH + 1)), (Some(EPOCH), Some(EPOCH)));
-        assert_eq!(seen(EPOCH + 2), None);
+        let seen = |now| current_epochs(keys, BODY, 5_632, now);
+        assert_eq!(seen(EPOCH - 1), Epochs::Neither);
+        assert_eq!((seen(EPOCH), seen(EPOCH + 1)), (Epochs::One(EPOCH), Epochs::One(EPOCH)));
+        assert_eq!(seen(EPOCH + 2), Epochs::Neither);
         assert!(is_of_epoch(keys, BODY, 5_632, EPOCH));
         assert!(!is_of_epoch(keys, BODY, 5_632, EPOCH + 1) && !is_of_epoch(keys, BODY, 5_633, EPOCH));
     }
@@ -136,7 +149,7 @@ mod tests {
         let keys = ring.usable(1).unwrap();
         for now in [0, 1, 2, 143, u64::MAX] {
             let mac = barcode_mac(keys, BODY, now);
-            assert_eq!(current_epoch(keys, BODY, mac, now), Some(now));
+            assert_eq!(current_epochs(keys, BODY, mac, now), Epochs::One(now));
         }
     }
 }

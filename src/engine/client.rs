@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use crossbeam::channel::{Sender, TrySendError};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::bad_codes::BadCodes;
 use super::board::Board;
@@ -22,6 +23,7 @@ use crate::domain::commands::reply::Reply;
 use crate::domain::commands::request::{OnOrder, Request};
 use crate::domain::model::bounds::Full;
 use crate::domain::model::ids::CustomerId;
+use crate::domain::model::merchant::Merchant;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::{Beside, Named};
 use crate::domain::model::time::Millis;
@@ -73,7 +75,15 @@ pub struct Client {
     pub readiness: Arc<Readiness>,
     pub bad_codes: BadCodes,
     pub ledger: Ledger,
+    /// Where merchants are kept beside the journal.
+    pub merchants: Option<Sender<MerchantPut>>,
     pub stop: watch::Sender<bool>,
+}
+
+/// A merchant to be kept where all nodes look, and journaled then; and who waits for it.
+pub struct MerchantPut {
+    pub merchant: Merchant,
+    pub reply: oneshot::Sender<Result<Answered, NoAnswer>>,
 }
 
 /// The ledger as it is asked about the past, off the hot path.
@@ -157,6 +167,17 @@ impl Client {
             times::answered(answered);
         }
         Self::answer(outcome)
+    }
+
+    /// Sets a merchant: at once, or where all nodes look first.
+    pub async fn put_merchant(&self, merchant: Merchant) -> Result<Answered, NoAnswer> {
+        let Some(door) = &self.merchants else { return self.ask(Request::PutMerchant(Box::new(merchant)), None).await };
+        let (reply, answer) = oneshot::channel();
+        door.try_send(MerchantPut { merchant, reply }).map_err(|full| match full {
+            TrySendError::Full(_) => NoAnswer::Busy,
+            TrySendError::Disconnected(_) => NoAnswer::NotReady,
+        })?;
+        answer.await.unwrap_or(Err(NoAnswer::NotReady))
     }
 
     /// Puts a question of the office or about an order; where it reaches further back than memory, again with what the ledger keeps of its customer. A ledger that

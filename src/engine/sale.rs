@@ -1,5 +1,5 @@
 //! A sale on its way into the engine and back, the same for every door. Its code is judged by its text; its source is let
-//! in or shut ([`Client::enter`]); where the text leaves open whether a barcode is an old one or a forged one, the record
+//! in or shut ([`Client::enter`]); where the text leaves open when a barcode was issued (an old one, or a forged one), the record
 //! of its handle is looked up; the sale is put to the engine ([`Sale::question`]); and the answer counts or forgives its
 //! code ([`Client::settled`]). [`Client::decide`] does all of it from the entry on, for who can wait.
 
@@ -27,7 +27,7 @@ impl Sale {
     /// Whether the record of its handle is to be looked up before the question. A source that sent too many bad codes has
     /// none looked up: only a known order is answered.
     pub fn waits_for_record(&self, entry: &Entry) -> bool {
-        matches!(self.scan, Some(Scan::Old(_))) && !entry.is_shut()
+        matches!(self.scan, Some(Scan::Undated(_))) && !entry.is_shut()
     }
 
     /// What the engine is asked.
@@ -43,9 +43,9 @@ impl Client {
         code::read(text, &self.issuers, &self.keyring.load(), self.now().0)
     }
 
-    /// What an old barcode is, beside the record of its handle. Everything else was said by its text.
+    /// What a barcode is whose text does not say when it was issued, beside the record of its handle.
     pub async fn settle_scan(&self, scan: Scan) -> Result<Scan, NoAnswer> {
-        let Scan::Old(old) = scan else { return Ok(scan) };
+        let Scan::Undated(old) = scan else { return Ok(scan) };
         let record = match self.ask(Request::FindIssue(old.handle()), None).await?.reply {
             Reply::Issue { at, generation } => Some((at.0, generation)),
             _ => None,
@@ -58,7 +58,7 @@ impl Client {
     pub fn is_guessable(&self, sale: &Sale) -> bool {
         match (&sale.input.payer, sale.scan) {
             (Payer::Customer(_), _) | (_, None) => false,
-            (_, Some(Scan::Old(_))) => true,
+            (_, Some(Scan::Undated(_))) => true,
             (Payer::Code(scanned), Some(scan)) => {
                 let active = self.keyring.load().active();
                 scanned.is_bare() || scan.sealed_by().is_some_and(|generation| generation != active)
@@ -87,7 +87,9 @@ impl Client {
     /// Takes what the record of its handle says of its code for the code.
     async fn look_up(&self, sale: &mut Sale, entry: &mut Entry) -> Result<(), NoAnswer> {
         let Some(scan) = sale.scan else { return Ok(()) };
-        let payer = Payer::Code(self.settle_scan(scan).await?.into());
+        let settled = self.settle_scan(scan).await?;
+        sale.scan = Some(settled);
+        let payer = Payer::Code(settled.into());
         self.bad_codes.reconsider(entry, &payer);
         Arc::make_mut(&mut sale.input).payer = payer;
         Ok(())

@@ -269,6 +269,16 @@ impl Problem {
         self
     }
 
+    /// For a line of a file, where nobody sees the JSON.
+    pub(crate) fn in_words(&self) -> String {
+        let field = |FieldError { place, detail }: &FieldError| match place {
+            Place::Pointer(place) | Place::Parameter(place) => format!("{place} {detail}"),
+            Place::Header(place) => format!("{place} {detail}"),
+        };
+        let fields: Vec<_> = self.0.errors.iter().map(field).collect();
+        if fields.is_empty() { self.0.detail.clone() } else { fields.join("; ") }
+    }
+
     pub(crate) fn detail(&self) -> &str {
         &self.0.detail
     }

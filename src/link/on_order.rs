@@ -94,7 +94,7 @@ impl OrderMessage {
 
     async fn ask(mut self, client: &Client) -> Result<Response, NoAnswer> {
         // An advice may come long after its code was shown.
-        if let Some(old @ Scan::Old(_)) = self.scan {
+        if let Some(old @ Scan::Undated(_)) = self.scan {
             let settled = client.settle_scan(old).await?;
             let payer = Payer::Code(settled.into());
             match &mut self.doing {

@@ -445,6 +445,7 @@ impl House {
             readiness: Arc::clone(&readiness),
             bad_codes: BadCodes::new(BadCodeLimits::default()),
             ledger: Ledger::new(Some(Arc::new(OneOld(old.clone(), plan.looks)))),
+            merchants: None,
             stop: watch::Sender::new(false),
         });
         let edge = Edge::new(Parts {

@@ -89,7 +89,9 @@ fn run_with(data: &Path, words: &[&str], environment: &[(&str, String)]) -> (Opt
 fn settings_are_applied_by_an_operator_checked_first_and_by_nobody_else() {
     let (pg, _turn) = PgCluster::shared();
     let place = Place::new(&pg);
-    let versions = || place.sql("SELECT kind, version, id = '', length(body) > 100 FROM setting ORDER BY kind");
+    let versions = || {
+        place.sql("SELECT kind, version, id = '', length(body) > 100 FROM setting WHERE kind <> 'merchant' ORDER BY kind")
+    };
     assert_eq!(versions(), "holidays|1|t|t\npolicy|1|t|t");
     let (code, said) = place.run(OWNER, &["cluster", "init"]);
     assert_eq!(code, Some(0), "{said}");
@@ -127,6 +129,31 @@ fn settings_are_applied_by_an_operator_checked_first_and_by_nobody_else() {
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("--holidays: ") && said.contains("not-there.csv cannot be read"), "{said}");
     assert_eq!(versions(), "holidays|1|t|t\npolicy|2|t|t");
+
+    // Merchants, a line each: all of a file, or nothing.
+    let merchants = files.path().join("merchants.jsonl");
+    let apply = ["cluster", "apply", "--merchants", merchants.to_str().unwrap()];
+    let shop = |id: &str, name: &str| json!({"merchant_id": id, "name": name, "mcc": "5411"});
+    let table = || place.sql("SELECT id, convert_from(body, 'UTF8')::json ->> 'name' FROM setting WHERE kind = 'merchant' ORDER BY version");
+    let demo = "mrc_konbini|デモコンビニ\nmrc_electronics|デモ電器\nmrc_giftcards|デモギフトカード";
+    assert_eq!(table(), demo);
+    for (second, says) in [
+        (json!({"merchant_id": "b", "name": "B", "mcc": "54"}), "merchants.jsonl:3: /mcc must be 4 digits"),
+        (shop("a", "A again"), "merchants.jsonl:3: a is there twice"),
+        (json!({"name": "B", "mcc": "5411"}), "merchants.jsonl:3: /merchant_id "),
+    ] {
+        fs::write(&merchants, format!("{}\n\n{second}\n", shop("a", "A"))).unwrap();
+        let (code, said) = place.run(OPERATOR, &apply);
+        assert!(code == Some(78) && said.contains(says), "{says}: {said}");
+    }
+    assert_eq!(table(), demo);
+    fs::write(&merchants, format!("{}\n{}", shop("a", "A"), shop("mrc_konbini", "別の店"))).unwrap();
+    for written in [2, 0] {
+        let (code, said) = place.run(OPERATOR, &apply);
+        let says = format!("merchants 2, of which {written} are new or others than before");
+        assert!(code == Some(0) && said.contains(&says), "{said}");
+    }
+    assert_eq!(table(), "mrc_electronics|デモ電器\nmrc_giftcards|デモギフトカード\na|A\nmrc_konbini|別の店");
 
     // An operator reads no record and owns no stream.
     let may = |what: &str| place.sql(&format!("SELECT {what}"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cluster::{approved, buy, run, wait};
 use super::nodes::{Load, Nodes};
@@ -69,6 +69,23 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     assert_eq!(code, Some(0), "{said}");
     let versions = || pg.sql(&database, "SELECT max(version) FROM policy");
     wait("the policy is not in force", || versions() == "2");
+
+    // Merchants are the cluster's, whoever sets them: a call, or an operator. The owner has them without a restart, and so has the next one.
+    let shop = json!({"name": "新しい店", "mcc": "5411"});
+    let put = nodes.servers[last].client().call("office", "PUT", "/v1/merchants/m-1", Some(&shop)).unwrap();
+    assert_eq!(put.status, 201, "{}", put.json());
+    let again = nodes.servers[last].client().call("office", "PUT", "/v1/merchants/m-1", Some(&shop)).unwrap();
+    assert_eq!((again.status, again.json()), (200, put.json()));
+    let kept = pg.sql(&database, "SELECT convert_from(body, 'UTF8') FROM setting WHERE kind = 'merchant' AND id = 'm-1'");
+    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), put.json());
+    let closed = json!({"merchant_id": "m-1", "name": "新しい店", "mcc": "5411", "status": "inactive"});
+    let file = nodes.folders[drained].path().join("merchants.jsonl");
+    std::fs::write(&file, closed.to_string()).unwrap();
+    let words = ["cluster", "apply", "--sandbox", "--data", folder, "--merchants", file.to_str().unwrap()];
+    let (code, said) = run(&words, &operator);
+    assert!(code == Some(0) && said.contains("merchants 1, of which 1 are new"), "{said}");
+    let status = || pg.sql(&database, "SELECT status FROM merchant WHERE merchant_id = 'm-1'");
+    wait("the merchant is not closed", || status() == "2");
 
     // It is frozen for longer than its lease: what it says afterwards is no decision.
     let frozen = Instant::now();

@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::super::sandbox;
 use super::{ServeError, folder};
 use crate::clock::Clock;
 use crate::config::{ConfigError, JournalPlace, LedgerPlace, Records, Shared};
 use crate::domain::model::ids::Lsn;
+use crate::domain::model::merchant::Merchant;
 use crate::domain::model::time::Millis;
 use crate::engine::recovery::RecoveryError;
 use crate::journal::local::lock::DirLock;
@@ -18,8 +20,8 @@ use crate::journal::postgres::draining::Draining;
 pub(crate) use crate::journal::postgres::member::{Following, LOOK_EVERY, Membership, View};
 use crate::journal::postgres::moving;
 pub(crate) use crate::journal::postgres::moving::{MoveError, Moved};
-pub(crate) use crate::journal::postgres::setting::Applied;
 use crate::journal::postgres::setting::{self, Put};
+pub(crate) use crate::journal::postgres::setting::{Applied, MerchantBody, merchant_body};
 pub(crate) use crate::journal::postgres::status::{Member, Standby, Status, Stream};
 #[cfg(test)]
 pub(crate) use crate::journal::postgres::status::{Other, Primary, Setting};
@@ -123,15 +125,21 @@ pub(crate) fn draining(records: &Records) -> Result<Draining, ServeError> {
     Ok(cluster.draining()?)
 }
 
-/// Writes policy and holidays into the cluster; says what has changed.
-pub(crate) fn apply(shared: &Shared) -> Result<String, ServeError> {
+/// Writes policy, holidays and merchants into the cluster; says what has changed.
+pub(crate) fn apply(shared: &Shared, merchants: &[Merchant]) -> Result<String, ServeError> {
     let (cluster, _) = cluster(&shared.records).ok_or(ServeError::NoCluster)?;
-    Ok(told(shared, &cluster.apply(&texts(shared))?))
+    let rules = told(shared, &cluster.apply(&texts(shared))?);
+    if merchants.is_empty() {
+        return Ok(rules);
+    }
+    let written = cluster.apply_merchants(&bodies(merchants))?;
+    Ok(format!("{rules}\nmerchants {}, of which {written} are new or others than before", merchants.len()))
 }
 
-/// The same as their first versions, where there are none; else the files are not asked for.
+/// Policy and holidays as their first versions, where there are none, and a sandbox's merchants; else the files are not asked for.
 pub(crate) fn apply_first(
     records: &Records,
+    sandbox: bool,
     load: impl FnOnce() -> Result<Shared, ConfigError>,
 ) -> Result<String, ServeError> {
     let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
@@ -139,7 +147,12 @@ pub(crate) fn apply_first(
         return Ok("policy and holidays are there; `sokketsu cluster apply` changes them".to_owned());
     }
     let shared = load()?;
-    Ok(told(&shared, &cluster.apply_first(&texts(&shared))?))
+    let merchants = if sandbox { sandbox::merchants() } else { Vec::new() };
+    Ok(told(&shared, &cluster.apply_first(&texts(&shared), &bodies(&merchants))?))
+}
+
+fn bodies(merchants: &[Merchant]) -> Vec<MerchantBody> {
+    merchants.iter().map(merchant_body).collect()
 }
 
 fn texts(shared: &Shared) -> [(&'static str, &str); 2] {

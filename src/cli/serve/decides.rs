@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
-use tokio::runtime::Handle;
+use crossbeam::channel::Receiver;
 
+use super::merchants::Merchants;
 use super::standby::{Around, Owned, Standby};
 use super::start::{Decider, Half, configured, decider};
 use super::stays::Stays;
@@ -13,9 +14,9 @@ use super::stop::{self, Stop};
 use super::{ServeError, journal_exit, system};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::commands::request::Request;
 use crate::domain::model::ids::Lsn;
 use crate::engine;
+use crate::engine::client::MerchantPut;
 use crate::engine::inbox::Inbox;
 use crate::engine::queues::Queues;
 use crate::engine::readiness::{Condition, Readiness};
@@ -34,6 +35,8 @@ pub(super) struct Decides {
     pub writer: Arc<OnceLock<Writer>>,
     pub stop: Stop,
     pub inbox: Inbox,
+    /// In a cluster merchants come this way.
+    pub merchants: Receiver<MerchantPut>,
 }
 
 impl Decides {
@@ -91,16 +94,14 @@ impl Decides {
     ) -> Result<Option<Decider>, ServeError> {
         let (config, clock) = (Arc::clone(&self.config), self.clock.clone());
         let (readiness, stop, inbox) = (Arc::clone(&self.readiness), self.stop.clone(), self.inbox.clone());
-        let runtime = Handle::current();
+        let merchants = self.merchants.clone();
         let waits = move || {
             let around = Around { address, readiness: &readiness, is_stopping: &is_stopping };
             let Some(Owned { owner, journal, checkpoint, member }) = standby.wait(&around)? else { return Ok(None) };
             let mut stays = Stays::new(member, configured(&config));
             let rules = stays.rules();
             let decider = decider(&config, clock.now(), (owner, journal, checkpoint), rules)?;
-            stays.begin(stop, is_stopping, move |rules| {
-                inbox.submit(Request::SetRules(rules), None).is_ok_and(|done| runtime.block_on(done).is_ok())
-            })?;
+            stays.begin(stop, is_stopping, inbox.clone(), Merchants::new(merchants, inbox))?;
             Ok(Some(decider))
         };
         tokio::task::spawn_blocking(waits).await.unwrap_or_else(|_| {

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use crossbeam::channel::Sender;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -13,7 +14,7 @@ use crate::config::{Acquirer, ApiKey, Config, SignatureSecret, Tls};
 use crate::domain::model::time::Millis;
 use crate::engine::bad_codes::BadCodes;
 use crate::engine::board::Board;
-use crate::engine::client::{Client, Ledger};
+use crate::engine::client::{Client, Ledger, MerchantPut};
 use crate::engine::inbox::Inbox;
 use crate::engine::readiness::Readiness;
 use crate::http;
@@ -25,13 +26,19 @@ use crate::ledger::writer::Writer;
 use crate::link::acquirers::Acquirers;
 use crate::net::tls;
 
+/// Whom a call asks.
+pub(crate) struct Asks {
+    pub inbox: Inbox,
+    pub merchants: Option<Sender<MerchantPut>>,
+    pub books: Arc<dyn Books>,
+}
+
 pub(crate) fn parts(
     config: &Config,
     clock: &Clock,
-    inbox: Inbox,
+    Asks { inbox, merchants, books }: Asks,
     board: Arc<Board>,
     journal: Follower,
-    books: Arc<dyn Books>,
     readiness: &Arc<Readiness>,
 ) -> Result<http::Parts, ServeError> {
     let client = Client {
@@ -43,6 +50,7 @@ pub(crate) fn parts(
         readiness: Arc::clone(readiness),
         bad_codes: BadCodes::new(config.bad_codes),
         ledger: Ledger::new(Some(books)),
+        merchants,
         stop: watch::Sender::new(false),
     };
     Ok(http::Parts {

@@ -8,6 +8,7 @@ mod decides;
 mod descriptors;
 mod edge;
 mod folder;
+mod merchants;
 mod standby;
 mod start;
 mod stays;
@@ -44,6 +45,8 @@ use crate::net::tls::TlsError;
 
 use backends::MoveError;
 use decides::Decides;
+use edge::Asks;
+use start::Half;
 use stop::Stop;
 use upkeep::Upkeep;
 
@@ -162,6 +165,7 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let follower = Follower::new(core.reader, stop::on_damage(&core.posted, &readiness, &queues.is_halted));
     let writer: Arc<OnceLock<Writer>> = Arc::default();
     let clock_setter = config.has_own_clock().then(|| edge::clock_setter(&core.clock, &writer, follower.another()));
+    let (kept, merchants) = crossbeam::channel::bounded(merchants::WAITING_MOST);
     let decides = Decides {
         config: Arc::clone(&config),
         clock: core.clock.clone(),
@@ -171,8 +175,11 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
         writer: Arc::clone(&writer),
         stop: stop.clone(),
         inbox: inbox.clone(),
+        merchants,
     };
-    let parts = edge::parts(&config, &core.clock, inbox, core.board, follower, core.books, &readiness)?;
+    let in_cluster = matches!(core.half, Half::Theirs(_)).then_some(kept);
+    let asks = Asks { inbox, merchants: in_cluster, books: core.books };
+    let parts = edge::parts(&config, &core.clock, asks, core.board, follower, &readiness)?;
     let options = http::Options { max_connections, ..parts.options };
     let parts = http::Parts { metrics: Some(prometheus.clone()), clock_setter, options, ..parts };
     let upkeep = Upkeep::new(&config, core.release, &core.clock, &writer, prometheus);

@@ -1,14 +1,18 @@
-//! The node that decides stays a member of its cluster: it hears of other rules, and that it is to own nothing.
+//! The node that decides stays a member of its cluster: it hears of other rules and merchants, and that it is to own nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::backends::{Applied, Membership, RENEW_EVERY};
+use super::merchants::Merchants;
 use super::stop::Stop;
 use super::{ServeError, system};
+use crate::domain::commands::request::Request;
 use crate::domain::commands::rules::Rules;
 use crate::domain::model::policy::Policy;
 use crate::domain::model::time::BankCalendar;
+use crate::engine::client::NoAnswer;
+use crate::engine::inbox::Inbox;
 
 pub(super) struct Stays {
     member: Membership,
@@ -41,30 +45,35 @@ impl Stays {
         Some(Rules { policy, holidays })
     }
 
-    /// Looks until the service stops; `set` says whether the engine has taken other rules.
+    /// Looks until the service stops, and gives the engine what is other than before.
     pub fn begin(
         mut self,
         stop: Stop,
         is_stopping: Arc<AtomicBool>,
-        set: impl Fn(Rules) -> bool + Send + 'static,
+        inbox: Inbox,
+        mut merchants: Merchants,
     ) -> Result<(), ServeError> {
         let look = move || {
             while !is_stopping.load(Ordering::Relaxed) {
-                // A database that is away is the committer's to wait for.
-                if self.member.look(0).is_ok() {
-                    if self.member.is_draining() {
-                        tracing::warn!("this node is to own nothing: handing the journal over");
-                        return stop.hand_over();
-                    }
-                    if let Some(rules) = self.rules() {
-                        tracing::info!("the cluster's rules are others");
-                        if !set(rules) {
-                            // Tried again.
-                            self.seen = None;
-                        }
+                merchants.wait(RENEW_EVERY);
+                if self.member.look(0).is_err() {
+                    // A database that is away is the committer's to wait for.
+                    merchants.turn_away(NoAnswer::NotReady);
+                    continue;
+                }
+                if self.member.is_draining() {
+                    tracing::warn!("this node is to own nothing: handing the journal over");
+                    return stop.hand_over();
+                }
+                if let Some(rules) = self.rules() {
+                    tracing::info!("the cluster's rules are others");
+                    let set = inbox.submit(Request::SetRules(rules), None);
+                    if !set.is_ok_and(|done| done.blocking_recv().is_ok()) {
+                        // Tried again.
+                        self.seen = None;
                     }
                 }
-                std::thread::park_timeout(RENEW_EVERY);
+                merchants.keep(&mut self.member);
             }
         };
         let thread = std::thread::Builder::new().name("member".to_owned()).spawn(look);

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 
 use crate::domain::commands::reply::Reply;
-use crate::domain::commands::request::Request;
 use crate::domain::model::ids::MerchantId;
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
@@ -30,6 +29,23 @@ struct LimitsBody {
     in_store: Option<LimitYen>,
 }
 
+/// The same with its id, as an answer shows it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MerchantLine {
+    merchant_id: Text<MerchantId>,
+    name: Text<Words<100>>,
+    mcc: Text<Mcc>,
+    status: Option<Text<MerchantStatus>>,
+    limits: Option<Object<LimitsBody>>,
+}
+
+/// One of many, outside of a call.
+pub(crate) fn read(line: &[u8]) -> Result<Merchant, Problem> {
+    let MerchantLine { merchant_id, name, mcc, status, limits } = fields::read(line)?;
+    Ok(merchant(merchant_id.0, MerchantBody { name, mcc, status, limits }))
+}
+
 fn merchant(id: MerchantId, body: MerchantBody) -> Merchant {
     let yen = |limit: LimitYen| Yen::new(limit.0);
     let limits = body.limits.map_or_else(MerchantLimits::default, |Object(limits)| MerchantLimits {
@@ -50,7 +66,7 @@ pub(crate) async fn put(asked: &Asked) -> Result<Answer, Problem> {
     let id = MerchantId::new(asked.param("merchant_id"))
         .map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;
     let body: MerchantBody = fields::read(&asked.body)?;
-    let answered = asked.edge.client.ask(Request::PutMerchant(Box::new(merchant(id, body))), None).await?;
+    let answered = asked.edge.client.put_merchant(merchant(id, body)).await?;
     match answered.reply {
         Reply::Merchant { merchant, created } => Answer::put(created, &merchant),
         other => Err(out_of_place(&other)),
@@ -64,6 +80,15 @@ mod tests {
     fn read(body: &str) -> Option<serde_json::Value> {
         let body = fields::read(body.as_bytes()).ok()?;
         serde_json::to_value(merchant(MerchantId::new("m").unwrap(), body)).ok()
+    }
+
+    #[test]
+    fn what_is_shown_of_a_merchant_is_read_again() {
+        let shown = read(r#"{"name":"\"あ\"","mcc":"0742","status":"inactive","limits":{"in_store":0}}"#).unwrap();
+        let again = super::read(&serde_json::to_vec(&shown).unwrap()).unwrap();
+        assert_eq!(serde_json::to_value(again).unwrap(), shown);
+        let wrong = super::read(br#"{"merchant_id":"m","name":"a","mcc":"549"}"#).unwrap_err();
+        assert_eq!(wrong.in_words(), "/mcc must be 4 digits");
     }
 
     #[test]

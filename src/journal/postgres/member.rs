@@ -7,7 +7,7 @@ use super::reader::TableReader;
 use super::regain::is_our_cluster;
 use super::schema;
 use super::session::PgSession;
-use super::setting::Applied;
+use super::setting::{Applied, MerchantBody};
 pub use super::table::View;
 use super::table::{Database, Fault, Found, MOVED_OUT, Node, STREAM, Seen, Session, Stream, told};
 use super::{End, LEASE, RENEW_EVERY, settings};
@@ -26,11 +26,23 @@ pub struct Membership {
     address: String,
     renewed: Option<Instant>,
     is_draining: bool,
+    /// Version of the last merchant that was taken over, as this session shows them.
+    merchants_seen: i64,
 }
 
 impl Membership {
     pub(super) fn new(database: PgDatabase, stream: Stream, node: Node, address: String) -> Self {
-        Self { database, session: None, found: None, stream, node, address, renewed: None, is_draining: false }
+        Self {
+            database,
+            session: None,
+            found: None,
+            stream,
+            node,
+            address,
+            renewed: None,
+            is_draining: false,
+            merchants_seen: 0,
+        }
     }
 
     /// Looks, and renews the membership when it is time. [`JournalError::Doubt`] while the database is away or not as it has to
@@ -68,6 +80,27 @@ impl Membership {
         Ok(applied)
     }
 
+    /// Writes merchants, all or none; of no merchant twice.
+    pub fn put_merchants(&mut self, given: &[MerchantBody]) -> Result<(), JournalError> {
+        let mut session = self.session()?;
+        session.put_merchants(given, true).map_err(doubt)?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// The merchants, with their versions, that are not known to have been taken over yet; a page of them.
+    pub fn merchants(&mut self) -> Result<Vec<(i64, Vec<u8>)>, JournalError> {
+        let mut session = self.session()?;
+        let merchants = session.merchants_after(self.merchants_seen).map_err(doubt)?;
+        self.session = Some(session);
+        Ok(merchants)
+    }
+
+    /// Those up to this version were.
+    pub fn merchants_taken(&mut self, version: i64) {
+        self.merchants_seen = version;
+    }
+
     /// Whether an operator wants it to own nothing, as of the last renewal.
     pub fn is_draining(&self) -> bool {
         self.is_draining
@@ -89,6 +122,8 @@ impl Membership {
         }
         // Another server may be the one now: what it knows of us may be old.
         self.renewed = None;
+        // A version that a failover has lost is given to another merchant.
+        self.merchants_seen = 0;
         let (session, found) = self.database.connect(0).map_err(doubt)?;
         self.found = Some(found);
         Ok(session)

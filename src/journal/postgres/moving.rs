@@ -9,7 +9,7 @@
 //!
 //! The transaction gives a moved table's stream to `MOVED_OUT`, so that no node has it again: there is one truth.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ use super::choose::choose;
 use super::cluster::Cluster;
 use super::session::{PgSession, fault};
 use super::table::{Answer, Fault, Held, MOVED_OUT, Node, Row, STREAM, Session, month_of, told};
-use super::{schema, setting};
+use super::setting::{self, MERCHANTS_TOGETHER, MerchantBody, merchant_body};
+use super::schema;
 use crate::domain::state::event::Event;
 use crate::journal::cursor::Cursor;
 use crate::journal::local::copy::SegmentBytes;
@@ -287,6 +288,10 @@ impl PgSession {
         }
         self.copy_row(row, (&mut months, &node))?;
         self.rows(KEEP_SETTINGS, &[&settings.version, &settings.policy, &settings.holidays])?;
+        let merchants: Vec<MerchantBody> = settings.merchants.into_iter().collect();
+        for some in merchants.chunks(MERCHANTS_TOGETHER) {
+            self.put_merchants(some, true)?;
+        }
         Ok(())
     }
 
@@ -308,12 +313,13 @@ impl PgSession {
     }
 }
 
-/// The policy and the holidays that are in force at the end.
+/// The policy, the holidays and the merchants as they are at the end.
 #[derive(Default)]
 struct Settings {
     version: i64,
     policy: Option<Vec<u8>>,
     holidays: Option<Vec<u8>>,
+    merchants: BTreeMap<String, Vec<u8>>,
 }
 
 impl Settings {
@@ -328,6 +334,10 @@ impl Settings {
                 (self.version, self.policy) = (i64::from(version), Some(text.as_bytes().to_vec()));
             }
             Event::HolidaysSet { text } => self.holidays = Some(text.as_bytes().to_vec()),
+            Event::MerchantSet(merchant) => {
+                let (id, body) = merchant_body(&merchant);
+                self.merchants.insert(id, body);
+            }
             _ => {}
         }
         Ok(())

@@ -10,6 +10,8 @@ use super::cluster::Cluster;
 use super::moving::{Files, MOVED, MoveError, Moved};
 use super::table::Node;
 use crate::database::Server;
+use crate::domain::model::ids::MerchantId;
+use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::state::event::Event;
 use crate::journal::contract_tests::batch_at;
 use crate::journal::local::copy::SegmentBytes;
@@ -63,7 +65,12 @@ impl Place {
     }
 }
 
-/// A policy of this version, and holidays that change again and again, one every so many ms.
+fn shop() -> Merchant {
+    let (status, limits) = (MerchantStatus::Active, MerchantLimits::default());
+    Merchant { id: MerchantId::new("m").unwrap(), name: "店".into(), mcc: 5_411, status, limits }
+}
+
+/// A policy of this version, a merchant, and holidays that change again and again, one every so many ms.
 fn fill(data: &Path, policy: u32, records: u64, every_ms: i64) {
     let options = Options { segment_size: 1 << 20, ..Options::default() };
     let (mut journal, _) = LocalJournal::open(&data.join("journal"), &options, BEGIN).unwrap();
@@ -77,7 +84,11 @@ fn fill(data: &Path, policy: u32, records: u64, every_ms: i64) {
         .unwrap();
     for n in 1..records {
         let time = BEGIN + i64::try_from(n).unwrap() * every_ms;
-        journal.write(&batch_at(time, &[bytes(&Event::HolidaysSet { text: format!("holidays {n}").into() })])).unwrap();
+        let event = match n {
+            1 => Event::MerchantSet(Box::new(shop())),
+            n => Event::HolidaysSet { text: format!("holidays {n}").into() },
+        };
+        journal.write(&batch_at(time, &[bytes(&event)])).unwrap();
         if n % 100 == 0 {
             journal.sync().unwrap();
         }
@@ -98,7 +109,7 @@ fn records_of_several_months_move_in_and_out_and_the_next_owner_goes_on() {
     assert_eq!(place.sql(rows), "1|2|1|240|1|2\n2|3|241|256|3|5");
     assert_eq!(
         place.sql("SELECT kind, version, convert_from(body, 'UTF8') FROM setting ORDER BY kind"),
-        "holidays|1|holidays 999\npolicy|3|the policy"
+        format!("holidays|1|holidays 999\nmerchant|1|{}\npolicy|3|the policy", serde_json::to_string(&shop()).unwrap())
     );
     assert_eq!(place.sql("SELECT epoch, node, epoch_from_batch FROM owner"), "1|(moved from files)|1");
 
@@ -123,10 +134,12 @@ fn records_of_several_months_move_in_and_out_and_the_next_owner_goes_on() {
 fn a_policy_of_the_table_is_the_next_one_where_it_says_something_else() {
     for (text, version) in [("the policy", 7), ("another policy", 8)] {
         let place = Place::new();
-        place.cluster(OWNER).apply_first(&[("policy", text), ("holidays", "x")]).unwrap();
+        place.cluster(OWNER).apply_first(&[("policy", text), ("holidays", "x")], &[]).unwrap();
         fill(place.data.path(), 7, 2, HOUR);
         place.move_in().unwrap();
-        let settings = place.sql("SELECT kind, version, convert_from(body, 'UTF8') FROM setting ORDER BY kind");
+        let settings = place.sql(
+            "SELECT kind, version, convert_from(body, 'UTF8') FROM setting WHERE kind <> 'merchant' ORDER BY kind",
+        );
         assert_eq!(settings, format!("holidays|1|x\npolicy|{version}|{text}"));
     }
 }

@@ -10,6 +10,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "cluster", sql: include_str!("schema/0001_cluster.sql") },
     Migration { version: 2, name: "rights", sql: include_str!("schema/0002_rights.sql") },
     Migration { version: 3, name: "operator", sql: include_str!("schema/0003_operator.sql") },
+    Migration { version: 4, name: "merchants", sql: include_str!("schema/0004_merchants.sql") },
 ];
 
 /// The schema this program was written for.

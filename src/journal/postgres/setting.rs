@@ -1,8 +1,10 @@
-//! Policy and holidays as all nodes are to have them: a row each in the table `setting`, whose version rises with each change. A node reads
-//! them and may not write them; an operator, or the owner of the tables, does (`sokketsu cluster apply`).
+//! Policy, holidays and merchants as all nodes are to have them: a row each in the table `setting`, whose version rises with each change.
+//! A node reads them. Policy and holidays are written by an operator, or by the owner of the tables (`sokketsu cluster apply`); a merchant
+//! by them, or by the node that is called to (`PUT /v1/merchants`), with a function of the tables' owner.
 
 use super::session::{PgSession, fault};
 use super::table::{Answer, Fault};
+use crate::domain::model::merchant::Merchant;
 
 pub const POLICY: &str = "policy";
 pub const HOLIDAYS: &str = "holidays";
@@ -19,6 +21,22 @@ const PUT: &str = "WITH given AS (SELECT * FROM unnest($1::text[], $2::bytea[]) 
         FROM given LEFT JOIN put ON put.kind = given.kind
             LEFT JOIN setting ON setting.kind = given.kind AND setting.id = ''";
 
+/// $1 ids, $2 bodies; of no merchant twice. Each gets a version above all others.
+const PUT_MERCHANTS: &str = "SELECT put_merchants($1, $2)";
+
+/// The same of those that say something else than the table.
+const PUT_OTHER_MERCHANTS: &str = "SELECT put_merchants(array_agg(given.id), array_agg(given.body))
+    FROM unnest($1::text[], $2::bytea[]) AS given(id, body)
+        LEFT JOIN setting ON setting.kind = 'merchant' AND setting.id = given.id
+    WHERE setting.body IS DISTINCT FROM given.body";
+
+/// $1 version.
+const MERCHANTS_AFTER: &str =
+    "SELECT version, body FROM setting WHERE kind = 'merchant' AND version > $1 ORDER BY version LIMIT 1000";
+
+/// As many at once as are read at once.
+pub const MERCHANTS_TOGETHER: usize = 1_000;
+
 pub(super) const MAY_WRITE: &str =
     "SELECT CASE WHEN has_table_privilege('setting', 'INSERT') AND has_table_privilege('setting', 'UPDATE')
     THEN 'yes' ELSE 'no' END";
@@ -31,6 +49,14 @@ pub(super) const IS_THERE: &str = "SELECT CASE WHEN count(*) = 2 THEN 'yes' ELSE
 pub(crate) struct Applied {
     pub policy: Option<(i64, String)>,
     pub holidays: Option<(i64, String)>,
+}
+
+/// A merchant's id, and the JSON that calls show of it.
+pub type MerchantBody = (String, Vec<u8>);
+
+pub fn merchant_body(merchant: &Merchant) -> MerchantBody {
+    // No map in it has a key that is no text.
+    (merchant.id.to_string(), serde_json::to_vec(merchant).unwrap_or_default())
 }
 
 /// What became of one that was given.
@@ -56,6 +82,21 @@ impl PgSession {
             if kind == POLICY { applied.policy = found } else { applied.holidays = found }
         }
         Ok(applied)
+    }
+
+    /// All or none, of no merchant twice; gives how many were written: all, or those that say something else than the table.
+    pub(super) fn put_merchants(&mut self, given: &[MerchantBody], all: bool) -> Answer<i64> {
+        let (ids, bodies): (Vec<&str>, Vec<&[u8]>) =
+            given.iter().map(|(id, body)| (id.as_str(), body.as_slice())).unzip();
+        let sql = if all { PUT_MERCHANTS } else { PUT_OTHER_MERCHANTS };
+        let row = self.rows(sql, &[&ids, &bodies])?.pop();
+        row.map_or(Ok(0), |row| row.try_get(0)).map_err(fault)
+    }
+
+    /// The next ones in the order of their versions, a page of them.
+    pub(super) fn merchants_after(&mut self, version: i64) -> Answer<Vec<(i64, Vec<u8>)>> {
+        let read = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+        self.rows(MERCHANTS_AFTER, &[&version])?.iter().map(read).collect::<Result<_, _>>().map_err(fault)
     }
 
     pub(super) fn put(&mut self, given: &[(&str, &str)], replaces: bool) -> Answer<Vec<Put>> {
