@@ -226,12 +226,14 @@ fn init_command(flags: &Flags) -> ExitCode {
 }
 
 fn apply_command(ApplyFlags { flags, policy, holidays, merchants }: ApplyFlags) -> ExitCode {
+    // Whoever names merchants alone leaves the rules as they are.
+    let only_merchants = merchants.is_some() && policy.is_none() && holidays.is_none();
     let shared = match Shared::load(&Flags { policy, holidays, ..flags }) {
         Ok(shared) => shared,
         Err(error) => return config_error(&error),
     };
-    match merchants.as_deref().map_or(Ok(Vec::new()), cluster::merchants::read) {
-        Ok(merchants) => done(cluster::apply(&shared, &merchants)),
+    match merchants.as_deref().map(cluster::merchants::read).transpose() {
+        Ok(merchants) => done(cluster::apply(&shared, !only_merchants, merchants.as_deref())),
         Err(wrong) => failed(&wrong, 78),
     }
 }

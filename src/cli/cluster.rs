@@ -24,9 +24,11 @@ pub fn init(
     Ok(format!("{done}\n{}", backends::apply_first(records, sandbox, load)?))
 }
 
-/// Writes policy, holidays and merchants into the cluster; says what has changed.
-pub fn apply(shared: &Shared, merchants: &[Merchant]) -> Result<String, ServeError> {
-    backends::apply(shared, merchants)
+/// Writes the rules (policy and holidays), merchants, or both into the cluster; says what has changed.
+pub fn apply(shared: &Shared, rules: bool, merchants: Option<&[Merchant]>) -> Result<String, ServeError> {
+    let rules = rules.then(|| backends::apply(shared)).transpose()?;
+    let merchants = merchants.map(|merchants| backends::apply_merchants(&shared.records, merchants)).transpose()?;
+    Ok(rules.into_iter().chain(merchants).collect::<Vec<_>>().join("\n"))
 }
 
 /// How the cluster stands, as text or as JSON; and whether somebody owns each stream.

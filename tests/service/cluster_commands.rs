@@ -85,12 +85,50 @@ fn run_with(data: &Path, words: &[&str], environment: &[(&str, String)]) -> (Opt
     (ran.status.code(), String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned())
 }
 
+/// A line each: all of a file, or nothing.
+#[test]
+fn merchants_of_a_file_are_applied() {
+    let (pg, _turn) = PgCluster::shared();
+    let place = Place::new(&pg);
+    let files = tempfile::tempdir().unwrap();
+    let merchants = files.path().join("merchants.jsonl");
+    let apply = ["cluster", "apply", "--merchants", merchants.to_str().unwrap()];
+    let shop = |id: &str, name: &str| json!({"merchant_id": id, "name": name, "mcc": "5411"});
+    let table = || {
+        place.sql(
+            "SELECT id, convert_from(body, 'UTF8')::json ->> 'name' FROM setting WHERE kind = 'merchant' ORDER BY id",
+        )
+    };
+    let demo = "mrc_electronics|デモ電器\nmrc_giftcards|デモギフトカード\nmrc_konbini|デモコンビニ";
+    assert_eq!(table(), demo);
+    for (second, says) in [
+        (json!({"merchant_id": "b", "name": "B", "mcc": "54"}), "merchants.jsonl:3: /mcc must be four digits"),
+        (shop("a", "A again"), "merchants.jsonl:3: a is there twice"),
+        (json!({"name": "B", "mcc": "5411"}), "merchants.jsonl:3: /merchant_id "),
+    ] {
+        fs::write(&merchants, format!("{}\n\n{second}\n", shop("a", "A"))).unwrap();
+        let (code, said) = place.run(OPERATOR, &apply);
+        assert!(code == Some(78) && said.contains(says), "{says}: {said}");
+    }
+    assert_eq!(table(), demo);
+    fs::write(&merchants, format!("{}\n{}", shop("a", "A"), shop("mrc_konbini", "別の店"))).unwrap();
+    for written in [2, 0] {
+        let (code, said) = place.run(OPERATOR, &apply);
+        let says = format!("merchants 2, of which {written} are new or others than before");
+        assert!(code == Some(0) && said.contains(&says), "{said}");
+    }
+    assert_eq!(table(), "a|A\nmrc_electronics|デモ電器\nmrc_giftcards|デモギフトカード\nmrc_konbini|別の店");
+    assert_eq!(place.sql("SELECT max(version) FROM setting WHERE kind = 'policy'"), "1", "the rules stay");
+}
+
 #[test]
 fn settings_are_applied_by_an_operator_checked_first_and_by_nobody_else() {
     let (pg, _turn) = PgCluster::shared();
     let place = Place::new(&pg);
     let versions = || {
-        place.sql("SELECT kind, version, id = '', length(body) > 100 FROM setting WHERE kind <> 'merchant' ORDER BY kind")
+        place.sql(
+            "SELECT kind, version, id = '', length(body) > 100 FROM setting WHERE kind <> 'merchant' ORDER BY kind",
+        )
     };
     assert_eq!(versions(), "holidays|1|t|t\npolicy|1|t|t");
     let (code, said) = place.run(OWNER, &["cluster", "init"]);
@@ -129,31 +167,6 @@ fn settings_are_applied_by_an_operator_checked_first_and_by_nobody_else() {
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("--holidays: ") && said.contains("not-there.csv cannot be read"), "{said}");
     assert_eq!(versions(), "holidays|1|t|t\npolicy|2|t|t");
-
-    // Merchants, a line each: all of a file, or nothing.
-    let merchants = files.path().join("merchants.jsonl");
-    let apply = ["cluster", "apply", "--merchants", merchants.to_str().unwrap()];
-    let shop = |id: &str, name: &str| json!({"merchant_id": id, "name": name, "mcc": "5411"});
-    let table = || place.sql("SELECT id, convert_from(body, 'UTF8')::json ->> 'name' FROM setting WHERE kind = 'merchant' ORDER BY version");
-    let demo = "mrc_konbini|デモコンビニ\nmrc_electronics|デモ電器\nmrc_giftcards|デモギフトカード";
-    assert_eq!(table(), demo);
-    for (second, says) in [
-        (json!({"merchant_id": "b", "name": "B", "mcc": "54"}), "merchants.jsonl:3: /mcc must be 4 digits"),
-        (shop("a", "A again"), "merchants.jsonl:3: a is there twice"),
-        (json!({"name": "B", "mcc": "5411"}), "merchants.jsonl:3: /merchant_id "),
-    ] {
-        fs::write(&merchants, format!("{}\n\n{second}\n", shop("a", "A"))).unwrap();
-        let (code, said) = place.run(OPERATOR, &apply);
-        assert!(code == Some(78) && said.contains(says), "{says}: {said}");
-    }
-    assert_eq!(table(), demo);
-    fs::write(&merchants, format!("{}\n{}", shop("a", "A"), shop("mrc_konbini", "別の店"))).unwrap();
-    for written in [2, 0] {
-        let (code, said) = place.run(OPERATOR, &apply);
-        let says = format!("merchants 2, of which {written} are new or others than before");
-        assert!(code == Some(0) && said.contains(&says), "{said}");
-    }
-    assert_eq!(table(), "mrc_electronics|デモ電器\nmrc_giftcards|デモギフトカード\na|A\nmrc_konbini|別の店");
 
     // An operator reads no record and owns no stream.
     let may = |what: &str| place.sql(&format!("SELECT {what}"));
@@ -212,7 +225,8 @@ fn a_status_tells_who_owns_who_lives_and_who_confirms() {
     assert_eq!(standbys, ["quorum", "quorum"], "{now}");
     assert!(database["standbys"][0]["lag_bytes"].is_i64(), "{now}");
     assert_eq!(database["others"][1]["says"], "is a standby");
-    assert_eq!(now["settings"][1], json!({"kind": "policy", "entries": 1, "version": 1}));
+    assert_eq!(now["settings"][1], json!({"kind": "merchant", "entries": 3, "version": 3}));
+    assert_eq!(now["settings"][2], json!({"kind": "policy", "entries": 1, "version": 1}));
     let (code, said) = place.run(OPERATOR, &["cluster", "status"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(

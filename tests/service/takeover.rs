@@ -70,23 +70,6 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     let versions = || pg.sql(&database, "SELECT max(version) FROM policy");
     wait("the policy is not in force", || versions() == "2");
 
-    // Merchants are the cluster's, whoever sets them: a call, or an operator. The owner has them without a restart, and so has the next one.
-    let shop = json!({"name": "新しい店", "mcc": "5411"});
-    let put = nodes.servers[last].client().call("office", "PUT", "/v1/merchants/m-1", Some(&shop)).unwrap();
-    assert_eq!(put.status, 201, "{}", put.json());
-    let again = nodes.servers[last].client().call("office", "PUT", "/v1/merchants/m-1", Some(&shop)).unwrap();
-    assert_eq!((again.status, again.json()), (200, put.json()));
-    let kept = pg.sql(&database, "SELECT convert_from(body, 'UTF8') FROM setting WHERE kind = 'merchant' AND id = 'm-1'");
-    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), put.json());
-    let closed = json!({"merchant_id": "m-1", "name": "新しい店", "mcc": "5411", "status": "inactive"});
-    let file = nodes.folders[drained].path().join("merchants.jsonl");
-    std::fs::write(&file, closed.to_string()).unwrap();
-    let words = ["cluster", "apply", "--sandbox", "--data", folder, "--merchants", file.to_str().unwrap()];
-    let (code, said) = run(&words, &operator);
-    assert!(code == Some(0) && said.contains("merchants 1, of which 1 are new"), "{said}");
-    let status = || pg.sql(&database, "SELECT status FROM merchant WHERE merchant_id = 'm-1'");
-    wait("the merchant is not closed", || status() == "2");
-
     // It is frozen for longer than its lease: what it says afterwards is no decision.
     let frozen = Instant::now();
     nodes.servers[last].signal("STOP");
@@ -99,6 +82,52 @@ fn standbys_stand_warm_and_the_next_one_takes_over() {
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(versions(), "2", "no node has another policy");
 
+    let (code, said) = nodes.verify();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// Whoever sets them, a call or an operator: the owner has them without a restart, and so has the next one.
+#[test]
+fn merchants_are_the_clusters() {
+    let (pg, _turn) = PgCluster::shared();
+    let database = pg.database();
+    let mut nodes = start(&pg, &database, &["a", "b"]);
+    let owner = nodes.owner(None).unwrap();
+    let put = |at: usize, nodes: &Nodes, shop: &Value| {
+        nodes.servers[at].client().call("office", "PUT", "/v1/merchants/m-1", Some(shop)).unwrap()
+    };
+    let shop = json!({"name": "新しい店", "mcc": "5411"});
+    let first = put(owner, &nodes, &shop);
+    assert_eq!(first.status, 201, "{}", first.json());
+    let again = put(owner, &nodes, &shop);
+    assert_eq!((again.status, again.json()), (200, first.json()));
+    let kept = "SELECT convert_from(body, 'UTF8') FROM setting WHERE kind = 'merchant' AND id = 'm-1'";
+    assert_eq!(serde_json::from_str::<Value>(&pg.sql(&database, kept)).unwrap(), first.json());
+
+    let folder = nodes.folders[owner].path();
+    let file = folder.join("merchants.jsonl");
+    let shops = [("m-1", "inactive"), ("m-2", "active")]
+        .map(|(id, status)| json!({"merchant_id": id, "name": id, "mcc": "5411", "status": status}).to_string());
+    std::fs::write(&file, shops.join("\n")).unwrap();
+    let of_owner = pg.url(OWNER, &database);
+    let operator = [("SOKKETSU_JOURNAL__URL", of_owner.as_str()), ("SOKKETSU_JOURNAL__NODE", "operator")];
+    let [data, file] = [folder, &file].map(|path| path.to_str().unwrap());
+    let words = ["cluster", "apply", "--sandbox", "--data", data, "--merchants", file];
+    let (code, said) = run(&words, &operator);
+    assert!(code == Some(0) && said.contains("merchants 2, of which 2 are new or others than before"), "{said}");
+    let journaled =
+        || pg.sql(&database, "SELECT merchant_id, status FROM merchant WHERE name = merchant_id ORDER BY merchant_id");
+    wait("the merchants are not journaled", || journaled() == "m-1|2\nm-2|1");
+
+    let died = Instant::now();
+    nodes.servers[owner].kill();
+    let (next, _) = nodes.owner_after(owner, died, "M-1");
+    let sale =
+        json!({"order_id": "M-2", "customer_id": "2000", "channel": "online", "amount": 1, "merchant": {"id": "m-1"}});
+    let denied = nodes.servers[next].client().call("register", "POST", "/v1/authorizations", Some(&sale)).unwrap();
+    assert_eq!(denied.json()["reason"], "merchant_inactive", "{}", denied.json());
+    let changed = put(next, &nodes, &json!({"name": "m-1", "mcc": "5411"}));
+    assert_eq!((changed.status, &changed.json()["status"]), (200, &json!("active")));
     let (code, said) = nodes.verify();
     assert_eq!(code, Some(0), "{said}");
 }

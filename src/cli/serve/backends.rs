@@ -125,15 +125,17 @@ pub(crate) fn draining(records: &Records) -> Result<Draining, ServeError> {
     Ok(cluster.draining()?)
 }
 
-/// Writes policy, holidays and merchants into the cluster; says what has changed.
-pub(crate) fn apply(shared: &Shared, merchants: &[Merchant]) -> Result<String, ServeError> {
+/// Writes policy and holidays into the cluster; says what has changed.
+pub(crate) fn apply(shared: &Shared) -> Result<String, ServeError> {
     let (cluster, _) = cluster(&shared.records).ok_or(ServeError::NoCluster)?;
-    let rules = told(shared, &cluster.apply(&texts(shared))?);
-    if merchants.is_empty() {
-        return Ok(rules);
-    }
+    Ok(told(shared, &cluster.apply(&texts(shared))?))
+}
+
+/// The same with merchants.
+pub(crate) fn apply_merchants(records: &Records, merchants: &[Merchant]) -> Result<String, ServeError> {
+    let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
     let written = cluster.apply_merchants(&bodies(merchants))?;
-    Ok(format!("{rules}\nmerchants {}, of which {written} are new or others than before", merchants.len()))
+    Ok(format!("merchants {}, of which {written} are new or others than before", merchants.len()))
 }
 
 /// Policy and holidays as their first versions, where there are none, and a sandbox's merchants; else the files are not asked for.

@@ -88,7 +88,7 @@ mod tests {
         let again = super::read(&serde_json::to_vec(&shown).unwrap()).unwrap();
         assert_eq!(serde_json::to_value(again).unwrap(), shown);
         let wrong = super::read(br#"{"merchant_id":"m","name":"a","mcc":"549"}"#).unwrap_err();
-        assert_eq!(wrong.in_words(), "/mcc must be 4 digits");
+        assert_eq!(wrong.in_words(), "/mcc must be four digits of ISO 18245");
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Cluster {
     pub fn apply_merchants(&self, given: &[MerchantBody]) -> Result<i64, JournalError> {
         let put = || {
             let mut session = self.operator()?;
-            given.chunks(MERCHANTS_TOGETHER).map(|some| session.put_merchants(some, false)).sum()
+            given.chunks(MERCHANTS_TOGETHER).map(|some| session.put_merchants(some, false)).sum::<Answer<i64>>()
         };
         put().map_err(told)
     }
@@ -44,11 +44,7 @@ impl Cluster {
 
     /// Writes those that are not there at all, as the owner of the tables, who may be there before the standbys are; and the
     /// merchants.
-    pub fn apply_first(
-        &self,
-        given: &[(&str, &str)],
-        merchants: &[MerchantBody],
-    ) -> Result<Vec<Put>, JournalError> {
+    pub fn apply_first(&self, given: &[(&str, &str)], merchants: &[MerchantBody]) -> Result<Vec<Put>, JournalError> {
         let put = || {
             let mut session = PgSession::of_owner(&self.server)?;
             session.put_merchants(merchants, false)?;
@@ -125,10 +121,12 @@ mod tests {
             .into_iter()
             .map(|role| {
                 let mut writer = session(role);
-                let write = move || {
-                    (0..50).for_each(|at| drop(writer.put_merchants(&[body(at % 7, &format!("{role} {at}"))], true).unwrap()));
-                };
-                thread::spawn(write)
+                thread::spawn(move || {
+                    for at in 0..50 {
+                        let written = writer.put_merchants(&[body(at % 7, &format!("{role} {at}"))], true);
+                        assert_eq!(written.unwrap(), 1);
+                    }
+                })
             })
             .collect();
         while writers.iter().any(|writer| !writer.is_finished()) {

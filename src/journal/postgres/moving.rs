@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use super::choose::choose;
 use super::cluster::Cluster;
-use super::session::{PgSession, fault};
-use super::table::{Answer, Fault, Held, MOVED_OUT, Node, Row, STREAM, Session, month_of, told};
-use super::setting::{self, MERCHANTS_TOGETHER, MerchantBody, merchant_body};
 use super::schema;
+use super::session::{PgSession, fault};
+use super::setting::{self, MERCHANTS_TOGETHER, MerchantBody, merchant_body};
+use super::table::{Answer, Fault, Held, MOVED_OUT, Node, Row, STREAM, Session, month_of, told};
 use crate::domain::state::event::Event;
 use crate::journal::cursor::Cursor;
 use crate::journal::local::copy::SegmentBytes;
