@@ -10,7 +10,7 @@ use sokketsu::cli::cluster::drain::{self, Drain};
 use sokketsu::cli::cluster::moving;
 use sokketsu::cli::keys;
 use sokketsu::cli::ledger::migrate;
-use sokketsu::cli::serve::{ServeError, journal_exit, ledger_exit, serve};
+use sokketsu::cli::serve::{ServeError, ledger_exit, serve};
 use sokketsu::cli::verify::{VerifyError, verify};
 use sokketsu::clock::Clock;
 use sokketsu::config::{Config, ConfigError, Flags, Records, Shared};
@@ -225,16 +225,28 @@ fn init_command(flags: &Flags) -> ExitCode {
     done(cluster::init(&records, flags.sandbox, Clock::system().now(), || Shared::load(flags)))
 }
 
+/// What is named is written, and where nothing is, policy and holidays of the configuration.
 fn apply_command(ApplyFlags { flags, policy, holidays, merchants }: ApplyFlags) -> ExitCode {
-    // Whoever names merchants alone leaves the rules as they are.
-    let only_merchants = merchants.is_some() && policy.is_none() && holidays.is_none();
-    let shared = match Shared::load(&Flags { policy, holidays, ..flags }) {
-        Ok(shared) => shared,
-        Err(error) => return config_error(&error),
+    let merchants = match merchants.as_deref().map(cluster::merchants::read).transpose() {
+        Ok(merchants) => merchants,
+        Err(wrong) => return failed(&wrong, 78),
     };
-    match merchants.as_deref().map(cluster::merchants::read).transpose() {
-        Ok(merchants) => done(cluster::apply(&shared, !only_merchants, merchants.as_deref())),
-        Err(wrong) => failed(&wrong, 78),
+    let is_all = policy.is_none() && holidays.is_none() && merchants.is_none();
+    let (has_policy, has_holidays) = (is_all || policy.is_some(), is_all || holidays.is_some());
+    if has_policy || has_holidays {
+        let applied = match Shared::load(&Flags { policy, holidays, ..flags.clone() }) {
+            Ok(shared) => cluster::apply(&shared, has_policy, has_holidays),
+            Err(error) => return config_error(&error),
+        };
+        match applied {
+            Ok(text) if merchants.is_none() => return said(&text, 0),
+            Ok(text) => drop(said(&text, 0)),
+            Err(error) => return failed(&error.to_string(), cluster::exit_code(&error)),
+        }
+    }
+    match Records::load(&flags) {
+        Ok(records) => done(cluster::apply_merchants(&records, &merchants.unwrap_or_default())),
+        Err(error) => config_error(&error),
     }
 }
 
@@ -294,7 +306,10 @@ fn verify_command(flags: &Flags) -> ExitCode {
     match verify(&records, &mut progress) {
         Ok(report) => said(&report.to_string(), if report.agrees() { 0 } else { 65 }),
         Err(error @ VerifyError::NoJournal(_)) => failed(&error.to_string(), 78),
-        Err(VerifyError::Journal(error)) => failed(&error.to_string(), journal_exit(&error)),
+        Err(VerifyError::Journal(error)) => {
+            let error = ServeError::Journal(error);
+            failed(&error.to_string(), cluster::exit_code(&error))
+        }
         Err(VerifyError::Ledger(error)) => failed(&format!("the ledger: {error}"), ledger_exit(&error)),
         Err(error) => failed(&error.to_string(), 65),
     }

@@ -24,11 +24,14 @@ pub fn init(
     Ok(format!("{done}\n{}", backends::apply_first(records, sandbox, load)?))
 }
 
-/// Writes the rules (policy and holidays), merchants, or both into the cluster; says what has changed.
-pub fn apply(shared: &Shared, rules: bool, merchants: Option<&[Merchant]>) -> Result<String, ServeError> {
-    let rules = rules.then(|| backends::apply(shared)).transpose()?;
-    let merchants = merchants.map(|merchants| backends::apply_merchants(&shared.records, merchants)).transpose()?;
-    Ok(rules.into_iter().chain(merchants).collect::<Vec<_>>().join("\n"))
+/// Writes policy, holidays or both into the cluster; says what has changed.
+pub fn apply(shared: &Shared, policy: bool, holidays: bool) -> Result<String, ServeError> {
+    backends::apply(shared, policy, holidays)
+}
+
+/// The same with merchants.
+pub fn apply_merchants(records: &Records, merchants: &[Merchant]) -> Result<String, ServeError> {
+    backends::apply_merchants(records, merchants)
 }
 
 /// How the cluster stands, as text or as JSON; and whether somebody owns each stream.

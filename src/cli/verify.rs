@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::serve::backends::{AtRest, NoJournal, at_rest};
+use super::serve::backends::{AtRest, NoJournal, at_rest, may_be_read};
 use super::sums::{self, Told};
 use crate::config::Records;
 use crate::domain::commands::advise::advise;
@@ -111,6 +111,7 @@ impl fmt::Display for Report {
 
 /// Compares journal, rules and ledger. `progress` is told the record being read.
 pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<Report, VerifyError> {
+    may_be_read(records)?;
     let AtRest { mut journal, books } = at_rest(records)?;
     // The ledger first: it may move on while the journal is read, never back.
     let mut checkpoint = State::new(records.settings);

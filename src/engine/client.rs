@@ -172,12 +172,15 @@ impl Client {
     /// Sets a merchant: at once, or where all nodes look first.
     pub async fn put_merchant(&self, merchant: Merchant) -> Result<Answered, NoAnswer> {
         let Some(door) = &self.merchants else { return self.ask(Request::PutMerchant(Box::new(merchant)), None).await };
+        times::asked();
         let (reply, answer) = oneshot::channel();
         door.try_send(MerchantPut { merchant, reply }).map_err(|full| match full {
             TrySendError::Full(_) => NoAnswer::Busy,
             TrySendError::Disconnected(_) => NoAnswer::NotReady,
         })?;
-        answer.await.unwrap_or(Err(NoAnswer::NotReady))
+        let answered = answer.await.unwrap_or(Err(NoAnswer::NotReady))?;
+        times::answered(&answered);
+        Ok(answered)
     }
 
     /// Puts a question of the office or about an order; where it reaches further back than memory, again with what the ledger keeps of its customer. A ledger that

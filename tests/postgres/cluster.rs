@@ -191,6 +191,21 @@ impl PgCluster {
         self.sql_at(0, database, sql)
     }
 
+    /// A copy of a database as it is now, whoever is connected to it.
+    pub fn copied(&self, database: &str) -> String {
+        let (copy, dump) = (format!("{database}_copy"), self.folder.join("dump.sql"));
+        let to = ["-h", &self.folder.display().to_string(), "-p", &self.servers[0].port.to_string(), "-U", "admin"];
+        let dumped =
+            std::process::Command::new(bin().join("pg_dump")).args(to).args(["-d", database]).output().unwrap();
+        Self::done("pg_dump", &dumped);
+        std::fs::write(&dump, &dumped.stdout).unwrap();
+        self.sql("postgres", &format!("CREATE DATABASE {copy} TEMPLATE template0 OWNER sokketsu_owner"));
+        let mut restore = std::process::Command::new(bin().join("psql"));
+        restore.args(to).args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &copy, "-f"]).arg(&dump);
+        Self::done("psql", &restore.output().unwrap());
+        copy
+    }
+
     /// All three servers, by passwords.
     pub fn url(&self, role: &str, database: &str) -> String {
         let hosts: Vec<_> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();

@@ -123,6 +123,12 @@ fn a_cluster_that_is_not_fit_or_not_ours_is_refused() {
         good.is_refused(78, &["too many rights"]);
         pg.sql(&database, &format!("REVOKE {right} ON journal FROM sokketsu_node"));
     }
+    let month = pg.sql(&database, "SELECT max(relid::regclass::text) FROM pg_partition_tree('journal') WHERE isleaf");
+    for more in ["UPDATE (body) ON journal", &format!("DELETE ON {month}"), "INSERT ON setting"] {
+        pg.sql(&database, &format!("GRANT {more} TO sokketsu_node"));
+        good.is_refused(78, &["too many rights"]);
+        pg.sql(&database, &format!("REVOKE {more} FROM sokketsu_node"));
+    }
     let newer = "INSERT INTO journal_migrations (version, name, sha256) VALUES (99, '0099_later.sql', 'x')";
     pg.sql(&database, newer);
     good.is_refused(78, &["schema 99", "start the newer program"]);
@@ -172,4 +178,34 @@ fn a_cluster_knows_two_nodes_of_one_name_a_stranger_and_an_old_copy() {
     start(&pg, &copy, data.path()).is_refused(65, &["restored"]);
     let server = first.serve();
     approved(&server, "R-3");
+}
+
+/// Both knew more when they were stopped in order: the owner what it had answered, the standby what it had read and was confirmed.
+#[test]
+fn a_copy_of_before_is_refused_by_the_owner_and_by_a_standby_that_only_read() {
+    let pg = PgCluster::start();
+    let (database, data, second) = (made(&pg), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = start(&pg, &database, data.path());
+    let mut owner = first.serve();
+    let of_b = Start { node: "b", data: second.path(), ..first.clone() };
+    let mut standby = Server::sandbox_in(of_b.data, &[], &of_b.environment());
+    approved(&owner, "N-1");
+    let copy = pg.copied(&database);
+    approved(&owner, "N-2");
+    let told = |server: &Server| server.client().call("ops", "GET", "/readyz", None).unwrap().json()["detail"].clone();
+    wait("b does not follow", || told(&standby) == "standby of a, 0 records behind");
+    for _ in 0..3 {
+        let until = || pg.sql(&database, "SELECT lease_until FROM owner");
+        let before = until();
+        wait("the lease is not renewed", || until() != before);
+    }
+    for server in [&mut standby, &mut owner] {
+        server.signal("TERM");
+        assert!(server.wait(std::time::Duration::from_secs(10)).success());
+    }
+    for (node, data) in [("b", second.path()), ("a", data.path())] {
+        let restored = "record 1017, which was durable, is not in it any more";
+        Start { node, data, ..start(&pg, &copy, data) }.is_refused(65, &["restored from the past", restored]);
+    }
+    approved(&first.serve(), "N-2");
 }

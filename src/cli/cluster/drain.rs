@@ -49,10 +49,12 @@ pub fn drain(records: &Records, drain: &Drain) -> Result<String, ServeError> {
             _ => rest(),
         }
     }
-    Ok(format!(
-        "{node} is to own nothing, and nobody has taken over in {} s: see `sokketsu cluster status`",
+    let why = format!(
+        "{node} is to own nothing, and nobody has taken over in {} s: start another node, or `cluster drain {node} --undo`; \
+         `sokketsu cluster status` says who lives",
         WITHIN.as_secs()
-    ))
+    );
+    Err(JournalError::Doubt(why).into())
 }
 
 #[expect(clippy::disallowed_methods, reason = "it hides no race: the owner is looked at anew each time")]

@@ -25,7 +25,7 @@ pub(crate) use crate::journal::postgres::setting::{Applied, MerchantBody, mercha
 pub(crate) use crate::journal::postgres::status::{Member, Standby, Status, Stream};
 #[cfg(test)]
 pub(crate) use crate::journal::postgres::status::{Other, Primary, Setting};
-pub(crate) use crate::journal::postgres::{End, Node, RENEW_EVERY};
+pub(crate) use crate::journal::postgres::{End, KEEP_EVERY, Node, RENEW_EVERY};
 use crate::journal::{Journal, JournalError, JournalReader, Release};
 use crate::ledger::postgres::{self, PostgresBooks, PostgresLedger};
 use crate::ledger::sqlite::{SqliteBooks, SqliteLedger};
@@ -125,16 +125,17 @@ pub(crate) fn draining(records: &Records) -> Result<Draining, ServeError> {
     Ok(cluster.draining()?)
 }
 
-/// Writes policy and holidays into the cluster; says what has changed.
-pub(crate) fn apply(shared: &Shared) -> Result<String, ServeError> {
+/// Writes policy, holidays or both into the cluster; says what has changed.
+pub(crate) fn apply(shared: &Shared, policy: bool, holidays: bool) -> Result<String, ServeError> {
     let (cluster, _) = cluster(&shared.records).ok_or(ServeError::NoCluster)?;
-    Ok(told(shared, &cluster.apply(&texts(shared))?))
+    let wanted = texts(shared).into_iter().zip([policy, holidays]).filter(|(_, wanted)| *wanted);
+    Ok(told(shared, &cluster.apply(&wanted.map(|(text, _)| text).collect::<Vec<_>>())?))
 }
 
 /// The same with merchants.
 pub(crate) fn apply_merchants(records: &Records, merchants: &[Merchant]) -> Result<String, ServeError> {
     let (cluster, _) = cluster(records).ok_or(ServeError::NoCluster)?;
-    let written = cluster.apply_merchants(&bodies(merchants))?;
+    let written = cluster.apply_merchants(&bodies(merchants), records.settings.merchants_max)?;
     Ok(format!("merchants {}, of which {written} are new or others than before", merchants.len()))
 }
 
@@ -282,6 +283,11 @@ pub(crate) struct AtRest {
 #[derive(Debug, thiserror::Error)]
 #[error("there is no journal in {0}")]
 pub struct NoJournal(String);
+
+/// Whether a journal in a database may be read now; one in files is looked at when it is.
+pub(crate) fn may_be_read(records: &Records) -> Result<(), JournalError> {
+    cluster(records).map_or(Ok(()), |(cluster, _)| cluster.may_be_read())
+}
 
 pub(crate) fn at_rest(records: &Records) -> Result<AtRest, NoJournal> {
     if let Some((cluster, _)) = cluster(records) {

@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
-use crossbeam::channel::Receiver;
+use arc_swap::ArcSwap;
+use crossbeam::channel::{Receiver, never};
 
 use super::merchants::Merchants;
 use super::standby::{Around, Owned, Standby};
-use super::start::{Decider, Half, configured, decider};
+use super::start::{Decider, Half, configured, decider, right_kind};
 use super::stays::Stays;
 use super::stop::{self, Stop};
 use super::{ServeError, journal_exit, system};
@@ -20,6 +21,7 @@ use crate::engine::client::MerchantPut;
 use crate::engine::inbox::Inbox;
 use crate::engine::queues::Queues;
 use crate::engine::readiness::{Condition, Readiness};
+use crate::http::trust::callers::Callers;
 use crate::journal::{Follower, JournalError};
 use crate::ledger::writer::Writer;
 
@@ -37,13 +39,14 @@ pub(super) struct Decides {
     pub inbox: Inbox,
     /// In a cluster merchants come this way.
     pub merchants: Receiver<MerchantPut>,
+    pub callers: Arc<ArcSwap<Callers>>,
 }
 
 impl Decides {
     /// Decides until `told` ends and everything that waits is answered; gives the last record. Where the journal is in files
     /// it is ready when this returns. `address` is where callers reach this node.
     pub fn run(
-        self,
+        mut self,
         half: Half,
         address: String,
         queues: Queues,
@@ -53,7 +56,10 @@ impl Decides {
             Half::Ours(decider) => Box::pin(self.begin(*decider, queues, told)),
             Half::Theirs(standby) => Box::pin(async move {
                 match self.takes_over(*standby, address, Arc::clone(&queues.is_stopping)).await {
-                    Ok(Some(decider)) => self.begin(decider, queues, told).await,
+                    Ok(Some(decider)) => {
+                        self.callers.load().begin_at(Clock::system().now());
+                        self.begin(decider, queues, told).await
+                    }
                     Ok(None) => Lsn::ZERO,
                     Err(error) => give_up(&error),
                 }
@@ -87,21 +93,24 @@ impl Decides {
 
     /// Waits, on a thread that may, until this node owns the journal. None: it was told to stop before.
     async fn takes_over(
-        &self,
+        &mut self,
         standby: Standby,
         address: String,
         is_stopping: Arc<AtomicBool>,
     ) -> Result<Option<Decider>, ServeError> {
         let (config, clock) = (Arc::clone(&self.config), self.clock.clone());
         let (readiness, stop, inbox) = (Arc::clone(&self.readiness), self.stop.clone(), self.inbox.clone());
-        let merchants = self.merchants.clone();
+        let most = self.config.records.settings.merchants_max;
+        // With the thread that reads it, it ends: whoever comes later is told so.
+        let merchants = std::mem::replace(&mut self.merchants, never());
         let waits = move || {
             let around = Around { address, readiness: &readiness, is_stopping: &is_stopping };
             let Some(Owned { owner, journal, checkpoint, member }) = standby.wait(&around)? else { return Ok(None) };
+            right_kind(&config.records.data, owner.state(), config.sandbox)?;
             let mut stays = Stays::new(member, configured(&config));
             let rules = stays.rules();
             let decider = decider(&config, clock.now(), (owner, journal, checkpoint), rules)?;
-            stays.begin(stop, is_stopping, inbox.clone(), Merchants::new(merchants, inbox))?;
+            stays.begin(stop, is_stopping, inbox.clone(), Merchants::new(merchants, inbox, most))?;
             Ok(Some(decider))
         };
         tokio::task::spawn_blocking(waits).await.unwrap_or_else(|_| {

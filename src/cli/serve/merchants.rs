@@ -8,6 +8,7 @@ use crossbeam::channel::Receiver;
 
 use super::backends::{Membership, merchant_body};
 use crate::domain::commands::request::Request;
+use crate::domain::model::bounds::Full;
 use crate::domain::model::ids::MerchantId;
 use crate::engine::client::{Client, MerchantPut, NoAnswer};
 use crate::engine::inbox::Inbox;
@@ -15,6 +16,8 @@ use crate::engine::outlet::Answered;
 use crate::http::calls::merchants;
 use crate::journal::JournalError;
 
+/// Between two tries to write what is in doubt.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// Calls that may wait for the table.
 pub(super) const WAITING_MOST: usize = 1_000;
 
@@ -23,19 +26,26 @@ pub(super) struct Merchants {
     inbox: Inbox,
     /// Of no merchant twice.
     waiting: BTreeMap<MerchantId, MerchantPut>,
+    /// They may be in the table: they are written again until it is known, and nothing is said before.
+    is_in_doubt: bool,
     /// Of a merchant that is being written already.
     next: Option<MerchantPut>,
     has_more: bool,
+    /// Merchants in all.
+    most: usize,
 }
 
 impl Merchants {
-    pub fn new(asked: Receiver<MerchantPut>, inbox: Inbox) -> Self {
+    pub fn new(asked: Receiver<MerchantPut>, inbox: Inbox, most: usize) -> Self {
         // What the table has is looked at as soon as the journal is ours.
-        Self { asked, inbox, waiting: BTreeMap::new(), next: None, has_more: true }
+        Self { asked, inbox, waiting: BTreeMap::new(), is_in_doubt: false, next: None, has_more: true, most }
     }
 
     /// Waits for calls, for so long at most; not at all where there is something to do.
     pub fn wait(&mut self, patience: Duration) {
+        if self.is_in_doubt {
+            return std::thread::park_timeout(patience.min(TRY_AGAIN));
+        }
         let patience = if self.has_more || self.next.is_some() { Duration::ZERO } else { patience };
         let mut put = self.next.take().or_else(|| self.asked.recv_timeout(patience).ok());
         while let Some(one) = put {
@@ -48,23 +58,20 @@ impl Merchants {
         }
     }
 
-    /// Writes what was asked for, and has the engine take a page of what the table has. Whoever can't be served is told so: what they
-    /// asked for may still be done.
+    /// Writes what was asked for, and has the engine take a page of what the table has.
     pub fn keep(&mut self, member: &mut Membership) {
-        let kept = self.write(member).and_then(|()| self.take(member));
-        if let Err(error) = &kept {
+        if let Err(error) = self.write(member).and_then(|()| self.take(member)) {
             tracing::debug!(%error, "the merchants were not kept or not read");
-        }
-        if kept.is_err() {
             // Tried again when it is looked at the next time.
             self.has_more = false;
-            self.turn_away(NoAnswer::NotReady);
         }
     }
 
-    pub fn turn_away(&mut self, why: NoAnswer) {
-        for (_, put) in std::mem::take(&mut self.waiting) {
-            drop(put.reply.send(Err(why)));
+    /// Of whom nothing was written yet is told so.
+    pub fn turn_away(&mut self) {
+        let waiting = if self.is_in_doubt { BTreeMap::new() } else { std::mem::take(&mut self.waiting) };
+        for put in waiting.into_values().chain(self.next.take()).chain(self.asked.try_iter()) {
+            drop(put.reply.send(Err(NoAnswer::NotReady)));
         }
     }
 
@@ -72,23 +79,32 @@ impl Merchants {
         if self.waiting.is_empty() {
             return Ok(());
         }
+        self.is_in_doubt = true;
         let bodies: Vec<_> = self.waiting.values().map(|put| merchant_body(&put.merchant)).collect();
-        member.put_merchants(&bodies)
+        if member.put_merchants(&bodies, self.most)? {
+            return Ok(());
+        }
+        // There is no room for all of them; for some there may be.
+        for one in &bodies {
+            if !member.put_merchants(std::slice::from_ref(one), self.most)? {
+                let id = self.waiting.keys().copied().find(|id| *one.0 == id.to_string());
+                self.answer(id, Err(NoAnswer::Full(Full::Merchants)));
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, member: &mut Membership) -> Result<(), JournalError> {
         loop {
             let page = member.merchants()?;
             let taken = self.journal(&page);
-            self.has_more = !page.is_empty() && taken.stopped.is_none();
+            self.has_more = !page.is_empty() && !taken.is_cut;
             if let Some(version) = taken.last {
                 member.merchants_taken(version);
             }
-            if let Some(why) = taken.stopped {
-                self.turn_away(why);
-            }
+            self.is_in_doubt = !self.waiting.is_empty();
             // What a caller waits for is in the table, so it comes.
-            if self.waiting.is_empty() || !self.has_more {
+            if !self.is_in_doubt || !self.has_more {
                 return Ok(());
             }
         }
@@ -117,20 +133,24 @@ impl Merchants {
                 Err(_) => Err(NoAnswer::NotReady),
             });
             match &answered {
-                Err(why @ (NoAnswer::Busy | NoAnswer::NotReady)) => taken.stopped = taken.stopped.or(Some(*why)),
+                // Asked again; a caller waits.
+                Err(NoAnswer::Busy | NoAnswer::NotReady) => taken.is_cut = true,
                 Err(why) => {
                     tracing::error!(version, ?why, "a merchant of the cluster is not taken; it stays as it was");
                     taken.seen(*version);
+                    self.answer(Some(id), answered);
                 }
-                Ok(_) => taken.seen(*version),
+                Ok(_) => {
+                    taken.seen(*version);
+                    self.answer(Some(id), answered);
+                }
             }
-            self.answer(id, answered);
         }
         taken
     }
 
-    fn answer(&mut self, id: MerchantId, answered: Result<Answered, NoAnswer>) {
-        if let Some(put) = self.waiting.remove(&id) {
+    fn answer(&mut self, id: Option<MerchantId>, answered: Result<Answered, NoAnswer>) {
+        if let Some(put) = id.and_then(|id| self.waiting.remove(&id)) {
             drop(put.reply.send(answered));
         }
     }
@@ -140,13 +160,14 @@ impl Merchants {
 #[derive(Default)]
 struct Taken {
     last: Option<i64>,
-    stopped: Option<NoAnswer>,
+    /// Some were turned away.
+    is_cut: bool,
 }
 
 impl Taken {
     /// What comes behind one that was turned away is read again.
     fn seen(&mut self, version: i64) {
-        if self.stopped.is_none() {
+        if !self.is_cut {
             self.last = Some(version);
         }
     }

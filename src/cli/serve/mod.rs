@@ -166,20 +166,21 @@ pub fn serve(config: Config, start: Option<Millis>, say: &dyn Fn(&str)) -> Resul
     let writer: Arc<OnceLock<Writer>> = Arc::default();
     let clock_setter = config.has_own_clock().then(|| edge::clock_setter(&core.clock, &writer, follower.another()));
     let (kept, merchants) = crossbeam::channel::bounded(merchants::WAITING_MOST);
+    let in_cluster = matches!(core.half, Half::Theirs(_)).then_some(kept);
+    let asks = Asks { inbox: inbox.clone(), merchants: in_cluster, books: core.books };
+    let parts = edge::parts(&config, &core.clock, asks, core.board, follower.another(), &readiness)?;
     let decides = Decides {
         config: Arc::clone(&config),
         clock: core.clock.clone(),
         readiness: Arc::clone(&readiness),
-        follower: follower.another(),
+        follower,
         posted: core.posted,
         writer: Arc::clone(&writer),
         stop: stop.clone(),
-        inbox: inbox.clone(),
+        inbox,
         merchants,
+        callers: Arc::clone(&parts.callers),
     };
-    let in_cluster = matches!(core.half, Half::Theirs(_)).then_some(kept);
-    let asks = Asks { inbox, merchants: in_cluster, books: core.books };
-    let parts = edge::parts(&config, &core.clock, asks, core.board, follower, &readiness)?;
     let options = http::Options { max_connections, ..parts.options };
     let parts = http::Parts { metrics: Some(prometheus.clone()), clock_setter, options, ..parts };
     let upkeep = Upkeep::new(&config, core.release, &core.clock, &writer, prometheus);

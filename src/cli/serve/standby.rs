@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ServeError;
-use super::backends::{Cluster, End, Following, LOOK_EVERY, Membership, Node, Taken, View};
+use super::backends::{Cluster, End, Following, KEEP_EVERY, LOOK_EVERY, Membership, Node, Taken, View};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::Millis;
@@ -111,15 +111,21 @@ impl Standby {
     pub fn wait(mut self, around: &Around<'_>) -> Result<Option<Owned>, ServeError> {
         let mut member = self.cluster.member(self.node.clone(), around.address.clone());
         let mut watch = Watch::new();
+        let mut confirmed = Confirmed::new();
         let mut last = Lsn::ZERO;
         loop {
             if around.is_stopping.load(Ordering::Relaxed) {
+                confirmed.keep(&mut member)?;
                 member.leave();
                 return Ok(None);
             }
             let turn = self.take_in(None).and_then(|is_at_end| {
                 let view = member.look(last.0.saturating_sub(self.state().lsn.0))?;
                 member.keep_timeline()?;
+                confirmed.look(self.following.end(), &view);
+                if confirmed.kept.elapsed() >= KEEP_EVERY {
+                    confirmed.keep(&mut member)?;
+                }
                 Ok((is_at_end, view))
             });
             match turn {
@@ -213,6 +219,36 @@ impl Standby {
             address: view.address.clone(),
             behind: view.last.0.saturating_sub(self.state().lsn.0),
         }));
+    }
+}
+
+/// What a standby has read and is on a standby of the database too: since it was read, its owner has renewed the lease or given it
+/// back, and an owner sends no statement before it is sure of the one before.
+struct Confirmed {
+    /// The last record read, and the owner's epoch and lease afterwards.
+    noted: Option<(End, i64, String)>,
+    sure: Option<(End, i64)>,
+    kept: Instant,
+}
+
+impl Confirmed {
+    fn new() -> Self {
+        Self { noted: None, sure: None, kept: Instant::now() }
+    }
+
+    /// `end` was read before the view.
+    fn look(&mut self, end: End, view: &View) {
+        match &self.noted {
+            Some((_, epoch, lease)) if *epoch == view.epoch && *lease == view.lease => return,
+            Some((noted, epoch, _)) if *epoch == view.epoch => self.sure = Some((*noted, *epoch)),
+            _ => {}
+        }
+        self.noted = Some((end, view.epoch, view.lease.clone()));
+    }
+
+    fn keep(&mut self, member: &mut Membership) -> Result<(), JournalError> {
+        self.kept = Instant::now();
+        self.sure.map_or(Ok(()), |(end, epoch)| member.keep(end, epoch))
     }
 }
 

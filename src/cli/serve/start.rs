@@ -117,7 +117,7 @@ pub(crate) fn decider(
     Ok(Decider { engine, checkpoint })
 }
 
-fn right_kind(data: &Path, state: &State, sandbox: bool) -> Result<(), ServeError> {
+pub(super) fn right_kind(data: &Path, state: &State, sandbox: bool) -> Result<(), ServeError> {
     let data = data.to_owned();
     match (state.lsn > Lsn::ZERO, state.sandbox, sandbox) {
         (true, true, false) => Err(ServeError::WrongKind { data, what: "a sandbox", remedy: "with --sandbox" }),

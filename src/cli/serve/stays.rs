@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::backends::{Applied, Membership, RENEW_EVERY};
 use super::merchants::Merchants;
@@ -11,7 +12,6 @@ use crate::domain::commands::request::Request;
 use crate::domain::commands::rules::Rules;
 use crate::domain::model::policy::Policy;
 use crate::domain::model::time::BankCalendar;
-use crate::engine::client::NoAnswer;
 use crate::engine::inbox::Inbox;
 
 pub(super) struct Stays {
@@ -58,12 +58,12 @@ impl Stays {
                 merchants.wait(RENEW_EVERY);
                 if self.member.look(0).is_err() {
                     // A database that is away is the committer's to wait for.
-                    merchants.turn_away(NoAnswer::NotReady);
+                    merchants.turn_away();
                     continue;
                 }
-                if self.member.is_draining() {
+                if self.member.is_draining() && !stop.is_handing_over() {
                     tracing::warn!("this node is to own nothing: handing the journal over");
-                    return stop.hand_over();
+                    stop.hand_over();
                 }
                 if let Some(rules) = self.rules() {
                     tracing::info!("the cluster's rules are others");
@@ -75,6 +75,9 @@ impl Stays {
                 }
                 merchants.keep(&mut self.member);
             }
+            // What came in the last moment.
+            merchants.wait(Duration::ZERO);
+            merchants.keep(&mut self.member);
         };
         let thread = std::thread::Builder::new().name("member".to_owned()).spawn(look);
         thread.map(drop).map_err(system("start its thread"))

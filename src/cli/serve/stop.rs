@@ -139,8 +139,10 @@ pub(crate) fn on_damage(posted: &Arc<AtomicU64>, readiness: &Arc<Readiness>, is_
 /// The same process from its beginning: whoever is connected hears nothing, and the state is read again from what is durable.
 pub(crate) fn begin_anew(why: &str) -> ! {
     tracing::warn!(why, "beginning anew");
-    let program = std::env::current_exe().map(|file| Command::new(file).args(std::env::args_os().skip(1)).exec());
-    let error = program.unwrap_or_else(|error| error);
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    // The very file that runs, also where a newer one has taken its place.
+    let error = Command::new("/proc/self/exe").arg0(name).args(arguments).exec();
     leave(74, move || tracing::error!(%error, "could not begin anew; stopping"))
 }
 

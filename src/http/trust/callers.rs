@@ -11,6 +11,7 @@ use super::signature::Verifier;
 use crate::domain::model::ids::{MerchantId, TerminalId, TerminalKey};
 use crate::domain::model::merchant::Merchants;
 use crate::domain::model::purchase::Channel;
+use crate::domain::model::time::Millis;
 use crate::http::problem::{FORBIDDEN, Problem};
 
 /// What a key is for. Each key has one role.
@@ -172,6 +173,11 @@ impl Callers {
             }
         }
         Ok(Self { by_key })
+    }
+
+    /// A node that begins to decide takes no request that was signed before: the one before it may have taken it.
+    pub fn begin_at(&self, now: Millis) {
+        self.by_key.values().filter_map(|known| known.caller.signature.as_ref()).for_each(|it| it.begin_at(now));
     }
 
     /// The caller with this key. Only hashes are compared, so the time it takes says nothing about a key.

@@ -55,6 +55,16 @@ impl Nonces {
         Self { hasher: RandomState::default(), most: most.div_ceil(SHARDS), shards: std::array::from_fn(|_| shard()) }
     }
 
+    /// What was signed earlier may have been taken by another one, which decided until now.
+    pub(crate) fn begin_at(&self, now: Millis) {
+        // The second that has begun is that one's too.
+        let floor = (now.0.div_euclid(1_000) + 1) * 1_000;
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.floor = shard.floor.max(floor);
+        }
+    }
+
     /// Uses a nonce up. `oldest`: nothing signed before it is taken any more, now or later.
     pub(crate) fn take(&self, nonce: &str, created: Millis, oldest: Millis) -> Result<(), Refusal> {
         let hash = self.hasher.hash_one(nonce);
@@ -100,6 +110,14 @@ mod tests {
     /// A request signed at `created`, at a time `now`.
     fn take(nonces: &Nonces, nonce: &str, created: i64, now: i64) -> Result<(), Refusal> {
         nonces.take(nonce, at(created), at(now - TOLERANCE))
+    }
+
+    #[test]
+    fn what_another_node_may_have_taken_is_not_taken() {
+        let nonces = Nonces::new(1_024, Millis(0));
+        nonces.begin_at(Millis(10_500));
+        assert_eq!(nonces.take("a", Millis(10_000), Millis(0)), Err(Refusal::Stale));
+        assert_eq!(nonces.take("a", Millis(11_000), Millis(0)), Ok(()));
     }
 
     #[test]

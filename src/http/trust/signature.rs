@@ -70,6 +70,11 @@ impl Verifier {
         Self { key_id: Box::from(key_id), keyed, tolerance_ms: freshness.tolerance_ms, nonces }
     }
 
+    /// From now on another node's work is this one's: what was signed before may have been taken there.
+    pub(crate) fn begin_at(&self, now: Millis) {
+        self.nonces.begin_at(now);
+    }
+
     /// Whether the request is the key's holder's, as it is and for the first time. Its freshness is judged by the
     /// system's clock, also where the sandbox's own stands still.
     pub(crate) fn check(&self, head: &Parts, body: &[u8]) -> Result<(), Problem> {

@@ -14,11 +14,18 @@ impl Cluster {
         self.operator().and_then(|mut session| session.put(given, true)).map_err(told)
     }
 
-    /// Writes those merchants that say something else than the table, a thousand at a time; gives how many. None of them twice.
-    pub fn apply_merchants(&self, given: &[MerchantBody]) -> Result<i64, JournalError> {
+    /// Writes those merchants that say something else than the table, a thousand at a time; gives how many. None of them twice, and
+    /// no more than `most` in all.
+    pub fn apply_merchants(&self, given: &[MerchantBody], most: usize) -> Result<i64, JournalError> {
         let put = || {
-            let mut session = self.operator()?;
-            given.chunks(MERCHANTS_TOGETHER).map(|some| session.put_merchants(some, false)).sum::<Answer<i64>>()
+            let (mut session, mut written) = (self.operator()?, 0);
+            for some in given.chunks(MERCHANTS_TOGETHER) {
+                written += session.put_merchants(some, false, most)?.ok_or_else(|| {
+                    let what = format!("{written} merchants were written, and for the others there is no room");
+                    Fault::Unfit(format!("{what}: there may be {most} in all (`merchants.max`, of each node)"))
+                })?;
+            }
+            Ok(written)
         };
         put().map_err(told)
     }
@@ -47,7 +54,7 @@ impl Cluster {
     pub fn apply_first(&self, given: &[(&str, &str)], merchants: &[MerchantBody]) -> Result<Vec<Put>, JournalError> {
         let put = || {
             let mut session = PgSession::of_owner(&self.server)?;
-            session.put_merchants(merchants, false)?;
+            session.put_merchants(merchants, false, usize::MAX)?;
             session.put(given, false)
         };
         put().map_err(told)
@@ -88,7 +95,7 @@ mod tests {
         let said: Vec<_> = put.iter().map(|put| (put.kind.as_str(), put.version, put.is_new)).collect();
         assert_eq!(said, [(POLICY, 2, true), (HOLIDAYS, 1, false)]);
         assert_eq!(node.applied().unwrap(), applied(2, "two", "祝日"));
-        let refused = cluster(NODE).apply_merchants(&[("m".to_owned(), b"one".to_vec())]).unwrap_err();
+        let refused = cluster(NODE).apply_merchants(&[("m".to_owned(), b"one".to_vec())], 9).unwrap_err();
         assert!(matches!(&refused, JournalError::Unfit(why) if why.contains("GRANT sokketsu_operator")), "{refused}");
         let refused = cluster(NODE).apply(&[(POLICY, "three")]).unwrap_err();
         assert!(matches!(&refused, JournalError::Unfit(why) if why.contains("GRANT sokketsu_operator")), "{refused}");
@@ -104,8 +111,11 @@ mod tests {
         cluster(OWNER).init(false).unwrap();
         let body = |at: i32, says: &str| (format!("m{at}"), says.as_bytes().to_vec());
         let all: Vec<_> = (0..1_500).map(|at| body(at, "first")).collect();
-        assert_eq!(cluster(OPERATOR).apply_merchants(&all).unwrap(), 1_500);
-        assert_eq!(cluster(OPERATOR).apply_merchants(&all).unwrap(), 0, "they say the same");
+        assert_eq!(cluster(OPERATOR).apply_merchants(&all, 1_500).unwrap(), 1_500);
+        assert_eq!(cluster(OPERATOR).apply_merchants(&all, 1_500).unwrap(), 0, "they say the same");
+
+        let refused = cluster(OPERATOR).apply_merchants(&[body(1, "other"), body(-1, "one more")], 1_500).unwrap_err();
+        assert!(matches!(&refused, JournalError::Unfit(why) if why.contains("there may be 1500 in all")), "{refused}");
 
         let session = |role: &str| PgSession::of_node(&server(role), || 0, |said| choose(said, 0)).unwrap().0;
         let (mut reader, mut known) = (session(NODE), BTreeMap::new());
@@ -123,8 +133,8 @@ mod tests {
                 let mut writer = session(role);
                 thread::spawn(move || {
                     for at in 0..50 {
-                        let written = writer.put_merchants(&[body(at % 7, &format!("{role} {at}"))], true);
-                        assert_eq!(written.unwrap(), 1);
+                        let written = writer.put_merchants(&[body(at % 7, &format!("{role} {at}"))], true, 1_500);
+                        assert_eq!(written.unwrap(), Some(1));
                     }
                 })
             })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::client::PgDatabase;
 use super::member::{self, Following, Membership};
 use super::reader::TableReader;
-use super::table::{Node, STREAM, told};
+use super::table::{Database, Node, STREAM, told};
 use super::{End, Options, PostgresJournal, node_file, schema};
 use crate::database::Server;
 use crate::domain::model::time::Millis;
@@ -59,6 +59,12 @@ impl Cluster {
     /// Whether the database is one that this node may join.
     pub fn may_join(&self, sandbox: bool) -> Result<(), JournalError> {
         member::may_join(&mut self.database(), &node_file::read(&self.file)?.cluster, sandbox)
+    }
+
+    /// Whether the table can be read now, by this role and this program.
+    pub fn may_be_read(&self) -> Result<(), JournalError> {
+        let (mut session, _) = self.database().connect(0).map_err(told)?;
+        schema::check_tables(&mut session).map_err(told)
     }
 
     /// `address` is where callers reach the node.

@@ -60,13 +60,27 @@ impl Membership {
         Ok(view)
     }
 
-    /// So that after a start, too, a primary of before a promotion is known for what it is. Of a standby only: an owner keeps more.
+    /// So that after a start, too, a primary of before a promotion is known for what it is. Of a standby only: an owner does it itself.
     pub fn keep_timeline(&mut self) -> Result<(), JournalError> {
         let Some(Found { cluster, timeline }) = self.found.take() else { return Ok(()) };
         let seen = self.database.seen()?;
         if timeline > seen.timeline
             && let Err(error) = self.database.keep(&Seen { cluster, timeline, ..seen })
         {
+            tracing::warn!(error, "what was seen of the journal's database could not be kept");
+        }
+        Ok(())
+    }
+
+    /// Keeps a record that is on a standby of the database, read while `epoch` had the stream: a database without it was restored
+    /// from the past.
+    pub fn keep(&mut self, end: End, epoch: i64) -> Result<(), JournalError> {
+        let seen = self.database.seen()?;
+        if end.last <= seen.last || seen.cluster.is_empty() {
+            return Ok(());
+        }
+        let epoch = epoch.max(seen.epoch);
+        if let Err(error) = self.database.keep(&Seen { epoch, last: end.last, link: end.link, ..seen }) {
             tracing::warn!(error, "what was seen of the journal's database could not be kept");
         }
         Ok(())
@@ -80,12 +94,12 @@ impl Membership {
         Ok(applied)
     }
 
-    /// Writes merchants, all or none; of no merchant twice.
-    pub fn put_merchants(&mut self, given: &[MerchantBody]) -> Result<(), JournalError> {
+    /// Writes merchants, all or none; of no merchant twice. Whether there was room: there may be so many of them.
+    pub fn put_merchants(&mut self, given: &[MerchantBody], most: usize) -> Result<bool, JournalError> {
         let mut session = self.session()?;
-        session.put_merchants(given, true).map_err(doubt)?;
+        let written = session.put_merchants(given, true, most).map_err(doubt)?;
         self.session = Some(session);
-        Ok(())
+        Ok(written.is_some())
     }
 
     /// The merchants, with their versions, that are not known to have been taken over yet; a page of them.
@@ -170,6 +184,7 @@ impl Following {
 pub(super) fn may_join(database: &mut PgDatabase, known: &str, sandbox: bool) -> Result<(), JournalError> {
     let (mut session, found) = database.connect(0).map_err(told)?;
     is_our_cluster(known, &found).map_err(told)?;
+    schema::check_tables(&mut session).map_err(told)?;
     schema::check_kind(&mut session, sandbox).map_err(told)?;
     settings::check(&session.settings().map_err(told)?).map_err(told)?;
     if session.holder(STREAM).map_err(told)?.name == MOVED_OUT {

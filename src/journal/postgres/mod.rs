@@ -44,7 +44,7 @@ use crate::journal::record::Link;
 use crate::journal::{Batch, Durable, Journal, JournalError, Lease, Lsn};
 #[cfg(test)]
 use reader::TableReader;
-use table::{Database, Fault, Held, Row, Seen, Session, Stream, month_of};
+use table::{Database, Fault, Found, Held, Row, Seen, Session, Stream, month_of};
 
 /// How long the database lets nobody else have a stream after it was renewed. By the database's clock.
 const LEASE: Duration = Duration::from_secs(3);
@@ -55,7 +55,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub const RENEW_EVERY: Duration = Duration::from_millis(500);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How often what was seen is kept on our disk.
-const KEEP_EVERY: Duration = Duration::from_secs(60);
+pub const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// What becomes ours, and as whom.
 #[derive(Clone, Debug)]
@@ -340,6 +340,8 @@ impl<D: Database> Journal for PostgresJournal<D> {
 
     fn leave(&mut self) -> Result<(), JournalError> {
         self.lease.end();
+        let Seen { cluster, timeline, .. } = self.options.seen.clone();
+        self.keep(&Found { cluster, timeline });
         // Where that is not surely ours it runs out by itself.
         let Some(mut session) = self.session.take() else { return Ok(()) };
         session.release(self.held()).map_err(|fault| self.stopped(Stop::Fault(fault)))

@@ -37,7 +37,7 @@ const MOST_BYTES: usize = 256 << 10;
 
 const JOURNAL: &str = "journal";
 const TO_DATABASE: &str = "journal.to-database";
-pub(super) const MOVED: &str = "journal.moved";
+pub const MOVED: &str = "journal.moved";
 const TO_FILES: &str = "journal.to-files";
 
 /// No node has such a name either.
@@ -63,6 +63,10 @@ const KEEP_SETTINGS: &str = "INSERT INTO setting (kind, id, version, body)
             WHERE body IS NOT NULL
     ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version + CASE WHEN setting.body = excluded.body THEN 0 ELSE 1 END
         WHERE setting.version <= excluded.version AND setting.kind = 'policy'";
+
+const IS_SANDBOX: &str = "SELECT sandbox::text FROM cluster";
+/// What a node is to have: kind, id and text of each.
+const SETTINGS: &str = "SELECT kind, id, body FROM setting";
 
 /// Why nothing was moved, or not all that belongs to it.
 #[derive(Debug, thiserror::Error)]
@@ -97,11 +101,19 @@ pub struct Moved {
 /// Hears what is being done to which record, of how many.
 pub type Progress<'p> = &'p mut dyn FnMut(&str, Lsn, Lsn);
 
-/// What a move that was interrupted has left in a data folder without a journal.
+/// Why a data folder without a journal must not begin one: a move has left it so, half done or done.
 pub fn half_moved(data: &Path) -> Option<String> {
     let is_there = |name: &str| data.join(name).is_dir();
     if is_there(JOURNAL) {
         return None;
+    }
+    if is_there(MOVED) {
+        let folder = data.join(MOVED);
+        return Some(format!(
+            "the journal of this folder was moved into a database, and is {} since: set `journal.url`; `sokketsu cluster move --to-files` \
+             brings it back, into another folder",
+            folder.display()
+        ));
     }
     let (name, way, back) = if is_there(TO_DATABASE) {
         (TO_DATABASE, "--to-database", "rename it to `journal` if the table `journal` has no record")
@@ -188,6 +200,7 @@ impl Cluster {
         let end = full.or(last).map_or(Lsn::ZERO, |row| Lsn(row.first.0 + u64::from(row.count.unsigned_abs()) - 1));
         let first = session.holding(STREAM, Lsn(1))?.first().map_or(Lsn(1), |row| row.first);
         has_all(first, end, "the table `journal`")?;
+        session.has_nothing_new()?;
         if moving.exists() {
             // Of an interrupted move: it was never the journal.
             fs::remove_dir_all(&moving).map_err(folder(format!("delete {}", moving.display())))?;
@@ -249,6 +262,34 @@ impl PgSession {
         }
     }
 
+    /// Whether all that nodes are to have is in the journal: what is not would be lost.
+    fn has_nothing_new(&mut self) -> Result<(), MoveError> {
+        let mut journaled = Settings::default();
+        let mut table = TableBytes::new(self);
+        while let Some((view, _)) = table.next()? {
+            // What can't be read is none of them.
+            journaled.hear(&view).ok();
+        }
+        let mut new = Vec::new();
+        for row in self.rows(SETTINGS, &[])? {
+            let [kind, id] = [0, 1].map(|at| row.try_get::<_, String>(at).map_err(fault));
+            let (kind, id, body) = (kind?, id?, row.try_get::<_, Vec<u8>>(2).map_err(fault)?);
+            let known = match kind.as_str() {
+                setting::POLICY => journaled.policy.as_ref(),
+                setting::HOLIDAYS => journaled.holidays.as_ref(),
+                _ => journaled.merchants.get(&id),
+            };
+            if known != Some(&body) {
+                new.push(if id.is_empty() { kind } else { format!("{kind} {id}") });
+            }
+        }
+        let Some(one) = new.first() else { return Ok(()) };
+        refused(format!(
+            "{} of the cluster's settings were never journaled ({one} is one): start a node, wait a second, stop it, and move then",
+            new.len()
+        ))
+    }
+
     fn may_move_out(&mut self) -> Result<(), MoveError> {
         match self.lock_owner()? {
             (_, node, _) if node.name == MOVED_OUT && node.boot == "moved" => refused(
@@ -287,10 +328,18 @@ impl PgSession {
             each(view.meta.lsn);
         }
         self.copy_row(row, (&mut months, &node))?;
+        let is_sandbox = self.text(IS_SANDBOX)? == "true";
+        if settings.sandbox.is_some_and(|sandbox| sandbox != is_sandbox) {
+            let (journal, cluster) =
+                if is_sandbox { ("real records", "a sandbox") } else { ("a sandbox", "real records") };
+            return refused(format!(
+                "the journal is of {journal}, and the cluster was made for {cluster}: move it into a database of its own kind"
+            ));
+        }
         self.rows(KEEP_SETTINGS, &[&settings.version, &settings.policy, &settings.holidays])?;
         let merchants: Vec<MerchantBody> = settings.merchants.into_iter().collect();
         for some in merchants.chunks(MERCHANTS_TOGETHER) {
-            self.put_merchants(some, true)?;
+            self.put_merchants(some, true, usize::MAX)?;
         }
         Ok(())
     }
@@ -320,6 +369,8 @@ struct Settings {
     policy: Option<Vec<u8>>,
     holidays: Option<Vec<u8>>,
     merchants: BTreeMap<String, Vec<u8>>,
+    /// What the first record of all says.
+    sandbox: Option<bool>,
 }
 
 impl Settings {
@@ -330,6 +381,7 @@ impl Settings {
             cause: format!("record {record} is intact but {problem}").into(),
         };
         match codec::decode(view.payload).map_err(unknown)? {
+            Event::Opened { sandbox } => self.sandbox = Some(sandbox),
             Event::PolicySet { version, text } => {
                 (self.version, self.policy) = (i64::from(version), Some(text.as_bytes().to_vec()));
             }

@@ -190,3 +190,33 @@ fn a_large_move_is_timed() {
     place.move_out(out.path()).unwrap();
     println!("and into files: {:?}", began.elapsed());
 }
+
+/// A sandbox's keys are published: nobody is to open real books with them, nor these with real ones.
+#[test]
+fn a_journal_moves_only_into_a_cluster_of_its_kind() {
+    for (sandbox, says) in [(true, "is of a sandbox, and the cluster was made for real records"), (false, "")] {
+        let place = Place::new();
+        let options = Options { segment_size: 1 << 20, ..Options::default() };
+        let (mut journal, _) = LocalJournal::open(&place.data.path().join("journal"), &options, BEGIN).unwrap();
+        let mut opened = Vec::new();
+        codec::encode(&Event::Opened { sandbox }, &mut opened).unwrap();
+        journal.write(&batch_at(BEGIN, &[opened])).unwrap();
+        journal.sync().unwrap();
+        drop(journal);
+        match place.move_in() {
+            Ok(moved) => assert_eq!((moved.counted.records, sandbox), (1, false)),
+            Err(MoveError::Refused(why)) => assert!(sandbox && why.contains(says), "{why}"),
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(place.sql("SELECT count(*) FROM journal WHERE n > 0"), if sandbox { "0" } else { "1" });
+    }
+}
+
+/// A second `cluster init` of the other kind does not say that all is well.
+#[test]
+fn a_cluster_stays_what_it_was_made_for() {
+    let place = Place::new();
+    let refused = place.cluster(OWNER).init(true).unwrap_err();
+    assert!(matches!(&refused, JournalError::Unfit(why) if why.contains("it was made for real records")), "{refused}");
+    place.cluster(OWNER).init(false).unwrap();
+}

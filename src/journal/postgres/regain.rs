@@ -161,7 +161,7 @@ impl<D: Database> PostgresJournal<D> {
     }
 
     /// So that a database which is restored from an older copy is known by this node. A failure is no danger by itself.
-    fn keep(&mut self, found: &Found) {
+    pub(super) fn keep(&mut self, found: &Found) {
         self.options.seen = self.seen(&found.cluster, found.timeline);
         self.kept = self.database.now();
         if let Err(error) = self.database.keep(&self.options.seen) {

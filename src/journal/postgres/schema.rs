@@ -19,6 +19,9 @@ const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 /// The format of records that this program writes and reads.
 const FORMAT: i32 = 1;
 
+/// SQLSTATE of a privilege that is missing.
+const NO_RIGHT: &str = "42501";
+
 /// The number of the lock under which one migrates: any that nobody else has.
 const LOCK: i64 = 0x536f_6b6b_4a6f_7572;
 
@@ -49,7 +52,9 @@ const IS_THERE: &str = "SELECT CASE WHEN to_regclass('journal_migrations') IS NU
 const RIGHTS: &str = "SELECT CASE
     WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
         OR (SELECT pg_has_role(current_user, relowner, 'MEMBER') FROM pg_class WHERE oid = 'journal'::regclass)
-        OR has_table_privilege('journal', 'UPDATE, DELETE, TRUNCATE') THEN 'many'
+        OR has_any_column_privilege('journal', 'UPDATE') OR has_table_privilege('setting', 'INSERT, UPDATE, DELETE, TRUNCATE')
+        OR EXISTS (SELECT FROM pg_partition_tree('journal')
+            WHERE has_table_privilege(relid, 'DELETE, TRUNCATE') OR has_any_column_privilege(relid, 'UPDATE')) THEN 'many'
     WHEN NOT has_table_privilege('journal', 'INSERT') OR NOT has_table_privilege('owner', 'UPDATE') THEN 'few'
     ELSE 'right' END";
 
@@ -58,8 +63,13 @@ pub(super) fn migrate(server: &Server, sandbox: bool) -> Answer<()> {
     let mut session = PgSession::of_owner(server)?;
     // Whoever comes second waits, and then finds nothing left to do.
     session.run(&format!("SET lock_timeout = 0; SELECT pg_advisory_lock({LOCK})"))?;
-    session.run(TABLE)?;
-    let before = compare(session.texts(APPLIED)?)?;
+    session.run(TABLE).map_err(|fault| match fault {
+        Fault::Unfit(why) | Fault::Doubt(why) if why.contains(NO_RIGHT) => {
+            Fault::Unfit(format!("{why}: come as the owner of the database, who owns the tables"))
+        }
+        fault => fault,
+    })?;
+    let before = compare(session.texts(APPLIED)?)??;
     session.run(ROLES)?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > before) {
         let (version, name, hash) = (migration.version, migration.name, migration.sha256());
@@ -74,34 +84,37 @@ pub(super) fn migrate(server: &Server, sandbox: bool) -> Answer<()> {
          INSERT INTO owner (stream) SELECT generate_series(0, streams - 1) FROM cluster ON CONFLICT DO NOTHING;
          SELECT journal_months((extract(year FROM t) * 12 + extract(month FROM t) - 1)::int)
              FROM (SELECT now() AT TIME ZONE 'Asia/Tokyo' AS t) AS today"
-    ))
+    ))?;
+    check_kind(&mut session, sandbox)
 }
 
-/// The version of the tables, once it is sure that they are ours and not newer.
-fn compare(applied: Vec<[String; 3]>) -> Answer<i64> {
+/// The version of the tables, once it is sure that they are ours; an error within, where they are newer.
+fn compare(applied: Vec<[String; 3]>) -> Answer<Result<i64, Fault>> {
     // The column is a whole number; 0 is no version of ours.
     let of = |[version, name, sha256]: [String; 3]| Applied { version: version.parse().unwrap_or(0), name, sha256 };
     let applied: Vec<Applied> = applied.into_iter().map(of).collect();
-    migrations::check(&applied, MIGRATIONS).map_err(|why| {
-        Fault::Unfit(match why {
-            NotOurs::Newer { found, known } => {
-                format!("its tables are of schema {found} and this program knows {known}: start the newer program")
-            }
-            NotOurs::Other { version, name } => format!("migration {version} ({name}) is not the one of this program"),
-        })
-    })
+    match migrations::check(&applied, MIGRATIONS) {
+        Ok(version) => Ok(Ok(version)),
+        Err(NotOurs::Newer { found, known }) => Ok(Err(Fault::Unfit(format!(
+            "its tables are of schema {found} and this program knows {known}: start the newer program"
+        )))),
+        Err(NotOurs::Other { version, name }) => {
+            Err(Fault::Unfit(format!("migration {version} ({name}) is not the one of this program")))
+        }
+    }
 }
 
-/// Whether the tables are those of this program.
+fn version(session: &mut PgSession) -> Answer<Result<i64, Fault>> {
+    if session.text(IS_THERE)? == "yes" { compare(session.texts(APPLIED)?) } else { Ok(Ok(0)) }
+}
+
+fn not_migrated() -> Fault {
+    Fault::Unfit("its tables are missing or old: run `sokketsu cluster init` as their owner".to_owned())
+}
+
+/// Whether the tables are those of this program, neither older nor newer.
 pub(super) fn check_tables(session: &mut PgSession) -> Answer<()> {
-    let is_there = session.text(IS_THERE)? == "yes";
-    let applied = if is_there { compare(session.texts(APPLIED)?)? } else { 0 };
-    if applied < KNOWN {
-        return Err(Fault::Unfit(
-            "its tables are missing or old: run `sokketsu cluster init` as their owner".to_owned(),
-        ));
-    }
-    Ok(())
+    if version(session)?? < KNOWN { Err(not_migrated()) } else { Ok(()) }
 }
 
 /// Whether the cluster's records are such as this program writes, for real money or for a sandbox's.
@@ -121,9 +134,11 @@ pub(super) fn check_kind(session: &mut PgSession, sandbox: bool) -> Answer<()> {
     }
 }
 
-/// Whether the tables are those of this program, and the role is a node's.
+/// Whether the tables are those of this program or of a later one, beside which it may go on, and the role is a node's.
 pub(super) fn check(session: &mut PgSession) -> Answer<()> {
-    check_tables(session)?;
+    if version(session)?.is_ok_and(|version| version < KNOWN) {
+        return Err(not_migrated());
+    }
     match session.text(RIGHTS)?.as_str() {
         "right" => Ok(()),
         "few" => Err(Fault::Unfit("the role may not append: `GRANT sokketsu_node` to it".to_owned())),

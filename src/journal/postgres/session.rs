@@ -314,6 +314,8 @@ impl PgSession {
             before_us: u32::try_from(before_us?).unwrap_or(u32::MAX),
             last: Lsn(last?.unsigned_abs()),
             posted: Lsn(posted?.unsigned_abs()),
+            epoch: row.try_get(6).map_err(fault)?,
+            lease: row.try_get(7).map_err(fault)?,
         })
     }
 }

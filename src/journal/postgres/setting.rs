@@ -21,11 +21,11 @@ const PUT: &str = "WITH given AS (SELECT * FROM unnest($1::text[], $2::bytea[]) 
         FROM given LEFT JOIN put ON put.kind = given.kind
             LEFT JOIN setting ON setting.kind = given.kind AND setting.id = ''";
 
-/// $1 ids, $2 bodies; of no merchant twice. Each gets a version above all others.
-const PUT_MERCHANTS: &str = "SELECT put_merchants($1, $2)";
+/// $1 ids, $2 bodies, $3 how many there may be; of no merchant twice. Each gets a version above all others.
+const PUT_MERCHANTS: &str = "SELECT put_merchants($1, $2, $3)";
 
 /// The same of those that say something else than the table.
-const PUT_OTHER_MERCHANTS: &str = "SELECT put_merchants(array_agg(given.id), array_agg(given.body))
+const PUT_OTHER_MERCHANTS: &str = "SELECT put_merchants(array_agg(given.id), array_agg(given.body), $3)
     FROM unnest($1::text[], $2::bytea[]) AS given(id, body)
         LEFT JOIN setting ON setting.kind = 'merchant' AND setting.id = given.id
     WHERE setting.body IS DISTINCT FROM given.body";
@@ -84,13 +84,15 @@ impl PgSession {
         Ok(applied)
     }
 
-    /// All or none, of no merchant twice; gives how many were written: all, or those that say something else than the table.
-    pub(super) fn put_merchants(&mut self, given: &[MerchantBody], all: bool) -> Answer<i64> {
+    /// All or none, of no merchant twice; gives how many were written: all, or those that say something else than the table. None
+    /// where there would be more than `most` in all.
+    pub(super) fn put_merchants(&mut self, given: &[MerchantBody], all: bool, most: usize) -> Answer<Option<i64>> {
         let (ids, bodies): (Vec<&str>, Vec<&[u8]>) =
             given.iter().map(|(id, body)| (id.as_str(), body.as_slice())).unzip();
         let sql = if all { PUT_MERCHANTS } else { PUT_OTHER_MERCHANTS };
-        let row = self.rows(sql, &[&ids, &bodies])?.pop();
-        row.map_or(Ok(0), |row| row.try_get(0)).map_err(fault)
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let row = self.rows(sql, &[&ids, &bodies, &most])?.pop();
+        row.map_or(Ok(None), |row| row.try_get(0)).map_err(fault)
     }
 
     /// The next ones in the order of their versions, a page of them.

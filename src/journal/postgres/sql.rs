@@ -65,7 +65,7 @@ pub(super) const VIEW: &str = "SELECT o.node, coalesce(m.address, ''), o.lease_u
     (SELECT count(*) FROM member AS other
         WHERE other.node < $2 AND other.seen_until >= clock_timestamp() AND NOT other.draining),
     coalesce((SELECT first_lsn + n - 1 FROM journal WHERE stream = $1 AND n > 0 ORDER BY month DESC, batch DESC LIMIT 1), 0),
-    coalesce((SELECT lsn FROM posted WHERE stream = $1), 0)
+    coalesce((SELECT lsn FROM posted WHERE stream = $1), 0), o.epoch, o.lease_until::text
     FROM owner AS o LEFT JOIN member AS m ON m.node = o.node WHERE o.stream = $1";
 
 /// The columns of rows as arrays; gives each stream that is still of its row's epoch. Public for who measures it

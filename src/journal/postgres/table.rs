@@ -117,6 +117,10 @@ pub struct View {
     pub address: String,
     /// The stream may be taken: its lease ran out or was given back, or it is of our name.
     pub is_free: bool,
+    /// Of that owner: its epoch, and until when it has the stream, as the database writes it. Both change by a statement of the owner,
+    /// which sends one only when it is sure of the one before.
+    pub epoch: i64,
+    pub lease: String,
     /// So many living members take it rather than we do.
     pub before_us: u32,
     /// The last record of the table, confirmed or not.

@@ -3,13 +3,20 @@
 
 CREATE INDEX setting_by_version ON setting (kind, version);
 
-CREATE FUNCTION put_merchants(ids text[], bodies bytea[]) RETURNS bigint
+-- Gives how many were written; NULL, and nothing is, where there would be more than `most` merchants.
+CREATE FUNCTION put_merchants(ids text[], bodies bytea[], most bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
   last bigint;
+  fresh bigint;
   written bigint;
 BEGIN
   LOCK TABLE setting IN SHARE ROW EXCLUSIVE MODE;
+  SELECT count(*) INTO fresh FROM unnest(ids) AS given(id)
+    WHERE NOT EXISTS (SELECT FROM setting WHERE kind = 'merchant' AND setting.id = given.id);
+  IF fresh > 0 AND fresh + (SELECT count(*) FROM setting WHERE kind = 'merchant') > most THEN
+    RETURN NULL;
+  END IF;
   SELECT coalesce(max(version), 0) INTO last FROM setting WHERE kind = 'merchant';
   INSERT INTO setting (kind, id, version, body)
     SELECT 'merchant', given.id, last + given.nth, given.body
@@ -19,5 +26,5 @@ BEGIN
   RETURN written;
 END $$;
 
-REVOKE ALL ON FUNCTION put_merchants(text[], bytea[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION put_merchants(text[], bytea[]) TO sokketsu_node, sokketsu_operator;
+REVOKE ALL ON FUNCTION put_merchants(text[], bytea[], bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION put_merchants(text[], bytea[], bigint) TO sokketsu_node, sokketsu_operator;
