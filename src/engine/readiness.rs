@@ -46,7 +46,7 @@ impl Condition {
 /// What a node waits for that does not own the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standby {
-    /// The node that owns it, or did last; empty where none ever did.
+    /// The node that owns it, or did last; empty where none ever did, or this one.
     pub of: String,
     /// Where that one is asked; empty where it is not known.
     pub address: String,

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The server: what `SOKKETSU_BIN` names, or a release build. It is built here if it is not there, and a build that
-/// fails is a failed test.
+/// The server: what `SOKKETSU_BIN` names, or the one that was built with this test. Where the test was built alone it is built here, and a
+/// build that fails is a failed test.
 fn server() -> PathBuf {
     let given = std::env::var_os("SOKKETSU_BIN");
     if let Some(path) = given {
@@ -15,13 +15,13 @@ fn server() -> PathBuf {
         return path;
     }
     // This test runs from target/PROFILE/deps.
-    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
-    let path = target.join("release/sokketsu");
+    let profile = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
+    let path = profile.join("sokketsu");
     if !path.is_file() {
         let mut build = Command::new(env!("CARGO"));
         build
-            .args(["build", "--release", "--locked", "-p", "sokketsu", "--bin", "sokketsu", "--target-dir"])
-            .arg(&target);
+            .args(["build", "--locked", "--workspace", "--bin", "sokketsu", "--target-dir"])
+            .arg(profile.parent().unwrap());
         let status = build.status().expect("cargo runs");
         assert!(status.success(), "the server could not be built; build it, or name one by SOKKETSU_BIN");
     }

@@ -54,7 +54,7 @@ pub fn drain(records: &Records, drain: &Drain) -> Result<String, ServeError> {
          `sokketsu cluster status` says who lives",
         WITHIN.as_secs()
     );
-    Err(JournalError::Doubt(why).into())
+    Err(ServeError::NobodyTookOver(why))
 }
 
 #[expect(clippy::disallowed_methods, reason = "it hides no race: the owner is looked at anew each time")]

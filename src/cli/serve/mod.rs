@@ -77,6 +77,9 @@ pub enum ServeError {
     Ledger(#[from] LedgerError),
     #[error("`journal.url` names no cluster")]
     NoCluster,
+    /// A node is to own nothing, and no other one took over.
+    #[error("{0}")]
+    NobodyTookOver(String),
     #[error("`journal.address` is missing: say where callers reach this node, which listens on {0}")]
     NoAddress(SocketAddr),
     /// It was read of a primary that failed before any of its standbys had it.
@@ -121,6 +124,7 @@ impl ServeError {
             | Self::TooFewFiles { .. }
             | Self::SameKey(_)
             | Self::Tls { .. } => 78,
+            Self::NobodyTookOver(_) => 75,
             Self::Ledger(error) | Self::Recovery(RecoveryError::Ledger(error)) => ledger_exit(error),
             Self::Recovery(_) => 65,
             Self::Move(MoveError::Journal(error)) => journal_exit(error),

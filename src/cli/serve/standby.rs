@@ -214,9 +214,12 @@ impl Standby {
     }
 
     fn tell(&self, view: &View, readiness: &Readiness) {
+        // It was this node, which does not own it now: callers are not to be sent here.
+        let is_ours = view.owner == self.node.name;
+        let told = |text: &String| if is_ours { String::new() } else { text.clone() };
         readiness.set_standby(Some(readiness::Standby {
-            of: view.owner.clone(),
-            address: view.address.clone(),
+            of: told(&view.owner),
+            address: told(&view.address),
             behind: view.last.0.saturating_sub(self.state().lsn.0),
         }));
     }

@@ -46,7 +46,10 @@ impl Waits {
     fn of(standby: &Standby) -> Self {
         let Standby { of, address, behind } = standby.clone();
         Self {
-            detail: format!("standby of {of}, {behind} records behind"),
+            detail: match of.as_str() {
+                "" => format!("standby, nobody decides, {behind} records behind"),
+                of => format!("standby of {of}, {behind} records behind"),
+            },
             owner: Owner { node: of, address },
             records_behind: behind,
         }
