@@ -75,6 +75,15 @@ impl Merchants {
         }
     }
 
+    /// The last turn. Of what is in doubt still nothing may be said: a reply that is dropped says that nothing was written.
+    pub fn end(mut self, member: &mut Membership) {
+        self.wait(Duration::ZERO);
+        self.keep(member);
+        if self.is_in_doubt {
+            self.waiting.into_values().for_each(std::mem::forget);
+        }
+    }
+
     fn write(&mut self, member: &mut Membership) -> Result<(), JournalError> {
         if self.waiting.is_empty() {
             return Ok(());

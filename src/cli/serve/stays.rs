@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::backends::{Applied, Membership, RENEW_EVERY};
 use super::merchants::Merchants;
@@ -75,9 +74,7 @@ impl Stays {
                 }
                 merchants.keep(&mut self.member);
             }
-            // What came in the last moment.
-            merchants.wait(Duration::ZERO);
-            merchants.keep(&mut self.member);
+            merchants.end(&mut self.member);
         };
         let thread = std::thread::Builder::new().name("member".to_owned()).spawn(look);
         thread.map(drop).map_err(system("start its thread"))

@@ -26,7 +26,7 @@ pub struct Membership {
     address: String,
     renewed: Option<Instant>,
     is_draining: bool,
-    /// Version of the last merchant that was taken over, as this session shows them.
+    /// Version of the last merchant that was taken over, of those that this connection shows.
     merchants_seen: i64,
 }
 
