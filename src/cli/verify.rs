@@ -36,6 +36,8 @@ pub struct Report {
     pub last: Lsn,
     /// In what the records are kept: `3 segments`.
     pub kept_in: String,
+    /// What a reader should know of them.
+    pub known: Option<&'static str>,
     /// Bytes of a tail that was never answered; recovery cuts it.
     pub torn_bytes: u64,
     pub approved: u64,
@@ -86,6 +88,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lag = self.last.0.saturating_sub(self.ledger.0);
         writeln!(f, "journal   records {} to {} in {}, chain intact", self.first, self.last, self.kept_in)?;
+        if let Some(known) = self.known {
+            writeln!(f, "          {known}")?;
+        }
         if self.torn_bytes > 0 {
             writeln!(f, "          {} bytes of an unanswered tail, to be cut at the next start", self.torn_bytes)?;
         }
@@ -111,7 +116,7 @@ impl fmt::Display for Report {
 
 /// Compares journal, rules and ledger. `progress` is told the record being read.
 pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<Report, VerifyError> {
-    may_be_read(records)?;
+    let known = may_be_read(records)?;
     let AtRest { mut journal, books } = at_rest(records)?;
     // The ledger first: it may move on while the journal is read, never back.
     let mut checkpoint = State::new(records.settings);
@@ -127,6 +132,7 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
         first: found.first,
         last: found.last,
         kept_in: found.kept_in,
+        known,
         torn_bytes: found.torn_bytes,
         ledger: checkpoint.lsn,
         ..Report::default()

@@ -44,7 +44,7 @@ impl Condition {
 }
 
 /// What a node waits for that does not own the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standby {
     /// The node that owns it, or did last; empty where none ever did, or this one.
     pub of: String,
@@ -52,6 +52,8 @@ pub struct Standby {
     pub address: String,
     /// Records of the journal that this node has not taken in yet.
     pub behind: u64,
+    /// The journal can't be looked at just now: its database is away, or not as it has to be. The log says which.
+    pub is_blind: bool,
 }
 
 /// What holds now. Shared with those who find out.

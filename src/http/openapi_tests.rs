@@ -138,7 +138,12 @@ fn problems_have_the_members_that_are_described() {
         Problem::method_not_allowed(&[Method::GET]),
         Problem::busy(),
         Problem::not_ready(),
-        Problem::not_owner(&Standby { of: "a".into(), address: "https://a.example:8443".into(), behind: 3 }),
+        Problem::not_owner(&Standby {
+            of: "a".into(),
+            address: "https://a.example:8443".into(),
+            behind: 3,
+            is_blind: false,
+        }),
         Problem::full(Full::Orders),
         Problem::fact_too_large(),
         Problem::internal(),

@@ -127,7 +127,7 @@ pub struct Examined {
 /// What a backend has to say of an error of its own.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why the journal did not do as asked. Exit codes: `InUse` 75, `Damaged` and `Released` 65, `Failed` and `Poisoned` 74, `Unfit` 78.
+/// Why the journal did not do as asked. Exit codes: `InUse` 75, `Damaged`, `Released` and `Newer` 65, `Failed` and `Poisoned` 74, `Unfit` 78.
 /// `Doubt` and `Fenced` end no service: nothing is answered meanwhile, and it comes back by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -155,6 +155,9 @@ pub enum JournalError {
     /// What it confirms might be lost; the text says what to set.
     #[error("the journal's database: {0}")]
     Unfit(String),
+    /// A later version of this program wrote it; nothing was touched.
+    #[error("the journal's database: {0}")]
+    Newer(String),
     #[error("record {wanted} was released; the journal now begins at {first}")]
     Released { wanted: Lsn, first: Lsn },
     /// A bug of the caller; nothing was written.

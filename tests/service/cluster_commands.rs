@@ -377,6 +377,8 @@ fn moved_out(place: &Place<'_>, back: &Path) {
     assert!(said.contains("take `journal.url`"), "{said}");
     let (code, now) = status(place, OPERATOR);
     assert_eq!((code, &now["streams"][0]["owner"]), (Some(75), &json!("(moved to files)")), "{now}");
+    let (code, said) = run_with(back, &["verify"], &place.environment(NODE));
+    assert!(code == Some(0) && said.contains("were moved to files") && said.contains("this is the copy"), "{said}");
     let again = tempfile::tempdir().unwrap();
     place.refuses(OWNER, again.path(), "--to-files", 78, "were moved to files already");
     fs::rename(place.data().join("journal.moved"), again.path().join("journal")).unwrap();

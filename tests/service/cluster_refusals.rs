@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::cluster::{approved, is_ready, run, wait};
+use super::cluster::{approved, buy, is_ready, run, wait};
 use super::postgresql::cluster::{NODE, OWNER, PgCluster, STANDBYS};
 use super::postgresql::{PASSWORD, as_user, free_port, make_ours};
 use super::server::{BINARY, Server};
@@ -131,7 +131,7 @@ fn a_cluster_that_is_not_fit_or_not_ours_is_refused() {
     }
     let newer = "INSERT INTO journal_migrations (version, name, sha256) VALUES (99, '0099_later.sql', 'x')";
     pg.sql(&database, newer);
-    good.is_refused(78, &["schema 99", "start the newer program"]);
+    good.is_refused(65, &["schema 99", "start the newer program"]);
     pg.sql(&database, "DELETE FROM journal_migrations WHERE version = 99");
     pg.name_standbys("");
     good.is_refused(78, &["a commit waits for no standby: set `synchronous_standby_names`"]);
@@ -144,6 +144,33 @@ fn a_cluster_that_is_not_fit_or_not_ours_is_refused() {
         off.is_refused(78, &["the database's clock is ", says]);
     }
     good.serve();
+}
+
+#[test]
+fn a_node_that_finds_no_database_listens_says_so_and_comes_back_by_itself() {
+    let (pg, _turn) = PgCluster::shared();
+    let (database, data, second) = (made(&pg), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = start(&pg, &database, data.path());
+    approved(&first.serve(), "R-1");
+    pg.kill(0);
+    let server = Server::sandbox_in(data.path(), &[], &first.environment());
+    let of_b = Start { node: "b", data: second.path(), ..first.clone() };
+    let mut stopped = Server::sandbox_in(of_b.data, &[], &of_b.environment());
+    let get = |path| server.client().call("ops", "GET", path, None).unwrap();
+    assert_eq!(get("/livez").status, 200);
+    wait("it does not say what it waits for", || {
+        let ready = get("/readyz");
+        let detail = &ready.json()["detail"];
+        ready.status == 503 && *detail == "standby: the journal's database can't be asked, the log says why"
+    });
+    let (status, told) = buy(&server, "R-2");
+    assert_eq!((status, told["reason"].as_str()), (503, Some("not_owner")), "{told}");
+    stopped.signal("TERM");
+    assert!(stopped.wait(std::time::Duration::from_secs(5)).success());
+    pg.resume(0);
+    wait("it is not ready", || is_ready(&server));
+    assert_eq!(approved(&server, "R-1")["replayed"], true);
+    approved(&server, "R-2");
 }
 
 /// Debian's library that gives a process another time.

@@ -36,16 +36,31 @@ pub(crate) struct Opened {
     pub place: Place,
     pub reader: Box<dyn JournalReader>,
     pub release: Arc<dyn Release>,
-    pub checkpoint: Box<dyn Checkpoint>,
     pub books: Arc<dyn Books>,
 }
 
 /// Whose the journal is.
 pub(crate) enum Place {
     /// Ours, as recovery leaves it.
-    Files(Box<dyn Journal>),
+    Files(Box<dyn Journal>, Box<dyn Checkpoint>),
     /// Of one node of a cluster at a time.
-    Cluster(Cluster, Node),
+    Cluster(Joining),
+}
+
+/// A cluster and a node that comes to it. Its database may be away yet.
+pub(crate) struct Joining {
+    pub cluster: Cluster,
+    pub node: Node,
+    ledger: LedgerPlace,
+    sandbox: bool,
+}
+
+impl Joining {
+    /// The ledger beside the journal, if the node may join; by one try.
+    pub fn checkpoint(&self) -> Result<Box<dyn Checkpoint>, ServeError> {
+        self.cluster.may_join(self.sandbox)?;
+        Ok(checkpoint(&self.ledger, self.sandbox, Clock::system().now())?)
+    }
 }
 
 /// Held as long as it lives.
@@ -56,20 +71,13 @@ pub(crate) fn lock(data: &Path) -> Result<Lock, JournalError> {
     lock::lock(data)
 }
 
-/// Opens both; call it under the folder's lock. `boot` is drawn for this process, which may `join` a cluster first.
-pub(crate) fn open(
-    records: &Records,
-    sandbox: bool,
-    now: Millis,
-    boot: String,
-    join: impl FnOnce(&Cluster) -> Result<(), ServeError>,
-) -> Result<Opened, ServeError> {
+/// Opens both, or says how to; call it under the folder's lock. `boot` is drawn for this process.
+pub(crate) fn open(records: &Records, sandbox: bool, now: Millis, boot: String) -> Result<Opened, ServeError> {
     let Some((cluster, node)) = cluster(records) else { return open_files(records, sandbox, now) };
     let node = Node { name: node.to_owned(), boot };
-    join(&cluster)?;
-    let checkpoint = checkpoint(records, sandbox, now)?;
     let (reader, release) = (cluster.reader(), cluster.release());
-    Ok(Opened { place: Place::Cluster(cluster, node), reader, release, checkpoint, books: books(records) })
+    let place = Place::Cluster(Joining { cluster, node, ledger: records.ledger.place.clone(), sandbox });
+    Ok(Opened { place, reader, release, books: books(records) })
 }
 
 /// The cluster that has the journal, and our name in it; none where it is in files.
@@ -183,7 +191,7 @@ fn open_files(records: &Records, sandbox: bool, now: Millis) -> Result<Opened, S
         // A damaged journal is refused before anything is made beside it.
         LocalReader::at_rest(&dir).look(Lsn::ZERO)?;
     }
-    let (checkpoint, posted) = match checkpoint(records, sandbox, now) {
+    let (checkpoint, posted) = match checkpoint(&records.ledger.place, sandbox, now) {
         Err(LedgerError::OlderSchema { found, oldest, posted }) => {
             let older = LedgerError::OlderSchema { found, oldest, posted };
             (post_anew(records, &dir, older, now)?, posted)
@@ -209,7 +217,8 @@ fn open_files(records: &Records, sandbox: bool, now: Millis) -> Result<Opened, S
     }
     let reader = Box::new(journal.reader());
     let release = Arc::new(journal.release());
-    Ok(Opened { place: Place::Files(Box::new(journal)), reader, release, checkpoint, books: books(records) })
+    let place = Place::Files(Box::new(journal), checkpoint);
+    Ok(Opened { place, reader, release, books: books(records) })
 }
 
 /// A ledger of before money was told apart lacks what only the journal knows: it is put aside, and the worker posts a new
@@ -240,8 +249,8 @@ fn has_ledger(records: &Records) -> bool {
 
 /// Opens the ledger. One of a file is made if it is not there, and its tables are brought up to date; those of a server are
 /// their owner's to make, in a sandbox too where we are not that.
-fn checkpoint(records: &Records, sandbox: bool, now: Millis) -> Result<Box<dyn Checkpoint>, LedgerError> {
-    let server = match &records.ledger.place {
+fn checkpoint(place: &LedgerPlace, sandbox: bool, now: Millis) -> Result<Box<dyn Checkpoint>, LedgerError> {
+    let server = match place {
         LedgerPlace::Embedded(file) => return Ok(Box::new(SqliteLedger::open(file, now)?)),
         LedgerPlace::Server(server) => server,
     };
@@ -284,9 +293,9 @@ pub(crate) struct AtRest {
 #[error("there is no journal in {0}")]
 pub struct NoJournal(String);
 
-/// Whether a journal in a database may be read now; one in files is looked at when it is.
-pub(crate) fn may_be_read(records: &Records) -> Result<(), JournalError> {
-    cluster(records).map_or(Ok(()), |(cluster, _)| cluster.may_be_read())
+/// Whether a journal in a database may be read now, and what to know of it; one in files is looked at when it is.
+pub(crate) fn may_be_read(records: &Records) -> Result<Option<&'static str>, JournalError> {
+    cluster(records).map_or(Ok(None), |(cluster, _)| cluster.may_be_read())
 }
 
 pub(crate) fn at_rest(records: &Records) -> Result<AtRest, NoJournal> {

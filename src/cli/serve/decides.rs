@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, never};
 
 use super::merchants::Merchants;
-use super::standby::{Around, Owned, Standby};
+use super::standby::{Around, Newcomer, Owned};
 use super::start::{Decider, Half, configured, decider, right_kind};
 use super::stays::Stays;
 use super::stop::{self, Stop};
@@ -54,8 +54,8 @@ impl Decides {
     ) -> Pin<Box<dyn Future<Output = Lsn> + Send>> {
         match half {
             Half::Ours(decider) => Box::pin(self.begin(*decider, queues, told)),
-            Half::Theirs(standby) => Box::pin(async move {
-                match self.takes_over(*standby, address, Arc::clone(&queues.is_stopping)).await {
+            Half::Theirs(newcomer) => Box::pin(async move {
+                match self.takes_over(*newcomer, address, Arc::clone(&queues.is_stopping)).await {
                     Ok(Some(decider)) => {
                         self.callers.load().begin_at(Clock::system().now());
                         self.begin(decider, queues, told).await
@@ -94,7 +94,7 @@ impl Decides {
     /// Waits, on a thread that may, until this node owns the journal. None: it was told to stop before.
     async fn takes_over(
         &mut self,
-        standby: Standby,
+        newcomer: Newcomer,
         address: String,
         is_stopping: Arc<AtomicBool>,
     ) -> Result<Option<Decider>, ServeError> {
@@ -105,6 +105,8 @@ impl Decides {
         let merchants = std::mem::replace(&mut self.merchants, never());
         let waits = move || {
             let around = Around { address, readiness: &readiness, is_stopping: &is_stopping };
+            let Some(standby) = newcomer.load(&around)? else { return Ok(None) };
+            right_kind(&config.records.data, standby.state(), config.sandbox)?;
             let Some(Owned { owner, journal, checkpoint, member }) = standby.wait(&around)? else { return Ok(None) };
             right_kind(&config.records.data, owner.state(), config.sandbox)?;
             let mut stays = Stays::new(member, configured(&config));
@@ -126,7 +128,7 @@ fn give_up(error: &ServeError) -> ! {
     match error {
         // Our state may be an old one; what waits is not answered.
         ServeError::Ghost | ServeError::Journal(JournalError::Fenced(_)) => stop::begin_anew(&error.to_string()),
-        ServeError::Journal(error) => {
+        ServeError::Journal(error @ (JournalError::Failed { .. } | JournalError::Poisoned)) => {
             tracing::error!(%error, "the journal could not be written; stopping");
             std::process::exit(i32::from(journal_exit(error)));
         }

@@ -146,7 +146,7 @@ pub fn ledger_exit(error: &LedgerError) -> u8 {
 pub fn journal_exit(error: &JournalError) -> u8 {
     match error {
         JournalError::InUse(_) => 75,
-        JournalError::Damaged { .. } | JournalError::Released { .. } => 65,
+        JournalError::Damaged { .. } | JournalError::Released { .. } | JournalError::Newer(_) => 65,
         JournalError::Failed { .. } | JournalError::Poisoned | JournalError::Doubt(_) | JournalError::Fenced(_) => 74,
         JournalError::Unfit(_) => 78,
         JournalError::TimeBackwards { .. } | JournalError::TooLarge(_) => 70,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ServeError;
-use super::backends::{Cluster, End, Following, KEEP_EVERY, LOOK_EVERY, Membership, Node, Taken, View};
+use super::backends::{Cluster, End, Following, Joining, KEEP_EVERY, LOOK_EVERY, Membership, Node, Taken, View};
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::settings::Settings;
 use crate::domain::model::time::Millis;
@@ -66,43 +66,79 @@ struct Watch {
     told: Option<String>,
 }
 
-/// Waits until the database is there. One that is not as it has to be is refused.
-pub(crate) fn join(cluster: &Cluster, sandbox: bool) -> Result<(), ServeError> {
-    let mut watch = Watch::new();
-    loop {
-        match cluster.may_join(sandbox) {
-            Err(JournalError::Doubt(why)) => watch.told(why),
-            joined => return Ok(joined?),
+/// A node that is to stand by, and has read nothing yet.
+pub(crate) struct Newcomer {
+    pub joining: Joining,
+    pub settings: Settings,
+    pub seed: [u8; 32],
+    pub board: Arc<Board>,
+    pub posted: Arc<AtomicU64>,
+}
+
+impl Newcomer {
+    /// An error where the database is not as it has to be; one that is away may come back.
+    pub fn look(&self) -> Result<(), ServeError> {
+        match self.joining.checkpoint() {
+            Err(away) if is_away(&away) => {
+                tracing::warn!(%away, "the database is waited for");
+                Ok(())
+            }
+            joined => joined.map(drop),
         }
-        rest();
+    }
+
+    /// Loads what the ledger has, as soon as the database is there. None: it was told to stop before.
+    pub fn load(self, around: &Around<'_>) -> Result<Option<Standby>, ServeError> {
+        let mut watch = Watch::new();
+        while !around.is_stopping.load(Ordering::Relaxed) {
+            match self.try_load() {
+                Err(away) if is_away(&away) => {
+                    tell_blind(around.readiness);
+                    watch.told(away.to_string());
+                    rest();
+                }
+                Ok((state, following, checkpoint)) => {
+                    let customers = state.next_customer().0;
+                    tracing::info!(records = state.lsn.0, customers, "loaded from the ledger");
+                    let Self { joining: Joining { cluster, node, .. }, seed, board, posted, .. } = self;
+                    posted.store(state.lsn.0, Ordering::Release);
+                    let owner = Owner::new(state, seed, board, Arc::clone(&posted));
+                    return Ok(Some(Standby { cluster, node, owner, following, checkpoint, posted }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn try_load(&self) -> Result<(State, Following, Box<dyn Checkpoint>), ServeError> {
+        let checkpoint = self.joining.checkpoint()?;
+        let mut following = self.joining.cluster.following();
+        let mut state = State::new(self.settings);
+        checkpoint.load(&mut state).map_err(RecoveryError::from)?;
+        belongs(&state, |after, record| following.next(after, record))?;
+        Ok((state, following, checkpoint))
     }
 }
 
-impl Standby {
-    /// Loads what the ledger has. Waits for the database where that is away.
-    pub fn load(
-        cluster: Cluster,
-        node: Node,
-        (checkpoint, settings): (Box<dyn Checkpoint>, Settings),
-        seed: [u8; 32],
-        (board, posted): (Arc<Board>, Arc<AtomicU64>),
-    ) -> Result<Self, ServeError> {
-        let mut following = cluster.following();
-        let mut state = State::new(settings);
-        checkpoint.load(&mut state).map_err(RecoveryError::from)?;
-        belongs(&state, |after, record| {
-            loop {
-                match following.next(after, record) {
-                    Err(JournalError::Failed { .. }) => rest(),
-                    read => return read,
-                }
-            }
-        })?;
-        posted.store(state.lsn.0, Ordering::Release);
-        let owner = Owner::new(state, seed, board, Arc::clone(&posted));
-        Ok(Self { cluster, node, owner, following, checkpoint, posted })
+/// Whether the database was away, or went away meanwhile: another try may find it.
+fn is_away(error: &ServeError) -> bool {
+    match error {
+        ServeError::Journal(error) | ServeError::Recovery(RecoveryError::Journal(error)) => {
+            matches!(error, JournalError::Doubt(_) | JournalError::Failed { .. })
+        }
+        ServeError::Ledger(error) | ServeError::Recovery(RecoveryError::Ledger(error)) => error.is_retriable(),
+        _ => false,
     }
+}
 
+/// The journal can't be looked at; what was seen last stays.
+fn tell_blind(readiness: &Readiness) {
+    let before = readiness.standby().as_deref().cloned().unwrap_or_default();
+    readiness.set_standby(Some(readiness::Standby { is_blind: true, ..before }));
+}
+
+impl Standby {
     pub fn state(&self) -> &State {
         self.owner.state()
     }
@@ -156,6 +192,7 @@ impl Standby {
                 }
                 Err(error) => {
                     self.heard(error, &mut watch)?;
+                    tell_blind(around.readiness);
                     rest();
                 }
             }
@@ -221,6 +258,7 @@ impl Standby {
             of: told(&view.owner),
             address: told(&view.address),
             behind: view.last.0.saturating_sub(self.state().lsn.0),
+            is_blind: false,
         }));
     }
 }
@@ -288,7 +326,7 @@ impl Watch {
                 self.told(error.to_string());
             }
             // While it runs, a setting is mended by whoever changed it.
-            JournalError::Unfit(why) => self.told(why),
+            JournalError::Unfit(why) | JournalError::Newer(why) => self.told(why),
             other => return Err(other.into()),
         }
         Ok(())

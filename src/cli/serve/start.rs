@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use rand::TryRng;
 
-use super::backends::{Cluster, Lock, Opened, Place};
-use super::standby::{self, Standby};
+use super::backends::{Lock, Opened, Place};
+use super::standby::Newcomer;
 use super::{ServeError, backends, folder, system};
 use crate::cli::sandbox;
 use crate::clock::Clock;
@@ -43,7 +43,7 @@ pub(crate) struct Core {
 /// Who decides: this node, or as yet another one.
 pub(crate) enum Half {
     Ours(Box<Decider>),
-    Theirs(Box<Standby>),
+    Theirs(Box<Newcomer>),
 }
 
 /// What the node that decides has.
@@ -59,26 +59,29 @@ pub(crate) fn open(config: &Config, start: Option<Millis>) -> Result<Core, Serve
     folder::tighten(data)?;
     let clock = if config.has_own_clock() { Clock::sandbox(data, start)? } else { Clock::system() };
     let boot = hex::encode(&seed()?).to_string();
-    let join = |cluster: &Cluster| standby::join(cluster, config.sandbox);
-    let opened = backends::open(&config.records, config.sandbox, clock.now(), boot, join)?;
-    let Opened { place, mut reader, release, checkpoint, books } = opened;
+    let opened = backends::open(&config.records, config.sandbox, clock.now(), boot)?;
+    let Opened { place, mut reader, release, books } = opened;
     let board = Arc::new(Board::default());
     let posted = Arc::new(AtomicU64::new(0));
     let half = match place {
-        Place::Files(journal) => {
+        Place::Files(journal, checkpoint) => {
             let state = recovered(config, checkpoint.as_ref(), reader.as_mut(), &posted)?;
             right_kind(data, &state, config.sandbox)?;
             let owner = Owner::new(state, seed()?, Arc::clone(&board), Arc::clone(&posted));
             let rules = Some(configured(config));
             Half::Ours(Box::new(decider(config, clock.now(), (owner, journal, checkpoint), rules)?))
         }
-        Place::Cluster(cluster, node) => {
-            let known = (Arc::clone(&board), Arc::clone(&posted));
-            let standby = Standby::load(cluster, node, (checkpoint, config.records.settings), seed()?, known)?;
-            right_kind(data, standby.state(), config.sandbox)?;
-            let state = standby.state();
-            tracing::info!(records = state.lsn.0, customers = state.next_customer().0, "loaded from the ledger");
-            Half::Theirs(Box::new(standby))
+        Place::Cluster(joining) => {
+            let newcomer = Newcomer {
+                joining,
+                settings: config.records.settings,
+                seed: seed()?,
+                board: Arc::clone(&board),
+                posted: Arc::clone(&posted),
+            };
+            // What somebody has to mend is told before anybody may connect.
+            newcomer.look()?;
+            Half::Theirs(Box::new(newcomer))
         }
     };
     Ok(Core { _lock: lock, clock, board, half, reader, release, books, posted })

@@ -44,11 +44,14 @@ struct Owner {
 
 impl Waits {
     fn of(standby: &Standby) -> Self {
-        let Standby { of, address, behind } = standby.clone();
+        let Standby { of, address, behind, is_blind } = standby.clone();
+        const BLIND: &str = "the journal's database can't be asked, the log says why";
         Self {
-            detail: match of.as_str() {
-                "" => format!("standby, nobody decides, {behind} records behind"),
-                of => format!("standby of {of}, {behind} records behind"),
+            detail: match (of.as_str(), is_blind) {
+                ("", true) => format!("standby: {BLIND}"),
+                ("", false) => format!("standby, nobody decides, {behind} records behind"),
+                (of, true) => format!("standby of {of}, {behind} records behind, when it was seen last: {BLIND}"),
+                (of, false) => format!("standby of {of}, {behind} records behind"),
             },
             owner: Owner { node: of, address },
             records_behind: behind,

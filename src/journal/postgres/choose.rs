@@ -14,6 +14,12 @@ pub(crate) struct Standing {
     pub timeline: u32,
 }
 
+/// The one to read what is there, though it may confirm nothing now; else as [`choose`].
+pub(crate) fn choose_to_read(said: &[(String, Said)]) -> Result<usize, String> {
+    let confirms = |said: &Said| said.clone().map(|it| Standing { has_sync_standby: true, ..it });
+    choose(&said.iter().map(|(name, said)| (name.clone(), confirms(said))).collect::<Vec<_>>(), 0)
+}
+
 /// The one to take, by its place among `said`; or why there is none, of each by its name.
 pub(crate) fn choose(said: &[(String, Said)], least_timeline: u32) -> Result<usize, String> {
     let mut best: Option<(u32, usize)> = None;
@@ -71,6 +77,9 @@ mod tests {
             assert!(why.contains(part), "{why}");
         }
         assert!(chosen(vec![server(false, false, 2)], 2).unwrap_err().contains("no synchronous standby"));
+        let alone = [server(true, false, 1), server(false, false, 2)].map(|said| (String::new(), said));
+        assert_eq!(choose_to_read(&alone), Ok(1));
+        assert!(choose_to_read(&alone[..1]).unwrap_err().contains("is a standby"));
         let asynchronous = Standing { in_recovery: false, has_sync_standby: false, is_asynchronous: true, timeline: 2 };
         assert!(chosen(vec![Ok(asynchronous)], 2).unwrap_err().contains("set `synchronous_standby_names`"));
         assert!(chosen(Vec::new(), 0).is_err());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::choose::choose;
+use super::choose::{choose, choose_to_read};
 use super::session::PgSession;
 use super::table::{Answer, Database, Found, Seen};
 use super::{node_file, schema, sql};
@@ -24,11 +24,18 @@ pub(crate) struct PgDatabase {
     /// The wall clock, Unix ms.
     wall: fn() -> i64,
     tried: Option<Instant>,
+    /// A primary that confirms nothing will do.
+    only_reads: bool,
 }
 
 impl PgDatabase {
     pub fn new(server: Arc<Server>, lease: Lease, file: PathBuf, wall: fn() -> i64) -> Self {
-        Self { server, lease, file, wall, tried: None }
+        Self { server, lease, file, wall, tried: None, only_reads: false }
+    }
+
+    /// For one who reads what is there, whether or not a standby of the database is.
+    pub fn to_read(self) -> Self {
+        Self { only_reads: true, ..self }
     }
 
     /// What this node keeps of it.
@@ -53,7 +60,8 @@ impl Database for PgDatabase {
 
     fn connect(&mut self, least_timeline: u32) -> Answer<(PgSession, Found)> {
         self.rest();
-        let (mut session, timeline) = PgSession::of_node(&self.server, self.wall, |said| choose(said, least_timeline))?;
+        let choice = |said: &_| if self.only_reads { choose_to_read(said) } else { choose(said, least_timeline) };
+        let (mut session, timeline) = PgSession::of_node(&self.server, self.wall, choice)?;
         schema::check(&mut session)?;
         let cluster = session.text(sql::CLUSTER)?;
         Ok((session, Found { cluster, timeline }))

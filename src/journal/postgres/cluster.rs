@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::client::PgDatabase;
 use super::member::{self, Following, Membership};
 use super::reader::TableReader;
-use super::table::{Database, Node, STREAM, told};
+use super::table::{Database, MOVED_OUT, Node, STREAM, Session, told};
 use super::{End, Options, PostgresJournal, node_file, schema};
 use crate::database::Server;
 use crate::domain::model::time::Millis;
@@ -61,10 +61,12 @@ impl Cluster {
         member::may_join(&mut self.database(), &node_file::read(&self.file)?.cluster, sandbox)
     }
 
-    /// Whether the table can be read now, by this role and this program.
-    pub fn may_be_read(&self) -> Result<(), JournalError> {
-        let (mut session, _) = self.database().connect(0).map_err(told)?;
-        schema::check_tables(&mut session).map_err(told)
+    /// Whether the table can be read now, by this role and this program; and what a reader should know of it.
+    pub fn may_be_read(&self) -> Result<Option<&'static str>, JournalError> {
+        let (mut session, _) = self.database().to_read().connect(0).map_err(told)?;
+        schema::check_tables(&mut session).map_err(told)?;
+        let is_out = session.holder(STREAM).map_err(told)?.name == MOVED_OUT;
+        Ok(is_out.then_some("its records were moved to files, which are the journal now; this is the copy that stayed"))
     }
 
     /// `address` is where callers reach the node.
@@ -89,7 +91,7 @@ impl Cluster {
 
     /// The table as it is now.
     pub fn at_rest(&self) -> Box<dyn JournalReader> {
-        Box::new(TableReader::new(self.database(), STREAM, None))
+        Box::new(TableReader::new(self.database().to_read(), STREAM, None))
     }
 
     fn database(&self) -> PgDatabase {

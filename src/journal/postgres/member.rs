@@ -123,9 +123,9 @@ impl Membership {
     /// Tells the others that the node is gone. Where that fails its membership runs out by itself.
     pub fn leave(mut self) {
         if let Some(mut session) = self.session.take()
-            && let Err(Fault::Doubt(why) | Fault::Unfit(why)) = session.leave(&self.node)
+            && let Err(fault) = session.leave(&self.node)
         {
-            tracing::debug!(why, "the others were not told that this node is gone");
+            tracing::debug!(why = fault.why(), "the others were not told that this node is gone");
         }
     }
 
@@ -150,8 +150,7 @@ impl Membership {
 
 /// Whatever the reason: a member waits for it to be mended.
 fn doubt(fault: Fault) -> JournalError {
-    let (Fault::Doubt(why) | Fault::Unfit(why)) = fault;
-    JournalError::Doubt(why)
+    JournalError::Doubt(fault.why().to_owned())
 }
 
 /// Reads what the owner appends, as soon as it is in the table. It may be there before a standby of the database has it, and

@@ -44,7 +44,7 @@ use crate::journal::record::Link;
 use crate::journal::{Batch, Durable, Journal, JournalError, Lease, Lsn};
 #[cfg(test)]
 use reader::TableReader;
-use table::{Database, Fault, Found, Held, Row, Seen, Session, Stream, month_of};
+use table::{Database, Fault, Found, Held, Row, Seen, Session, Stream, month_of, told};
 
 /// How long the database lets nobody else have a stream after it was renewed. By the database's clock.
 const LEASE: Duration = Duration::from_secs(3);
@@ -149,7 +149,7 @@ impl<D: Database> PostgresJournal<D> {
                 this.session = Some(session);
                 Ok(this)
             }
-            Err(Stop::Fault(Fault::Unfit(why))) => Err(JournalError::Unfit(why)),
+            Err(Stop::Fault(fault @ (Fault::Unfit(_) | Fault::Newer(_)))) => Err(told(fault)),
             Err(stop) => Err(this.stopped(stop)),
         }
     }
@@ -234,8 +234,7 @@ impl<D: Database> PostgresJournal<D> {
             Ok(()) => (self.months, self.trouble) = (month + 2, None),
             Err(fault) if self.months < month => return Err(fault),
             Err(fault) => {
-                let (Fault::Doubt(why) | Fault::Unfit(why)) = &fault;
-                self.trouble = Some(format!("the partitions of the next months could not be made: {why}"));
+                self.trouble = Some(format!("the partitions of the next months could not be made: {}", fault.why()));
                 // Tried again with the next note of what was seen.
                 self.months = month + 2;
                 return Err(fault);
@@ -262,7 +261,7 @@ impl<D: Database> PostgresJournal<D> {
         self.lease.end();
         self.session = None;
         match stop {
-            Stop::Fault(Fault::Doubt(why) | Fault::Unfit(why)) => JournalError::Doubt(why),
+            Stop::Fault(fault) => JournalError::Doubt(fault.why().to_owned()),
             Stop::Fenced(by) => {
                 self.fenced = true;
                 JournalError::Fenced(by)

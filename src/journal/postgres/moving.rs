@@ -474,9 +474,9 @@ fn refused<T>(text: String) -> Result<T, MoveError> {
 }
 
 fn in_doubt(fault: Fault, way: &str) -> MoveError {
-    let (Fault::Doubt(why) | Fault::Unfit(why)) = fault;
     JournalError::Doubt(format!(
-        "{why}; whether all was moved is not known: `sokketsu cluster move {way}` again finds out"
+        "{}; whether all was moved is not known: `sokketsu cluster move {way}` again finds out",
+        fault.why()
     ))
     .into()
 }

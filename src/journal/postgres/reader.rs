@@ -41,7 +41,7 @@ impl<D: Database> Asked<D> {
             None => self.database.connect(0).map(|(session, _)| session),
         };
         let answer = answer.and_then(|mut session| Ok((question(&mut session)?, session)));
-        let failed = |(Fault::Doubt(why) | Fault::Unfit(why))| JournalError::failed("read records")(why);
+        let failed = |fault: Fault| JournalError::failed("read records")(fault.why());
         let (answer, session) = answer.map_err(failed)?;
         self.session = Some(session);
         Ok(answer)

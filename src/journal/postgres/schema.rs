@@ -63,11 +63,11 @@ pub(super) fn migrate(server: &Server, sandbox: bool) -> Answer<()> {
     let mut session = PgSession::of_owner(server)?;
     // Whoever comes second waits, and then finds nothing left to do.
     session.run(&format!("SET lock_timeout = 0; SELECT pg_advisory_lock({LOCK})"))?;
-    session.run(TABLE).map_err(|fault| match fault {
-        Fault::Unfit(why) | Fault::Doubt(why) if why.contains(NO_RIGHT) => {
+    session.run(TABLE).map_err(|fault| match fault.why() {
+        why if why.contains(NO_RIGHT) => {
             Fault::Unfit(format!("{why}: come as the owner of the database, who owns the tables"))
         }
-        fault => fault,
+        _ => fault,
     })?;
     let before = compare(session.texts(APPLIED)?)??;
     session.run(ROLES)?;
@@ -95,7 +95,7 @@ fn compare(applied: Vec<[String; 3]>) -> Answer<Result<i64, Fault>> {
     let applied: Vec<Applied> = applied.into_iter().map(of).collect();
     match migrations::check(&applied, MIGRATIONS) {
         Ok(version) => Ok(Ok(version)),
-        Err(NotOurs::Newer { found, known }) => Ok(Err(Fault::Unfit(format!(
+        Err(NotOurs::Newer { found, known }) => Ok(Err(Fault::Newer(format!(
             "its tables are of schema {found} and this program knows {known}: start the newer program"
         )))),
         Err(NotOurs::Other { version, name }) => {
@@ -121,7 +121,9 @@ pub(super) fn check_tables(session: &mut PgSession) -> Answer<()> {
 pub(super) fn check_kind(session: &mut PgSession, sandbox: bool) -> Answer<()> {
     let [format, is_sandbox] = session.texts(KIND)?.pop().unwrap_or_default();
     if format != FORMAT.to_string() {
-        return Err(Fault::Unfit(format!("its records are of format {format}, and this program writes {FORMAT}")));
+        let what =
+            format!("its records are of format {format}, and this program writes {FORMAT}: start the newer program");
+        return Err(Fault::Newer(what));
     }
     match (is_sandbox == "true", sandbox) {
         (true, false) => {

@@ -57,8 +57,7 @@ async fn find(
             Ok((opening, standing)) => (Some(opening), Ok(standing)),
             Err(fault) => {
                 is_unfit |= matches!(fault, Fault::Unfit(_));
-                let (Fault::Doubt(why) | Fault::Unfit(why)) = fault;
-                (None, Err(why))
+                (None, Err(fault.why().to_owned()))
             }
         };
         said.push((name, standing));

@@ -80,11 +80,8 @@ mod tests {
             (false, "a standby", weak(|s| s.in_recovery = true)),
             (false, "synchronous_standby_names", weak(|s| s.sync_standbys = 0)),
         ] {
-            let (told, text) = match check(&settings).unwrap_err() {
-                Fault::Unfit(text) => (true, text),
-                Fault::Doubt(text) => (false, text),
-            };
-            assert!(told == is_unfit && text.contains(says), "{text}");
+            let fault = check(&settings).unwrap_err();
+            assert!(matches!(fault, Fault::Unfit(_)) == is_unfit && fault.why().contains(says), "{fault:?}");
         }
     }
 }

@@ -96,6 +96,15 @@ pub(crate) enum Fault {
     Doubt(String),
     /// The database is not as it has to be; the text says what to set. Nothing was changed.
     Unfit(String),
+    /// Its tables or records are of a later version of this program.
+    Newer(String),
+}
+
+impl Fault {
+    pub fn why(&self) -> &str {
+        let (Self::Doubt(why) | Self::Unfit(why) | Self::Newer(why)) = self;
+        why
+    }
 }
 
 pub(crate) type Answer<T> = Result<T, Fault>;
@@ -105,6 +114,7 @@ pub(super) fn told(fault: Fault) -> JournalError {
     match fault {
         Fault::Doubt(why) => JournalError::Doubt(why),
         Fault::Unfit(why) => JournalError::Unfit(why),
+        Fault::Newer(why) => JournalError::Newer(why),
     }
 }
 
