@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+pub use super::list_tests::{
+    a_list_goes_on_where_it_stopped, customers_and_merchants_are_listed, lists_are_those_of_the_facts,
+};
 use super::{
     Book, Books, Checkpoint, Entry, EntryKind, Graded, LedgerError, OwedInCash, Posting, RecordId, Snapshot, Stepped,
 };
@@ -549,6 +552,7 @@ macro_rules! contract {
             $made: every_record_is_posted_once, the_past_can_be_read, stories_are_kept_and_forgotten($every),
             entries_sum_to_the_accounts($every), money_is_conserved($every), entries_are_found_by_time,
             payouts_and_steps_are_found($every), names_and_grades_are_found($every),
+            lists_are_those_of_the_facts($every), a_list_goes_on_where_it_stopped, customers_and_merchants_are_listed($every),
         }
     };
 }

@@ -3,17 +3,17 @@
 use super::LedgerError;
 use super::account_rows::too_large;
 use super::codes::{PAID_BEFORE, trial};
-use super::order_rows::{OrderNow, bits, key_hash, order_state, yen};
+use super::order_rows::{OrderNow, bits, key_hash, order_state, order_step, yen};
 use super::orders::Orders;
 use super::tables::{
-    BILL, CODE, CODE_VOID, DECISION, GRADE, HOLIDAY_FILE, LADDER_STEP, MERCHANT, MOVEMENT, POLICY, RECEIPT, REFUND,
-    SUSPENSE, SUSPENSE_END, Value, row,
+    BILL, CODE, CODE_VOID, DECISION, GRADE, HOLIDAY_FILE, LADDER_STEP, MERCHANT, MOVEMENT, ORDER_STEP, POLICY, RECEIPT,
+    REFUND, SUSPENSE, SUSPENSE_END, Value, row,
 };
 use super::transaction::{At, Tables};
 use crate::domain::billing::settlement::{Charge, LadderStep, Settlement};
 use crate::domain::model::code::Form;
 use crate::domain::model::denial::Reason;
-use crate::domain::model::ids::{AuthorizationId, CustomerIx, Handle, Lsn, Part};
+use crate::domain::model::ids::{AuthorizationId, CustomerIx, Handle, Lsn, MerchantId, Part, RefundId};
 use crate::domain::model::merchant::Merchant;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, fingerprint, part_of};
@@ -67,6 +67,20 @@ pub(crate) fn orders_of(event: &Event) -> Option<Lsn> {
         Event::Refunded(refund) => Some(refund.order),
         Event::RecalledWhole(order) | Event::Recalled { order, .. } => Some(order.id.lsn),
         _ => None,
+    }
+}
+
+/// What came later to an order; a merchant is named where it is news to the shop.
+struct Step<'a> {
+    merchant: Option<MerchantId>,
+    customer: Option<CustomerIx>,
+    refund: Option<&'a RefundId>,
+    amount: Yen,
+}
+
+impl Step<'_> {
+    fn of(now: &OrderNow, amount: Yen) -> Self {
+        Self { merchant: None, customer: now.payer(), refund: None, amount }
     }
 }
 
@@ -198,7 +212,8 @@ impl<T: Tables> FactRows<'_, T> {
         ];
         let captured = (state == order_state::CAPTURED).then_some(input.amount);
         let advice = told.map(|told| told.booked.number());
-        self.new_order(at, &row, OrderNow { advice, ..OrderNow::decided(state, month, captured) })
+        let now = OrderNow::decided(state, month, key.merchant);
+        self.new_order(at, &row, OrderNow { captured, advice, customer: decided.customer, ..now })
     }
 
     fn new_order(&mut self, at: At, row: &[Value<'_>], now: OrderNow) -> Result<(), LedgerError> {
@@ -234,7 +249,7 @@ impl<T: Tables> FactRows<'_, T> {
             0_u8.into(),
             nothing(),
         ];
-        self.new_order(at, &row, OrderNow::decided(order_state::TOMBSTONE, at.now.month, None))
+        self.new_order(at, &row, OrderNow::decided(order_state::TOMBSTONE, at.now.month, key.merchant))
     }
 
     fn advice(&mut self, at: At, advised: &Advised) -> Result<(), LedgerError> {
@@ -271,16 +286,24 @@ impl<T: Tables> FactRows<'_, T> {
             SuspenseEnd::Lost => (EntryKind::SuspenseLost, Book::SuspenseLosses),
         };
         self.clear_suspense(at, order, settled.amount, to)?;
-        self.orders.change(at, order, |now| match &settled.end {
-            SuspenseEnd::Charged(charged) => {
-                // The customer of the decision stays what it said: nobody was charged by it.
-                now.charged = Some(charged.customer);
-                now.advice = None;
-                now.capture(at.now.at, charged);
+        let now = self.orders.change(at, order, |now| {
+            match &settled.end {
+                SuspenseEnd::Charged(charged) => {
+                    // The customer of the decision stays what it said: nobody was charged by it.
+                    now.charged = Some(charged.customer);
+                    now.advice = None;
+                    now.capture(at.now.at, charged);
+                }
+                SuspenseEnd::Returned => now.state = order_state::CANCELLED,
+                SuspenseEnd::Lost => now.state = order_state::LOST,
             }
-            SuspenseEnd::Returned => now.state = order_state::CANCELLED,
-            SuspenseEnd::Lost => now.state = order_state::LOST,
-        })
+            *now
+        })?;
+        match settled.end.charged() {
+            // The shop was told of a capture when it sold.
+            Some(charged) => self.step(at, order, &Step::of(&now, charged.amount)),
+            None => Ok(()),
+        }
     }
 
     fn cancelled(&mut self, at: At, order: Lsn) -> Result<(), LedgerError> {
@@ -288,7 +311,27 @@ impl<T: Tables> FactRows<'_, T> {
     }
 
     fn captured(&mut self, at: At, captured: &Captured) -> Result<(), LedgerError> {
-        self.orders.change(at, captured.order, |now| now.capture(at.now.at, captured))
+        let now = self.orders.change(at, captured.order, |now| {
+            now.capture(at.now.at, captured);
+            *now
+        })?;
+        self.step(at, captured.order, &Step { merchant: Some(now.merchant), ..Step::of(&now, captured.amount) })
+    }
+
+    /// A capture that is no decision, or a refund.
+    fn step(&mut self, at: At, order: Lsn, step: &Step<'_>) -> Result<(), LedgerError> {
+        let kind = if step.refund.is_some() { order_step::REFUND } else { order_step::CAPTURE };
+        let row = row![
+            bits(at.lsn.0),
+            kind,
+            bits(order.0),
+            step.merchant.as_ref().map(MerchantId::as_str),
+            step.customer.map(|ix| ix.0),
+            step.refund.map(RefundId::as_str),
+            yen(step.amount),
+            at.now.at.0,
+        ];
+        self.tables.insert(&ORDER_STEP, &row)
     }
 
     fn recalled(&mut self, at: At, order: &Order, refunds_from: Lsn) -> Result<(), LedgerError> {
@@ -296,7 +339,12 @@ impl<T: Tables> FactRows<'_, T> {
     }
 
     fn refunded(&mut self, at: At, refund: &Refunded) -> Result<(), LedgerError> {
-        let left = self.orders.change(at, refund.order, |now| now.refund(refund.amount))??;
+        let (left, now) = self.orders.change(at, refund.order, |now| {
+            let left = now.refund(refund.amount)?;
+            Ok::<_, LedgerError>((left, *now))
+        })??;
+        let (merchant, id) = (Some(now.merchant), Some(&refund.refund_id));
+        self.step(at, refund.order, &Step { merchant, refund: id, ..Step::of(&now, refund.amount) })?;
         let applied = applied_to_bytes(&refund.applied()).map_err(too_large)?;
         self.tables.insert(
             &REFUND,

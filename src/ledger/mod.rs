@@ -7,7 +7,7 @@
 //!
 //! What rows mean is said once, for every backend. `tables` names them and their columns; `posting` makes rows of a chunk of
 //! facts (`fact_rows`, `orders`, `account_rows`, with [`movements`] and the domain's own `Account::apply`) and writes them by
-//! the trait of `transaction`. Back from rows, by their `cells`, come accounts (`account_rows`), orders (`order_rows`), codes
+//! the trait of `transaction`. [`lists`] puts pages together of the rows that a backend fetches. Back from rows, by their `cells`, come accounts (`account_rows`), orders (`order_rows`), codes
 //! (`codes`), answers (`answers`) and what a start takes in (`loading`). A backend reads and writes rows and decides nothing.
 //! [`sqlite`] is the default one: `rows` writes, `load` (with `parallel`) rebuilds the engine's state, `books` answers
 //! questions, `keys` those by an order's key. Another place is another folder beside it, and a line in
@@ -24,6 +24,9 @@ mod contract_tests;
 pub(crate) mod entries;
 pub(crate) mod error;
 pub(crate) mod fact_rows;
+#[cfg(test)]
+mod list_tests;
+pub mod lists;
 pub(crate) mod loading;
 pub mod movements;
 pub(crate) mod order_rows;
@@ -48,8 +51,12 @@ pub use entries::{
 };
 pub use error::LedgerError;
 
+use lists::{CustomersOf, Listed, Page, PageOf};
+
+use crate::domain::billing::account::Account;
 use crate::domain::billing::stories::{Kept, Story};
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
+use crate::domain::model::merchant::Merchant;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Millis;
@@ -148,6 +155,22 @@ pub trait Books: Snapshot + Send + Sync {
 
     /// One of them.
     fn suspense_of(&self, order: AuthorizationId) -> Result<Option<InSuspense>, LedgerError>;
+
+    /// A page of a list, of the rows that are to be kept; see [`lists`].
+    fn list(&self, of: &PageOf, keep: &dyn Fn(&Listed) -> bool) -> Result<Page<Listed, Lsn>, LedgerError>;
+
+    /// A page of customers by their ids, of those that are to be kept.
+    fn customers(
+        &self,
+        of: &CustomersOf,
+        keep: &dyn Fn(&Account) -> bool,
+    ) -> Result<Page<Account, CustomerId>, LedgerError>;
+
+    /// A page of merchants by their ids, from behind one on.
+    fn merchants(&self, after: Option<&MerchantId>, limit: usize) -> Result<Page<Merchant, MerchantId>, LedgerError>;
+
+    /// One of them.
+    fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>, LedgerError>;
 
     /// Decisions posted up to a record, for `verify`.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError>;

@@ -28,6 +28,12 @@ pub(crate) mod order_state {
     pub const LOST: u8 = 6;
 }
 
+/// `kind` of what came later to an order.
+pub(crate) mod order_step {
+    pub const CAPTURE: u8 = 1;
+    pub const REFUND: u8 = 2;
+}
+
 /// A number without a sign, bit for bit.
 pub(crate) fn bits(number: u64) -> i64 {
     number.cast_signed()
@@ -46,8 +52,10 @@ pub(crate) fn key_hash(key: &OrderKey) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OrderNow {
     pub state: u8,
-    /// As first answered; not written again.
+    /// As first answered, as the next two are; not written again.
     pub month: Month,
+    pub merchant: MerchantId,
+    pub customer: Option<CustomerIx>,
     pub captured: Option<Yen>,
     pub refunded: Yen,
     /// Of a hold captured later; month, due and points stay as first answered.
@@ -63,15 +71,17 @@ pub(crate) struct OrderNow {
 
 /// The columns that [`OrderNow::read`] reads.
 pub(crate) const NOW_COLUMNS: &str = "lsn, state, month, captured, refunded, capture_at, capture_month, capture_due,
-    capture_points, touched, touched_at, recalled, advice, charged";
+    capture_points, touched, touched_at, recalled, advice, charged, merchant_id, customer";
 
 impl OrderNow {
     /// As it is decided.
-    pub fn decided(state: u8, month: Month, captured: Option<Yen>) -> Self {
+    pub fn decided(state: u8, month: Month, merchant: MerchantId) -> Self {
         Self {
             state,
             month,
-            captured,
+            merchant,
+            customer: None,
+            captured: None,
             refunded: Yen::ZERO,
             capture: None,
             touched: None,
@@ -100,6 +110,8 @@ impl OrderNow {
             recalled: cells.lsn(11)?,
             advice: cells.opt_num(12)?,
             charged: cells.opt_num(13)?.map(CustomerIx),
+            merchant: cells.text(14, |text| MerchantId::new(text).ok())?,
+            customer: cells.opt_num(15)?.map(CustomerIx),
         };
         Ok((cells.lsn(0)?, now))
     }
@@ -142,6 +154,11 @@ impl OrderNow {
         Ok(Yen::new(left))
     }
 
+    /// Whose it is now.
+    pub fn payer(&self) -> Option<CustomerIx> {
+        self.customer.or(self.charged)
+    }
+
     /// The month whose statement it is on.
     pub fn billed_in(&self) -> Month {
         self.capture.map_or(self.month, |(_, month, ..)| month)
@@ -156,6 +173,9 @@ pub(crate) const ORDER_COLUMNS: &str =
     f.authorization_id, f.order_id, f.decided_at, f.amount,
     d.capture_at, d.capture_month, d.capture_due, d.capture_points, d.advice,
     d.terminal_id, d.charged";
+
+/// How many columns that is.
+pub(crate) const ORDER_WIDTH: usize = 33;
 
 /// The columns that [`refund_made`] reads: the refunds of an order, oldest first.
 pub(crate) const REFUND_COLUMNS: &str =

@@ -184,6 +184,22 @@ pub(crate) static REFUND: Table = Table {
     ],
 };
 
+/// What came later to an order, for the lists of captures and refunds: a log by its record. A refund has its own id.
+pub(crate) static ORDER_STEP: Table = Table {
+    name: "order_step",
+    key: 1,
+    columns: &[
+        ("lsn", Big),
+        ("kind", Small),
+        ("order_lsn", Big),
+        ("merchant_id", Text),
+        ("customer", Int),
+        ("refund_id", Text),
+        ("amount", Big),
+        ("recorded_at", Big),
+    ],
+};
+
 pub(crate) static SUSPENSE: Table = Table {
     name: "suspense",
     key: 1,

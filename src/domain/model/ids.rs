@@ -302,13 +302,38 @@ public_ids! {
 impl AuthorizationId {
     /// Six signs for the receipt, from the random part; letters and digits that are hard to mistake.
     pub fn approval_code(&self) -> [u8; 6] {
-        const SIGNS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
         let mut bits = self.random;
         std::array::from_fn(|_| {
             let sign = SIGNS[usize::from(bits.to_le_bytes()[0] & 31)];
             bits >>= 5;
             sign
         })
+    }
+}
+
+/// Of approval codes.
+const SIGNS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+
+/// An approval code as a person reads it off a receipt, kept as what the ids that have it end in: their last six digits are the
+/// same 30 bits the other way round. Different ids may have one code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApprovalCode([u8; 6]);
+
+impl ApprovalCode {
+    /// In capitals or small letters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let signs: &[u8; 6] = text.as_bytes().try_into().ok()?;
+        let mut end = [0; 6];
+        for (place, sign) in end.iter_mut().rev().zip(signs) {
+            let digit = SIGNS.iter().position(|known| *known == sign.to_ascii_uppercase())?;
+            *place = *BASE32.get(digit)?;
+        }
+        Some(Self(end))
+    }
+
+    /// What the ids end in.
+    pub fn end_of_ids(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -324,6 +349,21 @@ impl CustomerIx {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_approval_code_says_how_its_ids_end() {
+        for random in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX, 0x3fff_0000] {
+            let id = AuthorizationId { part: Part::default(), lsn: Lsn(7), random };
+            let code = String::from_utf8(id.approval_code().to_vec()).unwrap();
+            for written in [code.clone(), code.to_lowercase()] {
+                let end = ApprovalCode::parse(&written).unwrap();
+                assert!(id.to_string().ends_with(end.end_of_ids()), "{code} of {id}");
+            }
+        }
+        for wrong in ["", "4K7P2", "4K7P2Q2", "4K7P2O", "4K7P21", "4K7P2あ"] {
+            assert_eq!(ApprovalCode::parse(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn names_are_bounded_and_plain() {

@@ -7,15 +7,18 @@ use std::time::Duration;
 use super::accounts::some_accounts;
 use super::orders::order;
 use super::session::{LONG, Purpose, SNAPSHOT, SOON, Session};
-use super::{STREAM, audit, load, position, schema};
+use super::{STREAM, audit, lists, load, position, schema};
 use crate::database::Server;
+use crate::domain::billing::account::Account;
 use crate::domain::billing::stories::Kept;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, OfficeId};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, MerchantId, OfficeId};
+use crate::domain::model::merchant::Merchant;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+use crate::ledger::lists::{CustomersOf, Listed, Page, PageOf, rows};
 use crate::ledger::order_rows::{bits, key_hash};
 use crate::ledger::pool::Pool;
 use crate::ledger::{
@@ -69,12 +72,11 @@ fn numbers(records: &[Lsn]) -> Vec<i64> {
     records.iter().map(|record| bits(record.0)).collect()
 }
 
-/// How many rows are asked for.
-fn rows(most: usize) -> i64 {
-    i64::try_from(most).unwrap_or(i64::MAX)
-}
-
-fn customer_ix(session: &mut Session, stream: i16, customer: &CustomerId) -> Result<Option<CustomerIx>, LedgerError> {
+pub(super) fn customer_ix(
+    session: &mut Session,
+    stream: i16,
+    customer: &CustomerId,
+) -> Result<Option<CustomerIx>, LedgerError> {
     let of = "SELECT customer FROM account WHERE stream = $1 AND customer_id = $2";
     session.first(of, &[&stream, &customer.as_str()], |cells| cells.customer(0))
 }
@@ -238,6 +240,26 @@ impl Books for PostgresBooks {
     fn suspense_of(&self, order: AuthorizationId) -> Result<Option<InSuspense>, LedgerError> {
         let sql = in_suspense("s.order_lsn = $2");
         self.ask(|session, stream| session.first(&sql, &[&stream, &bits(order.lsn.0)], answers::in_suspense))
+    }
+
+    fn list(&self, of: &PageOf, keep: &dyn Fn(&Listed) -> bool) -> Result<Page<Listed, Lsn>, LedgerError> {
+        self.ask(|session, stream| lists::list(session, stream, of, keep))
+    }
+
+    fn customers(
+        &self,
+        of: &CustomersOf,
+        keep: &dyn Fn(&Account) -> bool,
+    ) -> Result<Page<Account, CustomerId>, LedgerError> {
+        self.ask(|session, stream| lists::customers(session, stream, of, keep))
+    }
+
+    fn merchants(&self, after: Option<&MerchantId>, limit: usize) -> Result<Page<Merchant, MerchantId>, LedgerError> {
+        self.ask(|session, stream| lists::merchants(session, stream, after, limit))
+    }
+
+    fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>, LedgerError> {
+        self.ask(|session, stream| lists::merchant(session, stream, id))
     }
 
     /// Tombstones are none.

@@ -8,6 +8,7 @@ mod audit;
 mod batch;
 mod books;
 mod error;
+mod lists;
 mod load;
 mod orders;
 mod read;

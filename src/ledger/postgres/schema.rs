@@ -14,6 +14,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "views", sql: include_str!("schema/0002_views.sql") },
     Migration { version: 3, name: "rights", sql: include_str!("schema/0003_rights.sql") },
     Migration { version: 4, name: "due", sql: include_str!("schema/0004_due.sql") },
+    Migration { version: 5, name: "lists", sql: include_str!("schema/0005_lists.sql") },
 ];
 
 /// The schema this program was written for.

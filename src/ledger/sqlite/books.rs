@@ -6,14 +6,17 @@ use rusqlite::{Connection, params};
 
 use super::accounts::accounts;
 use super::read::{DECIDED_FROM, all, first, first_since, order, orders_where};
-use super::{BUSY, audit, keys, load, open_reader, position};
+use super::{BUSY, audit, keys, lists, load, open_reader, position};
+use crate::domain::billing::account::Account;
 use crate::domain::billing::stories::Kept;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, OfficeId};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
+use crate::domain::model::merchant::Merchant;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Millis;
 use crate::domain::state::State;
 use crate::domain::state::receipts::{Known, Receipt, ReceiptKind};
+use crate::ledger::lists::{CustomersOf, Listed, Page, PageOf, rows};
 use crate::ledger::pool::Pool;
 use crate::ledger::{
     Book, Books, CustomerSums, Entry, Graded, InSuspense, Issued, LedgerError, OwedInCash, PaidOut, RecordId, Snapshot,
@@ -162,6 +165,26 @@ impl Books for SqliteBooks {
         self.ask(|db| first(db, &sql, [order.lsn.0.cast_signed()], answers::in_suspense))
     }
 
+    fn list(&self, of: &PageOf, keep: &dyn Fn(&Listed) -> bool) -> Result<Page<Listed, Lsn>, LedgerError> {
+        self.ask(|db| lists::list(db, of, keep))
+    }
+
+    fn customers(
+        &self,
+        of: &CustomersOf,
+        keep: &dyn Fn(&Account) -> bool,
+    ) -> Result<Page<Account, CustomerId>, LedgerError> {
+        self.ask(|db| lists::customers(db, of, keep))
+    }
+
+    fn merchants(&self, after: Option<&MerchantId>, limit: usize) -> Result<Page<Merchant, MerchantId>, LedgerError> {
+        self.ask(|db| lists::merchants(db, after, limit))
+    }
+
+    fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>, LedgerError> {
+        self.ask(|db| lists::merchant(db, id))
+    }
+
     /// Tombstones are none.
     fn count_decisions(&self, upto: Lsn) -> Result<u64, LedgerError> {
         let count = "SELECT count(*) FROM decision WHERE state <> 1 AND lsn <= ?1";
@@ -180,11 +203,6 @@ impl Books for SqliteBooks {
     fn unclear(&self, upto: Lsn) -> Result<Vec<Lsn>, LedgerError> {
         self.ask(|db| audit::unclear(db, upto))
     }
-}
-
-/// How many rows are asked for.
-fn rows(most: usize) -> i64 {
-    i64::try_from(most).unwrap_or(i64::MAX)
 }
 
 /// The index on movements begins with blocks of 65,536 records. Asked are those from the one of the last decision before

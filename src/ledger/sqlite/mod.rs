@@ -7,6 +7,7 @@ mod error;
 pub(crate) mod keys;
 #[cfg(test)]
 mod keys_tests;
+mod lists;
 pub(crate) mod load;
 pub(crate) mod parallel;
 pub(crate) mod read;

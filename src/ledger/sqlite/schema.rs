@@ -30,6 +30,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 18, name: "about", sql: include_str!("schema/0018_about.sql") },
     Migration { version: 19, name: "stream", sql: include_str!("schema/0019_stream.sql") },
     Migration { version: 20, name: "due", sql: include_str!("schema/0020_due.sql") },
+    Migration { version: 21, name: "lists", sql: include_str!("schema/0021_lists.sql") },
 ];
 
 /// A ledger of before this one that holds records is posted anew: what it lacks only the journal knows.
