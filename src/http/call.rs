@@ -14,8 +14,8 @@ use super::answer::{Answer, Body};
 use super::asked::Asked;
 use super::body::{check_media_type, linger, read_body};
 use super::calls::{
-    account, account_statement, afterwards, authorizations, codes, corrections, customers, events, health, history,
-    imports, merchants, office, payments, payouts, sandbox, slips, statements, suspense,
+    account, account_statement, afterwards, authorizations, codes, corrections, customer_list, customers, events,
+    health, history, imports, lists, merchants, office, payments, payouts, sandbox, slips, statements, suspense,
 };
 use super::framing::{Framed, Heads};
 use super::problem::{FORBIDDEN, MALFORMED, NOT_FOUND, Problem};
@@ -193,6 +193,16 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::ListSuspense => suspense::list(asked).await,
         Call::SettleSuspense => suspense::settle(asked).await,
         Call::PutMerchant => merchants::put(asked).await,
+        Call::GetMerchant => merchants::get(asked).await,
+        Call::ListMerchants => merchants::list(asked).await,
+        Call::ListShopAuthorizations => lists::shop_authorizations(asked).await,
+        Call::ListShopCaptures => lists::shop_captures(asked).await,
+        Call::ListShopRefunds => lists::shop_refunds(asked).await,
+        Call::ListCustomers => customer_list::list(asked).await,
+        Call::ListCustomerAuthorizations => lists::customer_authorizations(asked).await,
+        Call::ListCustomerCaptures => lists::customer_captures(asked).await,
+        Call::ListCustomerRefunds => lists::customer_refunds(asked).await,
+        Call::FindRefund => lists::refund_named(asked).await,
         Call::Events => events::follow(asked).await,
         Call::Livez => health::livez(),
         Call::Readyz => health::readyz(&asked.edge),

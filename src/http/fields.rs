@@ -16,6 +16,7 @@ use crate::domain::model::code::Form;
 use crate::domain::model::customer::{Identity, Status};
 use crate::domain::model::ids::{Category, CustomerId, MerchantId, OfficeId, OrderId, RefundId, StoreId, TerminalId};
 use crate::domain::model::merchant::MerchantStatus;
+use crate::domain::model::order::OrderStatus;
 use crate::domain::model::payment::{PaymentMethod, SlipKind};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Currency, EntryMode};
@@ -121,7 +122,18 @@ macro_rules! choices {
         }
     )*};
 }
-choices!(Form, Channel, Identity, Status, PaymentMethod, EntryMode, SlipKind, MerchantStatus, SuspenseAction);
+choices!(
+    Form,
+    Channel,
+    Identity,
+    Status,
+    PaymentMethod,
+    EntryMode,
+    SlipKind,
+    MerchantStatus,
+    SuspenseAction,
+    OrderStatus
+);
 
 impl FromText for Month {
     fn from_text(text: &str) -> Result<Self, String> {

@@ -6,7 +6,7 @@
 //! - [`routes`]: every call with its roles in one table;
 //! - [`trust`]: who calls, and whether it is the caller who calls;
 //! - `body`, `query`, `fields`: what a call says, read and checked;
-//! - `calls`: the calls, a file a subject; `past`: what only the ledger knows;
+//! - `calls`: the calls, a file a subject; `past`: what only the ledger knows; `cursor`: where a page of a list ended;
 //! - `answer`, `problem`, `refusal`, `decision`: how answers look; `timing`: where a call's time went;
 //! - [`steps`]: steps of a call by themselves, for benches.
 //!
@@ -19,6 +19,7 @@ pub(crate) mod body;
 pub(crate) mod call;
 pub(crate) mod calls;
 pub(crate) mod connection;
+pub(crate) mod cursor;
 pub(crate) mod decision;
 pub(crate) mod fields;
 pub(crate) mod framing;

@@ -49,6 +49,7 @@ kinds! {
     FEE_UNKNOWN = 404 "fee_unknown" "There is no such fee";
     BILL_UNKNOWN = 404 "bill_unknown" "There is no such bill";
     STATEMENT_UNKNOWN = 404 "statement_unknown" "There is no such statement";
+    MERCHANT_UNKNOWN = 404 "merchant_unknown" "There is no such merchant";
     CUSTOMER_UNKNOWN = 404 "customer_unknown" "There is no such customer";
     METHOD_NOT_ALLOWED = 405 "method_not_allowed" "This call has another method";
     BODY_TIMEOUT = 408 "body_timeout" "The body did not come in time";

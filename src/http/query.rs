@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::fields::FromText;
 use super::problem::Problem;
 use crate::domain::model::time::Date;
 
@@ -43,6 +44,12 @@ impl<'a> Query<'a> {
     pub(crate) fn date(&self, name: &str) -> Result<Option<Date>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         Date::parse(text).map(Some).ok_or_else(|| Problem::parameter(name, "must be `YYYY-MM-DD`"))
+    }
+
+    /// A value of a kind, if it is there.
+    pub(crate) fn read_as<T: FromText>(&self, name: &str) -> Result<Option<T>, Problem> {
+        let read = self.text(name).map(T::from_text).transpose();
+        read.map_err(|wanted| Problem::parameter(name, wanted))
     }
 
     /// A whole number within bounds, if it is there.

@@ -59,11 +59,26 @@ impl Route {
 
     /// Calls that read their query by themselves; every other takes none.
     pub const fn reads_query(&self) -> bool {
-        use Call::{Barcode, Events, FindAuthorization, GetAccount, GetCode, History, ListPayouts, ListSuspense, Qr};
-        matches!(
+        use Call::{
+            Barcode, Events, FindAuthorization, FindRefund, GetAccount, GetCode, History, ListCustomerAuthorizations,
+            ListCustomerCaptures, ListCustomerRefunds, ListCustomers, ListMerchants, ListPayouts,
+            ListShopAuthorizations, ListShopCaptures, ListShopRefunds, ListSuspense, Qr,
+        };
+        let lists = matches!(
             self.call,
-            FindAuthorization | GetAccount | GetCode | Barcode | Qr | Events | History | ListPayouts | ListSuspense
-        )
+            ListCustomerAuthorizations
+                | ListCustomerCaptures
+                | ListCustomerRefunds
+                | ListCustomers
+                | ListMerchants
+                | ListShopAuthorizations
+                | ListShopCaptures
+                | ListShopRefunds
+                | ListPayouts
+                | ListSuspense
+                | FindRefund
+        );
+        lists || matches!(self.call, FindAuthorization | GetAccount | GetCode | Barcode | Qr | Events | History)
     }
 
     /// Calls that tell how the service is, before it is ready too.
@@ -135,6 +150,16 @@ routes! {
     POST "/v1/suspense/{authorization_id}/settlement" SettleSuspense [Office];
     POST "/v1/imports" Import [Office];
     PUT "/v1/merchants/{merchant_id}" PutMerchant [Office];
+    GET "/v1/merchants/{merchant_id}" GetMerchant [Office];
+    GET "/v1/merchants" ListMerchants [Office];
+    GET "/v1/merchants/{merchant_id}/authorizations" ListShopAuthorizations [Register Office];
+    GET "/v1/merchants/{merchant_id}/captures" ListShopCaptures [Register Office];
+    GET "/v1/merchants/{merchant_id}/refunds" ListShopRefunds [Register Office];
+    GET "/v1/customers" ListCustomers [Office];
+    GET "/v1/customers/{customer_id}/authorizations" ListCustomerAuthorizations [Office Wallet];
+    GET "/v1/customers/{customer_id}/captures" ListCustomerCaptures [Office Wallet];
+    GET "/v1/customers/{customer_id}/refunds" ListCustomerRefunds [Office Wallet];
+    GET "/v1/refunds/{refund_id}" FindRefund [Register Office];
     POST "/v1/codes" IssueCode [Wallet];
     GET "/v1/codes/{code_id}" GetCode [Wallet];
     DELETE "/v1/codes/{code_id}" VoidCode [Wallet];
@@ -245,9 +270,10 @@ mod tests {
         let staff: Vec<_> = ROUTES.iter().filter(|route| route.is_staff_only()).map(|route| route.call).collect();
         use Call::{
             ApplyCredit, Block, BouncePayout, ConfirmPayment, Events, ExpectPayment, GetAccount, GetCredit, GetLadder,
-            GetPoints, Import, ListBlocks, ListPayouts, ListPending, ListRepayments, ListSuspense, Metrics, PayOut,
-            PostDamages, PutCustomer, PutMerchant, ReleaseBlock, ReleaseWriteOff, Repay, ReverseDamages,
-            ReverseRepayment, SetClock, SettleSuspense, Unfreeze, WaiveFee, WithdrawPayment, WriteOff,
+            GetMerchant, GetPoints, Import, ListBlocks, ListCustomers, ListMerchants, ListPayouts, ListPending,
+            ListRepayments, ListSuspense, Metrics, PayOut, PostDamages, PutCustomer, PutMerchant, ReleaseBlock,
+            ReleaseWriteOff, Repay, ReverseDamages, ReverseRepayment, SetClock, SettleSuspense, Unfreeze, WaiveFee,
+            WithdrawPayment, WriteOff,
         };
         let told =
             [PutCustomer, Repay, PostDamages, Block, ReleaseBlock, Unfreeze, PayOut, BouncePayout, ExpectPayment];
@@ -257,7 +283,13 @@ mod tests {
         let (before, after) = told.split_at(8);
         let told = before.iter().chain(&corrections).chain(after).copied();
         let office = told.chain([ConfirmPayment, WithdrawPayment]).chain(read);
-        assert_eq!(staff, office.chain([Import, PutMerchant, Events, Metrics, SetClock]).collect::<Vec<_>>());
+        assert_eq!(
+            staff,
+            office
+                .chain([Import, PutMerchant, GetMerchant, ListMerchants, ListCustomers])
+                .chain([Events, Metrics, SetClock])
+                .collect::<Vec<_>>()
+        );
     }
 
     /// Method and path to roles, as the OpenAPI file tells them.

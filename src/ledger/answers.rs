@@ -93,7 +93,8 @@ pub(crate) fn in_suspense(cells: &dyn Cells) -> Result<InSuspense, LedgerError> 
 
 /// `e` is a row of the view `entry`, `d` the decision that it is about.
 pub(crate) const ENTRY: &str = "e.lsn, e.kind, e.account, e.amount, e.month, e.recorded_at,
-    d.authorization_id, d.merchant_id, e.channel, e.money, e.own_day, e.far, e.far_bill, e.counter_account, e.value_at";
+    d.authorization_id, d.merchant_id, e.channel, e.money, e.own_day, e.far, e.far_bill, e.counter_account, e.value_at,
+    d.order_id";
 
 pub(crate) fn entry(cells: &dyn Cells) -> Result<Entry, LedgerError> {
     let value_at = cells.opt(14)?.map(Millis);
@@ -105,7 +106,8 @@ pub(crate) fn entry(cells: &dyn Cells) -> Result<Entry, LedgerError> {
         None => None,
         Some(authorization) => {
             let merchant = cells.text(7, |text| MerchantId::new(text).ok())?;
-            Some(Purchase { authorization, merchant, channel: cells.channel(8)? })
+            let order_id = cells.text(15, |text| OrderId::new(text).ok())?;
+            Some(Purchase { authorization, merchant, order_id, channel: cells.channel(8)? })
         }
     };
     Ok(Entry {

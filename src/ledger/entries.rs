@@ -88,6 +88,7 @@ impl From<Place> for Far {
 pub struct Purchase {
     pub authorization: AuthorizationId,
     pub merchant: MerchantId,
+    pub order_id: OrderId,
     pub channel: Channel,
 }
 

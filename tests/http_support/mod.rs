@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use sokketsu::clock::Clock;
 use sokketsu::code::{Issuers, Keyring};
+use sokketsu::domain::billing::account::Account;
 use sokketsu::domain::billing::stories::Kept;
 use sokketsu::domain::commands::request::Request;
 use sokketsu::domain::model::customer::{Identity, Limits, Status};
@@ -49,6 +50,7 @@ use sokketsu::http::{Edge, Options, Parts, run};
 use sokketsu::journal::{
     Alarm, Batch, Examined, FeedError, Follower, Journal, JournalError, JournalReader, Record, codec,
 };
+use sokketsu::ledger::lists::{CustomersOf, Listed as ListRow, Page, PageOf, Position};
 use sokketsu::ledger::{
     Book, Books, CustomerSums, Entry, Graded, InSuspense, Issued, LedgerError, OwedInCash, PaidOut, RecordId, Snapshot,
     Stepped,
@@ -245,6 +247,40 @@ impl Books for OneOld {
     }
     fn issued(&self, _: &CustomerId) -> Result<Vec<Issued>, LedgerError> {
         Ok(Vec::new())
+    }
+    /// One sale at each of two tills and one at none: the old one three times, by falling records.
+    fn list(&self, of: &PageOf, keep: &dyn Fn(&ListRow) -> bool) -> Result<Page<ListRow, Lsn>, LedgerError> {
+        let tills = [Some("T01"), Some("T02"), None].map(|till| till.map(|till| TerminalId::new(till).unwrap()));
+        let listed = |(lsn, till): (u64, Option<TerminalId>)| ListRow {
+            lsn: Lsn(lsn),
+            at: self.0.decided_at,
+            amount: self.0.amount,
+            order: Order { terminal: till.and_then(TerminalKey::of), ..self.0.clone() },
+            store: None,
+            terminal: till,
+            customer: Some(customer("1001")),
+            refund: None,
+        };
+        let rows = (1..=3).rev().zip(tills).map(listed);
+        let rows = rows.filter(|row| of.before.is_none_or(|before| row.lsn < before) && keep(row));
+        let mut rows: Vec<_> = rows.collect();
+        let more = rows.len() > of.limit;
+        rows.truncate(of.limit);
+        let next = rows.last().filter(|_| more).map(|row| row.lsn);
+        Ok(Page { rows, next, position: Position { stream: 0, lsn: Lsn(3) } })
+    }
+    fn customers(
+        &self,
+        _: &CustomersOf,
+        _: &dyn Fn(&Account) -> bool,
+    ) -> Result<Page<Account, CustomerId>, LedgerError> {
+        Ok(Page { rows: Vec::new(), next: None, position: Position::default() })
+    }
+    fn merchants(&self, _: Option<&MerchantId>, _: usize) -> Result<Page<Merchant, MerchantId>, LedgerError> {
+        Ok(Page { rows: Vec::new(), next: None, position: Position::default() })
+    }
+    fn merchant(&self, _: &MerchantId) -> Result<Option<Merchant>, LedgerError> {
+        Ok(None)
     }
     fn count_decisions(&self, _: Lsn) -> Result<u64, LedgerError> {
         unreachable!("nobody asks")

@@ -26,6 +26,7 @@ mod link;
 mod link_beside;
 mod link_orders;
 mod link_whole;
+mod lists;
 mod load;
 mod mirror;
 mod money;

@@ -1,12 +1,12 @@
 //! A customer's purchases over some days, and for each day what was bought, the limits and the exposure, for a graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
 use super::statements::both;
 use crate::domain::model::customer::Limits;
-use crate::domain::model::ids::{AuthorizationId, MerchantId};
+use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId};
 use crate::domain::model::policy::Policy;
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::time::{Date, Millis, Month};
@@ -38,7 +38,10 @@ struct Day {
 #[derive(Serialize)]
 struct Movement {
     authorization_id: AuthorizationId,
+    order_id: OrderId,
     merchant_id: MerchantId,
+    /// The shop's name by now; null of one without a contract.
+    merchant_name: Option<Box<str>>,
     channel: Channel,
     kind: &'static str,
     /// Less than nothing for what was cancelled or refunded.
@@ -73,7 +76,8 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
         ));
     }
     let within = |entry: &&Entry| (from..=to).contains(&entry.recorded_at.date());
-    let purchases: Vec<_> = past.entries.iter().filter(within).filter_map(purchase).collect();
+    let mut purchases: Vec<_> = past.entries.iter().filter(within).filter_map(purchase).collect();
+    name_shops(asked, &mut purchases).await?;
     let graph = Graph { exposures: exposures(&past.entries), limits: LimitsByDay::read(asked, from, to).await? };
     let last = to.min(now.date);
     let all = (0..=last.days_since(from)).map(|day| graph.day(from.plus_days(day)));
@@ -90,6 +94,21 @@ pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
     Answer::ok(&HistoryShown { from, to, purchases, days: days.into_values().collect() })
 }
 
+/// Fills the names of the shops in, each asked for once.
+async fn name_shops(asked: &Asked, purchases: &mut [Movement]) -> Result<(), Problem> {
+    let shops: Vec<MerchantId> = purchases.iter().map(|purchase| purchase.merchant_id).collect();
+    let shops: HashSet<MerchantId> = shops.into_iter().collect();
+    let names = asked.edge.client.ledger.ask(move |books| {
+        let name = |id: MerchantId| Ok(books.merchant(&id)?.map(|merchant| (id, merchant.name)));
+        shops.into_iter().map(name).filter_map(Result::transpose).collect::<Result<HashMap<_, _>, _>>()
+    });
+    let names = names.await?.unwrap_or_default();
+    for purchase in purchases {
+        purchase.merchant_name = names.get(&purchase.merchant_id).cloned();
+    }
+    Ok(())
+}
+
 /// What was bought, cancelled or refunded.
 fn purchase(entry: &Entry) -> Option<Movement> {
     use EntryKind as Kind;
@@ -97,7 +116,9 @@ fn purchase(entry: &Entry) -> Option<Movement> {
     let purchase = entry.purchase.filter(|_| is_told && entry.account == Book::Exposure)?;
     Some(Movement {
         authorization_id: purchase.authorization,
+        order_id: purchase.order_id,
         merchant_id: purchase.merchant,
+        merchant_name: None,
         channel: purchase.channel,
         kind: entry.kind.name(),
         amount: entry.amount,

@@ -1,16 +1,22 @@
 //! `/v1/merchants`: the shops we have a contract with.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
+use super::lists::Shown;
 use crate::domain::commands::reply::Reply;
 use crate::domain::model::ids::MerchantId;
 use crate::domain::model::merchant::{Merchant, MerchantLimits, MerchantStatus};
 use crate::domain::model::money::Yen;
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
+use crate::http::cursor::{self, CURSOR, End};
 use crate::http::fields;
 use crate::http::fields::{LimitYen, Mcc, Object, Text, Words};
-use crate::http::problem::Problem;
+use crate::http::past::caught_up;
+use crate::http::problem::{MERCHANT_UNKNOWN, Problem};
+use crate::http::query::Query;
 
 /// The whole of a merchant: what is left out has its default, not its former value.
 #[derive(Deserialize)]
@@ -61,16 +67,41 @@ fn merchant(id: MerchantId, body: MerchantBody) -> Merchant {
     }
 }
 
+fn id_in_path(asked: &Asked) -> Result<MerchantId, Problem> {
+    MerchantId::new(asked.param("merchant_id")).map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))
+}
+
 /// `PUT /v1/merchants/{merchant_id}`
 pub(crate) async fn put(asked: &Asked) -> Result<Answer, Problem> {
-    let id = MerchantId::new(asked.param("merchant_id"))
-        .map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;
+    let id = id_in_path(asked)?;
     let body: MerchantBody = fields::read(&asked.body)?;
     let answered = asked.edge.client.put_merchant(merchant(id, body)).await?;
     match answered.reply {
         Reply::Merchant { merchant, created } => Answer::put(created, &merchant),
         other => Err(out_of_place(&other)),
     }
+}
+
+/// `GET /v1/merchants/{merchant_id}`
+pub(crate) async fn get(asked: &Asked) -> Result<Answer, Problem> {
+    let id = id_in_path(asked)?;
+    // One that was set a moment ago is there.
+    caught_up(&asked.edge).await?;
+    let found = asked.edge.client.ledger.ask(move |books| books.merchant(&id)).await?.flatten();
+    let unknown = || Problem::new(&MERCHANT_UNKNOWN, "Check the id, or create the merchant first.");
+    Answer::ok(&found.ok_or_else(unknown)?)
+}
+
+/// `GET /v1/merchants?cursor=&limit=`
+pub(crate) async fn list(asked: &Asked) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query(), &[CURSOR, "limit"])?;
+    let (stream, after) = cursor::id(&query, |text| MerchantId::new(text).ok())?;
+    let limit = cursor::limit(&query)?;
+    let found = asked.edge.client.ledger.ask(move |books| books.merchants(after.as_ref(), limit)).await?;
+    let page = found.ok_or_else(Problem::not_ready)?;
+    stream.check(page.position)?;
+    let (end, position) = (End::of_ids(&page, limit), page.position.into());
+    Answer::ok(&Shown { rows: BTreeMap::from([("merchants", page.rows)]), end, position })
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub(crate) mod keys;
 #[cfg(test)]
 mod keys_tests;
 mod lists;
+#[cfg(test)]
+mod lists_tests;
 pub(crate) mod load;
 pub(crate) mod parallel;
 pub(crate) mod read;
