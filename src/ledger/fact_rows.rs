@@ -286,7 +286,8 @@ impl<T: Tables> FactRows<'_, T> {
             SuspenseEnd::Lost => (EntryKind::SuspenseLost, Book::SuspenseLosses),
         };
         self.clear_suspense(at, order, settled.amount, to)?;
-        let now = self.orders.change(at, order, |now| {
+        let (was_hold, now) = self.orders.change(at, order, |now| {
+            let was_hold = now.state == order_state::HELD;
             match &settled.end {
                 SuspenseEnd::Charged(charged) => {
                     // The customer of the decision stays what it said: nobody was charged by it.
@@ -297,13 +298,12 @@ impl<T: Tables> FactRows<'_, T> {
                 SuspenseEnd::Returned => now.state = order_state::CANCELLED,
                 SuspenseEnd::Lost => now.state = order_state::LOST,
             }
-            *now
+            (was_hold, *now)
         })?;
-        match settled.end.charged() {
-            // The shop was told of a capture when it sold.
-            Some(charged) => self.step(at, order, &Step::of(&now, charged.amount)),
-            None => Ok(()),
-        }
+        let Some(charged) = settled.end.charged() else { return Ok(()) };
+        // What was no hold was captured for the shop when it sold.
+        let merchant = was_hold.then_some(now.merchant);
+        self.step(at, order, &Step { merchant, ..Step::of(&now, charged.amount) })
     }
 
     fn cancelled(&mut self, at: At, order: Lsn) -> Result<(), LedgerError> {

@@ -40,7 +40,7 @@ pub enum Whose {
 pub enum List {
     Decisions(Whose),
     /// What was captured at once, and holds that were captured later, each by the record of its capture. A sale in suspense was
-    /// captured for its shop when it was sold, and for its customer when the office charged it.
+    /// captured for its shop when it was sold (unless it was a hold), and for its customer when the office charged it.
     Captures(Whose),
     Refunds(Whose),
     /// Approvals with this code on their receipt.

@@ -219,7 +219,7 @@ fn caught_up(client: &mut Client) {
 }
 
 /// Decisions as the answers make them, the newest first.
-fn as_answered<'a>(sales: &'a [Sale], is_in: impl Fn(&Sale) -> bool) -> Vec<&'a Sale> {
+fn as_answered(sales: &[Sale], is_in: impl Fn(&Sale) -> bool) -> Vec<&Sale> {
     let mut found: Vec<&Sale> = sales.iter().filter(|sale| is_in(sale)).collect();
     found.sort_unstable_by_key(|sale| std::cmp::Reverse(sale.lsn()));
     found

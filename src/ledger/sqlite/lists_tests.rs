@@ -33,7 +33,7 @@ fn an_older_ledger_has_its_captures_and_refunds_in_the_lists() {
         let (made, _) = posted(seed, 4_000);
         let db = made.ledger.connection();
         let posted = steps(db);
-        assert!(posted.len() > 100, "{}", posted.len());
+        assert!(posted.len() > 30, "{}", posted.len());
         db.execute("DELETE FROM order_step", []).unwrap();
         let file = include_str!("schema/0021_lists.sql");
         let inserts = file.split(';').filter(|part| part.trim_start().starts_with("INSERT"));
@@ -51,7 +51,7 @@ fn a_list_goes_through_the_blocks() {
     let shop: String =
         db.query_row("SELECT merchant_id FROM decision WHERE state <> 1 LIMIT 1", [], |row| row.get(0)).unwrap();
     let columns: Vec<String> =
-        db.prepare("SELECT * FROM decision").unwrap().column_names().into_iter().map(str::to_owned).collect();
+        db.prepare("SELECT * FROM decision").unwrap().column_names().map(str::to_owned).collect();
     let (key, rest) = columns.split_first().unwrap();
     assert_eq!(key, "lsn");
     // Of blocks 0, 1, 300, 301 and 9,000: the page looks at 256 at once, and at 4,096 in all.

@@ -1,7 +1,7 @@
 -- Lists of what was decided, captured and refunded, of a shop and of a customer, the newest first.
 
 -- What came later to an order: 1 a capture, 2 a refund. A capture that is the decision itself is not told again. Without a merchant is
--- what the office charged out of suspense: the shop sold it long before.
+-- a sale that the office charged out of suspense: its shop had captured it when it sold.
 CREATE TABLE order_step (
   stream smallint NOT NULL,
   lsn bigint NOT NULL,
