@@ -147,7 +147,7 @@ async fn run(asked: Asked) -> Result<Answer, Problem> {
 async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
     match call {
         Call::Authorize => authorizations::authorize(asked).await,
-        Call::FindAuthorization => authorizations::find_by_key(asked).await,
+        Call::FindAuthorization => lists::find(asked).await,
         Call::GetAuthorization => authorizations::get(asked).await,
         Call::Capture => afterwards::capture(asked).await,
         Call::Refund => afterwards::refund(asked).await,

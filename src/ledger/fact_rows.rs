@@ -3,7 +3,8 @@
 use super::LedgerError;
 use super::account_rows::too_large;
 use super::codes::{PAID_BEFORE, trial};
-use super::order_rows::{OrderNow, bits, key_hash, order_state, order_step, yen};
+use super::order_rows::{OrderNow, bits, key_hash, order_state, yen};
+use super::order_steps::Step;
 use super::orders::Orders;
 use super::tables::{
     BILL, CODE, CODE_VOID, DECISION, GRADE, HOLIDAY_FILE, LADDER_STEP, MERCHANT, MOVEMENT, ORDER_STEP, POLICY, RECEIPT,
@@ -13,7 +14,7 @@ use super::transaction::{At, Tables};
 use crate::domain::billing::settlement::{Charge, LadderStep, Settlement};
 use crate::domain::model::code::Form;
 use crate::domain::model::denial::Reason;
-use crate::domain::model::ids::{AuthorizationId, CustomerIx, Handle, Lsn, MerchantId, Part, RefundId};
+use crate::domain::model::ids::{AuthorizationId, CustomerIx, Handle, Lsn, Part};
 use crate::domain::model::merchant::Merchant;
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{Order, fingerprint, part_of};
@@ -67,20 +68,6 @@ pub(crate) fn orders_of(event: &Event) -> Option<Lsn> {
         Event::Refunded(refund) => Some(refund.order),
         Event::RecalledWhole(order) | Event::Recalled { order, .. } => Some(order.id.lsn),
         _ => None,
-    }
-}
-
-/// What came later to an order; a merchant is named where it is news to the shop.
-struct Step<'a> {
-    merchant: Option<MerchantId>,
-    customer: Option<CustomerIx>,
-    refund: Option<&'a RefundId>,
-    amount: Yen,
-}
-
-impl Step<'_> {
-    fn of(now: &OrderNow, amount: Yen) -> Self {
-        Self { merchant: None, customer: now.payer(), refund: None, amount }
     }
 }
 
@@ -318,20 +305,8 @@ impl<T: Tables> FactRows<'_, T> {
         self.step(at, captured.order, &Step { merchant: Some(now.merchant), ..Step::of(&now, captured.amount) })
     }
 
-    /// A capture that is no decision, or a refund.
     fn step(&mut self, at: At, order: Lsn, step: &Step<'_>) -> Result<(), LedgerError> {
-        let kind = if step.refund.is_some() { order_step::REFUND } else { order_step::CAPTURE };
-        let row = row![
-            bits(at.lsn.0),
-            kind,
-            bits(order.0),
-            step.merchant.as_ref().map(MerchantId::as_str),
-            step.customer.map(|ix| ix.0),
-            step.refund.map(RefundId::as_str),
-            yen(step.amount),
-            at.now.at.0,
-        ];
-        self.tables.insert(&ORDER_STEP, &row)
+        self.tables.insert(&ORDER_STEP, &step.row(at, order))
     }
 
     fn recalled(&mut self, at: At, order: &Order, refunds_from: Lsn) -> Result<(), LedgerError> {

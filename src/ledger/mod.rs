@@ -6,7 +6,7 @@
 //! [`Books`] answers questions about the past. [`writer`] follows the journal and posts it, in `write_loop`.
 //!
 //! What rows mean is said once, for every backend. `tables` names them and their columns; `posting` makes rows of a chunk of
-//! facts (`fact_rows`, `orders`, `account_rows`, with [`movements`] and the domain's own `Account::apply`) and writes them by
+//! facts (`fact_rows`, `orders`, `order_steps`, `account_rows`, with [`movements`] and the domain's own `Account::apply`) and writes them by
 //! the trait of `transaction`. [`lists`] puts pages together of the rows that a backend fetches. Back from rows, by their `cells`, come accounts (`account_rows`), orders (`order_rows`), codes
 //! (`codes`), answers (`answers`) and what a start takes in (`loading`). A backend reads and writes rows and decides nothing.
 //! [`sqlite`] is the default one: `rows` writes, `load` (with `parallel`) rebuilds the engine's state, `books` answers
@@ -30,6 +30,7 @@ pub mod lists;
 pub(crate) mod loading;
 pub mod movements;
 pub(crate) mod order_rows;
+mod order_steps;
 mod orders;
 pub(crate) mod parallel;
 pub(crate) mod pool;

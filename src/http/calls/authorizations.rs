@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::lists;
 use crate::code;
 use crate::domain::commands::reply::Reply;
 use crate::domain::model::denial::Reason;
@@ -21,7 +20,6 @@ use crate::engine::sale::Sale;
 use crate::engine::times;
 use crate::http::answer::Answer;
 use crate::http::asked::{Asked, out_of_place};
-use crate::http::cursor::CURSOR;
 use crate::http::decision::Decision;
 use crate::http::fields;
 use crate::http::fields::{Amount, Object, Text, Whole};
@@ -257,16 +255,8 @@ async fn stored(asked: &Asked, name: Named) -> Result<Answer, Problem> {
     Answer::ok(&for_caller(asked, decision, order.told().denial(), order.first.as_deref()).await?)
 }
 
-/// `GET /v1/authorizations?merchant_id=&order_id=`, or a page of those with an approval code.
-pub(crate) async fn find_by_key(asked: &Asked) -> Result<Answer, Problem> {
-    let known = ["merchant_id", "order_id", "approval_code", "from", "to", CURSOR, "limit"];
-    let query = Query::read(asked.query(), &known)?;
-    if let Some(code) = query.text("approval_code") {
-        return lists::approved(asked, &query, code).await;
-    }
-    if let Some(name) = ["from", "to", CURSOR, "limit"].into_iter().find(|name| query.text(name).is_some()) {
-        return Err(Problem::parameter(name, "is for `approval_code` only. Leave it out beside `order_id`"));
-    }
+/// `GET /v1/authorizations?merchant_id=&order_id=`
+pub(super) async fn find_by_key(asked: &Asked, query: &Query<'_>) -> Result<Answer, Problem> {
     let text = |name: &str| query.text(name).ok_or_else(|| Problem::parameter(name, "is missing"));
     let merchant =
         MerchantId::new(text("merchant_id")?).map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;

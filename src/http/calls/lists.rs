@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::authorizations::find_by_key;
 use super::statements::account_now;
 use crate::domain::model::ids::{
     ApprovalCode, AuthorizationId, CustomerId, MerchantId, OrderId, RefundId, StoreId, TerminalId,
@@ -275,8 +276,22 @@ pub(crate) async fn refund_named(asked: &Asked) -> Result<Answer, Problem> {
     show(asked, &query, List::RefundsNamed(merchant, id), Filter::default()).await
 }
 
+/// `GET /v1/authorizations?merchant_id=&order_id=`, or a page of those with an approval code.
+pub(crate) async fn find(asked: &Asked) -> Result<Answer, Problem> {
+    const OF_PAGES: [&str; 4] = ["from", "to", CURSOR, "limit"];
+    let known = ["merchant_id", "order_id", "approval_code", "from", "to", CURSOR, "limit"];
+    let query = Query::read(asked.query(), &known)?;
+    if let Some(code) = query.text("approval_code") {
+        return approved(asked, &query, code).await;
+    }
+    if let Some(name) = OF_PAGES.into_iter().find(|name| query.text(name).is_some()) {
+        return Err(Problem::parameter(name, "is for `approval_code` only. Leave it out beside `order_id`"));
+    }
+    find_by_key(asked, &query).await
+}
+
 /// `GET /v1/authorizations?approval_code=&merchant_id=&from=&to=&cursor=&limit=`
-pub(super) async fn approved(asked: &Asked, query: &Query<'_>, code: &str) -> Result<Answer, Problem> {
+async fn approved(asked: &Asked, query: &Query<'_>, code: &str) -> Result<Answer, Problem> {
     if query.text("order_id").is_some() {
         return Err(Problem::parameter("order_id", "cannot be beside `approval_code`. Ask for one of them"));
     }

@@ -2,7 +2,7 @@
 
 use super::session::{Params, Session};
 use crate::domain::billing::account::Account;
-use crate::domain::model::ids::CustomerIx;
+use crate::domain::model::ids::{CustomerId, CustomerIx};
 use crate::domain::state::checkpoint;
 use crate::ledger::LedgerError;
 use crate::ledger::account_rows::{
@@ -13,6 +13,16 @@ use crate::ledger::account_rows::{
 /// Of customers from `$2` to before `$3`, or of a list.
 const RANGE: &str = "customer >= $2 AND customer < $3";
 const LISTED: &str = "customer = ANY($2)";
+
+/// The number of a customer.
+pub(crate) fn customer_ix(
+    session: &mut Session,
+    stream: i16,
+    customer: &CustomerId,
+) -> Result<Option<CustomerIx>, LedgerError> {
+    let of = "SELECT customer FROM account WHERE stream = $1 AND customer_id = $2";
+    session.first(of, &[&stream, &customer.as_str()], |cells| cells.customer(0))
+}
 
 fn own_rows(session: &mut Session, which: &str, params: Params<'_>) -> Result<Vec<OwnRow>, LedgerError> {
     let sql = format!("SELECT {ACCOUNT_COLUMNS} FROM account WHERE stream = $1 AND {which} ORDER BY customer");

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::accounts::some_accounts;
+use super::accounts::{customer_ix, some_accounts};
 use super::orders::order;
 use super::session::{LONG, Purpose, SNAPSHOT, SOON, Session};
 use super::{STREAM, audit, lists, load, position, schema};
 use crate::database::Server;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::stories::Kept;
-use crate::domain::model::ids::{AuthorizationId, CustomerId, CustomerIx, Lsn, MerchantId, OfficeId};
+use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, MerchantId, OfficeId};
 use crate::domain::model::merchant::Merchant;
 use crate::domain::model::order::Order;
 use crate::domain::model::request::OrderKey;
@@ -70,15 +70,6 @@ impl PostgresBooks {
 
 fn numbers(records: &[Lsn]) -> Vec<i64> {
     records.iter().map(|record| bits(record.0)).collect()
-}
-
-pub(super) fn customer_ix(
-    session: &mut Session,
-    stream: i16,
-    customer: &CustomerId,
-) -> Result<Option<CustomerIx>, LedgerError> {
-    let of = "SELECT customer FROM account WHERE stream = $1 AND customer_id = $2";
-    session.first(of, &[&stream, &customer.as_str()], |cells| cells.customer(0))
 }
 
 /// A query of sales in suspense.

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::ToSql;
 
-use super::accounts::some_accounts;
+use super::accounts::{customer_ix, some_accounts};
 use super::position;
 use super::session::{Params, Session};
 use crate::domain::billing::account::Account;
@@ -40,7 +40,7 @@ pub(super) fn list(
         List::Decisions(whose) | List::Captures(whose) | List::Refunds(whose) => match whose {
             Whose::Merchant(merchant) => Some(Key::Text(merchant.to_string())),
             Whose::Customer(customer) => {
-                let ix = super::books::customer_ix(session, stream, &customer)?;
+                let ix = customer_ix(session, stream, &customer)?;
                 ix.map(|ix| Key::Number(ix.0.cast_signed()))
             }
         },
