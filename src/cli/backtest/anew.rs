@@ -20,7 +20,7 @@ use crate::domain::state::event::Event;
 use crate::domain::state::receipts::Known;
 
 impl Worlds {
-    pub(super) fn anew(&mut self, event: &Event, now: &Now) {
+    pub(super) fn anew(&mut self, real: &State, event: &Event, now: &Now) {
         let is_done = match event {
             Event::Cancelled(undone) | Event::CancelledPaid { undone, .. } => self.cancel(undone.order, now),
             Event::SuspenseCleared { order, .. } => self.cancel(*order, now),
@@ -37,16 +37,18 @@ impl Worlds {
                 }
                 None => false,
             },
-            Event::Settled { cause, books } => self.settled(cause, books, now),
-            // Nothing there is as the ledger has it.
-            Event::StoriesRecalled { .. } => true,
+            Event::Settled { cause, books } => self.settled(real, cause, books, now),
+            // What the ledger has of books is that of the real ones.
+            Event::StoriesRecalled { customer, .. } if real.account(*customer) != self.tried.account(*customer) => true,
             Event::Recalled { order, .. } | Event::RecalledWhole(order) if self.is_gone(order.id.lsn) => false,
             Event::SuspenseSettled(settled) if self.is_gone(settled.order.lsn) => false,
             Event::CustomerSet { ix, id, profile } => {
                 let mut profile = profile.clone();
-                // The rung is what the tried world has made of it.
-                if let Some(account) = self.tried.account(*ix) {
-                    profile.rung = account.profile.rung;
+                // The rung is what the tried world has made of it, where nobody sets it.
+                if let (Some(real), Some(tried)) = (real.account(*ix), self.tried.account(*ix))
+                    && real.profile.rung == profile.rung
+                {
+                    profile.rung = tried.profile.rung;
                 }
                 self.tried.apply(&Event::CustomerSet { ix: *ix, id: *id, profile }, now);
                 true
@@ -79,8 +81,10 @@ impl Worlds {
         if self.refused.contains(&order) {
             return false;
         }
-        let Some(id) = self.tried.orders.by_lsn(order).map(|order| order.id) else { return false };
-        self.ask(Request::OnOrder { doing: Box::new(doing(id)), past: Past::Orders(Vec::new()) }, now)
+        let Some(order) = self.tried.orders.by_lsn(order) else { return false };
+        // In place of the ledger: of refunds that memory let go of, none was made under an id that comes again.
+        let past = Past::Orders(vec![order.clone()]);
+        self.ask(Request::OnOrder { doing: Box::new(doing(order.id)), past }, now)
     }
 
     /// Whether it came to a fact. What memory let go of is nowhere else in the tried world.
@@ -110,7 +114,7 @@ impl Worlds {
         self.ask(Request::Instruct { customer, instruction, ledger: Some(Known::nothing()) }, now)
     }
 
-    fn settled(&mut self, cause: &Cause, books: &Settlement, now: &Now) -> bool {
+    fn settled(&mut self, real: &State, cause: &Cause, books: &Settlement, now: &Now) -> bool {
         let customer = books.customer;
         let instruction = match cause.clone() {
             Cause::Calendar => {
@@ -121,7 +125,8 @@ impl Worlds {
                 return true;
             }
             Cause::Repayment(payment) | Cause::Final(payment) => {
-                return self.repaid(cause, &payment, books, now);
+                let spare = payment.amount.minus_or_zero(owed(real, customer, now));
+                return self.repaid(customer, cause, (&payment, spare), now);
             }
             Cause::Damages { id, month, amount, staff } => {
                 Instruction::PostDamages { id, bill: BillKey::Month(month), amount, staff }
@@ -150,17 +155,8 @@ impl Worlds {
     }
 
     /// Real money is cut to what is owed in the tried world, beside what met nothing in the real one either.
-    fn repaid(&mut self, cause: &Cause, payment: &Payment, books: &Settlement, now: &Now) -> bool {
-        let customer = books.customer;
+    fn repaid(&mut self, customer: CustomerIx, cause: &Cause, (payment, spare): (&Payment, Yen), now: &Now) -> bool {
         let &Payment { id, amount, paid_at, slip } = payment;
-        let met: Yen = books
-            .transfers
-            .iter()
-            .filter(|transfer| transfer.from == crate::domain::billing::settlement::Place::Received)
-            .filter(|transfer| transfer.to.line().is_some())
-            .map(|transfer| transfer.amount)
-            .sum();
-        let spare = amount.minus_or_zero(met);
         let kept = amount.min(owed(&self.tried, customer, now) + spare);
         self.report.cut += amount.minus_or_zero(kept).get();
         if kept == amount && matches!(cause, Cause::Final(_)) {

@@ -53,3 +53,42 @@ fn the_policy_in_force_flips_nothing_whatever_was_in_force_before() {
     }
     assert!(judged > 10_000, "{judged}");
 }
+
+/// The facts up to the end of the longest time under one policy, with that policy changed.
+fn longest<'a>(events: Facts<'a>, from: &str, to: &str) -> (Facts<'a>, Trial) {
+    let mut changes: Vec<usize> =
+        events.iter().enumerate().filter(|(_, (.., event))| is_policy(event)).map(|(at, _)| at).collect();
+    changes.push(events.len());
+    let span = changes.windows(2).max_by_key(|pair| pair[1] - pair[0]).unwrap();
+    let facts = &events[..span[1]];
+    let now = last_policy(facts);
+    assert!(now.text.contains(from), "{from}");
+    (facts, Trial { from: now.from, ..Trial::of(&now.text.replace(from, to)).unwrap() })
+}
+
+const CHANGES: [(&str, &str); 4] = [
+    ("label = ", "label = "),
+    ("in_store_yen = 2_000", "in_store_yen = 5_000"),
+    ("tok19_cap_yen = 3_000", "tok19_cap_yen = 300"),
+    ("max_count = 100", "max_count = 2"),
+];
+
+/// Each fact judged anew for everybody, from the first record on, is the slow and plain way to the same figures.
+#[test]
+fn facts_taken_as_recorded_come_to_what_all_facts_judged_anew_do() {
+    let (mut both, mut left_out) = (report::Flips::default(), 0);
+    for seed in 0..20 {
+        let events = History::new(seed, 2_000).events;
+        for (from, to) in CHANGES {
+            let (facts, trial) = longest(&events, from, to);
+            let fast = play(facts, trial.clone(), false);
+            let slow = play(facts, trial, true);
+            let (fast, slow) = (report::Report { differing: 0, ..fast }, report::Report { differing: 0, ..slow });
+            assert_eq!(fast.json(), slow.json(), "seed {seed} {to}");
+            both.approved_now += fast.flips.approved_now;
+            both.denied_now += fast.flips.denied_now;
+            left_out += fast.left_out;
+        }
+    }
+    assert!(both.approved_now > 2 && both.denied_now > 10 && left_out > 3, "{both:?} {left_out}");
+}

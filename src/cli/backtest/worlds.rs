@@ -109,7 +109,7 @@ impl Worlds {
             Event::PolicySet { version, text } => self.policy_set(lsn, (*version, text), now),
             Event::Decided(decided) if self.has_begun => self.decided(real, decided, now),
             Event::Advised(advised) if self.has_begun => self.advised(advised, now),
-            event => self.fact(event, now),
+            event => self.fact(real, event, now),
         }
         real.apply(event, now);
         if let Event::Settled { books, .. } = event
@@ -174,7 +174,7 @@ impl Worlds {
         self.all_differ |= Policy::parse(text).is_ok_and(|real| !counts_alike(&self.trial.policy, &real));
     }
 
-    fn fact(&mut self, event: &Event, now: &Now) {
+    fn fact(&mut self, real: &State, event: &Event, now: &Now) {
         let about = event.effect().customer;
         let touches = |lsn: &Lsn| self.refused.contains(lsn) || self.other_advices.contains(lsn);
         let of_order = match event {
@@ -184,7 +184,7 @@ impl Worlds {
             _ => false,
         };
         if of_order || about.is_some_and(|customer| self.differs(customer)) {
-            self.anew(event, now);
+            self.anew(real, event, now);
         } else {
             self.tried.apply(event, now);
         }
