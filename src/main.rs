@@ -1,19 +1,23 @@
 //! The commands.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use sokketsu::cli::backtest::{Assume, BacktestError, Trial, backtest};
 use sokketsu::cli::cluster;
 use sokketsu::cli::cluster::drain::{self, Drain};
 use sokketsu::cli::cluster::moving;
 use sokketsu::cli::keys;
 use sokketsu::cli::ledger::migrate;
+use sokketsu::cli::policy_diff::diff;
 use sokketsu::cli::serve::{ServeError, ledger_exit, serve};
 use sokketsu::cli::verify::{VerifyError, verify};
 use sokketsu::clock::Clock;
 use sokketsu::config::{Config, ConfigError, Flags, Records, Shared};
+use sokketsu::domain::model::ids::Lsn;
+use sokketsu::domain::model::time::Date;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,6 +44,11 @@ enum Command {
     CheckConfig(Flags),
     /// Check the journal's chain, judge every decision again, and compare the ledger
     Verify(Flags),
+    /// What another policy would have said to every sale of the journal, with all that follows from it
+    Backtest(BacktestFlags),
+    /// Compare policy files
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Make the ledger's tables in PostgreSQL, or bring them up to date
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -49,6 +58,37 @@ enum Command {
     /// Make, rotate and retire signing keys; make API keys
     #[command(subcommand)]
     Keys(keys::Command),
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// What changes from one policy file to another, in words
+    Diff { one: PathBuf, other: PathBuf },
+}
+
+#[derive(Args)]
+struct BacktestFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// The policy that is tried
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// First day on which it is tried (YYYY-MM-DD); from the first record where it is left out
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    from: Option<Date>,
+    /// Last day on which it is tried
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    to: Option<Date>,
+    /// What becomes of sales that only the tried policy approves
+    #[arg(long, value_enum, default_value = "as-billed")]
+    assume: Assume,
+    /// As JSON; docs/backtest.md has its names
+    #[arg(long)]
+    json: bool,
+}
+
+fn date(text: &str) -> Result<Date, String> {
+    Date::parse(text).ok_or_else(|| "a date such as 2026-11-01 is expected".to_owned())
 }
 
 #[derive(Subcommand)]
@@ -146,6 +186,8 @@ fn main() -> ExitCode {
             Err(error) => config_error(&error),
         },
         Command::Verify(flags) => verify_command(&flags),
+        Command::Backtest(flags) => backtest_command(&flags),
+        Command::Policy(PolicyCommand::Diff { one, other }) => diff_command(&one, &other),
         Command::Ledger(LedgerCommand::Migrate(flags)) => migrate_command(&flags),
         Command::Cluster(ClusterCommand::Init(flags)) => init_command(&flags),
         Command::Cluster(ClusterCommand::Apply(apply)) => apply_command(apply),
@@ -291,18 +333,72 @@ fn done(said_or_not: Result<String, ServeError>) -> ExitCode {
     }
 }
 
+/// Once a million records.
+fn tell_progress() -> impl FnMut(Lsn, Lsn) {
+    let mut told = 0;
+    move |at, of| {
+        if at.0 >= told + 1_000_000 {
+            told = at.0;
+            drop(writeln!(std::io::stderr(), "record {at} of {of}"));
+        }
+    }
+}
+
+fn read_policy(path: &Path) -> Result<String, ExitCode> {
+    std::fs::read_to_string(path).map_err(|error| failed(&format!("{}: {error}", path.display()), 78))
+}
+
+fn diff_command(one: &Path, other: &Path) -> ExitCode {
+    let (one_text, other_text) = match (read_policy(one), read_policy(other)) {
+        (Ok(one), Ok(other)) => (one, other),
+        (Err(code), _) | (_, Err(code)) => return code,
+    };
+    for (path, text) in [(one, &one_text), (other, &other_text)] {
+        if let Err(error) = Trial::of(text) {
+            return failed(&format!("{}: {error}", path.display()), 78);
+        }
+    }
+    match diff(&one_text, &other_text) {
+        Ok(lines) if lines.is_empty() => said("nothing changes", 0),
+        Ok(lines) => said(&lines.join("\n"), 0),
+        Err(error) => failed(&error.to_string(), 78),
+    }
+}
+
+fn backtest_command(asked: &BacktestFlags) -> ExitCode {
+    if matches!((asked.from, asked.to), (Some(from), Some(to)) if to < from) {
+        return failed("--to is before --from", 64);
+    }
+    let text = match read_policy(&asked.policy) {
+        Ok(text) => text,
+        Err(code) => return code,
+    };
+    let trial = match Trial::of(&text) {
+        Ok(trial) => Trial { from: asked.from, to: asked.to, assume: asked.assume, ..trial },
+        Err(error) => return failed(&format!("{}: {error}", asked.policy.display()), 78),
+    };
+    let records = match Records::load(&asked.flags) {
+        Ok(records) => records,
+        Err(error) => return config_error(&error),
+    };
+    match backtest(&records, trial, &mut tell_progress()) {
+        Ok(report) if asked.json => said(&format!("{:#}", report.json()), 0),
+        Ok(report) => said(&report.to_string(), 0),
+        Err(error @ BacktestError::NoJournal(_)) => failed(&error.to_string(), 78),
+        Err(BacktestError::Journal(error)) => {
+            let error = ServeError::Journal(error);
+            failed(&error.to_string(), cluster::exit_code(&error))
+        }
+        Err(error) => failed(&error.to_string(), 65),
+    }
+}
+
 fn verify_command(flags: &Flags) -> ExitCode {
     let records = match Records::load(flags) {
         Ok(records) => records,
         Err(error) => return config_error(&error),
     };
-    let mut told = 0;
-    let mut progress = |at: sokketsu::domain::model::ids::Lsn, of: sokketsu::domain::model::ids::Lsn| {
-        if at.0 >= told + 1_000_000 {
-            told = at.0;
-            drop(writeln!(std::io::stderr(), "record {at} of {of}"));
-        }
-    };
+    let mut progress = tell_progress();
     match verify(&records, &mut progress) {
         Ok(report) => said(&report.to_string(), if report.agrees() { 0 } else { 65 }),
         Err(error @ VerifyError::NoJournal(_)) => failed(&error.to_string(), 78),

@@ -176,7 +176,11 @@ pub fn verify(records: &Records, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<R
 
 /// Asks twice where need be: the bounds of one customer are the installation's, not journaled, and may have been others
 /// at that time. One of them was in the way or none was.
-fn whatever_the_bounds<T>(state: &mut State, mut ask: impl FnMut(&State) -> T, is_same: impl Fn(&T) -> bool) -> T {
+pub(super) fn whatever_the_bounds<T>(
+    state: &mut State,
+    mut ask: impl FnMut(&State) -> T,
+    is_same: impl Fn(&T) -> bool,
+) -> T {
     let configured = state.settings.bounds;
     let none = Bounds { open_debts: usize::MAX, changes_per_bill: usize::MAX, ..configured };
     state.settings.bounds = none;
