@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sokketsu::code::{Issuers, Keyring, mint, read};
-use sokketsu::domain::commands::authorize::{Verdict, decide};
+use sokketsu::domain::commands::authorize::{Judgement, Verdict, decide};
 use sokketsu::domain::model::ids::Handle;
 use sokketsu::domain::model::time::{Millis, Now};
 use sokketsu::domain::state::State;
@@ -30,9 +30,9 @@ fn core(criterion: &mut Criterion) {
             .map(|order| {
                 let input = purchase(visit(order, CUSTOMERS), order);
                 let Verdict::Judged(judged) = decide(state, &input, &now, &policy.policy) else { panic!("known") };
-                let (customer, room, outcome) = (judged.customer, judged.room, judged.outcome);
+                let Judgement { customer, room, outcome, basis } = judged;
                 let (random, input) = (u64::from(order), Arc::new(input));
-                Event::Decided(Decided { random, policy: 1, input, customer, room, outcome })
+                Event::Decided(Decided { random, policy: 1, input, customer, room, outcome, basis })
             })
             .collect()
     };

@@ -9,6 +9,7 @@ use sokketsu::cli::backtest::{Assume, BacktestError, Trial, backtest};
 use sokketsu::cli::cluster;
 use sokketsu::cli::cluster::drain::{self, Drain};
 use sokketsu::cli::cluster::moving;
+use sokketsu::cli::explain::{self, ExplainError, Which, explain_decision};
 use sokketsu::cli::keys;
 use sokketsu::cli::ledger::migrate;
 use sokketsu::cli::policy_diff::diff;
@@ -16,8 +17,13 @@ use sokketsu::cli::serve::{ServeError, ledger_exit, serve};
 use sokketsu::cli::verify::{VerifyError, verify};
 use sokketsu::clock::Clock;
 use sokketsu::config::{Config, ConfigError, Flags, Records, Shared};
-use sokketsu::domain::model::ids::Lsn;
+use sokketsu::domain::model::ids::{AuthorizationId, Lsn, MerchantId, OrderId};
+use sokketsu::domain::model::request::OrderKey;
 use sokketsu::domain::model::time::Date;
+
+const EXPLAIN_HELP: &str = "\
+It reads the journal from its first record on, and may run beside a live server. Exit 0 if the decision comes out as it is
+recorded, 65 if not, 64 where no such decision is there.";
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,6 +50,9 @@ enum Command {
     CheckConfig(Flags),
     /// Check the journal's chain, judge every decision again, and compare the ledger
     Verify(Flags),
+    /// Why a decision came out as it did: every check with its numbers, judged again by the journal
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainFlags),
     /// What another policy would have said to every sale of the journal, with all that follows from it
     Backtest(BacktestFlags),
     /// Compare policy files
@@ -89,6 +98,44 @@ struct BacktestFlags {
 
 fn date(text: &str) -> Result<Date, String> {
     Date::parse(text).ok_or_else(|| "a date such as 2026-11-01 is expected".to_owned())
+}
+
+#[derive(Args)]
+#[group(id = "which", required = true, multiple = false, args = ["authorization_id", "order", "approval_code"])]
+struct ExplainFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// As it was answered: `aut_…`
+    #[arg(value_parser = authorization_id)]
+    authorization_id: Option<AuthorizationId>,
+    /// The latest decision of this order
+    #[arg(long, num_args = 2, value_names = ["MERCHANT_ID", "ORDER_ID"])]
+    order: Option<Vec<String>>,
+    /// The latest decision with this approval code
+    #[arg(long, value_name = "CODE", value_parser = approval_code)]
+    approval_code: Option<[u8; 6]>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// In Japanese (`ja`) or in English (`en`)
+    #[arg(long, default_value = "en", value_parser = ["ja", "en"])]
+    lang: String,
+}
+
+fn authorization_id(text: &str) -> Result<AuthorizationId, &'static str> {
+    AuthorizationId::parse(text).ok_or("an id such as `aut_3g000000000fwh476q75499da2` is expected")
+}
+
+fn approval_code(text: &str) -> Result<[u8; 6], &'static str> {
+    text.as_bytes().try_into().map_err(|_| "six characters such as `4K7P2Q` are expected")
+}
+
+/// The merchant and the order id.
+fn order_key(words: &[String]) -> Result<OrderKey, String> {
+    let [merchant, order_id] = words else { return Err("--order takes a merchant id and an order id".to_owned()) };
+    let merchant = MerchantId::new(merchant).map_err(|bad| format!("the merchant id {bad}"))?;
+    let order_id = OrderId::new(order_id).map_err(|bad| format!("the order id {bad}"))?;
+    Ok(OrderKey { merchant, order_id })
 }
 
 #[derive(Subcommand)]
@@ -186,6 +233,7 @@ fn main() -> ExitCode {
             Err(error) => config_error(&error),
         },
         Command::Verify(flags) => verify_command(&flags),
+        Command::Explain(flags) => explain_command(&flags),
         Command::Backtest(flags) => backtest_command(&flags),
         Command::Policy(PolicyCommand::Diff { one, other }) => diff_command(&one, &other),
         Command::Ledger(LedgerCommand::Migrate(flags)) => migrate_command(&flags),
@@ -386,6 +434,47 @@ fn backtest_command(asked: &BacktestFlags) -> ExitCode {
         Ok(report) => said(&report.to_string(), 0),
         Err(error @ BacktestError::NoJournal(_)) => failed(&error.to_string(), 78),
         Err(BacktestError::Journal(error)) => {
+            let error = ServeError::Journal(error);
+            failed(&error.to_string(), cluster::exit_code(&error))
+        }
+        Err(error) => failed(&error.to_string(), 65),
+    }
+}
+
+fn explain_command(asked: &ExplainFlags) -> ExitCode {
+    let records = match Records::load(&asked.flags) {
+        Ok(records) => records,
+        Err(error) => return config_error(&error),
+    };
+    let which = match (asked.authorization_id, asked.approval_code, &asked.order) {
+        (Some(id), ..) => Which::Id(id),
+        (_, Some(code), _) => Which::ApprovalCode(code),
+        (.., order) => match order_key(order.as_deref().unwrap_or_default()) {
+            Ok(key) => Which::Key(key),
+            Err(wrong) => return failed(&wrong, 64),
+        },
+    };
+    let mut told = 0;
+    let mut progress = |at: Lsn, of: Lsn| {
+        if at.0 >= told + 1_000_000 {
+            told = at.0;
+            drop(writeln!(std::io::stderr(), "record {at} of {of}"));
+        }
+    };
+    match explain_decision(&records, which, &mut progress) {
+        Ok(report) => {
+            let code = if report.differs.is_empty() { 0 } else { 65 };
+            if !asked.json {
+                return said(&explain::text(&report, asked.lang == "ja"), code);
+            }
+            match serde_json::to_string_pretty(&report) {
+                Ok(json) => said(&json, code),
+                Err(error) => failed(&error.to_string(), 70),
+            }
+        }
+        Err(error @ ExplainError::NoJournal(_)) => failed(&error.to_string(), 78),
+        Err(error @ ExplainError::Unknown) => failed(&error.to_string(), 64),
+        Err(ExplainError::Journal(error)) => {
             let error = ServeError::Journal(error);
             failed(&error.to_string(), cluster::exit_code(&error))
         }

@@ -73,7 +73,15 @@ impl Sales {
         let outcome = Outcome::Approved(approval);
         let (random, room) = (self.sale, Yen::new(5_000));
         let customer = Some(customer);
-        self.posting(Event::Decided(Decided { random, policy: 1, input: Arc::new(input), customer, room, outcome }))
+        self.posting(Event::Decided(Decided {
+            random,
+            policy: 1,
+            input: Arc::new(input),
+            customer,
+            room,
+            outcome,
+            basis: None,
+        }))
     }
 
     /// So many sales; with `codes`, each after the issue of its code. A second passes.

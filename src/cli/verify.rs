@@ -207,7 +207,10 @@ fn judge_again(state: &mut State, lsn: Lsn, decided: &Decided, now: &Now, report
     let key = OrderKey { merchant: decided.input.merchant, order_id: decided.input.order_id };
     let tombstone = state.orders.by_key(&key, now.at).is_some();
     let is_same = |again: &Judgement| {
-        again.outcome == decided.outcome && again.customer == decided.customer && again.room == decided.room
+        let has_same_basis = decided.basis.is_none() || again.basis == decided.basis;
+        again.outcome == decided.outcome
+            && (again.customer, again.room) == (decided.customer, decided.room)
+            && has_same_basis
     };
     let ask = |state: &State| judge(state, &decided.input, tombstone, now, &in_force.policy);
     let again = whatever_the_bounds(state, ask, is_same);
@@ -275,45 +278,11 @@ fn check_books(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::cli::on_disk_tests::on_disk;
     use crate::config::{Ledger as LedgerConfig, LedgerPlace};
     use crate::domain::commands::history::History;
     use crate::domain::model::request::Post;
-    use crate::domain::model::settings::Settings;
-    use crate::engine::Sync;
-    use crate::journal::local::{LocalJournal, Options};
-    use crate::journal::{Batch, Journal, codec};
-    use crate::ledger::sqlite::SqliteLedger;
-    use crate::ledger::{Book, Checkpoint, Posting};
-
-    /// A random history as a service would have left it on disk.
-    fn on_disk(events: &[(Lsn, Millis, Event)], data: &std::path::Path) -> Records {
-        let options = Options { segment_size: 1 << 20, background: false, posted: Lsn::ZERO };
-        let (mut journal, _) = LocalJournal::open(&data.join("journal"), &options, 0).unwrap();
-        let mut batch = Batch::default();
-        for (_, at, event) in events {
-            batch.offer(at.0, |bytes| codec::encode(event, bytes)).unwrap();
-        }
-        journal.write(&batch).unwrap();
-        journal.sync().unwrap();
-        let place = data.join("ledger.db");
-        let mut ledger = SqliteLedger::open(&place, Millis(0)).unwrap();
-        let posting =
-            |(lsn, time, event): &(Lsn, Millis, Event)| Posting { lsn: *lsn, time: *time, event: event.clone() };
-        ledger.post(&events.iter().map(posting).collect::<Vec<_>>()).unwrap();
-        Records {
-            data: data.to_owned(),
-            journal: config::Journal {
-                place: config::JournalPlace::Files,
-                segment_bytes: 1 << 20,
-                sync: Sync::BeforeAnswer,
-                max_gap: std::time::Duration::ZERO,
-                retain_days: 400,
-            },
-            ledger: LedgerConfig { place: LedgerPlace::Embedded(place), chunk_records: 1_000 },
-            settings: Settings::default(),
-        }
-    }
+    use crate::ledger::Book;
 
     #[test]
     fn a_random_history_agrees_and_an_advice_booked_otherwise_does_not() {

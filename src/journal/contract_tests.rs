@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::{Batch, Journal, JournalError, JournalReader, Lsn, Record, TooLarge, record};
+use super::{Batch, Journal, JournalError, JournalReader, Link, Lsn, Record, TooLarge, record};
 
 /// A moment, Unix ms.
 pub const TIME: i64 = 1_790_000_000_000;
@@ -52,7 +52,8 @@ fn commit(journal: &mut dyn Journal, batch: &Batch) -> Result<Lsn, JournalError>
 fn read_after(reader: &mut dyn JournalReader, after: Lsn) -> Vec<Record> {
     let (mut record, mut all) = (Record { lsn: after, ..Record::default() }, Vec::new());
     while reader.next(record.lsn, &mut record).unwrap() {
-        all.push(record.clone());
+        // The chain is the place's own.
+        all.push(Record { link: Link::default(), ..record.clone() });
     }
     all
 }
@@ -67,7 +68,7 @@ pub fn what_was_committed_is_read_back_across_restarts(place: &mut dyn Place) {
             let payloads: Vec<_> = (0..u64::try_from(i % 9).unwrap()).map(|n| payload(n, 260)).collect();
             let last = commit(journal.as_mut(), &batch_at(time_ms, &payloads)).unwrap();
             for payload in payloads {
-                expected.push(Record { lsn: Lsn(expected.len() as u64 + 1), time_ms, payload });
+                expected.push(Record { lsn: Lsn(expected.len() as u64 + 1), time_ms, payload, ..Record::default() });
             }
             assert_eq!(last.0, expected.len() as u64, "a batch without records takes no position");
         }

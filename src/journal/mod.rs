@@ -31,6 +31,7 @@ use crate::domain::model::time::Millis;
 
 pub use batch::{Batch, TooLarge};
 pub use follower::{Alarm, FeedError, Follower};
+pub use record::Link;
 
 /// Bytes of one file of a journal that is kept in files, where nobody says otherwise. They hold some 200,000 records: a
 /// roll-over, which costs two extra syncs, is then rare, and the last file is read in well under a second at a start.
@@ -108,6 +109,8 @@ pub trait JournalReader: Send + Sync {
 pub struct Record {
     pub lsn: Lsn,
     pub time_ms: i64,
+    /// Its hash, which the next record repeats, and by which this one follows on all before it.
+    pub link: Link,
     pub payload: Vec<u8>,
 }
 

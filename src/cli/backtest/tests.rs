@@ -45,6 +45,17 @@ fn the_policy_in_force_flips_nothing_whatever_was_in_force_before() {
             assert!(report.exposure.iter().all(|(_, (real, tried))| real == tried), "seed {seed}: {report}");
             judged += report.judged;
         }
+        // Both worlds end with the last day that was asked for, whatever was recorded later.
+        let trial = last_policy(&events);
+        let to = trial.from.map(|from| from.plus_days(3));
+        let until = events.iter().take_while(|(_, at, _)| to.is_none_or(|to| at.date() <= to)).count();
+        let of_days = play(&events, Trial { to, ..trial.clone() }, false);
+        let cut = play(&events[..until], Trial { to, ..trial }, false);
+        assert_eq!(
+            (of_days.lost, of_days.lost.0, &of_days.exposure),
+            (cut.lost, of_days.lost.1, &cut.exposure),
+            "seed {seed}"
+        );
         // And from the first record, until the policy first changes.
         let first = events.iter().skip(2).position(|(.., event)| is_policy(event)).map_or(events.len(), |at| at + 2);
         let report = play(&events[..first], Trial::of(SHIPPED).unwrap(), false);

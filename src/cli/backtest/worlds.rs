@@ -99,8 +99,7 @@ impl Worlds {
     /// The next record, which `real` has not applied yet, becomes true in both.
     pub fn hear(&mut self, real: &mut State, lsn: Lsn, event: &Event, now: &Now) {
         if self.trial.to.is_some_and(|to| to < now.date) {
-            // What comes later is not looked at.
-            real.apply(event, now);
+            // What comes later is true in neither world: both stand as of that day's end.
             return;
         }
         self.report.records = lsn.0;

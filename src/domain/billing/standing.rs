@@ -109,28 +109,26 @@ impl Account {
         self.profile.birth_date.is_none_or(|born| now.date < born.plus_years(policy.customers.adult_age))
     }
 
-    /// Why this customer may not buy through `channel` now, in the order in which standing is judged.
+    /// Why this customer may not buy through `channel` now: what is judged first.
     pub fn blocked_by(&self, channel: Channel, now: &Now, rules: Rules<'_>) -> Option<Reason> {
-        let policy = rules.policy;
-        match self.profile.status {
-            Status::Closed => return Some(Reason::Closed),
-            Status::Suspended => return Some(Reason::Suspended),
-            Status::Active => {}
-        }
-        if self.notes().is_some_and(|notes| !notes.blocks.is_empty()) {
-            return Some(Reason::Suspended);
-        }
+        let standing = self.blocked_by_standing(channel, now, rules.policy).into_iter().flatten().next();
+        standing.or_else(|| self.overdue_since(now, rules).map(|_| Reason::Overdue))
+    }
+
+    /// All that is in the way besides an overdue bill, in the order in which it is judged.
+    pub(crate) fn blocked_by_standing(&self, channel: Channel, now: &Now, policy: &Policy) -> [Option<Reason>; 4] {
         let in_store = channel == Channel::InStore;
-        if in_store && self.is_frozen() {
-            return Some(Reason::Suspended);
-        }
-        if in_store && policy.customers.identity_required_in_store && self.profile.identity != Identity::Verified {
-            return Some(Reason::IdentityRequired);
-        }
+        let is_blocked = self.notes().is_some_and(|notes| !notes.blocks.is_empty());
+        let is_suspended = self.profile.status == Status::Suspended || is_blocked || (in_store && self.is_frozen());
+        let lacks_identity = policy.customers.identity_required_in_store && self.profile.identity != Identity::Verified;
         // A guest who pays NP invoices is no member; consent belongs to membership.
-        if channel != Channel::NpAtobarai && !self.profile.guardian_consent && self.is_minor(now, policy) {
-            return Some(Reason::ConsentRequired);
-        }
-        self.overdue_since(now, rules).map(|_| Reason::Overdue)
+        let lacks_consent =
+            channel != Channel::NpAtobarai && !self.profile.guardian_consent && self.is_minor(now, policy);
+        [
+            (self.profile.status == Status::Closed).then_some(Reason::Closed),
+            is_suspended.then_some(Reason::Suspended),
+            (in_store && lacks_identity).then_some(Reason::IdentityRequired),
+            lacks_consent.then_some(Reason::ConsentRequired),
+        ]
     }
 }

@@ -178,7 +178,7 @@ fn book(
     let input = input.clone();
     let version = in_force.version;
     let outcome = Outcome::Approved(approval);
-    let decided = Decided { random, policy: version, input, customer, room, outcome };
+    let decided = Decided { random, policy: version, input, customer, room, outcome, basis: None };
     Advised { decided, original: advice.original, post: advice.post, booked, known }
 }
 

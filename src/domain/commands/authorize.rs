@@ -14,6 +14,7 @@ use super::past::{Turn, present_in_memory};
 use super::reply::Reply;
 use crate::domain::billing::account::Account;
 use crate::domain::billing::lateness::Rules;
+use crate::domain::model::basis::{Basis, Reasons};
 use crate::domain::model::bounds::{MOST_LOOKED_BACK, most_kept};
 use crate::domain::model::code::{Code, CodeState, Form, REST, barcode_epoch, barcode_epoch_start};
 use crate::domain::model::customer::Identity;
@@ -23,7 +24,7 @@ use crate::domain::model::merchant::{Merchant, MerchantStatus};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{FirstSale, Order, fingerprint};
 use crate::domain::model::payment::{BillKey, PaymentMethod};
-use crate::domain::model::policy::{CategoryAction, Policy};
+use crate::domain::model::policy::{CategoryAction, CategoryRule, Policy};
 use crate::domain::model::purchase::Channel;
 use crate::domain::model::request::{Authorize, JPY, OrderKey, Payer, Proof, Scanned};
 use crate::domain::model::time::{Date, Millis, Now, SECOND};
@@ -78,6 +79,8 @@ pub struct Judgement {
     pub customer: Option<CustomerIx>,
     pub room: Yen,
     pub outcome: Outcome,
+    /// Of a known customer.
+    pub basis: Option<Basis>,
 }
 
 /// Why a check says no.
@@ -92,7 +95,7 @@ impl From<Reason> for Denial {
     }
 }
 
-type Check<T = ()> = Result<T, Denial>;
+type Check = Result<(), Denial>;
 
 fn deny_if(condition: bool, reason: Reason) -> Check {
     if condition { Err(reason.into()) } else { Ok(()) }
@@ -109,20 +112,89 @@ pub fn decide<'a>(state: &'a State, input: &Authorize, now: &Now, policy: &Polic
     Verdict::Judged(judge(state, input, known.is_some(), now, policy))
 }
 
-/// Judges the content alone, as if the order had never come: also what `verify` repeats.
+/// Judges the content alone, as if the order had never come: also what `verify` repeats. Of a known customer every check is
+/// asked, also after the one that says no: the decision's [`Basis`] tells them all.
 pub fn judge(state: &State, input: &Authorize, tombstone: bool, now: &Now, policy: &Policy) -> Judgement {
+    let mut ladder = Ladder::default();
+    ladder.ask(deny_if(input.late, Reason::TooLate));
+    ladder.ask(deny_if(tombstone, Reason::Cancelled));
+    ladder.ask(deny_if(input.currency != JPY, Reason::CurrencyNotSupported));
     let payer = find_payer(state, input, now);
-    let customer = payer.map(|found| found.ix);
+    ladder.ask(payer_may_pay(state, input, payer, now));
+    let merchant = state.merchants.get(&input.merchant);
+    ladder.ask(merchant_is_active(merchant));
+    let Some(FoundPayer { ix, account, .. }) = payer else {
+        let outcome = ladder.denied(Reason::CustomerUnknown);
+        return Judgement { customer: None, room: Yen::ZERO, outcome, basis: None };
+    };
     let rules = Rules { policy, terms: &state.terms, calendar: &state.calendar };
-    let room = |account: &Account| room_in(account, input.channel, now, rules);
-    match run_checks(state, input, tombstone, payer, now, policy) {
-        Ok((approval, account)) => {
-            let room = room(account).minus_or_zero(input.amount);
-            Judgement { customer, room, outcome: Outcome::Approved(approval) }
+    let mut basis = Basis::of(account, merchant, now, rules);
+    for reason in account.blocked_by_standing(input.channel, now, policy).into_iter().flatten() {
+        ladder.ask(Err(reason.into()));
+    }
+    ladder.ask(deny_if(basis.days_overdue > 0, Reason::Overdue));
+    basis.category = category_rule(input, merchant, account, policy);
+    let rule = policy.rule(basis.category);
+    ladder.ask(deny_if(rule.is_some_and(|rule| forbids(rule, account)), Reason::CategoryNotAllowed));
+    ladder.ask(within_payment_caps(input, merchant, policy));
+    ladder.ask(has_room_for_one_more(state, account, now));
+    ladder.ask(within_velocity(state, input, account, (now, policy), &mut basis));
+    ladder.ask(not_the_same_basket(state, input, account, now, policy));
+    ladder.ask(within_in_store_limit(input, &basis));
+    ladder.ask(within_total_limit(input, &basis));
+    basis.against = ladder.against;
+    let room = basis.spendable(input.channel);
+    let (outcome, room) = match ladder.denial {
+        None => (Outcome::Approved(approval(state, input, account, now)), room.minus_or_zero(input.amount)),
+        Some(denial) => (denial.into(), room),
+    };
+    Judgement { customer: Some(ix), room, outcome, basis: Some(basis) }
+}
+
+/// The checks as they are asked, from first to last.
+#[derive(Default)]
+struct Ladder {
+    /// The first that said no.
+    denial: Option<Denial>,
+    against: Reasons,
+}
+
+impl Ladder {
+    fn ask(&mut self, check: Check) {
+        if let Err(denial) = check {
+            self.against = self.against.with(denial.reason);
+            self.denial.get_or_insert(denial);
         }
-        Err(Denial { reason, first }) => {
-            let room = payer.map_or(Yen::ZERO, |found| room(found.account));
-            Judgement { customer, room, outcome: Outcome::Denied { reason, first } }
+    }
+
+    /// By the first that said no, or else for this reason.
+    fn denied(self, otherwise: Reason) -> Outcome {
+        self.denial.unwrap_or_else(|| otherwise.into()).into()
+    }
+}
+
+impl From<Denial> for Outcome {
+    fn from(Denial { reason, first }: Denial) -> Self {
+        Self::Denied { reason, first }
+    }
+}
+
+impl Basis {
+    fn of(account: &Account, merchant: Option<&Merchant>, now: &Now, rules: Rules<'_>) -> Self {
+        let exposure = account.exposure(now, rules);
+        let overdue = account.overdue_since(now, rules).map_or(0, |due| now.date.days_since(due));
+        Self {
+            limits: account.limits(rules.policy),
+            shop_limit: merchant.and_then(|merchant| merchant.limits.in_store),
+            shop_cap: merchant.and_then(|merchant| merchant.limits.per_payment),
+            exposure_total: exposure.total,
+            exposure_in_store: exposure.in_store,
+            rung: account.profile.rung,
+            window_count: 0,
+            window_sum: Yen::ZERO,
+            category: 0,
+            days_overdue: u16::try_from(overdue).unwrap_or(u16::MAX),
+            against: Reasons::default(),
         }
     }
 }
@@ -192,42 +264,10 @@ fn own_code<'a>(state: &'a State, scanned: &Scanned, now: &Now) -> Option<&'a Co
     own.then_some(code)
 }
 
-fn run_checks<'a>(
-    state: &'a State,
-    input: &Authorize,
-    tombstone: bool,
-    payer: Option<FoundPayer<'a>>,
-    now: &Now,
-    policy: &Policy,
-) -> Check<(Approval, &'a Account)> {
-    deny_if(input.late, Reason::TooLate)?;
-    deny_if(tombstone, Reason::Cancelled)?;
-    deny_if(input.currency != JPY, Reason::CurrencyNotSupported)?;
-    let account = payer_may_be_known(state, input, payer, now)?;
-    let merchant = merchant_is_active(state, input)?;
-    let rules = Rules { policy, terms: &state.terms, calendar: &state.calendar };
-    if let Some(reason) = account.blocked_by(input.channel, now, rules) {
-        return Err(reason.into());
-    }
-    category_is_allowed(input, merchant, account, policy)?;
-    within_payment_caps(input, merchant, policy)?;
-    has_room_for_one_more(state, account, now)?;
-    within_velocity(state, input, account, now, policy)?;
-    not_the_same_basket(state, input, account, now, policy)?;
-    within_limits(input, merchant, account, now, rules)?;
-    // From here on the answer is yes.
-    Ok((approval(state, input, account, now), account))
-}
-
 /// The code is alive (or the customer exists) and names an account.
-fn payer_may_be_known<'a>(
-    state: &'a State,
-    input: &Authorize,
-    payer: Option<FoundPayer<'a>>,
-    now: &Now,
-) -> Check<&'a Account> {
+fn payer_may_pay(state: &State, input: &Authorize, payer: Option<FoundPayer<'_>>, now: &Now) -> Check {
     let scanned = match &input.payer {
-        Payer::Customer(_) => return payer.map(|found| found.account).ok_or(Reason::CustomerUnknown.into()),
+        Payer::Customer(_) => return payer.map(drop).ok_or(Reason::CustomerUnknown.into()),
         Payer::Code(scanned) => scanned,
     };
     match scanned {
@@ -239,17 +279,16 @@ fn payer_may_be_known<'a>(
     }
     // Our seal without its record: issued so long ago that it is forgotten, or not by us.
     let unknown = if would_be_remembered(scanned, now) { Reason::CodeInvalid } else { Reason::CodeExpired };
-    let (code, account) = payer.and_then(|found| Some((found.code?, found.account))).ok_or(unknown)?;
+    let code = payer.and_then(|found| found.code).ok_or(unknown)?;
     match code.state(now.at) {
-        CodeState::Live => {}
-        CodeState::Voided => return Err(Reason::CodeVoided.into()),
-        CodeState::Expired => return Err(Reason::CodeExpired.into()),
+        CodeState::Live => Ok(()),
+        CodeState::Voided => Err(Reason::CodeVoided.into()),
+        CodeState::Expired => Err(Reason::CodeExpired.into()),
         CodeState::Used { by } => {
             let first = state.orders.by_lsn(by).map(|order| Box::new(order.as_first()));
-            return Err(Denial { reason: Reason::CodeUsed, first });
+            Err(Denial { reason: Reason::CodeUsed, first })
         }
     }
-    Ok(account)
 }
 
 /// Whether the code would still have its record, had we issued it: then keys of ours that others know made its seal, or it
@@ -266,39 +305,45 @@ fn would_be_remembered(scanned: &Scanned, now: &Now) -> bool {
     }
 }
 
-fn merchant_is_active<'a>(state: &'a State, input: &Authorize) -> Check<&'a Merchant> {
-    let merchant = state.merchants.get(&input.merchant).ok_or(Reason::MerchantUnknown)?;
-    deny_if(merchant.status != MerchantStatus::Active, Reason::MerchantInactive)?;
-    Ok(merchant)
+fn merchant_is_active(merchant: Option<&Merchant>) -> Check {
+    let merchant = merchant.ok_or(Reason::MerchantUnknown)?;
+    deny_if(merchant.status != MerchantStatus::Active, Reason::MerchantInactive)
 }
 
-fn category_is_allowed(input: &Authorize, merchant: &Merchant, account: &Account, policy: &Policy) -> Check {
-    for rule in policy.rules_for(merchant.mcc, &input.categories) {
-        match rule.action {
-            CategoryAction::Block => return Err(Reason::CategoryNotAllowed.into()),
-            CategoryAction::FromRung(rung) => deny_if(account.profile.rung < rung, Reason::CategoryNotAllowed)?,
-            CategoryAction::Verified => {
-                deny_if(account.profile.identity != Identity::Verified, Reason::CategoryNotAllowed)?;
-            }
-            CategoryAction::Cap(_) => {}
-        }
+/// The place of the category rule that forbids this sale, or of one that caps it lower, or else of the first that speaks of this
+/// shop or these goods; 0 for none.
+fn category_rule(input: &Authorize, merchant: Option<&Merchant>, account: &Account, policy: &Policy) -> u8 {
+    let Some(merchant) = merchant else { return 0 };
+    let rules = || policy.rules_for(merchant.mcc, &input.categories);
+    let Some((first, _)) = rules().next() else { return 0 };
+    let forbids = rules().find(|(_, rule)| forbids(rule, account));
+    let says_no = forbids.or_else(|| rules().find(|(_, rule)| is_capped(rule, input)));
+    says_no.map_or(first, |(place, _)| place)
+}
+
+fn forbids(rule: &CategoryRule, account: &Account) -> bool {
+    match rule.action {
+        CategoryAction::Block => true,
+        CategoryAction::FromRung(rung) => account.profile.rung < rung,
+        CategoryAction::Verified => account.profile.identity != Identity::Verified,
+        CategoryAction::Cap(_) => false,
     }
-    Ok(())
 }
 
-fn within_payment_caps(input: &Authorize, merchant: &Merchant, policy: &Policy) -> Check {
+fn is_capped(rule: &CategoryRule, input: &Authorize) -> bool {
+    matches!(rule.action, CategoryAction::Cap(cap) if input.amount > cap)
+}
+
+fn within_payment_caps(input: &Authorize, merchant: Option<&Merchant>, policy: &Policy) -> Check {
     let over = |cap: Yen| input.amount > cap;
     deny_if(policy.payment_cap.is_some_and(over), Reason::OverPaymentCap)?;
-    deny_if(merchant.limits.per_payment.is_some_and(over), Reason::OverPaymentCap)?;
     if let Payer::Code(scanned) = &input.payer {
         deny_if(scanned.is_bare() && over(Yen::new(policy.codes.tok19_cap_yen)), Reason::OverPaymentCap)?;
     }
-    for rule in policy.rules_for(merchant.mcc, &input.categories) {
-        if let CategoryAction::Cap(cap) = rule.action {
-            deny_if(over(cap), Reason::OverPaymentCap)?;
-        }
-    }
-    Ok(())
+    let Some(merchant) = merchant else { return Ok(()) };
+    deny_if(merchant.limits.per_payment.is_some_and(over), Reason::OverPaymentCap)?;
+    let mut rules = policy.rules_for(merchant.mcc, &input.categories);
+    deny_if(rules.any(|(_, rule)| is_capped(rule, input)), Reason::OverPaymentCap)
 }
 
 /// What one customer may have open at once, whatever the amounts. It is judged here so that no capture need be refused.
@@ -320,8 +365,14 @@ pub(crate) fn is_at_bound(state: &State, account: &Account, now: &Now) -> bool {
     open >= bounds.open_debts || kept >= most_kept(bounds.open_debts)
 }
 
-/// Approvals that still stand, within the rolling window.
-fn within_velocity(state: &State, input: &Authorize, account: &Account, now: &Now, policy: &Policy) -> Check {
+/// Approvals that still stand, within the rolling window; they are counted as far as it takes.
+fn within_velocity(
+    state: &State,
+    input: &Authorize,
+    account: &Account,
+    (now, policy): (&Now, &Policy),
+    basis: &mut Basis,
+) -> Check {
     let rule = &policy.velocity;
     if rule.max_count.is_none() && rule.max_amount.is_none() {
         return Ok(());
@@ -330,15 +381,16 @@ fn within_velocity(state: &State, input: &Authorize, account: &Account, now: &No
     let (mut count, mut sum, mut looked_at) = (0, Yen::ZERO, 0);
     for order in state.approvals(account).take_while(|order| order.decided_at > since) {
         looked_at += 1;
-        deny_if(looked_at > MOST_LOOKED_BACK, Reason::TooManyPayments)?;
+        if looked_at > MOST_LOOKED_BACK || rule.max_count.is_some_and(|most| count >= most) {
+            break;
+        }
         if order.stands(now.at) {
             count += 1;
             sum += order.amount;
         }
-        if rule.max_count.is_some_and(|most| count >= most) {
-            break;
-        }
     }
+    (basis.window_count, basis.window_sum) = (u16::try_from(count).unwrap_or(u16::MAX), sum);
+    deny_if(looked_at > MOST_LOOKED_BACK, Reason::TooManyPayments)?;
     deny_if(rule.max_count.is_some_and(|most| count >= most), Reason::TooManyPayments)?;
     deny_if(rule.max_amount.is_some_and(|most| sum + input.amount > most), Reason::TooManyPayments)
 }
@@ -360,14 +412,13 @@ fn not_the_same_basket(state: &State, input: &Authorize, account: &Account, now:
     }
 }
 
-fn within_limits(input: &Authorize, merchant: &Merchant, account: &Account, now: &Now, rules: Rules<'_>) -> Check {
-    let limits = account.limits(rules.policy);
-    let exposure = account.exposure(now, rules);
-    if input.channel == Channel::InStore {
-        let limit = merchant.limits.in_store.map_or(limits.in_store, |shop| shop.min(limits.in_store));
-        deny_if(exposure.in_store + input.amount > limit, Reason::OverInStoreLimit)?;
-    }
-    deny_if(exposure.total + input.amount > limits.total, Reason::OverTotalLimit)
+fn within_in_store_limit(input: &Authorize, basis: &Basis) -> Check {
+    let over = || basis.exposure_in_store + input.amount > basis.in_store_limit();
+    deny_if(input.channel == Channel::InStore && over(), Reason::OverInStoreLimit)
+}
+
+fn within_total_limit(input: &Authorize, basis: &Basis) -> Check {
+    deny_if(basis.exposure_total + input.amount > basis.limits.total, Reason::OverTotalLimit)
 }
 
 /// Whether an advice fits the customer's limits.
@@ -378,7 +429,8 @@ pub(crate) fn fits_limits(
     now: &Now,
     rules: Rules<'_>,
 ) -> bool {
-    within_limits(input, merchant, account, now, rules).is_ok()
+    let basis = Basis::of(account, Some(merchant), now, rules);
+    within_in_store_limit(input, &basis).and_then(|()| within_total_limit(input, &basis)).is_ok()
 }
 
 pub(crate) fn approval(state: &State, input: &Authorize, account: &Account, now: &Now) -> Approval {
@@ -400,6 +452,6 @@ pub fn due_of(state: &State, channel: Channel, method: PaymentMethod, now: &Now)
 }
 
 pub(crate) fn recorded(input: Arc<Authorize>, judgement: Judgement, policy: u32, random: u64) -> Event {
-    let Judgement { customer, room, outcome } = judgement;
-    Event::Decided(Decided { random, policy, input, customer, room, outcome })
+    let Judgement { customer, room, outcome, basis } = judgement;
+    Event::Decided(Decided { random, policy, input, customer, room, outcome, basis })
 }

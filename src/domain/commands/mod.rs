@@ -8,6 +8,7 @@ mod capture;
 pub(crate) mod claims;
 mod correct;
 mod customer;
+pub mod explain;
 #[cfg(test)]
 pub mod history;
 #[cfg(test)]

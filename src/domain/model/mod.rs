@@ -1,6 +1,7 @@
 //! The vocabulary: values and their checks, and the tables of the service. It knows nothing of accounts.
 
 pub mod advice;
+pub mod basis;
 pub mod bounds;
 pub mod code;
 pub mod correction;
@@ -8,6 +9,7 @@ pub mod customer;
 pub mod denial;
 pub mod ids;
 mod json;
+pub mod ladder_words;
 pub mod merchant;
 pub mod money;
 pub mod order;

@@ -92,6 +92,9 @@ pub struct Velocity {
     pub max_amount: Option<Yen>,
 }
 
+/// A decision says by one byte which rule it met.
+const MOST_CATEGORIES: usize = 255;
+
 /// What is done with a kind of goods or shop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CategoryRule {
@@ -265,6 +268,7 @@ fn check(raw: &Raw) -> Result<(), BadPolicy> {
         ),
         (!(1..=24).contains(&raw.velocity.window_hours), "velocity.window_hours", "must be 1 to 24"),
         (raw.same_basket.window_seconds > 86_400, "same_basket.window_seconds", "must be at most 86,400"),
+        (raw.category.len() > MOST_CATEGORIES, "category", "must be at most 255 rules"),
     ];
     match checks.into_iter().find(|(wrong, ..)| *wrong) {
         Some((_, key, problem)) => Err(bad(key, problem)),
@@ -340,9 +344,14 @@ impl Policy {
         u8::try_from(self.ladder.len() - 1).unwrap_or(u8::MAX)
     }
 
-    /// The rules that speak of this shop or these goods.
-    pub fn rules_for<'a>(&'a self, mcc: u16, items: &'a [Category]) -> impl Iterator<Item = &'a CategoryRule> {
-        self.categories.iter().filter(move |rule| rule.covers(mcc, items))
+    /// The rules that speak of this shop or these goods, each with its place from 1.
+    pub fn rules_for<'a>(&'a self, mcc: u16, items: &'a [Category]) -> impl Iterator<Item = (u8, &'a CategoryRule)> {
+        (1..=u8::MAX).zip(&self.categories).filter(move |(_, rule)| rule.covers(mcc, items))
+    }
+
+    /// The rule at a place from 1.
+    pub fn rule(&self, place: u8) -> Option<&CategoryRule> {
+        self.categories.get(usize::from(place).checked_sub(1)?)
     }
 }
 

@@ -272,6 +272,7 @@ mod tests {
             ("released by staff", 0),
             ("blocked", 0),
             ("released", 0),
+            ("denied, with what it was judged by", 0),
         ];
         assert_eq!(all.len(), expected.len(), "a new kind stands here too");
         for (event, (name, yen)) in all.iter().zip(expected) {

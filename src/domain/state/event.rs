@@ -8,6 +8,7 @@ use crate::domain::billing::notices::Notice;
 use crate::domain::billing::settlement::{Charge, Place, Settlement, Transfer};
 use crate::domain::billing::stories::Recall;
 use crate::domain::model::advice::{Booked, SuspenseAction};
+use crate::domain::model::basis::Basis;
 use crate::domain::model::code::Form;
 use crate::domain::model::customer::Profile;
 use crate::domain::model::denial::Reason;
@@ -169,6 +170,8 @@ pub struct Decided {
     /// Room left in the channel after an approval, or found at a denial; for the customer's phone.
     pub room: Yen,
     pub outcome: Outcome,
+    /// None where the customer was not known, of an advice, and of a record of before it was kept.
+    pub basis: Option<Basis>,
 }
 
 impl Decided {

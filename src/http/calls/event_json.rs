@@ -186,6 +186,7 @@ fn decided_json(lsn: Lsn, decided: &Decided, name: Namer<'_>) -> Value {
         "late": input.late,
         "policy": decided.policy,
         "room": decided.room,
+        "basis": decided.basis,
     });
     let outcome = match &decided.outcome {
         Outcome::Approved(approval) => json!({
@@ -513,7 +514,7 @@ mod tests {
         let now = Now::at(Millis(1_795_423_500_000));
         let approval = Approval { month: now.month, due: now.date, points: 0, hold_expires_at: None };
         let outcome = Outcome::Approved(approval);
-        let decided = Decided { random: 9, policy: 1, input, customer: None, room: Yen::ZERO, outcome };
+        let decided = Decided { random: 9, policy: 1, input, customer: None, room: Yen::ZERO, outcome, basis: None };
         let mut advised = Advised {
             decided,
             original: Some(key("R-1")),

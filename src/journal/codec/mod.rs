@@ -11,6 +11,7 @@ use thin_vec::ThinVec;
 
 use super::batch::TooLarge;
 use crate::domain::model::advice::Booked;
+use crate::domain::model::basis::Basis;
 use crate::domain::model::customer::{Identity, Limits, Profile, Status};
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{
@@ -49,6 +50,11 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) -> Result<(), TooLarge> {
             written(&OldRefunded(refund.clone()), out)?;
             refund.paid_at.iter().try_for_each(|paid_at| written(paid_at, out))
         }
+        Event::Decided(decided @ Decided { basis: Some(basis), .. }) => {
+            out.push(JUDGED);
+            written(decided, out)?;
+            written(basis, out)
+        }
         _ => written(event, out),
     }
 }
@@ -56,6 +62,8 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) -> Result<(), TooLarge> {
 /// The kinds of before a transfer said which money it moves. A settlement that moves none is still of them.
 const REFUNDED: u8 = 12;
 const SETTLED: u8 = 15;
+/// A decision with its numbers: the fields of one without, and those.
+const JUDGED: u8 = 28;
 /// A refund that says when the shop gave it back: the fields of the plain one, and that time.
 const REFUNDED_AT: u8 = 21;
 
@@ -99,6 +107,11 @@ pub fn decode(bytes: &[u8]) -> Result<Event, BadEvent> {
             let OldRefunded(refund) = OldRefunded::get(&mut input)?;
             let paid_at = if kind == REFUNDED_AT { Some(Millis::get(&mut input)?) } else { None };
             Event::Refunded(Refunded { paid_at, ..refund })
+        }
+        Some((&JUDGED, fields)) => {
+            input = fields;
+            let decided = Decided::get(&mut input)?;
+            Event::Decided(Decided { basis: Some(Basis::get(&mut input)?), ..decided })
         }
         _ => Event::get(&mut input)?,
     };
@@ -328,7 +341,7 @@ records! {
     Approval { month, due, points, hold_expires_at }
     AuthorizationId { part, lsn, random }
     FirstSale { authorization, order_id, decided_at, amount }
-    Decided { random, policy, input, customer, room, outcome }
+    Decided { random, policy, input, customer, room, outcome } - { basis }
     Undone { order, customer, channel, amount, was_hold, month, bought_at, points }
     Captured { order, customer, channel, amount, released, month, due, points }
     Refunded { order, refund_id, customer, channel, amount, month, bought_at, destination, points, books, paid_at }
@@ -373,6 +386,7 @@ macro_rules! choices {
 }
 
 // After the macros, which it uses.
+mod basis;
 mod books;
 mod old_books;
 pub use books::{
@@ -485,7 +499,20 @@ mod tests {
         };
         let outcome = Outcome::Denied { reason: Reason::CodeUsed, first: Some(Box::new(first)) };
         let customer = Some(CustomerIx(3));
-        Event::Decided(Decided { random: 42, policy: 1, input: Arc::new(input), customer, room: Yen::new(9), outcome })
+        Event::Decided(Decided {
+            random: 42,
+            policy: 1,
+            input: Arc::new(input),
+            customer,
+            room: Yen::new(9),
+            outcome,
+            basis: None,
+        })
+    }
+
+    fn judged() -> Event {
+        let Event::Decided(decided) = decided() else { panic!("a decision") };
+        Event::Decided(Decided { basis: Some(basis::example()), ..decided })
     }
 
     fn advised() -> Advised {
@@ -679,6 +706,7 @@ mod tests {
         .chain(books::corrections(customer))
         .chain([books::clamped(customer)])
         .chain(books::told_by_staff(customer))
+        .chain([judged()])
         .collect()
     }
 
@@ -723,7 +751,7 @@ mod tests {
     #[test]
     fn bytes_changed_anywhere_never_panic() {
         let mut bytes = Vec::new();
-        encode(&decided(), &mut bytes).unwrap();
+        encode(&judged(), &mut bytes).unwrap();
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut changed = bytes.clone();

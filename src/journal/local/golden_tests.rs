@@ -24,7 +24,7 @@ fn written() -> (SimDisk, Vec<Record>) {
         journal.commit(&batch_at(time_ms, pair)).unwrap();
         for payload in pair {
             let lsn = Lsn(records.len() as u64 + 1);
-            records.push(Record { lsn, time_ms, payload: payload.clone() });
+            records.push(Record { lsn, time_ms, payload: payload.clone(), ..Record::default() });
         }
     }
     drop(journal);

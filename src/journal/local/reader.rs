@@ -200,6 +200,7 @@ impl<F: DiskFile> Place<F> {
                     self.cursor.accept(&view).map_err(|misplaced| self.damaged(misplaced.into()))?;
                     out.lsn = view.meta.lsn;
                     out.time_ms = view.meta.time_ms;
+                    out.link = view.link;
                     out.payload.clear();
                     out.payload.extend_from_slice(view.payload);
                     self.last_offset = self.offset;

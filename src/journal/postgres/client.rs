@@ -34,7 +34,7 @@ impl PgDatabase {
     }
 
     /// For one who reads what is there, whether or not a standby of the database is.
-    pub fn to_read(self) -> Self {
+    pub fn for_reading(self) -> Self {
         Self { only_reads: true, ..self }
     }
 

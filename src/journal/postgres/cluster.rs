@@ -63,7 +63,7 @@ impl Cluster {
 
     /// Whether the table can be read now, by this role and this program; and what a reader should know of it.
     pub fn may_be_read(&self) -> Result<Option<&'static str>, JournalError> {
-        let (mut session, _) = self.database().to_read().connect(0).map_err(told)?;
+        let (mut session, _) = self.database().for_reading().connect(0).map_err(told)?;
         schema::check_tables(&mut session).map_err(told)?;
         let is_out = session.holder(STREAM).map_err(told)?.name == MOVED_OUT;
         Ok(is_out.then_some("its records were moved to files, which are the journal now; this is the copy that stayed"))
@@ -91,7 +91,7 @@ impl Cluster {
 
     /// The table as it is now.
     pub fn at_rest(&self) -> Box<dyn JournalReader> {
-        Box::new(TableReader::new(self.database().to_read(), STREAM, None))
+        Box::new(TableReader::new(self.database().for_reading(), STREAM, None))
     }
 
     fn database(&self) -> PgDatabase {

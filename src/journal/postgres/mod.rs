@@ -39,8 +39,8 @@ pub use table::Node;
 
 use std::time::Duration;
 
+use crate::journal::Link;
 use crate::journal::cursor::Cursor;
-use crate::journal::record::Link;
 use crate::journal::{Batch, Durable, Journal, JournalError, Lease, Lsn};
 #[cfg(test)]
 use reader::TableReader;

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::table::Seen;
 use crate::files;
 use crate::hex;
-use crate::journal::record::Link;
+use crate::journal::Link;
 use crate::journal::{JournalError, Lsn};
 
 pub(crate) const NAME: &str = "CLUSTER";

@@ -222,7 +222,7 @@ impl Place {
             let what = match record::parse(rest) {
                 Parsed::Good(view) => match self.cursor.accept(&view) {
                     Ok(()) => {
-                        (out.lsn, out.time_ms) = (view.meta.lsn, view.meta.time_ms);
+                        (out.lsn, out.time_ms, out.link) = (view.meta.lsn, view.meta.time_ms, view.link);
                         out.payload.clear();
                         out.payload.extend_from_slice(view.payload);
                         self.offset += view.size;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::model::time::Millis;
-use crate::journal::record::Link;
+use crate::journal::Link;
 use crate::journal::{JournalError, Lsn};
 
 /// The unit of ownership: a journal of its own. There is one, 0, until a cluster is made with more.
