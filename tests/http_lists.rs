@@ -27,8 +27,8 @@ const LISTS: [(&str, &[&str]); 12] = [
     ("/v1/merchants", &[OFFICE]),
     ("/v1/merchants/mrc_konbini", &[OFFICE]),
     ("/v1/refunds/F-1?merchant_id=mrc_konbini", &[REGISTER, OFFICE]),
-    ("/v1/authorizations?approval_code=ABCDEF", &[REGISTER, OFFICE]),
-    ("/v1/authorizations?approval_code=abcdef&merchant_id=mrc_konbini", &[REGISTER, OFFICE]),
+    ("/v1/approval-codes/ABCDEF", &[REGISTER, OFFICE]),
+    ("/v1/approval-codes/abcdef?merchant_id=mrc_konbini", &[REGISTER, OFFICE]),
 ];
 
 async fn rows(client: &mut Client, key: &str, path: &str) -> Vec<Value> {
@@ -56,7 +56,7 @@ async fn a_register_is_given_its_own_and_no_customer() {
     let house = House::usual();
     let mut client = house.client().await;
     let of_shop = "/v1/merchants/mrc_konbini/authorizations";
-    let by_code = "/v1/authorizations?approval_code=ABCDEF";
+    let by_code = "/v1/approval-codes/ABCDEF";
     // The ledger of these tests has one sale at T01, one at T02 and one at no terminal.
     for path in [of_shop, by_code] {
         let office = rows(&mut client, OFFICE, path).await;
@@ -77,7 +77,7 @@ async fn a_register_is_given_its_own_and_no_customer() {
         "/v1/merchants/mrc_konbini/captures",
         "/v1/merchants/mrc_konbini/refunds",
         "/v1/refunds/F-1?merchant_id=mrc_konbini",
-        "/v1/authorizations?approval_code=ABCDEF&merchant_id=mrc_konbini",
+        "/v1/approval-codes/ABCDEF?merchant_id=mrc_konbini",
     ] {
         let (status, reason, _) = client.get(path, ELECTRONICS).await.problem();
         assert_eq!((status, reason.as_str()), (403, "forbidden"), "{path}");
@@ -135,9 +135,9 @@ async fn what_a_list_cannot_be_asked_for_is_refused_by_its_name() {
         ("/v1/customers?prefix=a%25".to_owned(), "prefix"),
         ("/v1/merchants?after=a".to_owned(), "after"),
         ("/v1/refunds/F-1".to_owned(), "merchant_id"),
-        ("/v1/authorizations?approval_code=ABC".to_owned(), "approval_code"),
-        ("/v1/authorizations?approval_code=ABCDE0".to_owned(), "approval_code"),
-        ("/v1/authorizations?approval_code=ABCDEF&order_id=R-1".to_owned(), "order_id"),
+        ("/v1/approval-codes/ABC".to_owned(), "approval_code"),
+        ("/v1/approval-codes/ABCDE0".to_owned(), "approval_code"),
+        ("/v1/approval-codes/ABCDEF?order_id=R-1".to_owned(), "order_id"),
         ("/v1/authorizations?merchant_id=m&order_id=R-1&limit=5".to_owned(), "limit"),
         ("/v1/authorizations?merchant_id=m".to_owned(), "order_id"),
     ];

@@ -147,7 +147,7 @@ async fn run(asked: Asked) -> Result<Answer, Problem> {
 async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
     match call {
         Call::Authorize => authorizations::authorize(asked).await,
-        Call::FindAuthorization => lists::find(asked).await,
+        Call::FindAuthorization => authorizations::find_by_key(asked).await,
         Call::GetAuthorization => authorizations::get(asked).await,
         Call::Capture => afterwards::capture(asked).await,
         Call::Refund => afterwards::refund(asked).await,
@@ -202,6 +202,7 @@ async fn dispatch(call: Call, asked: &Asked) -> Result<Answer, Problem> {
         Call::ListCustomerAuthorizations => lists::customer_authorizations(asked).await,
         Call::ListCustomerCaptures => lists::customer_captures(asked).await,
         Call::ListCustomerRefunds => lists::customer_refunds(asked).await,
+        Call::FindApproved => lists::approved(asked).await,
         Call::FindRefund => lists::refund_named(asked).await,
         Call::Events => events::follow(asked).await,
         Call::Livez => health::livez(),

@@ -60,9 +60,9 @@ impl Route {
     /// Calls that read their query by themselves; every other takes none.
     pub const fn reads_query(&self) -> bool {
         use Call::{
-            Barcode, Events, FindAuthorization, FindRefund, GetAccount, GetCode, History, ListCustomerAuthorizations,
-            ListCustomerCaptures, ListCustomerRefunds, ListCustomers, ListMerchants, ListPayouts,
-            ListShopAuthorizations, ListShopCaptures, ListShopRefunds, ListSuspense, Qr,
+            Barcode, Events, FindApproved, FindAuthorization, FindRefund, GetAccount, GetCode, History,
+            ListCustomerAuthorizations, ListCustomerCaptures, ListCustomerRefunds, ListCustomers, ListMerchants,
+            ListPayouts, ListShopAuthorizations, ListShopCaptures, ListShopRefunds, ListSuspense, Qr,
         };
         let lists = matches!(
             self.call,
@@ -77,6 +77,7 @@ impl Route {
                 | ListPayouts
                 | ListSuspense
                 | FindRefund
+                | FindApproved
         );
         lists || matches!(self.call, FindAuthorization | GetAccount | GetCode | Barcode | Qr | Events | History)
     }
@@ -160,6 +161,7 @@ routes! {
     GET "/v1/customers/{customer_id}/captures" ListCustomerCaptures [Office Wallet];
     GET "/v1/customers/{customer_id}/refunds" ListCustomerRefunds [Office Wallet];
     GET "/v1/refunds/{refund_id}" FindRefund [Register Office];
+    GET "/v1/approval-codes/{approval_code}" FindApproved [Register Office];
     POST "/v1/codes" IssueCode [Wallet];
     GET "/v1/codes/{code_id}" GetCode [Wallet];
     DELETE "/v1/codes/{code_id}" VoidCode [Wallet];

@@ -284,7 +284,7 @@ fn filters_find_theirs(client: &mut Client, sales: &[Sale]) {
     }
     for sale in sales.iter().filter(|sale| sale.answer["decision"] == "approved").step_by(60) {
         let code = text(&sale.answer["approval_code"]).to_lowercase();
-        let found = read(client, "register", &format!("/v1/authorizations?approval_code={code}"), 5).rows;
+        let found = read(client, "register", &format!("/v1/approval-codes/{code}"), 5).rows;
         assert!(
             found.iter().any(|row| row["authorization_id"] == sale.answer["authorization_id"]),
             "{code}: {found:?}"

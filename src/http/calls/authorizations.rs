@@ -256,7 +256,8 @@ async fn stored(asked: &Asked, name: Named) -> Result<Answer, Problem> {
 }
 
 /// `GET /v1/authorizations?merchant_id=&order_id=`
-pub(super) async fn find_by_key(asked: &Asked, query: &Query<'_>) -> Result<Answer, Problem> {
+pub(crate) async fn find_by_key(asked: &Asked) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query(), &["merchant_id", "order_id"])?;
     let text = |name: &str| query.text(name).ok_or_else(|| Problem::parameter(name, "is missing"));
     let merchant =
         MerchantId::new(text("merchant_id")?).map_err(|bad| Problem::parameter("merchant_id", bad.to_string()))?;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::authorizations::find_by_key;
 use super::statements::account_now;
 use crate::domain::model::ids::{
     ApprovalCode, AuthorizationId, CustomerId, MerchantId, OrderId, RefundId, StoreId, TerminalId,
@@ -276,31 +275,15 @@ pub(crate) async fn refund_named(asked: &Asked) -> Result<Answer, Problem> {
     show(asked, &query, List::RefundsNamed(merchant, id), Filter::default()).await
 }
 
-/// `GET /v1/authorizations?merchant_id=&order_id=`, or a page of those with an approval code.
-pub(crate) async fn find(asked: &Asked) -> Result<Answer, Problem> {
-    const OF_PAGES: [&str; 4] = ["from", "to", CURSOR, "limit"];
-    let known = ["merchant_id", "order_id", "approval_code", "from", "to", CURSOR, "limit"];
-    let query = Query::read(asked.query(), &known)?;
-    if let Some(code) = query.text("approval_code") {
-        return approved(asked, &query, code).await;
-    }
-    if let Some(name) = OF_PAGES.into_iter().find(|name| query.text(name).is_some()) {
-        return Err(Problem::parameter(name, "is for `approval_code` only. Leave it out beside `order_id`"));
-    }
-    find_by_key(asked, &query).await
-}
-
-/// `GET /v1/authorizations?approval_code=&merchant_id=&from=&to=&cursor=&limit=`
-async fn approved(asked: &Asked, query: &Query<'_>, code: &str) -> Result<Answer, Problem> {
-    if query.text("order_id").is_some() {
-        return Err(Problem::parameter("order_id", "cannot be beside `approval_code`. Ask for one of them"));
-    }
-    let code = ApprovalCode::parse(code).ok_or_else(|| {
+/// `GET /v1/approval-codes/{approval_code}?merchant_id=&from=&to=&cursor=&limit=`
+pub(crate) async fn approved(asked: &Asked) -> Result<Answer, Problem> {
+    let query = Query::read(asked.query(), &["merchant_id", "from", "to", CURSOR, "limit"])?;
+    let code = ApprovalCode::parse(asked.param("approval_code")).ok_or_else(|| {
         Problem::parameter("approval_code", "must be the six letters and digits of a receipt, without 0, 1, I and O")
     })?;
     let merchant: Option<MerchantId> = query.read_as("merchant_id")?;
     if let Some(merchant) = &merchant {
         own(asked, merchant)?;
     }
-    show(asked, query, List::Approved(code), Filter { merchant, ..Filter::default() }).await
+    show(asked, &query, List::Approved(code), Filter { merchant, ..Filter::default() }).await
 }
