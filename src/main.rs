@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use sokketsu::cli::backtest::{Assume, BacktestError, Trial, backtest};
+use sokketsu::cli::backtest::{Assume, Trial, backtest};
 use sokketsu::cli::cluster;
 use sokketsu::cli::cluster::drain::{self, Drain};
 use sokketsu::cli::cluster::moving;
@@ -15,6 +15,7 @@ use sokketsu::cli::ledger::migrate;
 use sokketsu::cli::policy_diff::diff;
 use sokketsu::cli::serve::{ServeError, ledger_exit, serve};
 use sokketsu::cli::verify::{VerifyError, verify};
+use sokketsu::cli::whole::WholeError;
 use sokketsu::clock::Clock;
 use sokketsu::config::{Config, ConfigError, Flags, Records, Shared};
 use sokketsu::domain::model::ids::{AuthorizationId, Lsn, MerchantId, OrderId};
@@ -432,12 +433,19 @@ fn backtest_command(asked: &BacktestFlags) -> ExitCode {
     match backtest(&records, trial, &mut tell_progress()) {
         Ok(report) if asked.json => said(&format!("{:#}", report.json()), 0),
         Ok(report) => said(&report.to_string(), 0),
-        Err(error @ BacktestError::NoJournal(_)) => failed(&error.to_string(), 78),
-        Err(BacktestError::Journal(error)) => {
+        Err(error) => not_whole(error),
+    }
+}
+
+/// Why a journal was not played from its first record on.
+fn not_whole(error: WholeError) -> ExitCode {
+    match error {
+        WholeError::NoJournal(error) => failed(&error.to_string(), 78),
+        WholeError::Journal(error) => {
             let error = ServeError::Journal(error);
             failed(&error.to_string(), cluster::exit_code(&error))
         }
-        Err(error) => failed(&error.to_string(), 65),
+        error => failed(&error.to_string(), 65),
     }
 }
 
@@ -454,14 +462,7 @@ fn explain_command(asked: &ExplainFlags) -> ExitCode {
             Err(wrong) => return failed(&wrong, 64),
         },
     };
-    let mut told = 0;
-    let mut progress = |at: Lsn, of: Lsn| {
-        if at.0 >= told + 1_000_000 {
-            told = at.0;
-            drop(writeln!(std::io::stderr(), "record {at} of {of}"));
-        }
-    };
-    match explain_decision(&records, which, &mut progress) {
+    match explain_decision(&records, which, &mut tell_progress()) {
         Ok(report) => {
             let code = if report.differs.is_empty() { 0 } else { 65 };
             if !asked.json {
@@ -472,13 +473,8 @@ fn explain_command(asked: &ExplainFlags) -> ExitCode {
                 Err(error) => failed(&error.to_string(), 70),
             }
         }
-        Err(error @ ExplainError::NoJournal(_)) => failed(&error.to_string(), 78),
         Err(error @ ExplainError::Unknown) => failed(&error.to_string(), 64),
-        Err(ExplainError::Journal(error)) => {
-            let error = ServeError::Journal(error);
-            failed(&error.to_string(), cluster::exit_code(&error))
-        }
-        Err(error) => failed(&error.to_string(), 65),
+        Err(ExplainError::Whole(error)) => not_whole(error),
     }
 }
 

@@ -7,11 +7,12 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::serve::backends::{AtRest, NoJournal, at_rest, may_be_read};
 use super::verify::whatever_the_bounds;
+use super::whole::{WholeError, whole_journal};
 use crate::config::Records;
 use crate::domain::commands::authorize::{Judgement, judge};
-use crate::domain::commands::explain::{Explained, Verdict, explain, grouped};
+use crate::domain::commands::explain::{Explained, Verdict, explain};
+use crate::domain::model::bilingual::{Bilingual, grouped};
 use crate::domain::model::denial::Reason;
 use crate::domain::model::ids::{AuthorizationId, CustomerId, Lsn, Part};
 use crate::domain::model::order::part_of;
@@ -19,7 +20,7 @@ use crate::domain::model::request::OrderKey;
 use crate::domain::model::time::Now;
 use crate::domain::state::State;
 use crate::domain::state::event::{Decided, Event};
-use crate::engine::recovery::{RecoveryError, replay};
+use crate::engine::recovery::replay;
 use crate::hex;
 use crate::journal::{JournalError, JournalReader, Record};
 
@@ -39,13 +40,7 @@ pub enum Which {
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     #[error(transparent)]
-    Recovery(#[from] RecoveryError),
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(transparent)]
-    NoJournal(#[from] NoJournal),
-    #[error("the journal begins at record {0}; `explain` needs it from record 1")]
-    Released(Lsn),
+    Whole(#[from] WholeError),
     #[error("no such decision is in the journal")]
     Unknown,
 }
@@ -78,12 +73,7 @@ pub fn explain_decision(
     which: Which,
     progress: &mut dyn FnMut(Lsn, Lsn),
 ) -> Result<Report, ExplainError> {
-    may_be_read(records)?;
-    let AtRest { mut journal, .. } = at_rest(records)?;
-    let examined = journal.examine(Lsn::ZERO)?;
-    if examined.first > Lsn(1) && examined.last > Lsn::ZERO {
-        return Err(ExplainError::Released(examined.first));
-    }
+    let (mut journal, last) = whole_journal(records)?;
     let mut state = State::new(records.settings);
     let mut found: Option<Found> = None;
     replay(&mut state, journal.as_mut(), |state, lsn, event, now| {
@@ -101,12 +91,13 @@ pub fn explain_decision(
         if lsn.0.is_multiple_of(FREE_EVERY) {
             state.forget(now.at, lsn, usize::MAX);
         }
-        progress(lsn, examined.last);
-    })?;
+        progress(lsn, last);
+    })
+    .map_err(WholeError::from)?;
     let Found { lsn, explained, differs, later } = found.ok_or(ExplainError::Unknown)?;
-    let mut entries = vec![entry(journal.as_mut(), lsn, "decided")?];
+    let mut entries = vec![entry(journal.as_mut(), lsn, "decided").map_err(WholeError::from)?];
     for (lsn, kind) in later {
-        entries.push(entry(journal.as_mut(), lsn, kind)?);
+        entries.push(entry(journal.as_mut(), lsn, kind).map_err(WholeError::from)?);
     }
     Ok(Report { explained, differs, journal: entries })
 }
@@ -191,8 +182,7 @@ fn entry(journal: &mut dyn JournalReader, lsn: Lsn, kind: &'static str) -> Resul
 /// For people: in Japanese, or in English.
 pub fn text(report: &Report, in_japanese: bool) -> String {
     let said = |ja: &'static str, en: &'static str| if in_japanese { ja } else { en };
-    let of =
-        |text: &crate::domain::commands::explain::Text| if in_japanese { text.ja.clone() } else { text.en.clone() };
+    let of = |text: &Bilingual| if in_japanese { text.ja.to_string() } else { text.en.to_string() };
     let Explained { authorization_id, decided_at, reason, request, policy, account, .. } = &report.explained;
     let mut out = String::new();
     let mut line = |label: &str, value: String| {

@@ -12,3 +12,4 @@ pub mod sandbox;
 pub mod serve;
 mod sums;
 pub mod verify;
+pub mod whole;

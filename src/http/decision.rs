@@ -1,62 +1,14 @@
 //! A decision in the words of the contract.
 
-use std::borrow::Cow;
-
 use serde::{Serialize, Serializer};
 
-use crate::domain::model::denial::{Reason, Retry, Words};
+use crate::domain::model::bilingual::Bilingual;
+use crate::domain::model::denial::{Reason, Retry};
 use crate::domain::model::ids::{AuthorizationId, MerchantId, OrderId};
 use crate::domain::model::money::Yen;
 use crate::domain::model::order::{CaptureTerms, FirstSale, Order, OrderState, OrderStatus, Told};
 use crate::domain::model::time::{Date, Millis, Month};
 use crate::domain::model::wording;
-
-/// A text in both languages.
-#[derive(Serialize)]
-pub(crate) struct Bilingual {
-    pub(crate) ja: Cow<'static, str>,
-    pub(crate) en: Cow<'static, str>,
-}
-
-impl Bilingual {
-    pub(crate) fn plain(words: Words) -> Self {
-        Self { ja: words.ja.into(), en: words.en.into() }
-    }
-
-    /// With each place, `{shop}` for one, filled in by what stands beside its name.
-    pub(crate) fn filled(words: Words, places: &[(&str, &str)]) -> Self {
-        Self { ja: fill(words.ja, places).into(), en: fill(words.en, places).into() }
-    }
-}
-
-/// What is filled in is not read again: a shop's name may hold braces.
-fn fill(text: &str, places: &[(&str, &str)]) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        out.push_str(before);
-        let place = after.split_once('}');
-        let filling = place.and_then(|(name, after)| Some((places.iter().find(|(place, _)| *place == name)?.1, after)));
-        let (filling, after) = filling.unwrap_or(("{", after));
-        out.push_str(filling);
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// 12345 as "12,345".
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
 
 struct ApprovalCode([u8; 6]);
 
@@ -237,20 +189,5 @@ pub(crate) mod tests {
             assert_eq!((&again["retry"], &again["reason"]), (&"never".into(), &"too_late".into()));
             assert!(again["clerk"]["en"].as_str().unwrap().contains("nothing was charged"), "{again}");
         }
-    }
-
-    #[test]
-    fn figures_are_grouped_as_people_read_them() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
-
-    #[test]
-    fn a_place_is_filled_once_whatever_it_is_filled_with() {
-        let words = Reason::OverInStoreLimit.row().customer;
-        let words = Bilingual::filled(words, &[("amount", "{room}"), ("room", "1,000")]);
-        assert_eq!(words.en, "You can spend 1,000 yen in store ({room} yen this time).");
-        assert_eq!(fill("{who} {a} {", &[("a", "{who}")]), "{who} {who} {", "what has no filling stays");
     }
 }

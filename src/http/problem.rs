@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::decision::Bilingual;
+use crate::domain::model::bilingual::Bilingual;
 use crate::domain::model::bounds::Full;
 use crate::domain::model::denial::Reason;
 use crate::domain::model::wording::Circumstances;

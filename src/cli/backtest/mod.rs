@@ -7,14 +7,13 @@ pub mod worlds;
 
 use std::sync::Arc;
 
-use super::serve::backends::{AtRest, NoJournal, at_rest, may_be_read};
+use super::whole::{WholeError, whole_journal};
 use crate::config::Records;
 use crate::domain::model::ids::Lsn;
 use crate::domain::model::policy::{BadPolicy, Policy};
 use crate::domain::model::time::Date;
 use crate::domain::state::State;
-use crate::engine::recovery::{RecoveryError, replay};
-use crate::journal::JournalError;
+use crate::engine::recovery::replay;
 use report::Report;
 use worlds::Worlds;
 
@@ -49,29 +48,9 @@ impl Trial {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum BacktestError {
-    #[error(transparent)]
-    Recovery(#[from] RecoveryError),
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(transparent)]
-    NoJournal(#[from] NoJournal),
-    #[error(
-        "the journal begins at record {0}: records 1 to {before} were released, and with them what customers owed by then; \
-         run it on a copy of the journal that has them", before = .0.0.saturating_sub(1)
-    )]
-    Released(Lsn),
-}
-
 /// Plays the journal in both worlds. `progress` is told the record being read.
-pub fn backtest(records: &Records, trial: Trial, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<Report, BacktestError> {
-    may_be_read(records)?;
-    let AtRest { mut journal, .. } = at_rest(records)?;
-    let found = journal.examine(Lsn::ZERO)?;
-    if found.first > Lsn(1) && found.last > Lsn::ZERO {
-        return Err(BacktestError::Released(found.first));
-    }
+pub fn backtest(records: &Records, trial: Trial, progress: &mut dyn FnMut(Lsn, Lsn)) -> Result<Report, WholeError> {
+    let (mut journal, last) = whole_journal(records)?;
     let mut real = State::new(records.settings);
     let mut worlds = Worlds::new(records.settings, trial);
     replay(&mut real, journal.as_mut(), |real, lsn, event, now| {
@@ -79,7 +58,7 @@ pub fn backtest(records: &Records, trial: Trial, progress: &mut dyn FnMut(Lsn, L
         if lsn.0.is_multiple_of(FREE_EVERY) {
             real.forget(now.at, lsn, usize::MAX);
             worlds.forget(now, lsn);
-            progress(lsn, found.last);
+            progress(lsn, last);
         }
     })?;
     Ok(worlds.finish(&real))

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::domain::model::basis::Basis;
+use crate::domain::model::bilingual::{Bilingual, grouped};
+use crate::domain::model::customer::Limits;
 use crate::domain::model::denial::{Reason, Words};
 use crate::domain::model::ids::{AuthorizationId, CustomerId};
 use crate::domain::model::ladder_words::{NOT_ASKED, NOT_IN_STORE, denied, passed};
@@ -84,14 +86,7 @@ pub struct Check {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     #[serde(flatten)]
-    pub text: Text,
-}
-
-/// In both languages.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Text {
-    pub ja: String,
-    pub en: String,
+    pub text: Bilingual,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -121,16 +116,7 @@ pub struct WouldPass {
     /// What stood in the way, whatever the amount.
     pub blocked_by: Vec<Reason>,
     #[serde(flatten)]
-    pub text: Text,
-}
-
-impl Text {
-    fn filled(words: Words, places: &[(&str, String)]) -> Self {
-        let fill = |text: &str| {
-            places.iter().fold(text.to_owned(), |text, (place, value)| text.replace(&format!("{{{place}}}"), value))
-        };
-        Self { ja: fill(words.ja), en: fill(words.en) }
-    }
+    pub text: Bilingual,
 }
 
 impl Used {
@@ -243,7 +229,8 @@ fn step(check: Reason, verdict: Verdict, input: &Authorize, basis: Option<&Basis
         ("days", yen("days_overdue")),
         ("rule", rule.clone().unwrap_or_else(|| "?".to_owned())),
     ];
-    Check { check, verdict, text: Text::filled(words, &places), numbers, rule }
+    let places = places.each_ref().map(|(place, value)| (*place, value.as_str()));
+    Check { check, verdict, text: Bilingual::filled(words, &places), numbers, rule }
 }
 
 /// What a check compares.
@@ -301,7 +288,7 @@ fn would_pass(input: &Authorize, basis: Option<&Basis>, policy: &Policy) -> Woul
             ja: "口座が分からないため、または記録がないため、示せません。",
             en: "Not known: nobody's account was known, or it is not on record.",
         };
-        return WouldPass { amount: None, blocked_by: Vec::new(), text: Text::filled(words, &[]) };
+        return WouldPass { amount: None, blocked_by: Vec::new(), text: Bilingual::filled(words, &[]) };
     };
     let velocity = &policy.velocity;
     let is_too_often = velocity.max_count.is_some_and(|most| u32::from(basis.window_count) >= most);
@@ -314,10 +301,8 @@ fn would_pass(input: &Authorize, basis: Option<&Basis>, policy: &Policy) -> Woul
         _ => false,
     };
     let blocked_by: Vec<Reason> = basis.against.iter().filter(|reason| !by_amount(*reason)).collect();
-    let room = match input.channel {
-        Channel::InStore => Basis { limits: shop_limits(basis), ..*basis }.spendable(Channel::InStore),
-        other => basis.spendable(other),
-    };
+    let at_the_shop = Limits { in_store: basis.in_store_limit(), ..basis.limits };
+    let room = Basis { limits: at_the_shop, ..*basis }.spendable(input.channel);
     let most = [cap_of(input, Some(basis), policy), left_in_window].into_iter().flatten().fold(room, Yen::min);
     let amount = Some(most).filter(|most| blocked_by.is_empty() && !most.is_zero());
     let words = match (amount, blocked_by.is_empty()) {
@@ -333,23 +318,6 @@ fn would_pass(input: &Authorize, basis: Option<&Basis>, policy: &Policy) -> Woul
         },
     };
     let why = blocked_by.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(", ");
-    let text = Text::filled(words, &[("most", grouped(most.get())), ("why", why)]);
+    let text = Bilingual::filled(words, &[("most", &grouped(most.get())), ("why", &why)]);
     WouldPass { amount, blocked_by, text }
-}
-
-fn shop_limits(basis: &Basis) -> crate::domain::model::customer::Limits {
-    crate::domain::model::customer::Limits { in_store: basis.in_store_limit(), ..basis.limits }
-}
-
-/// `12,345`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod basis;
+pub mod bilingual;
 pub mod bounds;
 pub mod code;
 pub mod correction;
